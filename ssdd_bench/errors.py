@@ -1,0 +1,60 @@
+"""Errors meant for users: each message is one line that says what is wrong and what to do.
+
+The command line prints the message and leaves with :attr:`UserError.exit_code`; any other
+exception is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Base of every error whose cause lies outside this package and whose message is enough."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UserError):
+    """A tokenizer, metric, protocol or recipe id that does not exist; names the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        super().__init__(f"unknown {kind} '{name}': {hint}")
+
+
+class OptionError(UserError):
+    """A tokenizer option that does not exist, or whose value is out of range."""
+
+
+class ManifestError(UserError):
+    """A tokenizer.toml that cannot be used; names the file and the field."""
+
+
+class PluginError(UserError):
+    """A plugin that fails to import, to load or to keep its contract."""
+
+
+class DataError(UserError):
+    """A folder, archive or image that cannot be read or does not fit."""
+
+
+class ResolutionError(UserError):
+    """A resolution that the tokenizer cannot take, such as one not a multiple of f."""
+
+
+class WeightsError(UserError):
+    """A checkpoint that is missing, damaged or does not fit its network."""
+
+
+class OutputError(UserError):
+    """A result or checkpoint that cannot be written."""
+
+
+class CellsFailedError(UserError):
+    """At least one cell of a run failed; the others are on disk."""
+
+    exit_code = 3

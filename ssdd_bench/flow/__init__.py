@@ -1,0 +1,1 @@
+"""Flow matching in three small parts: the path, the time schedules and the solver."""

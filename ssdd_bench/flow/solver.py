@@ -1,0 +1,21 @@
+"""Solve the flow from noise to image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+
+def euler(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]) -> Tensor:
+    """Integrate with one network evaluation per interval and no clipping between.
+
+    Args:
+        velocity: maps (x, t), shapes (B, ...) and (B,), to the velocity towards the image.
+        x: noise at ``times[0]``.
+        times: decreasing; the last is where to stop.
+    """
+    for now, then in zip(times[:-1], times[1:], strict=True):
+        t = x.new_full((x.shape[0],), now)
+        x = x + (now - then) * velocity(x, t)
+    return x

@@ -1,0 +1,262 @@
+"""The parts of the SSDD decoder: modulated norms, residual blocks and transformer blocks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
+
+GROUPS = 32
+
+
+def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
+    """Start a layer at zero, so that its residual branch starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of the time, cosines first, through a two-layer network."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.linear_1 = nn.Linear(width, 4 * width)
+        self.linear_2 = nn.Linear(4 * width, 4 * width)
+
+    def forward(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        """Embed times (B,), on a scale of 0 to 1000, as (B, 4 * width)."""
+        half = self.width // 2
+        exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
+        angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponent)
+        waves = torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype)
+        out: Tensor = self.linear_2(F.silu(self.linear_1(waves)))
+        return out
+
+
+class ContextGroupNorm(nn.Module):
+    """GroupNorm whose scale and shift come from the latent's embedding, cell by cell."""
+
+    def __init__(self, channels: int, context: int) -> None:
+        super().__init__()
+        self.ctx_proj = nn.Conv2d(context, 2 * channels, 1)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Normalise (B, C, H, W); ``context`` (B, C0, h, w) is projected first, then resized."""
+        modulation = F.interpolate(self.ctx_proj(context), size=x.shape[-2:], mode="nearest")
+        scale, shift = modulation.chunk(2, dim=1)
+        return F.group_norm(x, GROUPS, eps=1e-5) * (1 + scale) + shift
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions; the latent modulates the first norm and the time the second."""
+
+    def __init__(self, in_channels: int, channels: int, context: int, time: int) -> None:
+        super().__init__()
+        self.norm1 = ContextGroupNorm(in_channels, context)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.time_emb_proj = nn.Linear(time, 2 * channels)
+        self.norm2 = nn.GroupNorm(GROUPS, channels, eps=1e-5)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv_shortcut = (
+            nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
+        )
+
+    def forward(self, x: Tensor, context: Tensor, time: Tensor) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x, context)))
+        scale, shift = self.time_emb_proj(F.silu(time))[:, :, None, None].chunk(2, dim=1)
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        out: Tensor = self.conv_shortcut(x) + h
+        return out
+
+
+class Downsample(nn.Module):
+    """Halve both sides by a strided 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H/2, W/2)."""
+        out: Tensor = self.conv(x)
+        return out
+
+
+class Upsample(nn.Module):
+    """Double both sides by repetition, then a 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, 2H, 2W)."""
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return out
+
+
+class Level(nn.Module):
+    """One resolution of the U-Net: residual blocks, then a change of resolution except at the end.
+
+    Attribute names follow the released checkpoints: a level has ``downsamplers`` or
+    ``upsamplers``, never both.
+    """
+
+    def __init__(self, inputs: list[int], channels: int, context: int, time: int) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            ResidualBlock(width, channels, context, time) for width in inputs
+        )
+
+
+class DownLevel(Level):
+    """Residual blocks on the way down; every feature map it makes is kept as a skip."""
+
+    def __init__(
+        self, inputs: list[int], channels: int, context: int, time: int, resize: bool
+    ) -> None:
+        super().__init__(inputs, channels, context, time)
+        self.downsamplers = nn.ModuleList([Downsample(channels)] if resize else [])
+
+    def forward(self, x: Tensor, context: Tensor, time: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last feature map and all of them, in order."""
+        skips = []
+        for block in self.resnets:
+            x = block(x, context, time)
+            skips.append(x)
+        for downsample in self.downsamplers:
+            x = downsample(x)
+            skips.append(x)
+        return x, skips
+
+
+class UpLevel(Level):
+    """Residual blocks on the way up; each takes the latest unused skip beside its input."""
+
+    def __init__(
+        self, inputs: list[int], channels: int, context: int, time: int, resize: bool
+    ) -> None:
+        super().__init__(inputs, channels, context, time)
+        self.upsamplers = nn.ModuleList([Upsample(channels)] if resize else [])
+
+    def forward(self, x: Tensor, skips: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
+        """Consume one skip per block from the end of ``skips``."""
+        for block in self.resnets:
+            x = block(torch.cat([x, skips.pop()], dim=1), context, time)
+        for upsample in self.upsamplers:
+            x = upsample(x)
+        return x
+
+
+class ContextLayerNorm(nn.Module):
+    """LayerNorm of tokens whose shift and scale come from the latent's embedding.
+
+    The order is (shift, scale), the opposite of :class:`ContextGroupNorm`: so are the released
+    weights.
+    """
+
+    def __init__(self, channels: int, context: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(context, 2 * channels)
+
+    def forward(self, x: Tensor, context: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Normalise (B, tokens, C) with the nearest cell of ``context`` (B, C0, h, w)."""
+        modulation = self.linear(F.silu(context).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        modulation = F.interpolate(modulation, size=grid, mode="nearest")
+        shift, scale = modulation.flatten(2).transpose(1, 2).chunk(2, dim=2)
+        return F.layer_norm(x, x.shape[-1:], eps=1e-5) * (1 + scale) + shift
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention of tokens over their neighbourhood."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(channels, channels, bias=False)
+        self.to_v = nn.Linear(channels, channels, bias=False)
+        self.out_proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, grid: tuple[int, int], bias: RelativePositionBias) -> Tensor:
+        """Map (B, tokens, C) to the same shape."""
+        q, k, v = (
+            projection(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for projection in (self.to_q, self.to_k, self.to_v)
+        )
+        out = neighbourhood_attention(q, k, v, grid, bias)
+        out = self.out_proj(out.transpose(1, 2).flatten(2))
+        return out
+
+
+class GatedGELU(nn.Module):
+    """Linear layer whose first half is gated by the GELU of its second half."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, 2 * inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to (..., inner)."""
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """Gated two-layer network, four times as wide inside."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj_in_act = GatedGELU(channels, 4 * channels)
+        self.proj_out = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to the same shape."""
+        out: Tensor = self.proj_out(self.proj_in_act(x))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Modulated attention, then a plain feed-forward network; the time does not enter."""
+
+    def __init__(self, channels: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.norm1 = ContextLayerNorm(channels, context)
+        self.attn1 = Attention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels, eps=1e-5)
+        self.ff = FeedForward(channels)
+        self.relative_position_bias = RelativePositionBias(heads)
+
+    def forward(self, x: Tensor, context: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Map (B, tokens, C) to the same shape."""
+        x = x + self.attn1(self.norm1(x, context, grid), grid, self.relative_position_bias)
+        out: Tensor = x + self.ff(self.norm2(x))
+        return out
+
+
+class MiddleTransformer(nn.Module):
+    """Transformer over the coarsest feature map, one token per cell, with an outer residual."""
+
+    def __init__(self, channels: int, heads: int, depth: int, context: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, channels)
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(channels, heads, context) for _ in range(depth)
+        )
+        self.proj_out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        grid = (x.shape[-2], x.shape[-1])
+        tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
+        for block in self.transformer_blocks:
+            tokens = block(tokens, context, grid)
+        return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, grid)

@@ -1,0 +1,151 @@
+"""SSDD's decoder: a U-Net in pixel space, conditioned on a latent, that predicts a velocity.
+
+Source: Vallaeys, Verbeek, Cord, "SSDD: Single-Step Diffusion Decoder for Efficient Image
+Tokenization", arXiv 2510.04961. Parameter names and shapes are those of the released checkpoints,
+without their ``decoder.`` prefix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.errors import ResolutionError, UnknownNameError
+from ssdd_bench.nn.blocks import (
+    GROUPS,
+    DownLevel,
+    MiddleTransformer,
+    ResidualBlock,
+    TimeEmbedding,
+    TransformerBlock,
+    UpLevel,
+    zero_init,
+)
+
+DOWNSAMPLING = 8  # the middle always runs at 1/8 of the image, whatever the encoder's f
+
+
+@dataclass(frozen=True)
+class DecoderSize:
+    """Widths and depth of a decoder.
+
+    Attributes:
+        widths: channels of the four levels, from the finest to the coarsest.
+        heads: attention heads of the middle transformer.
+        depth: transformer blocks.
+    """
+
+    widths: tuple[int, int, int, int]
+    heads: int
+    depth: int
+
+
+SIZES = {
+    "XXS": DecoderSize((32, 32, 64, 64), 4, 4),  # ours, for training on a CPU
+    "XS": DecoderSize((32, 64, 96, 96), 4, 8),
+    "S": DecoderSize((64, 96, 160, 160), 4, 8),
+    "B": DecoderSize((64, 128, 192, 192), 4, 10),
+    "M": DecoderSize((96, 192, 288, 288), 4, 12),
+    "L": DecoderSize((96, 192, 384, 384), 6, 16),
+    "XL": DecoderSize((128, 256, 512, 512), 8, 16),
+    "H": DecoderSize((192, 384, 768, 768), 12, 16),
+}
+
+
+class SSDDDecoder(nn.Module):
+    """Velocity of the flow from noise (t = 1) to image (t = 0), given a latent.
+
+    Args:
+        size: widths and depth, see :data:`SIZES`.
+        z_dim: channels of the latent.
+    """
+
+    def __init__(self, size: DecoderSize, z_dim: int) -> None:
+        super().__init__()
+        self.size = size
+        self.z_dim = z_dim
+        widths = size.widths
+        base, time = widths[0], 4 * widths[0]
+        self.conv_in = nn.Conv2d(3 + z_dim, base, 3, padding=1)
+        self.time_embedding = TimeEmbedding(base)
+        self.ada_ctx_proj = nn.Sequential(
+            nn.Conv2d(z_dim, base, 3, padding=1), nn.SiLU(), nn.Conv2d(base, base, 3, padding=1)
+        )
+
+        skips = [base]
+        self.down_blocks = nn.ModuleList()
+        for level, (before, width) in enumerate(pairwise((base, *widths))):
+            resize = level < len(widths) - 1
+            self.down_blocks.append(DownLevel([before, width], width, base, time, resize))
+            skips += [width] * (3 if resize else 2)
+
+        self.mid_block = MiddleTransformer(widths[-1], size.heads, size.depth, base)
+
+        before = widths[-1]
+        self.up_blocks = nn.ModuleList()
+        for level, width in reversed(list(enumerate(widths))):
+            inputs = [h + skips.pop() for h in (before, width, width)]
+            self.up_blocks.append(UpLevel(inputs, width, base, time, resize=level > 0))
+            before = width
+
+        self.conv_norm_out = nn.GroupNorm(GROUPS, base, eps=1e-5)
+        self.conv_out = nn.Conv2d(base, 3, 3, padding=1)
+        self.reset_parameters()
+
+    @classmethod
+    def from_size(cls, name: str, z_dim: int = 4) -> SSDDDecoder:
+        """Build one of :data:`SIZES` by name; an unknown name raises ``UnknownNameError``."""
+        if name not in SIZES:
+            raise UnknownNameError("decoder size", name, SIZES)
+        return cls(SIZES[name], z_dim)
+
+    def reset_parameters(self) -> None:
+        """Initialise as the paper's code does: see section 1.7 of the notes in docs/ssdd.md."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+            elif isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                continue
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                zero_init(module.conv2)
+            elif isinstance(module, TransformerBlock):
+                zero_init(module.ff.proj_out)
+
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+        """Predict the velocity ``image - noise`` at ``x_t``.
+
+        Args:
+            x_t: (B, 3, H, W) in the range of images, [-1, 1], plus noise; H, W multiples of 8.
+            t: (B,) in [0, 1]; 1 is pure noise.
+            z: (B, z_dim, h, w), as the encoder gives it.
+
+        Returns:
+            (B, 3, H, W).
+        """
+        if x_t.shape[-2] % DOWNSAMPLING or x_t.shape[-1] % DOWNSAMPLING:
+            raise ResolutionError(
+                f"SSDD decodes images whose sides are multiples of {DOWNSAMPLING}, "
+                f"not {x_t.shape[-2]}x{x_t.shape[-1]}"
+            )
+        time = self.time_embedding(1000 * t.float(), x_t.dtype)
+        context = self.ada_ctx_proj(z)
+        latent = F.interpolate(z, size=x_t.shape[-2:], mode="nearest")
+        h = self.conv_in(torch.cat([x_t, latent], dim=1))
+        skips = [h]
+        for down in self.down_blocks:
+            h, new = down(h, context, time)
+            skips += new
+        h = self.mid_block(h, context)
+        for up in self.up_blocks:
+            h = up(h, skips, context, time)
+        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
+        return out

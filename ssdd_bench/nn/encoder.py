@@ -1,0 +1,203 @@
+"""SSDD's encoder: a convolutional network with a Gaussian posterior, as in VQGAN and SD-VAE.
+
+Parameter names and shapes are those of the released checkpoints, without their ``encoder.``
+prefix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.errors import OptionError
+from ssdd_bench.nn.blocks import GROUPS
+
+MULTIPLIERS = {4: (1, 2, 4), 8: (1, 2, 4, 4), 16: (1, 2, 4, 4, 4), 32: (1, 2, 4, 4, 4, 4)}
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Diagonal Gaussian over latents.
+
+    Attributes:
+        mean: (B, z_dim, h, w).
+        logvar: same shape, within [-30, 20].
+    """
+
+    mean: Tensor
+    logvar: Tensor
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation, same shape as the mean."""
+        return torch.exp(0.5 * self.logvar)
+
+    def mode(self) -> Tensor:
+        """The most likely latent."""
+        return self.mean
+
+    def sample(self, generator: torch.Generator | None = None, noise: Tensor | None = None) -> Tensor:
+        """One latent drawn from the posterior, from ``noise`` where it is given."""
+        if noise is None:
+            noise = torch.randn(
+                self.mean.shape,
+                generator=generator,
+                device=self.mean.device,
+                dtype=self.mean.dtype,
+            )
+        return self.mean + self.std * noise
+
+    def kl(self) -> Tensor:
+        """Divergence from the standard normal, summed over a latent: (B,) in nats, float32."""
+        mean, logvar = self.mean.float(), self.logvar.float()
+        return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=(1, 2, 3))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(GROUPS, channels, eps=1e-6)
+
+
+class EncoderBlock(nn.Module):
+    """Two normalised 3x3 convolutions around a shortcut."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.norm1 = _norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.norm2 = _norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.nin_shortcut = (
+            nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        out: Tensor = self.nin_shortcut(x) + h
+        return out
+
+
+class AsymmetricDownsample(nn.Module):
+    """Halve both sides; the zero padding is on the right and at the bottom only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H/2, W/2)."""
+        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        return out
+
+
+class EncoderLevel(nn.Module):
+    """Two blocks at one resolution, then a halving except on the last level."""
+
+    def __init__(self, in_channels: int, channels: int, resize: bool) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(
+            [EncoderBlock(in_channels, channels), EncoderBlock(channels, channels)]
+        )
+        self.downsample = AsymmetricDownsample(channels) if resize else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H/2, W/2), or the same size on the last level."""
+        for block in self.block:
+            x = block(x)
+        out: Tensor = self.downsample(x)
+        return out
+
+
+class GlobalAttention(nn.Module):
+    """Single-head self-attention over all cells."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        h = self.norm(x)
+        q, k, v = (
+            layer(h).flatten(2).transpose(1, 2)[:, None] for layer in (self.q, self.k, self.v)
+        )
+        h = F.scaled_dot_product_attention(q, k, v)[:, 0]
+        out: Tensor = x + self.proj_out(h.transpose(1, 2).unflatten(2, x.shape[-2:]))
+        return out
+
+
+class EncoderMiddle(nn.Module):
+    """Block, attention, block at the coarsest resolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block_1 = EncoderBlock(channels, channels)
+        self.attn_1 = GlobalAttention(channels)
+        self.block_2 = EncoderBlock(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        out: Tensor = self.block_2(self.attn_1(self.block_1(x)))
+        return out
+
+
+class SSDDEncoder(nn.Module):
+    """Images to a Gaussian over latents.
+
+    Args:
+        f: image pixels per latent cell along one side: 4, 8, 16 or 32.
+        z_dim: channels of the latent.
+        base: width of the finest level, 128 in the paper.
+    """
+
+    def __init__(self, f: int, z_dim: int, base: int = 128) -> None:
+        super().__init__()
+        if f not in MULTIPLIERS:
+            raise OptionError(f"an SSDD encoder has f in {sorted(MULTIPLIERS)}, not {f}")
+        self.f = f
+        self.z_dim = z_dim
+        self.base = base
+        widths = [base * multiplier for multiplier in MULTIPLIERS[f]]
+        self.conv_in = nn.Conv2d(3, base, 3, padding=1)
+        self.down = nn.ModuleList(
+            EncoderLevel(before, width, resize=level < len(widths) - 1)
+            for level, (before, width) in enumerate(pairwise([base, *widths]))
+        )
+        self.mid = EncoderMiddle(widths[-1])
+        self.norm_out = _norm(widths[-1])
+        self.conv_out = nn.Conv2d(widths[-1], 2 * z_dim, 3, padding=1)
+        self.out_proj = nn.Conv2d(2 * z_dim, 2 * z_dim, 1)
+        self.reset_parameters()
+
+    @classmethod
+    def from_config(cls, f: int = 8, z_dim: int = 4, base: int = 128) -> SSDDEncoder:
+        """Build an encoder; ``OptionError`` where there is none for ``f``."""
+        return cls(f, z_dim, base)
+
+    def reset_parameters(self) -> None:
+        """Draw convolutions from N(0, 0.02) with zero bias."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Posterior:
+        """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""
+        h = self.conv_in(x)
+        for level in self.down:
+            h = level(h)
+        h = self.out_proj(self.conv_out(F.silu(self.norm_out(self.mid(h)))))
+        mean, logvar = h.chunk(2, dim=1)
+        return Posterior(mean, logvar.clamp(-30, 20))
+
+
