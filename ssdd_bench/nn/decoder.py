@@ -45,7 +45,7 @@ class DecoderSize:
 
 
 SIZES = {
-    "XXS": DecoderSize((32, 32, 64, 64), 4, 4),  # ours, for training on a CPU
+    "XXS": DecoderSize((32, 32, 32, 64), 4, 4),  # ours, for training on a CPU
     "XS": DecoderSize((32, 64, 96, 96), 4, 8),
     "S": DecoderSize((64, 96, 160, 160), 4, 8),
     "B": DecoderSize((64, 128, 192, 192), 4, 10),

@@ -1,0 +1,72 @@
+"""What every collection of images looks like to the rest of the package."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from PIL import Image
+
+from ssdd_bench.errors import DataError
+
+
+class ImageSource(ABC):
+    """Images by id, in a fixed order, decoded one at a time.
+
+    Reading holds no more than the one image (a Parquet file: one row group) and may be done from
+    several threads at once.
+
+    Attributes:
+        name: short name for tables, such as the folder's.
+        ids: sorted; posix relative paths for files, row numbers for tables.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+
+    @abstractmethod
+    def read(self, image_id: str) -> Image.Image:
+        """Decode one image to RGB.
+
+        Raises:
+            DataError: it cannot be decoded; the message does not repeat the id.
+        """
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Subset(ImageSource):
+    """Some images of another source, in its order."""
+
+    def __init__(self, source: ImageSource, ids: Sequence[str]) -> None:
+        wanted = set(ids)
+        self.name = source.name
+        self.ids = tuple(image_id for image_id in source.ids if image_id in wanted)
+        self._source = source
+
+    def read(self, image_id: str) -> Image.Image:
+        """Read from the source underneath."""
+        return self._source.read(image_id)
+
+
+def limited(source: ImageSource, limit: int) -> ImageSource:
+    """Keep ``limit`` images drawn the same way on every machine.
+
+    The first of a sorted list would all be of one class, so the images whose ids have the
+    smallest SHA-256 are kept. A smaller limit always gives a subset of a larger one's.
+
+    Raises:
+        DataError: ``limit`` is below 1.
+    """
+    if limit < 1:
+        raise DataError(f"a limit of {limit} leaves no image: give 1 or more")
+    if limit >= len(source):
+        return source
+    return Subset(source, sorted(source.ids, key=_digest)[:limit])
+
+
+def _digest(image_id: str) -> bytes:
+    # A file name that is not valid UTF-8 reaches us with surrogate escapes.
+    return hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,38 @@
+"""The one place where decoded floats become the uint8 pixels that every metric sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ssdd_bench.errors import PluginError
+
+SHOWN = 3  # ids named in a message
+
+
+def to_uint8(images: Tensor, ids: Sequence[str]) -> Tensor:
+    """Clamp to [0, 1] and round to 256 levels.
+
+    Truncating instead would turn 63 of the 256 levels into their neighbours below.
+
+    Args:
+        images: floats (B, 3, H, W), nominally in [0, 1].
+        ids: the images' names, for the message.
+
+    Returns:
+        uint8 of the same shape, on the same device.
+
+    Raises:
+        PluginError: a pixel is NaN or infinite; names the images.
+    """
+    finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
+    bad = [image_id for image_id, good in zip(ids, finite, strict=True) if not good]
+    if bad:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise PluginError(
+            f"the decoder gave NaN or infinite pixels for {', '.join(bad[:SHOWN])}{more}: "
+            "check its weights and number format"
+        )
+    return (images.float().clamp(0, 1) * 255).round().to(torch.uint8)

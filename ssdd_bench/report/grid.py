@@ -1,0 +1,229 @@
+"""What a table says, cell by cell, before anything decides how it looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from ssdd_bench.report.rows import (
+    Footnote,
+    Group,
+    comparable_groups,
+    competes,
+    describe_hardware,
+    display_names,
+    metric_directions,
+)
+
+MISSING = "–"
+_DISTANCES = ("fd_", "rfid", "kid")  # depend on the number of images, so n stands in the header
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One formatted value; ``notes`` are numbers of footnotes."""
+
+    text: str
+    best: bool = False
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading and its values; ``key`` is the heading without n, arrow and unit."""
+
+    key: str
+    heading: str
+    cells: list[Cell]
+    notes: tuple[int, ...] = ()
+    numeric: bool = True
+
+
+@dataclass
+class Table:
+    """What both renderers show of one group of comparable rows."""
+
+    title: str
+    caption: str
+    columns: list[Column] = field(default_factory=list)
+    footnotes: list[str] = field(default_factory=list)
+
+    def number(self, texts: Iterable[str]) -> tuple[int, ...]:
+        """Return the footnote numbers of these texts, adding those that are new."""
+        numbers = set()
+        for text in texts:
+            if text not in self.footnotes:
+                self.footnotes.append(text)
+            numbers.add(self.footnotes.index(text) + 1)
+        return tuple(sorted(numbers))
+
+
+def build_tables(frame: pd.DataFrame) -> list[Table]:
+    """Format a frame of :func:`to_frame`, one table per group of comparable rows.
+
+    The best value of a column, and whatever prints the same, is marked; controls and lossless
+    rows do not compete in quality, nor does anything in speed when machines differ.
+    """
+    return [_build_table(group) for group in comparable_groups(frame)]
+
+
+def format_number(value: float) -> str:
+    """Four significant digits without an exponent where that stays readable."""
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def metric_heading(metric: str, higher_is_better: bool, n: int) -> str:
+    """Head a metric's column; a distance carries n because it depends on it."""
+    name = f"{metric}@{n}" if metric.startswith(_DISTANCES) else metric
+    return f"{name} {'↑' if higher_is_better else '↓'}"
+
+
+def _build_table(group: Group) -> Table:
+    rows = group.rows
+    table = Table(f"{group.resolution} × {group.resolution} px", _caption(group))
+    directions = metric_directions(rows)
+    own = ["label", "decode_ips", *directions]
+    shared = _shared_notes(rows, own)
+
+    def add(
+        key: str, heading: str, texts: list[str], source: str = "", best: set[str] | None = None
+    ) -> None:
+        column_notes = table.number(text for text in shared if shared[text] == source)
+        cells = []
+        for text, notes in zip(texts, rows["footnotes"], strict=True):
+            mine = [n.text for n in notes if n.column == source and n.text not in shared]
+            cells.append(Cell(text, bool(best) and text in (best or ()), table.number(mine)))
+        numeric = key not in ("tokenizer", "latent", "machine")
+        table.columns.append(Column(key, heading, cells, column_notes, numeric))
+
+    add("tokenizer", "tokenizer", display_names(rows), "label")
+    add("latent", "latent", list(rows["latent"].str.replace("x", "×")))
+    add("per pixel", "per pixel", [_rate(row) for row in rows.itertuples()])
+    if rows["steps"].notna().any():
+        add("steps", "steps", _format(rows["steps"], str))
+    competing = competes(rows)
+    for metric, higher in directions.items():
+        if rows[metric].isna().all() and not any(
+            note.column == metric for notes in rows["footnotes"] for note in notes
+        ):
+            continue  # measured in another group only
+        texts = _format(rows[metric], _metric_format(metric))
+        best = _best(rows[metric].where(competing), texts, higher)
+        add(metric, metric_heading(metric, higher, group.n), texts, metric, best)
+    machines = describe_hardware(rows)
+    if machines:
+        for way in ("encode", "decode"):
+            texts = [_speed(row, way) for row in rows.itertuples()]
+            speeds = rows[f"{way}_ips"].where(competing)
+            best = _best(speeds, texts, True) if len(machines) == 1 else set()
+            add(f"{way} img/s", f"{way} img/s", texts, f"{way}_ips", best)
+    add("decoder M", "decoder M", _format(rows["params_decoder"], _millions))
+    if rows["gmac_decode"].notna().any():
+        add("decode GMAC", "decode GMAC", _format(rows["gmac_decode"], format_number))
+    if rows["peak_memory_bytes"].notna().any():
+        megabytes = rows["peak_memory_bytes"].astype("Float64") / 1e6
+        add("memory MB", "memory MB", _format(megabytes, lambda value: f"{value:.0f}"))
+    if len(machines) > 1:
+        add("machine", "machine", _machines(rows))
+    return table
+
+
+def _caption(group: Group) -> str:
+    rows = group.rows
+    seeds = ", ".join(str(seed) for seed in sorted(set(rows["seed"])))
+    pixels = rows["data_sha256"].iloc[0][:10]
+    parts = [
+        f"n = {group.n} images of {group.data} (pixels {pixels}), "
+        f"protocol {group.protocol}, seed {seeds}."
+    ]
+    machines = describe_hardware(rows)
+    if machines:
+        batches = sorted(set(rows["batch"].dropna()))
+        where = machines[0] if len(machines) == 1 else "the machine in the last column"
+        parts.append(
+            f"Images/s: median ± half the interquartile range on {where}, "
+            f"batch {', '.join(map(str, batches))}."
+        )
+    units = "Per pixel: floats (fl) or bits of latent. Decoder: millions of parameters."
+    return " ".join([*parts, units])
+
+
+def _shared_notes(rows: pd.DataFrame, columns: list[str]) -> dict[str, str]:
+    """Texts that every row with a value of a column carries: they go to the heading."""
+    shared: dict[str, str] = {}
+    for column in columns:
+        carriers = list(rows["footnotes"])
+        if column != "label":
+            present = rows[column].notna()
+            carriers = [notes for notes, here in zip(carriers, present, strict=True) if here]
+        if len(carriers) > 1:
+            common = set.intersection(
+                *({n for n in notes if n.column == column} for notes in carriers)
+            )
+            shared |= {note.text: column for note in sorted(common, key=_note_text)}
+    return shared
+
+
+def _note_text(note: Footnote) -> str:
+    return note.text
+
+
+def _best(values: pd.Series[Any], texts: list[str], higher: bool) -> set[str]:
+    """The text of the best finite value, if at least two compete."""
+    finite = {
+        text: value for value, text in zip(values, texts, strict=True) if math.isfinite(value)
+    }
+    if values.notna().sum() < 2 or not finite:
+        return set()
+    pick: Callable[..., str] = max if higher else min
+    return {pick(finite, key=lambda text: finite[text])}
+
+
+def _format(values: pd.Series[Any], show: Callable[[Any], str]) -> list[str]:
+    return [MISSING if pd.isna(value) else show(value) for value in values]
+
+
+def _metric_format(metric: str) -> Callable[[float], str]:
+    def decibels(value: float) -> str:
+        return f"{value:.2f}" if math.isfinite(value) else format_number(value)
+
+    return decibels if metric.startswith("psnr") else format_number
+
+
+def _rate(row: Any) -> str:
+    if not pd.isna(row.bits_per_pixel):
+        return f"{row.bits_per_pixel:.3g} bit"
+    if not pd.isna(row.floats_per_pixel):
+        return f"{row.floats_per_pixel:.3g} fl"
+    return MISSING
+
+
+def _speed(row: Any, way: str) -> str:
+    median, low, high = (getattr(row, f"{way}_ips{end}") for end in ("", "_q1", "_q3"))
+    if math.isnan(median):
+        return MISSING
+    digits = max(0, 2 - math.floor(math.log10(median)))
+    return f"{median:.{digits}f} ±{(high - low) / 2:.{digits}f}"
+
+
+def _millions(parameters: int) -> str:
+    return "0" if parameters == 0 else f"{parameters / 1e6:.3g}"
+
+
+def _machines(rows: pd.DataFrame) -> list[str]:
+    names: list[str] = []
+    for index in range(len(rows)):
+        names += describe_hardware(rows.iloc[[index]]) or [MISSING]
+    return names

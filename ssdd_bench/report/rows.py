@@ -1,0 +1,221 @@
+"""Result records as one tidy table, the only thing the tables and the figures look at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.results import MetricValue, Result, Timing
+
+_METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
+_INTEGERS = ("f", "channels", "tokens", "steps", "threads", "batch", "peak_memory_bytes")
+_FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_decode")
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """A remark about one cell of the table.
+
+    Attributes:
+        column: a metric's key, ``decode_ips`` for timings, or ``label`` for the whole row.
+        text: one sentence.
+    """
+
+    column: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be compared: same images, same crops, same protocol, same resolution."""
+
+    resolution: int
+    protocol: str
+    data: str
+    n: int
+    rows: pd.DataFrame
+
+
+def to_frame(results: Sequence[Result]) -> pd.DataFrame:
+    """Lay out results one row per cell, sorted by resolution and then by label.
+
+    Args:
+        results: at least one, as :func:`ssdd_bench.results.load_results` gives them.
+
+    Returns:
+        A frame with the columns below and one numeric column per metric. A metric is ``inf``
+        where every image is identical to its original and NaN where it is unavailable.
+        Speeds are images/s: median, and first and third quartile.
+
+        label, id, title, family, resolution, protocol, f, channels, latent ("32x32x4": height,
+        width, channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, metrics...,
+        encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
+        params_encoder, params_decoder, gmac_decode, peak_memory_bytes, peak_memory_kind, device,
+        threads, dtype, batch, seed, data, data_sha256, note, footnotes (tuple of Footnote).
+
+    Raises:
+        UserError: there is no result, or two disagree on whether more of a metric is better.
+    """
+    if not results:
+        raise UserError("no results to report: name at least one result file or folder")
+    directions: dict[str, bool] = {}
+    for result in results:
+        for key, metric in result.metrics.items():
+            if directions.setdefault(key, metric.higher_is_better) != metric.higher_is_better:
+                raise UserError(
+                    f"metric '{key}' counts upwards in one result and downwards in another: "
+                    "measure both again with one version of ssdd-bench"
+                )
+    ordered = sorted(results, key=_sort_key)
+    frame = pd.DataFrame([_row(result, list(directions)) for result in ordered])
+    frame = frame.astype(
+        dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*directions, *_FLOATS], "float64")
+    )
+    frame.attrs[_METRICS] = directions
+    return frame
+
+
+def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:
+    """Return the metric columns of a frame and whether more is better, in column order."""
+    directions: dict[str, bool] = frame.attrs[_METRICS]
+    return {key: directions[key] for key in frame.columns if key in directions}
+
+
+def check_metric(frame: pd.DataFrame, metric: str) -> None:
+    """Refuse a metric that no result holds, naming those that are there."""
+    if metric not in metric_directions(frame):
+        raise UnknownNameError("metric", metric, metric_directions(frame))
+
+
+def comparable_groups(frame: pd.DataFrame) -> Iterator[Group]:
+    """Split a frame into the groups whose numbers may stand in one table or one panel."""
+    keys = ["resolution", "protocol", "data", "n", "data_sha256"]
+    for values in frame[keys].drop_duplicates().itertuples(index=False):
+        mask = (frame[keys] == tuple(values)).all(axis=1)
+        yield Group(
+            int(values[0]), str(values[1]), str(values[2]), int(values[3]), frame[mask].copy()
+        )
+
+
+def competes(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which rows may be called best: not the controls, nor what loses nothing at all."""
+    scores = rows[list(metric_directions(rows))]
+    return (rows["family"] != "control") & ~scores.isin([math.inf, -math.inf]).any(axis=1)
+
+
+def display_names(rows: pd.DataFrame) -> list[str]:
+    """Name the rows of one group, with the seed where one label was measured with several."""
+    if not rows["label"].duplicated().any():
+        return list(rows["label"])
+    return [f"{row.label} (seed {row.seed})" for row in rows.itertuples()]
+
+
+def describe_hardware(rows: pd.DataFrame) -> list[str]:
+    """Name every distinct machine setting that the speeds of these rows were measured on."""
+    timed = rows[rows["decode_ips"].notna()]
+    distinct = timed[["device", "threads", "dtype"]].drop_duplicates()
+    return [
+        f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}"
+        for device, threads, dtype in distinct.itertuples(index=False)
+    ]
+
+
+def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
+    tokenizer, latent, data, speed = result.tokenizer, result.latent, result.data, result.speed
+    shape = latent.shape
+    decode = speed.decode if speed else None
+    return {
+        "label": tokenizer.label,
+        "id": tokenizer.id,
+        "title": tokenizer.title,
+        "family": tokenizer.family,
+        "resolution": result.resolution,
+        "protocol": str(result.protocol["id"]),
+        "f": latent.f,
+        "channels": latent.channels,
+        "latent": f"{shape[1]}x{shape[2]}x{shape[0]}" if shape else latent.kind,
+        "tokens": latent.tokens,
+        "floats_per_pixel": latent.floats_per_pixel,
+        "bits_per_pixel": latent.bits_per_pixel,
+        "steps": result.steps,
+        "n": data.n,
+        **{key: _value(result.metrics.get(key)) for key in metrics},
+        **_speeds("encode", speed.encode if speed else None),
+        **_speeds("decode", decode),
+        "params_encoder": tokenizer.params_encoder,
+        "params_decoder": tokenizer.params_decoder,
+        "gmac_decode": decode.gmac_per_image if decode else None,
+        "peak_memory_bytes": decode.peak_memory_bytes if decode else None,
+        "peak_memory_kind": decode.peak_memory_kind if decode else "",
+        "device": speed.device if speed else "",
+        "threads": speed.threads if speed else None,
+        "dtype": speed.dtype if speed else "",
+        "batch": decode.batch if decode else None,
+        "seed": result.seed,
+        "data": data.name,
+        "data_sha256": data.pixels_sha256,
+        "note": tokenizer.note,
+        "footnotes": tuple(_footnotes(result)),
+    }
+
+
+def _value(metric: MetricValue | None) -> float:
+    if metric is None or metric.unavailable:
+        return math.nan
+    if metric.value is None:
+        return math.inf if metric.infinite else math.nan
+    return metric.value
+
+
+def _speeds(direction: str, timing: Timing | None) -> dict[str, float]:
+    """Images/s: the median, and the quartiles, whose order turns round with the division."""
+    speeds = (
+        (timing.images_per_s, timing.batch / timing.q3_s, timing.batch / timing.q1_s)
+        if timing
+        else (math.nan,) * 3
+    )
+    return dict(zip((f"{direction}_ips{end}" for end in ("", "_q1", "_q3")), speeds, strict=True))
+
+
+def _footnotes(result: Result) -> Iterator[Footnote]:
+    for key, metric in sorted(result.metrics.items()):
+        if metric.warning:
+            yield Footnote(key, metric.warning)
+        if metric.unavailable:
+            yield Footnote(key, f"{key} is not available: {metric.unavailable}")
+        if metric.infinite and metric.value is not None:
+            yield Footnote(
+                key,
+                f"{metric.infinite} of {metric.n} images are identical to their originals and "
+                f"left out of {key}",
+            )
+        if metric.n != result.data.n:
+            yield Footnote(key, f"{key} is computed on {metric.n} of {result.data.n} images")
+    if result.data.skipped:
+        yield Footnote("label", f"{len(result.data.skipped)} images could not be decoded")
+    if result.tokenizer.note:
+        yield Footnote("label", result.tokenizer.note)
+    for warning in result.warnings:
+        yield Footnote("label", warning)
+    if result.speed and result.speed.warning:
+        yield Footnote("decode_ips", result.speed.warning)
+
+
+def _sort_key(result: Result) -> tuple[Any, ...]:
+    """Order numbers inside a label as numbers: steps=2 before steps=16."""
+    pieces = re.split(r"(\d+)", result.tokenizer.label)
+    natural = [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+    return (
+        result.resolution,
+        str(result.protocol["id"]),
+        result.data.name,
+        natural,
+        result.seed,
+        result.fingerprint,
+    )

@@ -1,0 +1,97 @@
+"""Weight files read so that a missing, damaged or unfitting one is one clear line.
+
+Only safetensors files are read: they hold tensors and cannot run code. Torch is imported on use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssdd_bench.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SHOWN = 3  # names per kind of mismatch: enough to recognise the cause, short enough for a line
+
+
+def sha256_file(path: Path | str) -> str:
+    """Checksum by which a result says exactly which weights it measured.
+
+    Returns:
+        64 lower-case hexadecimal digits.
+
+    Raises:
+        WeightsError: the file is missing or cannot be read.
+    """
+    path = _existing(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def load_safetensors(path: Path | str) -> dict[str, Tensor]:
+    """Read every tensor of a file, on the CPU and in the dtype it was stored in.
+
+    Raises:
+        WeightsError: the file is missing, unreadable or damaged.
+    """
+    path = _existing(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"{path}: damaged or not a safetensors file ({reason}): fetch or export it again"
+        ) from error
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:
+    """Copy tensors into a module, all of them or none, in the module's own dtypes.
+
+    Args:
+        module: receives the values; float16 files become float32 in a float32 module.
+        state: tensors by their state-dict names.
+        path: where ``state`` came from, for the message.
+
+    Raises:
+        WeightsError: a name is missing or unexpected, or a shape differs; nothing was copied.
+    """
+    expected = module.state_dict()
+    misshaped = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    kinds = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "of another shape": misshaped,
+    }
+    problems = [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds.items() if names]
+    if problems:
+        raise WeightsError(
+            f"{path}: does not fit {type(module).__name__} ({'; '.join(problems)}): "
+            "use the weights and the configuration of the same model"
+        )
+    module.load_state_dict(state)
+
+
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file: give the path of an existing one")
+    return path
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -1,0 +1,123 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.preprocess import adm_center_crop
+from ssdd_bench.data.source import ImageSource
+from ssdd_bench.errors import DataError, UnknownNameError
+
+
+def noise(seed: int, size: int = 40) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+class Counted(ImageSource):
+    """Images made on request, which knows how many were asked for."""
+
+    def __init__(self, n: int, bad: tuple[int, ...] = ()) -> None:
+        self.name = "counted"
+        self.ids = tuple(f"{i:03d}" for i in range(n))
+        self.bad = bad
+        self.reads = 0
+        self._lock = threading.Lock()
+
+    def read(self, image_id: str) -> Image.Image:
+        with self._lock:
+            self.reads += 1
+        if int(image_id) in self.bad:
+            raise DataError("truncated")
+        return noise(int(image_id))
+
+
+def collected(loader):
+    batches = list(loader)
+    return [i for b in batches for i in b.ids], torch.cat([b.images for b in batches])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
+def test_order_and_pixels_do_not_depend_on_batches_or_threads(batch_size, workers):
+    loader = iterate_batches(Counted(11), 32, "adm", batch_size, workers=workers)
+    ids, images = collected(loader)
+    assert ids == [f"{i:03d}" for i in range(11)]
+    assert images.dtype == torch.uint8
+    expected = np.stack([adm_center_crop(noise(i), 32) for i in range(11)])
+    np.testing.assert_array_equal(images.permute(0, 2, 3, 1).numpy(), expected)
+
+
+def test_last_batch_is_smaller():
+    sizes = [len(b) for b in iterate_batches(Counted(10), 32, "adm", 4)]
+    assert sizes == [4, 4, 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_images_are_skipped_by_name_with_the_reason(workers):
+    loader = iterate_batches(Counted(9, bad=(0, 4, 8)), 32, "adm", 4, workers=workers)
+    ids, _ = collected(loader)
+    assert ids == ["001", "002", "003", "005", "006", "007"]
+    assert loader.skipped == dict.fromkeys(("000", "004", "008"), "truncated")
+    ids, _ = collected(loader)  # a second pass counts afresh
+    assert len(ids) == 6
+    assert len(loader.skipped) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_strict_stops_at_the_first_bad_image_in_order(workers):
+    loader = iterate_batches(Counted(9, bad=(4, 5)), 32, "adm", 2, strict=True, workers=workers)
+    seen = []
+    with pytest.raises(DataError, match="counted: 004: truncated"):
+        seen.extend(batch.ids for batch in loader)
+    assert seen == [("000", "001"), ("002", "003")]
+
+
+def test_nothing_but_bad_images_is_an_error():
+    with pytest.raises(DataError, match=r"none of the 3 images of counted .* 000: truncated"):
+        list(iterate_batches(Counted(3, bad=(0, 1, 2)), 32, "adm", 2))
+
+
+def test_look_ahead_is_bounded():
+    source = Counted(200)
+    batches = iter(iterate_batches(source, 32, "adm", 4, workers=2))
+    next(batches)
+    assert source.reads <= 4 + (4 + 2)
+    batches.close()  # leaves no thread behind
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_small_images_are_enlarged_and_counted():
+    loader = iterate_batches(Counted(3), 64, "adm", 2)
+    _, images = collected(loader)
+    assert images.shape == (3, 3, 64, 64)
+    assert loader.upscaled == 3
+    loader = iterate_batches(Counted(3), 40, "adm", 2)
+    collected(loader)
+    assert loader.upscaled == 0
+
+
+def test_defects_of_the_program_are_not_taken_for_bad_images():
+    source = Counted(3)
+    source.read = lambda image_id: 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        list(iterate_batches(source, 32, "adm", 2))
+
+
+def test_unknown_crop_is_named_at_once():
+    with pytest.raises(UnknownNameError, match="bilinear"):
+        iterate_batches(Counted(3), 32, "bilinaer", 2)
+
+
+def test_files_on_disk_end_to_end(tmp_path):
+    for i in range(5):
+        noise(i, 33 + i).save(tmp_path / f"{i}.png")
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:200])
+    loader = iterate_batches(open_images(tmp_path), 32, "bilinear", 3)
+    ids, images = collected(loader)
+    assert ids == ["0.png", "1.png", "3.png", "4.png"]
+    assert images.shape == (4, 3, 32, 32)
+    assert list(loader.skipped) == ["2.png"]

@@ -1,0 +1,129 @@
+"""The sample photographs: complete, credited, unchanged, and varied enough to be worth running."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdd_bench.data import sample
+from ssdd_bench.data.sample import SAMPLE_DIR, SampleSource, sample_sources
+
+LICENCES = {
+    "CC-BY-3.0",
+    "CC-BY-4.0",
+    "CC-BY-SA-3.0",
+    "CC-BY-SA-4.0",
+    "CC0-1.0",
+    "LicenseRef-public-domain",
+}
+SOURCES = sample_sources()
+
+
+@pytest.fixture(scope="module")
+def thumbnails() -> dict[str, np.ndarray]:
+    thumbs = {}
+    for name in SOURCES:
+        with Image.open(SAMPLE_DIR / name) as image:
+            thumbs[name] = np.asarray(image.resize((32, 32)), dtype=np.float64)
+    return thumbs
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+def test_every_photograph_has_a_source_and_every_source_a_photograph() -> None:
+    files = {path.name for path in SAMPLE_DIR.iterdir() if path.suffix == ".jpg"}
+    assert files == set(SOURCES)
+    assert len(files) >= 24
+    other = {p.name for p in SAMPLE_DIR.iterdir() if p.is_file()} - files
+    assert other == {"README.md", "SOURCES.toml", "__init__.py"}
+
+
+def test_set_stays_small_enough_to_ship() -> None:
+    assert sum(p.stat().st_size for p in SAMPLE_DIR.iterdir() if p.is_file()) < 8_000_000
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_file_is_the_one_described(name: str) -> None:
+    source = SOURCES[name]
+    assert hashlib.sha256((SAMPLE_DIR / name).read_bytes()).hexdigest() == source.sha256
+    assert source.licence in LICENCES
+    for text in (source.title, source.author, source.source, source.changes):
+        assert text == text.strip() != ""
+    assert source.url is None or source.url.startswith(("http://", "https://"))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_photograph_is_plain_srgb_and_large_enough(name: str) -> None:
+    with Image.open(SAMPLE_DIR / name) as image:
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        assert min(image.size) >= 512
+        assert not image.getexif()
+        assert {"icc_profile", "comment"}.isdisjoint(image.info)
+        changes = SOURCES[name].changes
+        assert f"resized to {image.width}x{image.height}" in changes or "resized" not in changes
+        image.load()
+
+
+def test_photographs_are_in_colour(thumbnails: dict[str, np.ndarray]) -> None:
+    for name, pixels in thumbnails.items():
+        spread = pixels.max(axis=2) - pixels.min(axis=2)
+        assert spread.max() > 25, f"{name} is grey"
+
+
+def test_no_photograph_comes_twice(thumbnails: dict[str, np.ndarray]) -> None:
+    for first, second in itertools.combinations(thumbnails, 2):
+        assert correlation(thumbnails[first], thumbnails[second]) < 0.98, f"{first} and {second}"
+
+
+def test_a_second_copy_would_be_noticed(thumbnails: dict[str, np.ndarray]) -> None:
+    with Image.open(SAMPLE_DIR / "osprey.jpg") as image:
+        again = image.crop((4, 4, image.width - 4, image.height - 4)).resize((32, 32))
+    copy = np.asarray(again, dtype=np.float64)
+    assert correlation(copy, thumbnails["osprey.jpg"]) > 0.98
+
+
+def test_all_wanted_subjects_are_shown() -> None:
+    tagged = Counter(tag for source in SOURCES.values() for tag in source.tags)
+    assert set(tagged) == set(sample.TAGS)
+    assert min(tagged.values()) >= 2
+    assert all(len(set(source.tags)) == len(source.tags) > 0 for source in SOURCES.values())
+
+
+def test_readme_counts_licences() -> None:
+    text = (SAMPLE_DIR / "README.md").read_text(encoding="utf-8")
+    counts = Counter(source.licence for source in SOURCES.values())
+    assert f"\n{len(SOURCES)} colour photographs" in text
+    for licence, count in counts.items():
+        assert f"\n| {licence} | {count} |" in text
+
+
+def test_unknown_key_in_sources_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8")
+    (tmp_path / "SOURCES.toml").write_text(text + 'mood = "sunny"\n', encoding="utf-8")
+    monkeypatch.setattr(sample, "SAMPLE_DIR", tmp_path)
+    with pytest.raises(TypeError, match="mood"):
+        sample.sample_sources()
+
+
+def test_credits_are_read_without_torch() -> None:
+    code = (
+        "import sys; from ssdd_bench.data.sample import sample_sources; sample_sources();"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_entries_are_immutable() -> None:
+    entry: SampleSource = SOURCES["osprey.jpg"]
+    with pytest.raises(AttributeError):
+        entry.licence = "CC0-1.0"  # type: ignore[misc]
