@@ -129,9 +129,9 @@ def _build_table(group: Group) -> Table:
             speeds = rows[f"{way}_ips"].where(competing)
             best = _best(speeds, texts, True) if len(machines) == 1 else set()
             add(f"{way} img/s", f"{way} img/s", texts, f"{way}_ips", best)
-    add("decoder M", "decoder M", _format(rows["params_decoder"], _millions))
+    add("decoder M", "decoder M", _format(rows["params_decoder"] / 1e6, _three_digits))
     if rows["gmac_decode"].notna().any():
-        add("decode GMAC", "decode GMAC", _format(rows["gmac_decode"], format_number))
+        add("decode GMAC", "decode GMAC", _format(rows["gmac_decode"], _three_digits))
     if rows["peak_memory_bytes"].notna().any():
         megabytes = rows["peak_memory_bytes"].astype("Float64") / 1e6
         add("memory MB", "memory MB", _format(megabytes, lambda value: f"{value:.0f}"))
@@ -218,8 +218,8 @@ def _speed(row: Any, way: str) -> str:
     return f"{median:.{digits}f} ±{(high - low) / 2:.{digits}f}"
 
 
-def _millions(parameters: int) -> str:
-    return "0" if parameters == 0 else f"{parameters / 1e6:.3g}"
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def _machines(rows: pd.DataFrame) -> list[str]:

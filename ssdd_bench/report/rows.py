@@ -17,6 +17,9 @@ _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and so
 _INTEGERS = ("f", "channels", "tokens", "steps", "threads", "batch", "peak_memory_bytes")
 _FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_decode")
 
+# What a reader looks for first; other metrics follow in alphabetical order.
+_FIRST_METRICS = ("rfid", "fd_dinov2", "fd_effnet", "psnr", "ssim", "lpips_alex", "lpips_vgg")
+
 
 @dataclass(frozen=True)
 class Footnote:
@@ -72,10 +75,12 @@ def to_frame(results: Sequence[Result]) -> pd.DataFrame:
                     f"metric '{key}' counts upwards in one result and downwards in another: "
                     "measure both again with one version of ssdd-bench"
                 )
+    metrics = [key for key in _FIRST_METRICS if key in directions]
+    metrics += sorted(directions.keys() - set(metrics))
     ordered = sorted(results, key=_sort_key)
-    frame = pd.DataFrame([_row(result, list(directions)) for result in ordered])
+    frame = pd.DataFrame([_row(result, metrics) for result in ordered])
     frame = frame.astype(
-        dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*directions, *_FLOATS], "float64")
+        dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*metrics, *_FLOATS], "float64")
     )
     frame.attrs[_METRICS] = directions
     return frame

@@ -7,47 +7,38 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ssdd_bench.report.grid import Cell, Table, build_tables
+from ssdd_bench.report.grid import Cell, Column, Table, build_tables
 
-_WIDE_ONLY = ("psnr_pooled", "mse", "mae", "memory MB")  # left out of a terminal
-_SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
+# Left out of a terminal in this order until the rest fits; Markdown and CSV keep them all.
+_LESS_NEEDED = ("mae", "mse", "memory MB", "psnr_pooled", "decode GMAC", "steps", "decoder M")
+_GAP = 2
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def print_table(frame: pd.DataFrame, console: Console) -> None:
-    """Print the tables in a terminal, with the columns that fit 120 characters."""
+    """Print the tables in a terminal; columns that do not fit are left out and named below."""
     for table in build_tables(frame):
-        grid = RichTable(
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            title=escape(table.title),
-            title_style="bold",
-            title_justify="left",
-            caption=escape(table.caption),
-            caption_justify="left",
-            caption_style="dim",
-        )
-        columns = [column for column in table.columns if column.key not in _WIDE_ONLY]
+        columns, hidden = _fit(table.columns, console.width)
+        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
         for column in columns:
             grid.add_column(
-                escape(column.heading.replace(" ", "\n", 1)) + _superscript(column.notes),
+                Text("\n".join(_heading_lines(column))),
                 justify="right" if column.numeric else "left",
                 no_wrap=column.numeric,
                 overflow="fold",
             )
         for cells in zip(*(column.cells for column in columns), strict=True):
-            grid.add_row(
-                *(
-                    Text(cell.text, "bold" if cell.best else "") + _superscript(cell.notes)
-                    for cell in cells
-                )
-            )
+            grid.add_row(*(Text(_plain(cell), "bold" if cell.best else "") for cell in cells))
+        console.print(Text(table.title, "bold"))
         console.print(grid)
+        console.print(Text(table.caption, "dim"))
         for number, text in enumerate(table.footnotes, start=1):
-            console.print(f"{_superscript((number,))} {text}", style="dim", markup=False)
+            console.print(Text(f"{_superscript((number,))} {text}", "dim"))
+        if hidden:
+            console.print(Text(f"Columns left out here: {', '.join(hidden)}.", "dim"))
         console.print()
 
 
@@ -60,6 +51,31 @@ def to_csv(frame: pd.DataFrame) -> str:
     """Write every column of the frame; footnotes become one column of text."""
     notes = ["; ".join(note.text for note in notes) for notes in frame["footnotes"]]
     return frame.drop(columns="footnotes").assign(footnotes=notes).to_csv(index=False)
+
+
+def _fit(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
+    """Drop the less needed columns until the rest is at most ``width`` characters wide."""
+    hidden: list[str] = []
+    for key in _LESS_NEEDED:
+        if sum(_width(column) + _GAP for column in columns) <= width:
+            break
+        hidden += [column.key for column in columns if column.key == key]
+        columns = [column for column in columns if column.key != key]
+    return columns, hidden
+
+
+def _width(column: Column) -> int:
+    return max(map(len, [*_heading_lines(column), *map(_plain, column.cells)]))
+
+
+def _heading_lines(column: Column) -> list[str]:
+    """Break a heading where n, the unit or the arrow begins."""
+    heading = column.heading + _superscript(column.notes)
+    return heading.replace("@", "\n@").split("\n") if "@" in heading else heading.split(" ", 1)
+
+
+def _plain(cell: Cell) -> str:
+    return cell.text + _superscript(cell.notes)
 
 
 def _superscript(notes: tuple[int, ...]) -> str:
@@ -84,10 +100,6 @@ def _markdown_table(table: Table) -> str:
             yield row(cell_text(cell) for cell in cells)
         yield f"\n{table.caption}\n"
         for number, text in enumerate(table.footnotes, start=1):
-            yield (
-                f"{mark((number,))} {text}\\"
-                if number < len(table.footnotes)
-                else (f"{mark((number,))} {text}")
-            )
+            yield f"{number}. {text}"
 
     return "\n".join(lines()).rstrip() + "\n"

@@ -1,0 +1,141 @@
+"""Text beside markers such that no label covers another, a marker or the frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+_RADII = (7.0, 10.0, 14.0, 19.0, 26.0, 34.0, 44.0, 56.0, 70.0, 86.0)  # points, from the marker
+_ANGLES = (0, 30, -30, 90, -90, 180, 150, -150, 60, -60, 120, -120)  # degrees, best first
+_LEADER_FROM = 19.0  # a label this far away gets a line to its marker
+_MARKER = 4.5  # half the size of a marker, points
+_PADDING = 1.0  # pixels left free around a label
+
+
+@dataclass(frozen=True)
+class Point:
+    """A marker in data coordinates and the words that belong to it."""
+
+    x: float
+    y: float
+    text: str
+    color: str = "black"
+
+
+def place_labels(
+    axes: Axes, points: Sequence[Point], *, avoid: Sequence[Point] = (), size: float = 8.0
+) -> list[Annotation]:
+    """Label every point at the nearest free place, in the order of difficulty.
+
+    The axes' limits, scales and position in the figure must be final.
+
+    Args:
+        axes: where the markers are.
+        points: markers with labels.
+        avoid: further markers that labels must not cover.
+        size: of the font, in points.
+
+    Returns:
+        The labels in the order of ``points``. Where nothing is free the least bad place is taken.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes without a figure"
+    pixels = figure.dpi / 72
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    frame = axes.get_window_extent(renderer)
+    centres = [tuple(axes.transData.transform((point.x, point.y))) for point in points]
+    taken = [
+        _square(axes.transData.transform((point.x, point.y)), _MARKER * pixels)
+        for point in [*points, *avoid]
+    ]
+    # Points with many neighbours have the fewest free places, so they choose first.
+    order = sorted(range(len(points)), key=lambda i: (-_crowding(i, centres, 60 * pixels), i))
+    labels: dict[int, Annotation] = {}
+    for index in order:
+        label = axes.annotate(
+            points[index].text,
+            (points[index].x, points[index].y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=size,
+            color=points[index].color,
+            ha="center",
+            va="center",
+            annotation_clip=False,
+            zorder=5,
+        )
+        extent = label.get_window_extent(renderer)
+        width, height = extent.width, extent.height
+        best = None
+        for radius, dx, dy in _offsets(width / pixels, height / pixels):
+            x, y = centres[index][0] + dx * pixels, centres[index][1] + dy * pixels
+            box = Bbox.from_bounds(x - width / 2, y - height / 2, width, height).padded(_PADDING)
+            overlap = sum(_overlap(box, other) for other in taken) + _outside(box, frame)
+            if best is None or overlap < best[0]:
+                best = (overlap, radius, dx, dy, box)
+            if overlap == 0:
+                break
+        assert best is not None
+        _, radius, dx, dy, box = best
+        label.set_position((dx, dy))
+        if radius >= _LEADER_FROM:
+            axes.annotate(
+                "",
+                (points[index].x, points[index].y),
+                xytext=_nearest_edge(dx, dy, width / pixels, height / pixels),
+                textcoords="offset points",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": "0.6",
+                    "linewidth": 0.6,
+                    "shrinkA": 0,
+                    "shrinkB": _MARKER,
+                },
+                zorder=1,
+            )
+        taken.append(box)
+        labels[index] = label
+    return [labels[index] for index in range(len(points))]
+
+
+def _offsets(width: float, height: float) -> Iterator[tuple[float, float, float]]:
+    """Offsets of a label's centre such that its edge is ``radius`` from the marker; points."""
+    for radius in _RADII:
+        for angle in _ANGLES:
+            cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+            dx = radius * cos + math.copysign(width / 2, cos) * (abs(cos) > 0.1)
+            dy = radius * sin + math.copysign(height / 2, sin) * (abs(sin) > 0.6)
+            yield radius, dx, dy
+
+
+def _nearest_edge(dx: float, dy: float, width: float, height: float) -> tuple[float, float]:
+    """The point of a label's box that is nearest to its marker; points from the marker."""
+    return (
+        min(max(0.0, dx - width / 2), dx + width / 2),
+        min(max(0.0, dy - height / 2), dy + height / 2),
+    )
+
+
+def _square(centre: Sequence[float], half: float) -> Bbox:
+    return Bbox.from_extents(centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
+
+
+def _crowding(index: int, centres: list[tuple[float, ...]], reach: float) -> int:
+    return sum(math.dist(centres[index], other) < reach for other in centres)
+
+
+def _overlap(first: Bbox, second: Bbox) -> float:
+    width = min(first.x1, second.x1) - max(first.x0, second.x0)
+    height = min(first.y1, second.y1) - max(first.y0, second.y0)
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    """Area of a box beyond the frame, counted tenfold: a cut label cannot be read at all."""
+    return 10 * (box.width * box.height - _overlap(box, frame))

@@ -1,0 +1,85 @@
+"""Numbers that papers and model cards print, kept apart from what we measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.results import read_json, read_record
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One printed line of numbers about one model.
+
+    Attributes:
+        model: as the source names it, with the size or variant.
+        latent: "f8c4", "32 tokens", "0.219 bpp"; empty where the source has none.
+        resolution: in pixels; None for images at their own size.
+        dataset: the images reconstructed.
+        n: how many; the numbers of two rows with different n do not compare.
+        metrics: by our keys; the definitions behind them are the source's.
+        images_per_s: decoded, on ``hardware``.
+        steps: of the decoder, where the source tells.
+        source: document and table.
+        protocol: always "published": nobody here ran it.
+        hardware: "not stated" where the source is silent.
+        digitised: read off a figure by us.
+        second_hand: quoted by ``source``'s reader from another document than the original.
+        note: what else a reader must know.
+    """
+
+    model: str
+    latent: str
+    resolution: int | None
+    dataset: str
+    n: int
+    metrics: dict[str, float]
+    images_per_s: float | None
+    steps: int | None
+    source: str
+    protocol: Literal["published"]
+    hardware: str
+    digitised: bool
+    second_hand: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of published rows with what holds for all of them."""
+
+    schema_version: int
+    title: str
+    note: str
+    rows: tuple[PublishedRow, ...]
+
+
+def load_published(folder: Path) -> dict[str, PublishedFile]:
+    """Read every ``*.json`` of a folder of published numbers, by file name without suffix.
+
+    Raises:
+        UserError: the folder is missing or empty, or a file does not fit the schema.
+    """
+    files = sorted(Path(folder).glob("*.json"))
+    if not files:
+        raise UserError(f"{folder}: no files of published numbers (*.json) here")
+    return {file.stem: _load(file) for file in files}
+
+
+def _load(file: Path) -> PublishedFile:
+    content = read_record(PublishedFile, read_json(file), str(file))
+    if content.schema_version != SCHEMA_VERSION:
+        raise UserError(
+            f"{file}: key 'schema_version' is {content.schema_version}, expected {SCHEMA_VERSION}"
+        )
+    for index, row in enumerate(content.rows):
+        if not row.source:
+            raise UserError(f"{file}: key 'rows[{index}].source' is empty: name the document")
+        if not row.metrics:
+            raise UserError(f"{file}: key 'rows[{index}].metrics' is empty")
+    return content

@@ -1,0 +1,92 @@
+"""The decoder on grids that the paper's own code does not take, and its errors."""
+
+import pytest
+import torch
+
+from ssdd_bench.errors import OptionError, ResolutionError, UnknownNameError
+from ssdd_bench.nn.decoder import SIZES, SSDDDecoder
+from ssdd_bench.nn.encoder import SSDDEncoder
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    return SSDDDecoder.from_size("XXS").eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("f", [4, 8, 16, 32])
+@pytest.mark.parametrize("size", [(32, 32), (64, 32), (32, 160), (160, 160)])
+def test_any_grid(tiny, f, size):
+    image = torch.randn(1, 3, *size)
+    z = torch.randn(1, 4, size[0] // f, size[1] // f)
+    out = tiny(image, torch.tensor([0.5]), z)
+    assert out.shape == image.shape
+    assert torch.isfinite(out).all()
+
+
+@torch.no_grad()
+def test_time_and_latent_matter_everywhere(tiny):
+    x, z, t = torch.randn(1, 3, 64, 64), torch.randn(1, 4, 8, 8), torch.tensor([0.5])
+    for parameter in tiny.parameters():  # residual branches start at zero and would hide it
+        torch.nn.init.normal_(parameter, std=0.1)
+    out = tiny(x, t, z)
+    assert (tiny(x, t + 0.1, z) - out).abs().amax() > 1e-3
+    changed = z.clone()
+    changed[0, 0, 0, 0] += 1
+    difference = (tiny(x, t, changed) - out).abs().amax(dim=1)[0]
+    assert difference[:8, :8].min() > 0
+    assert difference[:8, :8].mean() > difference[32:, 32:].mean()
+
+
+def test_sides_that_do_not_divide():
+    network = SSDDDecoder.from_size("XXS")
+    with pytest.raises(ResolutionError, match="multiples of 8, not 60x64"):
+        network(torch.zeros(1, 3, 60, 64), torch.ones(1), torch.zeros(1, 4, 8, 8))
+
+
+def test_unknown_size():
+    with pytest.raises(UnknownNameError, match="XXS"):
+        SSDDDecoder.from_size("XXXS")
+
+
+def test_encoder_of_no_known_f():
+    with pytest.raises(OptionError, match="not 6"):
+        SSDDEncoder.from_config(f=6)
+
+
+@pytest.mark.parametrize("name", ["XXS", "XS", "S"])
+def test_starts_as_the_paper_says(name):
+    torch.manual_seed(0)
+    network = SSDDDecoder.from_size(name)
+    for key, value in network.state_dict().items():
+        if key.endswith(("conv2.weight", "conv2.bias", "ff.proj_out.weight", "bias_table")):
+            assert not value.any(), key
+        elif value.ndim == 4:
+            assert value.std().item() == pytest.approx(0.02, rel=0.2), key
+        elif value.ndim == 2:
+            limit = (6 / sum(value.shape)) ** 0.5
+            assert value.abs().max().item() <= limit, key
+            assert value.std().item() == pytest.approx(limit / 3**0.5, rel=0.1), key
+        elif key.endswith("bias"):
+            assert not value.any(), key
+        else:
+            assert (value == 1).all(), key
+
+
+def test_middle_is_deep_enough_everywhere():
+    assert all(size.widths[-1] % size.heads == 0 for size in SIZES.values())
+
+
+@torch.no_grad()
+def test_posterior():
+    torch.manual_seed(0)
+    posterior = SSDDEncoder.from_config(base=32)(torch.randn(3, 3, 32, 32))
+    assert torch.equal(posterior.mode(), posterior.mean)
+    draws = [posterior.sample(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    normal = torch.distributions.Normal(posterior.mean, posterior.std)
+    standard = torch.distributions.Normal(0.0, 1.0)
+    expected = torch.distributions.kl_divergence(normal, standard).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(posterior.kl(), expected, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,1 @@
+"""The multi-step diffusion decoder that SSDD is distilled from."""

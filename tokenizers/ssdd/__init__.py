@@ -1,0 +1,1 @@
+"""SSDD in one step, the distilled decoder."""
