@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -16,6 +18,9 @@ _ANGLES = (0, 30, -30, 90, -90, 180, 150, -150, 60, -60, 120, -120)  # degrees, 
 _LEADER_FROM = 19.0  # a label this far away gets a line to its marker
 _MARKER = 4.5  # half the size of a marker, points
 _PADDING = 1.0  # pixels left free around a label
+# What a place costs, in points of distance: per pixel covered, and for lying on a line.
+_COVERED = 1000.0
+_CROSSED = 25.0
 
 
 @dataclass(frozen=True)
@@ -28,17 +33,15 @@ class Point:
     color: str = "black"
 
 
-def place_labels(
-    axes: Axes, points: Sequence[Point], *, avoid: Sequence[Point] = (), size: float = 8.0
-) -> list[Annotation]:
-    """Label every point at the nearest free place, in the order of difficulty.
+def place_labels(axes: Axes, points: Sequence[Point], *, size: float = 8.0) -> list[Annotation]:
+    """Label every point at the nearest free place, the most crowded points first.
 
+    Lines and a legend that the axes already hold are kept free as well, if there is a choice.
     The axes' limits, scales and position in the figure must be final.
 
     Args:
         axes: where the markers are.
         points: markers with labels.
-        avoid: further markers that labels must not cover.
         size: of the font, in points.
 
     Returns:
@@ -47,13 +50,12 @@ def place_labels(
     figure = axes.get_figure(root=True)
     assert figure is not None, "axes without a figure"
     pixels = figure.dpi / 72
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    frame = axes.get_window_extent(renderer)
-    centres = [tuple(axes.transData.transform((point.x, point.y))) for point in points]
-    taken = [
-        _square(axes.transData.transform((point.x, point.y)), _MARKER * pixels)
-        for point in [*points, *avoid]
-    ]
+    frame = axes.get_window_extent()
+    centres = [_to_pixels(axes, point) for point in points]
+    taken = [_square(centre, _MARKER * pixels) for centre in centres]
+    if legend := axes.get_legend():
+        taken.append(legend.get_window_extent())
+    strokes = _strokes(axes)
     # Points with many neighbours have the fewest free places, so they choose first.
     order = sorted(range(len(points)), key=lambda i: (-_crowding(i, centres, 60 * pixels), i))
     labels: dict[int, Annotation] = {}
@@ -70,19 +72,17 @@ def place_labels(
             annotation_clip=False,
             zorder=5,
         )
-        extent = label.get_window_extent(renderer)
+        extent = label.get_window_extent()
         width, height = extent.width, extent.height
-        best = None
+        x, y = centres[index]
+        choices = []
         for radius, dx, dy in _offsets(width / pixels, height / pixels):
-            x, y = centres[index][0] + dx * pixels, centres[index][1] + dy * pixels
-            box = Bbox.from_bounds(x - width / 2, y - height / 2, width, height).padded(_PADDING)
-            overlap = sum(_overlap(box, other) for other in taken) + _outside(box, frame)
-            if best is None or overlap < best[0]:
-                best = (overlap, radius, dx, dy, box)
-            if overlap == 0:
-                break
-        assert best is not None
-        _, radius, dx, dy, box = best
+            left, low = x + dx * pixels - width / 2, y + dy * pixels - height / 2
+            box = Bbox.from_bounds(left, low, width, height).padded(_PADDING)
+            covered = sum(_overlap(box, other) for other in taken) + _outside(box, frame)
+            cost = _COVERED * covered + _CROSSED * _crosses(box, strokes) + radius
+            choices.append((cost, radius, dx, dy, box))
+        _, radius, dx, dy, box = min(choices, key=lambda choice: choice[0])
         label.set_position((dx, dy))
         if radius >= _LEADER_FROM:
             axes.annotate(
@@ -122,11 +122,33 @@ def _nearest_edge(dx: float, dy: float, width: float, height: float) -> tuple[fl
     )
 
 
+def _to_pixels(axes: Axes, point: Point) -> tuple[float, float]:
+    x, y = axes.transData.transform((point.x, point.y))
+    return float(x), float(y)
+
+
+def _strokes(axes: Axes) -> npt.NDArray[np.float64]:
+    """Points every few pixels along the lines of the axes, in pixels."""
+    pieces = [np.empty((0, 2))]
+    for line in axes.get_lines():
+        if line.get_linewidth() == 0:
+            continue
+        corners = axes.transData.transform(np.column_stack(line.get_data()))
+        for start, end in pairwise(corners):
+            pieces.append(np.linspace(start, end, max(2, int(np.hypot(*(end - start)) / 3))))
+    return np.concatenate(pieces)
+
+
+def _crosses(box: Bbox, strokes: npt.NDArray[np.float64]) -> bool:
+    inside = (strokes > np.array(box.min)) & (strokes < np.array(box.max))
+    return bool(inside.all(axis=1).any())
+
+
 def _square(centre: Sequence[float], half: float) -> Bbox:
     return Bbox.from_extents(centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
 
 
-def _crowding(index: int, centres: list[tuple[float, ...]], reach: float) -> int:
+def _crowding(index: int, centres: Sequence[tuple[float, float]], reach: float) -> int:
     return sum(math.dist(centres[index], other) < reach for other in centres)
 
 

@@ -6,14 +6,17 @@ Figures are built without pyplot, so nothing global changes, and equal input giv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -29,14 +32,16 @@ from ssdd_bench.report.rows import (
     describe_hardware,
     display_names,
     metric_directions,
+    split,
 )
 
 # Okabe and Ito's palette, told apart by every kind of colour vision; yellow is too pale on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d")
+MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P", "*", "d")
 _GREY = "0.45"
 _LOG_FROM = 20.0  # largest over smallest positive distance, above which y is logarithmic
-_STYLE = {
+_STYLE: dict[Any, Any] = {
+    "figure.dpi": 150.0,
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -78,11 +83,7 @@ def quality_speed_plot(frame: pd.DataFrame, metric: str, path: Path) -> None:
             _draw_panel(panel_axes, group, metric, metric_directions(frame)[metric], styles)
             for panel_axes, group in zip(axes, panels, strict=True)
         ]
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # labels are placed for the axes as they are now
-        for panel_axes, points in zip(axes, drawn, strict=True):
-            place_labels(panel_axes, points)
-        _save(figure, path)
+        _finish(figure, zip(axes, drawn, strict=True), path)
 
 
 def published_plot(rows: Sequence[PublishedRow], path: Path) -> None:
@@ -110,7 +111,7 @@ def published_plot(rows: Sequence[PublishedRow], path: Path) -> None:
             x=0.01,
             ha="left",
         )
-        axes.set_title(f"{sizes}. Source: {sources}", fontsize=7.5, color="0.3", loc="left")
+        _title(axes, f"ImageNet-1k val, {sizes}", f"Source: {sources}", width=100)
         points = [
             Point(float(row.images_per_s or 0), row.metrics["rfid"], row.model, "0.25")
             for row in rows
@@ -132,10 +133,7 @@ def published_plot(rows: Sequence[PublishedRow], path: Path) -> None:
         _label_axes(axes, "rFID ↓", "decode images/s (log)")
         _scale_x(axes, [p.x for p in points])
         _scale_y(axes, [p.y for p in points])
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        place_labels(axes, points)
-        _save(figure, path)
+        _finish(figure, [(axes, points)], path)
 
 
 def pareto_front(
@@ -157,10 +155,8 @@ def _panels(frame: pd.DataFrame, metric: str) -> Iterator[Group]:
     for group in comparable_groups(frame):
         rows = group.rows
         rows = rows[rows[metric].notna() & (rows["decode_ips"] > 0)]
-        keys = ["device", "threads", "dtype"]
-        for machine in rows[keys].drop_duplicates().itertuples(index=False):
-            mask = (rows[keys] == tuple(machine)).all(axis=1)
-            yield Group(group.resolution, group.protocol, group.data, group.n, rows[mask])
+        for machine in split(rows, ["device", "threads", "dtype"]):
+            yield replace(group, rows=machine)
 
 
 def _draw_panel(
@@ -194,17 +190,12 @@ def _draw_panel(
     heading = metric_heading(metric, higher, group.n)
     scale = " (log)" if axes.get_yscale() == "log" else ""
     _label_axes(axes, heading + scale, "decode images/s (log)")
-    axes.set_title(f"{group.resolution} × {group.resolution} px", loc="left", fontsize=10, pad=28)
     batches = ", ".join(str(batch) for batch in sorted(set(rows["batch"].dropna())))
-    axes.text(
-        0,
-        1.02,
-        f"n = {group.n} ({group.data}), protocol {group.protocol}\n"
+    _title(
+        axes,
+        f"{group.resolution} × {group.resolution} px",
+        f"n = {group.n} ({group.data}), protocol {group.protocol}",
         f"{describe_hardware(rows)[0]}, batch {batches}",
-        transform=axes.transAxes,
-        fontsize=7.5,
-        color="0.3",
-        va="bottom",
     )
     return [
         Point(x, y, f"{name} ({format_number(score)})" if score in pinned else name)
@@ -257,6 +248,22 @@ def _scale_y(axes: Axes, values: Sequence[float], *, distance: bool = False) -> 
     return pinned
 
 
+def _title(axes: Axes, title: str, *remarks: str, width: int = 72) -> None:
+    """Put a title and small grey lines of remarks, wrapped, above the axes."""
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, width)]
+    axes.set_title(title, loc="left", fontsize=10, pad=6 + 11 * len(lines))
+    axes.annotate(
+        "\n".join(lines),
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 4),
+        textcoords="offset points",
+        fontsize=7.5,
+        color="0.3",
+        va="bottom",
+    )
+
+
 def _label_axes(axes: Axes, quality: str, speed: str) -> None:
     axes.set_ylabel(quality)
     axes.set_xlabel(speed)
@@ -300,19 +307,24 @@ def _canvas(
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         figure = Figure(figsize=(max(columns * width, 6.0), lines * height), layout="constrained")
+        FigureCanvasAgg(figure)  # measures text; the figure holds on to it
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for spare in grid[panels:]:
             spare.remove()
         yield figure, list(grid[:panels])
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write the file without dates, so that equal figures are equal bytes."""
+def _finish(figure: Figure, labels: Iterable[tuple[Axes, list[Point]]], path: Path) -> None:
+    """Place the labels and write the file without dates: equal figures are equal bytes."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # labels are placed for the axes as they are now
+    for axes, points in labels:
+        place_labels(axes, points)
     path = Path(path)
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
     if path.suffix not in undated:
         raise UserError(f"{path}: figures are written as {', '.join(sorted(undated))} only")
     try:
-        figure.savefig(path, dpi=150, metadata=undated[path.suffix])
+        figure.savefig(path, metadata=undated[path.suffix])
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

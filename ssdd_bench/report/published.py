@@ -21,7 +21,7 @@ class PublishedRow:
         latent: "f8c4", "32 tokens", "0.219 bpp"; empty where the source has none.
         resolution: in pixels; None for images at their own size.
         dataset: the images reconstructed.
-        n: how many; the numbers of two rows with different n do not compare.
+        n: how many of them, None where the source is silent; it biases a distance.
         metrics: by our keys; the definitions behind them are the source's.
         images_per_s: decoded, on ``hardware``.
         steps: of the decoder, where the source tells.
@@ -29,7 +29,7 @@ class PublishedRow:
         protocol: always "published": nobody here ran it.
         hardware: "not stated" where the source is silent.
         digitised: read off a figure by us.
-        second_hand: quoted by ``source``'s reader from another document than the original.
+        second_hand: read in another document than the original.
         note: what else a reader must know.
     """
 
@@ -37,7 +37,7 @@ class PublishedRow:
     latent: str
     resolution: int | None
     dataset: str
-    n: int
+    n: int | None
     metrics: dict[str, float]
     images_per_s: float | None
     steps: int | None

@@ -101,11 +101,17 @@ def check_metric(frame: pd.DataFrame, metric: str) -> None:
 def comparable_groups(frame: pd.DataFrame) -> Iterator[Group]:
     """Split a frame into the groups whose numbers may stand in one table or one panel."""
     keys = ["resolution", "protocol", "data", "n", "data_sha256"]
-    for values in frame[keys].drop_duplicates().itertuples(index=False):
-        mask = (frame[keys] == tuple(values)).all(axis=1)
+    for rows in split(frame, keys):
+        first = rows.iloc[0]
         yield Group(
-            int(values[0]), str(values[1]), str(values[2]), int(values[3]), frame[mask].copy()
+            int(first["resolution"]), first["protocol"], first["data"], int(first["n"]), rows
         )
+
+
+def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Yield the rows that share the values of ``keys``, in order of first appearance."""
+    for index in frame.groupby(list(keys), sort=False, dropna=False).groups.values():
+        yield frame.loc[index]
 
 
 def competes(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -77,7 +77,7 @@ def make_optimiser(
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
-    return schedulefree.RAdamScheduleFree(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8)
+    return schedulefree.RAdamScheduleFree(groups, lr=lr, betas=(0.9, recipe.beta2), eps=1e-8)
 
 
 class Trainer:

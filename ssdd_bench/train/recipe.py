@@ -36,6 +36,7 @@ class OptimiserRecipe:
 
     Attributes:
         batch_size: images per iteration.
+        beta2: memory of the squared gradient; 0.999 in the paper, less for short runs.
         weight_decay: on weights of layers and norms, none on biases and position tables.
         clip: largest norm of the gradient.
         ema_decay: see :class:`ssdd_bench.nn.ema.EMA`.
@@ -45,6 +46,7 @@ class OptimiserRecipe:
     """
 
     batch_size: int
+    beta2: float
     weight_decay: float
     clip: float
     ema_decay: float

@@ -1,0 +1,138 @@
+"""``ssdd-bench list``: what there is to run. Imports neither torch nor a plugin."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ssdd_bench.api import LatentSpec
+    from ssdd_bench.manifest import OptionInfo
+
+WIDTH = 100  # of tables in files and pipes, which have no width of their own
+
+
+@click.command("list")
+@click.argument(
+    "what", type=click.Choice(["tokenizers", "metrics", "protocols"]), default="tokenizers"
+)
+@click.option("--json", "as_json", is_flag=True, help="machine-readable, with every detail")
+def command(what: str, as_json: bool) -> None:
+    """List the tokenizers, metrics or protocols that `ssdd-bench run` takes."""
+    show = {"tokenizers": _tokenizers, "metrics": _metrics, "protocols": _protocols}[what]
+    show(as_json)
+
+
+def _tokenizers(as_json: bool) -> None:
+    from ssdd_bench.registry import find_all
+
+    found = find_all()
+    if as_json:
+        entries = [asdict(info) for info in found.tokenizers.values()]
+        broken = [
+            {"name": one.name, "source": one.source, "error": str(one.error)}
+            for one in found.broken
+        ]
+        _print_json({"tokenizers": entries, "broken": broken})
+        return
+    _print_table(
+        ("id", "family", "latent", "options", "licence", "source", "note"),
+        [
+            (
+                info.id,
+                info.family,
+                _describe_latent(info.latent),
+                "\n".join(map(_describe_option, info.options.values())),
+                info.licence,
+                info.source,
+                info.note,
+            )
+            for info in found.tokenizers.values()
+        ],
+    )
+    for one in found.broken:
+        click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
+
+
+def _metrics(as_json: bool) -> None:
+    from ssdd_bench.metrics.base import METRICS
+
+    if as_json:
+        _print_json(
+            {
+                "metrics": [
+                    {
+                        "key": info.key,
+                        "title": info.title,
+                        "higher_is_better": info.higher_is_better,
+                        "default": info.default,
+                    }
+                    for info in METRICS.values()
+                ]
+            }
+        )
+        return
+    _print_table(
+        ("key", "better", "measured", "what"),
+        [
+            (
+                info.key,
+                "higher" if info.higher_is_better else "lower",
+                "always" if info.default else "on request",
+                info.title,
+            )
+            for info in METRICS.values()
+        ],
+    )
+
+
+def _protocols(as_json: bool) -> None:
+    from ssdd_bench.harness.protocol import PROTOCOLS
+
+    if as_json:
+        _print_json({"protocols": [protocol.record() for protocol in PROTOCOLS.values()]})
+        return
+    _print_table(
+        ("id", "what", "sha256"),
+        [(one.id, one.description, one.sha256[:12]) for one in PROTOCOLS.values()],
+    )
+
+
+def _describe_latent(latent: LatentSpec | None) -> str:
+    if latent is None:
+        return "by model"
+    if latent.kind == "bytes":
+        return "bytes"
+    bits = "" if latent.bits_per_value is None else f"\n{latent.bits_per_value:g} bits"
+    return f"f{latent.f}c{latent.channels}{bits}"
+
+
+def _describe_option(option: OptionInfo) -> str:
+    from ssdd_bench.manifest import format_value
+
+    return f"{option.name}={format_value(option.default)}"
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2, default=str))
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("id", "key", "latent", "options"))
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: brackets in a note are no markup
+    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(width=WIDTH if fixed else None).print(table)

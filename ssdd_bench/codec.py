@@ -1,0 +1,81 @@
+"""Codecs of Pillow as tokenizers, and the way between tensors and Pillow images.
+
+For plugins: a classical codec needs nothing but a format's name and its parameters.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image, features
+from torch import Tensor
+
+from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
+from ssdd_bench.errors import PluginError
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Round float images in [0, 1] to the uint8 that they came from."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def to_pillow(levels: Tensor) -> list[Image.Image]:
+    """Turn uint8 (B, 3, H, W) into RGB images."""
+    return [Image.fromarray(image) for image in levels.permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def from_pillow(images: Iterable[Image.Image]) -> Tensor:
+    """Turn RGB images of one size into uint8 (B, 3, H, W) on the CPU."""
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
+
+
+class PillowCodec(Tokenizer):
+    """An image format of Pillow; the latent is the file, headers included.
+
+    Args:
+        image_format: as ``Image.save`` names it, such as ``JPEG``.
+        parameters: its other arguments.
+        libraries: names in :mod:`PIL.features` of what does the work, the indispensable one first.
+
+    Raises:
+        PluginError: this build of Pillow lacks the first library.
+    """
+
+    latent = LatentSpec("bytes", f=1, channels=0)
+
+    def __init__(
+        self, image_format: str, parameters: Mapping[str, Any], libraries: Sequence[str]
+    ) -> None:
+        if not features.check(libraries[0]):
+            raise PluginError(
+                f"Pillow was built without {libraries[0]}, which {image_format} needs: "
+                "pip install --force-reinstall pillow"
+            )
+        self._format = image_format
+        self._parameters = dict(parameters)
+        self._libraries = tuple(libraries)
+
+    def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
+        """Compress each image into the bytes of a file."""
+        files = [self._write(image) for image in to_pillow(to_levels(images))]
+        return Latent(files, (images.shape[-2], images.shape[-1]))
+
+    def decode(self, latent: Latent, noise: Noise) -> Tensor:
+        """Read the files back, on the CPU."""
+        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in latent.data]
+        return from_pillow(images).float() / 255
+
+    def info(self) -> dict[str, Any]:
+        """Versions, on which sizes and pixels depend."""
+        versions = {name: features.version(name) for name in self._libraries}
+        return {"pillow": PIL.__version__, **versions}
+
+    def _write(self, image: Image.Image) -> bytes:
+        file = io.BytesIO()
+        image.save(file, self._format, **self._parameters)
+        return file.getvalue()

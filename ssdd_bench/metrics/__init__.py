@@ -1,0 +1,1 @@
+"""Metrics: a pure function each, and an accumulator that sums in float64."""

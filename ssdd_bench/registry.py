@@ -1,0 +1,218 @@
+"""Find the tokenizers that exist, and load the ones that are asked for.
+
+A tokenizer is a folder with a tokenizer.toml and a plugin. Folders are looked for in
+``ssdd_bench.tokenizers`` (the built-in ones), in ``$SSDD_BENCH_TOKENIZERS`` (folders of such
+folders), and in installed packages that name one in the entry point group
+``ssdd_bench.tokenizers``. Looking imports neither torch nor any plugin.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ssdd_bench import request as request_syntax
+from ssdd_bench import tokenizers
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.errors import ManifestError, OptionError, PluginError, UnknownNameError, UserError
+from ssdd_bench.manifest import FILE_NAME, OptionValue, TokenizerInfo, load_manifest
+from ssdd_bench.request import TokenizerRequest
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "Broken",
+    "Found",
+    "TokenizerRequest",
+    "find_all",
+    "find_tokenizers",
+    "load_tokenizer",
+    "parse_requests",
+]
+
+GROUP: Final = "ssdd_bench.tokenizers"
+VARIABLE: Final = "SSDD_BENCH_TOKENIZERS"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A tokenizer that was found and cannot be used; it harms no other.
+
+    Attributes:
+        name: its folder, or the name of its entry point.
+        source: where it was found, as in :class:`TokenizerInfo`.
+        error: what is wrong.
+    """
+
+    name: str
+    source: str
+    error: ManifestError
+
+
+@dataclass(frozen=True)
+class Found:
+    """Every tokenizer there is, whole or broken."""
+
+    tokenizers: dict[str, TokenizerInfo]
+    broken: tuple[Broken, ...]
+
+    def get(self, tokenizer_id: str) -> TokenizerInfo:
+        """Look up one tokenizer.
+
+        Raises:
+            UnknownNameError: there is none; names the nearest.
+            ManifestError: it is a broken one; says what is wrong with it.
+        """
+        if tokenizer_id in self.tokenizers:
+            return self.tokenizers[tokenizer_id]
+        for broken in self.broken:
+            if broken.name.replace("_", "-") == tokenizer_id:
+                raise broken.error
+        raise UnknownNameError("tokenizer", tokenizer_id, self.tokenizers)
+
+
+def find_all() -> Found:
+    """Find every tokenizer, setting the broken ones apart.
+
+    Raises:
+        ManifestError: two tokenizers have the same id; names both sources.
+    """
+    found: dict[str, TokenizerInfo] = {}
+    broken: list[Broken] = []
+    for entry in (*_in_folders(), *_in_packages()):
+        if isinstance(entry, Broken):
+            broken.append(entry)
+        elif other := found.get(entry.id):
+            raise ManifestError(
+                f"two tokenizers have the id '{entry.id}': {other.source} ({other.folder}) and "
+                f"{entry.source} ({entry.folder}): rename or remove one"
+            )
+        else:
+            found[entry.id] = entry
+    return Found(dict(sorted(found.items())), tuple(broken))
+
+
+def find_tokenizers() -> dict[str, TokenizerInfo]:
+    """Find every tokenizer that can be used, by id in alphabetical order.
+
+    Raises:
+        ManifestError: two tokenizers have the same id; names both sources.
+    """
+    return find_all().tokenizers
+
+
+def parse_requests(text: str) -> list[TokenizerRequest]:
+    """Read a list such as ``ssdd:steps=1,2,4 klvae``; :mod:`ssdd_bench.request` has the rules.
+
+    Raises:
+        UnknownNameError: no such tokenizer; names the nearest.
+        OptionError: an option or a value does not exist.
+    """
+    return request_syntax.parse_requests(text, find_all().get)
+
+
+def load_tokenizer(
+    request: str | TokenizerRequest, device: torch.device | str = "cpu", **options: OptionValue
+) -> Tokenizer:
+    """Import a tokenizer's plugin and make it ready to run.
+
+    Args:
+        request: an id, an id with options (``jpeg:quality=50``) or a parsed request.
+        device: where its networks go.
+        options: typed values, which replace those of ``request``.
+
+    Raises:
+        UnknownNameError: no such tokenizer; names the nearest.
+        OptionError: an option or a value does not exist.
+        PluginError: a library is absent, or the plugin fails; the cause is kept.
+        WeightsError: its weights are missing or damaged.
+    """
+    if isinstance(request, str):
+        requests = parse_requests(request)
+        if len(requests) > 1:
+            raise OptionError(
+                f"'{request}' asks for {len(requests)} tokenizers: load one at a time"
+            )
+        request = requests[0]
+    info = find_all().get(request.id)
+    tokenizer = _call_plugin(info, info.resolve_options({**request.options, **options}))
+    return tokenizer.to(device)
+
+
+def _in_folders() -> Iterator[TokenizerInfo | Broken]:
+    """The plugin folders on the import path of ``ssdd_bench.tokenizers``."""
+    importlib.reload(tokenizers)  # the variable may have changed since the first import
+    foreign = os.environ.get(VARIABLE, "").split(os.pathsep)
+    for folder in dict.fromkeys(tokenizers.__path__):
+        source = f"folder {folder}" if folder in foreign else "built-in"
+        if not Path(folder).is_dir():
+            error = ManifestError(f"{folder}: no such folder: correct ${VARIABLE}")
+            yield Broken(Path(folder).name, source, error)
+        for path in sorted(Path(folder).glob(f"*/{FILE_NAME}")):
+            try:
+                info = load_manifest(path, source=source)
+                if path.parent.name != info.id.replace("-", "_"):
+                    raise ManifestError(
+                        f"{path}: the folder of '{info.id}' must be named "
+                        f"{info.id.replace('-', '_')}: rename one of them"
+                    )
+                yield info
+            except ManifestError as error:
+                yield Broken(path.parent.name, source, error)
+
+
+def _in_packages() -> Iterator[TokenizerInfo | Broken]:
+    """The tokenizers that installed distributions name in their entry points."""
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        source = f"package {point.dist.name}" if point.dist else "package of unknown name"
+        try:
+            folder = _locate_package(point)
+            yield load_manifest(folder / FILE_NAME, source=source, package=point.value)
+        except ManifestError as error:
+            yield Broken(point.name, source, error)
+
+
+def _locate_package(point: EntryPoint) -> Path:
+    """Find a package's folder without running its code, nor that of the packages around it."""
+    top, *rest = point.value.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    for root in (spec and spec.submodule_search_locations) or ():
+        folder = Path(root, *rest)
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise ManifestError(
+        f"entry point '{point.name}' names '{point.value}', where there is no {FILE_NAME}: "
+        "reinstall the package, or report it to its author"
+    )
+
+
+def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokenizer:
+    """Import a plugin and call its ``load``."""
+    missing = [name for name in info.requires if importlib.util.find_spec(name) is None]
+    if missing:
+        target = f"'ssdd-bench[{info.extra}]'" if info.extra else " ".join(missing)
+        raise PluginError(f"{info.id} needs {', '.join(missing)}: pip install {target}")
+    module, _, function = info.plugin.partition(":")
+    try:
+        loaded = getattr(importlib.import_module(f"{info.package}.{module}"), function)(**options)
+        if not isinstance(loaded, Tokenizer):
+            raise TypeError(f"{function} returned {type(loaded).__name__}, not a Tokenizer")
+        return loaded
+    except UserError:
+        raise
+    except Exception as error:  # whatever a third party's code raises is its own
+        reason = next(iter(str(error).splitlines()), "")
+        raise PluginError(
+            f"{info.id} ({info.source}) cannot be loaded: {type(error).__name__}: {reason}; "
+            f"mend or remove the plugin in {info.folder}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Bicubic downsampling, the floor that a learnt tokenizer has to beat."""

@@ -1,0 +1,1 @@
+"""The perfect copy, a control for the metrics."""

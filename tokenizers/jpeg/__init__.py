@@ -1,0 +1,1 @@
+"""JPEG, the codec everybody knows."""

@@ -1,0 +1,1 @@
+"""The KL-VAE of latent diffusion, run by diffusers."""
