@@ -20,6 +20,7 @@ from ssdd_bench.report.rows import (
 )
 
 MISSING = "–"
+NEGLIGIBLE = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
 _DISTANCES = ("fd_", "rfid", "kid")  # depend on the number of images, so n stands in the header
 
 
@@ -77,7 +78,7 @@ def format_number(value: float) -> str:
         return MISSING
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    if value == 0:
+    if abs(value) < NEGLIGIBLE:
         return "0"
     if abs(value) < 1e-3:
         return f"{value:.2e}"
@@ -129,7 +130,8 @@ def _build_table(group: Group) -> Table:
             speeds = rows[f"{way}_ips"].where(competing)
             best = _best(speeds, texts, True) if len(machines) == 1 else set()
             add(f"{way} img/s", f"{way} img/s", texts, f"{way}_ips", best)
-    add("decoder M", "decoder M", _format(rows["params_decoder"] / 1e6, _three_digits))
+    if rows["params_decoder"].any():
+        add("decoder M", "decoder M", _format(rows["params_decoder"] / 1e6, _three_digits))
     if rows["gmac_decode"].notna().any():
         add("decode GMAC", "decode GMAC", _format(rows["gmac_decode"], _three_digits))
     if rows["peak_memory_bytes"].notna().any():

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ssdd_bench.errors import OutputError, UserError
-from ssdd_bench.report.grid import format_number, metric_heading
+from ssdd_bench.report.grid import NEGLIGIBLE, format_number, metric_heading
 from ssdd_bench.report.labels import Point, place_labels
 from ssdd_bench.report.published import PublishedRow
 from ssdd_bench.report.rows import (
@@ -164,7 +164,8 @@ def _draw_panel(
 ) -> list[Point]:
     """Draw markers, joining lines, front and titles; returns the labels still to be placed."""
     rows = group.rows
-    speeds, scores = list(rows["decode_ips"]), list(rows[metric])
+    speeds = list(rows["decode_ips"])
+    scores = [0.0 if abs(score) < NEGLIGIBLE else float(score) for score in rows[metric]]
     _scale_x(axes, speeds)
     pinned = _scale_y(axes, scores, distance=not higher)
     heights = [pinned.get(score, score) for score in scores]

@@ -88,7 +88,10 @@ def _build(config: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> A
     try:
         model: Any = diffusers.AutoencoderKL.from_config(config)  # type: ignore[no-untyped-call]
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise WeightsError(f"{file}: its configuration builds no AutoencoderKL: {error}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(
+            f"{file}: its configuration builds no AutoencoderKL: {reason}"
+        ) from error
     load_strict(model, {_rename(name): tensor for name, tensor in state.items()}, file)
     return model.eval()
 

@@ -1,0 +1,209 @@
+"""``ssdd-bench run``: measure tokenizers at resolutions and show the table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ssdd_bench.harness.cell import Cell
+    from ssdd_bench.harness.run import Failure, Finished, Listener, RunPlan
+
+WIDTH = 120  # of tables in files and pipes, which have no width of their own
+
+
+def _integers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        values = tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not a list of sizes such as 256,512") from None
+    if not values or min(values) < 1:
+        raise click.BadParameter("give at least one size of 1 px or more")
+    return values
+
+
+def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple((text or "").replace(",", " ").split())
+
+
+@click.command("run", short_help="Measure tokenizers and show the table.")
+@click.option("--tokenizers", required=True, help="Ids with options: ssdd:steps=1,2,klvae")
+@click.option(
+    "--res", default="256", show_default=True, callback=_integers, help="Sides in pixels: 256,512"
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder, .tar shards, .npz or .parquet.  [default: the sample photographs]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Use so many images of it.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=4, show_default=True, help="Images a call."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--metrics", callback=_names, help="Keys, see `list metrics`.  [default: most]")
+@click.option("--protocol", callback=_names, default="default-v1", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the results.",
+)
+@click.option("--no-speed", is_flag=True, help="Do not time encoding and decoding.")
+@click.option("--no-pictures", is_flag=True, help="Do not save sample reconstructions.")
+@click.option("--strict", is_flag=True, help="An image that cannot be read is an error.")
+@click.option("--force", is_flag=True, help="Measure again what is there already.")
+@click.option("--dry-run", is_flag=True, help="Show the cells and leave.")
+@click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+def command(
+    tokenizers: str,
+    res: tuple[int, ...],
+    data: Path | None,
+    limit: int | None,
+    seed: int,
+    batch_size: int,
+    device: str,
+    metrics: tuple[str, ...],
+    protocol: tuple[str, ...],
+    out: Path,
+    no_speed: bool,
+    no_pictures: bool,
+    strict: bool,
+    force: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Measure every tokenizer at every resolution.
+
+    Results that are there already are kept: a run that was stopped goes on where it was.
+    """
+    from rich.console import Console
+
+    from ssdd_bench.errors import CellsFailedError
+    from ssdd_bench.harness.run import RunPlan, run
+    from ssdd_bench.metrics.base import DEFAULT_METRICS
+    from ssdd_bench.registry import parse_requests
+
+    plan = RunPlan(
+        requests=tuple(parse_requests(tokenizers)),
+        resolutions=res,
+        metrics=metrics or DEFAULT_METRICS,
+        out=out,
+        protocols=protocol,
+        data=data,
+        limit=limit,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        speed=not no_speed,
+        pictures=not no_pictures,
+        strict=strict,
+        force=force,
+        command=" ".join(["ssdd-bench", *sys.argv[1:]]),
+    )
+    if dry_run:
+        for cell in plan.cells():
+            click.echo(f"{cell.name}, {cell.protocol.id}")
+        return
+
+    progress = _progress(Console(stderr=True, quiet=quiet))
+    with progress:
+        outcome = run(plan, _listener(progress))
+    if outcome.finished:
+        _report(plan, [finished.path for finished in outcome.finished], quiet)
+    for failure in outcome.failures:
+        if "--debug" in sys.argv:
+            raise failure.error
+        click.echo(f"failed: {failure}", err=True)
+    if outcome.failures:
+        failed = sum(failure.cells for failure in outcome.failures)
+        raise CellsFailedError(f"{failed} of {len(plan.cells())} cells failed, see above")
+
+
+def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> None:
+    """Write the table and the figure of this run's results, and print the table."""
+    from rich.console import Console
+
+    from ssdd_bench.errors import OutputError
+    from ssdd_bench.report.plots import quality_speed_plot
+    from ssdd_bench.report.rows import metric_directions, to_frame
+    from ssdd_bench.report.tables import print_table, to_markdown
+    from ssdd_bench.results import load_results
+
+    frame = to_frame(load_results(paths))
+    written = [plan.out / "table.md"]
+    try:
+        written[0].write_text(to_markdown(frame), encoding="utf-8")
+        measured = list(metric_directions(frame))
+        if measured and (frame["decode_ips"] > 0).any():
+            written.append(plan.out / "quality-vs-speed.png")
+            metric = "fd_effnet" if "fd_effnet" in measured else measured[0]
+            quality_speed_plot(frame, metric, written[-1])
+    except OSError as error:
+        raise OutputError(f"cannot write to {plan.out}: {error.strerror or error}") from error
+    if quiet:
+        return
+    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    print_table(frame, Console(width=WIDTH if fixed else None))
+    pictures = ["samples/"] if plan.pictures else []
+    for name in [*(path.name for path in written), *pictures, f"{len(paths)} result files"]:
+        click.echo(f"{plan.out}: {name}", err=True)
+
+
+def _progress(console: object) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn
+
+    assert isinstance(console, Console)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _listener(progress: Progress) -> Listener:
+    from ssdd_bench.harness.run import Listener
+
+    class Bars(Listener):
+        """One bar per cell: images done, images per second, then what follows them."""
+
+        def cell_started(self, cell: Cell, number: int, total: int, images: int) -> None:
+            self.task = progress.add_task(
+                f"[{number}/{total}] {cell.name}", total=images, state=""
+            )
+
+        def images_done(self, count: int) -> None:
+            progress.advance(self.task, count)
+            speed = progress.tasks[self.task].speed
+            progress.update(self.task, state=f"{speed:.2f} images/s" if speed else "")
+
+        def stage(self, name: str) -> None:
+            progress.update(self.task, state=name)
+
+        def cell_finished(self, finished: Finished) -> None:
+            if finished.reused:
+                result = finished.result
+                progress.console.print(
+                    f"kept {result.tokenizer.label} at {result.resolution} px: {finished.path}",
+                    soft_wrap=True,
+                )
+            else:
+                progress.update(self.task, state="done")
+
+        def cell_failed(self, failure: Failure) -> None:
+            progress.console.print(f"failed {failure}", soft_wrap=True, markup=False)
+
+    return Bars()

@@ -1,0 +1,191 @@
+"""Results as a frame: one row per cell, numbers as numbers, remarks kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.report.rows import (
+    Footnote,
+    check_metric,
+    comparable_groups,
+    competes,
+    describe_hardware,
+    display_names,
+    metric_directions,
+    to_frame,
+)
+from ssdd_bench.results import LatentRecord, MetricValue, Result
+
+Make = Callable[..., Result]
+
+
+def test_one_row_holds_what_the_result_says(make_result: Make) -> None:
+    row = to_frame([make_result(decode_ips=20.0)]).iloc[0]
+    expected = {
+        "label": "ssdd",
+        "title": "SSDD-S",
+        "resolution": 64,
+        "protocol": "default-v1",
+        "f": 8,
+        "latent": "8x8x4",
+        "tokens": 64,
+        "floats_per_pixel": 0.0625,
+        "steps": 1,
+        "n": 28,
+        "psnr": 24.125,
+        "decode_ips": 20.0,
+        "params_decoder": 13_400_000,
+        "gmac_decode": 0.57,
+        "threads": 2,
+        "batch": 8,
+        "device": "cpu: example processor",
+    }
+    assert {key: row[key] for key in expected} == expected
+    assert math.isnan(row["bits_per_pixel"])
+
+
+def test_quartiles_of_time_turn_round_in_images_per_second(make_result: Make) -> None:
+    row = to_frame([make_result()]).iloc[0]
+    assert row["decode_ips_q1"] < row["decode_ips"] < row["decode_ips_q3"]
+    assert row["decode_ips_q1"] == pytest.approx(8 / (9 / 20))
+
+
+def test_latent_is_height_width_channels_and_codecs_have_none(make_result: Make) -> None:
+    shaped = make_result(latent=LatentRecord("continuous", 8, 4, (4, 2, 3), 6, 0.1, None))
+    codec = make_result("jpeg", latent=LatentRecord("bytes", 1, 0, None, None, None, 0.75))
+    frame = to_frame([shaped, codec]).set_index("id")
+    assert frame["latent"].to_dict() == {"jpeg": "bytes", "ssdd": "2x3x4"}
+    assert frame["tokens"].isna().to_dict() == {"jpeg": True, "ssdd": False}
+
+
+def test_infinite_and_unavailable_metrics_differ(make_result: Make) -> None:
+    result = make_result("identity", metrics={"psnr": None})
+    absent = MetricValue(None, 28, False, "", unavailable="install lpips")
+    result = replace(result, metrics={**result.metrics, "lpips_alex": absent})
+    row = to_frame([result]).iloc[0]
+    assert row["psnr"] == math.inf
+    assert math.isnan(row["lpips_alex"])
+    assert Footnote("lpips_alex", "lpips_alex is not available: install lpips") in row["footnotes"]
+
+
+def test_partly_identical_sets_are_remarked(make_result: Make) -> None:
+    result = make_result()
+    psnr = replace(result.metrics["psnr"], infinite=3, n=27)
+    row = to_frame([replace(result, metrics={"psnr": psnr})]).iloc[0]
+    texts = [note.text for note in row["footnotes"] if note.column == "psnr"]
+    assert any(text.startswith("3 of 27 images are identical") for text in texts)
+    assert any("27 of 28 images" in text for text in texts)
+
+
+def test_every_warning_becomes_a_footnote(make_result: Make) -> None:
+    result = make_result(warnings=("odd colours",))
+    assert result.speed is not None
+    result = replace(
+        result,
+        speed=replace(result.speed, warning="other load"),
+        data=replace(result.data, skipped=("a", "b")),
+    )
+    notes = to_frame([result]).iloc[0]["footnotes"]
+    assert {(note.column, note.text) for note in notes} >= {
+        ("label", "odd colours"),
+        ("label", "mini weights, trained on 720 photographs"),
+        ("label", "2 images could not be decoded"),
+        ("decode_ips", "other load"),
+    }
+    assert any(note.column == "fd_effnet" and "biased" in note.text for note in notes)
+
+
+def test_no_timing_is_not_a_number(make_result: Make) -> None:
+    frame = to_frame([make_result(decode_ips=None)])
+    assert math.isnan(frame["decode_ips"].iloc[0])
+    assert describe_hardware(frame) == []
+
+
+def test_rows_are_sorted_by_resolution_then_label_with_numbers_as_numbers(
+    make_result: Make,
+) -> None:
+    labels = ["ssdd:steps=16", "ssdd:steps=2", "klvae"]
+    results = [make_result(label, size) for size in (128, 64) for label in labels]
+    frame = to_frame(results)
+    assert list(frame["resolution"]) == [64] * 3 + [128] * 3
+    assert list(frame["label"][:3]) == ["klvae", "ssdd:steps=2", "ssdd:steps=16"]
+    assert to_frame(results[::-1]).equals(frame)
+
+
+def test_metric_columns_do_not_depend_on_the_order_in_the_file(make_result: Make) -> None:
+    result = make_result(metrics={"mae": 0.1})
+    turned = replace(result, metrics=dict(reversed(result.metrics.items())))
+    directions = metric_directions(to_frame([turned]))
+    assert list(directions.items()) == [
+        ("fd_effnet", False),
+        ("psnr", True),
+        ("ssim", True),
+        ("mae", False),
+    ]
+
+
+def test_contradicting_directions_are_refused(make_result: Make) -> None:
+    first, second = make_result(), make_result("klvae")
+    psnr = replace(second.metrics["psnr"], higher_is_better=False)
+    with pytest.raises(UserError, match="metric 'psnr' counts upwards in one"):
+        to_frame([first, replace(second, metrics={"psnr": psnr})])
+
+
+def test_nothing_to_report_is_an_error() -> None:
+    with pytest.raises(UserError, match="no results"):
+        to_frame([])
+
+
+def test_unknown_metric_names_the_nearest(make_result: Make) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean psnr"):
+        check_metric(to_frame([make_result()]), "psnrr")
+
+
+def test_only_equal_pixels_protocol_and_resolution_are_compared(make_result: Make) -> None:
+    base = make_result()
+    others = [
+        make_result("b"),
+        make_result("c", 128),
+        make_result("d", n=100),
+        make_result("e", protocol={"id": "other-v1"}),
+        replace(make_result("f"), data=replace(base.data, pixels_sha256="33" * 32)),
+    ]
+    frame = to_frame([base, *others])
+    groups = list(comparable_groups(frame))
+    assert sorted(sorted(group.rows["label"]) for group in groups) == [
+        ["b", "ssdd"],
+        ["c"],
+        ["d"],
+        ["e"],
+        ["f"],
+    ]
+    assert all(metric_directions(group.rows) == metric_directions(frame) for group in groups)
+
+
+def test_controls_and_lossless_rows_do_not_compete(make_result: Make) -> None:
+    frame = to_frame(
+        [
+            make_result("a-control", family="control"),
+            make_result("b-lossless", metrics={"psnr": None}),
+            make_result("c"),
+        ]
+    )
+    assert list(competes(frame)) == [False, False, True]
+
+
+def test_one_label_with_two_seeds_stays_tellable(make_result: Make) -> None:
+    frame = to_frame([make_result(seed=1), make_result(seed=0)])
+    assert display_names(frame) == ["ssdd (seed 0)", "ssdd (seed 1)"]
+    assert display_names(frame.iloc[:1]) == ["ssdd"]
+
+
+def test_numeric_columns_are_numeric(make_result: Make) -> None:
+    frame = to_frame([make_result("identity", metrics={"psnr": None}, steps=None)])
+    for column in ("psnr", "steps", "tokens", "decode_ips", "bits_per_pixel", "gmac_decode"):
+        assert pd.api.types.is_numeric_dtype(frame[column]), column

@@ -1,0 +1,223 @@
+"""Tables: the same cells in a terminal and in Markdown, the best marked, remarks numbered."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from ssdd_bench.report.grid import Table, build_tables, format_number
+from ssdd_bench.report.rows import to_frame
+from ssdd_bench.report.tables import print_table, to_csv, to_markdown
+from ssdd_bench.results import LatentRecord, MetricValue, Result
+
+Make = Callable[..., Result]
+
+
+@pytest.fixture
+def frame(make_result: Make) -> pd.DataFrame:
+    return to_frame(
+        [
+            make_result(label, size, ips, {"psnr": psnr, "fd_effnet": distance}, **more)
+            for size in (64, 128)
+            for label, ips, psnr, distance, more in (
+                ("ssdd", 20.0, 24.1, 12.3, {}),
+                ("klvae", 30.0, 22.6, 19.8, {"note": ""}),
+                ("identity", 900.0, None, 0.0, {"family": "control", "note": "", "steps": None}),
+            )
+        ]
+    )
+
+
+def printed(frame: pd.DataFrame, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        print_table(frame, console)
+    return capture.get()
+
+
+def cells(table: Table, key: str) -> dict[str, str]:
+    columns = {column.key: column for column in table.columns}
+    names = [cell.text for cell in columns["tokenizer"].cells]
+    return dict(zip(names, (cell.text for cell in columns[key].cells), strict=True))
+
+
+def best(table: Table, key: str) -> set[str]:
+    columns = {column.key: column for column in table.columns}
+    pairs = zip(columns["tokenizer"].cells, columns[key].cells, strict=True)
+    return {name.text for name, cell in pairs if cell.best}
+
+
+def test_one_table_per_resolution_with_its_own_best(frame: pd.DataFrame) -> None:
+    tables = build_tables(frame)
+    assert [table.title for table in tables] == ["64 × 64 px", "128 × 128 px"]
+    for table in tables:
+        assert best(table, "psnr") == {"ssdd"}
+        assert best(table, "fd_effnet") == {"ssdd"}  # the control's 0 does not count
+        assert best(table, "decode img/s") == {"klvae"}
+
+
+def test_infinity_missing_and_units(make_result: Make) -> None:
+    codec = LatentRecord("bytes", 1, 0, None, None, None, 0.75)
+    frame = to_frame(
+        [
+            make_result("identity", metrics={"psnr": None}, steps=None),
+            make_result("jpeg", latent=codec, decode_ips=None, steps=None),
+            make_result("ssdd", steps=2),
+        ]
+    )
+    (table,) = build_tables(frame)
+    assert cells(table, "psnr") == {"identity": "∞", "jpeg": "24.12", "ssdd": "24.12"}
+    assert cells(table, "per pixel")["jpeg"] == "0.75 bit"
+    assert cells(table, "per pixel")["ssdd"] == "0.0625 fl"
+    assert cells(table, "steps") == {"identity": "–", "jpeg": "–", "ssdd": "2"}
+    assert cells(table, "decode img/s")["jpeg"] == "–"
+    assert cells(table, "decoder M")["ssdd"] == "13.4"
+
+
+def test_what_prints_the_same_is_equally_good(make_result: Make) -> None:
+    values = {"a": 24.121, "b": 24.1201, "c": 24.0}
+    frame = to_frame([make_result(k, metrics={"psnr": v}) for k, v in values.items()])
+    assert best(build_tables(frame)[0], "psnr") == {"a", "b"}
+
+
+def test_a_single_row_is_not_called_best(make_result: Make) -> None:
+    assert best(build_tables(to_frame([make_result()]))[0], "psnr") == set()
+
+
+def test_headings_have_arrows_and_distances_their_n_but_never_the_name_fid(
+    frame: pd.DataFrame,
+) -> None:
+    headings = {column.key: column.heading for column in build_tables(frame)[0].columns}
+    assert headings["fd_effnet"] == "fd_effnet@28 ↓"
+    assert headings["psnr"] == "psnr ↑"
+    for text in (to_markdown(frame), printed(frame)):
+        assert "fid" not in text.lower()
+
+
+def test_caption_states_n_protocol_data_and_machine(frame: pd.DataFrame) -> None:
+    for table in build_tables(frame):
+        for piece in (
+            "n = 28",
+            "sample",
+            "default-v1",
+            "2 threads",
+            "float32",
+            "batch 8",
+            "seed 0",
+        ):
+            assert piece in table.caption
+
+
+def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
+    frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
+    (table,) = build_tables(frame)
+    assert best(table, "decode img/s") == set()
+    assert "cuda" in cells(table, "machine")["b"]
+    assert "cuda" not in cells(table, "machine")["a"]
+
+
+def test_a_warning_of_every_row_marks_the_heading_and_others_mark_cells(
+    make_result: Make,
+) -> None:
+    special = make_result("ssdd")
+    metrics = {"psnr": replace(special.metrics["psnr"], warning="only here")}
+    special = replace(special, metrics={**special.metrics, **metrics})
+    (table,) = build_tables(to_frame([make_result("klvae", note=""), special]))
+    columns = {column.key: column for column in table.columns}
+    biased = next(i for i, text in enumerate(table.footnotes, 1) if "biased" in text)
+    here = table.footnotes.index("only here") + 1
+    mini = table.footnotes.index("mini weights, trained on 720 photographs") + 1
+    assert columns["fd_effnet"].notes == (biased,)
+    assert all(cell.notes == () for cell in columns["fd_effnet"].cells)
+    assert [cell.notes for cell in columns["psnr"].cells] == [(), (here,)]
+    assert [cell.notes for cell in columns["tokenizer"].cells] == [(), (mini,)]
+
+
+def test_no_warning_is_lost(make_result: Make) -> None:
+    absent = MetricValue(None, 28, False, "", unavailable="install lpips")
+    results = []
+    for label in ("a", "b"):
+        result = make_result(label, warnings=(f"warned {label}", "both"))
+        assert result.speed is not None
+        speed = replace(result.speed, warning=f"load {label}")
+        metrics = {**result.metrics, "lpips_alex": absent}
+        results.append(replace(result, speed=speed, metrics=metrics))
+    for few in (results, results[:1], [results[0], make_result("c", decode_ips=None)]):
+        frame = to_frame(few)
+        markdown, terminal = to_markdown(frame), printed(frame, 160)
+        for notes in frame["footnotes"]:
+            for note in notes:
+                assert note.text in markdown
+                assert note.text in terminal
+
+
+def test_markdown_is_a_well_formed_table(frame: pd.DataFrame) -> None:
+    lines = to_markdown(frame).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 * (2 + 3)
+    assert len({line.count("|") for line in rows}) == 1
+    assert "**24.10**" in rows[-1]
+    assert "ssdd<sup>" in rows[-1]
+    assert any(line.startswith("1. ") for line in lines)
+
+
+def test_markdown_escapes_bars(make_result: Make) -> None:
+    assert r"images:path=a\|b" in to_markdown(to_frame([make_result("images:path=a|b")]))
+
+
+def test_terminal_bolds_the_best_and_numbers_footnotes(frame: pd.DataFrame) -> None:
+    text = printed(frame)
+    assert "\x1b[1m24.10\x1b[0m" in text
+    assert "\x1b[1m22.60" not in text
+    assert "ssdd¹" in text
+    assert "¹ mini weights" in text
+
+
+@pytest.mark.parametrize("width", [100, 120, 200])
+def test_terminal_cuts_no_number_and_names_what_it_leaves_out(
+    make_result: Make, width: int
+) -> None:
+    metrics = {"psnr_pooled": 21.0, "mse": 0.004, "mae": 0.05}
+    labels = ("jpeg:quality=50", "ssdd:steps=16")
+    frame = to_frame([make_result(label, 128, 1234.5, metrics) for label in labels])
+    text = printed(frame, width)
+    assert "…" not in text
+    assert all(label in text for label in labels)
+    assert "1234 ±" in text or "1235 ±" in text
+    assert ("left out here: mae, mse, memory MB" in text) == (width < 200)
+
+
+def test_markup_in_labels_is_printed_as_it_is(make_result: Make) -> None:
+    assert "[bold]x[/nope]" in printed(to_frame([make_result(note="[bold]x[/nope]")]))
+
+
+def test_csv_reads_back(frame: pd.DataFrame) -> None:
+    back = pd.read_csv(io.StringIO(to_csv(frame)))
+    assert list(back["label"]) == list(frame["label"])
+    assert back["psnr"].isin([math.inf]).sum() == 2
+    assert back["fd_effnet"].tolist() == frame["fd_effnet"].tolist()
+    assert "biased" in back["footnotes"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.nan, "–"),
+        (math.inf, "∞"),
+        (0.0, "0"),
+        (5.7e-14, "0"),
+        (0.82, "0.8200"),
+        (12.3456, "12.35"),
+        (999.99, "1000"),
+        (12345.6, "12346"),
+        (1.234e-5, "1.23e-05"),
+    ],
+)
+def test_numbers_keep_four_digits(value: float, text: str) -> None:
+    assert format_number(value) == text
