@@ -28,8 +28,8 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
     """Try out everything the harness relies on.
 
     Args:
-        tokenizer: a loaded one, on the CPU; or its id (``my-tokenizer:option=value`` too), which checks the
-            manifest as well.
+        tokenizer: a loaded one, on the CPU; or its id, such as ``my-tokenizer:option=value``,
+            which checks the manifest as well.
         resolution: side of the test images in pixels; a multiple of the tokenizer's f.
 
     Returns:

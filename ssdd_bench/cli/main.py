@@ -71,7 +71,7 @@ def main() -> NoReturn:
 
 def _fail(message: str, code: int) -> NoReturn:
     if "--debug" in sys.argv[1:]:
-        raise  # noqa: PLE0704  # the error being handled by our caller
+        raise  # the error being handled by our caller
     first = " ".join(message.split("\n"))
     click.echo(f"error: {first}", err=True)
     sys.exit(code)

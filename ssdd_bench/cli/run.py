@@ -160,8 +160,13 @@ def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> None:
 
 def _progress(console: object) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     assert isinstance(console, Console)
     return Progress(
@@ -181,9 +186,7 @@ def _listener(progress: Progress) -> Listener:
         """One bar per cell: images done, images per second, then what follows them."""
 
         def cell_started(self, cell: Cell, number: int, total: int, images: int) -> None:
-            self.task = progress.add_task(
-                f"[{number}/{total}] {cell.name}", total=images, state=""
-            )
+            self.task = progress.add_task(f"[{number}/{total}] {cell.name}", total=images, state="")
 
         def images_done(self, count: int) -> None:
             progress.advance(self.task, count)

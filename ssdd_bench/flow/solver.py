@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 
-def euler(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]) -> Tensor:
+def euler(
+    velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]
+) -> Tensor:
     """Integrate with one network evaluation per interval and no clipping between.
 
     Args:

@@ -87,7 +87,15 @@ def git_commit() -> str | None:
     if not (root / ".git").exists():
         return None
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
-    changed = _output("git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    changed = _output(
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(root),
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+    )
     return commit + "+" if commit and changed else commit
 
 

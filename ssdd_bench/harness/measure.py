@@ -91,9 +91,7 @@ def measure_cell(
         settings.source, cell.resolution, cell.protocol.crop, settings.batch_size, settings.strict
     )
     metrics = make_metrics(metric_keys, device)
-    seen = reconstruct(
-        tokenizer, loader, metrics, cell.protocol, settings.seed, device, on_images
-    )
+    seen = reconstruct(tokenizer, loader, metrics, cell.protocol, settings.seed, device, on_images)
     on_stage("scores")
     values = {metric.key: metric.compute() for metric in metrics}
     timed = None

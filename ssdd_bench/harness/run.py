@@ -210,9 +210,7 @@ class _Run:
         check_resolution(tokenizer, cell.resolution)
         # A codec has nothing to move to a GPU: it works, and is timed, on the CPU.
         device = self._device if tokenizer.networks() else torch.device("cpu")
-        cell_hash = cell_fingerprint(
-            record, cell, self._data, self._plan.seed, device_name(device)
-        )
+        cell_hash = cell_fingerprint(record, cell, self._data, self._plan.seed, device_name(device))
         path = result_path(
             self._plan.out, record.label, cell.resolution, cell.protocol.id, cell_hash
         )

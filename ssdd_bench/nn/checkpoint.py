@@ -18,8 +18,18 @@ from ssdd_bench.weights import load_safetensors, load_strict
 State = dict[str, Tensor]
 
 
-def split_state(state: State) -> tuple[State, State]:
-    """Separate the tensors of ``encoder.*`` and ``decoder.*``, without those prefixes."""
+def split_state(state: State, path: Path) -> tuple[State, State]:
+    """Separate the tensors of ``encoder.*`` and ``decoder.*``, without those prefixes.
+
+    Raises:
+        WeightsError: ``path``, where the tensors come from, has others too.
+    """
+    foreign = [name for name in state if not name.startswith(("encoder.", "decoder."))]
+    if foreign:
+        raise WeightsError(
+            f"{path} is not an SSDD checkpoint: it has {len(foreign)} tensors that belong neither "
+            f"to encoder.* nor to decoder.*, such as '{foreign[0]}'"
+        )
     encoder, decoder = (
         {
             name.removeprefix(prefix): value.float()
@@ -54,7 +64,7 @@ def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
     Raises:
         WeightsError: the file is missing, damaged, or not an SSDD checkpoint.
     """
-    encoder_state, decoder_state = split_state(load_safetensors(path))
+    encoder_state, decoder_state = split_state(load_safetensors(path), path)
     try:
         encoder, decoder = infer_encoder(encoder_state), infer_decoder(decoder_state)
     except (KeyError, IndexError) as error:

@@ -40,7 +40,9 @@ class Posterior:
         """The most likely latent."""
         return self.mean
 
-    def sample(self, generator: torch.Generator | None = None, noise: Tensor | None = None) -> Tensor:
+    def sample(
+        self, generator: torch.Generator | None = None, noise: Tensor | None = None
+    ) -> Tensor:
         """One latent drawn from the posterior, from ``noise`` where it is given."""
         if noise is None:
             noise = torch.randn(
@@ -199,5 +201,3 @@ class SSDDEncoder(nn.Module):
         h = self.out_proj(self.conv_out(F.silu(self.norm_out(self.mid(h)))))
         mean, logvar = h.chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30, 20))
-
-

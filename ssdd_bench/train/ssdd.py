@@ -48,8 +48,7 @@ class DistillationStage(Stage):
         predicted = self.student(noise, torch.ones(len(images)), z).float()
         return {
             "flow": (predicted - velocity(target, noise)).square().mean(),
-            "perceptual": self.recipe.perceptual_weight
-            * self.distance(noise + predicted, target),
+            "perceptual": self.recipe.perceptual_weight * self.distance(noise + predicted, target),
         }
 
     def exported(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

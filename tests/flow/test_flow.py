@@ -11,7 +11,9 @@ IMAGE, NOISE = torch.tensor([[1.0], [2.0]]), torch.tensor([[5.0], [-4.0]])
 
 
 def test_path_ends():
-    assert torch.equal(interpolate(IMAGE, NOISE, torch.tensor([0.0, 1.0])), torch.tensor([[1.0], [-4.0]]))
+    assert torch.equal(
+        interpolate(IMAGE, NOISE, torch.tensor([0.0, 1.0])), torch.tensor([[1.0], [-4.0]])
+    )
 
 
 def test_true_velocity_leads_to_the_image_from_any_time():

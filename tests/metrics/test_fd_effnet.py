@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.images import open_images
+from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics import features as module
 from ssdd_bench.metrics.fd_effnet import EffNetDistance

@@ -100,7 +100,9 @@ def test_batches_do_not_matter(parts):
 
 
 def test_covariance_is_unbiased():
-    np.testing.assert_allclose(moments(A).covariance, np.cov(A, rowvar=False), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        moments(A).covariance, np.cov(A, rowvar=False), rtol=1e-12, atol=1e-14
+    )
     biased = np.cov(A, rowvar=False, bias=True)
     assert abs(moments(A).covariance - biased).max() > 1e-3
 

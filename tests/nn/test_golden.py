@@ -121,7 +121,9 @@ def test_encoder(f, z_dim):
 
 
 def test_every_tensor_of_the_released_layout():
-    rows = [line.split("\t") for line in (FIXTURES / "ssdd-f8c4-M-tensors.tsv").read_text().splitlines()]
+    rows = [
+        line.split("\t") for line in (FIXTURES / "ssdd-f8c4-M-tensors.tsv").read_text().splitlines()
+    ]
     expected = {name: shape for name, shape in rows if "." in name}
     got = {
         f"{prefix}.{key}": "x".join(map(str, value.shape))

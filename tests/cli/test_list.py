@@ -1,0 +1,113 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ssdd_bench import registry
+from ssdd_bench.cli.list import WIDTH, command
+from ssdd_bench.harness.protocol import PROTOCOLS
+from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.registry import find_tokenizers
+
+MANIFEST = """
+id = "{name}"
+title = "T"
+family = "test"
+description = "D"
+licence = "MIT"
+version = "1"
+note = "[bold] in brackets"
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv(registry.VARIABLE, raising=False)
+
+
+@pytest.fixture
+def broken_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, more in (("broken-one", "nonsense = 1"), ("whole-one", "")):
+        folder = tmp_path / name.replace("-", "_")
+        folder.mkdir()
+        (folder / "tokenizer.toml").write_text(MANIFEST.format(name=name) + more)
+    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def invoke(*arguments: str) -> Result:
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_table_of_tokenizers_fits_and_says_what_matters() -> None:
+    lines = invoke("tokenizers").stdout.splitlines()
+    assert lines[0].split() == [
+        "id",
+        "family",
+        "latent",
+        "options",
+        "licence",
+        "source",
+        "note",
+    ]
+    assert max(map(len, lines)) <= WIDTH
+    assert [line.split()[0] for line in lines if line[0].isalpha()][1:] == list(find_tokenizers())
+    text = "\n".join(lines)
+    for piece in ("f8c4", "8 bits", "bytes", "quality=75", "subsampling=4:2:0", "lossless=false"):
+        assert piece in text
+    assert invoke().stdout == invoke("tokenizers").stdout
+
+
+def test_width_of_the_terminal_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    assert 100 < max(map(len, invoke("tokenizers").stdout.splitlines())) <= 140
+
+
+def test_json_of_tokenizers_holds_the_manifest() -> None:
+    listed = json.loads(invoke("tokenizers", "--json").stdout)
+    assert listed["broken"] == []
+    assert [one["id"] for one in listed["tokenizers"]] == list(find_tokenizers())
+    jpeg = next(one for one in listed["tokenizers"] if one["id"] == "jpeg")
+    assert jpeg["options"]["quality"]["maximum"] == 100
+    assert jpeg["latent"]["kind"] == "bytes"
+
+
+def test_a_broken_tokenizer_is_a_warning_beside_the_others(broken_and_whole: Path) -> None:
+    result = invoke("tokenizers")
+    assert "whole-one" in result.stdout
+    assert "broken" not in result.stdout
+    assert result.stderr.startswith(f"warning: broken_one (folder {broken_and_whole}) is left out")
+    assert "unknown key 'nonsense'" in result.stderr
+    listed = json.loads(invoke("tokenizers", "--json").stdout)
+    (broken,) = listed["broken"]
+    assert (broken["name"], broken["source"]) == ("broken_one", f"folder {broken_and_whole}")
+
+
+def test_brackets_in_a_note_are_shown(broken_and_whole: Path) -> None:
+    assert "[bold]" in invoke("tokenizers").stdout
+
+
+def test_metrics() -> None:
+    text = invoke("metrics").stdout
+    assert all(key in text for key in METRICS)
+    listed = json.loads(invoke("metrics", "--json").stdout)["metrics"]
+    assert [one["key"] for one in listed] == list(METRICS)
+    assert next(one for one in listed if one["key"] == "psnr")["higher_is_better"] is True
+
+
+def test_protocols() -> None:
+    text = invoke("protocols").stdout
+    assert all(name in text for name in PROTOCOLS)
+    listed = json.loads(invoke("protocols", "--json").stdout)["protocols"]
+    assert [one["id"] for one in listed] == list(PROTOCOLS)
+    assert listed[0]["sha256"] == PROTOCOLS["default-v1"].sha256
+
+
+def test_what_cannot_be_listed_is_refused() -> None:
+    result = CliRunner().invoke(command, ["tokenisers"])
+    assert result.exit_code == 2
+    assert "tokenizers" in result.stderr

@@ -1,0 +1,284 @@
+"""Where things lie and what may import what: rules that no single module can keep alone."""
+
+import ast
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.manifest import TokenizerInfo
+from ssdd_bench.registry import VARIABLE, find_tokenizers
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ssdd_bench"
+PLUGINS = ROOT / "tokenizers"
+
+# A unit is a module or folder of ssdd_bench. It may import its own level and those before it.
+LEVELS = (
+    ("errors", "api"),
+    ("manifest", "request", "tokenizers", "registry", "fingerprint", "results", "weights"),
+    ("nn", "flow", "data", "metrics", "codec"),
+    ("harness", "train", "report"),
+    ("conformance", "cli"),
+    ("__main__",),
+)
+# These may import less than their level.
+NARROW = {
+    "errors": set(),
+    "api": set(),
+    "report": {"errors", "results"},
+    "flow": {"errors"},
+    "codec": {"api", "errors"},
+}
+PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "codec"}
+PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its manifest requires
+
+# Reading manifests, results and reports must stay quick and possible without a GPU's libraries.
+WITHOUT_TORCH = (
+    "api",
+    "cli.list",
+    "cli.main",
+    "cli.report",
+    "cli.run",
+    "cli.train",
+    "errors",
+    "fingerprint",
+    "harness.protocol",
+    "manifest",
+    "metrics.base",
+    "registry",
+    "report",
+    "request",
+    "results",
+    "weights",
+)
+
+
+def built_in() -> list[TokenizerInfo]:
+    return [info for info in find_tokenizers().values() if info.source == "built-in"]
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Dotted names that a file imports anywhere; relative ones are left out."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_units(file: Path) -> set[str]:
+    """Units of ssdd_bench that a file imports."""
+    parts = (name.split(".") for name in imports(file))
+    units = {name[1] for name in parts if name[0] == "ssdd_bench" and len(name) > 1}
+    return units - {"__version__"}
+
+
+def unit_files() -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        unit = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        files.setdefault(unit, []).append(file)
+    del files["__init__"]
+    return files
+
+
+def run_python(*arguments: str, cwd: Path = ROOT, path: str = "") -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_unit_has_a_level() -> None:
+    assert {unit for level in LEVELS for unit in level} == unit_files().keys()
+
+
+@pytest.mark.parametrize("unit", [unit for level in LEVELS for unit in level])
+def test_arrows_point_one_way(unit: str) -> None:
+    height = next(i for i, level in enumerate(LEVELS) if unit in level)
+    allowed = {other for level in LEVELS[: height + 1] for other in level}
+    allowed = NARROW.get(unit, allowed) | {unit}
+    for file in unit_files().get(unit, ()):
+        assert imported_units(file) <= allowed, f"{file.relative_to(ROOT)} imports too much"
+
+
+def test_nothing_imports_a_plugin_by_name() -> None:
+    for file in (file for files in unit_files().values() for file in files):
+        found = [name for name in imports(file) if name.startswith("ssdd_bench.tokenizers.")]
+        assert not found, f"{file.relative_to(ROOT)} imports {found}"
+
+
+def test_plugins_import_the_public_part_and_their_own_library() -> None:
+    allowed = {*sys.stdlib_module_names, *PLUGIN_LIBRARIES, "ssdd_bench"}
+    for info in built_in():
+        for file in info.folder.rglob("*.py"):
+            assert imported_units(file) <= PLUGIN_MAY_IMPORT, file
+            libraries = {name.split(".")[0] for name in imports(file)}
+            assert libraries <= allowed | set(info.requires), file
+
+
+def test_plugin_folders_are_whole() -> None:
+    folders = [path for path in PLUGINS.iterdir() if path.is_dir() and path.name[0] not in "._"]
+    assert {info.folder for info in built_in()} == set(folders)
+    for folder in folders:
+        assert (folder / "plugin.py").is_file()
+        assert (folder / "README.md").is_file()
+        (docstring,) = ast.parse((folder / "__init__.py").read_text()).body
+        assert isinstance(docstring, ast.Expr), f"{folder.name}/__init__.py is a docstring only"
+
+
+def test_no_plugin_is_named_like_a_package() -> None:
+    """Some tools put a file's folder on the import path; a plugin must shadow nothing then."""
+    for info in built_in():
+        assert info.folder.name not in sys.stdlib_module_names
+        assert importlib.util.find_spec(info.folder.name) is None
+
+
+def test_folders_that_must_not_be_packages() -> None:
+    assert not (PLUGINS / "__init__.py").exists()
+    assert not (ROOT / "conftest.py").exists()
+    packages = [
+        path for path in (ROOT / "tests").rglob("__init__.py") if "fixtures" not in path.parts
+    ]
+    assert not packages
+
+
+@pytest.mark.parametrize("how", ["-c", "-m"])
+def test_the_package_tokenizers_of_others_wins(tmp_path: Path, how: str) -> None:
+    """Even from the root of the checkout, whose folder of that name comes first on the path."""
+    (tmp_path / "tokenizers").mkdir()
+    (tmp_path / "tokenizers" / "__init__.py").write_text("WHOSE = 'theirs'")
+    code = (
+        "from ssdd_bench.registry import load_tokenizer\n"
+        "load_tokenizer('identity')\n"
+        "import tokenizers\n"
+        "print(tokenizers.WHOSE)\n"
+    )
+    (tmp_path / "probe.py").write_text(code)
+    arguments = [how, code if how == "-c" else "probe"]
+    assert run_python(*arguments, path=f"{ROOT}{os.pathsep}{tmp_path}") == "theirs\n"
+
+
+def test_our_folder_tokenizers_is_no_module() -> None:
+    """Without that package, the name leads to nothing that has code."""
+    code = (
+        "import importlib.util as u, ssdd_bench.registry\n"
+        "spec = u.find_spec('tokenizers')\n"
+        "print(spec is None or spec.origin)\n"
+    )
+    origin = run_python("-c", code).strip()
+    assert origin in ("True", "None") or not Path(origin).is_relative_to(ROOT)
+
+
+def test_light_modules_do_not_import_torch() -> None:
+    modules = ", ".join(f"ssdd_bench.{name}" for name in WITHOUT_TORCH)
+    report = [f"ssdd_bench.report.{file.stem}" for file in (PACKAGE / "report").glob("[!_]*.py")]
+    code = f"import sys, {', '.join([modules, *report])}\nprint('torch' in sys.modules)"
+    assert run_python("-c", code) == "False\n"
+
+
+def test_listing_is_quick_and_imports_neither_torch_nor_a_plugin() -> None:
+    code = (
+        "import sys\n"
+        "from ssdd_bench.cli.list import command\n"
+        "command(['tokenizers'], standalone_mode=False)\n"
+        "heavy = {'torch', 'numpy', 'diffusers'} & sys.modules.keys()\n"
+        "plugins = [name for name in sys.modules if name.startswith('ssdd_bench.tokenizers.')]\n"
+        "assert not heavy and not plugins, (heavy, plugins)\n"
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run_python("-c", code)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="builds from a git checkout")
+def test_wheel_holds_the_tracked_plugins_and_works(tmp_path: Path) -> None:
+    checkout = copy_checkout(tmp_path / "checkout")
+    build(checkout, tmp_path / "direct", "--wheel")
+    build(checkout, tmp_path / "both")  # a source distribution, and a wheel from that
+    (direct,) = (tmp_path / "direct").glob("*.whl")
+    (indirect,) = (tmp_path / "both").glob("*.whl")
+    names, again = (zipfile.ZipFile(wheel).namelist() for wheel in (direct, indirect))
+
+    assert not [name for name in names if "stray" in name]
+    assert not [name for name in names if name.startswith("tokenizers/")]
+    plugins = {name for name in names if name.startswith("ssdd_bench/tokenizers/")}
+    strays = {name for name in again if "stray" in name}
+    assert plugins == {name for name in again if name.startswith("ssdd_bench/tok")} - strays
+    package_data = [
+        path for path in PACKAGE.rglob("*") if path.suffix in (".jpg", ".toml", ".typed")
+    ]
+    assert {path.relative_to(ROOT).as_posix() for path in package_data} <= set(names)
+
+    python = make_environment(tmp_path / "venv", direct)
+    listed = json.loads(run(python, "-m", "ssdd_bench", "list", "tokenizers", "--json"))
+    entries = {one["id"]: one for one in listed["tokenizers"]}
+    assert entries.keys() == {info.id for info in built_in()}
+    assert {one["source"] for one in entries.values()} == {"built-in"}
+    for one in entries.values():
+        assert Path(one["folder"]).is_relative_to(tmp_path / "venv")
+    code = "from ssdd_bench.conformance import check_tokenizer; print(check_tokenizer('jpeg'))"
+    assert run(python, "-c", code) == "[]\n"
+
+
+def copy_checkout(target: Path) -> Path:
+    """A git checkout of what a wheel is made of, with files that must stay out of one."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("ssdd_bench", "tokenizers"):
+        shutil.copytree(ROOT / name, target / name, ignore=ignore)
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, target / name)
+    (target / "tokenizers" / "jpeg" / "stray.bin").write_text("tracked, of a suffix we never ship")
+    subprocess.run(["git", "init", "-q", "."], check=True, cwd=target)
+    subprocess.run(["git", "add", "."], check=True, cwd=target)
+    (target / "tokenizers" / "jpeg" / "stray.toml").write_text("not_tracked = true")
+    shutil.copytree(target / "tokenizers" / "jpeg", target / "tokenizers" / "stray")
+    return target
+
+
+def build(checkout: Path, out: Path, *kinds: str) -> None:
+    command = [sys.executable, "-m", "build", "--no-isolation", *kinds, "--outdir", str(out)]
+    subprocess.run([*command, str(checkout)], check=True, cwd=checkout, capture_output=True)
+
+
+def make_environment(folder: Path, wheel: Path) -> Path:
+    """A virtual environment with the wheel alone, which sees the libraries of this one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    options = ["--quiet", "--no-deps", "--no-index"]
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", *options]
+    subprocess.run([*command, str(wheel)], check=True)
+    (site,) = folder.glob("lib/*/site-packages")
+    # A .pth file inside this path is not followed, so an editable install here stays out.
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+def run(python: Path, *arguments: str) -> str:
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", VARIABLE)
+    }
+    done = subprocess.run(
+        [python, *arguments], cwd=python.parent, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

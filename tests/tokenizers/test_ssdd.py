@@ -1,0 +1,159 @@
+"""The two plugins of SSDD's network: steps, official checkpoints, noise and bad files."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ssdd_bench.api import Latent
+from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.solver import euler
+from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.nn.decoder import SSDDDecoder
+from ssdd_bench.nn.encoder import SSDDEncoder
+from ssdd_bench.registry import load_tokenizer
+
+IDS = ("a", "b", "c")
+
+
+def noise(ids=IDS, seed=0):
+    return KeyedNoise(seed, ids, "decode")
+
+
+def official_like(path, size, f, z_dim):
+    """A float32 file with the layout of a released checkpoint."""
+    torch.manual_seed(0)
+    networks = {
+        "encoder": SSDDEncoder.from_config(f, z_dim),
+        "decoder": SSDDDecoder.from_size(size, z_dim),
+    }
+    state = {
+        f"{prefix}.{key}": value
+        for prefix, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    save_file(state, path, metadata={"format": "pt"})
+    return networks
+
+
+@pytest.mark.parametrize("name", ["ssdd", "diffusion"])
+def test_contract(name):
+    assert check_tokenizer(name) == []
+
+
+def test_default_steps():
+    assert load_tokenizer("ssdd").steps == 1
+    assert load_tokenizer("diffusion").steps == 8
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("size", "f", "z_dim"), [("S", 8, 4), ("S", 16, 16), ("XS", 32, 64)])
+def test_official_layout_loads_and_its_size_is_found(tmp_path, size, f, z_dim):
+    path = tmp_path / "F.safetensors"
+    networks = official_like(path, size, f, z_dim)
+    made = load_tokenizer("ssdd", checkpoint=str(path), steps=2)
+    assert (made.latent.f, made.latent.channels) == (f, z_dim)
+    assert made.weights == (path,)
+    image = torch.rand(1, 3, 64, 64)
+    latent = made.encode(image)
+    assert latent.data.shape == (1, z_dim, 64 // f, 64 // f)
+    wanted = networks["encoder"](image * 2 - 1).mode()
+    torch.testing.assert_close(latent.data, wanted, atol=1e-4, rtol=1e-4)
+    start = noise(IDS[:1]).normal((3, 64, 64))
+    decoder = networks["decoder"]
+    expected = euler(lambda x, t: decoder(x, t, wanted), start, power_grid(2))
+    got = made.decode(latent, noise(IDS[:1]))
+    torch.testing.assert_close(got, (expected + 1) / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_size_of_an_official_file(tmp_path):
+    """As published for F8C4_S_256: 192,938,196 bytes."""
+    path = tmp_path / "F8C4_S_256.safetensors"
+    official_like(path, "S", 8, 4)
+    assert path.stat().st_size == pytest.approx(192_938_196, abs=8)
+
+
+def test_noise_of_an_image_is_its_own():
+    made = load_tokenizer("ssdd")
+    images = torch.rand(3, 3, 64, 64)
+    latent = made.encode(images)
+    together = made.decode(latent, noise())
+    last = made.decode(Latent(latent.data[2:], latent.size), noise(IDS[2:]))
+    torch.testing.assert_close(together[2:], last, atol=1e-5, rtol=0)
+    first_noise = made.decode(Latent(latent.data[2:], latent.size), noise(IDS[:1]))
+    assert (first_noise - last).abs().max() > 1e-3
+    other_seed = made.decode(latent, noise(seed=1))
+    assert (other_seed - together).abs().max() > 1e-3
+
+
+def test_posterior_sample_differs_from_the_mode():
+    made = load_tokenizer("ssdd")
+    images = torch.rand(1, 3, 64, 64)
+    mode = made.encode(images).data
+    draws = [made.encode(images, KeyedNoise(seed, ["a"], "encode")).data for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], mode)
+
+
+def test_more_steps_is_another_image():
+    one, eight = (load_tokenizer(f"diffusion:steps={steps}") for steps in (1, 8))
+    latent = one.encode(torch.rand(1, 3, 64, 64))
+    outputs = [made.decode(latent, noise(["a"])) for made in (one, eight)]
+    assert (outputs[0] - outputs[1]).abs().max() > 1e-2
+
+
+def test_mini_weights_are_small_and_in_half_precision():
+    for name in ("ssdd", "diffusion"):
+        (path,) = load_tokenizer(name).weights
+        assert path.stat().st_size < 8_000_000
+        assert path.with_suffix(".json").exists()
+        assert {value.dtype for value in load_file(path).values()} == {torch.float16}
+
+
+def test_student_and_teacher_share_their_encoder():
+    files = [load_file(load_tokenizer(name).weights[0]) for name in ("ssdd", "diffusion")]
+    encoders = [{k: v for k, v in file.items() if k.startswith("encoder.")} for file in files]
+    assert encoders[0].keys() == encoders[1].keys()
+    assert all(torch.equal(encoders[0][key], encoders[1][key]) for key in encoders[0])
+    assert any(not torch.equal(files[0][key], files[1][key]) for key in files[0])
+
+
+def broken(tmp_path, edit):
+    state = load_file(load_tokenizer("ssdd").weights[0])
+    edit(state)
+    path = tmp_path / "broken.safetensors"
+    save_file(state, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda state: state.pop("decoder.conv_out.bias"), "conv_out.bias"),
+        (lambda state: state.update({"decoder.extra": torch.zeros(1)}), "extra"),
+        (lambda state: state.update({"decoder.conv_out.bias": torch.zeros(4)}), "conv_out.bias"),
+        (
+            lambda state: [state.pop(k) for k in list(state) if k.startswith("encoder")],
+            "not an SSDD",
+        ),
+        (lambda state: state.update(other=torch.zeros(1)), "other"),
+    ],
+    ids=["missing", "unexpected", "other shape", "no encoder", "foreign"],
+)
+def test_checkpoint_that_does_not_fit(tmp_path, edit, message):
+    path = broken(tmp_path, edit)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_tokenizer("ssdd", checkpoint=str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_that_is_missing_or_no_safetensors(tmp_path):
+    with pytest.raises(WeightsError, match="no-such"):
+        load_tokenizer("ssdd", checkpoint=str(tmp_path / "no-such.safetensors"))
+    path = tmp_path / "text.safetensors"
+    path.write_text("hello")
+    with pytest.raises(WeightsError, match="text"):
+        load_tokenizer("ssdd", checkpoint=str(path))
