@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ def euler(
         x: noise at ``times[0]``.
         times: decreasing; the last is where to stop.
     """
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         t = x.new_full((x.shape[0],), now)
         x = x + (now - then) * velocity(x, t)
     return x

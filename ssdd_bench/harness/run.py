@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -278,7 +279,7 @@ def _check_writable(folder: Path) -> None:
 @contextmanager
 def _number_formats(protocol: Protocol) -> Iterator[None]:
     """Set what torch may round to, for the time of one cell."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [backend.allow_tf32 for backend in backends]
     try:
         for backend in backends:

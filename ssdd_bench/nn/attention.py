@@ -60,7 +60,9 @@ def neighbourhood_attention(
     """Softmax(q k / sqrt(d) + bias) v over each token's neighbourhood.
 
     Args:
-        q: (B, heads, tokens, d), tokens in row-major order of ``grid``; so are ``k`` and ``v``.
+        q: queries (B, heads, tokens, d), in row-major order of ``grid``.
+        k: keys, same shape.
+        v: values, same shape.
         grid: (rows, columns).
         bias: the table of relative positions.
 

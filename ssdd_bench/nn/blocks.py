@@ -35,8 +35,7 @@ class TimeEmbedding(nn.Module):
         exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
         angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponent)
         waves = torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype)
-        out: Tensor = self.linear_2(F.silu(self.linear_1(waves)))
-        return out
+        return self.linear_2(F.silu(self.linear_1(waves)))
 
 
 class ContextGroupNorm(nn.Module):
@@ -72,8 +71,7 @@ class ResidualBlock(nn.Module):
         h = self.conv1(F.silu(self.norm1(x, context)))
         scale, shift = self.time_emb_proj(F.silu(time))[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
-        out: Tensor = self.conv_shortcut(x) + h
-        return out
+        return self.conv_shortcut(x) + h
 
 
 class Downsample(nn.Module):
@@ -85,8 +83,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H/2, W/2)."""
-        out: Tensor = self.conv(x)
-        return out
+        return self.conv(x)
 
 
 class Upsample(nn.Module):
@@ -98,8 +95,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, 2H, 2W)."""
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return out
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class Level(nn.Module):
@@ -219,8 +215,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to the same shape."""
-        out: Tensor = self.proj_out(self.proj_in_act(x))
-        return out
+        return self.proj_out(self.proj_in_act(x))
 
 
 class TransformerBlock(nn.Module):
@@ -237,8 +232,7 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, context: Tensor, grid: tuple[int, int]) -> Tensor:
         """Map (B, tokens, C) to the same shape."""
         x = x + self.attn1(self.norm1(x, context, grid), grid, self.relative_position_bias)
-        out: Tensor = x + self.ff(self.norm2(x))
-        return out
+        return x + self.ff(self.norm2(x))
 
 
 class MiddleTransformer(nn.Module):

@@ -147,5 +147,4 @@ class SSDDDecoder(nn.Module):
         h = self.mid_block(h, context)
         for up in self.up_blocks:
             h = up(h, skips, context, time)
-        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
-        return out
+        return self.conv_out(F.silu(self.conv_norm_out(h)))

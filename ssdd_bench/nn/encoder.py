@@ -80,8 +80,7 @@ class EncoderBlock(nn.Module):
         """Map (B, in, H, W) to (B, out, H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
-        out: Tensor = self.nin_shortcut(x) + h
-        return out
+        return self.nin_shortcut(x) + h
 
 
 class AsymmetricDownsample(nn.Module):
@@ -93,8 +92,7 @@ class AsymmetricDownsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H/2, W/2)."""
-        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
-        return out
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
 class EncoderLevel(nn.Module):
@@ -111,8 +109,7 @@ class EncoderLevel(nn.Module):
         """Map (B, in, H, W) to (B, out, H/2, W/2), or the same size on the last level."""
         for block in self.block:
             x = block(x)
-        out: Tensor = self.downsample(x)
-        return out
+        return self.downsample(x)
 
 
 class GlobalAttention(nn.Module):
@@ -133,8 +130,7 @@ class GlobalAttention(nn.Module):
             layer(h).flatten(2).transpose(1, 2)[:, None] for layer in (self.q, self.k, self.v)
         )
         h = F.scaled_dot_product_attention(q, k, v)[:, 0]
-        out: Tensor = x + self.proj_out(h.transpose(1, 2).unflatten(2, x.shape[-2:]))
-        return out
+        return x + self.proj_out(h.transpose(1, 2).unflatten(2, x.shape[-2:]))
 
 
 class EncoderMiddle(nn.Module):
@@ -148,8 +144,7 @@ class EncoderMiddle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        out: Tensor = self.block_2(self.attn_1(self.block_1(x)))
-        return out
+        return self.block_2(self.attn_1(self.block_1(x)))
 
 
 class SSDDEncoder(nn.Module):

@@ -28,8 +28,8 @@ class SSDDTokenizer(Tokenizer):
     def __init__(self, checkpoint: Path, steps: int, t_pow_shift: float) -> None:
         encoder, decoder = load_ssdd(checkpoint)
         # On a CPU the convolutions run several times faster on channels-last tensors.
-        self.encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder = encoder.to(memory_format=torch.channels_last)
+        self.decoder = decoder.to(memory_format=torch.channels_last)
         self.latent = LatentSpec("continuous", encoder.f, encoder.z_dim)
         self.steps = steps
         self.times = power_grid(steps, t_pow_shift)

@@ -5,7 +5,7 @@ The network is diffusers' ``AutoencoderKL``. This first recipe has no adversaria
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL
@@ -25,8 +25,8 @@ class KLVAEStage(Stage):
         self.recipe = recipe
         self.iterations = recipe.iterations
         self.lr = recipe.lr
-        self.vae = AutoencoderKL(**recipe.network)
-        self.networks = nn.ModuleDict({"vae": self.vae})
+        self.vae: Any = AutoencoderKL(**recipe.network)
+        self.networks = nn.ModuleDict({"vae": cast("nn.Module", self.vae)})
         self.distance = EffNetDistance()
 
     def losses(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

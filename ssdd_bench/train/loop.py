@@ -179,7 +179,7 @@ class Trainer:
                     f"{self.iteration}; the last good state is {self.checkpoint_path}"
                 )
         self.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.stage.networks.parameters(), self.recipe.clip)
         self.optimiser.step()
         self.iteration += 1

@@ -86,7 +86,7 @@ def find_folder(path: str, subfolder: str, revision: str) -> Path:
 
 def _build(config: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> Any:
     try:
-        model: Any = diffusers.AutoencoderKL.from_config(config)  # type: ignore[no-untyped-call]
+        model: Any = diffusers.AutoencoderKL.from_config(config)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(
