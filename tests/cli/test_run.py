@@ -1,0 +1,265 @@
+"""The main verb: results, resuming, and one clear line for every bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdd_bench.results import load_results
+
+FAKE = """
+import time
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+class Slow(Tokenizer):
+    latent = LatentSpec("continuous", 1, 3)
+    def encode(self, images, noise=None):
+        return Latent(images, tuple(images.shape[-2:]))
+    def decode(self, latent, noise):
+        time.sleep(SLEEP)
+        return latent.data + 0.1 * noise.normal((3, *latent.size))
+def load(seconds):
+    global SLEEP
+    SLEEP = seconds
+    return Slow()
+"""
+MANIFEST = """
+id = "slow"
+title = "Slow"
+family = "test"
+description = "Sleeps."
+licence = "Apache-2.0"
+version = "1"
+stochastic = true
+[options.seconds]
+type = "float"
+default = 0.0
+help = "per batch"
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for n in range(4):
+        small = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        small.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{n}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "slow").mkdir()
+    (folder / "slow" / "tokenizer.toml").write_text(MANIFEST)
+    (folder / "slow" / "plugin.py").write_text(FAKE)
+    (folder / "slow" / "__init__.py").write_text("")
+    return folder
+
+
+def start(*args, plugins=None):
+    environment = os.environ | ({"SSDD_BENCH_TOKENIZERS": str(plugins)} if plugins else {})
+    command = [sys.executable, "-m", "ssdd_bench", *map(str, args)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def ssdd_bench(*args, plugins=None):
+    process = start(*args, plugins=plugins)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def run(*args, **kwargs):
+    return ssdd_bench("run", "--metrics", "psnr", "--no-speed", *args, **kwargs)
+
+
+def test_controls_from_command_to_table(photos, tmp_path):
+    tokenizers = "identity,jpeg:quality=10,50,90,downsample"
+    code, out, err = ssdd_bench(
+        "run", "--tokenizers", tokenizers, "--res", "32,48", "--data", photos, "--out", tmp_path,
+        "--metrics", "psnr,ssim,psnr_pooled",
+    )  # fmt: skip
+    assert code == 0, err
+    results = {
+        (result.tokenizer.label, result.resolution): result for result in load_results([tmp_path])
+    }
+    assert len(results) == 10
+    for resolution in (32, 48):
+        same = results["identity", resolution]
+        assert (same.metrics["psnr"].value, same.metrics["psnr"].infinite) == (None, 4)
+        assert same.metrics["ssim"].value == pytest.approx(1, abs=1e-12)
+        assert same.latent.bits_per_pixel == 24
+        by_quality = [results[f"jpeg:quality={q}", resolution] for q in (10, 50, 90)]
+        for key in ("psnr", "ssim"):
+            values = [result.metrics[key].value for result in by_quality]
+            assert values == sorted(values)
+        bits = [result.latent.bits_per_pixel for result in by_quality]
+        assert bits == sorted(bits)
+    result = results["downsample", 48]
+    assert result.latent.shape == (3, 6, 6)
+    assert result.latent.tokens == 36
+    assert result.data.n == 4
+    assert result.speed.decode.images_per_s > 0
+    assert result.protocol["id"] == "default-v1"
+    assert result.command.startswith("ssdd-bench run --tokenizers")
+    assert (tmp_path / "table.md").read_text().count("jpeg") == 6
+    assert (tmp_path / "quality-vs-speed.png").stat().st_size > 10_000
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 10
+    assert "identity" in out
+    assert "∞" in out
+
+
+def test_second_run_measures_only_what_is_missing(photos, tmp_path):
+    options = ["--data", photos, "--out", tmp_path, "--res", "32"]
+    assert run("--tokenizers", "identity", *options)[0] == 0
+    (old,) = tmp_path.glob("*.json")
+    before = old.read_bytes()
+    code, _, err = run("--tokenizers", "identity,jpeg", *options)
+    assert code == 0
+    assert "kept identity at 32 px" in err
+    assert old.read_bytes() == before
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    code, _, err = run("--tokenizers", "identity", "--force", *options)
+    assert "kept" not in err
+    assert old.read_bytes() != before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_run_is_finished_by_the_same_command(photos, plugins, tmp_path, number):
+    args = ["run", "--tokenizers", "identity,slow:seconds=SECONDS", "--res", "32", "--data",
+            photos, "--out", tmp_path, "--metrics", "psnr", "--no-speed"]  # fmt: skip
+
+    def with_seconds(seconds):
+        return [str(arg).replace("SECONDS", seconds) for arg in args]
+
+    process = start(*with_seconds("60"), plugins=plugins)
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("identity*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    if number == signal.SIGINT:
+        assert "error: interrupted" in err
+        assert "Traceback" not in err
+    code, _, err = ssdd_bench(*with_seconds("0"), plugins=plugins)
+    assert code == 0, err
+    assert "kept identity" in err
+    assert len(load_results([tmp_path])) == 2
+
+
+def test_batch_size_changes_no_score(photos, plugins, tmp_path):
+    found = []
+    for batch in (1, 4):
+        out = tmp_path / str(batch)
+        options = ["--data", photos, "--out", out, "--res", "32", "--batch-size", batch]
+        assert run("--tokenizers", "slow", *options, plugins=plugins)[0] == 0
+        (result,) = load_results([out])
+        found.append((result.metrics, result.fingerprint))
+    assert found[0] == found[1]
+
+
+def test_dry_run_prints_the_grid(tmp_path):
+    code, out, _ = run(
+        "--tokenizers", "jpeg:quality=1,2", "--res", "32,64", "--dry-run", "--out", tmp_path / "no"
+    )
+    assert code == 0
+    assert len(out.splitlines()) == 4
+    assert not (tmp_path / "no").exists()
+
+
+def test_truncated_image_is_left_out_by_name_or_refused(photos, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in photos.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    whole = (folder / "1.png").read_bytes()
+    (folder / "1.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "notes.jpg").write_text("no image")
+    options = ["--tokenizers", "identity", "--res", "32", "--data", folder]
+    code, _, _ = run(*options, "--out", tmp_path / "a")
+    assert code == 0
+    (result,) = load_results([tmp_path / "a"])
+    assert result.data.n == 3
+    assert result.data.skipped == ("1.png", "notes.jpg")
+    code, _, err = run(*options, "--out", tmp_path / "b", "--strict")
+    assert code == 2
+    assert "1.png" in err
+
+
+def lines(err):
+    return [line for line in err.splitlines() if line.startswith("error:")]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["run", "--tokenizers", "sdd"], 2, "did you mean ssdd"),
+        (["run", "--tokenizers", "jpeg:qualty=3"], 2, "quality"),
+        (["run", "--tokenizers", "jpeg:quality=300"], 2, "from 1 to 100"),
+        (["run", "--tokenizers", "identity", "--rez", "32"], 2, "--res"),
+        (["run", "--tokenizers", "identity", "--res", "big"], 2, "256,512"),
+        (["run", "--tokenizers", "identity", "--data", "no-such-folder"], 2, "no-such-folder"),
+        (["run", "--tokenizers", "identity", "--metrics", "psnrr"], 2, "did you mean psnr"),
+        (["run", "--tokenizers", "identity", "--protocol", "default-v2"], 2, "default-v1"),
+        (["run", "--tokenizers", "identity", "--device", "gpu0"], 2, "auto or cpu"),
+        (["run", "--tokenizers", "downsample", "--res", "60"], 3, "1 of 1 cells failed"),
+        (["run", "--tokenizers", "ssdd:checkpoint=no-file"], 3, "1 of 1 cells failed"),
+        (["rum"], 2, "did you mean run"),
+        (["run"], 2, "--tokenizers"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line(args, code, message, tmp_path):
+    out = ["--out", tmp_path / "out"] if len(args) > 1 else []
+    got, _, err = ssdd_bench(*args, *out)
+    assert got == code, err
+    (line,) = lines(err)
+    assert message in line
+    assert "Traceback" not in err
+
+
+def test_failed_cell_says_why_and_the_others_go_on(photos, tmp_path):
+    code, _, err = run(
+        "--tokenizers", "downsample,identity", "--res", "36", "--data", photos, "--out", tmp_path
+    )
+    assert code == 3
+    assert "multiple of" in err or "multiples of" in err
+    assert [result.tokenizer.id for result in load_results([tmp_path])] == ["identity"]
+
+
+def test_empty_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = run(
+        "--tokenizers", "identity", "--data", tmp_path / "empty", "--out", tmp_path / "out"
+    )
+    assert code == 2
+    assert "no images" in lines(err)[0]
+
+
+def test_output_that_cannot_be_written(photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(
+        "--tokenizers", "identity", "--data", photos, "--out", tmp_path / "file" / "out"
+    )
+    assert code == 2
+    assert "cannot write" in lines(err)[0]
+
+
+def test_result_file_is_plain_json(photos, tmp_path):
+    assert (
+        run("--tokenizers", "identity", "--res", "32", "--data", photos, "--out", tmp_path)[0] == 0
+    )
+    (path,) = tmp_path.glob("*.json")
+    data = json.loads(path.read_text())
+    assert data["schema_version"] == 1
+    assert data["environment"]["torch"]
