@@ -33,7 +33,7 @@ class DiffusionStage(Stage):
         posterior = self.encoder(images)
         z = posterior.sample(noise=torch.randn(posterior.mean.shape, generator=generator))
         noise = torch.randn(images.shape, generator=generator)
-        t = logit_normal_times(len(images), generator)
+        t = logit_normal_times(len(images), generator, self.recipe.time_mean, self.recipe.time_std)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()
         estimate = estimate_image(x_t, predicted, t)

@@ -77,6 +77,8 @@ class DiffusionRecipe:
         f: image pixels per latent cell along one side.
         z_dim: channels of the latent.
         encoder_base: width of the encoder's finest level.
+        time_mean: of the logit of the training times; 0 in the paper.
+        time_std: its standard deviation; 1 in the paper.
         perceptual_weight: of the perceptual distance of the one-step estimate.
         kl_weight: of the posterior's divergence, summed over a latent.
     """
@@ -87,6 +89,8 @@ class DiffusionRecipe:
     f: int
     z_dim: int
     encoder_base: int
+    time_mean: float
+    time_std: float
     perceptual_weight: float
     kl_weight: float
 
