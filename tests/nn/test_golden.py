@@ -4,6 +4,7 @@ Weights and inputs are legacy numpy normals seeded by the CRC-32 of their name; 
 were computed once with the reference network (fixtures/ssdd-golden.json).
 """
 
+import copy
 import json
 import zlib
 from pathlib import Path
@@ -204,8 +205,8 @@ def swap_halves(layer):
 
 @torch.no_grad()
 @pytest.mark.parametrize("bug", BUGS)
-def test_the_check_sees(bug):
-    network = decoder("S")
+def test_the_check_sees(bug, small):
+    network = copy.deepcopy(small)
     BUGS[bug](network)
     out = network(rand("x128", (2, 3, 128, 128)), T, rand(*LATENTS[8]))
     with pytest.raises(AssertionError):

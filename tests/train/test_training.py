@@ -90,13 +90,15 @@ def test_loss_falls(name, photos, tmp_path):
 
 def test_distillation_approaches_the_teacher(photos, teacher, tmp_path):
     run = trainer("ssdd", photos, tmp_path, teacher)
+    # A teacher that was hardly trained is already followed by its copy.
+    torch.nn.init.normal_(run.stage.student.conv_out.weight, std=0.05)
     run.stage.networks.train()
     run.optimiser.train()
     images = next(run.stream.batches(0))
     encoder_before = {k: v.clone() for k, v in run.stage.encoder.state_dict().items()}
     teacher_before = {k: v.clone() for k, v in run.stage.teacher.state_dict().items()}
     losses = [sum(run.step(images).values()) for _ in range(20)]
-    assert min(losses[-5:]) < losses[0]
+    assert max(losses[-5:]) < 0.8 * losses[0]
     for network, before in (
         (run.stage.encoder, encoder_before),
         (run.stage.teacher, teacher_before),
