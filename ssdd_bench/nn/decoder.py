@@ -104,7 +104,11 @@ class SSDDDecoder(nn.Module):
         return cls(SIZES[name], z_dim)
 
     def reset_parameters(self) -> None:
-        """Initialise as the paper's code does: see section 1.7 of the notes in docs/ssdd.md."""
+        """Draw convolutions from N(0, 0.02) and linear layers by Xavier, with zero biases.
+
+        The last layer of each residual branch starts at zero: the second convolution of a
+        residual block, the output of a feed-forward network.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.02)
