@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import types
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.files import write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -206,21 +206,7 @@ def save_result(result: Result, folder: Path) -> Path:
         str(result.protocol["id"]),
         result.fingerprint,
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder"
-        ) from error
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
     return path
 
 

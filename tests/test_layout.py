@@ -24,7 +24,7 @@ PLUGINS = ROOT / "tokenizers"
 
 # A unit is a module or folder of ssdd_bench. It may import its own level and those before it.
 LEVELS = (
-    ("errors", "api"),
+    ("errors", "api", "files"),
     ("manifest", "request", "tokenizers", "registry", "fingerprint", "results", "weights"),
     ("nn", "flow", "data", "metrics", "codec"),
     ("harness", "train", "report"),
@@ -35,6 +35,7 @@ LEVELS = (
 NARROW = {
     "errors": set(),
     "api": set(),
+    "files": {"errors"},
     "report": {"errors", "results"},
     "flow": {"errors"},
     "codec": {"api", "errors"},

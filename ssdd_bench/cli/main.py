@@ -48,10 +48,8 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ssdd-bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Benchmark image tokenizers: quality beside speed beside compression."""
-    ctx.obj = {"debug": debug}
 
 
 def main() -> NoReturn:

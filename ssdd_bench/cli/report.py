@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import click
-
-WIDTH = 120  # of tables in files and pipes, which have no width of their own
 
 # In a checkout; an installed package has no such folder and draws no published figure.
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
@@ -36,35 +32,27 @@ def command(
     results: tuple[Path, ...], out: Path, metric: str | None, published: Path | None
 ) -> None:
     """Make tables and figures from RESULTS, which are result files or folders of them."""
-    from rich.console import Console
-
-    from ssdd_bench.errors import OutputError, UserError
+    from ssdd_bench.cli._tables import default_metric, has_speed, show_table, write_text
+    from ssdd_bench.errors import UserError
     from ssdd_bench.report.plots import published_plot, quality_speed_plot
     from ssdd_bench.report.published import load_published
-    from ssdd_bench.report.rows import check_metric, metric_directions, to_frame
-    from ssdd_bench.report.tables import print_table, to_csv, to_markdown
+    from ssdd_bench.report.rows import check_metric, to_frame
+    from ssdd_bench.report.tables import to_csv, to_markdown
     from ssdd_bench.results import load_results
 
     frame = to_frame(load_results(results))
+    metric = metric or default_metric(frame)
     if metric is None:
-        measured = list(metric_directions(frame))
-        if not measured:
-            raise UserError("the results hold no metric: nothing to report")
-        metric = "fd_effnet" if "fd_effnet" in measured else measured[0]
+        raise UserError("the results hold no metric: nothing to report")
     check_metric(frame, metric)
     if published is None and _PUBLISHED.is_dir():
         published = _PUBLISHED
 
-    written = []
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in (("table.md", to_markdown(frame)), ("table.csv", to_csv(frame))):
-            (out / name).write_text(text, encoding="utf-8")
-            written.append(out / name)
-    except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
-
-    if (frame["decode_ips"] > 0).any():
+    written = [
+        write_text(out / "table.md", to_markdown(frame)),
+        write_text(out / "table.csv", to_csv(frame)),
+    ]
+    if has_speed(frame):
         for suffix in (".png", ".svg"):
             path = out / f"quality-vs-speed{suffix}"
             quality_speed_plot(frame, metric, path)
@@ -79,7 +67,6 @@ def command(
     else:
         click.echo("no published numbers here: no published-figure.png (--published)", err=True)
 
-    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    print_table(frame, Console(width=WIDTH if fixed else None))
+    show_table(frame)
     for path in written:
         click.echo(f"wrote {path}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
     from ssdd_bench.harness.cell import Cell
-    from ssdd_bench.harness.run import Failure, Finished, Listener, RunPlan
-
-WIDTH = 120  # of tables in files and pipes, which have no width of their own
+    from ssdd_bench.harness.run import Finished, Listener, RunPlan
 
 
 def _integers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -45,7 +43,11 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
 @click.option("--limit", type=click.IntRange(min=1), help="Use so many images of it.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=4, show_default=True, help="Images a call."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Images a call on a GPU; a CPU takes one.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--metrics", callback=_names, help="Keys, see `list metrics`.  [default: most]")
@@ -130,36 +132,27 @@ def command(
 
 def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> None:
     """Write the table and the figure of this run's results, and print the table."""
-    from rich.console import Console
-
-    from ssdd_bench.errors import OutputError
+    from ssdd_bench.cli._tables import default_metric, has_speed, show_table, write_text
     from ssdd_bench.report.plots import quality_speed_plot
-    from ssdd_bench.report.rows import metric_directions, to_frame
-    from ssdd_bench.report.tables import print_table, to_markdown
+    from ssdd_bench.report.rows import to_frame
+    from ssdd_bench.report.tables import to_markdown
     from ssdd_bench.results import load_results
 
     frame = to_frame(load_results(paths))
-    written = [plan.out / "table.md"]
-    try:
-        written[0].write_text(to_markdown(frame), encoding="utf-8")
-        measured = list(metric_directions(frame))
-        if measured and (frame["decode_ips"] > 0).any():
-            written.append(plan.out / "quality-vs-speed.png")
-            metric = "fd_effnet" if "fd_effnet" in measured else measured[0]
-            quality_speed_plot(frame, metric, written[-1])
-    except OSError as error:
-        raise OutputError(f"cannot write to {plan.out}: {error.strerror or error}") from error
+    written = [write_text(plan.out / "table.md", to_markdown(frame))]
+    metric = default_metric(frame)
+    if metric and has_speed(frame):
+        written.append(plan.out / "quality-vs-speed.png")
+        quality_speed_plot(frame, metric, written[-1])
     if quiet:
         return
-    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    print_table(frame, Console(width=WIDTH if fixed else None))
+    show_table(frame)
     pictures = ["samples/"] if plan.pictures else []
     for name in [*(path.name for path in written), *pictures, f"{len(paths)} result files"]:
         click.echo(f"{plan.out}: {name}", err=True)
 
 
-def _progress(console: object) -> Progress:
-    from rich.console import Console
+def _progress(console: Console) -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -168,7 +161,6 @@ def _progress(console: object) -> Progress:
         TimeRemainingColumn,
     )
 
-    assert isinstance(console, Console)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -205,8 +197,5 @@ def _listener(progress: Progress) -> Listener:
                 )
             else:
                 progress.update(self.task, state="done")
-
-        def cell_failed(self, failure: Failure) -> None:
-            progress.console.print(f"failed {failure}", soft_wrap=True, markup=False)
 
     return Bars()

@@ -35,8 +35,7 @@ class Settings:
     Attributes:
         source: the images.
         seed: of the noise.
-        batch_size: images per call of the quality pass, at the most.
-        speed_batch: images per timed call.
+        batch_size: images per call, for the scores at the most.
         strict: an image that cannot be decoded is an error.
         environment: from :func:`ssdd_bench.harness.environment.describe_environment`.
         command: what the user typed.
@@ -45,7 +44,6 @@ class Settings:
     source: ImageSource
     seed: int
     batch_size: int
-    speed_batch: int
     strict: bool
     environment: dict[str, Any]
     command: str
@@ -100,7 +98,7 @@ def measure_cell(
         timed = measure_speed(
             tokenizer,
             seen.originals,
-            settings.speed_batch,
+            settings.batch_size,
             cell.protocol,
             settings.seed,
             device,

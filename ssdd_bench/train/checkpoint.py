@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ssdd_bench.errors import OutputError, WeightsError
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file that then takes the place of ``path``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.files import write_atomically
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -47,8 +33,4 @@ def export(path: Path, weights: dict[str, Tensor], card: dict[str, Any]) -> None
     half = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
     write_atomically(path, lambda target: save_file(half, target, metadata={"format": "pt"}))
     text = json.dumps(card, indent=2, sort_keys=True) + "\n"
-    write_atomically(path.with_suffix(".json"), lambda target: _write_text(target, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
+    write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text))

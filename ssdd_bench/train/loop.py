@@ -141,7 +141,7 @@ class Trainer:
                 "recipe": json.dumps(self.card["recipe"], sort_keys=True),
                 "networks": self.stage.networks.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
-                "ema": self.ema.weights if self.ema.averages_at(self.iteration) else {},
+                "ema": self.ema.weights,
                 "iteration": self.iteration,
                 "seconds": self.seconds,
             },
@@ -160,7 +160,7 @@ class Trainer:
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """What is evaluated and handed on: the EMA of the optimiser's own average."""
-        if self.ema.averages_at(self.iteration) and self.ema.weights:
+        if self.ema.weights:
             return self.ema.weights
         self.optimiser.eval()
         weights = {k: v.detach().clone() for k, v in self.stage.networks.state_dict().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ class DistillationStage(Stage):
         self.iterations = recipe.iterations
         self.lr = recipe.lr
         self.encoder, self.teacher = load_ssdd(teacher)
-        _, self.student = load_ssdd(teacher)
+        self.student = copy.deepcopy(self.teacher)
         self.encoder.requires_grad_(False).eval()
         self.teacher.requires_grad_(False).eval()
         self.networks = nn.ModuleDict({"decoder": self.student})

@@ -7,9 +7,7 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from ssdd_bench.results import load_results
 
@@ -44,13 +42,8 @@ help = "per batch"
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for n in range(4):
-        small = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
-        small.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{n}.png")
-    return folder
+def photos(make_photos):
+    return make_photos(4, (48, 48))
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.images import open_images
@@ -50,13 +48,8 @@ class NoisePerBatch(Noisy):
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for n in range(7):
-        small = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
-        small.resize((40, 40), Image.Resampling.BICUBIC).save(folder / f"{n}.png")
-    return open_images(folder)
+def photos(make_photos):
+    return open_images(make_photos(7, (40, 40)))
 
 
 def scores(tokenizer, photos, batch=3, seed=0):

@@ -7,7 +7,6 @@ import signal
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from ssdd_bench.data.images import open_images
@@ -29,13 +28,8 @@ DATA = dataclasses.replace(RECIPE.data, resolution=32, min_side=32, max_side=48)
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for n in range(10):
-        small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        small.resize((64, 48), Image.Resampling.BICUBIC).save(folder / f"{n}.png")
-    return open_images(folder)
+def photos(make_photos):
+    return open_images(make_photos(10, (64, 48)))
 
 
 @pytest.fixture(scope="module")
