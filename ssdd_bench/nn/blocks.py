@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
 
-GROUPS = 32
+GROUPS = 32  # of every group norm in the published sizes
+
+
+def init_convolution(layer: nn.Conv2d, std: float | None) -> None:
+    """Draw weights from N(0, std), with a zero bias; ``None`` stands for 1 / sqrt(fan-in).
+
+    0.02 is made for hundreds of channels: in a narrow network it starves the signal.
+    """
+    fan_in = layer.weight[0].numel()
+    nn.init.normal_(layer.weight, std=fan_in**-0.5 if std is None else std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
@@ -41,26 +52,29 @@ class TimeEmbedding(nn.Module):
 class ContextGroupNorm(nn.Module):
     """GroupNorm whose scale and shift come from the latent's embedding, cell by cell."""
 
-    def __init__(self, channels: int, context: int) -> None:
+    def __init__(self, channels: int, context: int, groups: int) -> None:
         super().__init__()
+        self.groups = groups
         self.ctx_proj = nn.Conv2d(context, 2 * channels, 1)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Normalise (B, C, H, W); ``context`` (B, C0, h, w) is projected first, then resized."""
         modulation = F.interpolate(self.ctx_proj(context), size=x.shape[-2:], mode="nearest")
         scale, shift = modulation.chunk(2, dim=1)
-        return F.group_norm(x, GROUPS, eps=1e-5) * (1 + scale) + shift
+        return F.group_norm(x, self.groups, eps=1e-5) * (1 + scale) + shift
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; the latent modulates the first norm and the time the second."""
 
-    def __init__(self, in_channels: int, channels: int, context: int, time: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, context: int, time: int, groups: int = GROUPS
+    ) -> None:
         super().__init__()
-        self.norm1 = ContextGroupNorm(in_channels, context)
+        self.norm1 = ContextGroupNorm(in_channels, context, groups)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.time_emb_proj = nn.Linear(time, 2 * channels)
-        self.norm2 = nn.GroupNorm(GROUPS, channels, eps=1e-5)
+        self.norm2 = nn.GroupNorm(groups, channels, eps=1e-5)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_shortcut = (
             nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
@@ -105,10 +119,12 @@ class Level(nn.Module):
     ``upsamplers``, never both.
     """
 
-    def __init__(self, inputs: list[int], channels: int, context: int, time: int) -> None:
+    def __init__(
+        self, inputs: list[int], channels: int, context: int, time: int, groups: int
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(
-            ResidualBlock(width, channels, context, time) for width in inputs
+            ResidualBlock(width, channels, context, time, groups) for width in inputs
         )
 
 
@@ -116,9 +132,15 @@ class DownLevel(Level):
     """Residual blocks on the way down; every feature map it makes is kept as a skip."""
 
     def __init__(
-        self, inputs: list[int], channels: int, context: int, time: int, resize: bool
+        self,
+        inputs: list[int],
+        channels: int,
+        context: int,
+        time: int,
+        resize: bool,
+        groups: int,
     ) -> None:
-        super().__init__(inputs, channels, context, time)
+        super().__init__(inputs, channels, context, time, groups)
         self.downsamplers = nn.ModuleList([Downsample(channels)] if resize else [])
 
     def forward(self, x: Tensor, context: Tensor, time: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -137,9 +159,15 @@ class UpLevel(Level):
     """Residual blocks on the way up; each takes the latest unused skip beside its input."""
 
     def __init__(
-        self, inputs: list[int], channels: int, context: int, time: int, resize: bool
+        self,
+        inputs: list[int],
+        channels: int,
+        context: int,
+        time: int,
+        resize: bool,
+        groups: int,
     ) -> None:
-        super().__init__(inputs, channels, context, time)
+        super().__init__(inputs, channels, context, time, groups)
         self.upsamplers = nn.ModuleList([Upsample(channels)] if resize else [])
 
     def forward(self, x: Tensor, skips: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
@@ -238,9 +266,11 @@ class TransformerBlock(nn.Module):
 class MiddleTransformer(nn.Module):
     """Transformer over the coarsest feature map, one token per cell, with an outer residual."""
 
-    def __init__(self, channels: int, heads: int, depth: int, context: int) -> None:
+    def __init__(
+        self, channels: int, heads: int, depth: int, context: int, groups: int = GROUPS
+    ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(channels, heads, context) for _ in range(depth)

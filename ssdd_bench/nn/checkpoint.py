@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.nn.decoder import DecoderSize, SSDDDecoder
+from ssdd_bench.nn.decoder import SIZES, DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights import load_safetensors, load_strict
 
@@ -46,7 +46,11 @@ def infer_decoder(state: State) -> SSDDDecoder:
     widths = tuple(state[f"down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in range(4))
     depth = sum(name.endswith("relative_bias_table") for name in state)
     table = "mid_block.transformer_blocks.0.relative_position_bias.relative_bias_table"
-    size = DecoderSize(widths, state[table].shape[-1], depth)  # type: ignore[arg-type]
+    heads = state[table].shape[-1]
+    size = next(
+        (s for s in SIZES.values() if (s.widths, s.heads, s.depth) == (widths, heads, depth)),
+        DecoderSize(widths, heads, depth),  # type: ignore[arg-type]
+    )
     return SSDDDecoder(size, z_dim=state["conv_in.weight"].shape[1] - 3)
 
 

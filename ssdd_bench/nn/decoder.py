@@ -23,6 +23,7 @@ from ssdd_bench.nn.blocks import (
     TimeEmbedding,
     TransformerBlock,
     UpLevel,
+    init_convolution,
     zero_init,
 )
 
@@ -37,15 +38,21 @@ class DecoderSize:
         widths: channels of the four levels, from the finest to the coarsest.
         heads: attention heads of the middle transformer.
         depth: transformer blocks.
+        groups: of every group norm.
+        init_std: of new convolutions, ``None`` for 1 / sqrt(fan-in).
     """
 
     widths: tuple[int, int, int, int]
     heads: int
     depth: int
+    groups: int = GROUPS
+    init_std: float | None = 0.02
 
 
 SIZES = {
-    "XXS": DecoderSize((32, 32, 32, 64), 4, 4),  # ours, for training on a CPU
+    # Ours, for training on a CPU. With one channel in each of 32 groups, a norm would erase the
+    # mean of every channel and with it the colour of the image.
+    "XXS": DecoderSize((32, 32, 32, 64), 4, 4, groups=8, init_std=None),
     "XS": DecoderSize((32, 64, 96, 96), 4, 8),
     "S": DecoderSize((64, 96, 160, 160), 4, 8),
     "B": DecoderSize((64, 128, 192, 192), 4, 10),
@@ -80,19 +87,20 @@ class SSDDDecoder(nn.Module):
         self.down_blocks = nn.ModuleList()
         for level, (before, width) in enumerate(pairwise((base, *widths))):
             resize = level < len(widths) - 1
-            self.down_blocks.append(DownLevel([before, width], width, base, time, resize))
+            inputs = [before, width]
+            self.down_blocks.append(DownLevel(inputs, width, base, time, resize, size.groups))
             skips += [width] * (3 if resize else 2)
 
-        self.mid_block = MiddleTransformer(widths[-1], size.heads, size.depth, base)
+        self.mid_block = MiddleTransformer(widths[-1], size.heads, size.depth, base, size.groups)
 
         before = widths[-1]
         self.up_blocks = nn.ModuleList()
         for level, width in reversed(list(enumerate(widths))):
             inputs = [h + skips.pop() for h in (before, width, width)]
-            self.up_blocks.append(UpLevel(inputs, width, base, time, resize=level > 0))
+            self.up_blocks.append(UpLevel(inputs, width, base, time, level > 0, size.groups))
             before = width
 
-        self.conv_norm_out = nn.GroupNorm(GROUPS, base, eps=1e-5)
+        self.conv_norm_out = nn.GroupNorm(size.groups, base, eps=1e-5)
         self.conv_out = nn.Conv2d(base, 3, 3, padding=1)
         self.reset_parameters()
 
@@ -104,20 +112,18 @@ class SSDDDecoder(nn.Module):
         return cls(SIZES[name], z_dim)
 
     def reset_parameters(self) -> None:
-        """Draw convolutions from N(0, 0.02) and linear layers by Xavier, with zero biases.
+        """Draw convolutions from normals and linear layers by Xavier, with zero biases.
 
         The last layer of each residual branch starts at zero: the second convolution of a
         residual block, the output of a feed-forward network.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.02)
+                init_convolution(module, self.size.init_std)
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-            else:
-                continue
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, ResidualBlock):
                 zero_init(module.conv2)

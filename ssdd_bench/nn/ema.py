@@ -23,11 +23,11 @@ class EMA:
 
     def averages_at(self, iteration: int) -> bool:
         """Whether ``update`` must see the weights of this iteration."""
-        return iteration >= self.start
+        return iteration >= self.start - 1  # the copy that the first average starts from
 
     def update(self, state: dict[str, Tensor], iteration: int) -> None:
         """Take in the weights after ``iteration`` (counted from 1) has ended."""
-        if not self.weights or not self.averages_at(iteration):
+        if not self.weights or iteration < self.start:
             self.weights = {name: value.detach().clone() for name, value in state.items()}
             return
         past = iteration - self.start

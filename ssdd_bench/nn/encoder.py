@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.nn.blocks import GROUPS
+from ssdd_bench.nn.blocks import GROUPS, init_convolution
 
+PAPER_BASE = 128
 MULTIPLIERS = {4: (1, 2, 4), 8: (1, 2, 4, 4), 16: (1, 2, 4, 4, 4), 32: (1, 2, 4, 4, 4, 4)}
 
 
@@ -59,18 +60,18 @@ class Posterior:
         return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=(1, 2, 3))
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(GROUPS, channels, eps=1e-6)
+def _norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 class EncoderBlock(nn.Module):
     """Two normalised 3x3 convolutions around a shortcut."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm1 = _norm(in_channels)
+        self.norm1 = _norm(in_channels, groups)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
-        self.norm2 = _norm(channels)
+        self.norm2 = _norm(channels, groups)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.nin_shortcut = (
             nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
@@ -98,10 +99,10 @@ class AsymmetricDownsample(nn.Module):
 class EncoderLevel(nn.Module):
     """Two blocks at one resolution, then a halving except on the last level."""
 
-    def __init__(self, in_channels: int, channels: int, resize: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, resize: bool, groups: int) -> None:
         super().__init__()
         self.block = nn.ModuleList(
-            [EncoderBlock(in_channels, channels), EncoderBlock(channels, channels)]
+            EncoderBlock(width, channels, groups) for width in (in_channels, channels)
         )
         self.downsample = AsymmetricDownsample(channels) if resize else nn.Identity()
 
@@ -115,9 +116,9 @@ class EncoderLevel(nn.Module):
 class GlobalAttention(nn.Module):
     """Single-head self-attention over all cells."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = _norm(channels)
+        self.norm = _norm(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -136,11 +137,11 @@ class GlobalAttention(nn.Module):
 class EncoderMiddle(nn.Module):
     """Block, attention, block at the coarsest resolution."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.block_1 = EncoderBlock(channels, channels)
-        self.attn_1 = GlobalAttention(channels)
-        self.block_2 = EncoderBlock(channels, channels)
+        self.block_1 = EncoderBlock(channels, channels, groups)
+        self.attn_1 = GlobalAttention(channels, groups)
+        self.block_2 = EncoderBlock(channels, channels, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
@@ -153,40 +154,40 @@ class SSDDEncoder(nn.Module):
     Args:
         f: image pixels per latent cell along one side: 4, 8, 16 or 32.
         z_dim: channels of the latent.
-        base: width of the finest level, 128 in the paper.
+        base: width of the finest level, 128 in the paper. Narrower ones have groups of four
+            channels and start from convolutions scaled by their fan-in.
     """
 
-    def __init__(self, f: int, z_dim: int, base: int = 128) -> None:
+    def __init__(self, f: int, z_dim: int, base: int = PAPER_BASE) -> None:
         super().__init__()
         if f not in MULTIPLIERS:
             raise OptionError(f"an SSDD encoder has f in {sorted(MULTIPLIERS)}, not {f}")
         self.f = f
         self.z_dim = z_dim
         self.base = base
+        groups = min(GROUPS, base // 4)
         widths = [base * multiplier for multiplier in MULTIPLIERS[f]]
         self.conv_in = nn.Conv2d(3, base, 3, padding=1)
         self.down = nn.ModuleList(
-            EncoderLevel(before, width, resize=level < len(widths) - 1)
+            EncoderLevel(before, width, level < len(widths) - 1, groups)
             for level, (before, width) in enumerate(pairwise([base, *widths]))
         )
-        self.mid = EncoderMiddle(widths[-1])
-        self.norm_out = _norm(widths[-1])
+        self.mid = EncoderMiddle(widths[-1], groups)
+        self.norm_out = _norm(widths[-1], groups)
         self.conv_out = nn.Conv2d(widths[-1], 2 * z_dim, 3, padding=1)
         self.out_proj = nn.Conv2d(2 * z_dim, 2 * z_dim, 1)
         self.reset_parameters()
 
     @classmethod
-    def from_config(cls, f: int = 8, z_dim: int = 4, base: int = 128) -> SSDDEncoder:
+    def from_config(cls, f: int = 8, z_dim: int = 4, base: int = PAPER_BASE) -> SSDDEncoder:
         """Build an encoder; ``OptionError`` where there is none for ``f``."""
         return cls(f, z_dim, base)
 
     def reset_parameters(self) -> None:
-        """Draw convolutions from N(0, 0.02) with zero bias."""
+        """Draw convolutions from normals, at the paper's width N(0, 0.02), with zero biases."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                init_convolution(module, 0.02 if self.base >= PAPER_BASE else None)
 
     def forward(self, x: Tensor) -> Posterior:
         """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.results import read_record
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -63,7 +63,7 @@ class KLVAERecipe:
     lr: float
     kl_weight: float
     perceptual_weight: float
-    network: Mapping[str, Any]
+    network: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -129,26 +129,13 @@ class Recipe:
         return {key: whole[key] for key in ("name", "data", "optimiser", stage)}
 
 
-T = TypeVar("T")
-
-
-def _build(cls: type[T], table: object, where: str) -> T:
-    if not isinstance(table, dict):
-        raise UserError(f"{where}: table missing")
-    names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(table) - names):
-        raise UserError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(sorted(names))}")
-    if missing := sorted(names - set(table)):
-        raise UserError(f"{where}: key '{missing[0]}' is missing")
-    return cls(**table)
-
-
 def load_recipe(name_or_path: str) -> Recipe:
     """Read a recipe by its name, or from a path that ends in ``.toml``.
 
     Raises:
         UnknownNameError: no such recipe.
-        UserError: the file is missing, not TOML, or has an unknown or missing key.
+        UserError: the file is missing, not TOML, or has an unknown or missing key or one of the
+            wrong type.
     """
     known = {path.stem: path for path in RECIPES.glob("*.toml")}
     path = Path(name_or_path) if name_or_path.endswith(".toml") else known.get(name_or_path)
@@ -160,7 +147,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         raise UserError(f"recipe {path}: {error.strerror or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"recipe {path}: {error}") from error
-    stages = {
+    stages: dict[str, type[Any]] = {
         "data": DataRecipe,
         "optimiser": OptimiserRecipe,
         "klvae": KLVAERecipe,
@@ -170,6 +157,6 @@ def load_recipe(name_or_path: str) -> Recipe:
     if unknown := sorted(set(tables) - set(stages)):
         raise UserError(f"recipe {path}: unknown table [{unknown[0]}]")
     built: dict[str, Any] = {
-        key: _build(cls, tables.get(key), f"recipe {path} [{key}]") for key, cls in stages.items()
+        key: read_record(cls, tables.get(key), f"recipe {path}", key) for key, cls in stages.items()
     }
     return Recipe(name=path.stem, **built)

@@ -57,13 +57,15 @@ def test_encoder_of_no_known_f():
 
 @pytest.mark.parametrize("name", ["XXS", "XS", "S"])
 def test_starts_as_the_paper_says(name):
+    """Our own size draws its convolutions wider; all else is the same."""
     torch.manual_seed(0)
     network = SSDDDecoder.from_size(name)
     for key, value in network.state_dict().items():
         if key.endswith(("conv2.weight", "conv2.bias", "ff.proj_out.weight", "bias_table")):
             assert not value.any(), key
         elif value.ndim == 4:
-            assert value.std().item() == pytest.approx(0.02, rel=0.2), key
+            std = 0.02 if SIZES[name].groups == 32 else value[0].numel() ** -0.5
+            assert value.std().item() == pytest.approx(std, rel=0.2), key
         elif value.ndim == 2:
             limit = (6 / sum(value.shape)) ** 0.5
             assert value.abs().max().item() <= limit, key

@@ -49,7 +49,9 @@ def test_default_steps():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("size", "f", "z_dim"), [("S", 8, 4), ("S", 16, 16), ("XS", 32, 64)])
+@pytest.mark.parametrize(
+    ("size", "f", "z_dim"), [("S", 8, 4), ("S", 16, 16), ("XS", 32, 64), ("XXS", 8, 4)]
+)
 def test_official_layout_loads_and_its_size_is_found(tmp_path, size, f, z_dim):
     path = tmp_path / "F.safetensors"
     networks = official_like(path, size, f, z_dim)

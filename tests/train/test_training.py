@@ -233,8 +233,12 @@ def test_recipes_are_complete(path):
     ("edit", "message"),
     [
         (lambda text: text + "\n[extra]\n", r"unknown table \[extra\]"),
-        (lambda text: text.replace("lr =", "learning_rate =", 1), "unknown key 'learning_rate'"),
-        (lambda text: text.replace("clip = 1.0\n", ""), "key 'clip' is missing"),
+        (
+            lambda text: text.replace("lr =", "learning_rate =", 1),
+            "unknown key 'klvae.learning_rate'",
+        ),
+        (lambda text: text.replace("clip = 1.0\n", ""), "missing key 'optimiser.clip'"),
+        (lambda text: text.replace("bf16 = true", "bf16 = 1"), "'optimiser.bf16' must be bool"),
         (lambda text: "[data", "recipe"),
     ],
 )
