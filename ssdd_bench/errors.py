@@ -50,6 +50,10 @@ class WeightsError(UserError):
     """A checkpoint that is missing, damaged or does not fit its network."""
 
 
+class UnavailableError(UserError):
+    """A metric whose weights or package are not on this machine; says how to get them."""
+
+
 class OutputError(UserError):
     """A result or checkpoint that cannot be written."""
 

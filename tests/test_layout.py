@@ -25,7 +25,16 @@ PLUGINS = ROOT / "tokenizers"
 # A unit is a module or folder of ssdd_bench. It may import its own level and those before it.
 LEVELS = (
     ("errors", "api", "files"),
-    ("manifest", "request", "tokenizers", "registry", "fingerprint", "results", "weights"),
+    (
+        "manifest",
+        "request",
+        "tokenizers",
+        "registry",
+        "fingerprint",
+        "results",
+        "weights",
+        "assets",
+    ),
     ("nn", "flow", "data", "metrics", "codec"),
     ("harness", "train", "report"),
     ("conformance", "cli"),
@@ -46,11 +55,15 @@ PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its 
 # Reading manifests, results and reports must stay quick and possible without a GPU's libraries.
 WITHOUT_TORCH = (
     "api",
+    "assets.fetch",
+    "cli.doctor",
     "cli.list",
     "cli.main",
+    "cli.protocol",
     "cli.report",
     "cli.run",
     "cli.train",
+    "cli.weights",
     "errors",
     "fingerprint",
     "harness.protocol",

@@ -1,16 +1,19 @@
-"""What ``run`` and ``report`` both do with the rows of results: choose, write and show."""
+"""What several verbs do with rows: choose, write and show those of results; list any."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 120  # of tables in files and pipes, which have no width of their own
+# Of tables in files and pipes, which have no width of their own.
+WIDTH = 120
+LIST_WIDTH = 100
 
 
 def default_metric(frame: pd.DataFrame) -> str | None:
@@ -42,3 +45,19 @@ def show_table(frame: pd.DataFrame) -> None:
 
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     print_table(frame, Console(width=WIDTH if fixed else None))
+
+
+def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print plain text in columns on standard output; names are never broken."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("id", "key", "knob", "latent", "options"))
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: brackets in a note are no markup
+    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(width=LIST_WIDTH if fixed else None).print(table)

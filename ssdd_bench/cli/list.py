@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ssdd_bench.cli._tables import print_columns
+
 if TYPE_CHECKING:
     from ssdd_bench.api import LatentSpec
     from ssdd_bench.manifest import OptionInfo
-
-WIDTH = 100  # of tables in files and pipes, which have no width of their own
 
 
 @click.command("list")
@@ -41,7 +38,7 @@ def _tokenizers(as_json: bool) -> None:
         ]
         _print_json({"tokenizers": entries, "broken": broken})
         return
-    _print_table(
+    print_columns(
         ("id", "family", "latent", "options", "licence", "source", "note"),
         [
             (
@@ -78,7 +75,7 @@ def _metrics(as_json: bool) -> None:
             }
         )
         return
-    _print_table(
+    print_columns(
         ("key", "better", "measured", "what"),
         [
             (
@@ -98,9 +95,9 @@ def _protocols(as_json: bool) -> None:
     if as_json:
         _print_json({"protocols": [protocol.record() for protocol in PROTOCOLS.values()]})
         return
-    _print_table(
-        ("id", "what", "sha256"),
-        [(one.id, one.description, one.sha256[:12]) for one in PROTOCOLS.values()],
+    print_columns(
+        ("id", "scores", "what", "sha256"),
+        [(one.id, one.kind, one.description, one.sha256[:12]) for one in PROTOCOLS.values()],
     )
 
 
@@ -121,18 +118,3 @@ def _describe_option(option: OptionInfo) -> str:
 
 def _print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, default=str))
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=column in ("id", "key", "latent", "options"))
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text: brackets in a note are no markup
-    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    Console(width=WIDTH if fixed else None).print(table)

@@ -50,8 +50,14 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
     help="Images a call on a GPU; a CPU takes one.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--metrics", callback=_names, help="Keys, see `list metrics`.  [default: most]")
-@click.option("--protocol", callback=_names, default="default-v1", show_default=True)
+@click.option("--metrics", callback=_names, help="Keys.  [default: the protocol's]")
+@click.option(
+    "--protocol",
+    callback=_names,
+    default="default-v1",
+    show_default=True,
+    help="One or more: default-v1,ssdd-paper-v1",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -61,7 +67,8 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
 )
 @click.option("--no-speed", is_flag=True, help="Do not time encoding and decoding.")
 @click.option("--no-pictures", is_flag=True, help="Do not save sample reconstructions.")
-@click.option("--strict", is_flag=True, help="An image that cannot be read is an error.")
+@click.option("--strict", is_flag=True, help="An unreadable image or absent metric is an error.")
+@click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
 @click.option("--force", is_flag=True, help="Measure again what is there already.")
 @click.option("--dry-run", is_flag=True, help="Show the cells and leave.")
 @click.option("--quiet", is_flag=True, help="Neither progress nor table.")
@@ -79,6 +86,7 @@ def command(
     no_speed: bool,
     no_pictures: bool,
     strict: bool,
+    offline: bool,
     force: bool,
     dry_run: bool,
     quiet: bool,
@@ -89,15 +97,15 @@ def command(
     """
     from rich.console import Console
 
+    from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.errors import CellsFailedError
     from ssdd_bench.harness.run import RunPlan, run
-    from ssdd_bench.metrics.base import DEFAULT_METRICS
     from ssdd_bench.registry import parse_requests
 
     plan = RunPlan(
         requests=tuple(parse_requests(tokenizers)),
         resolutions=res,
-        metrics=metrics or DEFAULT_METRICS,
+        metrics=metrics,
         out=out,
         protocols=protocol,
         data=data,
@@ -113,9 +121,10 @@ def command(
     )
     if dry_run:
         for cell in plan.cells():
-            click.echo(f"{cell.name}, {cell.protocol.id}")
+            click.echo(cell.name)
         return
 
+    fetch_weights(metrics, offline, strict, Console(stderr=True, quiet=quiet))
     progress = _progress(Console(stderr=True, quiet=quiet))
     with progress:
         outcome = run(plan, _listener(progress))

@@ -81,7 +81,7 @@ def command(
     card = {
         "stage": stage,
         "recipe": recipe.to_json(stage),  # type: ignore[arg-type]
-        "command": " ".join(["ssdd-bench", "train", *sys.argv[1:]]),
+        "command": " ".join(["ssdd-bench", *sys.argv[1:]]),
         "data": {"name": source.name, "trained_on": len(stream.ids), "images": len(source)},
         "parameters": sum(p.numel() for p in made.networks.parameters()),
         "threads": torch.get_num_threads(),

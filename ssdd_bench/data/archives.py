@@ -175,6 +175,12 @@ def _map_npz(path: Path, key: str) -> NDArray[Any]:
     """Map one array of an npz if it is stored, load it if it is compressed."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        if {"mu.npy", "sigma.npy"} <= set(names):
+            raise DataError(
+                f"{path} holds statistics (mu, sigma), as published of training sets to score "
+                "generated images by: reconstructions are compared with the very crops that were "
+                "encoded, so give images"
+            )
         if f"{key}.npy" not in names:
             held = ", ".join(name.removesuffix(".npy") for name in names)
             raise DataError(f"no array {key} in {path}, which holds: {held}")

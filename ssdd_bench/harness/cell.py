@@ -12,7 +12,7 @@ from ssdd_bench.harness.protocol import Protocol
 from ssdd_bench.registry import TokenizerRequest
 from ssdd_bench.results import TokenizerRecord
 
-NUMBERS_VERSION = 2
+NUMBERS_VERSION = 3
 """Raised by any change of this package's code that changes a number of an unchanged cell."""
 
 PROBES = 8  # images whose pixels tell two sets with the same ids apart
@@ -29,7 +29,7 @@ class Cell:
     @property
     def name(self) -> str:
         """For progress and messages."""
-        return f"{self.request.label} at {self.resolution} px"
+        return f"{self.request.label} at {self.resolution} px, {self.protocol.id}"
 
 
 def cell_fingerprint(

@@ -22,7 +22,7 @@ from ssdd_bench.harness.environment import hide_home
 from ssdd_bench.harness.reconstruct import Pass, reconstruct
 from ssdd_bench.harness.throughput import measure_speed
 from ssdd_bench.manifest import TokenizerInfo
-from ssdd_bench.metrics.base import make_metrics
+from ssdd_bench.metrics.scorer import Scorer
 from ssdd_bench.registry import TokenizerRequest
 from ssdd_bench.results import DataRecord, LatentRecord, Result, TokenizerRecord
 from ssdd_bench.weights import sha256_file
@@ -36,7 +36,7 @@ class Settings:
         source: the images.
         seed: of the noise.
         batch_size: images per call, for the scores at the most.
-        strict: an image that cannot be decoded is an error.
+        strict: an image that cannot be decoded or a metric that cannot be had is an error.
         environment: from :func:`ssdd_bench.harness.environment.describe_environment`.
         command: what the user typed.
     """
@@ -88,10 +88,13 @@ def measure_cell(
     loader = iterate_batches(
         settings.source, cell.resolution, cell.protocol.crop, settings.batch_size, settings.strict
     )
-    metrics = make_metrics(metric_keys, device)
-    seen = reconstruct(tokenizer, loader, metrics, cell.protocol, settings.seed, device, on_images)
-    on_stage("scores")
-    values = {metric.key: metric.compute() for metric in metrics}
+    protocol = cell.protocol
+    with Scorer(
+        metric_keys, device, protocol.metric_batch, protocol.metric_options, settings.strict
+    ) as scorer:
+        seen = reconstruct(tokenizer, loader, scorer, protocol, settings.seed, device, on_images)
+        on_stage("scores")
+        scores = scorer.finish()
     timed = None
     if speed:
         on_stage("speed")
@@ -117,7 +120,7 @@ def measure_cell(
             pixels_sha256=seen.pixels_sha256,
             skipped=tuple(loader.skipped),
         ),
-        metrics=values,
+        metrics=dict(scores.values),
         speed=timed,
         environment=settings.environment,
         command=settings.command,

@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image, so that batch size and order change nothing."""
+"""Random numbers that belong to an image, so that the batch size changes nothing."""
 
 from __future__ import annotations
 
@@ -30,6 +30,40 @@ class KeyedNoise:
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Standard normal float32 (B, *shape); a second call goes on where the first ended."""
         drawn = [torch.randn(tuple(shape), generator=one) for one in self._generators]
+        return torch.stack(drawn).to(device)
+
+
+class OrderedNoise:
+    """Noise of one batch from generators that serve the whole set, image after image.
+
+    The first draw of every image comes from ``torch.Generator().manual_seed(seed)``, as if nothing
+    else drew from it; each further draw has a generator of its own. So the numbers depend on the
+    order of the images and on no batch size. Drawn on the CPU in float32.
+
+    Args:
+        seed: of the run.
+        count: images in the batch.
+        after: the batch before it; copies go on where its generators ended, so that a batch which
+            failed can be tried again.
+    """
+
+    def __init__(self, seed: int, count: int, after: OrderedNoise | None = None) -> None:
+        self._seed = seed
+        self._count = count
+        self._next = 0
+        self._generators: list[torch.Generator] = [
+            torch.Generator().set_state(one.get_state())
+            for one in (after._generators if after else [])
+        ]
+
+    def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
+        """Standard normal float32 (B, *shape); a second call is every image's second draw."""
+        if self._next == len(self._generators):
+            seed = _key(self._seed, "ordered", str(self._next)) if self._next else self._seed
+            self._generators.append(torch.Generator().manual_seed(seed))
+        generator = self._generators[self._next]
+        self._next += 1
+        drawn = [torch.randn(tuple(shape), generator=generator) for _ in range(self._count)]
         return torch.stack(drawn).to(device)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,17 +13,17 @@ from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.harness.memory import is_out_of_memory, release_memory
-from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.harness.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.harness.protocol import Protocol
 from ssdd_bench.harness.quantize import to_uint8
-from ssdd_bench.metrics.base import PairMetric
+from ssdd_bench.metrics.scorer import Scorer
 
 EXAMPLES = 8  # pairs kept for the sample picture and for timing
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass over the images found, apart from the scores in its metrics.
+    """What one pass over the images found, apart from the scores.
 
     Attributes:
         ids: of the images scored, in order.
@@ -48,7 +48,7 @@ class Pass:
 def reconstruct(
     tokenizer: Tokenizer,
     loader: ImageLoader,
-    metrics: Sequence[PairMetric],
+    scorer: Scorer,
     protocol: Protocol,
     seed: int,
     device: torch.device,
@@ -57,13 +57,13 @@ def reconstruct(
     """Score every image of the loader; memory does not grow with their number.
 
     Where memory runs out the batch is halved and the same images are tried again: noise belongs
-    to the image, so the batch size changes no result.
+    to the image or its place in the set, so the batch size changes no result.
 
     Args:
         tokenizer: on ``device``, in eval mode.
         loader: the crops; each batch is also the largest one tried.
-        metrics: updated with every pair of uint8 images; the caller computes the values.
-        protocol: how to encode.
+        scorer: takes every pair of uint8 images; the caller finishes it.
+        protocol: how to encode and to decode.
         seed: of the encoder's and the decoder's noise.
         device: of the tokenizer.
         on_images: told how many images were finished, after each batch.
@@ -75,7 +75,6 @@ def reconstruct(
     """
     pixels = hashlib.sha256()
     size = _LatentSize(tokenizer)
-    pairs = _PairBuffer(metrics, protocol.metric_batch)
     halving = _Halving(tokenizer, protocol, seed, device)
     ids: list[str] = []
     originals: list[Tensor] = []
@@ -84,14 +83,13 @@ def reconstruct(
         pixels.update(batch.images.numpy().tobytes())
         for part, latent, restored in halving.round_trips(batch):
             size.add(latent)
-            pairs.add(part, restored)
+            scorer.add(part.ids, part.images, restored)
             room = EXAMPLES - len(ids)
             if room > 0:
                 originals.append(part.images[:room])
                 reconstructions.append(restored[:room])
             ids += part.ids
             on_images(len(part))
-    pairs.flush()
     return Pass(
         ids=tuple(ids),
         pixels_sha256=pixels.hexdigest(),
@@ -103,6 +101,11 @@ def reconstruct(
     )
 
 
+def autocast(device: torch.device, protocol: Protocol) -> torch.autocast:
+    """The context that networks under test run in, timed or not; metrics run outside it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=protocol.autocast == "bfloat16")
+
+
 class _Halving:
     """Work on a batch in parts that fit into memory; what did not fit once is not tried again."""
 
@@ -111,9 +114,10 @@ class _Halving:
     ) -> None:
         self.warnings: list[str] = []
         self._tokenizer = tokenizer
-        self._sampled = protocol.posterior == "sample"
+        self._protocol = protocol
         self._seed = seed
         self._device = device
+        self._ordered: OrderedNoise | None = None  # of the last part that fitted
         self._largest: int | None = None
 
     def round_trips(self, batch: Batch) -> Iterator[tuple[Batch, Latent, Tensor]]:
@@ -137,15 +141,22 @@ class _Halving:
 
     def _round_trip(self, batch: Batch) -> tuple[Latent, Tensor]:
         images = batch.images.to(self._device).float() / 255
-        noise = KeyedNoise(self._seed, batch.ids, "encode") if self._sampled else None
-        latent = self._tokenizer.encode(images, noise)
-        decoded = self._tokenizer.decode(latent, KeyedNoise(self._seed, batch.ids, "decode"))
+        sampled = self._protocol.posterior == "sample"
+        encode_noise = KeyedNoise(self._seed, batch.ids, "encode") if sampled else None
+        ordered = OrderedNoise(self._seed, len(batch), after=self._ordered)
+        keyed = KeyedNoise(self._seed, batch.ids, "decode")
+        decode_noise = ordered if self._protocol.decoder_noise == "ordered" else keyed
+        with autocast(self._device, self._protocol):
+            latent = self._tokenizer.encode(images, encode_noise)
+            decoded = self._tokenizer.decode(latent, decode_noise)
         if decoded.shape != images.shape:
             raise PluginError(
                 f"decode gave shape {tuple(decoded.shape)} for images of {tuple(images.shape)}: "
                 "mend the plugin"
             )
-        return latent, to_uint8(decoded, batch.ids).cpu()
+        restored = to_uint8(decoded, batch.ids).cpu()
+        self._ordered = ordered
+        return latent, restored
 
     def _halve(self, part: Batch, error: Exception) -> None:
         if len(part) == 1:
@@ -158,35 +169,6 @@ class _Halving:
             f"out of memory with {len(part)} images at a time: went on with {self._largest}; "
             "scores do not depend on it"
         )
-
-
-class _PairBuffer:
-    """Hand pairs to the metrics in groups of a fixed size, so that theirs is not the networks'."""
-
-    def __init__(self, metrics: Sequence[PairMetric], group: int) -> None:
-        self._metrics = metrics
-        self._group = group
-        self._ids: list[str] = []
-        self._images: list[Tensor] = []
-        self._restored: list[Tensor] = []
-
-    def add(self, batch: Batch, restored: Tensor) -> None:
-        self._ids += batch.ids
-        self._images += batch.images.unbind()
-        self._restored += restored.unbind()
-        while len(self._ids) >= self._group:
-            self._update(self._group)
-
-    def flush(self) -> None:
-        if self._ids:
-            self._update(len(self._ids))
-
-    def _update(self, count: int) -> None:
-        ids = tuple(self._ids[:count])
-        images, restored = torch.stack(self._images[:count]), torch.stack(self._restored[:count])
-        for metric in self._metrics:
-            metric.update(ids, images, restored)
-        del self._ids[:count], self._images[:count], self._restored[:count]
 
 
 class _LatentSize:

@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.assets.locate import find
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
 from ssdd_bench.harness.cell import Cell, cell_fingerprint, data_fingerprint
@@ -29,6 +30,7 @@ from ssdd_bench.harness.measure import (
     measure_cell,
     save_picture,
 )
+from ssdd_bench.harness.memory import keep_freed_memory
 from ssdd_bench.harness.protocol import Protocol, get_protocol
 from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.registry import TokenizerRequest, find_tokenizers, load_tokenizer
@@ -49,7 +51,7 @@ class RunPlan:
     Attributes:
         requests: tokenizers with their options.
         resolutions: sides of the square crops in pixels.
-        metrics: keys in ``ssdd_bench.metrics.base.METRICS``.
+        metrics: keys in ``ssdd_bench.metrics.base.METRICS``; empty for those of each protocol.
         out: folder of the results.
         protocols: ids in :data:`ssdd_bench.harness.protocol.PROTOCOLS`.
         data: see :func:`ssdd_bench.data.images.open_images`; None for the embedded photographs.
@@ -85,6 +87,7 @@ class RunPlan:
 
         Raises:
             UnknownNameError: no such protocol.
+            UserError: a protocol is not about reconstructions.
         """
         protocols = [get_protocol(protocol_id) for protocol_id in self.protocols]
         cells = {
@@ -94,6 +97,10 @@ class RunPlan:
             for protocol in protocols
         }
         return tuple(cells.values())
+
+    def metric_keys(self, protocol: Protocol) -> tuple[str, ...]:
+        """What to measure under a protocol."""
+        return self.metrics or protocol.metric_keys
 
 
 @dataclass(frozen=True)
@@ -166,10 +173,11 @@ class _Run:
         self._plan = plan
         self._listener = listener
         self._cells = plan.cells()
-        for key in plan.metrics:
+        for key in chain.from_iterable(plan.metric_keys(cell.protocol) for cell in self._cells):
             if key not in METRICS:
                 raise UnknownNameError("metric", key, METRICS)
         self._device = choose_device(plan.device)
+        keep_freed_memory()
         _check_writable(plan.out)
         source = open_images(plan.data, plan.limit)
         self._data = data_fingerprint(source)
@@ -220,7 +228,8 @@ class _Run:
             self._plan.out, record.label, cell.resolution, cell.protocol.id, cell_hash
         )
         old = _load_old(path, cell_hash)
-        if old is not None and not self._plan.force and self._is_complete(old):
+        wanted = self._plan.metric_keys(cell.protocol)
+        if old is not None and not self._plan.force and self._is_complete(old, wanted):
             self._finish(Finished(old, path, reused=True))
             return
         kept = [key for key in old.metrics if key in METRICS] if old is not None else []
@@ -232,7 +241,7 @@ class _Run:
                 cell,
                 tokenizer.to(device, getattr(torch, cell.protocol.dtype)),
                 record,
-                tuple(dict.fromkeys((*self._plan.metrics, *kept))),
+                tuple(dict.fromkeys((*wanted, *kept))),
                 self._plan.speed or (old is not None and old.speed is not None),
                 self._settings,
                 device,
@@ -244,12 +253,20 @@ class _Run:
             save_picture(seen, self._plan.out / "samples" / f"{path.stem}.png")
         self._finish(Finished(result, save_result(result, self._plan.out), reused=False))
 
-    def _is_complete(self, old: Result) -> bool:
+    def _is_complete(self, old: Result, wanted: Sequence[str]) -> bool:
         return (
-            set(self._plan.metrics) <= set(old.metrics)
+            not any(self._is_missing(old, key) for key in wanted)
             and (old.speed is not None or not self._plan.speed)
             and not (self._plan.strict and old.data.skipped)
         )
+
+    def _is_missing(self, old: Result, key: str) -> bool:
+        """Whether a score is not there yet, or could not be had then and can be now."""
+        value = old.metrics.get(key)
+        if value is None or not value.unavailable:
+            return value is None
+        assets = METRICS[key].assets
+        return self._plan.strict or (bool(assets) and all(map(find, assets)))
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)

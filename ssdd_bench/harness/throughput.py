@@ -19,6 +19,7 @@ from ssdd_bench.harness.environment import cores, device_name
 from ssdd_bench.harness.memory import is_out_of_memory, peak_memory, release_memory
 from ssdd_bench.harness.noise import KeyedNoise, PredrawnNoise
 from ssdd_bench.harness.protocol import Protocol
+from ssdd_bench.harness.reconstruct import autocast
 from ssdd_bench.results import SpeedRecord, Timing
 
 
@@ -81,7 +82,10 @@ def measure_speed(
     warning = _load_warning()
     while True:
         try:
-            encode, decode = _time_both(tokenizer, images, batch, protocol, seed, device, effort)
+            with autocast(device, protocol):
+                encode, decode = _time_both(
+                    tokenizer, images, batch, protocol, seed, device, effort
+                )
             break
         except (RuntimeError, MemoryError) as error:
             if batch == 1 or not is_out_of_memory(error):
@@ -95,7 +99,7 @@ def measure_speed(
         decode=decode,
         device=device_name(device),
         threads=torch.get_num_threads(),
-        dtype=protocol.dtype,
+        dtype=protocol.number_format,
         warning=warning,
     )
 

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ssdd_bench.errors import DataError, UnknownNameError
+from ssdd_bench.errors import DataError
 from ssdd_bench.results import MetricValue
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from ssdd_bench.metrics.features import FeaturePairs
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """What a protocol may say about how a metric is computed; the defaults are ours.
+
+    Attributes:
+        lpips_padding: images are padded with zeros to a power of two before LPIPS.
+        dreamsim_resize: images are resized to 224 px before DreamSim.
+    """
+
+    lpips_padding: bool = False
+    dreamsim_resize: bool = True
 
 
 class PairMetric(ABC):
@@ -30,9 +45,21 @@ class PairMetric(ABC):
     higher_is_better: bool
     backend: str
 
+    def __init__(
+        self, device: torch.device | None = None, options: MetricOptions | None = None
+    ) -> None:
+        """Load what it needs; ``UnavailableError`` where that is not on this machine.
+
+        Args:
+            device: of the networks, if any.
+            options: what the protocol says.
+        """
+        self.device = device
+        self.options = options or MetricOptions()
+
     @abstractmethod
     def update(self, ids: Sequence[str], reference: Tensor, reconstruction: Tensor) -> None:
-        """Take in pairs: uint8 (B, 3, H, W), with an id each that comes only once."""
+        """Take in pairs: uint8 (B, 3, H, W) on the CPU, with an id each that comes only once."""
 
     @abstractmethod
     def compute(self) -> MetricValue:
@@ -49,7 +76,10 @@ class PerImageMetric(PairMetric):
     Sums are exact (``math.fsum``), so the order and the batches of the images change nothing.
     """
 
-    def __init__(self, device: torch.device | None = None) -> None:
+    def __init__(
+        self, device: torch.device | None = None, options: MetricOptions | None = None
+    ) -> None:
+        super().__init__(device, options)
         self._scores: dict[str, float] = {}
 
     @abstractmethod
@@ -79,6 +109,31 @@ class PerImageMetric(PairMetric):
         return dict(self._scores)
 
 
+class SetMetric(ABC):
+    """Compares the set of images with the set of reconstructions, by a network's features.
+
+    The features of an image are computed once and shared by every metric that names them.
+
+    Attributes:
+        key: name in results, which carries the variant.
+        higher_is_better: direction.
+        extractor: key in ``ssdd_bench.metrics.features.EXTRACTORS``.
+        tap: which of the extractor's outputs.
+    """
+
+    key: str
+    higher_is_better: bool
+    extractor: str
+    tap: str
+
+    def __init__(self, options: MetricOptions | None = None) -> None:
+        self.options = options or MetricOptions()
+
+    @abstractmethod
+    def compute(self, features: FeaturePairs) -> MetricValue:
+        """The score, from one row of features per image on both sides."""
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """A metric before it is made.
@@ -89,6 +144,8 @@ class MetricInfo:
         higher_is_better: direction.
         location: ``module:class`` in this package, imported when the metric is made.
         default: whether a run measures it unless told otherwise.
+        assets: names in ``ssdd_bench.assets`` of the external files that it needs.
+        extra: the optional dependencies that it needs, as in ``pip install 'ssdd-bench[EXTRA]'``.
     """
 
     key: str
@@ -96,12 +153,16 @@ class MetricInfo:
     higher_is_better: bool
     location: str
     default: bool = True
+    assets: tuple[str, ...] = ()
+    extra: str = ""
 
-    def make(self, device: torch.device) -> PairMetric:
-        """Build it; its networks, if any, go to ``device``."""
+    def load(self) -> type[PairMetric] | type[SetMetric]:
+        """Import the class behind it."""
         module, name = self.location.split(":")
-        made: PairMetric = getattr(import_module(f"ssdd_bench.metrics.{module}"), name)(device)
-        return made
+        found: type[PairMetric] | type[SetMetric] = getattr(
+            import_module(f"ssdd_bench.metrics.{module}"), name
+        )
+        return found
 
 
 METRICS: Mapping[str, MetricInfo] = {
@@ -116,23 +177,111 @@ METRICS: Mapping[str, MetricInfo] = {
             "fd_effnet",
             "Fréchet distance of EfficientNet-Lite0 features, not FID",
             False,
-            "fd_effnet:EffNetDistance",
+            "distances:FDEffNet",
+        ),
+        MetricInfo(
+            "ssim_skimage7",
+            "SSIM with scikit-image's defaults, a uniform 7 x 7 window",
+            True,
+            "ssim:UniformSSIM",
+            default=False,
+        ),
+        MetricInfo("ms_ssim", "SSIM over five scales", True, "ssim:MSSSIM", default=False),
+        MetricInfo(
+            "lpips_alex",
+            "LPIPS v0.1 on AlexNet",
+            False,
+            "lpips:LPIPSAlex",
+            assets=("alexnet",),
+        ),
+        MetricInfo(
+            "lpips_vgg",
+            "LPIPS v0.1 on VGG-16",
+            False,
+            "lpips:LPIPSVGG",
+            default=False,
+            assets=("vgg16",),
+        ),
+        MetricInfo(
+            "dreamsim",
+            "DreamSim, the ensemble",
+            False,
+            "dreamsim:DreamSim",
+            assets=("dreamsim_ensemble", "dino_vitb16"),
+            extra="dreamsim",
+        ),
+        MetricInfo(
+            "dreamsim_dino_vitb16",
+            "DreamSim, the DINO branch alone",
+            False,
+            "dreamsim:DreamSimDINO",
+            default=False,
+            assets=("dreamsim_dino_vitb16", "dino_vitb16"),
+            extra="dreamsim",
+        ),
+        MetricInfo(
+            "rfid",
+            "reconstruction FID: Fréchet distance of Inception features from the very crops",
+            False,
+            "distances:RFID",
+            assets=("inception",),
+        ),
+        MetricInfo(
+            "sfid",
+            "Fréchet distance of Inception's spatial features",
+            False,
+            "distances:SFID",
+            default=False,
+            assets=("inception",),
+        ),
+        MetricInfo(
+            "fd_dinov2",
+            "Fréchet distance of DINOv2 ViT-L/14 features",
+            False,
+            "distances:FDDINOv2",
+            default=False,
+            assets=("dinov2_vitl14",),
+            extra="dinov2",
+        ),
+        MetricInfo(
+            "kid",
+            "kernel distance of Inception features, of disjoint halves",
+            False,
+            "inception_metrics:KID",
+            default=False,
+            assets=("inception",),
+        ),
+        MetricInfo(
+            "isc",
+            "Inception Score of the reconstructions, which looks at no reference",
+            True,
+            "inception_metrics:InceptionScore",
+            default=False,
+            assets=("inception",),
+        ),
+        MetricInfo(
+            "precision",
+            "fraction of reconstructions among the originals' neighbours",
+            True,
+            "inception_metrics:Precision",
+            default=False,
+            assets=("inception",),
+        ),
+        MetricInfo(
+            "recall",
+            "fraction of originals among the reconstructions' neighbours",
+            True,
+            "inception_metrics:Recall",
+            default=False,
+            assets=("inception",),
         ),
     )
 }
 
+
+def needed_by(asset: str) -> tuple[str, ...]:
+    """Keys of the metrics that need an external file."""
+    return tuple(key for key, info in METRICS.items() if asset in info.assets)
+
+
 DEFAULT_METRICS = tuple(info.key for info in METRICS.values() if info.default)
-
-
-def make_metrics(keys: Iterable[str], device: torch.device) -> list[PairMetric]:
-    """Build metrics by key; networks go to ``device``.
-
-    Raises:
-        UnknownNameError: no such metric; names the nearest.
-    """
-    made = []
-    for key in keys:
-        if key not in METRICS:
-            raise UnknownNameError("metric", key, METRICS)
-        made.append(METRICS[key].make(device))
-    return made

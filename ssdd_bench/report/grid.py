@@ -46,12 +46,21 @@ class Column:
 
 @dataclass
 class Table:
-    """What both renderers show of one group of comparable rows."""
+    """What both renderers show of one group of comparable rows.
+
+    Attributes:
+        title: heading.
+        caption: what the rows share.
+        columns: from left to right.
+        footnotes: by number, from 1.
+        absent: why metrics that were asked for have no column, one line each.
+    """
 
     title: str
     caption: str
     columns: list[Column] = field(default_factory=list)
     footnotes: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     def number(self, texts: Iterable[str]) -> tuple[int, ...]:
         """Return the footnote numbers of these texts, adding those that are new."""
@@ -93,7 +102,8 @@ def metric_heading(metric: str, higher_is_better: bool, n: int) -> str:
 
 def _build_table(group: Group) -> Table:
     rows = group.rows
-    table = Table(f"{group.resolution} × {group.resolution} px", _caption(group))
+    title = f"{group.resolution} × {group.resolution} px, {group.protocol}"
+    table = Table(title, _caption(group))
     directions = metric_directions(rows)
     own = ["label", "decode_ips", *directions]
     shared = _shared_notes(rows, own)
@@ -116,10 +126,12 @@ def _build_table(group: Group) -> Table:
         add("steps", "steps", _format(rows["steps"], str))
     competing = competes(rows)
     for metric, higher in directions.items():
-        if rows[metric].isna().all() and not any(
-            note.column == metric for notes in rows["footnotes"] for note in notes
-        ):
-            continue  # measured in another group only
+        if rows[metric].isna().all():
+            notes = {note for notes in rows["footnotes"] for note in notes}
+            reasons = {note.text for note in notes if note.column == metric}
+            if len(reasons) < 2:  # none where it was measured in another group only
+                table.absent += reasons
+                continue
         texts = _format(rows[metric], _metric_format(metric))
         best = _best(rows[metric].where(competing), texts, higher)
         add(metric, metric_heading(metric, higher, group.n), texts, metric, best)

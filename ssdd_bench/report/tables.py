@@ -37,6 +37,8 @@ def print_table(frame: pd.DataFrame, console: Console) -> None:
         console.print(Text(table.caption, "dim"))
         for number, text in enumerate(table.footnotes, start=1):
             console.print(Text(f"{_superscript((number,))} {text}", "dim"))
+        for text in table.absent:
+            console.print(Text(text, "dim"))
         if hidden:
             console.print(Text(f"Columns left out here: {', '.join(hidden)}.", "dim"))
         console.print()
@@ -101,5 +103,9 @@ def _markdown_table(table: Table) -> str:
         yield f"\n{table.caption}\n"
         for number, text in enumerate(table.footnotes, start=1):
             yield f"{number}. {text}"
+        if table.absent:
+            yield ""
+        for text in table.absent:
+            yield f"- {text}"
 
     return "\n".join(lines()).rstrip() + "\n"

@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ssdd_bench import registry
-from ssdd_bench.cli.list import WIDTH, command
+from ssdd_bench.cli._tables import LIST_WIDTH as WIDTH
+from ssdd_bench.cli.list import command
 from ssdd_bench.harness.protocol import PROTOCOLS
 from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.registry import find_tokenizers

@@ -256,3 +256,63 @@ def test_result_file_is_plain_json(photos, tmp_path):
     data = json.loads(path.read_text())
     assert data["schema_version"] == 1
     assert data["environment"]["torch"]
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """No weights anywhere, and a network that refuses at once."""
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME", "SSDD_BENCH_WEIGHTS"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+def with_metrics(metrics, photos, out, *more):
+    return ssdd_bench(
+        "run", "--tokenizers", "identity", "--res", "32", "--data", photos, "--out", out,
+        "--no-speed", "--no-pictures", *(["--metrics", metrics] if metrics else []), *more,
+    )  # fmt: skip
+
+
+def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, photos, tmp_path):
+    code, _, err = with_metrics("", photos, tmp_path / "runs")
+    assert code == 0, err
+    (result,) = load_results([tmp_path / "runs"])
+    for key, name in {"rfid": "inception", "lpips_alex": "alexnet"}.items():
+        assert result.metrics[key].value is None
+        assert f"ssdd-bench weights fetch {name}" in result.metrics[key].unavailable
+    assert result.metrics["ssim"].value == pytest.approx(1)
+    assert "weights fetch inception" in (tmp_path / "runs" / "table.md").read_text()
+    code, _, err = with_metrics("", photos, tmp_path / "runs")
+    assert "kept identity" in err
+    code, _, err = with_metrics("", photos, tmp_path / "runs", "--strict")
+    assert code == 3
+    assert "weights fetch" in err
+
+
+def test_a_metric_asked_for_is_fetched_or_absent(bare, photos, tmp_path):
+    code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "runs")
+    assert code == 0, err
+    assert "rfid will be absent: cannot fetch https://" in err
+    code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "other", "--strict")
+    assert code == 2
+    assert "error: cannot fetch https://" in err
+
+
+def test_offline_fails_before_the_first_image(bare, photos, tmp_path):
+    code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "runs", "--offline")
+    assert code == 2
+    assert "ssdd-bench weights fetch inception" in err
+    assert not (tmp_path / "runs").exists()
+    assert with_metrics("psnr", photos, tmp_path / "runs", "--offline")[0] == 0
+
+
+def test_statistics_of_a_training_set_are_refused(tmp_path):
+    import numpy as np
+
+    path = tmp_path / "VIRTUAL_imagenet256_labeled.npz"
+    pixels = np.zeros((2, 32, 32, 3), np.uint8)
+    np.savez(path, arr_0=pixels, mu=np.zeros(2), sigma=np.eye(2))
+    code, _, err = with_metrics("psnr", path, tmp_path / "runs")
+    assert code == 2
+    assert "the very crops" in err

@@ -9,9 +9,10 @@ import torch
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.metrics import features as module
-from ssdd_bench.metrics.fd_effnet import EffNetDistance
-from ssdd_bench.metrics.features import EffNetFeatures
+from ssdd_bench.metrics import effnet as module
+from ssdd_bench.metrics.distances import FDEffNet
+from ssdd_bench.metrics.effnet import EffNetFeatures
+from ssdd_bench.metrics.features import FeatureFile, FeaturePairs
 from ssdd_bench.metrics.frechet import Moments, frechet_distance
 
 CPU = torch.device("cpu")
@@ -50,39 +51,34 @@ def test_photographs_are_recognised(effnet, photos):
 
 def test_features(effnet, photos):
     images = torch.stack(list(photos.values())[:4])
-    got = effnet(images)
+    got = effnet(images)["pool"]
     assert got.shape == (4, 1280)
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got[1:2], effnet(images[1:2]), rtol=1e-4, atol=1e-5)
-    darker = effnet(images // 2)
+    np.testing.assert_allclose(got[1:2], effnet(images[1:2])["pool"], rtol=1e-4, atol=1e-5)
+    darker = effnet(images // 2)["pool"]
     assert np.abs(darker - got).max() > 0.1
 
 
-def test_distance_and_its_warning(photos):
+def test_distance_and_its_warning(photos, score_pairs):
     images = torch.stack(list(photos.values()))
-    ids = list(photos)
-    metric = EffNetDistance(CPU)
-    metric.update(ids, images, images)
-    same = metric.compute()
+    same = score_pairs(["fd_effnet"], images, images).values["fd_effnet"]
     assert same.value == pytest.approx(0, abs=1e-6)
-    assert f"{len(ids)} images for 1280 features" in same.warning
+    assert f"{len(images)} images for 1280 features" in same.warning
     assert not same.higher_is_better
 
 
-def test_no_warning_with_enough_images(monkeypatch):
-    metric = EffNetDistance(CPU)
+def test_no_warning_with_enough_images(tmp_path):
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(metric, "_features", lambda images: rng.normal(size=(len(images), 1280)))
-    metric._features.dims = 1280
-    metric.update([], torch.zeros(2560), torch.zeros(2560))
-    assert metric.compute().warning == ""
+    files = [FeatureFile(tmp_path / side, 1280) for side in "ab"]
+    for file in files:
+        file.append(rng.normal(size=(2560, 1280)).astype(np.float32))
+    ids = [str(number) for number in range(2560)]
+    assert FDEffNet().compute(FeaturePairs(ids, *files, "random")).warning == ""
 
 
-def test_one_image_says_why_there_is_no_score(photos):
-    metric = EffNetDistance(CPU)
+def test_one_image_says_why_there_is_no_score(photos, score_pairs):
     image = next(iter(photos.values()))[None]
-    metric.update(["one"], image, image)
-    value = metric.compute()
+    value = score_pairs(["fd_effnet"], image, image).values["fd_effnet"]
     assert value.value is None
     assert "at least two images" in value.unavailable
 
@@ -102,13 +98,13 @@ def test_other_weights_are_refused_before_they_are_loaded(monkeypatch, tmp_path)
 def test_blur_moves_away(effnet, photos):
     images = torch.stack(list(photos.values()))
     reference = Moments(1280)
-    reference.update(effnet(images))
+    reference.update(effnet(images)["pool"])
     distances = []
     for factor in (2, 4, 8):
         small = torch.nn.functional.avg_pool2d(images.float(), factor)
         blurred = torch.nn.functional.interpolate(small, scale_factor=factor, mode="bilinear")
         moments = Moments(1280)
-        moments.update(effnet(blurred.round().clamp(0, 255).byte()))
+        moments.update(effnet(blurred.round().clamp(0, 255).byte())["pool"])
         distances.append(frechet_distance(reference, moments))
     assert distances == sorted(distances)
     assert distances[0] > 0

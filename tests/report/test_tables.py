@@ -55,7 +55,10 @@ def best(table: Table, key: str) -> set[str]:
 
 def test_one_table_per_resolution_with_its_own_best(frame: pd.DataFrame) -> None:
     tables = build_tables(frame)
-    assert [table.title for table in tables] == ["64 × 64 px", "128 × 128 px"]
+    assert [table.title for table in tables] == [
+        "64 × 64 px, default-v1",
+        "128 × 128 px, default-v1",
+    ]
     for table in tables:
         assert best(table, "psnr") == {"ssdd"}
         assert best(table, "fd_effnet") == {"ssdd"}  # the control's 0 does not count
@@ -221,3 +224,18 @@ def test_csv_reads_back(frame: pd.DataFrame) -> None:
 )
 def test_numbers_keep_four_digits(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+def test_a_metric_that_no_row_has_is_a_line_and_not_a_column(make_result: Make) -> None:
+    absent = MetricValue(None, 28, False, "", unavailable="ssdd-bench weights fetch inception")
+    results = [make_result(label, metrics={"psnr": 20.0}) for label in ("a", "b")]
+    results = [replace(one, metrics={**one.metrics, "rfid": absent}) for one in results]
+    (table,) = build_tables(to_frame(results))
+    assert "rfid" not in [column.key for column in table.columns]
+    assert table.absent == ["rfid is not available: ssdd-bench weights fetch inception"]
+    assert "- rfid is not available" in to_markdown(to_frame(results))
+    present = replace(absent, value=1.5, unavailable="")
+    results.append(replace(results[0], metrics={**results[0].metrics, "rfid": present}))
+    (table,) = build_tables(to_frame(results))
+    assert "rfid" in [column.key for column in table.columns]
+    assert table.absent == []

@@ -1,0 +1,1 @@
+"""External weights of metrics: which there are, where they lie, how they are fetched."""

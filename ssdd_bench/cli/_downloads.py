@@ -1,0 +1,65 @@
+"""Downloads with a bar for each file, before anything is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+
+def fetch_with_bars(names: Iterable[str], console: Console) -> list[Path]:
+    """Fetch assets one after another; errors as of :func:`ssdd_bench.assets.fetch.fetch`."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from ssdd_bench.assets.fetch import fetch
+
+    paths = []
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as bars:
+        for name in names:
+            task = bars.add_task(name, total=None)
+
+            def progress(done: int, total: int, task: TaskID = task) -> None:
+                bars.update(task, completed=done, total=total or None)
+
+            paths.append(fetch(name, progress))
+    return paths
+
+
+def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, console: Console) -> None:
+    """Fetch what the metrics that were asked for by name need.
+
+    Those measured by default are not worth a download that nobody asked for.
+
+    Args:
+        metrics: keys; unknown ones are left to whoever measures them.
+        offline: use no network, here and later.
+        strict: a download that fails is an error, and not a metric that is absent.
+        console: for the bars and a warning.
+
+    Raises:
+        UnavailableError: a file is missing and the network is forbidden, or ``strict``.
+    """
+    from ssdd_bench.assets.fetch import is_offline
+    from ssdd_bench.assets.locate import find, require
+    from ssdd_bench.errors import UnavailableError
+    from ssdd_bench.metrics.base import METRICS
+
+    if offline:
+        os.environ["SSDD_BENCH_OFFLINE"] = "1"
+    names = {name: key for key in metrics if key in METRICS for name in METRICS[key].assets}
+    missing = [name for name in names if find(name) is None]
+    for name in missing:
+        if is_offline():
+            require(name)
+        try:
+            fetch_with_bars([name], console)
+        except UnavailableError as error:
+            if strict:
+                raise
+            console.print(f"{names[name]} will be absent: {error}", soft_wrap=True, markup=False)

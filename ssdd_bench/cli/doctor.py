@@ -1,0 +1,136 @@
+"""``ssdd-bench doctor``: what works on this machine, what does not, and what mends it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ssdd_bench.cli._tables import print_columns
+
+if TYPE_CHECKING:
+    from ssdd_bench.manifest import TokenizerInfo
+    from ssdd_bench.metrics.base import MetricInfo
+
+PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
+
+
+@click.command("doctor", short_help="Say what works on this machine and what mends the rest.")
+@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+def command(as_json: bool) -> None:
+    """Say which metrics and tokenizers work on this machine, and what mends the others.
+
+    Nothing is loaded; `ssdd-bench weights verify` compares checksums.
+    """
+    found = {**_machine(), **_sample(), "metrics": _metrics(), "tokenizers": _tokenizers()}
+    found["GB free"] = _folders()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    simple = {name: value for name, value in found.items() if not isinstance(value, dict)}
+    _print("machine", simple)
+    for title, value in found.items():
+        if isinstance(value, dict):
+            click.echo()
+            _print(title, value)
+
+
+def _print(title: str, values: Mapping[str, object]) -> None:
+    print_columns(("id", title), [(name, str(value)) for name, value in values.items()])
+
+
+def _machine() -> dict[str, Any]:
+    """A torch that cannot be imported is a finding, not a failure."""
+    found: dict[str, Any] = {"python": platform.python_version()}
+    try:
+        import torch
+
+        from ssdd_bench.harness.environment import choose_device, cores, cpu_name, device_name
+
+        device = device_name(choose_device("auto"))
+    except Exception as error:  # whatever a broken installation raises
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        return found | {"torch": f"broken ({reason}): reinstall torch"}
+    return found | {
+        "torch": str(torch.__version__),
+        "device": device,
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _sample() -> dict[str, Any]:
+    """How many photographs came with the package, or which of them are not as shipped."""
+    from ssdd_bench.data.sample import SAMPLE_DIR, sample_sources
+
+    sources = sample_sources()
+    wrong = [name for name, one in sources.items() if _sha256(SAMPLE_DIR / name) != one.sha256]
+    found = f"changed: {', '.join(wrong)}: reinstall ssdd-bench" if wrong else len(sources)
+    return {"sample photographs": found}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _metrics() -> dict[str, str]:
+    from ssdd_bench.metrics.base import METRICS
+
+    return {key: _metric(info) for key, info in METRICS.items()}
+
+
+def _metric(info: MetricInfo) -> str:
+    from ssdd_bench.assets.locate import find
+    from ssdd_bench.assets.table import get_asset
+
+    needs = []
+    if info.extra and importlib.util.find_spec(PACKAGES[info.extra]) is None:
+        needs.append(f"needs {PACKAGES[info.extra]}: pip install 'ssdd-bench[{info.extra}]'")
+    paths = {name: find(name) for name in info.assets}
+    if missing := [name for name, path in paths.items() if path is None]:
+        needs.append(f"needs weights: ssdd-bench weights fetch {' '.join(missing)}")
+    for name, path in paths.items():
+        size = get_asset(name).bytes
+        if path is not None and size and path.stat().st_size != size:
+            needs.append(f"{path} is cut off: delete it, then ssdd-bench weights fetch {name}")
+    return "; ".join(needs) or "ready"
+
+
+def _tokenizers() -> dict[str, str]:
+    from ssdd_bench.errors import UserError
+    from ssdd_bench.registry import find_all
+
+    try:
+        found = find_all()
+    except UserError as error:  # two of the same id: none can be told from the other
+        return {"all": str(error)}
+    return {info.id: _tokenizer(info) for info in found.tokenizers.values()} | {
+        broken.name: f"broken: {broken.error}" for broken in found.broken
+    }
+
+
+def _tokenizer(info: TokenizerInfo) -> str:
+    missing = [name for name in info.requires if importlib.util.find_spec(name) is None]
+    target = f"'ssdd-bench[{info.extra}]'" if info.extra else " ".join(missing)
+    return f"needs {', '.join(missing)}: pip install {target}" if missing else "found"
+
+
+def _folders() -> dict[str, float | str]:
+    """Free space where weights are looked for; the second, or first, is where they are put."""
+    from ssdd_bench.assets.locate import folders
+
+    return {str(folder): _free(folder) for folder in folders()}
+
+
+def _free(folder: Path) -> float | str:
+    if not folder.is_dir():
+        return "no such folder"
+    return round(shutil.disk_usage(folder).free / 1e9, 1)

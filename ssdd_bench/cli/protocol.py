@@ -1,0 +1,56 @@
+"""``ssdd-bench protocol``: every knob of a protocol, and the knobs in which two differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ssdd_bench.cli._tables import print_columns
+
+
+@click.group("protocol", short_help="Show the knobs of a protocol, or how two differ.")
+def command() -> None:
+    """Show the knobs of a protocol, or how two differ."""
+
+
+@command.command()
+@click.argument("protocol")
+@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+def show(protocol: str, as_json: bool) -> None:
+    """Show every knob of PROTOCOL, and the hash that pins them."""
+    from ssdd_bench.harness.protocol import find_protocol
+
+    record = find_protocol(protocol).record()
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+    else:
+        print_columns(("knob", "value"), [(name, _text(record[name])) for name in record])
+
+
+@command.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+def diff(first: str, second: str, as_json: bool) -> None:
+    """Show the knobs in which the protocols FIRST and SECOND differ, and no others."""
+    from ssdd_bench.harness.protocol import differences, find_protocol
+
+    found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
+    if as_json:
+        click.echo(json.dumps({"protocols": [first, second], "knobs": found}, indent=2))
+    elif found:
+        rows = [(name, *map(_text, values)) for name, values in found.items()]
+        print_columns(("knob", first, second), rows)
+    else:
+        click.echo(f"{first} and {second} differ in no knob", err=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, tuple):
+        return ", ".join(value) or "the default ones"
+    return str(value)

@@ -1,0 +1,97 @@
+"""Fréchet distances between the features of the crops and those of their reconstructions.
+
+The reference is always the very crops that were encoded, never statistics of a training set:
+those belong to generated images, and make a reconstruction score two to three times as large.
+
+torchmetrics' class resizes with antialiasing unless told otherwise and casts the distance to
+float32; torch-fidelity's keeps all features in memory. So the networks are theirs and the
+moments and the distance ours, see :mod:`ssdd_bench.metrics.frechet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ssdd_bench.metrics.base import SetMetric
+from ssdd_bench.metrics.features import FeaturePairs
+from ssdd_bench.metrics.frechet import frechet_distance
+from ssdd_bench.results import MetricValue
+
+
+class FrechetMetric(SetMetric):
+    """Squared Fréchet distance of two Gaussians; lower is better.
+
+    Attributes:
+        published_n: images behind published values of this metric; 0 where there are none.
+    """
+
+    higher_is_better = False
+    published_n = 0
+
+    def compute(self, features: FeaturePairs) -> MetricValue:
+        """The distance, with a warning where there are too few images to trust it."""
+        n = features.reference.n
+        if n < 2:
+            return MetricValue(
+                None, n, False, features.backend, unavailable="needs at least two images: give more"
+            )
+        return MetricValue(
+            frechet_distance(features.reference.moments(), features.reconstruction.moments()),
+            n,
+            False,
+            features.backend,
+            warning="; ".join(self._warnings(n, features.reference.dims)),
+        )
+
+    def _warnings(self, n: int, dims: int) -> Iterator[str]:
+        if n <= dims:
+            yield (
+                f"{n} images for {dims} features: the covariance is singular and the value mostly "
+                "the number of images'; compare only values of the same images"
+            )
+        elif n < 2 * dims:
+            yield (
+                f"biased upwards: {n} images for {dims} features; "
+                "compare only values of the same images"
+            )
+        if n < self.published_n:
+            yield f"not comparable with published values, which take {self.published_n:,} images"
+
+
+class FDEffNet(FrechetMetric):
+    """Distance of EfficientNet-Lite0 features, which needs no download.
+
+    It is not FID, whose features come from an Inception network, and no value of it can be
+    compared with one.
+    """
+
+    key = "fd_effnet"
+    extractor = "effnet"
+    tap = "pool"
+
+
+class RFID(FrechetMetric):
+    """Heusel et al. 2017 between crops and reconstructions: Inception's pooled features."""
+
+    key = "rfid"
+    extractor = "inception"
+    tap = "pool"
+    published_n = 50_000
+
+
+class SFID(FrechetMetric):
+    """Nash et al. 2021: the first seven channels of a 17 x 17 map in place of pooled features."""
+
+    key = "sfid"
+    extractor = "inception"
+    tap = "spatial"
+    published_n = 50_000
+
+
+class FDDINOv2(FrechetMetric):
+    """Stein et al. 2023: DINOv2 ViT-L/14 in place of Inception."""
+
+    key = "fd_dinov2"
+    extractor = "dinov2_vitl14"
+    tap = "cls"
+    published_n = 50_000

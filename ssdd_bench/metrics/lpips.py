@@ -1,0 +1,104 @@
+"""LPIPS (Zhang et al. 2018) by the authors' package, version 0.1, from verified weights.
+
+torchmetrics has the same networks and scores, but no way to give it a backbone file, and lets
+values above 1 pass unseen. Here every image is uint8, scaled to [-1, 1] in one place.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssdd_bench.assets.locate import require
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
+from ssdd_bench.weights import sha256_file
+
+HEADS = {
+    "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+}
+
+
+def load_lpips(net: str, backbone: Path) -> Any:
+    """Build ``lpips.LPIPS`` without its download: heads from the package, backbone from a file.
+
+    Args:
+        net: ``alex`` or ``vgg``.
+        backbone: torchvision's classifier, verified.
+
+    Raises:
+        WeightsError: the heads or the backbone are not what they should be.
+    """
+    import lpips
+
+    heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+    if sha256_file(heads) != HEADS[net]:
+        raise WeightsError(f"{heads} is not what the package released: reinstall lpips")
+    with warnings.catch_warnings():  # torchvision's, about the argument 'pretrained'
+        warnings.simplefilter("ignore", UserWarning)
+        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    state = torch.load(backbone, map_location="cpu", weights_only=True)
+    # The slices keep the numbers of the layers that they were cut from.
+    keys = {name: f"features.{name.split('.', 1)[1]}" for name in network.net.state_dict()}
+    if missing := sorted(set(keys.values()) - set(state)):
+        raise WeightsError(f"{backbone} has no {missing[0]}: it is not the backbone of lpips")
+    network.net.load_state_dict({name: state[key] for name, key in keys.items()})
+    return network.requires_grad_(False).eval()
+
+
+class _LPIPS(PerImageMetric):
+    higher_is_better = False
+    net: ClassVar[str]
+    asset: ClassVar[str]
+
+    def __init__(
+        self, device: torch.device | None = None, options: MetricOptions | None = None
+    ) -> None:
+        super().__init__(device, options)
+        path = require(self.asset)
+        self._device = device or torch.device("cpu")
+        self.network = load_lpips(self.net, path).to(self._device)
+        self.backend = f"lpips {version('lpips')} {self.net} (sha256 {sha256_file(path)[:8]})"
+
+    @torch.inference_mode()
+    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
+        """At least 0; on a CPU one image at a time, so that batches do not move it."""
+        group = 1 if self._device.type == "cpu" else len(reference)
+        scores: list[float] = []
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for a, b in zip(reference.split(group), reconstruction.split(group), strict=True):
+                scores += self.network(self._scaled(a), self._scaled(b)).flatten().tolist()
+        return scores
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        x = images.to(self._device).float() / 127.5 - 1
+        return pad_to_power_of_two(x) if self.options.lpips_padding else x
+
+
+def pad_to_power_of_two(x: Tensor) -> Tensor:
+    """Add zeros at the right and at the bottom of (B, C, H, W), up to the next powers of two."""
+    height, width = (1 << (side - 1).bit_length() for side in x.shape[-2:])
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+
+
+class LPIPSAlex(_LPIPS):
+    """On AlexNet, as most papers report it."""
+
+    key = "lpips_alex"
+    net = "alex"
+    asset = "alexnet"
+
+
+class LPIPSVGG(_LPIPS):
+    """On VGG-16, as most papers train with it; another scale than ``lpips_alex``."""
+
+    key = "lpips_vgg"
+    net = "vgg"
+    asset = "vgg16"

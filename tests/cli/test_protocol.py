@@ -1,0 +1,74 @@
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ssdd_bench.cli.list import command as list_command
+from ssdd_bench.cli.protocol import command
+from ssdd_bench.cli.run import command as run_command
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.harness.protocol import PROTOCOLS
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments)
+
+
+def knobs(text: str) -> list[str]:
+    """First words of the rows below the heading; a value that went on has none."""
+    rows = text.splitlines()[2:]
+    return [row.split()[0] for row in rows if not row.startswith(" ")]
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_show_gives_every_knob_and_the_hash(name: str) -> None:
+    record = PROTOCOLS[name].record()
+    result = invoke("show", name)
+    assert result.exit_code == 0
+    assert knobs(result.stdout) == list(record)
+    assert record["sha256"] in result.stdout
+    assert json.loads(invoke("show", name, "--json").stdout) == json.loads(json.dumps(record))
+
+
+def test_diff_gives_the_knobs_that_differ_and_no_others() -> None:
+    result = invoke("diff", "default-v1", "ldm-v1")
+    assert knobs(result.stdout) == ["metrics", "crop", "posterior"]
+    listed = json.loads(invoke("diff", "default-v1", "ldm-v1", "--json").stdout)
+    assert listed["protocols"] == ["default-v1", "ldm-v1"]
+    assert listed["knobs"].keys() == {"metrics", "crop", "posterior"}
+    assert listed["knobs"]["crop"] == ["adm", "bilinear"]
+
+
+def test_diff_of_a_protocol_with_itself_is_empty() -> None:
+    result = invoke("diff", "adm-v1", "adm-v1")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "differ in no knob" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("show", "ldm-v2"), ("diff", "default-v1", "ldm-v2")])
+def test_unknown_protocol_names_the_nearest(arguments: tuple[str, ...]) -> None:
+    error = invoke(*arguments).exception
+    assert isinstance(error, UnknownNameError)
+    assert "did you mean ldm-v1" in str(error)
+
+
+def test_list_tells_what_a_protocol_scores() -> None:
+    text = CliRunner().invoke(list_command, ["protocols"]).stdout
+    rows = {row.split()[0]: row.split()[1] for row in text.splitlines()[2:] if row[0] != " "}
+    assert rows == {name: protocol.kind for name, protocol in PROTOCOLS.items()}
+
+
+def test_run_takes_several_and_refuses_those_of_generation() -> None:
+    options = ["--tokenizers", "identity", "--res", "32", "--dry-run", "--protocol"]
+    cells = CliRunner().invoke(run_command, [*options, "default-v1,ldm-v1"]).stdout.splitlines()
+    assert cells == ["identity at 32 px, default-v1", "identity at 32 px, ldm-v1"]
+    error = CliRunner().invoke(run_command, [*options, "gfid-v1"]).exception
+    assert isinstance(error, UserError)
+    assert "a model of latents has drawn" in str(error)
+    assert "\n" not in str(error)
