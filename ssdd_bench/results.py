@@ -17,11 +17,21 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.files import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The key is the version a function reads; it returns the data of the next version. A change of
 # the fields below raises SCHEMA_VERSION and adds one entry.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    # Intervals of scores, and scores of single images in a file of their own.
+    1: lambda data: {
+        **data,
+        "scores": "",
+        "metrics": {
+            key: {**metric, "interval": None, "interval_method": "", "extra": {}}
+            for key, metric in data.get("metrics", {}).items()
+        },
+    },
+}
 
 Record = TypeVar("Record")
 
@@ -71,7 +81,11 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One score. ``value`` is None where the metric is infinite or could not be had."""
+    """One score. ``value`` is None where the metric is infinite or could not be had.
+
+    The interval holds 95% of what other images of the same kind would give; it says nothing
+    about other seeds of a stochastic decoder.
+    """
 
     value: float | None
     n: int
@@ -80,6 +94,9 @@ class MetricValue:
     infinite: int = 0  # images whose score is infinite, left out of the mean
     warning: str = ""  # shown as a footnote
     unavailable: str = ""  # reason and fix; then value is None
+    interval: tuple[float, float] | None = None  # 95%
+    interval_method: str = ""
+    extra: dict[str, float] = field(default_factory=dict)  # e.g. {"fd_infinity": 0.41}
 
 
 @dataclass(frozen=True)
@@ -129,6 +146,7 @@ class Result:
     seconds: float
     fingerprint: str  # hash of whatever decides the numbers; also in the file name
     warnings: tuple[str, ...] = ()
+    scores: str = ""  # Parquet file with a row per image, beside the result; may be gone
     status: Literal["ok"] = "ok"
     schema_version: int = SCHEMA_VERSION
 

@@ -97,7 +97,7 @@ def test_file_is_sorted_indented_strict_json(result: Result, tmp_path: Path) -> 
     text = save_result(result, tmp_path).read_text(encoding="utf-8")
     data = json.loads(text)
     assert text == json.dumps(data, indent=2, sort_keys=True) + "\n"
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,7 @@ def test_older_files_pass_through_every_migration(
 
     old = to_json(result)
     old["took"] = old.pop("seconds")
+    old["schema_version"] = 1
     monkeypatch.setattr(results, "SCHEMA_VERSION", 3)
     monkeypatch.setattr(results, "MIGRATIONS", {1: rename, 2: double})
     migrated = from_json(old, "old.json")

@@ -67,6 +67,7 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
 )
 @click.option("--no-speed", is_flag=True, help="Do not time encoding and decoding.")
 @click.option("--no-pictures", is_flag=True, help="Do not save sample reconstructions.")
+@click.option("--ci", is_flag=True, help="Intervals and the limit of Fréchet distances: slower.")
 @click.option("--strict", is_flag=True, help="An unreadable image or absent metric is an error.")
 @click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
 @click.option("--force", is_flag=True, help="Measure again what is there already.")
@@ -85,6 +86,7 @@ def command(
     out: Path,
     no_speed: bool,
     no_pictures: bool,
+    ci: bool,
     strict: bool,
     offline: bool,
     force: bool,
@@ -116,6 +118,7 @@ def command(
         speed=not no_speed,
         pictures=not no_pictures,
         strict=strict,
+        intervals=ci,
         force=force,
         command=" ".join(["ssdd-bench", *sys.argv[1:]]),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
@@ -16,6 +18,7 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OutputError, ResolutionError
+from ssdd_bench.files import write_atomically
 from ssdd_bench.fingerprint import fingerprint
 from ssdd_bench.harness.cell import Cell
 from ssdd_bench.harness.environment import hide_home
@@ -27,6 +30,8 @@ from ssdd_bench.registry import TokenizerRequest
 from ssdd_bench.results import DataRecord, LatentRecord, Result, TokenizerRecord
 from ssdd_bench.weights import sha256_file
 
+PerImage = Mapping[str, Mapping[str, float]]  # metric -> id -> score
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,6 +42,7 @@ class Settings:
         seed: of the noise.
         batch_size: images per call, for the scores at the most.
         strict: an image that cannot be decoded or a metric that cannot be had is an error.
+        intervals: of Fréchet distances too.
         environment: from :func:`ssdd_bench.harness.environment.describe_environment`.
         command: what the user typed.
     """
@@ -45,6 +51,7 @@ class Settings:
     seed: int
     batch_size: int
     strict: bool
+    intervals: bool
     environment: dict[str, Any]
     command: str
 
@@ -60,7 +67,7 @@ def measure_cell(
     cell_hash: str,
     on_images: Callable[[int], None],
     on_stage: Callable[[str], None],
-) -> tuple[Result, Pass]:
+) -> tuple[Result, Pass, PerImage]:
     """Run the quality pass and, if asked for, the speed measurement.
 
     Args:
@@ -76,7 +83,7 @@ def measure_cell(
         on_stage: told what follows the images.
 
     Returns:
-        The record, and the pass with its example images.
+        The record, the pass with its example images, and the scores of single images.
 
     Raises:
         ResolutionError: the tokenizer cannot take the resolution; no image was read.
@@ -90,7 +97,12 @@ def measure_cell(
     )
     protocol = cell.protocol
     with Scorer(
-        metric_keys, device, protocol.metric_batch, protocol.metric_options, settings.strict
+        metric_keys,
+        device,
+        protocol.metric_batch,
+        protocol.metric_options,
+        settings.strict,
+        settings.intervals,
     ) as scorer:
         seen = reconstruct(tokenizer, loader, scorer, protocol, settings.seed, device, on_images)
         on_stage("scores")
@@ -129,7 +141,7 @@ def measure_cell(
         fingerprint=cell_hash,
         warnings=seen.warnings,
     )
-    return result, seen
+    return result, seen, scores.per_image
 
 
 def check_resolution(tokenizer: Tokenizer, resolution: int) -> None:
@@ -174,6 +186,20 @@ def describe_tokenizer(
         params_decoder=parameters.get("decoder", 0),
         extra=tokenizer.info(),
     )
+
+
+def save_scores(per_image: PerImage, ids: Sequence[str], path: Path) -> None:
+    """Write a Parquet file with a row per image: its id, and a column per metric, float64.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    columns = {
+        key: pa.array([scores[name] for name in ids], pa.float64())
+        for key, scores in per_image.items()
+    }
+    table = pa.table({"id": pa.array(ids, pa.string()), **columns})
+    write_atomically(path, lambda target: pq.write_table(table, target))
 
 
 def save_picture(seen: Pass, path: Path) -> None:

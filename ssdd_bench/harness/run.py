@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,13 @@ from ssdd_bench.harness.measure import (
     describe_tokenizer,
     measure_cell,
     save_picture,
+    save_scores,
 )
 from ssdd_bench.harness.memory import keep_freed_memory
 from ssdd_bench.harness.protocol import Protocol, get_protocol
 from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.metrics.distances import FrechetMetric
+from ssdd_bench.metrics.uncertainty import GROUPS
 from ssdd_bench.registry import TokenizerRequest, find_tokenizers, load_tokenizer
 from ssdd_bench.results import Result, TokenizerRecord, load_results, result_path, save_result
 
@@ -61,7 +64,9 @@ class RunPlan:
         device: ``auto``, or as torch names it.
         speed: whether to time.
         pictures: whether to save sample reconstructions.
-        strict: an image that cannot be decoded is an error instead of being left out.
+        strict: an image that cannot be decoded, or a metric that cannot be had, is an error
+            instead of being left out.
+        intervals: of Fréchet distances too, at twenty times the cost of a distance.
         force: measure again what is on disk.
         command: what the user typed, for the record.
     """
@@ -79,6 +84,7 @@ class RunPlan:
     speed: bool = True
     pictures: bool = True
     strict: bool = False
+    intervals: bool = False
     force: bool = False
     command: str = ""
 
@@ -186,6 +192,7 @@ class _Run:
             seed=plan.seed,
             batch_size=plan.batch_size if self._device.type == "cuda" else CPU_BATCH,
             strict=plan.strict,
+            intervals=plan.intervals,
             environment=describe_environment(self._device),
             command=hide_home(plan.command),
         )
@@ -237,7 +244,7 @@ class _Run:
             cell, self._started, len(self._cells), len(self._settings.source)
         )
         with _number_formats(cell.protocol):
-            result, seen = measure_cell(
+            result, seen, per_image = measure_cell(
                 cell,
                 tokenizer.to(device, getattr(torch, cell.protocol.dtype)),
                 record,
@@ -249,6 +256,9 @@ class _Run:
                 self._listener.images_done,
                 self._listener.stage,
             )
+        scores = Path("scores") / f"{path.stem}.parquet"
+        save_scores(per_image, seen.ids, self._plan.out / scores)
+        result = replace(result, scores=scores.as_posix())
         if self._plan.pictures:
             save_picture(seen, self._plan.out / "samples" / f"{path.stem}.png")
         self._finish(Finished(result, save_result(result, self._plan.out), reused=False))
@@ -263,8 +273,12 @@ class _Run:
     def _is_missing(self, old: Result, key: str) -> bool:
         """Whether a score is not there yet, or could not be had then and can be now."""
         value = old.metrics.get(key)
-        if value is None or not value.unavailable:
-            return value is None
+        if value is None:
+            return True
+        if not value.unavailable:
+            has_interval = issubclass(METRICS[key].load(), FrechetMetric)
+            enough = value.n >= 2 * GROUPS and not value.interval_method
+            return self._plan.intervals and has_interval and enough
         assets = METRICS[key].assets
         return self._plan.strict or (bool(assets) and all(map(find, assets)))
 

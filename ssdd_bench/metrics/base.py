@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -95,14 +95,33 @@ class PerImageMetric(PairMetric):
 
     def compute(self) -> MetricValue:
         """Mean of the finite scores; the infinite ones are counted apart."""
-        finite = [score for score in self._scores.values() if math.isfinite(score)]
+        finite = [score for score in self._in_order() if math.isfinite(score)]
+        interval, method = self._interval(finite)
         return MetricValue(
             value=math.fsum(finite) / len(finite) if finite else None,
             n=len(self._scores),
             higher_is_better=self.higher_is_better,
             backend=self.backend,
             infinite=len(self._scores) - len(finite),
+            interval=interval,
+            interval_method=method,
         )
+
+    def _in_order(self) -> list[float]:
+        """Scores sorted by id, so that the order of the images changes no draw."""
+        return [self._scores[name] for name in sorted(self._scores)]
+
+    def _interval(
+        self, scores: list[float], of_mean: Callable[[float], float] = float
+    ) -> tuple[tuple[float, float] | None, str]:
+        """Interval of the mean and its method; none for fewer than two scores."""
+        import numpy as np
+
+        from ssdd_bench.metrics.uncertainty import BOOTSTRAP, bootstrap_interval
+
+        if len(scores) < 2:
+            return None, ""
+        return bootstrap_interval(np.array(scores), of_mean), BOOTSTRAP
 
     def per_image(self) -> dict[str, float]:
         """Score by id."""
@@ -130,8 +149,13 @@ class SetMetric(ABC):
         self.options = options or MetricOptions()
 
     @abstractmethod
-    def compute(self, features: FeaturePairs) -> MetricValue:
-        """The score, from one row of features per image on both sides."""
+    def compute(self, features: FeaturePairs, intervals: bool = False) -> MetricValue:
+        """The score, from one row of features per image on both sides.
+
+        Args:
+            features: of the images and of their reconstructions.
+            intervals: also tell how uncertain it is, where that can be had.
+        """
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,12 @@ from collections.abc import Iterator
 from ssdd_bench.metrics.base import SetMetric
 from ssdd_bench.metrics.features import FeaturePairs
 from ssdd_bench.metrics.frechet import frechet_distance
+from ssdd_bench.metrics.uncertainty import (
+    GROUPS,
+    JACKKNIFE,
+    frechet_at_infinity,
+    jackknife_interval,
+)
 from ssdd_bench.results import MetricValue
 
 
@@ -28,19 +34,29 @@ class FrechetMetric(SetMetric):
     higher_is_better = False
     published_n = 0
 
-    def compute(self, features: FeaturePairs) -> MetricValue:
-        """The distance, with a warning where there are too few images to trust it."""
+    def compute(self, features: FeaturePairs, intervals: bool = False) -> MetricValue:
+        """The distance, with a warning where there are too few images to trust it.
+
+        With ``intervals`` a jackknife interval, and the distance at endless images where it can
+        be extrapolated, as ``fd_infinity``.
+        """
         n = features.reference.n
         if n < 2:
             return MetricValue(
                 None, n, False, features.backend, unavailable="needs at least two images: give more"
             )
+        value = frechet_distance(features.reference.moments(), features.reconstruction.moments())
+        jackknife = intervals and n >= 2 * GROUPS
+        infinity = frechet_at_infinity(features) if intervals else None
         return MetricValue(
-            frechet_distance(features.reference.moments(), features.reconstruction.moments()),
+            value,
             n,
             False,
             features.backend,
             warning="; ".join(self._warnings(n, features.reference.dims)),
+            interval=jackknife_interval(features, value) if jackknife else None,
+            interval_method=JACKKNIFE if jackknife else "",
+            extra={} if infinity is None else {"fd_infinity": infinity},
         )
 
     def _warnings(self, n: int, dims: int) -> Iterator[str]:

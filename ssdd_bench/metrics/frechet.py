@@ -60,6 +60,15 @@ class Moments:
         else:
             self._vectors = None
 
+    def without(self, other: Moments) -> Moments:
+        """The set less a part of it; the vectors are not kept."""
+        rest = Moments(self.dims)
+        rest.n = self.n - other.n
+        rest.sum = self.sum - other.sum
+        rest.outer = self.outer - other.outer
+        rest._vectors = None
+        return rest
+
     @property
     def mean(self) -> Array:
         """(dims,)."""

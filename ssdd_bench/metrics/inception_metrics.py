@@ -26,7 +26,7 @@ class _InceptionMetric(SetMetric):
     tap = "pool"
     least = 2  # images
 
-    def compute(self, features: FeaturePairs) -> MetricValue:
+    def compute(self, features: FeaturePairs, intervals: bool = False) -> MetricValue:
         """The score, where there are images enough to have one."""
         n = features.reference.n
         if n < self.least:

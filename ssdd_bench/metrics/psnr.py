@@ -58,12 +58,17 @@ class PooledPSNR(PerImageMetric):
         """Infinite only where every image is identical."""
         n = len(self._scores)
         mse = math.fsum(self._scores.values()) / n if n else 0.0
+        interval, method = self._interval(self._in_order() if mse else [], decibel)
+        if interval and math.isinf(interval[1]):  # nearly every image is identical
+            interval, method = None, ""
         return MetricValue(
             value=decibel(mse) if mse else None,
             n=n,
             higher_is_better=True,
             backend=self.backend,
             infinite=0 if mse else n,
+            interval=interval,
+            interval_method=method,
         )
 
     def per_image(self) -> dict[str, float]:

@@ -42,6 +42,7 @@ class Scorer:
             batch size of the networks under test.
         options: what the protocol says about metrics.
         strict: a metric that is unavailable is an error.
+        intervals: of Fréchet distances too, which take twenty more distances each.
 
     Raises:
         UnknownNameError: no such metric; names the nearest.
@@ -56,7 +57,9 @@ class Scorer:
         group: int = 64,
         options: MetricOptions | None = None,
         strict: bool = False,
+        intervals: bool = False,
     ) -> None:
+        self._intervals = intervals
         self._keys = tuple(dict.fromkeys(keys))
         self._group = group
         self._pairs: dict[str, PairMetric] = {}
@@ -139,7 +142,8 @@ class Scorer:
         if key in self._pairs:
             return self._pairs[key].compute()
         metric = self._sets[key]
-        return metric.compute(self._pool.pairs(metric.extractor, metric.tap, tuple(self._seen)))
+        features = self._pool.pairs(metric.extractor, metric.tap, tuple(self._seen))
+        return metric.compute(features, self._intervals)
 
     def _update(self, count: int) -> None:
         ids = tuple(self._ids[:count])

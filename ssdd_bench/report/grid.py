@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +20,26 @@ from ssdd_bench.report.rows import (
 )
 
 MISSING = "–"
+TIED = "≈"
+NORMAL_95 = 1.96  # standard errors in half of a 95% interval
 NEGLIGIBLE = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
 _DISTANCES = ("fd_", "rfid", "kid")  # depend on the number of images, so n stands in the header
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One formatted value; ``notes`` are numbers of footnotes."""
+    """One formatted value; ``notes`` are numbers of footnotes.
+
+    Attributes:
+        text: the value.
+        best: of its column.
+        tied: other images might have made it the best; marked in the table.
+        notes: numbers of footnotes.
+    """
 
     text: str
     best: bool = False
+    tied: bool = False
     notes: tuple[int, ...] = ()
 
 
@@ -109,13 +119,20 @@ def _build_table(group: Group) -> Table:
     shared = _shared_notes(rows, own)
 
     def add(
-        key: str, heading: str, texts: list[str], source: str = "", best: set[str] | None = None
+        key: str,
+        heading: str,
+        texts: list[str],
+        source: str = "",
+        best: set[str] | None = None,
+        ties: Collection[int] = (),
     ) -> None:
         column_notes = table.number(text for text in shared if shared[text] == source)
         cells = []
-        for text, notes in zip(texts, rows["footnotes"], strict=True):
+        for row, (text, notes) in enumerate(zip(texts, rows["footnotes"], strict=True)):
             mine = [n.text for n in notes if n.column == source and n.text not in shared]
-            cells.append(Cell(text, bool(best) and text in (best or ()), table.number(mine)))
+            is_best = bool(best) and text in (best or ())
+            tied = row in ties and not is_best
+            cells.append(Cell(text, is_best, tied, table.number(mine)))
         numeric = key not in ("tokenizer", "latent", "machine")
         table.columns.append(Column(key, heading, cells, column_notes, numeric))
 
@@ -134,7 +151,9 @@ def _build_table(group: Group) -> Table:
                 continue
         texts = _format(rows[metric], _metric_format(metric))
         best = _best(rows[metric].where(competing), texts, higher)
-        add(metric, metric_heading(metric, higher, group.n), texts, metric, best)
+        ties = _ties(rows[competing], metric, higher) if best else set()
+        positions = {i for i, index in enumerate(rows.index) if index in ties}
+        add(metric, metric_heading(metric, higher, group.n), texts, metric, best, positions)
     machines = describe_hardware(rows)
     if machines:
         for way in ("encode", "decode"):
@@ -171,6 +190,8 @@ def _caption(group: Group) -> str:
             f"batch {', '.join(map(str, batches))}."
         )
     units = "Per pixel: floats (fl) or bits of latent. Decoder: millions of parameters."
+    if any(rows[f"{metric}_low"].notna().any() for metric in metric_directions(rows)):
+        units += f" {TIED}: on other images it might be the best."
     return " ".join([*parts, units])
 
 
@@ -203,6 +224,22 @@ def _best(values: pd.Series[Any], texts: list[str], higher: bool) -> set[str]:
         return set()
     pick: Callable[..., str] = max if higher else min
     return {pick(finite, key=lambda text: finite[text])}
+
+
+def _ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
+    """Rows whose difference from the best is within twice the standard error of both.
+
+    The errors are those of the intervals, as if the rows had been measured on images of their
+    own; on the same images a smaller difference may be real, which per-image scores can tell.
+    """
+    finite = rows[rows[metric].map(math.isfinite)]
+    if finite.empty:
+        return set()
+    finite = finite.sort_values(metric, ascending=not higher)
+    error = (finite[f"{metric}_high"] - finite[f"{metric}_low"]) / (2 * NORMAL_95)
+    difference = (finite[metric] - finite[metric].iloc[0]).abs()
+    within = difference < 2 * (error**2 + error.iloc[0] ** 2) ** 0.5
+    return set(finite.index[within][1:])
 
 
 def _format(values: pd.Series[Any], show: Callable[[Any], str]) -> list[str]:

@@ -57,7 +57,8 @@ def to_frame(results: Sequence[Result]) -> pd.DataFrame:
         Speeds are images/s: median, and first and third quartile.
 
         label, id, title, family, resolution, protocol, f, channels, latent ("32x32x4": height,
-        width, channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, metrics...,
+        width, channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, metrics..., ends of
+        their 95% intervals (METRIC_low, METRIC_high; NaN where there are none),
         encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
         params_encoder, params_decoder, gmac_decode, peak_memory_bytes, peak_memory_kind, device,
         threads, dtype, batch, seed, data, data_sha256, note, footnotes (tuple of Footnote).
@@ -157,6 +158,11 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "steps": result.steps,
         "n": data.n,
         **{key: _value(result.metrics.get(key)) for key in metrics},
+        **{
+            f"{key}_{end}": _end(result.metrics.get(key), i)
+            for key in metrics
+            for i, end in enumerate(("low", "high"))
+        },
         **_speeds("encode", speed.encode if speed else None),
         **_speeds("decode", decode),
         "params_encoder": tokenizer.params_encoder,
@@ -182,6 +188,11 @@ def _value(metric: MetricValue | None) -> float:
     if metric.value is None:
         return math.inf if metric.infinite else math.nan
     return metric.value
+
+
+def _end(metric: MetricValue | None, end: int) -> float:
+    """One end of a score's 95% interval."""
+    return math.nan if metric is None or metric.interval is None else metric.interval[end]
 
 
 def _speeds(direction: str, timing: Timing | None) -> dict[str, float]:

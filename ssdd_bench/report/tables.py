@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ssdd_bench.report.grid import Cell, Column, Table, build_tables
+from ssdd_bench.report.grid import TIED, Cell, Column, Table, build_tables
 
 # Left out of a terminal in this order until the rest fits; Markdown and CSV keep them all.
 _LESS_NEEDED = ("mae", "mse", "memory MB", "psnr_pooled", "decode GMAC", "steps", "decoder M")
@@ -77,7 +77,7 @@ def _heading_lines(column: Column) -> list[str]:
 
 
 def _plain(cell: Cell) -> str:
-    return cell.text + _superscript(cell.notes)
+    return cell.text + (TIED if cell.tied else "") + _superscript(cell.notes)
 
 
 def _superscript(notes: tuple[int, ...]) -> str:
@@ -92,7 +92,8 @@ def _markdown_table(table: Table) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     def cell_text(cell: Cell) -> str:
-        return (f"**{cell.text}**" if cell.best else cell.text) + mark(cell.notes)
+        text = f"**{cell.text}**" if cell.best else cell.text
+        return text + (TIED if cell.tied else "") + mark(cell.notes)
 
     def lines() -> Iterator[str]:
         yield f"### {table.title}\n"

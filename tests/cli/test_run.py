@@ -254,7 +254,7 @@ def test_result_file_is_plain_json(photos, tmp_path):
     )
     (path,) = tmp_path.glob("*.json")
     data = json.loads(path.read_text())
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert data["environment"]["torch"]
 
 
@@ -316,3 +316,16 @@ def test_statistics_of_a_training_set_are_refused(tmp_path):
     code, _, err = with_metrics("psnr", path, tmp_path / "runs")
     assert code == 2
     assert "the very crops" in err
+
+
+def test_scores_of_single_images_lie_beside_the_result(photos, tmp_path):
+    import pandas as pd
+
+    code, _, err = with_metrics("psnr,ssim,fd_effnet", photos, tmp_path, "--ci")
+    assert code == 0, err
+    (result,) = load_results([tmp_path])
+    scores = pd.read_parquet(tmp_path / result.scores)
+    assert list(scores.columns) == ["id", "psnr", "ssim"]
+    assert list(scores["id"]) == ["0.png", "1.png", "2.png", "3.png"]
+    assert scores["ssim"].mean() == pytest.approx(result.metrics["ssim"].value)
+    assert result.metrics["fd_effnet"].interval is None  # too few images

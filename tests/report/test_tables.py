@@ -239,3 +239,26 @@ def test_a_metric_that_no_row_has_is_a_line_and_not_a_column(make_result: Make) 
     (table,) = build_tables(to_frame(results))
     assert "rfid" in [column.key for column in table.columns]
     assert table.absent == []
+
+
+def test_a_difference_inside_the_noise_is_marked(make_result: Make) -> None:
+    def with_psnr(label: str, value: float, half: float | None) -> Result:
+        result = make_result(label, metrics={"psnr": value})
+        interval = None if half is None else (value - half, value + half)
+        psnr = replace(result.metrics["psnr"], interval=interval)
+        return replace(result, metrics={"psnr": psnr})
+
+    results = [with_psnr("a", 25.0, 0.5), with_psnr("b", 24.4, 0.5), with_psnr("c", 23.0, 0.5)]
+    (table,) = build_tables(to_frame(results))
+    (cells,) = (column.cells for column in table.columns if column.key == "psnr")
+    assert [(cell.best, cell.tied) for cell in cells] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
+    assert "24.40≈" in to_markdown(to_frame(results))
+    assert "≈: on other images" in table.caption
+    (table,) = build_tables(to_frame([with_psnr(x, 25.0 - i, None) for i, x in enumerate("ab")]))
+    (cells,) = (column.cells for column in table.columns if column.key == "psnr")
+    assert not any(cell.tied for cell in cells)
+    assert "≈" not in table.caption
