@@ -62,6 +62,7 @@ WITHOUT_TORCH = (
     "cli.protocol",
     "cli.report",
     "cli.run",
+    "cli.score",
     "cli.train",
     "cli.weights",
     "errors",

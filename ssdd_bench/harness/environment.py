@@ -15,7 +15,17 @@ import torch
 import ssdd_bench
 from ssdd_bench.errors import UserError
 
-LIBRARIES = ("numpy", "pillow", "torchmetrics", "torchvision", "diffusers")
+LIBRARIES = (
+    "numpy",
+    "pillow",
+    "torchmetrics",
+    "torch-fidelity",
+    "lpips",
+    "dreamsim",
+    "timm",
+    "torchvision",
+    "diffusers",
+)
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

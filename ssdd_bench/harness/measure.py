@@ -198,7 +198,9 @@ def save_scores(per_image: PerImage, ids: Sequence[str], path: Path) -> None:
         key: pa.array([scores[name] for name in ids], pa.float64())
         for key, scores in per_image.items()
     }
-    table = pa.table({"id": pa.array(ids, pa.string()), **columns})
+    # A file name that is not valid UTF-8 reaches us with surrogate escapes.
+    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in ids]
+    table = pa.table({"id": pa.array(names, pa.string()), **columns})
     write_atomically(path, lambda target: pq.write_table(table, target))
 
 

@@ -129,7 +129,9 @@ class FeaturePairs:
 
     def order(self) -> NDArray[np.int64]:
         """Row numbers sorted by a hash of the ids: random, whatever the order of the images."""
-        hashes = [hashlib.sha256(name.encode()).digest() for name in self.ids]
+        hashes = [
+            hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() for name in self.ids
+        ]
         return np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64)
 
 

@@ -1,0 +1,81 @@
+"""``ssdd-bench score``: score reconstructions that were made elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("score")
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("reconstruction", type=click.Path(path_type=Path))
+@click.option("--res", type=click.IntRange(min=1), help="Crop the originals to this side.")
+@click.option("--protocol", default="default-v1", show_default=True)
+@click.option("--metrics", default="", help="Keys, comma-separated.  [default: the protocol's]")
+@click.option("--label", default="", help="Name in tables.  [default: RECONSTRUCTION's]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the result.",
+)
+@click.option("--ci", is_flag=True, help="Intervals and the limit of Fréchet distances: slower.")
+@click.option("--strict", is_flag=True, help="A metric that cannot be had is an error.")
+@click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
+@click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+def command(
+    reference: Path,
+    reconstruction: Path,
+    res: int | None,
+    protocol: str,
+    metrics: str,
+    label: str,
+    device: str,
+    out: Path,
+    ci: bool,
+    strict: bool,
+    offline: bool,
+    quiet: bool,
+) -> None:
+    """Score RECONSTRUCTION against REFERENCE: folders, tar shards, Parquet, or npz with arr_0.
+
+    Images are paired by name; arrays by position. The result is a file as `run` writes it.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from ssdd_bench.cli._downloads import fetch_weights
+    from ssdd_bench.cli._tables import show_table
+    from ssdd_bench.harness.score import ScorePlan, score
+    from ssdd_bench.report.rows import to_frame
+
+    keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
+    console = Console(stderr=True, quiet=quiet)
+    fetch_weights(keys, offline, strict, console)
+    plan = ScorePlan(
+        reference=reference,
+        reconstruction=reconstruction,
+        out=out,
+        resolution=res,
+        protocol=protocol,
+        metrics=keys,
+        label=label,
+        device=device,
+        strict=strict,
+        intervals=ci,
+        command=" ".join(["ssdd-bench", *sys.argv[1:]]),
+    )
+    with Progress(
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as progress:
+        task = progress.add_task("", total=None)
+        result, path = score(
+            plan, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    if not quiet:
+        show_table(to_frame([result]))
+        click.echo(path, err=True)

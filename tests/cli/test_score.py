@@ -1,0 +1,122 @@
+"""Reconstructions made elsewhere: a run's numbers, and one clear line for what does not fit."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ssdd_bench.cli.score import command
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.preprocess import CROPS
+from ssdd_bench.errors import DataError, UnknownNameError
+from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.harness.run import RunPlan, run
+from ssdd_bench.registry import load_tokenizer, parse_requests
+from ssdd_bench.results import load_results
+
+METRICS = ("psnr", "psnr_pooled", "ssim", "fd_effnet")
+
+
+@pytest.fixture(scope="module")
+def photos(make_photos):
+    return make_photos(5, (60, 50))
+
+
+@pytest.fixture(scope="module")
+def reconstructions(photos, tmp_path_factory):
+    """PNG files of what jpeg:quality=30 makes of the 48 px crops."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("restored")
+    tokenizer = load_tokenizer("jpeg", quality=30)
+    source = open_images(photos)
+    for name in source.ids:
+        crop = np.array(CROPS["adm"](source.read(name), 48))
+        image = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+        restored = tokenizer.decode(tokenizer.encode(image), KeyedNoise(0, [name], "decode"))
+        pixels = (restored[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def score(*args):
+    done = CliRunner().invoke(command, [str(arg) for arg in args], catch_exceptions=True)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def test_same_numbers_as_a_run(photos, reconstructions, tmp_path):
+    done = score(
+        photos, reconstructions, "--res", 48, "--metrics", ",".join(METRICS), "--out",
+        tmp_path / "score", "--label", "mine",
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert "mine" in done.stdout
+    (found,) = load_results([tmp_path / "score"])
+    run(
+        RunPlan(
+            requests=tuple(parse_requests("jpeg:quality=30")),
+            resolutions=(48,),
+            metrics=METRICS,
+            out=tmp_path / "run",
+            data=photos,
+            device="cpu",
+            speed=False,
+            pictures=False,
+        )
+    )
+    (expected,) = load_results([tmp_path / "run"])
+    assert found.metrics == expected.metrics
+    assert found.data.pixels_sha256 == expected.data.pixels_sha256
+    assert (tmp_path / "score" / found.scores).exists()
+    assert found.tokenizer.family == "reconstructions"
+
+
+def test_arrays_are_paired_by_position(photos, reconstructions, tmp_path):
+    source = open_images(reconstructions)
+    pixels = np.stack([np.array(source.read(name)) for name in source.ids])
+    np.savez(tmp_path / "restored.npz", arr_0=pixels)
+    options = ["--res", 48, "--metrics", "psnr,ssim", "--out"]
+    score(photos, reconstructions, *options, tmp_path / "a")
+    score(photos, tmp_path / "restored.npz", *options, tmp_path / "b")
+    (a,), (b,) = (load_results([tmp_path / name]) for name in "ab")
+    assert a.metrics == b.metrics
+    shuffled = pixels[[1, 0, 2, 3, 4]]
+    np.savez(tmp_path / "shuffled.npz", arr_0=shuffled)
+    score(photos, tmp_path / "shuffled.npz", *options, tmp_path / "c")
+    assert load_results([tmp_path / "c"])[0].metrics["psnr"].value < a.metrics["psnr"].value - 1
+
+
+def test_jpeg_files_are_warned_of(reconstructions, tmp_path):
+    folder = tmp_path / "lossy"
+    folder.mkdir()
+    for path in reconstructions.iterdir():
+        Image.open(path).save(folder / f"{path.stem}.jpg", quality=95)
+    done = score(reconstructions, folder, "--metrics", "psnr", "--out", tmp_path / "out")
+    assert "reconstructions are JPEG files" in done.stdout
+    (result,) = load_results([tmp_path / "out"])
+    assert 25 < result.metrics["psnr"].value < 100
+
+
+def test_what_does_not_fit_is_one_line_and_writes_nothing(photos, reconstructions, tmp_path):
+    out = tmp_path / "out"
+
+    def refused(reference, reconstruction, *more):
+        with pytest.raises(DataError) as caught:
+            score(reference, reconstruction, "--metrics", "psnr", "--out", out, *more)
+        assert not list(out.glob("*.json"))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "0.png has 60 x 50 px, not 48 x 48" in refused(photos, reconstructions)
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    for path in sorted(reconstructions.iterdir())[:-1]:
+        (fewer / path.name).write_bytes(path.read_bytes())
+    assert "first '4' in" in refused(photos, fewer, "--res", 48)
+    (fewer / "0.bmp").write_bytes((fewer / "0.png").read_bytes())
+    assert "two images named '0'" in refused(photos, fewer, "--res", 48)
+    assert "no such file" in refused(photos, tmp_path / "nowhere")
+    with pytest.raises(UnknownNameError, match="psnr"):
+        score(photos, reconstructions, "--res", 48, "--metrics", "psnrr", "--out", out)
