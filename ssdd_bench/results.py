@@ -228,14 +228,14 @@ def save_result(result: Result, folder: Path) -> Path:
     return path
 
 
-def load_results(paths: Iterable[Path | str]) -> list[Result]:
-    """Read result files and folders of them (``*.json``, one level deep), each file once.
+def find_results(paths: Iterable[Path | str]) -> list[Path]:
+    """List result files, given themselves or by folder (``*.json``, one level deep), each once.
 
     Returns:
-        The results in the order of their file names.
+        The files in the order of their names.
 
     Raises:
-        UserError: a path is missing, a folder holds no result, or a file is damaged.
+        UserError: a path is missing, or a folder holds no result.
     """
     files: set[Path] = set()
     for path in map(Path, paths):
@@ -249,8 +249,16 @@ def load_results(paths: Iterable[Path | str]) -> list[Result]:
         else:
             raise UserError(f"{path}: no such result file or folder")
     unique = {file.resolve(): file for file in sorted(files, key=str)}
-    ordered = sorted(unique.values(), key=lambda file: (file.name, str(file)))
-    return [from_json(read_json(file), file) for file in ordered]
+    return sorted(unique.values(), key=lambda file: (file.name, str(file)))
+
+
+def load_results(paths: Iterable[Path | str]) -> list[Result]:
+    """Read result files and folders of them, see :func:`find_results`.
+
+    Raises:
+        UserError: a path is missing, a folder holds no result, or a file is damaged.
+    """
+    return [from_json(read_json(file), file) for file in find_results(paths)]
 
 
 def read_json(path: Path) -> Any:

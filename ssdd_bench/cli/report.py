@@ -36,11 +36,10 @@ def command(
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.plots import published_plot, quality_speed_plot
     from ssdd_bench.report.published import load_published
-    from ssdd_bench.report.rows import check_metric, to_frame
+    from ssdd_bench.report.rows import check_metric, load_frame
     from ssdd_bench.report.tables import to_csv, to_markdown
-    from ssdd_bench.results import load_results
 
-    frame = to_frame(load_results(results))
+    frame = load_frame(results)
     metric = metric or default_metric(frame)
     if metric is None:
         raise UserError("the results hold no metric: nothing to report")

@@ -26,6 +26,13 @@ def _integers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[i
     return values
 
 
+def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(click.IntRange(min=0)(part) for part in text.replace(",", " ").split()) or (0,)
+    except click.BadParameter as error:
+        raise click.BadParameter(f"{error.message} Give seeds such as 0,1,2") from None
+
+
 def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
     return tuple((text or "").replace(",", " ").split())
 
@@ -41,7 +48,7 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
     help="Folder, .tar shards, .npz or .parquet.  [default: the sample photographs]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Use so many images of it.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", default="0", show_default=True, callback=_seeds, help="One or more: 0,1,2")
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -78,7 +85,7 @@ def command(
     res: tuple[int, ...],
     data: Path | None,
     limit: int | None,
-    seed: int,
+    seed: tuple[int, ...],
     batch_size: int,
     device: str,
     metrics: tuple[str, ...],
@@ -112,7 +119,7 @@ def command(
         protocols=protocol,
         data=data,
         limit=limit,
-        seed=seed,
+        seeds=seed,
         batch_size=batch_size,
         device=device,
         speed=not no_speed,
@@ -146,11 +153,10 @@ def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> None:
     """Write the table and the figure of this run's results, and print the table."""
     from ssdd_bench.cli._tables import default_metric, has_speed, show_table, write_text
     from ssdd_bench.report.plots import quality_speed_plot
-    from ssdd_bench.report.rows import to_frame
+    from ssdd_bench.report.rows import load_frame
     from ssdd_bench.report.tables import to_markdown
-    from ssdd_bench.results import load_results
 
-    frame = to_frame(load_results(paths))
+    frame = load_frame(paths)
     written = [write_text(plan.out / "table.md", to_markdown(frame))]
     metric = default_metric(frame)
     if metric and has_speed(frame):

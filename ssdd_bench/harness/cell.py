@@ -20,21 +20,21 @@ PROBES = 8  # images whose pixels tell two sets with the same ids apart
 
 @dataclass(frozen=True)
 class Cell:
-    """One tokenizer with its options, at one resolution, under one protocol."""
+    """One tokenizer with its options, at one resolution, under one protocol, with one seed."""
 
     request: TokenizerRequest
     resolution: int
     protocol: Protocol
+    seed: int = 0
 
     @property
     def name(self) -> str:
         """For progress and messages."""
-        return f"{self.request.label} at {self.resolution} px, {self.protocol.id}"
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.request.label} at {self.resolution} px, {self.protocol.id}{seed}"
 
 
-def cell_fingerprint(
-    tokenizer: TokenizerRecord, cell: Cell, data: str, seed: int, device: str
-) -> str:
+def cell_fingerprint(tokenizer: TokenizerRecord, cell: Cell, data: str, device: str) -> str:
     """Hash whatever decides the numbers of a cell; the worker count does not.
 
     The metrics asked for are left out, since each is computed on its own: the result file says
@@ -42,9 +42,8 @@ def cell_fingerprint(
 
     Args:
         tokenizer: with every option's value and the weights' hashes.
-        cell: resolution and protocol.
+        cell: resolution, protocol and seed.
         data: from :func:`data_fingerprint`.
-        seed: of the noise.
         device: its model, on which speed depends.
     """
     return fingerprint(
@@ -57,7 +56,7 @@ def cell_fingerprint(
             "resolution": cell.resolution,
             "protocol": cell.protocol.sha256,
             "data": data,
-            "seed": seed,
+            "seed": cell.seed,
             "device": device,
         }
     )

@@ -39,7 +39,6 @@ class Settings:
 
     Attributes:
         source: the images.
-        seed: of the noise.
         batch_size: images per call, for the scores at the most.
         strict: an image that cannot be decoded or a metric that cannot be had is an error.
         intervals: of Fréchet distances too.
@@ -48,7 +47,6 @@ class Settings:
     """
 
     source: ImageSource
-    seed: int
     batch_size: int
     strict: bool
     intervals: bool
@@ -104,7 +102,7 @@ def measure_cell(
         settings.strict,
         settings.intervals,
     ) as scorer:
-        seen = reconstruct(tokenizer, loader, scorer, protocol, settings.seed, device, on_images)
+        seen = reconstruct(tokenizer, loader, scorer, protocol, cell.seed, device, on_images)
         on_stage("scores")
         scores = scorer.finish()
     timed = None
@@ -115,14 +113,14 @@ def measure_cell(
             seen.originals,
             settings.batch_size,
             cell.protocol,
-            settings.seed,
+            cell.seed,
             device,
         )
     result = Result(
         tokenizer=record,
         resolution=cell.resolution,
         protocol=cell.protocol.record(),
-        seed=settings.seed,
+        seed=cell.seed,
         steps=tokenizer.steps,
         latent=_latent_record(tokenizer, cell.resolution, seen),
         data=DataRecord(

@@ -35,7 +35,7 @@ from ssdd_bench.harness.memory import keep_freed_memory
 from ssdd_bench.harness.protocol import Protocol, get_protocol
 from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.metrics.distances import FrechetMetric
-from ssdd_bench.metrics.uncertainty import GROUPS
+from ssdd_bench.metrics.uncertainty import GROUPS, JACKKNIFE
 from ssdd_bench.registry import TokenizerRequest, find_tokenizers, load_tokenizer
 from ssdd_bench.results import Result, TokenizerRecord, load_results, result_path, save_result
 
@@ -59,7 +59,7 @@ class RunPlan:
         protocols: ids in :data:`ssdd_bench.harness.protocol.PROTOCOLS`.
         data: see :func:`ssdd_bench.data.images.open_images`; None for the embedded photographs.
         limit: number of images drawn from it; None for all.
-        seed: of the noise of encoders and decoders.
+        seeds: of the noise of encoders and decoders; where there is none, only the first counts.
         batch_size: images per call on a GPU; on a CPU it is always :data:`CPU_BATCH`.
         device: ``auto``, or as torch names it.
         speed: whether to time.
@@ -78,7 +78,7 @@ class RunPlan:
     protocols: tuple[str, ...] = ("default-v1",)
     data: Path | None = None
     limit: int | None = None
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     batch_size: int = 8
     device: str = "auto"
     speed: bool = True
@@ -97,16 +97,23 @@ class RunPlan:
         """
         protocols = [get_protocol(protocol_id) for protocol_id in self.protocols]
         cells = {
-            (request.label, resolution, protocol.id): Cell(request, resolution, protocol)
+            (request.label, resolution, protocol.id, seed): Cell(
+                request, resolution, protocol, seed
+            )
             for request in self.requests
             for resolution in self.resolutions
             for protocol in protocols
+            for seed in (self.seeds if _is_random(request, protocol) else self.seeds[:1])
         }
         return tuple(cells.values())
 
     def metric_keys(self, protocol: Protocol) -> tuple[str, ...]:
         """What to measure under a protocol."""
         return self.metrics or protocol.metric_keys
+
+
+def _is_random(request: TokenizerRequest, protocol: Protocol) -> bool:
+    return find_tokenizers()[request.id].stochastic or protocol.posterior == "sample"
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,6 @@ class _Run:
         self._data = data_fingerprint(source)
         self._settings = Settings(
             source=source,
-            seed=plan.seed,
             batch_size=plan.batch_size if self._device.type == "cuda" else CPU_BATCH,
             strict=plan.strict,
             intervals=plan.intervals,
@@ -230,7 +236,7 @@ class _Run:
         check_resolution(tokenizer, cell.resolution)
         # A codec has nothing to move to a GPU: it works, and is timed, on the CPU.
         device = self._device if tokenizer.networks() else torch.device("cpu")
-        cell_hash = cell_fingerprint(record, cell, self._data, self._plan.seed, device_name(device))
+        cell_hash = cell_fingerprint(record, cell, self._data, device_name(device))
         path = result_path(
             self._plan.out, record.label, cell.resolution, cell.protocol.id, cell_hash
         )
@@ -239,7 +245,9 @@ class _Run:
         if old is not None and not self._plan.force and self._is_complete(old, wanted):
             self._finish(Finished(old, path, reused=True))
             return
-        kept = [key for key in old.metrics if key in METRICS] if old is not None else []
+        before = old.metrics if old is not None else {}
+        kept = [key for key in before if key in METRICS]
+        intervals = any(value.interval_method == JACKKNIFE for value in before.values())
         self._listener.cell_started(
             cell, self._started, len(self._cells), len(self._settings.source)
         )
@@ -250,7 +258,7 @@ class _Run:
                 record,
                 tuple(dict.fromkeys((*wanted, *kept))),
                 self._plan.speed or (old is not None and old.speed is not None),
-                self._settings,
+                replace(self._settings, intervals=self._plan.intervals or intervals),
                 device,
                 cell_hash,
                 self._listener.images_done,
@@ -277,7 +285,7 @@ class _Run:
             return True
         if not value.unavailable:
             has_interval = issubclass(METRICS[key].load(), FrechetMetric)
-            enough = value.n >= 2 * GROUPS and not value.interval_method
+            enough = value.n >= GROUPS and not value.interval_method
             return self._plan.intervals and has_interval and enough
         assets = METRICS[key].assets
         return self._plan.strict or (bool(assets) and all(map(find, assets)))

@@ -46,7 +46,7 @@ class FrechetMetric(SetMetric):
                 None, n, False, features.backend, unavailable="needs at least two images: give more"
             )
         value = frechet_distance(features.reference.moments(), features.reconstruction.moments())
-        jackknife = intervals and n >= 2 * GROUPS
+        jackknife = intervals and n >= GROUPS
         infinity = frechet_at_infinity(features) if intervals else None
         return MetricValue(
             value,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ssdd_bench.errors import DataError, UnknownNameError
 from ssdd_bench.metrics.frechet import Moments
+from ssdd_bench.metrics.reference_cache import ReferenceCache
 
 CHUNK = 2048  # rows in memory at a time
 
@@ -138,6 +139,8 @@ class FeaturePairs:
 class FeaturePool:
     """Runs each network once over both sides of every pair, and keeps the features.
 
+    Those of originals that were seen before come from the disk.
+
     Args:
         device: of the networks.
         folder: for the files.
@@ -149,12 +152,15 @@ class FeaturePool:
         self._device = device
         self._folder = folder
         self._extractors: dict[str, Extractor] = {}
+        self._caches: dict[str, ReferenceCache] = {}
         self._files: dict[tuple[str, str, str], FeatureFile] = {}
 
     def want(self, extractor: str, tap: str) -> None:
         """Keep this output from now on; errors as of :func:`make_extractor`."""
         if extractor not in self._extractors:
-            self._extractors[extractor] = make_extractor(extractor, self._device)
+            made = make_extractor(extractor, self._device)
+            self._extractors[extractor] = made
+            self._caches[extractor] = ReferenceCache(made.backend, made.taps, self._device)
         dims = self._extractors[extractor].taps[tap]
         for side in self.SIDES:
             if (extractor, tap, side) not in self._files:
@@ -164,8 +170,12 @@ class FeaturePool:
     def update(self, reference: Tensor, reconstruction: Tensor) -> None:
         """Add the features of pairs, uint8 (B, 3, H, W)."""
         for key, extractor in self._extractors.items():
-            for side, images in zip(self.SIDES, (reference, reconstruction), strict=True):
-                found = extractor(images)
+            cache = self._caches[key]
+            known = cache.read(reference)
+            originals = extractor(reference) if known is None else known
+            if known is None:
+                cache.write(reference, originals)
+            for side, found in zip(self.SIDES, (originals, extractor(reconstruction)), strict=True):
                 for tap, rows in found.items():
                     if (key, tap, side) in self._files:
                         self._files[key, tap, side].append(rows)

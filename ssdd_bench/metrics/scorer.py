@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
+from ssdd_bench.metrics import reference_cache
 from ssdd_bench.metrics.base import METRICS, MetricOptions, PairMetric, SetMetric
 from ssdd_bench.metrics.features import FeaturePool
 from ssdd_bench.results import MetricValue
@@ -125,6 +126,7 @@ class Scorer:
         """Score what is left, then everything."""
         if self._ids:
             self._update(len(self._ids))
+        reference_cache.prune()
         return Scores(
             {key: self._value(key) for key in self._keys},
             {key: scores for key, metric in self._pairs.items() if (scores := metric.per_image())},

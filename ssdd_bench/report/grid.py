@@ -63,14 +63,15 @@ class Table:
         caption: what the rows share.
         columns: from left to right.
         footnotes: by number, from 1.
-        absent: why metrics that were asked for have no column, one line each.
+        remarks: why metrics that were asked for have no column, and how far scores spread over
+            seeds; one line each.
     """
 
     title: str
     caption: str
     columns: list[Column] = field(default_factory=list)
     footnotes: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def number(self, texts: Iterable[str]) -> tuple[int, ...]:
         """Return the footnote numbers of these texts, adding those that are new."""
@@ -147,7 +148,7 @@ def _build_table(group: Group) -> Table:
             notes = {note for notes in rows["footnotes"] for note in notes}
             reasons = {note.text for note in notes if note.column == metric}
             if len(reasons) < 2:  # none where it was measured in another group only
-                table.absent += reasons
+                table.remarks += reasons
                 continue
         texts = _format(rows[metric], _metric_format(metric))
         best = _best(rows[metric].where(competing), texts, higher)
@@ -168,6 +169,7 @@ def _build_table(group: Group) -> Table:
     if rows["peak_memory_bytes"].notna().any():
         megabytes = rows["peak_memory_bytes"].astype("Float64") / 1e6
         add("memory MB", "memory MB", _format(megabytes, lambda value: f"{value:.0f}"))
+    table.remarks += _spreads(rows, directions)
     if len(machines) > 1:
         add("machine", "machine", _machines(rows))
     return table
@@ -226,11 +228,36 @@ def _best(values: pd.Series[Any], texts: list[str], higher: bool) -> set[str]:
     return {pick(finite, key=lambda text: finite[text])}
 
 
-def _ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
-    """Rows whose difference from the best is within twice the standard error of both.
+def _spreads(rows: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
+    """Mean of every metric of each tokenizer that was measured with several seeds.
 
-    The errors are those of the intervals, as if the rows had been measured on images of their
-    own; on the same images a smaller difference may be real, which per-image scores can tell.
+    With it the range over the seeds, and the 95% interval over images, mean over the seeds.
+    """
+    lines = []
+    for label, same in rows.groupby("label", sort=False):
+        if len(same) < 2 or same["seed"].duplicated().any():  # e.g. on two machines
+            continue
+        scores = []
+        for metric in metrics:
+            values = same[metric].dropna()
+            if len(values) == len(same) and values.map(math.isfinite).all():
+                show = _metric_format(metric)
+                spread = f"{show(values.min())} to {show(values.max())}"
+                low, high = (same[f"{metric}_{end}"].mean(skipna=False) for end in ("low", "high"))
+                if not math.isnan(low):
+                    spread += f"; 95% over images {show(low)} to {show(high)}"
+                scores.append(f"{metric} {show(values.mean())} ({spread})")
+        seeds = ", ".join(map(str, same["seed"]))
+        lines.append(f"{label}, mean (range) over seeds {seeds}: {', '.join(scores)}")
+    return lines
+
+
+def _ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
+    """Rows whose difference from the best is within twice its standard error.
+
+    The error is that of the mean difference image by image, where the scores of single images are
+    there. Otherwise it comes from both intervals, as if each row had images of its own: then a
+    difference must be larger to count.
     """
     finite = rows[rows[metric].map(math.isfinite)]
     if finite.empty:
@@ -238,8 +265,13 @@ def _ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
     finite = finite.sort_values(metric, ascending=not higher)
     error = (finite[f"{metric}_high"] - finite[f"{metric}_low"]) / (2 * NORMAL_95)
     difference = (finite[metric] - finite[metric].iloc[0]).abs()
-    within = difference < 2 * (error**2 + error.iloc[0] ** 2) ** 0.5
-    return set(finite.index[within][1:])
+    error = (error**2 + error.iloc[0] ** 2) ** 0.5
+    best, *others = (scores.get(metric) for scores in finite["scores"])
+    for index, scores in zip(finite.index[1:], others, strict=True):
+        if best is not None and scores is not None and best.index.equals(scores.index):
+            each = (scores - best)[best.map(math.isfinite) & scores.map(math.isfinite)]
+            difference[index], error[index] = abs(each.mean()), each.sem()
+    return set(finite.index[difference < 2 * error]) - {finite.index[0]}
 
 
 def _format(values: pd.Series[Any], show: Callable[[Any], str]) -> list[str]:

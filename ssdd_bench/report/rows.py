@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results import MetricValue, Result, Timing
+from ssdd_bench.results import MetricValue, Result, Timing, find_results, load_results
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
 _INTEGERS = ("f", "channels", "tokens", "steps", "threads", "batch", "peak_memory_bytes")
@@ -19,6 +20,10 @@ _FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_decode")
 
 # What a reader looks for first; other metrics follow in alphabetical order.
 _FIRST_METRICS = ("rfid", "fd_dinov2", "fd_effnet", "psnr", "ssim", "lpips_alex", "lpips_vgg")
+
+
+Scores = Mapping[str, "pd.Series[float]"]
+"""By metric: the score of each image, by id."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,27 @@ class Group:
     rows: pd.DataFrame
 
 
-def to_frame(results: Sequence[Result]) -> pd.DataFrame:
+def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """Lay out result files and folders of them, with the scores of single images beside them.
+
+    Returns:
+        See :func:`to_frame`.
+
+    Raises:
+        UserError: see :func:`to_frame` and :func:`ssdd_bench.results.load_results`; or a file of
+            scores is damaged. One that is gone does no harm.
+    """
+    files = find_results(paths)
+    results = load_results(files)
+    return to_frame(results, list(map(_read_scores, files, results)))
+
+
+def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.DataFrame:
     """Lay out results one row per cell, sorted by resolution and then by label.
 
     Args:
         results: at least one, as :func:`ssdd_bench.results.load_results` gives them.
+        scores: of single images, for each result; none if empty.
 
     Returns:
         A frame with the columns below and one numeric column per metric. A metric is ``inf``
@@ -61,7 +82,8 @@ def to_frame(results: Sequence[Result]) -> pd.DataFrame:
         their 95% intervals (METRIC_low, METRIC_high; NaN where there are none),
         encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
         params_encoder, params_decoder, gmac_decode, peak_memory_bytes, peak_memory_kind, device,
-        threads, dtype, batch, seed, data, data_sha256, note, footnotes (tuple of Footnote).
+        threads, dtype, batch, seed, data, data_sha256, note, footnotes (tuple of Footnote), scores
+        (of single images, see ``Scores``; may be empty).
 
     Raises:
         UserError: there is no result, or two disagree on whether more of a metric is better.
@@ -78,8 +100,9 @@ def to_frame(results: Sequence[Result]) -> pd.DataFrame:
                 )
     metrics = [key for key in _FIRST_METRICS if key in directions]
     metrics += sorted(directions.keys() - set(metrics))
-    ordered = sorted(results, key=_sort_key)
-    frame = pd.DataFrame([_row(result, metrics) for result in ordered])
+    pairs = zip(results, scores or [{}] * len(results), strict=True)
+    ordered = sorted(pairs, key=lambda pair: _sort_key(pair[0]))
+    frame = pd.DataFrame([{**_row(one, metrics), "scores": found} for one, found in ordered])
     frame = frame.astype(
         dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*metrics, *_FLOATS], "float64")
     )
@@ -123,9 +146,11 @@ def competes(rows: pd.DataFrame) -> pd.Series[bool]:
 
 def display_names(rows: pd.DataFrame) -> list[str]:
     """Name the rows of one group, with the seed where one label was measured with several."""
-    if not rows["label"].duplicated().any():
-        return list(rows["label"])
-    return [f"{row.label} (seed {row.seed})" for row in rows.itertuples()]
+    several = rows["label"].duplicated(keep=False)
+    return [
+        f"{label} (seed {seed})" if repeated else label
+        for label, seed, repeated in zip(rows["label"], rows["seed"], several, strict=True)
+    ]
 
 
 def describe_hardware(rows: pd.DataFrame) -> list[str]:
@@ -136,6 +161,18 @@ def describe_hardware(rows: pd.DataFrame) -> list[str]:
         f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}"
         for device, threads, dtype in distinct.itertuples(index=False)
     ]
+
+
+def _read_scores(file: Path, result: Result) -> Scores:
+    """Scores of single images that lie beside a result; empty where there are none."""
+    path = file.parent / result.scores
+    if not result.scores or not path.exists():
+        return {}
+    try:
+        table = pd.read_parquet(path).set_index("id")
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: damaged: delete it; tables can do without") from error
+    return {str(key): table[key] for key in table}
 
 
 def _row(result: Result, metrics: list[str]) -> dict[str, Any]:

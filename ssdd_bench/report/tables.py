@@ -37,7 +37,7 @@ def print_table(frame: pd.DataFrame, console: Console) -> None:
         console.print(Text(table.caption, "dim"))
         for number, text in enumerate(table.footnotes, start=1):
             console.print(Text(f"{_superscript((number,))} {text}", "dim"))
-        for text in table.absent:
+        for text in table.remarks:
             console.print(Text(text, "dim"))
         if hidden:
             console.print(Text(f"Columns left out here: {', '.join(hidden)}.", "dim"))
@@ -52,7 +52,8 @@ def to_markdown(frame: pd.DataFrame) -> str:
 def to_csv(frame: pd.DataFrame) -> str:
     """Write every column of the frame; footnotes become one column of text."""
     notes = ["; ".join(note.text for note in notes) for notes in frame["footnotes"]]
-    return frame.drop(columns="footnotes").assign(footnotes=notes).to_csv(index=False)
+    plain = frame.drop(columns=["footnotes", "scores"])
+    return plain.assign(footnotes=notes).to_csv(index=False)
 
 
 def _fit(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
@@ -104,9 +105,9 @@ def _markdown_table(table: Table) -> str:
         yield f"\n{table.caption}\n"
         for number, text in enumerate(table.footnotes, start=1):
             yield f"{number}. {text}"
-        if table.absent:
+        if table.remarks:
             yield ""
-        for text in table.absent:
+        for text in table.remarks:
             yield f"- {text}"
 
     return "\n".join(lines()).rstrip() + "\n"

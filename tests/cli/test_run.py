@@ -138,8 +138,13 @@ def test_stopped_run_is_finished_by_the_same_command(photos, plugins, tmp_path, 
     while not list(tmp_path.glob("identity*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    for _ in range(6):
+        process.send_signal(number)
+        try:
+            _, err = process.communicate(timeout=15)
+            break
+        except subprocess.TimeoutExpired:  # Python drops an interrupt that meets a finalizer
+            continue
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
     if number == signal.SIGINT:
         assert "error: interrupted" in err
@@ -329,3 +334,34 @@ def test_scores_of_single_images_lie_beside_the_result(photos, tmp_path):
     assert list(scores["id"]) == ["0.png", "1.png", "2.png", "3.png"]
     assert scores["ssim"].mean() == pytest.approx(result.metrics["ssim"].value)
     assert result.metrics["fd_effnet"].interval is None  # too few images
+
+
+def test_seeds_are_for_what_is_random(photos, plugins, tmp_path):
+    code, out, err = run(
+        "--tokenizers", "identity,slow", "--res", "32", "--data", photos, "--out", tmp_path,
+        "--seed", "0,3", plugins=plugins,
+    )  # fmt: skip
+    assert code == 0, err
+    found = {(one.tokenizer.label, one.seed): one for one in load_results([tmp_path])}
+    assert set(found) == {("identity", 0), ("slow", 0), ("slow", 3)}
+    values = [found["slow", seed].metrics["psnr"].value for seed in (0, 3)]
+    assert values[0] != values[1]
+    assert "over seeds 0, 3: psnr" in out
+    assert run("--tokenizers", "slow", "--seed", "x", plugins=plugins)[0] == 2
+
+
+def test_an_interval_asked_for_once_is_kept(make_photos, tmp_path):
+    photos, out = make_photos(20, (32, 32)), tmp_path / "runs"
+
+    def measured(metrics, *more):
+        code, _, err = with_metrics(metrics, photos, out, *more)
+        assert code == 0, err
+        return load_results([out])[0].metrics, "kept identity" in err
+
+    before, _ = measured("fd_effnet")
+    assert before["fd_effnet"].interval is None
+    asked, _ = measured("fd_effnet", "--ci")
+    assert asked["fd_effnet"].interval is not None
+    assert measured("fd_effnet", "--ci") == (asked, True)
+    later, _ = measured("psnr")
+    assert later["fd_effnet"] == asked["fd_effnet"]

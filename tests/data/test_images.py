@@ -193,10 +193,15 @@ def test_npz_in_column_order(tmp_path):
     assert_pixels(open_images(tmp_path / "x.npz").read("000002"), Image.fromarray(images[2]))
 
 
+MOMENTS = {"mu": np.zeros(3), "sigma": np.eye(3), "mu_s": np.zeros(2), "sigma_s": np.eye(2)}
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"mu": np.zeros(3)}, "no array arr_0 .* holds: mu"),
+        (MOMENTS, r"statistics \(mu, sigma\).* give images"),
+        (MOMENTS | {"arr_0": np.zeros((2, 4, 4, 3), np.uint8)}, r"statistics \(mu, sigma\)"),
         ({"arr_0": np.zeros((2, 4, 4, 3))}, "float64"),
         ({"arr_0": np.zeros((2, 3, 4, 4), np.uint8)}, r"shape \(N, H, W, 3\)"),
         ({"arr_0": np.zeros((0, 4, 4, 3), np.uint8)}, "no images"),

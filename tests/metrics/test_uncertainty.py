@@ -8,7 +8,9 @@ from ssdd_bench.metrics.features import FeatureFile, FeaturePairs
 from ssdd_bench.metrics.frechet import frechet_distance
 from ssdd_bench.metrics.psnr import MSE, PSNR, PooledPSNR
 from ssdd_bench.metrics.uncertainty import (
+    GROUPS,
     NORMAL_95,
+    _moments_without,
     bootstrap_interval,
     frechet_at_infinity,
     jackknife_interval,
@@ -17,16 +19,16 @@ from ssdd_bench.metrics.uncertainty import (
 DIMS = 8
 
 
-def pairs(folder, n, seed, noise=0.5):
+def pairs(folder, n, seed, noise=0.5, dims=DIMS):
     """Gaussian features and reconstructions of the same images."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, DIMS)) * np.arange(1, DIMS + 1) ** -0.5
+    x = rng.normal(size=(n, dims)) * np.arange(1, dims + 1) ** -0.5
     y = 0.9 * x + noise * rng.normal(size=x.shape) + 0.1
     folder = folder / f"{n}-{seed}"
     folder.mkdir(parents=True)
     files = []
     for name, rows in (("x", x), ("y", y)):
-        file = FeatureFile(folder / name, DIMS)
+        file = FeatureFile(folder / name, dims)
         file.append(rows.astype(np.float32))
         files.append(file)
     return FeaturePairs([str(i) for i in range(n)], *files, "test")
@@ -95,6 +97,23 @@ def test_jackknife_error_is_the_spread_over_sets(tmp_path):
     assert np.mean(errors) == pytest.approx(spread, rel=0.3)
 
 
+def unequal_groups_error(features):
+    """The known mistake: the bias of sets of 47 and of 48 images differs, and passes for spread."""
+    sides = (features.reference, features.reconstruction)
+    found = [
+        frechet_distance(*(_moments_without(side, rows) for side in sides))
+        for rows in np.array_split(features.order(), GROUPS)
+    ]
+    return ((GROUPS - 1) * np.var(found)) ** 0.5
+
+
+def test_groups_have_one_size_where_images_are_fewer_than_features(tmp_path):
+    every = [pairs(tmp_path, 50, seed, noise=0.3, dims=64) for seed in range(50)]
+    spread = np.std([distance(one) for one in every], ddof=1)
+    assert np.mean([jackknife_error(one) for one in every]) == pytest.approx(spread, rel=0.2)
+    assert np.mean([unequal_groups_error(one) for one in every]) > 1.2 * spread
+
+
 def test_the_bootstrap_is_biased_where_the_jackknife_is_not(tmp_path):
     small = [pairs(tmp_path, 60, seed, noise=0.1) for seed in range(10)]
     bias = np.mean([bootstrap_mean(one) - distance(one) for one in small])
@@ -104,8 +123,6 @@ def test_the_bootstrap_is_biased_where_the_jackknife_is_not(tmp_path):
 
 @pytest.mark.parametrize("n", [12, 16, 17, 400])
 def test_leaving_out_equals_never_having_had(tmp_path, n):
-    from ssdd_bench.metrics.uncertainty import _moments_without
-
     file = pairs(tmp_path, n, 0).reference
     rows = np.array([1, 5, 7])
     found = _moments_without(file, rows)
@@ -134,7 +151,7 @@ def test_only_where_asked_for(tmp_path):
     assert asked.interval[0] < asked.value < asked.interval[1]
     assert "jackknife" in asked.interval_method
     assert asked.extra["fd_infinity"] < asked.value
-    few = FDEffNet().compute(pairs(tmp_path, 30, 0), intervals=True)
+    few = FDEffNet().compute(pairs(tmp_path, 19, 0), intervals=True)
     assert few.interval is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,10 +18,17 @@ from ssdd_bench.report.rows import (
     competes,
     describe_hardware,
     display_names,
+    load_frame,
     metric_directions,
     to_frame,
 )
-from ssdd_bench.results import LatentRecord, MetricValue, Result
+from ssdd_bench.results import (
+    LatentRecord,
+    MetricValue,
+    Result,
+    load_results,
+    save_result,
+)
 
 Make = Callable[..., Result]
 
@@ -180,12 +188,30 @@ def test_controls_and_lossless_rows_do_not_compete(make_result: Make) -> None:
 
 
 def test_one_label_with_two_seeds_stays_tellable(make_result: Make) -> None:
-    frame = to_frame([make_result(seed=1), make_result(seed=0)])
-    assert display_names(frame) == ["ssdd (seed 0)", "ssdd (seed 1)"]
-    assert display_names(frame.iloc[:1]) == ["ssdd"]
+    frame = to_frame([make_result(seed=1), make_result(seed=0), make_result("jpeg")])
+    assert display_names(frame) == ["jpeg", "ssdd (seed 0)", "ssdd (seed 1)"]
+    assert display_names(frame.iloc[:2]) == ["jpeg", "ssdd"]
 
 
 def test_numeric_columns_are_numeric(make_result: Make) -> None:
     frame = to_frame([make_result("identity", metrics={"psnr": None}, steps=None)])
     for column in ("psnr", "steps", "tokens", "decode_ips", "bits_per_pixel", "gmac_decode"):
         assert pd.api.types.is_numeric_dtype(frame[column]), column
+
+
+def test_scores_of_single_images_come_along_and_may_be_gone(
+    make_result: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores" / "a.parquet"
+    path.parent.mkdir()
+    pd.DataFrame({"id": ["x", "y"], "psnr": [20.0, math.inf]}).to_parquet(path)
+    save_result(make_result("b", scores="scores/a.parquet"), tmp_path)
+    save_result(make_result("a"), tmp_path)
+    frame = load_frame([tmp_path]).set_index("label")
+    assert frame.loc["b", "scores"]["psnr"].to_dict() == {"x": 20.0, "y": math.inf}
+    assert frame.loc["a", "scores"] == {}
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UserError, match=r"a\.parquet: damaged: delete it"):
+        load_frame([tmp_path])
+    path.unlink()
+    assert load_frame([tmp_path]).equals(to_frame(load_results([tmp_path])))

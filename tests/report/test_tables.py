@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -232,13 +233,13 @@ def test_a_metric_that_no_row_has_is_a_line_and_not_a_column(make_result: Make) 
     results = [replace(one, metrics={**one.metrics, "rfid": absent}) for one in results]
     (table,) = build_tables(to_frame(results))
     assert "rfid" not in [column.key for column in table.columns]
-    assert table.absent == ["rfid is not available: ssdd-bench weights fetch inception"]
+    assert table.remarks == ["rfid is not available: ssdd-bench weights fetch inception"]
     assert "- rfid is not available" in to_markdown(to_frame(results))
     present = replace(absent, value=1.5, unavailable="")
     results.append(replace(results[0], metrics={**results[0].metrics, "rfid": present}))
     (table,) = build_tables(to_frame(results))
     assert "rfid" in [column.key for column in table.columns]
-    assert table.absent == []
+    assert table.remarks == []
 
 
 def test_a_difference_inside_the_noise_is_marked(make_result: Make) -> None:
@@ -262,3 +263,56 @@ def test_a_difference_inside_the_noise_is_marked(make_result: Make) -> None:
     (cells,) = (column.cells for column in table.columns if column.key == "psnr")
     assert not any(cell.tied for cell in cells)
     assert "≈" not in table.caption
+
+
+def test_several_seeds_are_summed_up(make_result: Make) -> None:
+    results = [
+        replace(make_result("ssdd", metrics={"psnr": value}), seed=seed)
+        for seed, value in enumerate((20.0, 20.5, 21.0))
+    ]
+    (table,) = build_tables(to_frame([*results, make_result("klvae", metrics={"psnr": 19.0})]))
+    (line,) = table.remarks
+    assert line.startswith("ssdd, mean (range) over seeds 0, 1, 2: ")
+    assert "psnr 20.50 (20.00 to 21.00)" in line
+
+
+def test_images_seen_by_both_tell_finer_than_two_intervals(make_result: Make) -> None:
+    """The images differ far more than the two rows on any of them."""
+    numbers = np.random.default_rng(0)
+    ids = pd.Index([f"{i}.png" for i in range(28)], name="id")
+    first = pd.Series(24 + 3 * numbers.standard_normal(28), ids)
+    second = first - 0.2 + 0.1 * numbers.standard_normal(28)
+    results = []
+    for label, scores in (("a", first), ("b", second)):
+        result = make_result(label)
+        mean = float(scores.mean())
+        psnr = replace(result.metrics["psnr"], value=mean, interval=(mean - 1.1, mean + 1.1))
+        results.append(replace(result, metrics={"psnr": psnr}))
+
+    def tied(*scores: pd.Series[float] | None) -> bool:
+        found = [{} if one is None else {"psnr": one} for one in scores]
+        (column,) = (
+            c for c in build_tables(to_frame(results, found))[0].columns if c.key == "psnr"
+        )
+        assert column.cells[0].best
+        return column.cells[1].tied
+
+    assert not tied(first, second)
+    assert tied(None, None)
+    assert tied(first, None)
+    assert tied(first, second.rename(lambda name: f"other-{name}"))  # not the same images
+    noisy = first - 0.2 + 3 * numbers.standard_normal(28)
+    assert tied(first, noisy)
+    assert not tied(first.where(first < first.max(), math.inf), second)  # one is lossless
+
+
+def test_seeds_and_images_spread_apart(make_result: Make) -> None:
+    results = []
+    for seed, value in enumerate((20.0, 20.5)):
+        result = make_result("ssdd", seed=seed)
+        psnr = replace(result.metrics["psnr"], value=value, interval=(value - 1, value + 2))
+        results.append(replace(result, metrics={"psnr": psnr}))
+    (line,) = build_tables(to_frame(results))[0].remarks
+    assert "psnr 20.25 (20.00 to 20.50; 95% over images 19.25 to 22.25)" in line
+    twice = [results[0], replace(results[0], fingerprint="another machine")]
+    assert build_tables(to_frame(twice))[0].remarks == []

@@ -1,0 +1,55 @@
+"""Times of what every image goes through; in a plain test run each is only called once.
+
+pytest tests/benchmarks --benchmark-enable --benchmark-only
+"""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssdd_bench.data.preprocess import CROPS
+from ssdd_bench.metrics.frechet import Moments, frechet_distance
+from ssdd_bench.metrics.psnr import squared_errors
+from ssdd_bench.metrics.ssim import ssim
+from ssdd_bench.metrics.uncertainty import bootstrap_interval
+
+
+@pytest.fixture(scope="module")
+def pair():
+    a = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8)
+    return a, (a.int() + 3).clamp(0, 255).byte()
+
+
+def test_ssim(benchmark, pair):
+    benchmark.extra_info["pixels"] = 256 * 256
+    assert 0.9 < benchmark.pedantic(ssim, pair, rounds=20, warmup_rounds=2) < 1
+
+
+def test_squared_errors(benchmark, pair):
+    pairs = [image[None] for image in pair]
+    (mse,) = benchmark.pedantic(squared_errors, pairs, rounds=50, warmup_rounds=2)
+    assert 0 < mse <= 9
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_crop(benchmark, crop):
+    pixels = np.random.default_rng(0).integers(0, 256, (375, 500, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    cropped = benchmark.pedantic(CROPS[crop], (image, 256), rounds=50, warmup_rounds=2)
+    assert cropped.shape == (256, 256, 3)
+
+
+def test_frechet_distance(benchmark):
+    rng = np.random.default_rng(0)
+    sides = Moments(512), Moments(512)
+    for shift, moments in enumerate(sides):
+        moments.update(rng.normal(shift, size=(600, 512)))
+    distance = benchmark.pedantic(frechet_distance, sides, rounds=5, warmup_rounds=1)
+    assert distance == pytest.approx(512, rel=0.5)
+
+
+def test_bootstrap(benchmark):
+    scores = np.random.default_rng(0).normal(size=5000)
+    low, high = benchmark.pedantic(bootstrap_interval, (scores,), rounds=3)
+    assert low < scores.mean() < high
