@@ -263,9 +263,9 @@ def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_pat
     made = []
 
     class Watching(Scorer):
-        def __init__(self, keys, device, group, options, strict):
+        def __init__(self, keys, device, group, options, strict, intervals):
             made.append((tuple(keys), options))
-            super().__init__(["psnr"], device, group, options, strict)
+            super().__init__(["psnr"], device, group, options, strict, intervals)
 
     monkeypatch.setattr(measure, "Scorer", Watching)
     identity = tuple(parse_requests("identity"))
