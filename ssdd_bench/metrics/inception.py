@@ -17,7 +17,7 @@ from ssdd_bench.assets.locate import require
 from ssdd_bench.metrics.features import Extractor
 from ssdd_bench.weights import sha256_file
 
-CPU_BATCH = 8  # images at a time, which bounds memory: a feature map of 64 takes 350 MB
+CPU_BATCH = 4  # images at a time: no faster with more, and a feature map of 64 takes 350 MB
 SPATIAL_CHANNELS = 7
 
 
@@ -43,7 +43,7 @@ class InceptionFeatures(Extractor):
             "inception-v3-compat",
             ["2048", "logits_unbiased"],
             feature_extractor_weights_path=str(path),
-        ).to(device)
+        ).to(device, memory_format=torch.channels_last)  # a fifth faster on a CPU
         self.device = device
         self.backend = (
             f"torch-fidelity {torch_fidelity.__version__} InceptionV3 "
