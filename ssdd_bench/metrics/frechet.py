@@ -89,13 +89,26 @@ class Moments:
 
 def root_trace(a: Array, b: Array) -> float:
     """Trace of the root of ``a @ b``, both symmetric and positive semi-definite."""
-    values, vectors = np.linalg.eigh(a)
-    values[values <= NEGLIGIBLE * values[-1]] = 0
-    half = vectors * np.sqrt(values)
+    half = _half(a)
     product = half.T @ b @ half
     roots = np.linalg.eigvalsh((product + product.T) / 2)
     roots[roots <= NEGLIGIBLE * roots[-1]] = 0
     return float(np.sqrt(roots).sum())
+
+
+def _half(a: Array) -> Array:
+    """A matrix ``h`` with ``h @ h.T == a``: Cholesky's, or where ``a`` is singular, by eigenvalues.
+
+    Cholesky's takes a tenth of the time.
+    """
+    try:
+        lower: Array = np.linalg.cholesky(a).astype(np.float64, copy=False)
+        return lower
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(a)
+        values[values <= NEGLIGIBLE * values[-1]] = 0
+        root: Array = vectors * np.sqrt(values)
+        return root
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:

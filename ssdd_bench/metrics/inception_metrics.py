@@ -74,7 +74,8 @@ class KID(_InceptionMetric):
 class InceptionScore(_InceptionMetric):
     """Salimans et al. 2016 of the reconstructions, in ten parts after a seeded shuffle.
 
-    Without the shuffle, images sorted by class score 1.
+    Without the shuffle, images sorted by class score 1. They are sorted by id first, as
+    torch-fidelity sorts files by name, so that the order of their coming does not matter.
     """
 
     key = "isc"
@@ -86,8 +87,9 @@ class InceptionScore(_InceptionMetric):
         """Mean over the parts."""
         from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
+        by_id = sorted(range(len(features.ids)), key=features.ids.__getitem__)
         found: dict[str, float] = isc_features_to_metric(
-            _tensor(features.reconstruction), splits=10, shuffle=True, rng_seed=SEED
+            _tensor(features.reconstruction)[by_id], splits=10, shuffle=True, rng_seed=SEED
         )
         n = features.reconstruction.n
         warning = (

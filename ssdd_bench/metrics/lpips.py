@@ -41,15 +41,19 @@ def load_lpips(net: str, backbone: Path) -> Any:
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     if sha256_file(heads) != HEADS[net]:
         raise WeightsError(f"{heads} is not what the package released: reinstall lpips")
-    with warnings.catch_warnings():  # torchvision's, about the argument 'pretrained'
-        warnings.simplefilter("ignore", UserWarning)
-        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    with warnings.catch_warnings(), torch.device("meta"):  # draws no weights, which takes seconds
+        warnings.simplefilter("ignore", UserWarning)  # torchvision's, on the argument 'pretrained'
+        network = lpips.LPIPS(net=net, pnet_rand=True, pretrained=False, verbose=False)
+    network.scaling_layer = lpips.ScalingLayer()
+    network.load_state_dict(
+        torch.load(heads, map_location="cpu", weights_only=True), strict=False, assign=True
+    )
     state = torch.load(backbone, map_location="cpu", weights_only=True)
     # The slices keep the numbers of the layers that they were cut from.
     keys = {name: f"features.{name.split('.', 1)[1]}" for name in network.net.state_dict()}
     if missing := sorted(set(keys.values()) - set(state)):
         raise WeightsError(f"{backbone} has no {missing[0]}: it is not the backbone of lpips")
-    network.net.load_state_dict({name: state[key] for name, key in keys.items()})
+    network.net.load_state_dict({name: state[key] for name, key in keys.items()}, assign=True)
     return network.requires_grad_(False).eval()
 
 

@@ -171,6 +171,10 @@ def test_inception_score_is_shuffled(tmp_path):
     logits = np.random.RandomState(2).standard_normal((1000, 10)) * 2
     found = InceptionScore().compute(pairs_of(tmp_path, logits, logits)).value
     assert found == pytest.approx(2.5972315786941595, rel=1e-6)
+    order = np.random.RandomState(3).permutation(1000)
+    ids = [f"{i:04}" for i in order]
+    other = pairs_of(tmp_path, logits[order], logits[order], ids)
+    assert InceptionScore().compute(other).value == found
     sorted_by_class = np.repeat(np.eye(10) * 8, 100, axis=0)
     found = InceptionScore().compute(pairs_of(tmp_path, sorted_by_class, sorted_by_class)).value
     assert found == pytest.approx(9.389151491077893, rel=1e-6)  # 1.0 without the shuffle
