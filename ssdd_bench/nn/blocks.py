@@ -49,6 +49,21 @@ class TimeEmbedding(nn.Module):
         return self.linear_2(F.silu(self.linear_1(waves)))
 
 
+def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """``x * scale + shift`` of (B, C, H, W) with the nearest cells of (B, C, h, w).
+
+    Where each cell covers whole squares of pixels nothing of the size of ``x`` is made of them.
+    """
+    times = x.shape[-1] // scale.shape[-1]
+    if times < 2 or x.shape[-2:] != tuple(times * side for side in scale.shape[-2:]):
+        size = x.shape[-2:]
+        scale, shift = (F.interpolate(m, size=size, mode="nearest") for m in (scale, shift))
+        return torch.addcmul(shift, x, scale)
+    cells = x.unflatten(3, (-1, times)).unflatten(2, (-1, times))
+    scale, shift = (m[:, :, :, None, :, None] for m in (scale, shift))
+    return torch.addcmul(shift, cells, scale).flatten(4, 5).flatten(2, 3)
+
+
 class ContextGroupNorm(nn.Module):
     """GroupNorm whose scale and shift come from the latent's embedding, cell by cell."""
 
@@ -59,9 +74,8 @@ class ContextGroupNorm(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Normalise (B, C, H, W); ``context`` (B, C0, h, w) is projected first, then resized."""
-        modulation = F.interpolate(self.ctx_proj(context), size=x.shape[-2:], mode="nearest")
-        scale, shift = modulation.chunk(2, dim=1)
-        return F.group_norm(x, self.groups, eps=1e-5) * (1 + scale) + shift
+        scale, shift = self.ctx_proj(context).chunk(2, dim=1)
+        return modulate(F.group_norm(x, self.groups, eps=1e-5), 1 + scale, shift)
 
 
 class ResidualBlock(nn.Module):
