@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: setup check lint types test
+.PHONY: setup check lint types test reports
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -16,3 +16,6 @@ types:
 
 test:
 	$(PYTHON) -m pytest
+
+reports: ## rebuild the committed reports from the committed results; a test tells when they are stale
+	$(PYTHON) -m ssdd_bench report results/mini --out reports

@@ -65,6 +65,11 @@ class Noise(Protocol):
     A second call continues each image's own stream.
     """
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """Names of the batch's images, in order; empty where they are not known."""
+        ...
+
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Standard normal float32 (B, *shape), drawn on the CPU and moved to ``device``."""
         ...

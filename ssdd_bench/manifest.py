@@ -48,6 +48,37 @@ TOKENIZER_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
     "paper": (str, False),
     "latent": (dict, False),
     "options": (dict, False),
+    "published": (dict, False),
+    "models": (dict, False),
+}
+# What a model changes of its manifest; the rest holds for all of them.
+MODEL_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
+    name: (TOKENIZER_KEYS[name][0], name in ("title", "licence"))
+    for name in (
+        "title",
+        "family",
+        "description",
+        "licence",
+        "note",
+        "stochastic",
+        "requires",
+        "extra",
+        "paper",
+        "latent",
+        "options",
+        "published",
+    )
+}
+PUBLISHED_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
+    "hub": (str, False),
+    "folder": (str, False),
+    "file": (str, False),
+    "revision": (str, False),
+    "training_data": (str, False),
+    "scaling_factor": (float, False),
+    "shift_factor": (float, False),
+    "normalisation": (str, False),
+    "sha256": (dict, False),
 }
 LATENT_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
     "kind": (str, True),
@@ -141,6 +172,33 @@ class OptionInfo:
 
 
 @dataclass(frozen=True)
+class Published:
+    """Weights that others published, in the words of their authors; empty where not known.
+
+    Attributes:
+        hub: repository on the Hugging Face Hub.
+        folder: where in the repository the model lies.
+        file: of the weights, where it has not the usual name.
+        revision: commit that was looked at.
+        training_data: what the weights were trained on.
+        scaling_factor: latents leave the model as ``(z - shift_factor) * scaling_factor``.
+        shift_factor: as above.
+        normalisation: in words, where these two numbers do not say it.
+        sha256: checksums of its files by name, where they were seen.
+    """
+
+    hub: str = ""
+    folder: str = ""
+    file: str = ""
+    revision: str = ""
+    training_data: str = ""
+    scaling_factor: float = 1.0
+    shift_factor: float = 0.0
+    normalisation: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TokenizerInfo:
     """Everything known about a tokenizer without loading it.
 
@@ -162,6 +220,9 @@ class TokenizerInfo:
         requires: import names of libraries that may be absent.
         extra: extra of ssdd-bench that installs them; empty where their own names do.
         paper: URL.
+        published: the weights it is known by, if there are any.
+        model: which model of a manifest with several this is, given to the plugin's function as
+            ``model``; empty for the manifest's own id, None where a manifest has no models.
     """
 
     id: str
@@ -181,6 +242,8 @@ class TokenizerInfo:
     requires: tuple[str, ...] = ()
     extra: str = ""
     paper: str = ""
+    published: Published | None = None
+    model: str | None = None
 
     def option(self, name: str) -> OptionInfo:
         """Look up one option.
@@ -211,7 +274,18 @@ class TokenizerInfo:
 
 
 def load_manifest(path: Path, *, source: str = "", package: str = "") -> TokenizerInfo:
-    """Read one tokenizer.toml.
+    """Read one tokenizer.toml, without the models in it.
+
+    See :func:`load_manifests`.
+    """
+    return load_manifests(path, source=source, package=package)[0]
+
+
+def load_manifests(path: Path, *, source: str = "", package: str = "") -> list[TokenizerInfo]:
+    """Read one tokenizer.toml: the tokenizer, then each model of its table ``models``.
+
+    A model is a tokenizer of its own, with the same plugin: ``[models.my-vae]`` gives it the id
+    ``my-vae`` and says in what it differs; its options are added to the common ones.
 
     Args:
         path: the file; its folder holds the plugin.
@@ -229,28 +303,28 @@ def load_manifest(path: Path, *, source: str = "", package: str = "") -> Tokeniz
         raise ManifestError(f"{path}: not valid TOML: {error}") from error
     try:
         _check_table(data, TOKENIZER_KEYS, "")
-        if not ID.fullmatch(data["id"]):
-            raise ManifestError(f"key 'id' must be kebab-case such as my-codec, not '{data['id']}'")
         if not PLUGIN.fullmatch(data.get("plugin", "plugin:load")):
             raise ManifestError(f"key 'plugin' must be module:function, not '{data['plugin']}'")
-        if not all(isinstance(x, str) and x.isidentifier() for x in data.get("requires", ())):
-            raise ManifestError("key 'requires' must list top-level import names")
-        known = {
-            **data,
-            "latent": _read_latent(data["latent"]) if "latent" in data else None,
-            "options": {
-                name: _read_option(name, table) for name, table in data.get("options", {}).items()
-            },
-            "requires": tuple(data.get("requires", ())),
-        }
+        models = data.pop("models", {})
+        entries = [{**data, "model": "" if models else None}]
+        for name, table in models.items():
+            if not isinstance(table, dict):
+                raise ManifestError(f"key 'models.{name}' must be a table")
+            _check_table(table, MODEL_KEYS, f"models.{name}.")
+            options = {**data.get("options", {}), **table.get("options", {})}
+            entries.append({**data, **table, "id": name, "model": name, "options": options})
+        known = [_read_entry(entry) for entry in entries]
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from None
-    return TokenizerInfo(
-        **known,
-        folder=path.parent,
-        source=source or f"folder {path.parent.parent}",
-        package=package or f"ssdd_bench.tokenizers.{path.parent.name}",
-    )
+    return [
+        TokenizerInfo(
+            **entry,
+            folder=path.parent,
+            source=source or f"folder {path.parent.parent}",
+            package=package or f"ssdd_bench.tokenizers.{path.parent.name}",
+        )
+        for entry in known
+    ]
 
 
 def format_value(value: OptionValue) -> str:
@@ -258,6 +332,28 @@ def format_value(value: OptionValue) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _read_entry(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of TokenizerInfo that a manifest gives."""
+    if not ID.fullmatch(data["id"]):
+        raise ManifestError(f"key 'id' must be kebab-case such as my-codec, not '{data['id']}'")
+    if not all(isinstance(x, str) and x.isidentifier() for x in data.get("requires", ())):
+        raise ManifestError("key 'requires' must list top-level import names")
+    return {
+        **data,
+        "latent": _read_latent(data["latent"]) if "latent" in data else None,
+        "options": {
+            name: _read_option(name, table) for name, table in data.get("options", {}).items()
+        },
+        "requires": tuple(data.get("requires", ())),
+        "published": _read_published(data["published"]) if "published" in data else None,
+    }
+
+
+def _read_published(table: Mapping[str, Any]) -> Published:
+    _check_table(table, PUBLISHED_KEYS, "published.")
+    return Published(**table)
 
 
 def _read_latent(table: Mapping[str, Any]) -> LatentSpec:

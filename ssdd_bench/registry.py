@@ -21,7 +21,7 @@ from ssdd_bench import request as request_syntax
 from ssdd_bench import tokenizers
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, PluginError, UnknownNameError, UserError
-from ssdd_bench.manifest import FILE_NAME, OptionValue, TokenizerInfo, load_manifest
+from ssdd_bench.manifest import FILE_NAME, OptionValue, TokenizerInfo, load_manifests
 from ssdd_bench.request import TokenizerRequest
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Found:
         if tokenizer_id in self.tokenizers:
             return self.tokenizers[tokenizer_id]
         for broken in self.broken:
-            if broken.name.replace("_", "-") == tokenizer_id:
+            if broken.name.rstrip("_").replace("_", "-") == tokenizer_id:
                 raise broken.error
         raise UnknownNameError("tokenizer", tokenizer_id, self.tokenizers)
 
@@ -157,13 +157,15 @@ def _in_folders() -> Iterator[TokenizerInfo | Broken]:
             yield Broken(Path(folder).name, source, error)
         for path in sorted(Path(folder).glob(f"*/{FILE_NAME}")):
             try:
-                info = load_manifest(path, source=source)
-                if path.parent.name != info.id.replace("-", "_"):
+                infos = load_manifests(path, source=source)
+                named = infos[0].id.replace("-", "_")
+                # An underscore at the end keeps a folder apart from a package of that name.
+                if path.parent.name not in (named, f"{named}_"):
                     raise ManifestError(
-                        f"{path}: the folder of '{info.id}' must be named "
-                        f"{info.id.replace('-', '_')}: rename one of them"
+                        f"{path}: the folder of '{infos[0].id}' must be named {named}: rename one "
+                        "of them"
                     )
-                yield info
+                yield from infos
             except ManifestError as error:
                 yield Broken(path.parent.name, source, error)
 
@@ -174,7 +176,7 @@ def _in_packages() -> Iterator[TokenizerInfo | Broken]:
         source = f"package {point.dist.name}" if point.dist else "package of unknown name"
         try:
             folder = _locate_package(point)
-            yield load_manifest(folder / FILE_NAME, source=source, package=point.value)
+            yield from load_manifests(folder / FILE_NAME, source=source, package=point.value)
         except ManifestError as error:
             yield Broken(point.name, source, error)
 
@@ -203,6 +205,8 @@ def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokeni
         target = f"'ssdd-bench[{info.extra}]'" if info.extra else " ".join(missing)
         raise PluginError(f"{info.id} needs {', '.join(missing)}: pip install {target}")
     module, _, function = info.plugin.partition(":")
+    if info.model is not None:
+        options = {**options, "model": info.model}
     try:
         loaded = getattr(importlib.import_module(f"{info.package}.{module}"), function)(**options)
         if not isinstance(loaded, Tokenizer):

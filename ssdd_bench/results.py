@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.files import write_atomically
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The key is the version a function reads; it returns the data of the next version. A change of
 # the fields below raises SCHEMA_VERSION and adds one entry.
@@ -31,6 +31,8 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
             for key, metric in data.get("metrics", {}).items()
         },
     },
+    # Images drawn by a model of latents.
+    2: lambda data: {**data, "generation": None},
 }
 
 Record = TypeVar("Record")
@@ -128,6 +130,28 @@ class SpeedRecord:
 
 
 @dataclass(frozen=True)
+class GenerationRecord:
+    """How images were drawn by a model of latents, and how long that took."""
+
+    model: str  # e.g. "DiT-XL/2"
+    weights: dict[str, str]  # file name -> sha256
+    params: int
+    objective: str  # "flow" or "ddpm"
+    sampler: str
+    steps: int
+    evaluations: int  # of the network per image, those of guidance included
+    guidance_scale: float  # 1: none
+    guidance_interval: tuple[float, float]  # times, 1 is noise
+    guided_channels: int
+    labels: str  # "equal" or "random"
+    classes: int
+    statistics: str  # how latents are scaled for the model
+    model_time: Timing | None
+    decoder_time: Timing | None
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything about one measured cell."""
 
@@ -147,6 +171,7 @@ class Result:
     fingerprint: str  # hash of whatever decides the numbers; also in the file name
     warnings: tuple[str, ...] = ()
     scores: str = ""  # Parquet file with a row per image, beside the result; may be gone
+    generation: GenerationRecord | None = None  # None for reconstructions
     status: Literal["ok"] = "ok"
     schema_version: int = SCHEMA_VERSION
 
@@ -229,7 +254,9 @@ def save_result(result: Result, folder: Path) -> Path:
 
 
 def find_results(paths: Iterable[Path | str]) -> list[Path]:
-    """List result files, given themselves or by folder (``*.json``, one level deep), each once.
+    """List result files, given themselves or by folder (``*.json``), each once.
+
+    Where a folder holds none itself, those one level below count; ``published`` holds no results.
 
     Returns:
         The files in the order of their names.
@@ -240,7 +267,10 @@ def find_results(paths: Iterable[Path | str]) -> list[Path]:
     files: set[Path] = set()
     for path in map(Path, paths):
         if path.is_dir():
-            found = [file for file in path.glob("*.json") if not file.name.startswith(".")]
+            below = [one for one in path.glob("*/*.json") if one.parent.name != "published"]
+            found = [
+                file for file in list(path.glob("*.json")) or below if not file.name.startswith(".")
+            ]
             if not found:
                 raise UserError(f"{path}: no result files (*.json) in this folder")
             files.update(found)

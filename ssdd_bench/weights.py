@@ -1,11 +1,13 @@
 """Weight files read so that a missing, damaged or unfitting one is one clear line.
 
-Only safetensors files are read: they hold tensors and cannot run code. Torch is imported on use.
+Nothing in a file is executed: safetensors hold tensors only, and pickles are read with
+``weights_only``. Torch is imported on use.
 """
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from ssdd_bench.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 SHOWN = 3  # names per kind of mismatch: enough to recognise the cause, short enough for a line
 
 
@@ -52,6 +55,34 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path}: damaged or not a safetensors file ({reason}): fetch or export it again"
         ) from error
+
+
+def load_tensors(path: Path | str) -> dict[str, Tensor]:
+    """Read a state dict from a safetensors file, or from a pickle without running what is in it.
+
+    Returns:
+        Tensors by name, on the CPU and in the dtype they were stored in.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or holds more than named tensors.
+    """
+    path = _existing(path)
+    if path.suffix not in PICKLES:
+        return load_safetensors(path)
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"{path}: damaged, or holds more than tensors ({type(error).__name__}): fetch it again "
+            "or convert it to safetensors"
+        ) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise WeightsError(f"{path}: not a dictionary of named tensors: save the state dict alone")
+    return state
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:

@@ -5,7 +5,14 @@ import pytest
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError
-from ssdd_bench.manifest import OptionInfo, TokenizerInfo, format_value, load_manifest
+from ssdd_bench.manifest import (
+    OptionInfo,
+    Published,
+    TokenizerInfo,
+    format_value,
+    load_manifest,
+    load_manifests,
+)
 
 HEAD = """
 id = "my-codec"
@@ -242,3 +249,63 @@ def test_resolving_refuses(info: TokenizerInfo, options: dict[str, Any], message
 def test_a_tokenizer_without_options_says_so(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="unknown option 'q': this tokenizer takes none"):
         read(tmp_path, HEAD).resolve_options({"q": 1})
+
+
+MODELS = (
+    FULL
+    + """
+[models.other]
+title = "Other"
+licence = "CC0-1.0"
+note = "trained"
+latent = { kind = "continuous", f = 4, channels = 8 }
+published = { hub = "someone/other", scaling_factor = 2, shift_factor = 0.5 }
+
+[models.other.options.extra]
+type = "int"
+default = 3
+help = "more"
+"""
+)
+
+
+def read_models(folder: Path, text: str) -> list[TokenizerInfo]:
+    path = folder / "my_codec" / "tokenizer.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return load_manifests(path)
+
+
+def test_a_model_is_a_tokenizer_that_says_in_what_it_differs(tmp_path: Path) -> None:
+    base, other = read_models(tmp_path, MODELS)
+    assert (base.id, base.model, other.id, other.model) == ("my-codec", "", "other", "other")
+    assert (other.title, other.licence, other.note) == ("Other", "CC0-1.0", "trained")
+    assert other.latent == LatentSpec("continuous", 4, 8)
+    assert other.published == Published("someone/other", scaling_factor=2, shift_factor=0.5)
+    # The rest is common to both.
+    assert (other.family, other.plugin, other.folder) == (base.family, base.plugin, base.folder)
+    assert [*other.options] == [*base.options, "extra"]
+    assert base.published is None
+    assert read(tmp_path, FULL).model is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("models.other", "models.Other", "kebab-case such as my-codec, not 'Other'"),
+        ('title = "Other"\n', "", "missing key 'models.other.title'"),
+        ('note = "trained"', 'version = "2"', "unknown key 'models.other.version'"),
+        ("hub =", "hubs =", "unknown key 'published.hubs'"),
+        ("scaling_factor = 2", 'scaling_factor = "2"', "'published.scaling_factor' must be of t"),
+    ],
+)
+def test_a_wrong_model_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in MODELS
+    with pytest.raises(ManifestError) as caught:
+        read_models(tmp_path, MODELS.replace(old, new))
+    assert message in str(caught.value)
+
+
+def test_models_must_be_tables(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"key 'models\.other' must be a table"):
+        read_models(tmp_path, FULL + "[models]\nother = 1")

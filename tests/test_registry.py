@@ -17,7 +17,13 @@ from ssdd_bench.errors import (
 )
 from ssdd_bench.registry import TokenizerRequest, find_all, find_tokenizers, load_tokenizer
 
-BUILT_IN = {"diffusion", "downsample", "identity", "jpeg", "klvae", "ssdd", "webp"}
+BUILT_IN = {
+    *("diffusion", "downsample", "identity", "jpeg", "klvae", "ssdd", "webp"),
+    *("diffusers", "sd-vae-ft-mse", "sd-vae-ft-ema", "sdxl-vae", "sd3-vae", "flux-vae"),
+    *("flux2-vae", "asymmetric-vae", "dc-ae-f32c32", "dc-ae-f64c128", "rae-dinov2-b"),
+    *("vq-amused", "consistency-decoder", "ssdd-official", "torchscript", "onnx", "recon"),
+    *("taesd", "taesdxl", "taesd3", "taef1", "taef2", "taesana"),
+}
 
 COPY = """
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
@@ -105,6 +111,26 @@ def test_equal_ids_are_an_error_that_names_both(write_plugin: WritePlugin, tmp_p
         find_tokenizers()
     assert f"folder {tmp_path}" in str(caught.value)
     assert "built-in" in str(caught.value)
+
+
+def test_models_of_a_manifest_share_its_plugin(write_plugin: WritePlugin) -> None:
+    models = """
+[options.size]
+type = "int"
+default = 1
+help = "size"
+[models.big-one]
+title = "Big"
+licence = "MIT"
+"""
+    # The underscore keeps a folder apart from a package of that name, and is no part of the id.
+    write_plugin("family", models, folder="family_")
+    found = find_tokenizers()
+    assert found["family"].folder == found["big-one"].folder
+    loaded = load_tokenizer("big-one:size=2")
+    assert loaded.options == {"size": 2, "model": "big-one"}  # type: ignore[attr-defined]
+    loaded = load_tokenizer("family")
+    assert loaded.options == {"size": 1, "model": ""}  # type: ignore[attr-defined]
 
 
 def test_folder_is_named_after_the_id(write_plugin: WritePlugin) -> None:

@@ -97,7 +97,7 @@ def test_file_is_sorted_indented_strict_json(result: Result, tmp_path: Path) -> 
     text = save_result(result, tmp_path).read_text(encoding="utf-8")
     data = json.loads(text)
     assert text == json.dumps(data, indent=2, sort_keys=True) + "\n"
-    assert data["schema_version"] == 2
+    assert data["schema_version"] == results.SCHEMA_VERSION
 
 
 @pytest.mark.parametrize(

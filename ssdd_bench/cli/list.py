@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,25 @@ from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
     from ssdd_bench.api import LatentSpec
-    from ssdd_bench.manifest import OptionInfo
+    from ssdd_bench.manifest import OptionInfo, Published, TokenizerInfo
 
 
 @click.command("list")
 @click.argument(
-    "what", type=click.Choice(["tokenizers", "metrics", "protocols"]), default="tokenizers"
+    "what", type=click.Choice(["tokenizers", "zoo", "metrics", "protocols"]), default="tokenizers"
 )
 @click.option("--json", "as_json", is_flag=True, help="machine-readable, with every detail")
 def command(what: str, as_json: bool) -> None:
-    """List the tokenizers, metrics or protocols that `ssdd-bench run` takes."""
-    show = {"tokenizers": _tokenizers, "metrics": _metrics, "protocols": _protocols}[what]
+    """List the tokenizers, metrics or protocols that `ssdd-bench run` takes.
+
+    The zoo are the tokenizers whose weights others published, as the table of docs/zoo.md.
+    """
+    show = {
+        "tokenizers": _tokenizers,
+        "zoo": _zoo,
+        "metrics": _metrics,
+        "protocols": _protocols,
+    }[what]
     show(as_json)
 
 
@@ -45,7 +54,7 @@ def _tokenizers(as_json: bool) -> None:
                 info.id,
                 info.family,
                 _describe_latent(info.latent),
-                "\n".join(map(_describe_option, info.options.values())),
+                _describe_options(info, found.tokenizers.values()),
                 info.licence,
                 info.source,
                 info.note,
@@ -55,6 +64,29 @@ def _tokenizers(as_json: bool) -> None:
     )
     for one in found.broken:
         click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
+
+
+def _zoo(as_json: bool) -> None:
+    from ssdd_bench.registry import find_tokenizers
+
+    zoo = [info for info in find_tokenizers().values() if info.published]
+    if as_json:
+        _print_json({"zoo": [asdict(info) for info in zoo]})
+        return
+    head = ("id", "model", "latent", "licence", "latents leave as", "trained on", "weights")
+    click.echo(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    for info in zoo:
+        assert info.published is not None
+        row = (
+            f"`{info.id}`",
+            f"[{info.title}]({info.paper})" if info.paper else info.title,
+            _describe_latent(info.latent).replace("\n", ", "),
+            info.licence,
+            _describe_normalisation(info.published),
+            info.published.training_data or "not stated",
+            _describe_weights(info.published),
+        )
+        click.echo(f"| {' | '.join(row)} |")
 
 
 def _metrics(as_json: bool) -> None:
@@ -108,6 +140,32 @@ def _describe_latent(latent: LatentSpec | None) -> str:
         return "bytes"
     bits = "" if latent.bits_per_value is None else f"\n{latent.bits_per_value:g} bits"
     return f"f{latent.f}c{latent.channels}{bits}"
+
+
+def _describe_normalisation(published: Published) -> str:
+    shift, scale = published.shift_factor, published.scaling_factor
+    if published.normalisation:
+        return published.normalisation
+    return f"(z - {shift:g}) * {scale:g}" if shift else f"z * {scale:g}"
+
+
+def _describe_weights(published: Published) -> str:
+    if not published.hub:
+        return "by path"
+    where = "/".join(filter(None, (published.hub, published.folder)))
+    return f"{where} @ {published.revision[:7]}" if published.revision else where
+
+
+def _describe_options(info: TokenizerInfo, others: Iterable[TokenizerInfo]) -> str:
+    """One per line; a model names its family instead of the options that are common to it."""
+    common: Mapping[str, OptionInfo] = {}
+    lines = []
+    for other in others:
+        if info.model and other.folder == info.folder and not other.model:
+            common = other.options
+            lines = [f"as {other.id}"]
+    own = [option for name, option in info.options.items() if name not in common]
+    return "\n".join([*lines, *map(_describe_option, own)])
 
 
 def _describe_option(option: OptionInfo) -> str:

@@ -1,4 +1,4 @@
-"""``ssdd-bench report``: tables and figures from result files, without running a network."""
+"""``ssdd-bench report``: tables, figures and a page from result files, running no network."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import click
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
 
-@click.command("report", short_help="Tables and figures from result files.")
+@click.command("report", short_help="Tables, figures and a web page from result files.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("reports"),
     show_default=True,
-    help="Folder for table.md, table.csv and the figures.",
+    help="Folder for the page, the tables and the figures.",
 )
 @click.option(
     "--metric",
-    help="Quality in the figure.  [default: fd_effnet, or else the first metric measured]",
+    help="Quality in the figures.  [default: fd_effnet, or else the first metric measured]",
 )
 @click.option(
     "--published",
@@ -31,41 +31,31 @@ _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 def command(
     results: tuple[Path, ...], out: Path, metric: str | None, published: Path | None
 ) -> None:
-    """Make tables and figures from RESULTS, which are result files or folders of them."""
-    from ssdd_bench.cli._tables import default_metric, has_speed, show_table, write_text
-    from ssdd_bench.errors import UserError
-    from ssdd_bench.report.plots import published_plot, quality_speed_plot
-    from ssdd_bench.report.published import load_published
-    from ssdd_bench.report.rows import check_metric, load_frame
-    from ssdd_bench.report.tables import to_csv, to_markdown
+    """Make tables, figures and a web page from RESULTS: result files or folders of them.
 
-    frame = load_frame(results)
-    metric = metric or default_metric(frame)
+    The page, index.html, holds everything it shows and opens from disk.
+    """
+    from ssdd_bench.cli._tables import default_metric, has_speed, show_table
+    from ssdd_bench.errors import UserError
+    from ssdd_bench.report.build import build_report
+    from ssdd_bench.report.loading import load_source
+    from ssdd_bench.report.published import load_published
+    from ssdd_bench.report.rows import check_metric
+
+    source = load_source(results)
+    metric = metric or default_metric(source.frame)
     if metric is None:
         raise UserError("the results hold no metric: nothing to report")
-    check_metric(frame, metric)
+    check_metric(source.frame, metric)
     if published is None and _PUBLISHED.is_dir():
         published = _PUBLISHED
+    printed = load_published(published) if published is not None else {}
+    if not has_speed(source.frame):
+        click.echo("no decode timings in these results: no figures of speed", err=True)
+    if not printed:
+        click.echo("no published numbers here: no published-figure (--published)", err=True)
 
-    written = [
-        write_text(out / "table.md", to_markdown(frame)),
-        write_text(out / "table.csv", to_csv(frame)),
-    ]
-    if has_speed(frame):
-        for suffix in (".png", ".svg"):
-            path = out / f"quality-vs-speed{suffix}"
-            quality_speed_plot(frame, metric, path)
-            written.append(path)
-    else:
-        click.echo("no decode timings in these results: no quality-vs-speed figure", err=True)
-    if published is not None:
-        path = out / "published-figure.png"
-        files = load_published(published)
-        published_plot([row for file in files.values() for row in file.rows], path)
-        written.append(path)
-    else:
-        click.echo("no published numbers here: no published-figure.png (--published)", err=True)
-
-    show_table(frame)
+    written = list(build_report(source, printed, metric, out))
+    show_table(source.frame)
     for path in written:
         click.echo(f"wrote {path}", err=True)

@@ -1,4 +1,4 @@
-"""``ssdd-bench score``: score reconstructions that were made elsewhere."""
+"""``ssdd-bench score``: score reconstructions or generated images that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -44,18 +44,39 @@ def command(
     """Score RECONSTRUCTION against REFERENCE: folders, tar shards, Parquet, or npz with arr_0.
 
     Images are paired by name; arrays by position. The result is a file as `run` writes it.
+
+    Under gfid-v1 or adm-v1 the second set holds generated images, which are not paired: a folder
+    of `ssdd-bench generate` will do, and the reference may be an npz with mu and sigma.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from ssdd_bench.cli._downloads import fetch_weights
+    from ssdd_bench.cli._generation import weights_of
     from ssdd_bench.cli._tables import show_table
+    from ssdd_bench.generate.score import GenerationScorePlan, score_generated
+    from ssdd_bench.harness.protocol import GenerationProtocol, find_protocol
     from ssdd_bench.harness.score import ScorePlan, score
     from ssdd_bench.report.rows import to_frame
 
     keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
     console = Console(stderr=True, quiet=quiet)
-    fetch_weights(keys, offline, strict, console)
+    generated = isinstance(find_protocol(protocol), GenerationProtocol)
+    if generated and (res or ci):
+        raise click.UsageError("--res and --ci are for reconstructions: leave them out")
+    fetch_weights(weights_of(keys) if generated else keys, offline, strict, console)
+    typed = " ".join(["ssdd-bench", *sys.argv[1:]])
+    samples = GenerationScorePlan(
+        samples=reconstruction,
+        reference=reference,
+        out=out,
+        protocol=protocol,
+        metrics=keys,
+        label=label,
+        device=device,
+        strict=strict,
+        command=typed,
+    )
     plan = ScorePlan(
         reference=reference,
         reconstruction=reconstruction,
@@ -67,15 +88,17 @@ def command(
         device=device,
         strict=strict,
         intervals=ci,
-        command=" ".join(["ssdd-bench", *sys.argv[1:]]),
+        command=typed,
     )
     with Progress(
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     ) as progress:
         task = progress.add_task("", total=None)
-        result, path = score(
-            plan, lambda done, total: progress.update(task, completed=done, total=total)
-        )
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        result, path = score_generated(samples, show) if generated else score(plan, show)
     if not quiet:
         show_table(to_frame([result]))
         click.echo(path, err=True)

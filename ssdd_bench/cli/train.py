@@ -1,46 +1,132 @@
-"""``ssdd-bench train``: train one of the stages of a recipe on a folder of images."""
+"""``ssdd-bench train``: train a stage of a recipe, or SSDD's stages one after another."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-STAGES = ("klvae", "diffusion", "ssdd")
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ssdd_bench.train.loop import Trainer
+    from ssdd_bench.train.recipe import Recipe
+
+SSDD_STAGES = ("encoder", "pretrain", "finetune", "distil")
+WHAT = ("ssdd", "klvae", *SSDD_STAGES)
 
 
 @click.command("train")
-@click.argument("stage", type=click.Choice(STAGES))
-@click.option("--recipe", "recipe_name", default="mini", show_default=True, help="name or .toml")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="training images")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder of the run")
-@click.option("--teacher", type=click.Path(path_type=Path), help="weights that `ssdd` distils")
-@click.option("--iterations", type=click.IntRange(min=1), help="instead of the recipe's")
-@click.option("--minutes", type=click.FloatRange(min=0), help="stop after this long in all")
+@click.argument("what", metavar="WHAT", type=click.Choice(WHAT))
+@click.option(
+    "--recipe", "recipe_name", default="mini-f8c4", show_default=True, help="name or .toml"
+)
+@click.option("--data", type=click.Path(path_type=Path), help="folder, tar shards, Parquet")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="folder of the run  [default: train/RECIPE]"
+)
+@click.option("--start", type=click.Path(path_type=Path), help="weights to start a stage from")
+@click.option(
+    "--iterations", type=click.IntRange(min=1), help="of a stage, instead of the recipe's"
+)
+@click.option("--minutes", type=click.FloatRange(min=0), help="end a stage after this long in all")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads  [default: all]")
 @click.option("--restart", is_flag=True, help="start again instead of resuming")
 @click.option("--quiet", is_flag=True, help="no progress bar")
+@click.option("--plan", is_flag=True, help="print parameters, operations and memory, and end")
 def command(
-    stage: str,
+    what: str,
     recipe_name: str,
-    data: Path,
-    out: Path,
-    teacher: Path | None,
+    data: Path | None,
+    out: Path | None,
+    start: Path | None,
     iterations: int | None,
     minutes: float | None,
     threads: int | None,
     restart: bool,
     quiet: bool,
+    plan: bool,
 ) -> None:
-    """Train STAGE: klvae, diffusion (the multi-step decoder) or ssdd (its distillation).
+    """Train WHAT: klvae, or ssdd, whose stages are encoder, pretrain, finetune and distil.
 
-    Stopping it (Ctrl-C) writes a checkpoint; the same command goes on from there. OUT holds
-    STAGE.safetensors, which `ssdd-bench run --tokenizers ssdd:checkpoint=FILE` takes, or
-    `klvae:path=FILE` for the KL-VAE, beside a card in JSON.
+    Stopping it (Ctrl-C) writes a checkpoint; the same command goes on from there. Each stage has a
+    folder in OUT with its weights, cards, metrics and pictures; a finished tokenizer lies in OUT
+    itself. On several GPUs: accelerate launch -m ssdd_bench train ...
     """
-    import torch
     from rich.console import Console
+
+    from ssdd_bench.errors import OptionError
+    from ssdd_bench.train.recipe import load_recipe
+
+    recipe = load_recipe(recipe_name)
+    stages = (
+        [name for name in SSDD_STAGES if recipe.stage(name).iterations]
+        if what == "ssdd"
+        else [what]
+    )
+    if plan:
+        _print_plan(stages, recipe)
+        return
+    if data is None:
+        raise OptionError("training needs images: give --data DIR")
+    if start is not None and len(stages) > 1:
+        raise OptionError("--start is for a single stage: ssdd begins with its encoder")
+    folder = out or Path("train") / Path(recipe_name).stem
+    console = Console(stderr=True, quiet=quiet)
+    for stage in stages:
+        limits = (iterations or recipe.stage(stage).iterations, 60 * minutes if minutes else None)
+        _train(stage, recipe, recipe_name, data, folder, start, limits, threads, restart, console)
+
+
+def _train(
+    stage: str,
+    recipe: Recipe,
+    recipe_name: str,
+    data: Path,
+    out: Path,
+    start: Path | None,
+    limits: tuple[int, float | None],
+    threads: int | None,
+    restart: bool,
+    console: Console,
+) -> None:
+    try:
+        import accelerate  # noqa: F401
+        import schedulefree  # noqa: F401
+    except ImportError as error:
+        from ssdd_bench.errors import PluginError
+
+        raise PluginError(
+            f"training needs the package '{error.name}': pip install 'ssdd-bench[train]'"
+        ) from error
+    import torch
+
+    from ssdd_bench.data.images import open_images
+    from ssdd_bench.harness.memory import keep_freed_memory
+    from ssdd_bench.train.chain import finish, make_trainer, start_file
+
+    if threads:
+        torch.set_num_threads(threads)
+    keep_freed_memory()
+    facts = {
+        "command": " ".join(["ssdd-bench", *sys.argv[1:]]),
+        "recipe_name": recipe_name,
+    }
+    first = start or start_file(stage, recipe, out)
+    trainer = make_trainer(stage, recipe, open_images(data), out, first, facts)
+    if not restart:
+        trainer.resume()
+    _show(trainer, limits, console)
+    if trainer.accelerator.is_main_process and (file := finish(stage, out)):
+        name = file.stem
+        option = f"klvae:path={file}" if name == "klvae" else f"{name}:checkpoint={file}"
+        console.print(f"ssdd-bench run --tokenizers {option} --res 256", soft_wrap=True)
+
+
+def _show(trainer: Trainer, limits: tuple[int, float | None], console: Console) -> None:
+    """Train under a bar with the loss terms, images per second and the time left."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -49,61 +135,54 @@ def command(
         TimeRemainingColumn,
     )
 
-    from ssdd_bench.data.images import open_images
-    from ssdd_bench.errors import OptionError
-    from ssdd_bench.train.crops import CropStream
-    from ssdd_bench.train.loop import Trainer
-    from ssdd_bench.train.recipe import load_recipe
-    from ssdd_bench.train.stage import Stage
-
-    if threads:
-        torch.set_num_threads(threads)
-    recipe = load_recipe(recipe_name)
-    source = open_images(data)
-    torch.manual_seed(recipe.optimiser.seed)
-    made: Stage
-    if stage == "klvae":
-        from ssdd_bench.train.klvae import KLVAEStage
-
-        made = KLVAEStage(recipe.klvae)
-    elif stage == "diffusion":
-        from ssdd_bench.train.diffusion import DiffusionStage
-
-        made = DiffusionStage(recipe.diffusion)
-    else:
-        from ssdd_bench.train.ssdd import DistillationStage
-
-        if teacher is None:
-            raise OptionError("ssdd is distilled from a diffusion decoder: give --teacher FILE")
-        made = DistillationStage(recipe.ssdd, teacher)
-
-    stream = CropStream(source, recipe.data, recipe.optimiser.batch_size, recipe.optimiser.seed)
-    card = {
-        "stage": stage,
-        "recipe": recipe.to_json(stage),  # type: ignore[arg-type]
-        "command": " ".join(["ssdd-bench", *sys.argv[1:]]),
-        "data": {"name": source.name, "trained_on": len(stream.ids), "images": len(source)},
-        "parameters": sum(p.numel() for p in made.networks.parameters()),
-        "threads": torch.get_num_threads(),
-        "licence": "Apache-2.0",
-    }
-    trainer = Trainer(made, recipe.optimiser, stream, out, card)
-    if not restart:
-        trainer.resume()
-    total = iterations or made.iterations
-    seconds = float("inf") if minutes is None else 60 * minutes
-    console = Console(stderr=True, quiet=quiet)
+    total, seconds = limits
+    name = trainer.stage.name
+    quiet = console.quiet or not trainer.accelerator.is_main_process
     with Progress(
-        TextColumn(stage),
-        BarColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
         console=console,
+        disable=quiet,
     ) as progress:
-        task = progress.add_task(stage, total=total, completed=trainer.iteration, state="")
-        for state in trainer.run(total, seconds):
-            speed = state.iteration * recipe.optimiser.batch_size / state.seconds
-            terms = " ".join(f"{term} {loss:.4f}" for term, loss in state.losses.items())
-            progress.update(task, completed=state.iteration, state=f"{terms} {speed:.1f} img/s")
-    console.print(f"{out / stage}.safetensors after {trainer.iteration} iterations")
+        task = progress.add_task(name, total=total, completed=trainer.iteration, state="")
+        for state in trainer.run(total, float("inf") if seconds is None else seconds):
+            terms = " ".join(f"{term} {loss:.3g}" for term, loss in state.losses.items())
+            text = f"{state.images_per_s:.1f} images/s {terms}"
+            progress.update(task, completed=state.iteration, state=text)
+    if not quiet:
+        console.print(f"{trainer.out}: {trainer.iteration} iterations")
+
+
+def _print_plan(stages: list[str], recipe: Recipe) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ssdd_bench.train.estimate import estimate
+
+    table = Table(box=None, header_style="bold")
+    for heading in ("stage", "iterations", "million images", "px", "batch"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for heading in ("trained M", "GMAC/image", "activations MB/image", "state GB"):
+        table.add_column(heading, justify="right")
+    for stage in stages:
+        found = estimate(stage, recipe)
+        table.add_row(
+            stage,
+            f"{found.iterations:,}",
+            f"{found.images / 1e6:.1f}",
+            str(found.resolution),
+            str(found.batch_size),
+            f"{found.parameters / 1e6:.2f}",
+            f"{found.gmac_per_image:.1f}",
+            f"{found.activation_bytes / 1e6:.0f}",
+            f"{found.state_bytes / 1e9:.2f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "GMAC: forward and backward, multiply-accumulates. Without the frozen networks of the "
+        "losses and without a discriminator."
+    )

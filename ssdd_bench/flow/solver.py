@@ -22,3 +22,16 @@ def euler(
         t = x.new_full((x.shape[0],), now)
         x = x + (now - then) * velocity(x, t)
     return x
+
+
+def heun(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]) -> Tensor:
+    """Integrate with the mean of the velocities at both ends of an interval: two evaluations each.
+
+    Arguments as of :func:`euler`.
+    """
+    for now, then in pairwise(times):
+        here = velocity(x, x.new_full((x.shape[0],), now))
+        ahead = x + (now - then) * here
+        there = velocity(ahead, x.new_full((x.shape[0],), then))
+        x = x + (now - then) * (here + there) / 2
+    return x

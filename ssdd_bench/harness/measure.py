@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,10 @@ def measure_cell(
             cell.protocol,
             cell.seed,
             device,
+            ids=seen.ids[: len(seen.originals)],
         )
     result = Result(
-        tokenizer=record,
+        tokenizer=replace(record, extra={**record.extra, **seen.codes}),
         resolution=cell.resolution,
         protocol=cell.protocol.record(),
         seed=cell.seed,

@@ -23,6 +23,7 @@ class KeyedNoise:
     """
 
     def __init__(self, seed: int, ids: Sequence[str], stream: str) -> None:
+        self.ids = tuple(ids)
         self._generators = [
             torch.Generator().manual_seed(_key(seed, stream, image_id)) for image_id in ids
         ]
@@ -45,9 +46,17 @@ class OrderedNoise:
         count: images in the batch.
         after: the batch before it; copies go on where its generators ended, so that a batch which
             failed can be tried again.
+        ids: of the batch's images, where a tokenizer may want to know them.
     """
 
-    def __init__(self, seed: int, count: int, after: OrderedNoise | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        count: int,
+        after: OrderedNoise | None = None,
+        ids: Sequence[str] = (),
+    ) -> None:
+        self.ids = tuple(ids)
         self._seed = seed
         self._count = count
         self._next = 0
@@ -75,6 +84,7 @@ class PredrawnNoise:
     """
 
     def __init__(self, source: Noise) -> None:
+        self.ids = source.ids
         self._source = source
         self._drawn: list[Tensor] = []
         self._next = 0

@@ -18,6 +18,7 @@ from ssdd_bench.harness.protocol import Protocol
 from ssdd_bench.harness.quantize import to_uint8
 from ssdd_bench.metrics.scorer import Scorer
 
+MOST_CODE_BITS = 24.0  # of codebooks whose codes are counted: 16.8 million
 EXAMPLES = 8  # pairs kept for the sample picture and for timing
 
 
@@ -33,6 +34,8 @@ class Pass:
         originals: the first crops, uint8 (at most ``EXAMPLES``, 3, H, W) on the CPU.
         reconstructions: of the same.
         warnings: one line each.
+        codes: of a discrete latent: ``code_usage``, the share of all codes that occurred, and
+            ``code_entropy_bits``, the entropy of their frequencies; empty for others.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +45,7 @@ class Pass:
     originals: Tensor
     reconstructions: Tensor
     warnings: tuple[str, ...]
+    codes: dict[str, float]
 
 
 @torch.inference_mode()
@@ -98,6 +102,7 @@ def reconstruct(
         originals=torch.cat(originals),
         reconstructions=torch.cat(reconstructions),
         warnings=(*_loader_warnings(loader), *halving.warnings),
+        codes=size.codes(),
     )
 
 
@@ -143,7 +148,7 @@ class _Halving:
         images = batch.images.to(self._device).float() / 255
         sampled = self._protocol.posterior == "sample"
         encode_noise = KeyedNoise(self._seed, batch.ids, "encode") if sampled else None
-        ordered = OrderedNoise(self._seed, len(batch), after=self._ordered)
+        ordered = OrderedNoise(self._seed, len(batch), after=self._ordered, ids=batch.ids)
         keyed = KeyedNoise(self._seed, batch.ids, "decode")
         decode_noise = ordered if self._protocol.decoder_noise == "ordered" else keyed
         with autocast(self._device, self._protocol):
@@ -179,6 +184,9 @@ class _LatentSize:
         self._pixels = 0
         self._values = 0
         self._bytes = 0
+        bits = self._spec.bits_per_value or 0.0
+        # One count per code; the levels of pixels and the like are codes too.
+        self._counts = torch.zeros(round(2**bits) if bits <= MOST_CODE_BITS else 0).long()
 
     def add(self, latent: Latent) -> None:
         height, width = latent.size
@@ -192,6 +200,14 @@ class _LatentSize:
                     f"{expected}: mend the plugin"
                 )
             self._values += latent.data.numel()
+            if self._spec.kind == "discrete" and len(self._counts):
+                found = torch.bincount(latent.data.flatten().long(), minlength=len(self._counts))
+                if len(found) > len(self._counts):
+                    raise PluginError(
+                        f"the latent holds code {len(found) - 1}, its description says that there "
+                        f"are {len(self._counts)}: mend the plugin"
+                    )
+                self._counts += found.cpu()
         else:
             self._bytes += sum(len(stream) for stream in latent.data)
 
@@ -201,6 +217,16 @@ class _LatentSize:
         if self._spec.kind == "discrete" and self._spec.bits_per_value is not None:
             return self._values * self._spec.bits_per_value / self._pixels
         return None
+
+    def codes(self) -> dict[str, float]:
+        total = self._counts.sum().item()
+        if self._spec.kind != "discrete" or not total:
+            return {}
+        used = self._counts[self._counts > 0].double() / total
+        return {
+            "code_usage": len(used) / len(self._counts),
+            "code_entropy_bits": max(0.0, -(used * used.log2()).sum().item()),
+        }
 
     def floats_per_pixel(self) -> float | None:
         return self._values / self._pixels if self._spec.kind == "continuous" else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,7 @@ def measure_speed(
     seed: int,
     device: torch.device,
     effort: Effort | None = None,
+    ids: Sequence[str] = (),
 ) -> SpeedRecord:
     """Time encode and decode of one batch that lies on the device already.
 
@@ -77,14 +78,16 @@ def measure_speed(
         seed: of the noise.
         device: of the tokenizer.
         effort: how long to measure, by default what suits the device.
+        ids: of the images; by default numbers.
     """
+    ids = ids or [str(index) for index in range(len(images))]
     effort = effort or (CUDA_EFFORT if device.type == "cuda" else CPU_EFFORT)
     warning = _load_warning()
     while True:
         try:
             with autocast(device, protocol):
                 encode, decode = _time_both(
-                    tokenizer, images, batch, protocol, seed, device, effort
+                    tokenizer, images, ids, batch, protocol, seed, device, effort
                 )
             break
         except (RuntimeError, MemoryError) as error:
@@ -107,6 +110,7 @@ def measure_speed(
 def _time_both(
     tokenizer: Tokenizer,
     images: Tensor,
+    ids: Sequence[str],
     batch: int,
     protocol: Protocol,
     seed: int,
@@ -115,7 +119,7 @@ def _time_both(
 ) -> tuple[Timing, Timing]:
     rows = torch.arange(batch) % len(images)
     inputs = images[rows].to(device).float() / 255
-    ids = [str(index) for index in range(batch)]
+    ids = [ids[row] for row in rows.tolist()]
     encode_noise = PredrawnNoise(KeyedNoise(seed, ids, "encode"))
     decode_noise = PredrawnNoise(KeyedNoise(seed, ids, "decode"))
     posterior = encode_noise if protocol.posterior == "sample" else None

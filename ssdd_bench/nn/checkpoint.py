@@ -76,3 +76,20 @@ def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
     load_strict(encoder, encoder_state, path)
     load_strict(decoder, decoder_state, path)
     return encoder.eval(), decoder.eval()
+
+
+def load_decoder(path: Path) -> SSDDDecoder:
+    """Load a decoder trained on the latents of another model's encoder, as :func:`load_ssdd`.
+
+    Raises:
+        WeightsError: the file is missing, damaged, no SSDD decoder, or has its own encoder.
+    """
+    encoder_state, state = split_state(load_safetensors(path), path)
+    if encoder_state:
+        raise WeightsError(f"{path} has an encoder of its own: load it without another one")
+    try:
+        decoder = infer_decoder(state)
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"{path} is not an SSDD checkpoint: {error} is missing") from error
+    load_strict(decoder, state, path)
+    return decoder.eval()

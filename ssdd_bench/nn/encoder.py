@@ -197,3 +197,29 @@ class SSDDEncoder(nn.Module):
         h = self.out_proj(self.conv_out(F.silu(self.norm_out(self.mid(h)))))
         mean, logvar = h.chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30, 20))
+
+
+class VAEEncoder(nn.Module):
+    """The encoder of a diffusers ``AutoencoderKL``, frozen, in the place of SSDD's own.
+
+    Its latents are not scaled: SSDD's decoders of this kind were trained on them as they are.
+
+    Args:
+        encoder: the model's ``encoder``; (B, 3, H, W) to features.
+        quant_conv: the model's 1x1 convolution to the moments of the posterior.
+        f: image pixels per latent cell along one side.
+        z_dim: channels of the latent.
+    """
+
+    def __init__(self, encoder: nn.Module, quant_conv: nn.Module, f: int, z_dim: int) -> None:
+        super().__init__()
+        self.f = f
+        self.z_dim = z_dim
+        self.encoder = encoder
+        self.quant_conv = quant_conv
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> Posterior:
+        """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""
+        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        return Posterior(mean, logvar.clamp(-30, 20))

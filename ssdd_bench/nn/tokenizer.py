@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.flow.schedule import power_grid
 from ssdd_bench.flow.solver import euler
-from ssdd_bench.nn.checkpoint import load_ssdd
+from ssdd_bench.nn.checkpoint import load_decoder, load_ssdd
+from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
+
+Encoder = SSDDEncoder | VAEEncoder
 
 
 class SSDDTokenizer(Tokenizer):
@@ -21,14 +24,20 @@ class SSDDTokenizer(Tokenizer):
         checkpoint: safetensors file with ``encoder.*`` and ``decoder.*``: ours or an official one.
         steps: Euler steps, each one evaluation of the decoder.
         t_pow_shift: exponent of the time grid, see :func:`ssdd_bench.flow.schedule.power_grid`.
+        encoder: of another model, for a checkpoint that holds a decoder only.
     """
 
     steps: int
 
-    def __init__(self, checkpoint: Path, steps: int, t_pow_shift: float) -> None:
-        encoder, decoder = load_ssdd(checkpoint)
+    def __init__(
+        self, checkpoint: Path, steps: int, t_pow_shift: float, encoder: Encoder | None = None
+    ) -> None:
+        if encoder is None:
+            encoder, decoder = load_ssdd(checkpoint)
+        else:
+            decoder = load_decoder(checkpoint)
         # On a CPU the convolutions run several times faster on channels-last tensors.
-        self.encoder = encoder.to(memory_format=torch.channels_last)
+        self.encoder: Encoder = encoder.to(memory_format=torch.channels_last)
         self.decoder = decoder.to(memory_format=torch.channels_last)
         self.latent = LatentSpec("continuous", encoder.f, encoder.z_dim)
         self.steps = steps

@@ -23,7 +23,13 @@ MISSING = "–"
 TIED = "≈"
 NORMAL_95 = 1.96  # standard errors in half of a 95% interval
 NEGLIGIBLE = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
-_DISTANCES = ("fd_", "rfid", "kid")  # depend on the number of images, so n stands in the header
+_DISTANCES = (
+    "fd_",
+    "rfid",
+    "gfid",
+    "sfid",
+    "kid",
+)  # depend on the number of images, so n stands in the header
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,14 @@ class Cell:
     Attributes:
         text: the value.
         best: of its column.
+        second: second best of its column; marked in tables of the report only.
         tied: other images might have made it the best; marked in the table.
         notes: numbers of footnotes.
     """
 
     text: str
     best: bool = False
+    second: bool = False
     tied: bool = False
     notes: tuple[int, ...] = ()
 
@@ -133,15 +141,15 @@ def _build_table(group: Group) -> Table:
             mine = [n.text for n in notes if n.column == source and n.text not in shared]
             is_best = bool(best) and text in (best or ())
             tied = row in ties and not is_best
-            cells.append(Cell(text, is_best, tied, table.number(mine)))
+            cells.append(Cell(text, is_best, tied=tied, notes=table.number(mine)))
         numeric = key not in ("tokenizer", "latent", "machine")
         table.columns.append(Column(key, heading, cells, column_notes, numeric))
 
     add("tokenizer", "tokenizer", display_names(rows), "label")
     add("latent", "latent", list(rows["latent"].str.replace("x", "×")))
-    add("per pixel", "per pixel", [_rate(row) for row in rows.itertuples()])
+    add("per pixel", "per pixel", [rate_text(row) for row in rows.itertuples()])
     if rows["steps"].notna().any():
-        add("steps", "steps", _format(rows["steps"], str))
+        add("steps", "steps", format_column(rows["steps"], str))
     competing = competes(rows)
     for metric, higher in directions.items():
         if rows[metric].isna().all():
@@ -150,26 +158,30 @@ def _build_table(group: Group) -> Table:
             if len(reasons) < 2:  # none where it was measured in another group only
                 table.remarks += reasons
                 continue
-        texts = _format(rows[metric], _metric_format(metric))
+        texts = format_column(rows[metric], metric_format(metric))
         best = _best(rows[metric].where(competing), texts, higher)
-        ties = _ties(rows[competing], metric, higher) if best else set()
+        ties = find_ties(rows[competing], metric, higher) if best else set()
         positions = {i for i, index in enumerate(rows.index) if index in ties}
         add(metric, metric_heading(metric, higher, group.n), texts, metric, best, positions)
     machines = describe_hardware(rows)
     if machines:
-        for way in ("encode", "decode"):
-            texts = [_speed(row, way) for row in rows.itertuples()]
+        for way in ("model", "encode", "decode"):
+            if rows[f"{way}_ips"].isna().all():
+                continue
+            texts = [speed_text(row, way) for row in rows.itertuples()]
             speeds = rows[f"{way}_ips"].where(competing)
             best = _best(speeds, texts, True) if len(machines) == 1 else set()
             add(f"{way} img/s", f"{way} img/s", texts, f"{way}_ips", best)
     if rows["params_decoder"].any():
-        add("decoder M", "decoder M", _format(rows["params_decoder"] / 1e6, _three_digits))
+        add("decoder M", "decoder M", format_column(rows["params_decoder"] / 1e6, three_digits))
+    if rows["gmac_model"].notna().any():
+        add("model GMAC", "model GMAC", format_column(rows["gmac_model"], three_digits))
     if rows["gmac_decode"].notna().any():
-        add("decode GMAC", "decode GMAC", _format(rows["gmac_decode"], _three_digits))
+        add("decode GMAC", "decode GMAC", format_column(rows["gmac_decode"], three_digits))
     if rows["peak_memory_bytes"].notna().any():
         megabytes = rows["peak_memory_bytes"].astype("Float64") / 1e6
-        add("memory MB", "memory MB", _format(megabytes, lambda value: f"{value:.0f}"))
-    table.remarks += _spreads(rows, directions)
+        add("memory MB", "memory MB", format_column(megabytes, lambda value: f"{value:.0f}"))
+    table.remarks += seed_spreads(rows, directions)
     if len(machines) > 1:
         add("machine", "machine", _machines(rows))
     return table
@@ -228,7 +240,7 @@ def _best(values: pd.Series[Any], texts: list[str], higher: bool) -> set[str]:
     return {pick(finite, key=lambda text: finite[text])}
 
 
-def _spreads(rows: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
+def seed_spreads(rows: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
     """Mean of every metric of each tokenizer that was measured with several seeds.
 
     With it the range over the seeds, and the 95% interval over images, mean over the seeds.
@@ -241,7 +253,7 @@ def _spreads(rows: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
         for metric in metrics:
             values = same[metric].dropna()
             if len(values) == len(same) and values.map(math.isfinite).all():
-                show = _metric_format(metric)
+                show = metric_format(metric)
                 spread = f"{show(values.min())} to {show(values.max())}"
                 low, high = (same[f"{metric}_{end}"].mean(skipna=False) for end in ("low", "high"))
                 if not math.isnan(low):
@@ -252,7 +264,7 @@ def _spreads(rows: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
     return lines
 
 
-def _ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
+def find_ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
     """Rows whose difference from the best is within twice its standard error.
 
     The error is that of the mean difference image by image, where the scores of single images are
@@ -274,18 +286,22 @@ def _ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
     return set(finite.index[difference < 2 * error]) - {finite.index[0]}
 
 
-def _format(values: pd.Series[Any], show: Callable[[Any], str]) -> list[str]:
+def format_column(values: pd.Series[Any], show: Callable[[Any], str]) -> list[str]:
+    """Write every value, and a dash where there is none."""
     return [MISSING if pd.isna(value) else show(value) for value in values]
 
 
-def _metric_format(metric: str) -> Callable[[float], str]:
+def metric_format(metric: str) -> Callable[[float], str]:
+    """Choose how a metric's values are written: decibels with two decimals."""
+
     def decibels(value: float) -> str:
         return f"{value:.2f}" if math.isfinite(value) else format_number(value)
 
     return decibels if metric.startswith("psnr") else format_number
 
 
-def _rate(row: Any) -> str:
+def rate_text(row: Any) -> str:
+    """Write what the latent holds per pixel: floats or bits."""
     if not pd.isna(row.bits_per_pixel):
         return f"{row.bits_per_pixel:.3g} bit"
     if not pd.isna(row.floats_per_pixel):
@@ -293,7 +309,8 @@ def _rate(row: Any) -> str:
     return MISSING
 
 
-def _speed(row: Any, way: str) -> str:
+def speed_text(row: Any, way: str) -> str:
+    """Median images/s and half the interquartile range of a row of the frame."""
     median, low, high = (getattr(row, f"{way}_ips{end}") for end in ("", "_q1", "_q3"))
     if math.isnan(median):
         return MISSING
@@ -301,7 +318,8 @@ def _speed(row: Any, way: str) -> str:
     return f"{median:.{digits}f} ±{(high - low) / 2:.{digits}f}"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """Three significant digits, and no exponent of large numbers."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 

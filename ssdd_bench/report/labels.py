@@ -161,3 +161,60 @@ def _overlap(first: Bbox, second: Bbox) -> float:
 def _outside(box: Bbox, frame: Bbox) -> float:
     """Area of a box beyond the frame, counted tenfold: a cut label cannot be read at all."""
     return 10 * (box.width * box.height - _overlap(box, frame))
+
+
+def stack_labels(axes: Axes, points: Sequence[Point], *, size: float = 8.0) -> list[Annotation]:
+    """Label the right ends of lines in one column, in the order of the ends and apart.
+
+    The column begins right of all points, where the axes must have room.
+
+    Returns:
+        The labels in the order of ``points``.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes without a figure"
+    pixels = figure.dpi / 72
+    gap, frame = 1.25 * size * pixels, axes.get_window_extent()
+    ends = [_to_pixels(axes, point) for point in points]
+    order = sorted(range(len(points)), key=lambda i: (ends[i][1], i))
+    heights = _spread([ends[i][1] for i in order], gap, frame.y0 + gap / 2, frame.y1 - gap / 2)
+    column = max(x for x, _ in ends) + 18 * pixels
+    labels: dict[int, Annotation] = {}
+    for index, height in zip(order, heights, strict=True):
+        x, y = ends[index]
+        labels[index] = axes.annotate(
+            points[index].text,
+            (points[index].x, points[index].y),
+            xytext=((column - x) / pixels, (height - y) / pixels),
+            textcoords="offset points",
+            fontsize=size,
+            color=points[index].color,
+            ha="left",
+            va="center",
+            annotation_clip=False,
+            zorder=5,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "0.6",
+                "linewidth": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": _MARKER,
+            },
+        )
+    return [labels[index] for index in range(len(points))]
+
+
+def _spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move rising heights as little as a few passes can so that neighbours are ``gap`` apart."""
+    placed = list(heights)
+    for _ in range(200):
+        for i in range(len(placed) - 1):
+            if (short := gap - (placed[i + 1] - placed[i])) > 0:
+                placed[i] -= short / 2
+                placed[i + 1] += short / 2
+        if placed and placed[0] < low:
+            placed[0] = low
+        if placed and placed[-1] > high:
+            placed[-1] = high
+    return placed

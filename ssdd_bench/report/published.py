@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.report.grid import MISSING, Cell, Column
+from ssdd_bench.report.paper import PaperTable, metric_name
 from ssdd_bench.results import read_json, read_record
 
 SCHEMA_VERSION = 1
+_FIRST_METRICS = ("rfid", "psnr", "ssim", "lpips_alex", "lpips_vgg", "lpips", "dreamsim")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,42 @@ def load_published(folder: Path) -> dict[str, PublishedFile]:
     if not files:
         raise UserError(f"{folder}: no files of published numbers (*.json) here")
     return {file.stem: _load(file) for file in files}
+
+
+def published_table(name: str, file: PublishedFile) -> PaperTable:
+    """Format numbers that others printed; nothing in it is ranked."""
+    keys = {key for row in file.rows for key in row.metrics}
+    keys_in_order = [key for key in _FIRST_METRICS if key in keys]
+    keys_in_order += sorted(keys.difference(keys_in_order))
+    table = PaperTable(f"Published: {file.title}", "", name=f"published-{name}", kind="published")
+    table.caption = f"Published by others, not measured here. {file.note}"
+
+    def add(heading: str, texts: Iterable[object], numeric: bool = True) -> None:
+        cells = [Cell(MISSING if text in (None, "") else str(text)) for text in texts]
+        table.columns.append(Column(heading, heading, cells, (), numeric))
+
+    add("model", (row.model for row in file.rows), False)
+    for cell, row in zip(table.columns[0].cells, file.rows, strict=True):
+        notes = [row.note] if row.note else []
+        notes += ["read off a figure"] if row.digitised else []
+        notes += ["read in another document than the original"] if row.second_hand else []
+        index = table.columns[0].cells.index(cell)
+        table.columns[0].cells[index] = Cell(cell.text, notes=table.number(notes))
+    add("latent", (row.latent for row in file.rows), False)
+    add("px", (row.resolution for row in file.rows))
+    add("images", (f"{row.n:,}" if row.n else None for row in file.rows))
+    for key in keys_in_order:
+        arrow = "↑" if key.startswith(("psnr", "ssim")) else "↓"
+        texts = [f"{row.metrics[key]:g}" if key in row.metrics else "" for row in file.rows]
+        add(f"{metric_name(key)} {arrow}", texts)
+    if any(row.images_per_s for row in file.rows):
+        speeds = (f"{row.images_per_s:g}" if row.images_per_s else None for row in file.rows)
+        add("decode img/s", speeds)
+        add("hardware", (row.hardware for row in file.rows), False)
+    add("source", (row.source for row in file.rows), False)
+    table.spans = [("", len(table.columns))]
+    table.sections = [("", len(file.rows))]
+    return table
 
 
 def _load(file: Path) -> PublishedFile:

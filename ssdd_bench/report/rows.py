@@ -16,10 +16,19 @@ from ssdd_bench.results import MetricValue, Result, Timing, find_results, load_r
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
 _INTEGERS = ("f", "channels", "tokens", "steps", "threads", "batch", "peak_memory_bytes")
-_FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_decode")
+_FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_model", "gmac_decode")
 
 # What a reader looks for first; other metrics follow in alphabetical order.
-_FIRST_METRICS = ("rfid", "fd_dinov2", "fd_effnet", "psnr", "ssim", "lpips_alex", "lpips_vgg")
+_FIRST_METRICS = (
+    "rfid",
+    "gfid",
+    "fd_dinov2",
+    "fd_effnet",
+    "psnr",
+    "ssim",
+    "lpips_alex",
+    "lpips_vgg",
+)
 
 
 Scores = Mapping[str, "pd.Series[float]"]
@@ -62,7 +71,7 @@ def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
     """
     files = find_results(paths)
     results = load_results(files)
-    return to_frame(results, list(map(_read_scores, files, results)))
+    return to_frame(results, list(map(read_scores, files, results)))
 
 
 def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.DataFrame:
@@ -80,9 +89,11 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         label, id, title, family, resolution, protocol, f, channels, latent ("32x32x4": height,
         width, channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, metrics..., ends of
         their 95% intervals (METRIC_low, METRIC_high; NaN where there are none),
+        model_ips, model_ips_q1, model_ips_q3 (of the model that drew generated latents),
         encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
-        params_encoder, params_decoder, gmac_decode, peak_memory_bytes, peak_memory_kind, device,
-        threads, dtype, batch, seed, data, data_sha256, note, footnotes (tuple of Footnote), scores
+        params_encoder, params_decoder, gmac_model, gmac_decode, peak_memory_bytes,
+        peak_memory_kind, device, threads, dtype, batch, seed, data, data_sha256, note, kind
+        ("reconstruction" or "generation"), fingerprint, footnotes (tuple of Footnote), scores
         (of single images, see ``Scores``; may be empty).
 
     Raises:
@@ -163,8 +174,12 @@ def describe_hardware(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def _read_scores(file: Path, result: Result) -> Scores:
-    """Scores of single images that lie beside a result; empty where there are none."""
+def read_scores(file: Path, result: Result) -> Scores:
+    """Read the scores of single images that lie beside a result; empty where there are none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     path = file.parent / result.scores
     if not result.scores or not path.exists():
         return {}
@@ -177,8 +192,16 @@ def _read_scores(file: Path, result: Result) -> Scores:
 
 def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     tokenizer, latent, data, speed = result.tokenizer, result.latent, result.data, result.speed
-    shape = latent.shape
-    decode = speed.decode if speed else None
+    shape, generation = latent.shape, result.generation
+    model = generation.model_time if generation else None
+    decode = speed.decode if speed else generation.decoder_time if generation else None
+    machine = (
+        (speed.device, speed.threads, speed.dtype)
+        if speed
+        else (*(result.environment.get(key) for key in ("device", "threads")), "float32")
+        if decode
+        else ("", None, "")
+    )
     return {
         "label": tokenizer.label,
         "id": tokenizer.id,
@@ -200,23 +223,29 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
             for key in metrics
             for i, end in enumerate(("low", "high"))
         },
+        **_speeds("model", model),
         **_speeds("encode", speed.encode if speed else None),
         **_speeds("decode", decode),
         "params_encoder": tokenizer.params_encoder,
         "params_decoder": tokenizer.params_decoder,
+        "gmac_model": model.gmac_per_image if model else None,
         "gmac_decode": decode.gmac_per_image if decode else None,
         "peak_memory_bytes": decode.peak_memory_bytes if decode else None,
         "peak_memory_kind": decode.peak_memory_kind if decode else "",
-        "device": speed.device if speed else "",
-        "threads": speed.threads if speed else None,
-        "dtype": speed.dtype if speed else "",
+        **dict(zip(("device", "threads", "dtype"), machine, strict=True)),
         "batch": decode.batch if decode else None,
         "seed": result.seed,
         "data": data.name,
         "data_sha256": data.pixels_sha256,
         "note": tokenizer.note,
+        "kind": "generation" if _is_generation(result) else "reconstruction",
+        "fingerprint": result.fingerprint,
         "footnotes": tuple(_footnotes(result)),
     }
+
+
+def _is_generation(result: Result) -> bool:
+    return result.generation is not None or result.protocol.get("kind") == "generation"
 
 
 def _value(metric: MetricValue | None) -> float:

@@ -1,8 +1,9 @@
-"""Save and resume a training, and export what it learnt as a tokenizer's weights file."""
+"""Save and resume a training, and write what it learnt as weights files."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.files import write_atomically
+from ssdd_bench.weights import load_safetensors
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -20,7 +22,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training state; tensors and plain values only, no code is run."""
+    """Read a training state; tensors and plain values only, no code is run.
+
+    Raises:
+        WeightsError: the file is damaged or something else.
+    """
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
@@ -28,9 +34,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def export(path: Path, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
-    """Write float16 weights and, beside them, a card that says where they come from."""
-    half = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
-    write_atomically(path, lambda target: save_file(half, target, metadata={"format": "pt"}))
-    text = json.dumps(card, indent=2, sort_keys=True) + "\n"
-    write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text))
+def save_weights(
+    path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any] | None = None
+) -> None:
+    """Write tensors and, beside them, a card that says where they come from."""
+    ready = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomically(path, lambda target: save_file(ready, target, metadata={"format": "pt"}))
+    if card is not None:
+        text = json.dumps(card, indent=2, sort_keys=True) + "\n"
+        write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text))
+
+
+def save_half(source: Path, target: Path) -> None:
+    """Copy a weights file and its card, in float16: half the size, for shipping."""
+    half = {name: value.to(torch.float16) for name, value in load_safetensors(source).items()}
+    card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
+    save_weights(target, half, card)

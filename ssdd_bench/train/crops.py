@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -13,26 +13,37 @@ from torch import Tensor
 
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError
-from ssdd_bench.train.recipe import DataRecipe
+from ssdd_bench.train.recipe import StageRecipe
+
+AHEAD = 3  # batches that are decoded before they are asked for
 
 
-def training_ids(source: ImageSource, holdout: float) -> tuple[str, ...]:
-    """Leave out a fraction of the images: the very ones that ``ssdd-bench run --limit N`` reads.
+def held_out(source: ImageSource, fraction: float) -> ImageSource | None:
+    """The images never trained on: the very ones that ``ssdd-bench run --limit N`` reads.
 
-    N is their number, ``round(holdout * images)``.
+    N is their number, ``round(fraction * images)``; None where that is 0.
     """
-    count = round(len(source) * holdout)
-    held_out = set(limited(source, count).ids) if count else set()
-    return tuple(name for name in source.ids if name not in held_out)
+    count = round(len(source) * fraction)
+    return limited(source, count) if count else None
+
+
+def training_ids(source: ImageSource, fraction: float) -> tuple[str, ...]:
+    """All images but those of :func:`held_out`."""
+    kept = held_out(source, fraction)
+    without = set(kept.ids) if kept else set()
+    return tuple(name for name in source.ids if name not in without)
 
 
 class CropStream:
-    """Batches of crops, decoded ahead by threads; nothing is kept in memory.
+    """Crops, resized by Lanczos and flipped at random, decoded ahead by threads.
+
+    Nothing is kept in memory. The ``n``-th image of a run is the same for any batch size and
+    number of processes.
 
     Args:
         source: the photographs.
-        recipe: scales and side of the crops.
-        batch_size: images per batch.
+        stage: scales and side of the crops.
+        holdout: fraction that is never trained on.
         seed: of the order and of every crop.
         workers: decoding threads.
     """
@@ -40,17 +51,16 @@ class CropStream:
     def __init__(
         self,
         source: ImageSource,
-        recipe: DataRecipe,
-        batch_size: int,
+        stage: StageRecipe,
+        holdout: float,
         seed: int,
         workers: int = 2,
     ) -> None:
         self.source = source
-        self.ids = training_ids(source, recipe.holdout)
+        self.ids = training_ids(source, holdout)
         if not self.ids:
             raise DataError(f"{source.name}: no image is left to train on")
-        self.recipe = recipe
-        self.batch_size = batch_size
+        self.stage = stage
         self.seed = seed
         self.workers = workers
 
@@ -60,29 +70,29 @@ class CropStream:
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.ids))
         rng = np.random.default_rng([self.seed, 1, n])
         image = self.source.read(self.ids[order[position]])
-        recipe = self.recipe
-        shorter = int(rng.integers(recipe.min_side, recipe.max_side))
+        side = self.stage.resolution
+        shorter = int(rng.integers(self.stage.min_side, self.stage.max_side))
         scale = shorter / min(image.size)
-        width, height = (max(recipe.resolution, round(side * scale)) for side in image.size)
+        width, height = (max(side, round(length * scale)) for length in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        left = int(rng.integers(0, width - recipe.resolution + 1))
-        top = int(rng.integers(0, height - recipe.resolution + 1))
-        crop = image.crop((left, top, left + recipe.resolution, top + recipe.resolution))
-        pixels = np.asarray(crop)
+        left = int(rng.integers(0, width - side + 1))
+        top = int(rng.integers(0, height - side + 1))
+        pixels = np.asarray(image.crop((left, top, left + side, top + side)))
         return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
-    def batches(self, start: int) -> Iterator[Tensor]:
-        """Endless batches from iteration ``start``: float32 (B, 3, side, side) in [-1, 1]."""
+    def batches(self, starts: Iterator[int], size: int) -> Generator[Tensor, None, None]:
+        """Batches of ``size`` images, each from the number of the run that ``starts`` gives.
+
+        Returns:
+            float32 (size, 3, side, side) in [-1, 1].
+        """
         with ThreadPoolExecutor(self.workers) as pool:
             ahead: deque[list[Future[np.ndarray]]] = deque()
-            iteration = start
             try:
                 while True:
-                    while len(ahead) < 3:
-                        first = iteration * self.batch_size
-                        numbers = range(first, first + self.batch_size)
-                        ahead.append([pool.submit(self.crop, n) for n in numbers])
-                        iteration += 1
+                    while len(ahead) < AHEAD:
+                        first = next(starts)
+                        ahead.append([pool.submit(self.crop, first + i) for i in range(size)])
                     pixels = np.stack([future.result() for future in ahead.popleft()])
                     yield torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
             finally:

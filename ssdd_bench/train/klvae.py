@@ -1,51 +1,72 @@
-"""Train a KL-VAE: L1 and perceptual reconstruction with a Gaussian posterior.
+"""Train the KL-VAE, the baseline: L1, perceptual, KL and a PatchGAN with an adaptive weight.
 
-The network is diffusers' ``AutoencoderKL``. This first recipe has no adversarial loss.
+The recipe of latent diffusion (Rombach et al. 2022): hinge loss, the discriminator takes part
+after a number of iterations, and its pull on the decoder's last layer is scaled to that of the
+reconstruction. The network is diffusers' ``AutoencoderKL``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ssdd_bench.train.perceptual import EffNetDistance
-from ssdd_bench.train.recipe import KLVAERecipe
-from ssdd_bench.train.stage import Stage
+from ssdd_bench.train.discriminator import PatchDiscriminator, adaptive_weight, held_still
+from ssdd_bench.train.perceptual import DISTANCES
+from ssdd_bench.train.recipe import Recipe
+from ssdd_bench.train.stage import Stage, normal
 
 
 class KLVAEStage(Stage):
     """Encoder and decoder together, from scratch."""
 
-    name = "klvae"
+    exports = "klvae"
 
-    def __init__(self, recipe: KLVAERecipe) -> None:
-        self.recipe = recipe
-        self.iterations = recipe.iterations
-        self.lr = recipe.lr
-        self.vae: Any = AutoencoderKL(**recipe.network)
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__("klvae", recipe)
+        self.gan = recipe.klvae
+        self.vae: Any = AutoencoderKL(**recipe.model.klvae)
         self.networks = nn.ModuleDict({"vae": cast("nn.Module", self.vae)})
-        self.distance = EffNetDistance()
+        self.distance = DISTANCES[recipe.loss.perceptual]()
 
-    def losses(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """L1, perceptual distance and divergence of a sampled latent's reconstruction."""
+    def critic(self) -> nn.Module | None:
+        """One logit for each patch."""
+        return PatchDiscriminator(self.gan.critic_width) if self.gan.gan_weight else None
+
+    def critic_starts(self) -> int | None:
+        """As the recipe says."""
+        return self.gan.gan_start if self.gan.gan_weight else None
+
+    def forward(
+        self, images: Tensor, generator: torch.Generator, critic: nn.Module | None
+    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
+        """Terms of a sampled latent's reconstruction."""
+        loss = self.recipe.loss
         posterior = self.vae.encode(images).latent_dist
         mean, std = posterior.mean.float(), posterior.std.float()
-        noise = torch.randn(mean.shape, generator=generator)
-        output = self.vae.decode(mean + std * noise).sample.float()
+        output = self.vae.decode(mean + std * normal(mean, generator)).sample.float()
         kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).sum(dim=(1, 2, 3)).mean()
-        return {
+        terms = {
             "l1": (output - images).abs().mean(),
-            "perceptual": self.recipe.perceptual_weight * self.distance(output, images),
-            "kl": self.recipe.kl_weight * kl,
+            "perceptual": loss.perceptual_weight * self.distance(output, images),
+            "kl": loss.kl_weight * kl,
         }
+        if critic is not None:
+            assert isinstance(critic, PatchDiscriminator)
+            with held_still(critic):
+                fooling = critic.fool(output)
+            last = self.vae.decoder.conv_out.weight
+            pull = adaptive_weight(terms["l1"] + terms["perceptual"], fooling, last)
+            terms["gan"] = self.gan.gan_weight * pull * fooling
+        return terms, {"real": images, "fake": output.detach()}
 
-    def exported(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Keys as diffusers names them."""
         return {name.removeprefix("vae."): value for name, value in weights.items()}
 
     def config(self) -> dict[str, Any]:
         """Arguments of ``AutoencoderKL``."""
-        return dict(self.recipe.network)
+        return dict(self.recipe.model.klvae)

@@ -1,4 +1,4 @@
-"""Recipes: every number of a training run, read from a TOML file."""
+"""Recipes: every number of a training, read from a TOML file."""
 
 from __future__ import annotations
 
@@ -12,151 +12,238 @@ from ssdd_bench.results import read_record
 
 RECIPES = Path(__file__).parent / "recipes"
 
+SSDD_STAGES = ("encoder", "pretrain", "finetune", "distil")
+STAGES = ("klvae", *SSDD_STAGES)
+
 
 @dataclass(frozen=True)
-class DataRecipe:
-    """Random crops: the shorter side is resized at random, then a square is cut out.
+class ModelRecipe:
+    """The networks.
 
     Attributes:
-        resolution: side of a crop in pixels.
-        min_side: smallest length that the shorter side is resized to, in pixels.
-        max_side: largest one, exclusive; ``min_side + 1`` gives a fixed scale.
-        holdout: fraction of the photographs never trained on, chosen by the hash of their id.
+        f: image pixels per latent cell along one side.
+        z_dim: channels of the latent.
+        encoder_base: width of the encoder's finest level; 128 in the paper.
+        size: of the decoder, a name in :data:`ssdd_bench.nn.decoder.SIZES`.
+        encoder_stage_size: of the decoder that the encoder is trained with.
+        klvae: arguments of diffusers' ``AutoencoderKL``.
     """
 
-    resolution: int
-    min_side: int
-    max_side: int
-    holdout: float
+    f: int
+    z_dim: int
+    encoder_base: int
+    size: str
+    encoder_stage_size: str
+    klvae: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """Terms and their weights; 0 leaves a term out and loads nothing for it.
+
+    Attributes:
+        perceptual: a name in :data:`ssdd_bench.train.perceptual.DISTANCES`.
+        perceptual_weight: of the distance between the target and the one-step estimate.
+        repa: a name in :data:`ssdd_bench.train.repa.TARGETS`.
+        repa_weight: of the alignment of the decoder's tokens with that network's.
+        kl_weight: of the posterior's divergence, summed over a latent.
+        time_mean: of the logit of the training times; 0 in the paper.
+        time_std: its standard deviation; 1 in the paper.
+        gan_weight: of the adversarial term of SSDD's stages; off in the paper's main result.
+        gan_start: iterations before that term begins.
+    """
+
+    perceptual: Literal["lpips-vgg", "effnet-lite1"]
+    perceptual_weight: float
+    repa: Literal["dinov2-b", "effnet-lite1"]
+    repa_weight: float
+    kl_weight: float
+    time_mean: float
+    time_std: float
+    gan_weight: float
+    gan_start: int
 
 
 @dataclass(frozen=True)
 class OptimiserRecipe:
-    """RAdamScheduleFree with a constant learning rate, and the average that is kept.
+    """RAdamScheduleFree at a constant learning rate, and the average that is kept.
 
     Attributes:
-        batch_size: images per iteration.
-        beta2: memory of the squared gradient; 0.999 in the paper, less for short runs.
-        weight_decay: on weights of layers and norms, none on biases and position tables.
-        clip: largest norm of the gradient.
+        beta2: memory of the squared gradient.
+        weight_decay: on weights of layers; none on biases and tables of positions.
+        decay_norms: on weights of norms too, as the paper's code does.
+        clip: largest norm of the gradient, of the tokenizer and of the REPA head apart.
         ema_decay: see :class:`ssdd_bench.nn.ema.EMA`.
         ema_start: iterations before averaging begins.
         bf16: compute in bfloat16, with float32 weights.
+        compile: the networks, on a GPU.
         seed: of crops, noise and initial weights.
     """
 
-    batch_size: int
     beta2: float
     weight_decay: float
+    decay_norms: bool
     clip: float
     ema_decay: float
     ema_start: int
     bf16: bool
+    compile: bool
     seed: int
 
 
 @dataclass(frozen=True)
-class KLVAERecipe:
-    """The KL-VAE: ``network`` holds the arguments of diffusers' ``AutoencoderKL``."""
+class EvaluationRecipe:
+    """Scores during training, by the harness, on photographs that are never trained on.
 
-    iterations: int
-    lr: float
-    kl_weight: float
-    perceptual_weight: float
-    network: dict[str, Any]
+    Attributes:
+        holdout: fraction of the images that is kept for it, chosen by the hash of their id.
+        images: how many of them are scored, at most.
+        resolution: in pixels.
+        protocol: a name of ``ssdd-bench list protocols``.
+        metrics: keys; the checkpoint with the best value of the first one is kept.
+        steps: of the decoder before distillation, whose student takes one.
+    """
+
+    holdout: float
+    images: int
+    resolution: int
+    protocol: str
+    metrics: tuple[str, ...]
+    steps: int
 
 
 @dataclass(frozen=True)
-class DiffusionRecipe:
-    """The encoder and the multi-step diffusion decoder, trained together.
+class StageRecipe:
+    """Length and data of one stage.
 
     Attributes:
-        iterations: length of the training.
+        iterations: updates of the weights; 0 leaves the stage out.
         lr: learning rate.
-        size: name in :data:`ssdd_bench.nn.decoder.SIZES`.
-        f: image pixels per latent cell along one side.
-        z_dim: channels of the latent.
-        encoder_base: width of the encoder's finest level.
-        time_mean: of the logit of the training times; 0 in the paper.
-        time_std: its standard deviation; 1 in the paper.
-        perceptual_weight: of the perceptual distance of the one-step estimate.
-        kl_weight: of the posterior's divergence, summed over a latent.
+        batch_size: images per update, over all processes.
+        accumulate: parts that a batch is computed in, one after the other.
+        resolution: side of a crop in pixels.
+        min_side: smallest length that an image's shorter side is resized to.
+        max_side: largest one, exclusive; ``min_side + 1`` gives a fixed scale.
+        evaluate_every: iterations between two evaluations; 0 for one at the end.
     """
 
     iterations: int
     lr: float
-    size: str
-    f: int
-    z_dim: int
-    encoder_base: int
-    time_mean: float
-    time_std: float
-    perceptual_weight: float
-    kl_weight: float
+    batch_size: int
+    accumulate: int
+    resolution: int
+    min_side: int
+    max_side: int
+    evaluate_every: int
 
 
 @dataclass(frozen=True)
-class DistillationRecipe:
-    """The single-step student of the diffusion decoder.
+class KLVAERecipe(StageRecipe):
+    """The KL-VAE with its adversarial loss.
 
     Attributes:
-        iterations: length of the training.
-        lr: learning rate.
+        gan_weight: of the adversarial term, after its adaptive weight; 0 for none.
+        gan_start: iterations before it begins.
+        critic_width: channels of the first layer of the discriminator.
+    """
+
+    gan_weight: float
+    gan_start: int
+    critic_width: int
+
+
+@dataclass(frozen=True)
+class PretrainRecipe(StageRecipe):
+    """Stage 1, with the encoder of stage 0.
+
+    Attributes:
+        new_decoder: start from a new one, as in the paper, or from that of stage 0.
+    """
+
+    new_decoder: bool
+
+
+@dataclass(frozen=True)
+class DistilRecipe(StageRecipe):
+    """Stage 3.
+
+    Attributes:
         teacher_steps: Euler steps of the teacher.
-        perceptual_weight: as in :class:`DiffusionRecipe`.
+        teacher_power: exponent of its time grid.
     """
 
-    iterations: int
-    lr: float
     teacher_steps: int
-    perceptual_weight: float
+    teacher_power: float
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One TOML file: data and optimiser shared by the stages, and a table for each stage."""
+    """One TOML file: what the stages share, and a table for each stage."""
 
-    name: str
-    data: DataRecipe
+    model: ModelRecipe
+    loss: LossRecipe
     optimiser: OptimiserRecipe
+    evaluation: EvaluationRecipe
     klvae: KLVAERecipe
-    diffusion: DiffusionRecipe
-    ssdd: DistillationRecipe
+    encoder: StageRecipe
+    pretrain: PretrainRecipe
+    finetune: StageRecipe
+    distil: DistilRecipe
 
-    def to_json(self, stage: Literal["klvae", "diffusion", "ssdd"]) -> dict[str, Any]:
-        """What decides the training of one stage."""
+    def stage(self, name: str) -> StageRecipe:
+        """The table of one of :data:`STAGES`."""
+        table: StageRecipe = getattr(self, name)
+        return table
+
+    def decides(self, stage: str) -> dict[str, Any]:
+        """What decides the training of one stage; a change of it does not resume."""
         whole = asdict(self)
-        return {key: whole[key] for key in ("name", "data", "optimiser", stage)}
+        return {key: whole[key] for key in ("model", "loss", "optimiser", stage)}
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names that :func:`load_recipe` takes; files that others build on start with ``_``."""
+    return tuple(sorted(p.stem for p in RECIPES.glob("*.toml") if not p.name.startswith("_")))
 
 
 def load_recipe(name_or_path: str) -> Recipe:
     """Read a recipe by its name, or from a path that ends in ``.toml``.
+
+    A file may name another one beside it as ``base`` and then holds only what differs.
 
     Raises:
         UnknownNameError: no such recipe.
         UserError: the file is missing, not TOML, or has an unknown or missing key or one of the
             wrong type.
     """
-    known = {path.stem: path for path in RECIPES.glob("*.toml")}
-    path = Path(name_or_path) if name_or_path.endswith(".toml") else known.get(name_or_path)
-    if path is None:
-        raise UnknownNameError("recipe", name_or_path, known)
+    if name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+    elif name_or_path in recipe_names():
+        path = RECIPES / f"{name_or_path}.toml"
+    else:
+        raise UnknownNameError("recipe", name_or_path, recipe_names())
+    return read_record(Recipe, _tables(path), f"recipe {path}")
+
+
+def _tables(path: Path) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"recipe {path}: {error.strerror or error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"recipe {path}: {error}") from error
-    stages: dict[str, type[Any]] = {
-        "data": DataRecipe,
-        "optimiser": OptimiserRecipe,
-        "klvae": KLVAERecipe,
-        "diffusion": DiffusionRecipe,
-        "ssdd": DistillationRecipe,
-    }
-    if unknown := sorted(set(tables) - set(stages)):
-        raise UserError(f"recipe {path}: unknown table [{unknown[0]}]")
-    built: dict[str, Any] = {
-        key: read_record(cls, tables.get(key), f"recipe {path}", key) for key, cls in stages.items()
-    }
-    return Recipe(name=path.stem, **built)
+    base = tables.pop("base", None)
+    if base is None:
+        return tables
+    if not isinstance(base, str) or Path(base).name != base:
+        raise UserError(f"recipe {path}: base is the name of a file beside it, not {base!r}")
+    return _merged(_tables(path.parent / f"{base}.toml"), tables)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged

@@ -112,3 +112,30 @@ def test_what_cannot_be_listed_is_refused() -> None:
     result = CliRunner().invoke(command, ["tokenisers"])
     assert result.exit_code == 2
     assert "tokenizers" in result.stderr
+
+
+def test_the_page_of_the_zoo_is_what_the_manifests_say() -> None:
+    page = Path(__file__).parents[2] / "docs" / "zoo.md"
+    result = CliRunner().invoke(command, ["zoo"])
+    assert result.exit_code == 0
+    table = result.output.strip()
+    assert table in page.read_text(encoding="utf-8"), "put the table of `list zoo` into docs/zoo.md"
+    for info in find_tokenizers().values():
+        if info.published:
+            assert f"`{info.id}`" in table
+            assert info.latent is not None
+
+
+def test_every_published_model_states_its_licence_and_latent_as_json() -> None:
+    result = CliRunner().invoke(command, ["zoo", "--json"])
+    models = json.loads(result.output)["zoo"]
+    assert {"sd-vae-ft-mse", "taef2", "ssdd-official"} <= {model["id"] for model in models}
+    assert all(model["licence"] and model["latent"] for model in models)
+
+
+def test_a_model_shows_only_the_options_of_its_own() -> None:
+    lines = CliRunner().invoke(command, ["tokenizers"]).output.splitlines()
+    (row,) = (line for line in lines if line.startswith("sdxl-vae"))
+    assert "as diffusers" in row
+    start = next(i for i, line in enumerate(lines) if line.startswith("consistency-decoder"))
+    assert any("steps=2" in line for line in lines[start : start + 3])

@@ -35,18 +35,28 @@ def test_writes_tables_and_figures(result: Result, tmp_path: Path) -> None:
     save_result(replace(result, resolution=128), tmp_path / "results")
     out = tmp_path / "deep" / "reports"
     stdout, stderr = invoke(tmp_path / "results", "--out", out)
-    assert {path.name for path in out.iterdir()} == {
-        "table.md",
-        "table.csv",
-        "quality-vs-speed.png",
-        "quality-vs-speed.svg",
-        "published-figure.png",
-    }
+    figures = ("quality-vs-speed", "quality-vs-resolution", "speed-scaling", "published-figure")
+    expected = {f"{name}.{suffix}" for name in figures for suffix in ("png", "svg", "pdf")}
+    expected |= {"table.md", "table.csv", "table.tex", "table.html", "index.html"}
+    assert {path.name for path in out.iterdir()} == expected
     assert all(path.stat().st_size for path in out.iterdir())
     assert "128 × 128 px" in stdout
     assert "fd_effnet" in stdout
     assert "wrote" not in stdout
-    assert stderr.count("wrote ") == 5
+    assert stderr.count("wrote ") == len(expected)
+
+
+def test_a_figure_with_nothing_to_show_does_not_stay_from_an_earlier_report(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_PUBLISHED", tmp_path / "absent")
+    save_result(result, tmp_path / "one")
+    save_result(result, tmp_path / "two")
+    save_result(replace(result, resolution=128), tmp_path / "two")
+    invoke(tmp_path / "two", "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "speed-scaling.png").exists()
+    invoke(tmp_path / "one", "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "speed-scaling.png").exists()
 
 
 def test_without_published_numbers_one_line_says_so(

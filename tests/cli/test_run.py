@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ssdd_bench.results import load_results
+from ssdd_bench.results import SCHEMA_VERSION, load_results
 
 FAKE = """
 import time
@@ -259,7 +259,7 @@ def test_result_file_is_plain_json(photos, tmp_path):
     )
     (path,) = tmp_path.glob("*.json")
     data = json.loads(path.read_text())
-    assert data["schema_version"] == 2
+    assert data["schema_version"] == SCHEMA_VERSION
     assert data["environment"]["torch"]
 
 

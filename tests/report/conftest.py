@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
-from ssdd_bench.results import MetricValue, Result, load_results
+from ssdd_bench.results import MetricValue, Result, load_results, save_result
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 
@@ -67,3 +70,47 @@ def make_result() -> Callable[..., Result]:
         )
 
     return make
+
+
+@pytest.fixture
+def write_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
+    """Write results as a run leaves them: with scores of single images, and pictures."""
+
+    def write(
+        scores: dict[str, list[float]],
+        resolutions: tuple[int, ...] = (32,),
+        saved: int = 3,
+        name: str = "runs",
+    ) -> Path:
+        """Write one result per label and resolution, from the PSNR of every image.
+
+        The reconstructions are the originals, brighter by ten levels per place of the label.
+        """
+        folder, random = tmp_path / name, np.random.default_rng(0)
+        for resolution in resolutions:
+            shape = (saved, resolution, resolution, 3)
+            originals = random.integers(0, 200, shape, dtype=np.uint8)
+            for place, (label, values) in enumerate(scores.items()):
+                result = make_result(
+                    label,
+                    resolution,
+                    40.0 / (1 + place),
+                    {"psnr": float(np.mean(values)), "fd_effnet": 10.0 + place},
+                    n=len(values),
+                    note="",
+                    fingerprint=f"{place:064x}",
+                )
+                path = save_result(result, folder)
+                table = pd.DataFrame(
+                    {"id": [f"photo-{i}.jpg" for i in range(len(values))], "psnr": values}
+                )
+                (folder / "scores").mkdir(exist_ok=True)
+                table.to_parquet(folder / "scores" / f"{path.stem}.parquet", index=False)
+                save_result(replace(result, scores=f"scores/{path.stem}.parquet"), folder)
+                rows = [originals, originals + np.uint8(10 * (1 + place))]
+                grid = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+                (folder / "samples").mkdir(exist_ok=True)
+                Image.fromarray(grid).save(folder / "samples" / f"{path.stem}.png")
+        return folder
+
+    return write

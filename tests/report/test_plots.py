@@ -19,7 +19,7 @@ from matplotlib.text import Annotation
 from PIL import Image
 
 from ssdd_bench.errors import OutputError, UnknownNameError, UserError
-from ssdd_bench.report import plots
+from ssdd_bench.report import canvas
 from ssdd_bench.report.labels import Point, place_labels
 from ssdd_bench.report.plots import pareto_front, published_plot, quality_speed_plot
 from ssdd_bench.report.published import load_published
@@ -54,7 +54,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Axes, list[Annotation]]
         kept.append((axes, labels))
         return labels
 
-    monkeypatch.setattr(plots, "place_labels", keep)
+    monkeypatch.setattr(canvas, "place_labels", keep)
     return kept
 
 

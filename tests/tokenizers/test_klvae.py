@@ -146,7 +146,7 @@ def rewrite(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Path], N
         (lambda folder: (folder / WEIGHTS).unlink(), f"{WEIGHTS}: no such weights file"),
         (
             lambda folder: (folder / "config.json").unlink(),
-            "No such file or directory: klvae needs",
+            "No such file or directory: give a folder in the layout of diffusers",
         ),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: damaged JSON"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not a JSON obj"),
@@ -175,7 +175,7 @@ def test_a_damaged_model_is_one_line(
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        (None, "No such file or directory: klvae needs this file"),
+        (None, "mine.json: No such file or directory"),
         ("{}", "no key 'config'"),
         ('{"config": {"block_out_channels": [8], "norm_num_groups": 3}}', "builds no Autoencoder"),
     ],
@@ -205,7 +205,7 @@ def test_what_is_no_folder_and_no_hub_id_is_not_looked_for_in_the_net(
 def test_a_hub_id_is_fetched_without_pickles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
 
-    def fetch(repo: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def fetch(repo: str, *, revision: str | None, allow_patterns: list[str], **_: object) -> str:
         asked.update(repo=repo, revision=revision, files=allow_patterns)
         shutil.copytree(folder, folder.parent / "cache" / "vae")
         return str(folder.parent / "cache")
@@ -225,7 +225,7 @@ def test_an_unreachable_model_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError) as caught:
         load_tokenizer("klvae:path=someone/model")
-    assert "the Hugging Face Hub did not give a model of this id" in str(caught.value)
+    assert "someone/model: the Hugging Face Hub did not give it" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

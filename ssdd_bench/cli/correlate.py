@@ -1,0 +1,34 @@
+"""``ssdd-bench correlate``: whether reconstruction scores predict generation scores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ssdd_bench.cli._tables import print_columns
+
+
+@click.command("correlate", short_help="Whether reconstruction scores predict generation scores.")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--reconstruction", default="fd_effnet", show_default=True, help="Score of `run`.")
+@click.option("--generation", default="fd_effnet", show_default=True, help="Score of `gfid`.")
+@click.option("--json", "as_json", is_flag=True, help="machine-readable, with the pairs")
+def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_json: bool) -> None:
+    """Rank correlation over tokenizers between scores in RESULTS, files or folders.
+
+    Positive where a better reconstruction goes with a better generation.
+    """
+    from ssdd_bench.generate.correlate import correlate
+    from ssdd_bench.results import load_results
+
+    found = correlate(load_results(results), reconstruction, generation)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    print_columns(
+        ("settings", "tokenizers", f"{reconstruction} and {generation}"),
+        [(one.settings, str(len(one.labels)), f"{one.value:+.2f}") for one in found],
+    )

@@ -1,0 +1,157 @@
+"""``ssdd-bench gfid``: from folders of images to rows of generation scores."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ssdd_bench.cli._generation import (
+    image_bar,
+    open_tokenizer,
+    parse_interval,
+    parse_numbers,
+    typed,
+    weights_of,
+)
+
+if TYPE_CHECKING:
+    from ssdd_bench.generate.sampler import Method
+    from ssdd_bench.results import Result
+
+
+@click.command("gfid", short_help="Latents, training, samples and scores in one go.")
+@click.option("--tokenizer", required=True, help="Whose encoder: ssdd, klvae:path=DIR, ...")
+@click.option("--decoders", default="", help="That share it: ssdd,diffusion:steps=1,4")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Training images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Train on so many of them.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Images to compare with, or an npz with mu and sigma.",
+)
+@click.option("--reference-limit", type=click.IntRange(min=1), help="Use so many of those.")
+@click.option("--res", type=click.IntRange(min=1), required=True, help="Side of the images.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of everything.")
+@click.option("--recipe", default="nano", show_default=True, help="nano, xl-2, or a .toml file")
+@click.option("--iterations", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Train this long at the most.")
+@click.option("--samples", type=click.IntRange(min=1), default=50_000, show_default=True)
+@click.option(
+    "--labels", type=click.Choice(["equal", "random"]), default="equal", show_default=True
+)
+@click.option(
+    "--sampler", type=click.Choice(["euler", "heun", "ddpm"]), default="euler", show_default=True
+)
+@click.option("--steps", type=click.IntRange(min=1), default=250, show_default=True)
+@click.option("--cfg", default="1", show_default=True, callback=parse_numbers, help="As 1,1.5")
+@click.option("--cfg-interval", default="0,1", show_default=True, callback=parse_interval)
+@click.option("--cfg-channels", type=click.IntRange(min=1), help="Guided channels.  [default: all]")
+@click.option("--seed", default="0", show_default=True, callback=parse_numbers, help="As 0,1,2")
+@click.option("--protocol", default="gfid-v1", show_default=True)
+@click.option("--metrics", default="", help="Keys, comma-separated.  [default: the protocol's]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
+@click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+def command(
+    tokenizer: str,
+    decoders: str,
+    data: Path,
+    limit: int | None,
+    reference: Path,
+    reference_limit: int | None,
+    res: int,
+    out: Path,
+    recipe: str,
+    iterations: int | None,
+    minutes: float | None,
+    samples: int,
+    labels: Literal["equal", "random"],
+    sampler: Method,
+    steps: int,
+    cfg: tuple[float, ...],
+    cfg_interval: tuple[float, float],
+    cfg_channels: int | None,
+    seed: tuple[float, ...],
+    protocol: str,
+    metrics: str,
+    batch_size: int,
+    threads: int | None,
+    device: str,
+    offline: bool,
+    quiet: bool,
+) -> None:
+    """Do it all: latents, train-dit, generate with every decoder, scale and seed, and score.
+
+    OUT gets latents, dit, samples and results. What is there is kept: the same command resumes.
+    """
+    import torch
+    from rich.console import Console
+
+    from ssdd_bench.cli._downloads import fetch_weights
+    from ssdd_bench.cli._tables import show_table, write_text
+    from ssdd_bench.cli.train_dit import train
+    from ssdd_bench.data.images import open_images
+    from ssdd_bench.generate.draw import draw_samples
+    from ssdd_bench.generate.encode import encode_set, plan_latents
+    from ssdd_bench.generate.identity import check_encoder
+    from ssdd_bench.generate.model import load_generator
+    from ssdd_bench.generate.sampler import SamplerSettings
+    from ssdd_bench.generate.samples import DrawPlan
+    from ssdd_bench.generate.score import GenerationScorePlan, score_generated
+    from ssdd_bench.harness.environment import choose_device
+    from ssdd_bench.registry import parse_requests
+    from ssdd_bench.report.rows import to_frame
+    from ssdd_bench.report.tables import to_markdown
+
+    if threads:
+        torch.set_num_threads(threads)
+    keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
+    fetch_weights(weights_of(keys), offline, False, Console(stderr=True, quiet=quiet))
+    chosen = choose_device(device)
+    source = open_images(data, limit)
+    loaded, record = open_tokenizer(tokenizer, chosen)
+    plan = plan_latents(source, loaded, record, res)
+    pairs = [open_tokenizer(one.label, chosen) for one in parse_requests(decoders or tokenizer)]
+    for decoder, described in pairs:  # before hours of training
+        check_encoder(decoder, described, plan.encoder_sha256, record.label, "--decoders")
+    with image_bar("latents", len(source), quiet) as advance:
+        encode_set(
+            source, loaded, plan, out / "latents", chosen, batch_size, (0, 1), typed(), advance
+        )
+    dit = train(
+        out / "latents", recipe, out / "dit", iterations, minutes, threads, device, False, quiet
+    )
+    generator = load_generator(dit)
+    results: list[Result] = []
+    for (decoder, described), scale, number in product(pairs, cfg, map(int, seed)):
+        name = f"{described.label} cfg {scale:g} seed {number}"
+        folder = out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        settings = SamplerSettings(sampler, steps, scale, cfg_interval, cfg_channels)
+        drawn = DrawPlan(
+            folder, samples, number, labels, settings, batch_size, (0, 1), out / "drawn", typed()
+        )
+        with image_bar(name, samples, quiet) as advance:
+            draw_samples(generator, decoder, described, drawn, chosen, advance)
+        scored = GenerationScorePlan(
+            samples=folder,
+            reference=reference,
+            out=out / "results",
+            protocol=protocol,
+            metrics=keys,
+            limit=reference_limit,
+            device=device,
+            command=typed(),
+        )
+        results.append(score_generated(scored)[0])
+    frame = to_frame(results)
+    path = write_text(out / "results" / "table.md", to_markdown(frame))
+    if not quiet:
+        show_table(frame)
+        click.echo(f"{path} and {len(results)} result files beside it", err=True)

@@ -1,0 +1,67 @@
+"""``ssdd-bench latents``: encode a data set once, for training a model of its latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ssdd_bench.cli._generation import image_bar, open_tokenizer, parse_part, typed
+
+
+@click.command("latents", short_help="Encode a data set for a model of latents.")
+@click.option("--tokenizer", required=True, help="Id with options: ssdd, klvae:path=DIR")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Training images.")
+@click.option("--res", type=click.IntRange(min=1), required=True, help="Side of the crops.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of shards.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use so many images.")
+@click.option("--no-flips", is_flag=True, help="Do not encode mirrored images too.")
+@click.option(
+    "--posterior",
+    type=click.Choice(["mode", "sample"]),
+    default="mode",
+    show_default=True,
+    help="Of the encoder: its mode, or one draw per image.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option(
+    "--part", default="0/1", callback=parse_part, help="I/N: this is process I of N; see below."
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def command(
+    tokenizer: str,
+    data: Path,
+    res: int,
+    out: Path,
+    limit: int | None,
+    no_flips: bool,
+    posterior: str,
+    seed: int,
+    batch_size: int,
+    device: str,
+    part: tuple[int, int],
+    quiet: bool,
+) -> None:
+    """Encode images into latents with labels and statistics; classes are the images' folders.
+
+    Shards that are there are kept. After processes with --part, run it once more without.
+    """
+    from ssdd_bench.data.images import open_images
+    from ssdd_bench.generate.encode import encode_set, plan_latents
+    from ssdd_bench.harness.environment import choose_device
+
+    chosen = choose_device(device)
+    source = open_images(data, limit)
+    loaded, record = open_tokenizer(tokenizer, chosen)
+    plan = plan_latents(source, loaded, record, res, not no_flips, posterior, seed)
+    total = len(source) // part[1]
+    with image_bar("latents", total, quiet) as advance:
+        encode_set(source, loaded, plan, out, chosen, batch_size, part, typed(), advance)
+    if not quiet:
+        click.echo(
+            f"{out}: {plan.n} images of {len(plan.classes)} classes, latents {plan.channels} x "
+            f"{plan.side} x {plan.side}",
+            err=True,
+        )

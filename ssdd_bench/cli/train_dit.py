@@ -1,0 +1,95 @@
+"""``ssdd-bench train-dit``: train a model of latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ssdd_bench.cli._generation import typed
+
+
+@click.command("train-dit")
+@click.option(
+    "--latents", type=click.Path(path_type=Path), required=True, help="Folder of `latents`."
+)
+@click.option("--recipe", default="nano", show_default=True, help="nano, xl-2, or a .toml file")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this long in all.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--restart", is_flag=True, help="Start again instead of resuming.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def command(
+    latents: Path,
+    recipe: str,
+    out: Path,
+    iterations: int | None,
+    minutes: float | None,
+    threads: int | None,
+    device: str,
+    restart: bool,
+    quiet: bool,
+) -> None:
+    """Train a DiT on latents.
+
+    Stopping it (Ctrl-C) writes a checkpoint; the same command goes on from there. OUT holds
+    dit.safetensors, which `ssdd-bench generate --dit` takes, beside a card in JSON.
+    """
+    train(latents, recipe, out, iterations, minutes, threads, device, restart, quiet)
+
+
+def train(
+    latents: Path,
+    recipe: str,
+    out: Path,
+    iterations: int | None,
+    minutes: float | None,
+    threads: int | None,
+    device: str,
+    restart: bool,
+    quiet: bool,
+) -> Path:
+    """Train with a bar; returns the weights file."""
+    import torch
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from ssdd_bench.generate.latents import LatentSet
+    from ssdd_bench.generate.recipe import load_dit_recipe
+    from ssdd_bench.generate.train import DiTTrainer
+    from ssdd_bench.harness.environment import choose_device
+
+    if threads:
+        torch.set_num_threads(threads)
+    trainer = DiTTrainer(
+        LatentSet(latents), load_dit_recipe(recipe), out, choose_device(device), typed()
+    )
+    if not restart:
+        trainer.resume()
+    total = iterations or trainer.recipe.iterations
+    seconds = float("inf") if minutes is None else 60 * minutes
+    console = Console(stderr=True, quiet=quiet)
+    with Progress(
+        TextColumn(trainer.config.name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task("", total=total, completed=trainer.iteration, state="")
+        for state in trainer.run(total, seconds):
+            speed = state.seconds / state.iteration
+            bar.update(
+                task, completed=state.iteration, state=f"loss {state.loss:.4f} {speed:.3f} s/it"
+            )
+    console.print(f"{trainer.weights_path} after {trainer.iteration} iterations", soft_wrap=True)
+    return trainer.weights_path

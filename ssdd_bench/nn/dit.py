@@ -1,0 +1,302 @@
+"""A transformer that predicts in latent space: DiT (arXiv 2212.09748), which SiT uses unchanged.
+
+Why not diffusers' ``DiTTransformer2DModel``: it holds the embeddings of time and class once per
+block (28 times in DiT-XL), spaces the frequencies of time differently from the published
+networks, and draws its dropped labels from torch's global generator, which no training could
+resume exactly. Names and shapes of the tensors here are those of the published files, so they
+load as they are; files in diffusers' layout are renamed. A test holds both networks side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.results import read_json
+from ssdd_bench.weights import load_safetensors, load_strict
+
+SIZES = {  # name: (depth, width, heads)
+    "nano": (6, 192, 3),
+    "S": (12, 384, 6),
+    "B": (12, 768, 12),
+    "L": (24, 1024, 16),
+    "XL": (28, 1152, 16),
+}
+PATCHES = (1, 2, 4)
+TIME_WIDTH = 256  # of the sinusoid that times are fed as
+EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The shape of a network.
+
+    Attributes:
+        depth: blocks.
+        width: of a token.
+        heads: of the attention.
+        patch: latent cells along one side of a token.
+        side: latent cells along one side of the latent.
+        channels: of the latent.
+        classes: labels 0 to ``classes - 1``; the label ``classes`` stands for none.
+        doubled: the output has twice the latent's channels. DiT's second half is a variance; SiT
+            has it too and does not use it.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    patch: int
+    side: int
+    channels: int
+    classes: int
+    doubled: bool = False
+
+    @property
+    def name(self) -> str:
+        """As papers write it, ``DiT-XL/2``; other sizes by depth and width."""
+        shape = (self.depth, self.width, self.heads)
+        size = next((name for name, one in SIZES.items() if one == shape), None)
+        return f"DiT-{size or f'{self.depth}x{self.width}'}/{self.patch}"
+
+
+def make_config(
+    size: str, patch: int, side: int, channels: int, classes: int, doubled: bool = False
+) -> DiTConfig:
+    """Describe a network by the name of its size.
+
+    Raises:
+        OptionError: no such size or patch, or the latent is not a whole number of patches.
+    """
+    if size not in SIZES:
+        raise OptionError(f"no DiT of size '{size}': take one of {', '.join(SIZES)}")
+    if patch not in PATCHES or side % patch:
+        raise OptionError(
+            f"patch {patch} does not fit a latent of {side} x {side} cells: take one of "
+            + ", ".join(str(one) for one in PATCHES if side % one == 0)
+        )
+    return DiTConfig(*SIZES[size], patch, side, channels, classes, doubled)
+
+
+class DiT(nn.Module):
+    """Maps a noisy latent, a time and a label to a velocity or to the noise."""
+
+    pos_embed: Tensor
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, patch = config.width, config.patch
+        out = config.channels * (2 if config.doubled else 1)
+        grid = config.side // patch
+        projection = nn.Conv2d(config.channels, width, patch, stride=patch)
+        clock = nn.Sequential(nn.Linear(TIME_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
+        table = nn.Embedding(config.classes + 1, width)
+        # Dicts give the tensors the names that published files have.
+        self.x_embedder = nn.ModuleDict({"proj": projection})
+        self.t_embedder = nn.ModuleDict({"mlp": clock})
+        self.y_embedder = nn.ModuleDict({"embedding_table": table})
+        self.blocks = nn.ModuleList(DiTBlock(width, config.heads) for _ in range(config.depth))
+        self.final_layer = _FinalLayer(width, patch * patch * out)
+        self.register_buffer("pos_embed", position_table(width, grid)[None])
+        self._initialise()
+
+    def forward(self, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+        """Predict for a batch.
+
+        Args:
+            x: noisy latents (B, channels, side, side).
+            times: (B,) in the unit the network was trained with: DiT steps 0 to 999, SiT and our
+                flows 0 (noise) to 1 (data).
+            labels: int64 (B,), ``classes`` for none.
+
+        Returns:
+            (B, channels, side, side), or twice the channels where the network is ``doubled``.
+        """
+        tokens = self.x_embedder["proj"](x).flatten(2).transpose(1, 2) + self.pos_embed
+        sinusoid = time_features(times, TIME_WIDTH).to(x.dtype)
+        condition = self.t_embedder["mlp"](sinusoid) + self.y_embedder["embedding_table"](labels)
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        return self._unpatch(self.final_layer(tokens, condition))
+
+    def _unpatch(self, tokens: Tensor) -> Tensor:
+        """(B, tokens, patch * patch * channels) to a map; channels vary fastest."""
+        grid, patch = self.config.side // self.config.patch, self.config.patch
+        maps = tokens.unflatten(1, (grid, grid)).unflatten(3, (patch, patch, -1))
+        return maps.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+    def _initialise(self) -> None:
+        """As the DiT paper: modulations and output at zero, so that every block is the identity."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1 or "adaLN" in name or name.startswith("final_layer"):
+                nn.init.zeros_(parameter)
+            elif name.startswith(("t_embedder", "y_embedder")):
+                nn.init.normal_(parameter, std=0.02)
+            else:
+                nn.init.xavier_uniform_(parameter.detach().flatten(1))
+
+
+class DiTBlock(nn.Module):
+    """Attention and MLP, both shifted, scaled and gated by the condition (adaLN-Zero)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attn = nn.ModuleDict(
+            {"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)}
+        )
+        self.mlp = nn.ModuleDict(
+            {"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)}
+        )
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens (B, N, width) under a condition (B, width)."""
+        change = self.adaLN_modulation(condition)[:, None].chunk(6, dim=-1)
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = change
+        x = x + gate * self._attend(_modulate(x, shift, scale))
+        hidden = self.mlp["fc1"](_modulate(x, mlp_shift, mlp_scale))
+        return x + mlp_gate * self.mlp["fc2"](F.gelu(hidden, approximate="tanh"))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        qkv = self.attn["qkv"](x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*qkv.unbind())
+        return self.attn["proj"](mixed.transpose(1, 2).flatten(2))
+
+
+class _FinalLayer(nn.Module):
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, out)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(condition)[:, None].chunk(2, dim=-1)
+        return self.linear(_modulate(x, shift, scale))
+
+
+def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
+
+
+def time_features(times: Tensor, width: int) -> Tensor:
+    """Cosines, then sines, of times (B,) at frequencies from 1 down to almost 1 / 10,000."""
+    half = width // 2
+    powers = torch.arange(half, dtype=torch.float32, device=times.device) / half
+    angles = times.float()[:, None] * torch.exp(-math.log(10_000.0) * powers)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def position_table(width: int, grid: int) -> Tensor:
+    """Fixed sinusoids of a token's place (grid * grid, width), row by row.
+
+    The first half of the width tells the column, the second the row; in each, sines come first.
+    """
+    quarter = width // 4
+    frequencies = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    angles = torch.arange(grid, dtype=torch.float64)[:, None] * frequencies
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)  # (grid, width / 2)
+    columns = line[None].expand(grid, -1, -1)
+    rows = line[:, None].expand(-1, grid, -1)
+    return torch.cat([columns, rows], dim=2).flatten(0, 1).float()
+
+
+def load_dit(path: Path) -> DiT:
+    """Load a network in float32, on the CPU, in evaluation mode; its shape follows from the file.
+
+    Args:
+        path: safetensors or torch file: a plain state dict of DiT or SiT, one of their training
+            checkpoints (the average ``ema`` is taken), or diffusers' layout of DiT.
+
+    Raises:
+        WeightsError: the file is missing, damaged or holds another network.
+    """
+    state = _read(path)
+    if "transformer_blocks.0.norm1.linear.weight" in state:
+        state = _from_diffusers(state, path)
+    try:
+        config = infer_config(state)
+    except (KeyError, IndexError, ValueError) as error:
+        raise WeightsError(f"{path} is not a DiT or SiT checkpoint: {error}") from error
+    network = DiT(config)
+    load_strict(network, {name: value.float() for name, value in state.items()}, path)
+    return network.eval()
+
+
+def infer_config(state: dict[str, Tensor]) -> DiTConfig:
+    """Read the shape of a network from its tensors; ``KeyError`` where one is missing."""
+    width, channels, patch, _ = state["x_embedder.proj.weight"].shape
+    out = state["final_layer.linear.weight"].shape[0]
+    depth = sum(name.endswith(".attn.qkv.weight") for name in state)
+    heads = next((h for _, w, h in SIZES.values() if w == width), width // 64)
+    grid = math.isqrt(state["pos_embed"].shape[-2])
+    classes = state["y_embedder.embedding_table.weight"].shape[0] - 1
+    doubled = out == 2 * channels * patch**2
+    return DiTConfig(depth, width, heads, patch, grid * patch, channels, classes, doubled)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors" or not path.is_file():
+        return load_safetensors(path)
+    try:
+        # Training checkpoints hold their command line too, which is plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            found: Any = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(f"{path}: not a file of tensors ({reason}): fetch it again") from error
+    if isinstance(found, dict) and isinstance(found.get("ema"), dict):
+        found = found["ema"]
+    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        raise WeightsError(f"{path}: holds no state dict: give a checkpoint of DiT or SiT")
+    return found
+
+
+def _from_diffusers(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Rename diffusers' tensors; embeddings that it repeats in every block are equal."""
+    config = path.with_name("config.json")
+    if not config.is_file():
+        raise WeightsError(f"{path}: needs the config.json that diffusers stores beside it")
+    side = read_json(config).get("sample_size")
+    if type(side) is not int:
+        raise WeightsError(f"{config}: no whole number 'sample_size': fetch it again")
+    embedder = "transformer_blocks.0.norm1.emb."
+    names = {
+        "x_embedder.proj": "pos_embed.proj",
+        "t_embedder.mlp.0": f"{embedder}timestep_embedder.linear_1",
+        "t_embedder.mlp.2": f"{embedder}timestep_embedder.linear_2",
+        "final_layer.adaLN_modulation.1": "proj_out_1",
+        "final_layer.linear": "proj_out_2",
+    }
+    depth = sum(name.endswith(".norm1.linear.weight") for name in state)
+    for i in range(depth):
+        theirs = f"transformer_blocks.{i}."
+        names |= {
+            f"blocks.{i}.adaLN_modulation.1": f"{theirs}norm1.linear",
+            f"blocks.{i}.attn.proj": f"{theirs}attn1.to_out.0",
+            f"blocks.{i}.mlp.fc1": f"{theirs}ff.net.0.proj",
+            f"blocks.{i}.mlp.fc2": f"{theirs}ff.net.2",
+        }
+    found = {
+        f"{ours}.{kind}": state[f"{theirs}.{kind}"]
+        for ours, theirs in names.items()
+        for kind in ("weight", "bias")
+    }
+    for i in range(depth):
+        for kind in ("weight", "bias"):
+            parts = [state[f"transformer_blocks.{i}.attn1.to_{one}.{kind}"] for one in "qkv"]
+            found[f"blocks.{i}.attn.qkv.{kind}"] = torch.cat(parts)
+    table = "class_embedder.embedding_table.weight"
+    found["y_embedder.embedding_table.weight"] = state[embedder + table]
+    width, _, patch, _ = found["x_embedder.proj.weight"].shape
+    found["pos_embed"] = position_table(width, side // patch)[None]
+    return found

@@ -1,0 +1,104 @@
+"""A whole report in a folder, made from result files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from ssdd_bench.files import write_atomically
+from ssdd_bench.report import curves
+from ssdd_bench.report.loading import Source
+from ssdd_bench.report.page import build_page, build_table_page
+from ssdd_bench.report.paper import build_paper_tables
+from ssdd_bench.report.plots import published_plot, quality_speed_plot
+from ssdd_bench.report.published import PublishedFile, published_table
+from ssdd_bench.report.rows import metric_directions
+from ssdd_bench.report.tables import to_csv
+from ssdd_bench.report.writers import to_latex, to_markdown
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def build_texts(
+    source: Source, published: Mapping[str, PublishedFile], metric: str
+) -> dict[str, str]:
+    """Make everything that is text, by file name: tables and the page.
+
+    Raises:
+        UserError: a saved picture is damaged.
+    """
+    tables = build_paper_tables(source.frame)
+    shown = [*tables, *(published_table(name, file) for name, file in published.items())]
+    return {
+        "table.md": to_markdown(tables),
+        "table.csv": to_csv(source.frame),
+        "table.tex": to_latex(shown),
+        "table.html": build_table_page(shown),
+        "index.html": build_page(source, published, metric),
+    }
+
+
+def build_report(
+    source: Source, published: Mapping[str, PublishedFile], metric: str, out: Path
+) -> Iterator[Path]:
+    """Write a report and yield its files; a figure with nothing to show is removed.
+
+    Args:
+        source: what to report.
+        published: numbers by others, shown apart; may be empty.
+        metric: the quality that figures show; the mean PSNR comes beside it where it is known.
+        out: folder of the report.
+
+    Raises:
+        OutputError: a file cannot be written.
+        UserError: a saved picture is damaged.
+    """
+    for name, text in build_texts(source, published, metric).items():
+        path = out / name
+        write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        yield path
+    for name, draw in _figures(source.frame, published, metric).items():
+        paths = [out / f"{name}{suffix}" for suffix in SUFFIXES]
+        if draw(paths):
+            yield from paths
+        else:
+            for path in paths:  # of an earlier report, which had something to show
+                path.unlink(missing_ok=True)
+
+
+def _figures(
+    frame: pd.DataFrame, published: Mapping[str, PublishedFile], metric: str
+) -> dict[str, Callable[[Sequence[Path]], bool]]:
+    """Each figure by file name, drawn by a call that says whether there was anything to draw."""
+    frame = frame[frame["kind"] == "reconstruction"]
+    measured = [key for key in metric_directions(frame) if frame[key].notna().any()]
+    metrics = [metric, *(key for key in ("psnr",) if key in measured and key != metric)]
+    single = {key for scores in frame["scores"] for key in scores}
+    rows = [row for file in published.values() for row in file.rows]
+
+    def speed(paths: Sequence[Path]) -> bool:
+        known = frame[metric].notna() & (frame["decode_ips"] > 0)
+        if known.any():
+            quality_speed_plot(frame, metric, *paths)
+        return bool(known.any())
+
+    def printed(paths: Sequence[Path]) -> bool:
+        drawn = [row for row in rows if "rfid" in row.metrics and row.images_per_s is not None]
+        if drawn:
+            published_plot(drawn, *paths)
+        return bool(drawn)
+
+    return {
+        "quality-vs-speed": speed,
+        "quality-vs-rate": lambda paths: curves.rate_plot(frame, metrics, *paths),
+        "quality-vs-steps": lambda paths: curves.steps_plot(frame, metrics, *paths),
+        "quality-vs-resolution": lambda paths: curves.resolution_plot(frame, metrics, *paths),
+        "score-distributions": lambda paths: curves.distribution_plot(
+            frame, [key for key in measured if key in single][:4], *paths
+        ),
+        "speed-scaling": lambda paths: curves.speed_scaling_plot(frame, *paths),
+        "published-figure": printed,
+    }

@@ -1,0 +1,198 @@
+"""Pictures for the page, and which images a tokenizer does best and worst on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.report.loading import Source, row_key
+from ssdd_bench.report.rows import comparable_groups, display_names, metric_directions
+
+BUDGET = 7_000_000  # characters of pictures in one page
+EXTREMES = 4  # best and worst images named per tokenizer
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One original and what became of it, as data URIs of lossless WebP.
+
+    Attributes:
+        name: image id; "photo 3" where the run kept no scores and so no ids.
+        original: the crop.
+        reconstructions: by tokenizer.
+        scores: by tokenizer and metric: the score, and its rank among all images, 1 is best.
+    """
+
+    name: str
+    original: str
+    reconstructions: dict[str, str]
+    scores: dict[str, dict[str, tuple[float, int]]]
+
+
+@dataclass
+class Set:
+    """Photos of one group of comparable rows."""
+
+    group: int  # position in comparable_groups(frame)
+    title: str
+    n: int
+    photos: list[Photo] = field(default_factory=list)
+    saved: int = 0  # pictures that the runs kept; fewer photos where the page would grow too large
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """An image on which a tokenizer does well or badly."""
+
+    image: str
+    score: float
+    difference: float | None  # from the mean of the other tokenizers on the same image
+    photo: int | None  # position among the photos of the group's set
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """Best and worst images of one tokenizer by one metric, ranked by ``difference`` if any."""
+
+    group: int
+    tokenizer: str
+    metric: str
+    best: list[Extreme]
+    worst: list[Extreme]
+
+
+def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
+    """Cut the saved pictures into photos: as many as fit, alike from every group.
+
+    Raises:
+        UserError: a picture is damaged or shows other originals than its neighbours.
+    """
+    sets, waiting = [], []
+    for index, group in enumerate(comparable_groups(source.frame)):
+        found = [
+            (name, source.pictures[row_key(row)], row["scores"])
+            for name, (_, row) in zip(display_names(group.rows), group.rows.iterrows(), strict=True)
+            if row_key(row) in source.pictures
+        ]
+        if not found:
+            continue
+        title = f"{group.resolution} × {group.resolution} px, {group.protocol}, {group.data}"
+        one = Set(index, title, group.n)
+        pixels = [(name, _read(path, group.resolution), scores) for name, path, scores in found]
+        one.saved = min(len(pairs) for _, pairs, _ in pixels)
+        sets.append(one)
+        waiting.append(_photos(pixels, metric_directions(source.frame), one.saved))
+    used, growing = 0, True
+    while growing:
+        growing = False
+        for one, photos in zip(sets, waiting, strict=True):
+            photo = next(photos, None)
+            size = 0
+            if photo is not None:
+                size = len(photo.original) + sum(map(len, photo.reconstructions.values()))
+            if photo is None or used + size > budget:
+                continue
+            one.photos.append(photo)
+            used, growing = used + size, True
+    return [one for one in sets if one.photos]
+
+
+def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
+    """Rank the images of every tokenizer, by its lead over the others on the same image if any."""
+    found = []
+    for index, group in enumerate(comparable_groups(source.frame)):
+        photos = {p.name: i for one in sets if one.group == index for i, p in enumerate(one.photos)}
+        for metric, higher in metric_directions(source.frame).items():
+            names = display_names(group.rows)
+            scores = {
+                name: each[metric]
+                for name, each in zip(names, group.rows["scores"], strict=True)
+                if metric in each and len(each[metric]) > 1
+            }
+            for name, mine in scores.items():
+                mine = mine[mine.map(math.isfinite)]
+                others = [
+                    each.reindex(mine.index)
+                    for other, each in scores.items()
+                    if other != name and each.map(math.isfinite).all()
+                ]
+                mean = sum(others) / len(others) if others else None
+                lead = mine - mean if mean is not None else mine
+                order = lead.sort_values(ascending=not higher, kind="stable").index
+                rows = [
+                    Extreme(
+                        str(image),
+                        float(mine[image]),
+                        float(lead[image]) if mean is not None else None,
+                        photos.get(str(image)),
+                    )
+                    for image in order
+                ]
+                few = min(EXTREMES, len(rows) // 2)
+                if few:
+                    best, worst = rows[:few], rows[::-1][:few]
+                    found.append(Extremes(index, name, metric, best, worst))
+    return found
+
+
+def _read(path: Path, resolution: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of original and reconstruction, uint8 (H, W, 3)."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise UserError(f"{path}: damaged picture: delete it; a report can do without") from error
+    height, width, _ = pixels.shape
+    if height != 2 * resolution or width % resolution:
+        raise UserError(f"{path}: not two rows of {resolution} px pictures: delete it")
+    columns = [pixels[:, x : x + resolution] for x in range(0, width, resolution)]
+    return [(column[:resolution], column[resolution:]) for column in columns]
+
+
+def _photos(
+    pixels: Sequence[tuple[str, list[tuple[np.ndarray, np.ndarray]], dict[str, pd.Series[float]]]],
+    directions: dict[str, bool],
+    count: int,
+) -> Iterator[Photo]:
+    ranks = {
+        (name, metric): each.rank(ascending=not directions[metric], method="min")
+        for name, _, scores in pixels
+        for metric, each in scores.items()
+        if metric in directions
+    }
+    for position in range(count):
+        original = pixels[0][1][position][0]
+        image = f"photo {position + 1}"
+        found: dict[str, dict[str, tuple[float, int]]] = {}
+        for name, pairs, scores in pixels:
+            if not np.array_equal(pairs[position][0], original):
+                raise UserError(
+                    f"the saved pictures of {name} show other originals than those of "
+                    f"{pixels[0][0]}: measure both again"
+                )
+            for metric, each in scores.items():
+                if metric in directions and math.isfinite(each.iloc[position]):
+                    image = str(each.index[position])
+                    rank = int(ranks[name, metric].iloc[position])
+                    found.setdefault(name, {})[metric] = (float(each.iloc[position]), rank)
+        yield Photo(
+            image,
+            _encode(original),
+            {name: _encode(pairs[position][1]) for name, pairs, _ in pixels},
+            found,
+        )
+
+
+def _encode(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=80, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,303 @@
+"""One HTML page that holds everything it shows and asks the network for nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ssdd_bench.report import methods
+from ssdd_bench.report.gallery import Set, build_sets, find_extremes
+from ssdd_bench.report.grid import NEGLIGIBLE, TIED, build_tables, format_number
+from ssdd_bench.report.loading import Source
+from ssdd_bench.report.paper import (
+    PaperTable,
+    build_paper_tables,
+    metric_name,
+)
+from ssdd_bench.report.published import PublishedFile, published_table
+from ssdd_bench.report.rows import (
+    Group,
+    comparable_groups,
+    competes,
+    describe_hardware,
+    display_names,
+    metric_directions,
+)
+
+_IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
+
+
+def build_page(source: Source, published: Mapping[str, PublishedFile], metric: str) -> str:
+    """Render the page.
+
+    Args:
+        source: what to report.
+        published: numbers by others, shown apart; may be empty.
+        metric: the quality that figures begin with.
+
+    Returns:
+        HTML; equal input gives equal text.
+
+    Raises:
+        UserError: a saved picture is damaged.
+    """
+    frame, results = source.frame, source.results
+    sets = build_sets(source)
+    groups = list(comparable_groups(frame))
+    tables = build_paper_tables(frame)
+    extremes = [
+        one
+        for one in find_extremes(source, sets)
+        if metric_directions(frame).get(one.metric) is not None
+    ]
+    environment = Environment(
+        loader=PackageLoader("ssdd_bench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template("page.html.j2")
+    return template.render(
+        style=_asset("page.css"),
+        scripts=[_asset(name) for name in ("base.js", "tables.js", "figures.js", "gallery.js")],
+        data=_json(_data(source, groups, published, sets, metric)),
+        digest=source.digest,
+        facts=_facts(source),
+        findings=[(_group_title(group), _findings(group)) for group in groups],
+        any_tied=any(cell.tied for table in tables for c in table.columns for cell in c.cells),
+        cautions=_cautions(tables),
+        tables=tables,
+        published=[published_table(name, file) for name, file in published.items()],
+        sets=sets,
+        extremes=_by_group(extremes, groups),
+        methods=methods.describe_methods(results),
+        commands=methods.commands(results),
+        environments=methods.environments(results),
+        weights=methods.weights(results),
+        citation=methods.citation(results),
+        tied=TIED,
+        metric_name=metric_name,
+        show=format_number,
+    )
+
+
+def build_table_page(tables: Sequence[PaperTable]) -> str:
+    """Render the tables alone, as a plain page without scripts."""
+    environment = Environment(
+        loader=PackageLoader("ssdd_bench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template("tables.html.j2")
+    return template.render(style=_asset("page.css"), tables=tables, tied=TIED)
+
+
+def _asset(name: str) -> str:
+    return resources.files("ssdd_bench.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _json(data: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _group_title(group: Group) -> str:
+    return f"{group.resolution} × {group.resolution} px, {group.protocol}, {group.data}"
+
+
+def _facts(source: Source) -> list[tuple[str, str]]:
+    """What the page is about, at a glance."""
+    frame, results = source.frame, source.results
+    sizes = [f"{size} px" for size in sorted(set(frame["resolution"]))]
+    images = dict.fromkeys(
+        f"{n} {'images of' if kind == 'reconstruction' else 'generated images against'} {name}"
+        for n, kind, name in zip(frame["n"], frame["kind"], frame["data"], strict=True)
+    )
+    dates = sorted(result.created[:10] for result in results)
+    versions = sorted({str(r.environment.get("ssdd_bench", "unknown")) for r in results})
+    facts = [
+        ("Tokenizers", f"{frame['label'].nunique()}: {', '.join(dict.fromkeys(frame['label']))}"),
+        ("Resolutions", ", ".join(sizes)),
+        ("Images", "; ".join(images)),
+        ("Protocols", ", ".join(dict.fromkeys(frame["protocol"]))),
+        ("Machines", "; ".join(describe_hardware(frame)) or "not timed"),
+        ("Measured", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
+        ("Version", f"ssdd-bench {', '.join(versions)}"),
+    ]
+    return facts
+
+
+def _findings(group: Group) -> list[dict[str, str]]:
+    """The best of each column that is ranked, with the runner-up and whether it is a tie."""
+    rows = group.rows[competes(group.rows)]
+    (table,) = build_tables(group.rows)
+    columns = {column.key: column for column in table.columns}
+    names = display_names(group.rows)
+    found = []
+    directions = {**metric_directions(rows), "encode img/s": True, "decode img/s": True}
+    for key, higher in directions.items():
+        column = columns.get(key)
+        if column is None or not any(cell.best for cell in column.cells):
+            continue
+        source = {"encode img/s": "encode_ips", "decode img/s": "decode_ips"}.get(key, key)
+        values = group.rows[source].where(competes(group.rows))
+        ranked = [
+            (value, name, cell.text)
+            for value, name, cell in zip(values, names, column.cells, strict=True)
+            if not pd.isna(value) and math.isfinite(value)
+        ]
+        ranked.sort(key=lambda item: item[0], reverse=higher)
+        ties = [name for name, cell in zip(names, column.cells, strict=True) if cell.tied]
+        (_, name, text), (_, second, second_text) = ranked[0], ranked[1]
+        best = [n for n, cell in zip(names, column.cells, strict=True) if cell.best]
+        found.append(
+            {
+                "what": column.heading.replace(key, metric_name(key), 1),
+                "best": ", ".join(best) if len(best) > 1 else name,
+                "value": text,
+                "next": "" if len(best) > 1 else f"{second} {second_text}",
+                "tied": ", ".join(ties),
+            }
+        )
+    return found
+
+
+def _cautions(tables: Sequence[PaperTable]) -> list[str]:
+    texts = [text for table in tables for text in (*table.footnotes, *table.remarks)]
+    return methods.merge_alike([text for text in texts if "over seeds" not in text])
+
+
+def _by_group(extremes: Sequence[Any], groups: Sequence[Group]) -> list[tuple[int, str, list[Any]]]:
+    return [
+        (index, _group_title(group), mine)
+        for index, group in enumerate(groups)
+        if (mine := [one for one in extremes if one.group == index])
+    ]
+
+
+def _data(
+    source: Source,
+    groups: Sequence[Group],
+    published: Mapping[str, PublishedFile],
+    sets: Sequence[Set],
+    metric: str,
+) -> dict[str, Any]:
+    """What the scripts draw from."""
+    frame = source.frame
+    directions = metric_directions(frame)
+    measured = [key for key in directions if frame[key].notna().any()]
+    return {
+        "metric": metric,
+        "metrics": {key: {"name": metric_name(key), "higher": directions[key]} for key in measured},
+        "ids": list(dict.fromkeys(frame["id"])),
+        "groups": [
+            {
+                "title": _group_title(group),
+                "resolution": group.resolution,
+                "setting": f"{group.protocol}, {group.data}, n = {group.n}",
+                "n": group.n,
+                "rows": [
+                    _row(row, name, races, measured)
+                    for name, races, (_, row) in zip(
+                        display_names(group.rows),
+                        competes(group.rows),
+                        group.rows.iterrows(),
+                        strict=True,
+                    )
+                ],
+            }
+            for group in groups
+        ],
+        "published": [
+            {
+                "name": row.model,
+                "x": row.images_per_s,
+                "y": row.metrics["rfid"],
+                "source": row.source,
+                "hardware": row.hardware,
+                "digitised": row.digitised,
+            }
+            for file in published.values()
+            for row in file.rows
+            if row.images_per_s is not None and "rfid" in row.metrics
+        ],
+        "sets": [
+            {
+                "group": one.group,
+                "title": one.title,
+                "n": one.n,
+                "photos": [
+                    {
+                        "name": photo.name,
+                        "original": photo.original,
+                        "reconstructions": photo.reconstructions,
+                        "scores": photo.scores,
+                    }
+                    for photo in one.photos
+                ],
+            }
+            for one in sets
+        ],
+    }
+
+
+def _row(row: Any, name: str, races: bool, metrics: Sequence[str]) -> dict[str, Any]:
+    speeds = {
+        way: [_number(row[f"{way}_ips{end}"]) for end in ("", "_q1", "_q3")]
+        for way in ("encode", "decode")
+    }
+    return {
+        "name": name,
+        "id": row["id"],
+        "races": bool(races),
+        "kind": row["kind"],
+        "steps": _number(row["steps"]),
+        "floats": _number(row["floats_per_pixel"]),
+        "bits": _number(row["bits_per_pixel"]),
+        "machine": "; ".join(describe_hardware(row.to_frame().T)),
+        "metrics": {key: _number(row[key]) for key in metrics},
+        "infinite": {key: True for key in metrics if math.isinf(row[key])},
+        "low": {key: _number(row[f"{key}_low"]) for key in metrics},
+        "high": {key: _number(row[f"{key}_high"]) for key in metrics},
+        "speeds": speeds,
+        "scores": {
+            key: _spread(scores)
+            for key, scores in row["scores"].items()
+            if key in metrics and len(scores) > 1
+        },
+    }
+
+
+def _spread(scores: pd.Series[float]) -> dict[str, Any]:
+    """Quantiles of finite scores, and the scores themselves where there are not too many."""
+    values = scores[scores.map(math.isfinite)]
+    if values.empty:
+        return {"quantiles": [], "values": []}
+    quantiles = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+    listed = len(values) <= _IMAGES_LISTED
+    return {
+        "quantiles": [_number(value) for value in quantiles],
+        "values": [[str(key), _number(value)] for key, value in values.items()] if listed else [],
+    }
+
+
+def _number(value: Any) -> float | None:
+    """Six digits are more than a picture shows; what is not finite is no number."""
+    if pd.isna(value) or not math.isfinite(value):
+        return None
+    if abs(value) < NEGLIGIBLE:
+        return 0.0
+    return float(f"{value:.6g}")

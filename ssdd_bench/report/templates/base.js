@@ -1,0 +1,59 @@
+"use strict";
+// What the other scripts share: the data, new elements, numbers, the tooltip, light and dark.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const COLORS = [0, 1, 2, 3, 4, 5, 6].map((index) => `var(--c${index})`); // in page.css
+
+const byId = (id) => document.getElementById(id);
+
+function make(tag, attributes = {}, ...children) {
+  const svg = ["svg", "g", "path", "line", "text", "rect", "polyline"].includes(tag);
+  const node = svg
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    : document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function fill(select, items) {
+  select.replaceChildren(...items.map(([value, text]) => make("option", { value }, text)));
+}
+
+function show(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size >= 1000) return value.toFixed(0);
+  return size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+}
+
+const tip = byId("tip");
+let owner = null; // the mark that the tip tells of
+function showTip(text, node) {
+  owner = node;
+  const box = node.getBoundingClientRect();
+  tip.textContent = text;
+  tip.hidden = false;
+  const left = Math.min(box.right + 10, innerWidth - tip.offsetWidth - 8);
+  const top = Math.min(Math.max(8, box.top - tip.offsetHeight - 8), innerHeight - tip.offsetHeight);
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${top}px`;
+}
+function hideTip() {
+  tip.hidden = true;
+  owner = null;
+}
+addEventListener("scroll", () => {
+  if (owner && owner === document.activeElement) showTip(tip.textContent, owner);
+  else hideTip();
+}, { passive: true });
+addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
+
+byId("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const now = root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = now === "dark" ? "light" : "dark";
+});
+
+addEventListener("beforeprint", () => {
+  for (const one of document.querySelectorAll("details")) one.open = true;
+});

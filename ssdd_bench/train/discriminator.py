@@ -1,0 +1,122 @@
+"""Discriminators: of the KL-VAE, as latent diffusion trains it, and SSDD's optional one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.nn.blocks import TimeEmbedding
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN (Isola et al. 2017): one logit for each patch of 70 x 70 pixels.
+
+    4x4 convolutions: three of stride 2 to ``width``, 2 and 4 times that, one of stride 1 to 8
+    times, one to a single channel; batch norms between, leaky rectifiers of slope 0.2, weights
+    from N(0, 0.02).
+
+    Args:
+        width: channels after the first layer, 64 in latent diffusion.
+    """
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for times, stride in ((2, 2), (4, 2), (8, 1)):
+            layers += [
+                nn.Conv2d(width * times // 2, width * times, 4, stride, 1, bias=False),
+                nn.BatchNorm2d(width * times),
+                nn.LeakyReLU(0.2),
+            ]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, 1, h, w) of images (B, 3, H, W) in [-1, 1]; positive looks real."""
+        return self.layers(images).float()
+
+    def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Hinge loss of both."""
+        loss = F.relu(1 - self.logits(real)).mean() + F.relu(1 + self.logits(fake)).mean()
+        return {"critic": 0.5 * loss}
+
+    def fool(self, fake: Tensor) -> Tensor:
+        """What the generator minimises."""
+        return -self.logits(fake).mean()
+
+
+class TimedDiscriminator(nn.Module):
+    """SSDD's optional discriminator: one probability per image, told the noisy input and its time.
+
+    Spectral norms, 4x4 convolutions of width 64 to 512, four of stride 2 and one of stride 1,
+    each group norm modulated by the time; spatial mean, one linear layer, binary cross entropy.
+    """
+
+    WIDTHS = (64, 128, 256, 512, 512)
+    TIME = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        # As in the paper's code the sinusoids see times in [0, 1], not in [0, 1000].
+        self.time_embedding = TimeEmbedding(self.TIME)
+        self.convolutions = nn.ModuleList()
+        self.modulations = nn.ModuleList()
+        before = 6
+        for index, width in enumerate(self.WIDTHS):
+            stride = 2 if index < len(self.WIDTHS) - 1 else 1
+            layer = nn.Conv2d(before, width, 4, stride, 1)
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            self.convolutions.append(nn.utils.parametrizations.spectral_norm(layer))
+            self.modulations.append(nn.Linear(4 * self.TIME, 2 * width))
+            before = width
+        self.head = nn.Linear(before, 1)
+
+    def logits(self, images: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """(B,) of images and their noisy inputs (B, 3, H, W) at times (B,) in [0, 1]."""
+        h = torch.cat([images.clamp(-1, 1), x_t.clamp(-1, 1)], dim=1)
+        time = F.silu(self.time_embedding(t, h.dtype))
+        for convolution, modulation in zip(self.convolutions, self.modulations, strict=True):
+            h = convolution(h)
+            scale, shift = modulation(time)[:, :, None, None].chunk(2, dim=1)
+            h = F.leaky_relu(F.group_norm(h, 32, eps=1e-5) * (1 + scale) + shift, 0.2)
+        return self.head(h.mean(dim=(2, 3))).flatten().float()
+
+    def forward(self, real: Tensor, fake: Tensor, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """Binary cross entropy of both."""
+        loss = F.softplus(-self.logits(real, x_t, t)) + F.softplus(self.logits(fake, x_t, t))
+        return {"critic": loss.mean()}
+
+    def fool(self, fake: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """What the generator minimises."""
+        return F.softplus(-self.logits(fake, x_t, t)).mean()
+
+
+@contextmanager
+def held_still(critic: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a discriminator without reaching its weights."""
+    critic.requires_grad_(False)
+    try:
+        yield
+    finally:
+        critic.requires_grad_(True)
+
+
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
+    """Ratio of the two losses' gradients at the decoder's last layer, in [0, 10,000].
+
+    Esser et al. 2021, so that the adversarial term pulls as hard as the reconstruction.
+    """
+    (a,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
+    (b,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
+    return (a.norm() / (b.norm() + 1e-4)).clamp(0, 1e4).detach()

@@ -1,0 +1,38 @@
+"""What a training tells while it runs: ``metrics.jsonl``, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """Appends rows; a resumed run goes on in the same files.
+
+    Args:
+        folder: of ``metrics.jsonl`` and ``tensorboard/``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self._board = _board(folder / "tensorboard")
+
+    def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
+        """Write one row; ``kind`` is ``train`` or ``evaluation``."""
+        row = {"kind": kind, "iteration": iteration, **values}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, iteration)
+            self._board.flush()
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))

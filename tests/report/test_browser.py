@@ -1,0 +1,168 @@
+"""The page in a real browser: sorts, filters, slides and zooms, without an error or a request."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.page import build_page
+from ssdd_bench.report.published import load_published
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs a browser: apt install chromium chromium-driver"
+    ),
+    # Sockets of the browser's driver, which selenium leaves to the collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+SCORES = {
+    "ssdd": [30.0, 22.0, 21.0, 20.0],
+    "klvae": [31.0, 21.0, 20.5, 10.0],
+    "jpeg:quality=50": [29.0, 25.0, 28.0, 27.0],
+}
+
+
+@pytest.fixture
+def browser(write_run: Callable[..., Path], tmp_path: Path) -> Iterator[Any]:
+    """A headless browser with the page of three tokenizers at two sizes open from disk."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    source = load_source([write_run(SCORES, (32, 64))])
+    path = tmp_path / "index.html"
+    path.write_text(build_page(source, load_published(PUBLISHED), "psnr"), "utf-8")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    calm = "--force-prefers-reduced-motion"  # no scrolling under the pointer
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", calm):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver.get(path.as_uri())
+        yield driver
+    finally:
+        driver.quit()
+
+
+def names(browser: Any) -> list[str]:
+    """First column of the first table, rows in sight only, without marks of footnotes."""
+    script = (
+        "return [...document.querySelectorAll('#tables figure.table')[0]"
+        ".querySelectorAll('tbody tr:not(.section):not([hidden])')]"
+        ".map(row => row.cells[0].dataset.value)"
+    )
+    found: list[str] = browser.execute_script(script)
+    return found
+
+
+def put(browser: Any, element: str, value: object, event: str = "input") -> None:
+    script = (
+        "const node = document.getElementById(arguments[0]); node.value = arguments[1];"
+        "node.dispatchEvent(new Event(arguments[2], {bubbles: true}))"
+    )
+    browser.execute_script(script, element, value, event)
+
+
+@pytest.mark.slow
+def test_page_in_a_browser(browser: Any) -> None:
+    """One browser for all steps, since starting it takes longest."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    grouped = names(browser)
+    table = browser.find_element(By.CSS_SELECTOR, "#tables figure.table")
+    heading = next(
+        button
+        for button in table.find_elements(By.CSS_SELECTOR, "th button.sort")
+        if "PSNR" in button.text
+    )
+    best_first = ["jpeg:quality=50", "ssdd", "klvae"]  # mean PSNR 27.25, 23.25, 20.6
+    heading.send_keys(Keys.ENTER)  # from the keyboard
+    assert names(browser) == best_first
+    heading.click()
+    assert names(browser) == best_first[::-1]
+    heading.click()
+    assert names(browser) == grouped
+
+    put(browser, "filter", "jpeg")
+    assert names(browser) == ["jpeg:quality=50"]
+    assert "of" in browser.find_element(By.ID, "filtered").text
+    put(browser, "filter", "f8c4")  # a compression rate
+    assert len(names(browser)) == 3
+    put(browser, "filter", "")
+
+    marks = "return document.querySelectorAll('#plots .mark').length"
+    before = browser.execute_script(marks)
+    browser.find_element(By.CSS_SELECTOR, "#legend input").click()
+    assert 0 < browser.execute_script(marks) < before
+    browser.find_element(By.CSS_SELECTOR, "#legend input").click()
+    browser.execute_script("document.querySelector('#plots .mark').focus()")
+    tip = browser.find_element(By.ID, "tip")
+    assert tip.is_displayed()
+    assert "images/s" in tip.text
+    put(browser, "figure-metric", "fd_effnet", "change")
+    assert "fd_effnet" in browser.find_element(By.ID, "plots").text
+    published = browser.execute_script(
+        "return [...document.querySelectorAll('#published-plots .mark')]"
+        ".map(mark => mark.getAttribute('fill'))"
+    )
+    assert set(published) == {"var(--grey)"}
+
+    cut = browser.find_element(By.ID, "cut")
+    cut.send_keys(Keys.HOME)
+    shown = "return getComputedStyle(document.getElementById('after')).clipPath"
+    assert "0%" in browser.execute_script(shown)
+    cut.send_keys(Keys.ARROW_RIGHT)
+    assert "1%" in browser.execute_script(shown)
+    put(browser, "tokenizer", "klvae", "change")
+    assert "klvae" in browser.find_element(By.ID, "compare-caption").text
+    browser.find_element(By.ID, "next").send_keys(Keys.ENTER)
+    assert "photo-1.jpg" in browser.find_element(By.ID, "compare-caption").text
+
+    windows = browser.find_elements(By.CSS_SELECTOR, ".tile .window")
+    assert len(windows) == 4  # the original and three tokenizers
+    for key in ("+", "+", Keys.ARROW_LEFT):
+        windows[2].send_keys(key)
+    moved = browser.execute_script(
+        "return [...document.querySelectorAll('.tile .window > *')].map(one => one.style.transform)"
+    )
+    assert len(set(moved)) == 1  # all together
+    assert "scale(3)" in moved[0]
+
+    # The reconstructions of the run are the originals and 10, 20 or 30 levels more.
+    browser.find_element(By.ID, "heat").send_keys(Keys.SPACE)
+    means = WebDriverWait(browser, 20).until(
+        lambda one: (found := one.find_elements(By.CSS_SELECTOR, ".mean"))[2:] and found
+    )
+    assert [mean.text.split()[2] for mean in means] == ["30.00", "20.00", "10.00"]
+
+    thumb = browser.find_elements(By.CSS_SELECTOR, ".extreme:not([hidden]) .thumb")[0]
+    browser.execute_script("arguments[0].click()", thumb)
+    assert browser.find_element(By.ID, "before").get_attribute("src").startswith("data:image/webp")
+
+    for width, height in ((1300, 900), (390, 800)):
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= width  # only tables scroll sideways, in frames of their own
+
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    requests = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert requests
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []

@@ -1,0 +1,43 @@
+"""The committed reports are those that the committed results give: `make reports` rebuilds them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.cli._tables import default_metric
+from ssdd_bench.report.build import build_texts
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.published import load_published
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def rebuilt() -> dict[str, str]:
+    source = load_source([ROOT / "results" / "mini"])
+    metric = default_metric(source.frame)
+    assert metric is not None
+    return build_texts(source, load_published(ROOT / "results" / "published"), metric)
+
+
+@pytest.mark.parametrize("name", ["table.md", "table.csv", "table.tex", "table.html", "index.html"])
+def test_committed_texts_are_not_stale(rebuilt: dict[str, str], name: str) -> None:
+    """Pictures are left out, whose bytes differ between versions of the library that packs them."""
+    pattern = r"data:image/webp;base64,[A-Za-z0-9+/=]+"
+    committed = (ROOT / "reports" / name).read_text("utf-8")
+    assert re.sub(pattern, "", committed) == re.sub(pattern, "", rebuilt[name]), "make reports"
+
+
+def test_the_page_is_small_enough_to_send() -> None:
+    assert (ROOT / "reports" / "index.html").stat().st_size < 10_000_000
+
+
+def test_every_figure_comes_in_three_formats() -> None:
+    figures = {path.stem for path in (ROOT / "reports").glob("*.png")}
+    assert "quality-vs-speed" in figures
+    for name in figures:
+        for suffix in (".svg", ".pdf"):
+            assert (ROOT / "reports" / f"{name}{suffix}").is_file(), f"{name}{suffix}: make reports"

@@ -1,0 +1,147 @@
+"""The page: whole in itself, equal bytes, true to the results and to the saved pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.report import methods
+from ssdd_bench.report.gallery import build_sets, find_extremes
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.page import build_page
+from ssdd_bench.report.published import load_published
+from ssdd_bench.results import MetricValue, Result, load_results, save_result
+
+Make = Callable[..., Result]
+Write = Callable[..., Path]
+PUBLISHED = load_published(Path(__file__).parents[2] / "results" / "published")
+SCORES = {"ssdd": [30.0, 22.0, 21.0, 20.0], "klvae": [31.0, 21.0, 20.5, 10.0]}
+
+
+def data_of(page: str) -> dict[str, object]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    data: dict[str, object] = json.loads(found[1])
+    return data
+
+
+def test_the_page_asks_for_nothing(write_run: Write) -> None:
+    page = build_page(load_source([write_run(SCORES)]), PUBLISHED, "psnr")
+    assert len(page.encode()) < 10_000_000
+    assert "default-src 'none'" in page
+    without_data = re.sub(r"data:[^\"']*", "", page)
+    for pattern in (r"(src|href)=\"(?!#|\")", r"url\(", r"@import", r"fetch\(", r"XMLHttpRequest"):
+        assert not re.search(pattern, without_data), pattern
+
+
+def test_equal_input_gives_an_equal_page_and_another_input_another_digest(
+    write_run: Write,
+) -> None:
+    folder = write_run(SCORES)
+    one, two = (build_page(load_source([folder]), PUBLISHED, "psnr") for _ in range(2))
+    assert one == two
+    before = load_source([folder]).digest
+    path = next(folder.glob("*.json"))
+    path.write_text(path.read_text().replace("2025-01-01", "2025-01-02"))
+    assert load_source([folder]).digest != before
+
+
+def test_a_name_from_outside_is_text_and_never_markup(make_result: Make, tmp_path: Path) -> None:
+    evil = "</script><img src=x onerror=alert(1)>"
+    save_result(make_result(evil, note="<b>bold</b>"), tmp_path)
+    page = build_page(load_source([tmp_path]), {}, "psnr")
+    assert "<img src=x" not in page
+    assert "<b>bold" not in page
+    assert data_of(page)["groups"][0]["rows"][0]["name"] == evil  # type: ignore[index]
+
+
+def test_pictures_are_those_that_the_run_saved(write_run: Write) -> None:
+    folder = write_run(SCORES)
+    source = load_source([folder])
+    (one,) = build_sets(source)
+    assert [photo.name for photo in one.photos] == ["photo-0.jpg", "photo-1.jpg", "photo-2.jpg"]
+    saved = np.asarray(Image.open(sorted((folder / "samples").glob("klvae*.png"))[0]))
+    shown = one.photos[1].reconstructions["klvae"].split(",")[1]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown))).convert("RGB"))
+    assert np.array_equal(pixels, saved[32:, 32:64])  # lossless
+    assert one.photos[1].scores["klvae"]["psnr"] == (21.0, 2)
+
+
+def test_pictures_stop_at_the_budget(write_run: Write) -> None:
+    source = load_source([write_run(SCORES)])
+    (whole,) = build_sets(source)
+    photo = whole.photos[0]
+    size = len(photo.original) + sum(map(len, photo.reconstructions.values()))
+    (one,) = build_sets(source, budget=int(1.5 * size))
+    assert (len(one.photos), one.saved) == (1, 3)
+
+
+def test_pictures_of_other_originals_are_refused(write_run: Write) -> None:
+    folder = write_run(SCORES)
+    path = sorted((folder / "samples").glob("ssdd*.png"))[0]
+    Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
+    with pytest.raises(UserError, match="other originals"):
+        build_sets(load_source([folder]))
+
+
+def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None:
+    """By its score alone, photo 3 would be the worst of ssdd; paired, it is the best."""
+    source = load_source([write_run(SCORES)])
+    ssdd = next(e for e in find_extremes(source, build_sets(source)) if e.tokenizer == "ssdd")
+    assert min(range(4), key=lambda i: SCORES["ssdd"][i]) == 3
+    assert [image.image for image in ssdd.best] == ["photo-3.jpg", "photo-1.jpg"]
+    assert [image.image for image in ssdd.worst] == ["photo-0.jpg", "photo-2.jpg"]
+    assert ssdd.best[0].difference == pytest.approx(10.0)
+    assert ssdd.best[0].photo is None  # only three pictures were saved
+    assert ssdd.worst[0].photo == 0
+
+
+def test_methods_tell_the_recorded_protocol(make_result: Make) -> None:
+    one = make_result()
+    protocol = {**one.protocol, "description": "a test", "posterior": "sample", "tf32": True}
+    other = replace(one, protocol={**protocol, "id": "other-v1"})
+    first, second, speed = methods.describe_methods([one, other])
+    assert "posterior" not in first
+    assert "Encoders gave the posterior's sample." in second
+    assert "TensorFloat-32 true" in second
+    assert "n = 28 images of sample at 64 px" in second
+    assert speed.startswith("Speed: encoding and decoding timed apart on cpu")
+
+
+def test_commands_and_versions_come_from_the_results(make_result: Make) -> None:
+    one = make_result(environment={"ssdd_bench": "9.8.7"}, command="ssdd-bench run --res 64")
+    assert methods.commands([one, one]) == ["ssdd-bench run --res 64"]
+    assert "version 9.8.7" in methods.citation([one])
+    assert methods.environments([one]) == [("ssdd_bench", ["9.8.7"])]
+
+
+def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Path) -> None:
+    save_result(make_result(), tmp_path)
+    page = build_page(load_source([tmp_path]), {}, "psnr")
+    assert 'id="gallery"' not in page
+    assert 'id="published"' not in page
+    assert load_results([tmp_path])[0].command in page
+
+
+def test_generated_images_are_told_apart(make_result: Make, tmp_path: Path) -> None:
+    one = make_result("ssdd + DiT")
+    protocol = {**one.protocol, "id": "gfid-v1", "kind": "generation", "labels": "uniform"}
+    metrics = {"gfid": MetricValue(31.0, 28, False, "test")}
+    save_result(replace(one, protocol=protocol, metrics=metrics), tmp_path)
+    save_result(make_result("klvae"), tmp_path)
+    source = load_source([tmp_path])
+    page = build_page(source, {}, "psnr")
+    assert "n = 28 generated images against sample" in page
+    assert "Generation, gfid-v1, sample" in page
+    first, second, _ = methods.describe_methods(source.results)
+    assert ("uniform" in first) != ("uniform" in second)

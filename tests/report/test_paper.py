@@ -1,0 +1,169 @@
+"""Tables as papers print them: grouped by rate, ranked per column, nothing published ranked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.paper import PaperTable, build_paper_tables
+from ssdd_bench.report.published import load_published, published_table
+from ssdd_bench.report.rows import to_frame
+from ssdd_bench.report.writers import escape_latex, to_latex, to_markdown
+from ssdd_bench.results import LatentRecord, MetricValue, Result
+
+Make = Callable[..., Result]
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+STREAM = LatentRecord("bytes", 1, 0, None, None, None, 0.75)
+SMALL = LatentRecord("continuous", 16, 4, (4, 4, 4), 16, 1 / 64, None)
+
+
+@pytest.fixture
+def results(make_result: Make) -> list[Result]:
+    return [
+        make_result(label, size, ips, {"psnr": psnr, "fd_effnet": 50 - (psnr or 50)}, **more)
+        for size in (64, 128)
+        for label, ips, psnr, more in (
+            ("ssdd", 20.0, 24.1, {}),
+            ("klvae", 30.0, 22.6, {"note": ""}),
+            ("dcae", 25.0, 20.0, {"latent": SMALL, "note": ""}),
+            ("jpeg", 900.0, 23.0, {"latent": STREAM, "note": "", "steps": None}),
+            ("identity", 999.0, None, {"latent": STREAM, "family": "control", "note": ""}),
+        )
+    ]
+
+
+def marked(table: PaperTable, heading: str, mark: str) -> list[str]:
+    """Tokenizers whose cells of the first column with this heading carry a mark."""
+    column = next(column for column in table.columns if column.heading == heading)
+    pairs = zip(table.columns[0].cells, column.cells, strict=True)
+    return [name.text for name, cell in pairs if getattr(cell, mark)]
+
+
+def test_rows_stand_by_compression_rate_and_columns_by_resolution(results: list[Result]) -> None:
+    quality, speed = build_paper_tables(to_frame(results))
+    assert [(heading.split(":")[0], count) for heading, count in quality.sections] == [
+        ("f8c4", 2),
+        ("f16c4", 1),
+        ("byte streams", 1),
+        ("controls", 1),
+    ]
+    assert [heading for heading, _ in quality.spans] == ["", "64 × 64 px", "128 × 128 px"]
+    assert sum(count for _, count in quality.spans) == len(quality.columns)
+    assert (quality.kind, speed.kind) == ("reconstruction", "speed")
+
+
+def test_best_and_second_are_marked_and_controls_do_not_compete(results: list[Result]) -> None:
+    quality, speed = build_paper_tables(to_frame(results))
+    assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
+    assert marked(quality, "PSNR ↑", "second") == ["jpeg"]
+    assert marked(quality, "fd_effnet@28 ↓", "best") == ["ssdd"]
+    assert marked(speed, "decode img/s", "best") == ["jpeg"]
+
+
+def test_of_two_rows_none_is_second(results: list[Result]) -> None:
+    (quality, _) = build_paper_tables(to_frame(results[:2]))
+    assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
+    assert marked(quality, "PSNR ↑", "second") == []
+
+
+def test_what_other_images_might_turn_round_is_marked(write_run: Callable[..., Path]) -> None:
+    """Paired scores decide: the same means tie where images disagree and not where they agree."""
+    agree = {"a": [20.0, 25.0, 30.0, 35.0], "b": [19.9, 24.9, 29.9, 34.9], "c": [9.0] * 4}
+    differ = {"a": [20.0, 25.0, 30.0, 35.0], "b": [35.0, 30.0, 24.8, 19.8], "c": [9.0] * 4}
+    for scores, tied in ((agree, []), (differ, ["b"])):
+        source = load_source([write_run(scores, name=f"runs{len(tied)}")])
+        quality, _ = build_paper_tables(source.frame)
+        assert marked(quality, "PSNR ↑", "tied") == tied
+
+
+def test_caption_states_n_protocol_pixels_and_seed(results: list[Result]) -> None:
+    quality, speed = build_paper_tables(to_frame(results))
+    for table in (quality, speed):
+        for piece in ("n = 28", "sample", "default-v1", "seed 0", "22222222 at 64 px"):
+            assert piece in table.caption
+    assert "2 threads" in speed.caption
+
+
+def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
+    frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
+    _, speed = build_paper_tables(frame)
+    assert marked(speed, "decode img/s", "best") == []
+    assert "machine" in [column.heading for column in speed.columns]
+
+
+def test_one_label_measured_twice_is_two_rows(make_result: Make) -> None:
+    frame = to_frame([make_result("a", seed=0), make_result("a", seed=1), make_result("b")])
+    table = build_paper_tables(frame)[0]
+    names = [cell.text for cell in table.columns[0].cells]
+    assert names == ["a (seed 0)", "a (seed 1)", "b"]
+
+
+def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
+    one = make_result("ssdd + DiT")
+    protocol = {**one.protocol, "id": "gfid-v1", "kind": "generation"}
+    metrics = {"gfid": MetricValue(31.0, 28, False, "test"), "isc": MetricValue(9.0, 28, True, "")}
+    generated = replace(one, protocol=protocol, metrics=metrics)
+    tables = build_paper_tables(to_frame([make_result("klvae"), generated]))
+    assert [table.kind for table in tables] == [
+        "reconstruction",
+        "speed",
+        "generation",
+        "speed",
+    ]
+    headings = [column.heading for column in tables[2].columns]
+    assert "gFID@28 ↓" in headings
+    assert "PSNR ↑" not in headings
+    assert "gFID@28 ↓" not in [column.heading for column in tables[0].columns]
+
+
+def test_published_numbers_are_never_ranked() -> None:
+    for name, file in load_published(PUBLISHED).items():
+        table = published_table(name, file)
+        assert "not measured here" in table.caption
+        assert len(table.columns[0].cells) == len(file.rows)
+        assert not any(cell.best or cell.second for c in table.columns for cell in c.cells)
+
+
+def test_markdown_has_the_marks(results: list[Result]) -> None:
+    text = to_markdown(build_paper_tables(to_frame(results)))
+    assert "| **24.10** |" in text
+    assert "| <ins>23.00</ins> |" in text
+    assert "*byte streams*" in text
+    lines = [line for line in text.split("###")[1].splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_latex_escapes_whatever_a_name_may_hold() -> None:
+    text = escape_latex("50%_a&b {c} #1 ~^\\ <x> 10 µs ≈ 中")
+    assert r"50\%\_a\&b \{c\} \#1" in text
+    assert r"\textasciitilde{}\textasciicircum{}\textbackslash{}" in text
+    assert text.endswith(r"\texttt{U+4E2D}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_as_it_stands(make_result: Make, tmp_path: Path) -> None:
+    awkward = "klvae:path=50%_a&b#{c}~^\\中"
+    frame = to_frame([make_result(awkward), make_result("ssdd", warnings=("§ 5 → $x$ “q” ½",))])
+    published = [published_table(*item) for item in load_published(PUBLISHED).items()]
+    (tmp_path / "table.tex").write_text(to_latex([*build_paper_tables(frame), *published]), "utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "table.pdf").stat().st_size > 10_000
+
+
+def test_a_control_that_prints_like_the_best_is_not_called_best(make_result: Make) -> None:
+    results = [
+        make_result("a", metrics={"psnr": 24.0}),
+        make_result("b", metrics={"psnr": 23.0}),
+        make_result("copy", metrics={"psnr": 24.0}, family="control"),
+    ]
+    table = build_paper_tables(to_frame(results))[0]
+    assert marked(table, "PSNR ↑", "best") == ["a"]

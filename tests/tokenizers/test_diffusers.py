@@ -1,0 +1,408 @@
+"""Named and unnamed diffusers models: small twins of every class, at full size on request."""
+
+import gc
+import json
+from pathlib import Path
+
+import diffusers
+import huggingface_hub
+import pytest
+import torch
+from diffusers.models.autoencoders import consistency_decoder_vae
+from diffusers.schedulers import scheduling_consistency_decoder
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ssdd_bench.api import Latent
+from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.errors import ResolutionError, WeightsError
+from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.manifest import TokenizerInfo
+from ssdd_bench.registry import find_tokenizers, load_tokenizer
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FOLDER = find_tokenizers()["diffusers"].folder
+CONFIGS = json.loads((FOLDER / "configs.json").read_text())
+
+# What makes each published configuration small; the rest of it stays as it is.
+KL = {"block_out_channels": [8, 8, 16, 16], "norm_num_groups": 4, "layers_per_block": 1}
+SMALL = {
+    "sd-vae-ft-mse": KL,
+    "sd-vae-ft-ema": KL,
+    "sdxl-vae": KL,
+    "sd3-vae": KL,
+    "flux-vae": KL,
+    "flux2-vae": KL,
+    "asymmetric-vae": {
+        "down_block_out_channels": [8, 8, 16, 16],
+        "up_block_out_channels": [8, 16, 16, 32],
+        "layers_per_up_block": 2,
+        "norm_num_groups": 4,
+    },
+    "dc-ae-f32c32": {
+        "attention_head_dim": 8,
+        "encoder_block_out_channels": [8, 8, 16, 16, 32, 32],
+        "decoder_block_out_channels": [8, 8, 16, 16, 32, 32],
+        "encoder_layers_per_block": [0, 1, 1, 1, 1, 1],
+        "decoder_layers_per_block": [0, 1, 1, 1, 1, 1],
+    },
+    "dc-ae-f64c128": {
+        "attention_head_dim": 8,
+        "encoder_block_out_channels": [8, 8, 16, 16, 32, 32, 128],
+        "decoder_block_out_channels": [8, 8, 16, 16, 32, 32, 128],
+        "encoder_layers_per_block": [0, 1, 1, 1, 1, 1, 1],
+        "decoder_layers_per_block": [0, 1, 1, 1, 1, 1, 1],
+    },
+    "rae-dinov2-b": {
+        "encoder_num_hidden_layers": 1,
+        "decoder_hidden_size": 32,
+        "decoder_num_hidden_layers": 1,
+        "decoder_num_attention_heads": 2,
+        "decoder_intermediate_size": 32,
+        "encoder_input_size": 56,
+        "image_size": 64,
+    },
+    "vq-amused": {
+        "block_out_channels": [8, 8, 8, 16, 16],
+        "norm_num_groups": 4,
+        "layers_per_block": 1,
+        "latent_channels": 8,
+    },
+    "consistency-decoder": {
+        "encoder_block_out_channels": [8, 8, 16, 16],
+        "encoder_layers_per_block": 1,
+        "encoder_norm_num_groups": 4,
+        "decoder_block_out_channels": [32, 32, 32, 32],
+        "decoder_layers_per_block": 1,
+    },
+}
+
+
+def models() -> dict[str, TokenizerInfo]:
+    return {info.id: info for info in find_tokenizers().values() if info.folder == FOLDER}
+
+
+def build(config):
+    """A random model whose images stay in range and whose statistics are those of no identity."""
+    torch.manual_seed(0)
+    model = getattr(diffusers, config["_class_name"]).from_config(config).eval()
+    if norm := getattr(model, "bn", None):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    if hasattr(model, "quantize"):
+        model.quantize.embedding.weight.data.normal_()
+    if last := getattr(getattr(model, "decoder", None), "conv_out", None):
+        for parameter in last.parameters():
+            parameter.data *= 0.1
+    if hasattr(model, "_latents_mean"):  # of the shape in the published file
+        latents = (config["encoder_hidden_size"], *(config["image_size"] // 16,) * 2)
+        model._latents_mean = torch.empty(latents).uniform_(-1, 1)
+        model._latents_std = torch.empty(latents).uniform_(0.5, 2)
+    return model
+
+
+def save(model, folder):
+    model.save_pretrained(folder)
+    if hasattr(model, "_latents_mean"):  # a published config.json does not hold them
+        config = json.loads((folder / "config.json").read_text())
+        config.update(latents_mean=None, latents_std=None)
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """Give the folder of a small twin, by name."""
+    made: dict[str, Path] = {}
+
+    def make(name):
+        if name not in made:
+            model = build({**CONFIGS[name], **SMALL[name]})
+            made[name] = save(model, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return make
+
+
+def side(name):
+    return 128 if name == "dc-ae-f64c128" else 64
+
+
+def images(name, count=2):
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, side(name), side(name), generator=generator)
+
+
+def reference(name, folder):
+    return getattr(diffusers, CONFIGS[name]["_class_name"]).from_pretrained(folder).eval()
+
+
+def test_every_model_has_a_configuration_and_a_twin():
+    assert models().keys() - {"diffusers"} == CONFIGS.keys() == SMALL.keys()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_contract(name, twin):
+    assert check_tokenizer(f"{name}:path={twin(name)}", side(name)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.full_size
+@pytest.mark.parametrize("name", SMALL)
+def test_contract_at_full_size(name, tmp_path):
+    save(build(CONFIGS[name]), tmp_path)
+    gc.collect()
+    resolution = {"rae-dinov2-b": 256, "dc-ae-f64c128": 128}.get(name, 64)
+    problems = check_tokenizer(f"{name}:path={tmp_path}", resolution)
+    (tmp_path / WEIGHTS).unlink()  # gigabytes, which pytest would keep
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if models()[name].published.hub])
+def test_latents_have_the_published_shape_and_scale(name, twin):
+    info, tokenizer = models()[name], load_tokenizer(name, path=str(twin(name)))
+    assert tokenizer.latent == info.latent
+    if "scaling_factor" in tokenizer.info():
+        found = tokenizer.info()
+        assert found["scaling_factor"] == info.published.scaling_factor
+        assert found["shift_factor"] == info.published.shift_factor
+
+
+AFFINE = ["sd-vae-ft-mse", "sdxl-vae", "sd3-vae", "flux-vae", "asymmetric-vae", "dc-ae-f32c32"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", AFFINE)
+def test_latents_are_shifted_and_scaled_and_decoding_undoes_it(name, twin):
+    tokenizer, model = load_tokenizer(name, path=str(twin(name))), reference(name, twin(name))
+    x, published = images(name), models()[name].published
+    encoded = model.encode(2 * x - 1)
+    z = encoded.latent if "latent" in encoded else encoded.latent_dist.mode()
+    latent = tokenizer.encode(x)
+    torch.testing.assert_close(latent.data, (z - published.shift_factor) * published.scaling_factor)
+    expected = (model.decode(z).sample + 1) / 2
+    decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    torch.testing.assert_close(decoded, expected, atol=1e-4, rtol=1e-4)
+
+    # The twin that forgets the scale on one side is found out.
+    tokenizer._scale = 1.0
+    forgetful = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    assert (forgetful - expected).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_flux2_standardises_the_cells_of_a_patch(twin):
+    tokenizer = load_tokenizer("flux2-vae", path=str(twin("flux2-vae")))
+    model = reference("flux2-vae", twin("flux2-vae"))
+    x = images("flux2-vae")
+    z = model.encode(2 * x - 1).latent_dist.mode()
+    latent = tokenizer.encode(x)
+    patches = diffusers.Flux2Pipeline._patchify_latents(z)
+    mean = model.bn.running_mean.view(1, -1, 1, 1)
+    std = (model.bn.running_var.view(1, -1, 1, 1) + model.config.batch_norm_eps).sqrt()
+    expected = diffusers.Flux2Pipeline._unpatchify_latents((patches - mean) / std)
+    torch.testing.assert_close(latent.data, expected)
+    decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    torch.testing.assert_close(decoded, (model.decode(z).sample + 1) / 2, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ResolutionError, match="multiples of 16"):
+        tokenizer.encode(torch.rand(1, 3, 24, 24))
+
+
+@torch.no_grad()
+def test_statistics_per_channel_in_a_configuration_are_used(tmp_path):
+    mean, std = [0.5, -1.0, 2.0, 0.0], [2.0, 0.5, 1.0, 4.0]
+    config = {**CONFIGS["sd-vae-ft-mse"], **KL, "latents_mean": mean, "latents_std": std}
+    save(build(config), tmp_path)
+    tokenizer = load_tokenizer("diffusers", path=str(tmp_path))
+    z = reference("sd-vae-ft-mse", tmp_path).encode(2 * images("") - 1).latent_dist.mode()
+    shift, spread = (torch.tensor(one).view(1, 4, 1, 1) for one in (mean, std))
+    torch.testing.assert_close(tokenizer.encode(images("")).data, (z - shift) * 0.18215 / spread)
+
+
+@torch.no_grad()
+def test_rae_normalises_itself_and_takes_one_size(twin):
+    tokenizer = load_tokenizer("rae-dinov2-b", path=str(twin("rae-dinov2-b")))
+    file = load_file(twin("rae-dinov2-b") / WEIGHTS)
+    model = tokenizer._model
+    assert torch.equal(model._latents_mean, file["_latents_mean"])
+    x = images("rae-dinov2-b")
+    latent = tokenizer.encode(x)
+    torch.testing.assert_close(latent.data, model.encode(x).latent)
+    decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    torch.testing.assert_close(decoded, model.decode(latent.data).sample)
+    with pytest.raises(ResolutionError, match="take --res 64"):
+        tokenizer.encode(torch.rand(1, 3, 32, 32))
+
+
+@torch.no_grad()
+def test_vq_gives_the_indices_of_the_nearest_codes(twin):
+    tokenizer = load_tokenizer("vq-amused", path=str(twin("vq-amused")))
+    model = reference("vq-amused", twin("vq-amused"))
+    x = images("vq-amused")
+    latent = tokenizer.encode(x)
+    h = model.encode(2 * x - 1).latents
+    cells = h.permute(0, 2, 3, 1).flatten(0, 2)
+    distances = (cells[:, None] - model.quantize.embedding.weight[None]).square().sum(-1)
+    assert torch.equal(latent.data.flatten(), distances.argmin(1))
+    assert tokenizer.latent.bits_per_value == 13
+    assert tokenizer.info()["codebook_size"] == 8192
+    decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    expected = model.decode(latent.data, force_not_quantize=True, shape=(2, 4, 4, 8)).sample
+    torch.testing.assert_close(decoded, (expected + 1) / 2, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_consistency_decoder_samples_as_diffusers_does(twin, monkeypatch):
+    name = "consistency-decoder"
+    tokenizer, model = load_tokenizer(name, path=str(twin(name))), reference(name, twin(name))
+    x = images(name)
+    latent = tokenizer.encode(x)
+    z = model.encode(2 * x - 1).latent_dist.mode()
+    torch.testing.assert_close(latent.data, z * 0.18215)
+
+    noise = KeyedNoise(0, "ab", "decode")
+    for module in (consistency_decoder_vae, scheduling_consistency_decoder):
+        monkeypatch.setattr(module, "randn_tensor", lambda shape, **_: noise.normal(shape[1:]))
+    expected = (model.decode(z).sample + 1) / 2
+    decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    torch.testing.assert_close(decoded, expected, atol=1e-4, rtol=1e-4)
+
+    one = load_tokenizer(f"{name}:steps=1,path={twin(name)}")
+    assert (tokenizer.steps, one.steps) == (2, 1)
+    first = one.decode(latent, KeyedNoise(0, "ab", "decode"))
+    assert (first - expected).abs().max() > 1e-3
+
+
+def test_any_model_by_its_folder(twin):
+    for name in ("flux-vae", "vq-amused", "dc-ae-f32c32"):
+        assert check_tokenizer(f"diffusers:path={twin(name)}") == []
+
+
+def test_tiny_autoencoder_by_its_folder(tmp_path):
+    torch.manual_seed(0)
+    diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8),
+        num_encoder_blocks=(1, 1, 1),
+        num_decoder_blocks=(1, 1, 1),
+    ).save_pretrained(tmp_path)
+    assert load_tokenizer("diffusers", path=str(tmp_path)).latent.f == 4
+    assert check_tokenizer(f"diffusers:path={tmp_path}") == []
+
+
+def test_a_pipelines_folder_will_do_for_a_named_model(twin, tmp_path):
+    (tmp_path / "vae").symlink_to(twin("flux-vae"))
+    assert load_tokenizer("flux-vae", path=str(tmp_path)).weights == (tmp_path / "vae" / WEIGHTS,)
+    assert load_tokenizer(f"diffusers:path={tmp_path},subfolder=vae").latent.channels == 16
+
+
+def test_a_weights_file_alone_is_built_by_the_published_configuration(twin):
+    file = twin("sdxl-vae") / WEIGHTS
+    with pytest.raises(WeightsError, match="does not fit AutoencoderKL"):  # the twin is small
+        load_tokenizer("sdxl-vae", path=str(file))
+    with pytest.raises(WeightsError, match=r"give the folder with its config\.json"):
+        load_tokenizer("diffusers", path=str(file))
+
+
+def test_a_pickle_of_tensors_is_read_and_another_is_not(twin, tmp_path):
+    state = load_file(twin("sdxl-vae") / WEIGHTS)
+    file = tmp_path / "diffusion_pytorch_model.bin"
+    (tmp_path / "config.json").write_text((twin("sdxl-vae") / "config.json").read_text())
+    torch.save(state, file)
+    assert load_tokenizer("sdxl-vae", path=str(tmp_path)).weights == (file,)
+    torch.save({"weight": Latent([], (1, 1))}, file)  # a class of ours: code, for a pickle
+    with pytest.raises(WeightsError, match="holds more than tensors"):
+        load_tokenizer("sdxl-vae", path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("sdxl-vae", {"scaling_factor": 0.18215}, "its scaling_factor is 0.18215, the publ"),
+        ("sd3-vae", {"shift_factor": None}, "its shift_factor is 0.0, the published one 0.0609"),
+        ("sdxl-vae", {"_class_name": "UNet2DModel"}, "no adapter for class UNet2DModel"),
+        ("sdxl-vae", {"_class_name": None}, "no adapter for class None"),
+        ("sdxl-vae", {"block_out_channels": [8, 8, 9, 16]}, "builds no AutoencoderKL"),
+    ],
+)
+def test_another_model_under_a_published_name_is_refused(name, change, message, twin, tmp_path):
+    config = json.loads((twin(name) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    save_file(load_file(twin(name) / WEIGHTS), tmp_path / WEIGHTS)
+    with pytest.raises(WeightsError) as caught:
+        load_tokenizer(name, path=str(tmp_path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_another_shape_is_refused(twin):
+    with pytest.raises(WeightsError, match="its latent is LatentSpec"):
+        load_tokenizer("dc-ae-f64c128", path=str(twin("dc-ae-f32c32")))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("diffusers", "give a folder as path=DIR or a Hub id as repo=ID"),
+        ("diffusers:path=a,repo=b/c", "not both"),
+        ("sdxl-vae:path=no-such-folder", "give a folder in the layout of diffusers"),
+        ("sdxl-vae:path=no-such-folder,revision=main", "not both"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_asks_no_network(spec, message, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", pytest.fail)
+    with pytest.raises(WeightsError, match=message):
+        load_tokenizer(spec)
+
+
+def test_the_hub_is_asked_for_two_files_of_one_revision(twin, tmp_path, monkeypatch):
+    asked = {}
+
+    def snapshot(repo, *, revision, allow_patterns, local_files_only, etag_timeout):
+        asked.update(repo=repo, revision=revision, files=allow_patterns, local=local_files_only)
+        return str(tmp_path)
+
+    (tmp_path / "vae").symlink_to(twin("flux-vae"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.delenv("SSDD_BENCH_OFFLINE", raising=False)
+    load_tokenizer("flux-vae")
+    published = models()["flux-vae"].published
+    assert asked == {
+        "repo": published.hub,
+        "revision": published.revision,
+        "files": ["vae/config.json", f"vae/{WEIGHTS}"],
+        "local": False,
+    }
+    monkeypatch.setenv("SSDD_BENCH_OFFLINE", "1")
+    load_tokenizer("diffusers:repo=someone/model,subfolder=vae,revision=v1")
+    assert (asked["repo"], asked["revision"], asked["local"]) == ("someone/model", "v1", True)
+
+
+def test_offline_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSDD_BENCH_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="SSDD_BENCH_OFFLINE is set") as caught:
+        load_tokenizer("sd-vae-ft-mse")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gated_model_says_what_to_do(monkeypatch):
+    class GatedRepoError(OSError):
+        pass
+
+    def snapshot(repo, **_):
+        raise GatedRepoError("403 and a page of text\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.delenv("SSDD_BENCH_OFFLINE", raising=False)
+    with pytest.raises(WeightsError, match="accept its licence there and log in") as caught:
+        load_tokenizer("sd3-vae")
+    assert "\n" not in str(caught.value)
+
+
+def test_half_precision(twin):
+    tokenizer = load_tokenizer("flux2-vae", path=str(twin("flux2-vae"))).to("cpu", torch.bfloat16)
+    latent = tokenizer.encode(images("flux2-vae"))
+    assert isinstance(latent.data, Tensor)
+    assert latent.data.dtype == torch.float32
+    assert tokenizer.decode(latent, KeyedNoise(0, "ab", "decode")).dtype == torch.float32

@@ -1,0 +1,149 @@
+"""Exported programs: TorchScript and ONNX, continuous and discrete."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from ssdd_bench.api import LatentSpec
+from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.errors import PluginError, WeightsError
+from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.registry import load_tokenizer
+
+
+class Pool(nn.Module):
+    """Means of 4 x 4 pixels, given first of two as some exports do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.gain * avg_pool2d(x, 4), x
+
+
+class Enlarge(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        return interpolate(z, scale_factor=4.0)
+
+
+class Levels(nn.Module):
+    """One of 16 grey levels per 4 x 4 pixels: codes (B, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (avg_pool2d(x.mean(dim=1), 4) * 7.5 + 7.5).round().long()
+
+
+class Greys(nn.Module):
+    def forward(self, codes: Tensor) -> Tensor:
+        grey = (codes.float() - 7.5) / 7.5
+        return interpolate(grey[:, None].expand(-1, 3, -1, -1), scale_factor=4.0)
+
+
+def export(module, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated
+        torch.jit.script(module.eval()).save(path)
+    return path
+
+
+@pytest.fixture
+def spec(tmp_path):
+    encoder = export(Pool(), tmp_path / "encoder.jit")
+    return f"torchscript:encoder={encoder},decoder={export(Enlarge(), tmp_path / 'decoder.jit')}"
+
+
+def expected(images):
+    return interpolate(avg_pool2d(images, 4), scale_factor=4.0)
+
+
+def check_round_trip(spec):
+    tokenizer = load_tokenizer(spec)
+    images = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    latent = tokenizer.encode(images)
+    decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
+    torch.testing.assert_close(decoded, expected(images))
+    return tokenizer, latent, images
+
+
+def test_torchscript(spec):
+    assert check_tokenizer(spec) == []
+    tokenizer, latent, images = check_round_trip(spec)
+    assert tokenizer.latent == LatentSpec("continuous", f=4, channels=3)
+    torch.testing.assert_close(latent.data, avg_pool2d(2 * images - 1, 4))
+    assert [path.name for path in tokenizer.weights] == ["encoder.jit", "decoder.jit"]
+    assert sum(p.numel() for p in tokenizer.networks()["encoder"].parameters()) == 1
+
+
+def test_the_range_of_the_pixels(spec):
+    _, latent, images = check_round_trip(f"{spec},pixels=0..1")
+    torch.testing.assert_close(latent.data, avg_pool2d(images, 4))
+
+
+def test_discrete(tmp_path):
+    encoder, decoder = (
+        export(module, tmp_path / f"{name}.jit")
+        for name, module in (("encoder", Levels()), ("decoder", Greys()))
+    )
+    spec = f"torchscript:encoder={encoder},decoder={decoder}"
+    assert check_tokenizer(f"{spec},codes=16") == []
+    assert load_tokenizer(f"{spec},codes=16").latent == LatentSpec("discrete", 4, 1, 4.0)
+    with pytest.raises(WeightsError, match="give codes=N"):
+        load_tokenizer(spec)
+
+
+def test_onnx(tmp_path):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    def save(name, node, initializer=()):
+        inner, outer = (
+            helper.make_tensor_value_info(one, TensorProto.FLOAT, ["n", 3, "h", f"w{one}"])
+            for one in ("x", "y")
+        )
+        graph = helper.make_graph([node], name, [inner], [outer], list(initializer))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(model, tmp_path / name)
+
+    pool = {"kernel_shape": [4, 4], "strides": [4, 4]}
+    save("encoder.onnx", helper.make_node("AveragePool", ["x"], ["y"], **pool))
+    save(
+        "decoder.onnx",
+        helper.make_node(
+            "Resize",
+            ["x", "", "scales"],
+            ["y"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+        [helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 4, 4])],
+    )
+    spec = f"onnx:encoder={tmp_path / 'encoder.onnx'},decoder={tmp_path / 'decoder.onnx'}"
+    assert check_tokenizer(spec) == []
+    tokenizer, _, _ = check_round_trip(spec)
+    assert tokenizer.latent == LatentSpec("continuous", f=4, channels=3)
+    (tmp_path / "bad.onnx").write_text("no")
+    with pytest.raises(WeightsError, match="not an ONNX file"):
+        load_tokenizer(f"{spec.partition(',')[0]},decoder={tmp_path / 'bad.onnx'}")
+
+
+def test_user_errors_are_one_line(spec, tmp_path):
+    (tmp_path / "bad.jit").write_text("no")
+    encoder = spec.partition(",")[0]
+    for wrong, message in (
+        ("torchscript", "give both files"),
+        (f"{encoder},decoder=missing.jit", r"missing\.jit: no such file"),
+        (f"{encoder},decoder={tmp_path / 'bad.jit'}", "not a TorchScript file"),
+        (f"{spec},codes=16", "leave codes out"),
+    ):
+        with pytest.raises(WeightsError, match=message) as caught:
+            load_tokenizer(wrong)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(PluginError, match=r"fails on shape \(1, 3, 2, 2\)") as caught:
+        load_tokenizer(spec).encode(torch.zeros(1, 3, 2, 2))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,50 @@
+"""Training crops are a pure function of their number, and never of a photograph held out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.source import limited
+from ssdd_bench.train.crops import CropStream, held_out, training_ids
+from ssdd_bench.train.recipe import load_recipe
+
+STAGE = replace(
+    load_recipe("mini-f8c4").encoder, batch_size=2, resolution=32, min_side=32, max_side=48
+)
+
+
+@pytest.fixture(scope="module")
+def photos(make_photos):
+    return open_images(make_photos(10, (64, 48)))
+
+
+def test_crops_depend_on_seed_and_number_only(photos):
+    stream = CropStream(photos, STAGE, 0.1, seed=3)
+    four = next(stream.batches(iter([4] * 9), 4))
+    twos = stream.batches(iter([4, 6, 8, 10, 12, 14]), 2)
+    assert torch.equal(four, torch.cat([next(twos), next(twos)]))
+    other = CropStream(photos, STAGE, 0.1, seed=4)
+    assert not torch.equal(four, next(other.batches(iter([4] * 9), 4)))
+    assert four.min() >= -1
+    assert four.max() <= 1
+
+
+def test_one_epoch_sees_every_training_photo_once(photos, monkeypatch):
+    stream = CropStream(photos, STAGE, 0.1, seed=0)
+    seen = []
+    read = photos.read
+    monkeypatch.setattr(photos, "read", lambda name: (seen.append(name), read(name))[1])
+    for n in range(len(stream.ids)):
+        stream.crop(n)
+    assert sorted(seen) == sorted(stream.ids)
+
+
+def test_held_out_photos_are_those_that_a_limited_run_scores(photos):
+    ids = training_ids(photos, 0.3)
+    assert (
+        set(limited(photos, 3).ids) == set(photos.ids) - set(ids) == set(held_out(photos, 0.3).ids)
+    )
+    assert training_ids(photos, 0.0) == photos.ids
+    assert held_out(photos, 0.0) is None

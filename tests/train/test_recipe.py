@@ -1,0 +1,141 @@
+"""Recipes: complete files, inheritance, and every number of the paper's in a run of two steps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.nn.decoder import SSDDDecoder
+from ssdd_bench.nn.encoder import SSDDEncoder
+from ssdd_bench.train.chain import make_trainer
+from ssdd_bench.train.estimate import estimate
+from ssdd_bench.train.perceptual import DISTANCES
+from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, load_recipe, recipe_names
+from ssdd_bench.train.repa import TARGETS, Target
+
+LATENTS = ("f8c4", "f16c4", "f16c16", "f32c64")
+SIZES = ("S", "B", "M", "L", "XL", "H")
+PAPER = [f"paper-{latent}-{size}" for latent in LATENTS for size in SIZES]
+
+
+def test_every_recipe_is_there_and_complete():
+    assert set(recipe_names()) == {*PAPER, "mini-f8c4", "mini-f16c4"}
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert f"f{recipe.model.f}c{recipe.model.z_dim}" in name
+        assert len(recipe.model.klvae["block_out_channels"]) == recipe.model.f.bit_length()
+        assert recipe.model.klvae["latent_channels"] == recipe.model.z_dim
+
+
+def test_numbers_of_the_paper():
+    recipe = load_recipe("paper-f8c4-M")
+    epochs = [recipe.stage(name).iterations / 5005 for name in SSDD_STAGES]
+    assert epochs == [300, 300, 100, 10]
+    assert [recipe.stage(name).lr for name in SSDD_STAGES] == [1e-4, 8e-4, 1e-4, 1e-4]
+    assert load_recipe("paper-f16c4-H").pretrain.lr == 3e-4
+    assert (recipe.loss.perceptual_weight, recipe.loss.repa_weight) == (0.5, 0.25)
+    assert (recipe.optimiser.clip, recipe.optimiser.beta2) == (0.1, 0.999)
+    assert recipe.distil.teacher_steps == 12
+
+
+def test_estimate_counts_what_is_trained():
+    recipe = load_recipe("paper-f8c4-S")
+    found = {name: estimate(name, recipe) for name in SSDD_STAGES}
+    encoder = sum(p.numel() for p in SSDDEncoder.from_config(8, 4).parameters())
+    medium, small = (
+        sum(p.numel() for p in SSDDDecoder.from_size(size).parameters()) for size in ("M", "S")
+    )
+    assert found["encoder"].parameters == encoder + medium
+    assert found["finetune"].parameters == small
+    # The network alone has 87 GMAC at 256 px; a backward pass takes twice a forward one, the
+    # frozen encoder 136.
+    assert found["finetune"].gmac_per_image == pytest.approx(3 * 86 + 136, rel=0.03)
+    assert found["distil"].gmac_per_image == pytest.approx(15 * 86 + 136, rel=0.03)
+    assert found["pretrain"].activation_bytes * 4 == pytest.approx(
+        found["finetune"].activation_bytes, rel=0.05
+    )
+
+
+class NoDistance(nn.Module):
+    """In place of LPIPS, whose weights are not everywhere."""
+
+    def forward(self, images, targets):
+        return (images - targets).abs().mean()
+
+
+class NoTarget(Target):
+    """In place of DINOv2: the mean colour of every token."""
+
+    channels = 3
+
+    def forward(self, images):
+        return nn.functional.avg_pool2d(images, 8).flatten(2).transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name.endswith("-S") else pytest.param(name, marks=pytest.mark.slow) for name in PAPER],
+)
+def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(DISTANCES, "lpips-vgg", NoDistance)
+    monkeypatch.setitem(TARGETS, "dinov2-b", NoTarget)
+    recipe = load_recipe(name)
+    levels = len(recipe.model.klvae["block_out_channels"])
+    narrow = {"block_out_channels": [32] * levels, "layers_per_block": 1}
+    model = replace(
+        recipe.model,
+        size="XXS",
+        encoder_stage_size="XXS",
+        encoder_base=16,
+        klvae=recipe.model.klvae | narrow,
+    )
+    crops = {"batch_size": 2, "resolution": 64, "min_side": 64, "max_side": 65}
+    tables = {stage: replace(recipe.stage(stage), **crops) for stage in STAGES}
+    tables["klvae"] = replace(tables["klvae"], critic_width=8, gan_start=1)
+    recipe = replace(recipe, model=model, **tables)
+    data = open_images(make_photos(4, (80, 72)))
+    before = None
+    for stage in STAGES:
+        start = before if stage not in ("klvae", "encoder") else None
+        run = make_trainer(stage, recipe, data, tmp_path, start, {})
+        run.evaluator = None
+        list(run.run(2))
+        assert all(torch.isfinite(value).all() for value in run.averaged_weights().values())
+        before = tmp_path / stage / "last.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: text + "\n[extra]\n", "unknown key 'extra'"),
+        (lambda text: text.replace("lr =", "learning_rate =", 1), "'klvae.learning_rate'"),
+        (lambda text: text.replace("clip = 1.0\n", ""), "missing key 'optimiser.clip'"),
+        (lambda text: text.replace("bf16 = true", "bf16 = 1"), "'optimiser.bf16' must be bool"),
+        (lambda text: text.replace('repa = "effnet-lite1"', 'repa = "clip"'), "loss.repa"),
+        (lambda text: 'base = "../x"\n' + text, "the name of a file beside it"),
+        (lambda text: 'base = "gone"\n' + text, "No such file"),
+        (lambda text: "[data", "recipe"),
+    ],
+)
+def test_wrong_recipe(tmp_path, edit, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(edit((RECIPES / "mini-f8c4.toml").read_text()))
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(path))
+
+
+def test_recipe_holds_only_what_differs_from_its_base(tmp_path):
+    (tmp_path / "below.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "below"\n[loss]\nrepa_weight = 0.0\n')
+    mine, below = load_recipe(str(path)), load_recipe("mini-f8c4")
+    assert mine.loss.repa_weight == 0
+    assert replace(mine, loss=below.loss) == below
+
+
+def test_unknown_recipe():
+    with pytest.raises(UnknownNameError, match="did you mean mini-f8c4"):
+        load_recipe("mini-f8c5")

@@ -1,0 +1,171 @@
+"""Adapters of autoencoders with continuous latents, which leave them normalised.
+
+Every model has its own convention by which its diffusion models see the latents; an adapter
+applies it after encoding and undoes it before decoding.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
+from ssdd_bench.errors import ResolutionError
+
+
+class Autoencoder(Tokenizer):
+    """A diffusers model with a Gaussian posterior or a deterministic encoder.
+
+    Latents are ``(z - shift_factor) * scaling_factor``; a model with statistics per channel in
+    its configuration has ``(z - latents_mean) * scaling_factor / latents_std``.
+
+    Args:
+        model: in evaluation mode.
+        weights: the file that it was loaded from.
+        latent: what its encoder gives.
+    """
+
+    def __init__(self, model: Any, weights: Path, latent: LatentSpec) -> None:
+        self._model = model
+        self.weights = (weights,)
+        self.latent = latent
+        config = model.config
+        self._scale: float | Tensor = config.get("scaling_factor", 1.0)
+        self._shift: float | Tensor = config.get("shift_factor") or 0.0
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None and latent.channels == len(mean) == len(std):
+            self._shift = torch.tensor(mean).view(1, -1, 1, 1)
+            self._scale = self._scale / torch.tensor(std).view(1, -1, 1, 1)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
+        """The posterior's mean, or mean + std * noise; deterministic encoders know no noise."""
+        z = self._encode(self._to_input(images).to(self._model.dtype), noise)
+        return Latent(self.normalise(z), (images.shape[-2], images.shape[-1]))
+
+    @torch.no_grad()
+    def decode(self, latent: Latent, noise: Noise) -> Tensor:
+        """Undo the normalisation, and decode."""
+        assert isinstance(latent.data, Tensor)
+        return self._decode(self.denormalise(latent.data).to(self._model.dtype), latent, noise)
+
+    def normalise(self, z: Tensor) -> Tensor:
+        """From the network's latents to those of its diffusion models."""
+        return (z - _on(self._shift, z)) * _on(self._scale, z)
+
+    def denormalise(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`normalise`."""
+        return z / _on(self._scale, z) + _on(self._shift, z)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The convolution on either side of the latent counts with its network."""
+        model = self._model
+        return {
+            "encoder": together(model.encoder, getattr(model, "quant_conv", None)),
+            "decoder": together(model.decoder, getattr(model, "post_quant_conv", None)),
+        }
+
+    def info(self) -> dict[str, Any]:
+        """The normalisation of the latents, which no result file could show otherwise."""
+        return {
+            "class": type(self._model).__name__,
+            "scaling_factor": _plain(self._scale),
+            "shift_factor": _plain(self._shift),
+        }
+
+    def _to_input(self, images: Tensor) -> Tensor:
+        return 2 * images - 1
+
+    def _encode(self, images: Tensor, noise: Noise | None) -> Tensor:
+        out = self._model.encode(images)
+        if "latent_dist" not in out:
+            return _float(out["latent"] if "latent" in out else out["latents"])
+        z = _float(out.latent_dist.mean)
+        if noise is not None:
+            drawn = noise.normal(z.shape[1:], device=z.device)
+            z = z + _float(out.latent_dist.std) * drawn
+        return z
+
+    def _decode(self, z: Tensor, latent: Latent, noise: Noise) -> Tensor:
+        return (_float(self._model.decode(z).sample) + 1) / 2
+
+
+class Flux2Autoencoder(Autoencoder):
+    """FLUX.2: each of the 2 x 2 cells of a patch has its own mean and variance per channel.
+
+    The latents keep the shape of the encoder's, f8; a patch is four cells of it.
+    """
+
+    def normalise(self, z: Tensor) -> Tensor:
+        """Standardise by the statistics stored in the model's batch norm."""
+        if z.shape[-2] % 2 or z.shape[-1] % 2:
+            raise ResolutionError("this model's images need sides that are multiples of 16 px")
+        mean, std = self._statistics(z)
+        return pixel_shuffle((pixel_unshuffle(z, 2) - mean) / std, 2)
+
+    def denormalise(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`normalise`."""
+        mean, std = self._statistics(z)
+        return pixel_shuffle(pixel_unshuffle(z, 2) * std + mean, 2)
+
+    def info(self) -> dict[str, Any]:
+        """The normalisation is too long to be shown."""
+        return {"class": type(self._model).__name__, "normalised": "statistics of 2 x 2 cells"}
+
+    def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        norm = self._model.bn
+        std = (norm.running_var + self._model.config.batch_norm_eps).sqrt()
+        return norm.running_mean.view(1, -1, 1, 1).to(z), std.view(1, -1, 1, 1).to(z)
+
+
+class RepresentationAutoencoder(Autoencoder):
+    """RAE, which normalises its latents itself and decodes one image size only."""
+
+    def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
+        """Features of the frozen encoder; the model resizes its input to what that one takes.
+
+        Raises:
+            ResolutionError: the decoder makes images of another size.
+        """
+        size = self._model.decoder_image_size
+        if images.shape[-2:] != (size, size):
+            raise ResolutionError(
+                f"this model takes images of {size} x {size} px: take --res {size}"
+            )
+        return super().encode(images, noise)
+
+    def normalise(self, z: Tensor) -> Tensor:
+        """The model did it."""
+        return z
+
+    def denormalise(self, z: Tensor) -> Tensor:
+        """The model does it."""
+        return z
+
+    def _to_input(self, images: Tensor) -> Tensor:
+        return images
+
+    def _decode(self, z: Tensor, latent: Latent, noise: Noise) -> Tensor:
+        return _float(self._model.decode(z).sample)
+
+
+def together(*parts: nn.Module | None) -> nn.ModuleList:
+    """The modules that there are, as one."""
+    return nn.ModuleList(part for part in parts if part is not None).eval()
+
+
+def _float(tensor: Any) -> Tensor:
+    made: Tensor = tensor.float()
+    return made
+
+
+def _on(value: float | Tensor, like: Tensor) -> float | Tensor:
+    return value.to(like.device) if isinstance(value, Tensor) else value
+
+
+def _plain(value: float | Tensor) -> Any:
+    return value.flatten().tolist() if isinstance(value, Tensor) else value

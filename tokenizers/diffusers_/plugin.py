@@ -1,0 +1,145 @@
+"""Find a model, build it, and choose the adapter of its class."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ssdd_bench.api import LatentSpec, Tokenizer
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.pretrained import CONFIG, WEIGHTS, build_model, fetch, read_config
+
+from .consistency import ConsistencyDecoder
+from .continuous import Autoencoder, Flux2Autoencoder, RepresentationAutoencoder
+from .vq import VQAutoencoder
+
+HERE = Path(__file__).parent
+CLASSES = (
+    "AsymmetricAutoencoderKL",
+    "AutoencoderDC",
+    "AutoencoderKL",
+    "AutoencoderKLFlux2",
+    "AutoencoderRAE",
+    "AutoencoderTiny",
+    "ConsistencyDecoderVAE",
+    "VQModel",
+)
+
+
+def load(
+    path: str, repo: str, subfolder: str, revision: str, model: str, steps: int = 0
+) -> Tokenizer:
+    """Load a model; the manifest explains the options.
+
+    Args:
+        path: see the manifest.
+        repo: see the manifest.
+        subfolder: see the manifest.
+        revision: see the manifest.
+        model: one of the manifest's, or empty for any.
+        steps: of the consistency decoder.
+
+    Raises:
+        WeightsError: the model is missing, out of reach, damaged, of a class that no adapter
+            knows, or not the one that was named.
+    """
+    if path and (repo or revision):
+        raise WeightsError("give a path, or a repo with its revision, not both")
+    manifest = tomllib.loads((HERE / "tokenizer.toml").read_text(encoding="utf-8"))
+    known = manifest["models"].get(model, {})
+    published = known.get("published", {})
+    if Path(path).is_file():
+        if not model:
+            raise WeightsError(f"{path}: give the folder with its {CONFIG}, or a model's name")
+        config, file = model_config(model), Path(path)
+    else:
+        folder = _find_folder(path, repo, subfolder, revision, model, published)
+        config, file = read_config(folder / CONFIG), folder / WEIGHTS
+        if not file.is_file() and (folder / WEIGHTS).with_suffix(".bin").is_file():
+            file = file.with_suffix(".bin")
+    if config.get("_class_name") not in CLASSES:
+        raise WeightsError(
+            f"{file.parent}: no adapter for class {config.get('_class_name')}: known are "
+            + ", ".join(CLASSES)
+        )
+    if not model and config["_class_name"] == "ConsistencyDecoderVAE":
+        raise WeightsError(f"{file.parent}: name it, as in consistency-decoder:path={path or repo}")
+    tokenizer = adapt(build_model(config, file), file, steps)
+    if model:
+        _check_identity(tokenizer, model, known, file)
+    return tokenizer
+
+
+def model_config(model: str) -> dict[str, Any]:
+    """The published configuration of one of the manifest's models."""
+    configs = json.loads((HERE / "configs.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = configs[model]
+    return config
+
+
+def adapt(model: Any, file: Path, steps: int = 0) -> Tokenizer:
+    """Give a built model the adapter of its class."""
+    name, config = type(model).__name__, model.config
+    if name == "VQModel":
+        return VQAutoencoder(model, file, f=2 ** (len(config.down_block_types) - 1))
+    if name == "AutoencoderRAE":
+        latent = LatentSpec("continuous", config.patch_size, config.encoder_hidden_size)
+        return RepresentationAutoencoder(model, file, latent)
+    levels = {
+        "AutoencoderDC": "encoder_block_out_channels",
+        "AutoencoderTiny": "num_encoder_blocks",
+        "ConsistencyDecoderVAE": "encoder_down_block_types",
+    }.get(name, "down_block_types")
+    latent = LatentSpec("continuous", 2 ** (len(config[levels]) - 1), config.latent_channels)
+    if name == "ConsistencyDecoderVAE":
+        return ConsistencyDecoder(model, file, latent, steps)
+    adapter = Flux2Autoencoder if name == "AutoencoderKLFlux2" else Autoencoder
+    return adapter(model, file, latent)
+
+
+def _find_folder(
+    path: str, repo: str, subfolder: str, revision: str, model: str, published: dict[str, Any]
+) -> Path:
+    if path:
+        folder = Path(path) / subfolder
+        inside = folder / published.get("folder", "")
+        # Of a named model, the folder of its whole pipeline will do.
+        return folder if (folder / CONFIG).is_file() else inside
+    if not repo and not model:
+        raise WeightsError("diffusers: give a folder as path=DIR or a Hub id as repo=ID")
+    if not repo:
+        repo, subfolder = published["hub"], subfolder or published.get("folder", "")
+        revision = revision or published.get("revision", "")
+    prefix = f"{subfolder}/" if subfolder else ""
+    return fetch(repo, [prefix + CONFIG, prefix + WEIGHTS], revision) / subfolder
+
+
+def _check_identity(tokenizer: Tokenizer, model: str, known: dict[str, Any], file: Path) -> None:
+    """Refuse another model under a published one's name, such as one whose scale was forgotten."""
+    info, published = tokenizer.info(), known["published"]
+    expected = {
+        "class": model_config(model)["_class_name"],
+        "scaling_factor": published.get("scaling_factor", 1.0),
+        "shift_factor": published.get("shift_factor", 0.0),
+    }
+    wrong = [
+        f"its {key} is {info[key]}, the published one {value}"
+        for key, value in expected.items()
+        if key in info and not _same(info[key], value)
+    ]
+    if tokenizer.latent != LatentSpec(**known["latent"]):
+        wrong.append(f"its latent is {tokenizer.latent}")
+    if wrong:
+        raise WeightsError(
+            f"{file}: not {model} ({'; '.join(wrong)}): give it to diffusers:path=, or mend its "
+            f"{CONFIG}"
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other)
+    return bool(one == other)

@@ -1,0 +1,1 @@
+"""Reconstructions that another system made, read from a folder."""

@@ -1,0 +1,1 @@
+"""The SSDD checkpoints that the paper's authors released."""

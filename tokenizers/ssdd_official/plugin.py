@@ -1,0 +1,68 @@
+"""Adapter: released checkpoints by name or path, with their own encoder or that of SD-VAE."""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+from pathlib import Path
+
+from ssdd_bench.errors import UnknownNameError, WeightsError
+from ssdd_bench.nn.encoder import VAEEncoder
+from ssdd_bench.nn.tokenizer import SSDDTokenizer
+from ssdd_bench.pretrained import CONFIG, WEIGHTS, build_model, fetch, read_config
+
+REPOSITORY = "facebook/SSDD"
+LICENCE = "CC-BY-NC-4.0"
+ACCEPTED = "SSDD_BENCH_ACCEPT_LICENCE"
+VAE = "stabilityai/sd-vae-ft-mse"
+SIZES = ("S", "B", "M", "L", "XL")
+NAMES = (
+    *(f"{latent}_{size}_256" for latent, size in product(("F8C4", "F16C4", "F16C16"), SIZES)),
+    *(f"F32C64_{size}_256" for size in SIZES),
+    *(f"SDVAE_{size}_256" for size in SIZES[:-1]),
+    "demo_f8c4_M_128",
+)
+
+
+def load(
+    checkpoint: str, steps: int, t_pow_shift: float, vae: str, accept_licence: bool
+) -> SSDDTokenizer:
+    """Load a released checkpoint; the manifest explains the options.
+
+    Raises:
+        UnknownNameError: ``checkpoint`` is neither a file nor a released name.
+        WeightsError: the licence was not accepted, or a file is missing, out of reach or damaged.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        path = _fetch(checkpoint, accept_licence)
+    if not (vae or path.stem.startswith("SDVAE")):
+        return SSDDTokenizer(path, steps, t_pow_shift)
+    encoder, file = _load_encoder(Path(vae) if vae else fetch(VAE, [CONFIG, WEIGHTS]))
+    made = SSDDTokenizer(path, steps, t_pow_shift, encoder)
+    made.weights = (path, file)
+    return made
+
+
+def _fetch(name: str, accept_licence: bool) -> Path:
+    if name.endswith(".safetensors") or "/" in name:
+        raise WeightsError(f"{name}: no such weights file: give the path of an existing one")
+    if name not in NAMES:
+        raise UnknownNameError("SSDD checkpoint", name, NAMES)
+    if not accept_licence and os.environ.get(ACCEPTED, "") != LICENCE:
+        raise WeightsError(
+            f"{name} is licensed {LICENCE}, for non-commercial use only: to download it under "
+            f"that licence, give accept_licence=true or set {ACCEPTED}={LICENCE}"
+        )
+    file = f"{name}.safetensors"
+    return fetch(REPOSITORY, [file]) / file
+
+
+def _load_encoder(folder: Path) -> tuple[VAEEncoder, Path]:
+    """Keep the half of SD-VAE that is needed."""
+    file = folder / WEIGHTS
+    model = build_model(read_config(folder / CONFIG), file)
+    if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
+        raise WeightsError(f"{folder}: not the autoencoder {VAE}: give its folder as vae")
+    f = 2 ** (len(model.config.down_block_types) - 1)
+    return VAEEncoder(model.encoder, model.quant_conv, f, model.config.latent_channels), file

@@ -1,0 +1,1 @@
+"""The TAESD family: tiny autoencoders that imitate those of large diffusion models."""

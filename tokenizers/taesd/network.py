@@ -1,0 +1,124 @@
+"""The networks of the TAESD family, built from the names and shapes of their tensors.
+
+A file numbers its layers, and a layer without tensors leaves a gap. An encoder is a chain of 3x3
+convolutions and residual blocks; in a decoder a gap is the clamp at the start, the activation
+after the first convolution, or an upsampling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+State = Mapping[str, Tensor]
+LAYER = re.compile(r"(\d+)\.(.+)")
+NORM_GROUPS = 4
+
+
+class Clamp(nn.Module):
+    """Squashes latents into (-3, 3)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return torch.tanh(x / 3) * 3
+
+
+class Block(nn.Module):
+    """Three convolutions around a skip connection.
+
+    Args:
+        inner: channels that come in.
+        outer: channels that go out.
+        pooled: whether a normalised 1x1 branch is added to the input first.
+    """
+
+    def __init__(self, inner: int, outer: int, pooled: bool) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(inner, outer, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(outer, outer, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(outer, outer, 3, padding=1),
+        )
+        self.skip = nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1, bias=False)
+        self.pool: nn.Module | None = None
+        if pooled:
+            self.pool = nn.Sequential(
+                nn.Conv2d(inner, 4 * inner, 1, bias=False),
+                nn.GroupNorm(NORM_GROUPS, 4 * inner),
+                nn.ReLU(),
+                nn.Conv2d(4 * inner, inner, 1, bias=False),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inner, H, W) to (B, outer, H, W)."""
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return torch.relu(self.conv(x) + self.skip(x))
+
+
+def build_encoder(state: State) -> nn.Sequential:
+    """An untrained encoder for a file's tensors; (B, 3, H, W) in [0, 1] to latents.
+
+    A convolution has stride 2 if it has no bias, or if an activation follows it.
+
+    Raises:
+        KeyError: the tensors are not those of an encoder.
+    """
+    layers = _split(state)
+    made: list[nn.Module] = []
+    for index in range(max(layers) + 1):
+        if index not in layers:
+            made.append(nn.ReLU())
+            continue
+        followed_by_gap = index < max(layers) and index + 1 not in layers
+        halves = "bias" not in layers[index] or followed_by_gap
+        made.append(_make(layers[index], stride=2 if halves else 1))
+    return nn.Sequential(*made)
+
+
+def build_decoder(state: State) -> nn.Sequential:
+    """An untrained decoder for a file's tensors; latents to (B, 3, H, W), nominally in [0, 1].
+
+    Raises:
+        KeyError: the tensors are not those of a decoder.
+    """
+    layers = _split(state)
+    made: list[nn.Module] = []
+    for index in range(max(layers) + 1):
+        if index in layers:
+            made.append(_make(layers[index], stride=1))
+        else:
+            gaps = {0: Clamp(), 2: nn.ReLU()}
+            made.append(gaps.get(index) or nn.Upsample(scale_factor=2))
+    return nn.Sequential(*made)
+
+
+def scale_of(network: nn.Sequential) -> int:
+    """Pixels per latent cell along one side."""
+    halvings = sum(isinstance(one, nn.Conv2d) and one.stride == (2, 2) for one in network)
+    return 2 ** (halvings + sum(isinstance(one, nn.Upsample) for one in network))
+
+
+def _split(state: State) -> dict[int, dict[str, Tensor]]:
+    layers: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        match = LAYER.fullmatch(name)
+        if match is None:
+            raise KeyError(name)
+        layers.setdefault(int(match[1]), {})[match[2]] = tensor
+    if not layers:
+        raise KeyError("0.weight")
+    return layers
+
+
+def _make(layer: Mapping[str, Tensor], stride: int) -> nn.Module:
+    if "conv.0.weight" in layer:
+        outer, inner = layer["conv.0.weight"].shape[:2]
+        return Block(inner, outer, pooled="pool.0.weight" in layer)
+    outer, inner = layer["weight"].shape[:2]
+    return nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias="bias" in layer)

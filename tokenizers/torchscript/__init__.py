@@ -1,0 +1,1 @@
+"""Tokenizers exported as programs: TorchScript or ONNX, an encoder and a decoder each."""
