@@ -38,7 +38,8 @@ LEVELS = (
     ),
     ("nn", "flow", "data", "metrics", "codec"),
     ("harness", "train", "report", "generate"),
-    ("conformance", "plot", "cli"),
+    ("gate",),
+    ("conformance", "plot", "cli", "pytest_plugin"),
     ("__main__",),
 )
 # These may import less than their level.
@@ -57,6 +58,7 @@ PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its 
 WITHOUT_TORCH = (
     "api",
     "assets.fetch",
+    "cli.compare",
     "cli.correlate",
     "cli.dit_speed",
     "cli.doctor",
@@ -65,6 +67,7 @@ WITHOUT_TORCH = (
     "cli.latents",
     "cli.list",
     "cli.main",
+    "cli.noise",
     "cli.protocol",
     "cli.report",
     "cli.run",
@@ -74,6 +77,10 @@ WITHOUT_TORCH = (
     "cli.weights",
     "errors",
     "fingerprint",
+    "gate.compare",
+    "gate.load",
+    "gate.outputs",
+    "gate.thresholds",
     "harness.protocol",
     "manifest",
     "metrics.base",

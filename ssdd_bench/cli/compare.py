@@ -1,0 +1,115 @@
+"""``ssdd-bench compare``: is one set of results worse than another, beyond doubt?"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ssdd_bench.gate.thresholds import Threshold
+
+
+def _compare_speed(
+    base: str, head: str, res: int, turns: int, threshold: Threshold | None, as_json: bool
+) -> int:
+    import json
+    from dataclasses import asdict
+
+    from ssdd_bench.gate.speed import compare_speed
+    from ssdd_bench.gate.thresholds import Threshold
+
+    found = compare_speed(base, head, res, turns, threshold or Threshold(0.1, True))
+    if as_json:
+        click.echo(json.dumps(asdict(found) | {"exit_code": int(found.is_regression)}))
+    else:
+        low, high = found.interval
+        click.echo(
+            f"{head} decodes {found.ratio:.3f} times as fast as {base} ({low:.3f} to {high:.3f}; "
+            f"{found.head_s:.4g} s and {found.base_s:.4g} s, {turns} turns at {res} px): "
+            + ("regression" if found.is_regression else "no regression")
+        )
+    return int(found.is_regression)
+
+
+@click.command("compare", short_help="Regression gate between two sets of results.")
+@click.argument("base")
+@click.argument("head")
+@click.option(
+    "--fail", "rules", multiple=True, metavar="RULE", help='such as "rfid:+2%", "psnr:-0.1"'
+)
+@click.option(
+    "--noise",
+    type=click.Path(path_type=Path),
+    help="thresholds that ssdd-bench noise learnt from repeats",
+)
+@click.option("--any-change", is_flag=True, help="improvements beyond a threshold fail too")
+@click.option("--junit", type=click.Path(path_type=Path), help="write JUnit XML")
+@click.option("--markdown", type=click.Path(path_type=Path), help="write a Markdown table")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of the table")
+@click.option(
+    "--speed-ab",
+    is_flag=True,
+    help="BASE and HEAD are tokenizers: time them by turns, here and now",
+)
+@click.option("--res", default=256, show_default=True, help="for --speed-ab")
+@click.option("--turns", default=15, show_default=True, type=click.IntRange(min=3))
+@click.pass_context
+def command(
+    context: click.Context,
+    base: str,
+    head: str,
+    rules: tuple[str, ...],
+    noise: Path | None,
+    any_change: bool,
+    junit: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+    speed_ab: bool,
+    res: int,
+    turns: int,
+) -> None:
+    """Compare the results in HEAD with those in BASE: files, folders, git:REV or git:REV:PATH.
+
+    Exits with 0 without a regression, 1 with one, 2 where the two cannot be compared: other
+    images, protocol or metric. Thresholds come from --fail, then [tool.ssdd-bench.gate] of
+    pyproject.toml, then --noise; docs/gate.md has the rule. Speed in result files is not compared:
+    two runs at different times do not measure the same machine. --speed-ab does, by turns.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ssdd_bench.files import write_atomically
+    from ssdd_bench.gate.compare import compare
+    from ssdd_bench.gate.load import load_side
+    from ssdd_bench.gate.outputs import HEADINGS, cells, to_json, to_junit, to_markdown, verdict
+    from ssdd_bench.gate.thresholds import load_learnt, parse_rules, project_rules
+
+    learnt = load_learnt(noise) if noise else {}
+    thresholds = {**learnt, **project_rules(Path.cwd()), **parse_rules(rules)}
+    if speed_ab:
+        context.exit(_compare_speed(base, head, res, turns, thresholds.get("decode_ips"), as_json))
+    found = compare(load_side(base), load_side(head), thresholds, any_change)
+    for path, text in ((junit, to_junit(found)), (markdown, to_markdown(found))):
+        if path is not None:
+            write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(to_markdown(found))
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        table = Table(*HEADINGS, box=None, header_style="bold")
+        colours = {"regression": "red", "better": "green", "worse": "yellow"}
+        for one in found.differences:
+            table.add_row(*cells(one), style=colours.get(one.verdict))
+        console = Console()
+        if found.differences:
+            console.print(table)
+        for text in (*found.obstacles, *found.notes):
+            console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print(verdict(found))
+    context.exit(found.exit_code)

@@ -1,0 +1,27 @@
+"""``ssdd-bench noise``: thresholds for the gate, learnt from repeated runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("noise", short_help="Learn the gate's thresholds from repeated runs.")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("noise.toml"), show_default=True
+)
+def command(results: tuple[Path, ...], out: Path) -> None:
+    """Write by how much each metric differs between two seeds in RESULTS once in 10,000 times.
+
+    RESULTS come from a run such as ssdd-bench run --tokenizers ssdd --res 256 --seed 0,1,2,3,4.
+    """
+    from ssdd_bench.gate.load import read_cells
+    from ssdd_bench.gate.thresholds import learn, save_learnt
+
+    thresholds = learn(read_cells(results))
+    save_learnt(thresholds, out)
+    for key, threshold in sorted(thresholds.items()):
+        click.echo(f"{key}\t{threshold}")
+    click.echo(f"{out}", err=True)

@@ -1,0 +1,1 @@
+"""The gate: whether one set of results is worse than another, beyond doubt."""

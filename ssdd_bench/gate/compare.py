@@ -1,0 +1,192 @@
+"""Compare two sets of results, cell by cell, on the very same images.
+
+A metric is worse beyond doubt when two things hold: its change in the bad direction exceeds its
+threshold, and, where the scores of single images are there, the whole 95% interval of their mean
+difference lies on the bad side of zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssdd_bench.gate.load import Cell, Key
+from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
+
+RESAMPLES = 2000
+
+Array = NDArray[np.float64]
+
+Verdict = Literal["same", "better", "worse", "changed", "regression"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of one cell.
+
+    Attributes:
+        key: of the cell.
+        metric: its key.
+        base: value before; None where it is infinite.
+        head: value after.
+        change: head less base, mean over images where ``interval`` is there.
+        interval: 95% of the mean difference; None for scores of whole sets.
+        threshold: worsening that passes.
+        verdict: ``regression`` fails the gate, and so does ``changed``, an improvement where
+            none was allowed; ``worse`` and ``better`` are within the threshold or in doubt.
+    """
+
+    key: Key
+    metric: str
+    base: float | None
+    head: float | None
+    change: float | None
+    interval: tuple[float, float] | None
+    threshold: Threshold
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of it.
+
+    Attributes:
+        differences: in the order of the base's cells.
+        obstacles: why cells cannot be compared, a line each.
+        notes: what differs and may, such as the weights.
+    """
+
+    differences: tuple[Difference, ...]
+    obstacles: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 no regression, 1 regression, 2 not comparable."""
+        if self.obstacles or not self.differences:
+            return 2
+        return int(any(found.verdict in ("regression", "changed") for found in self.differences))
+
+
+def compare(
+    base: Sequence[Cell],
+    head: Sequence[Cell],
+    thresholds: Thresholds,
+    any_change: bool = False,
+) -> Comparison:
+    """Match cells by tokenizer, resolution, protocol and seed, and compare every metric of both.
+
+    A cell of the base that the head lacks is an obstacle; a further one of the head is a note.
+
+    Args:
+        base: cells of before.
+        head: cells of after.
+        thresholds: by metric.
+        any_change: improvements beyond a threshold fail too, as a change of code that should
+            change nothing wants it.
+    """
+    heads = {cell.key: cell for cell in head}
+    differences: list[Difference] = []
+    obstacles: list[str] = []
+    notes = [f"{_name(key)}: only in HEAD" for key in heads if key not in {c.key for c in base}]
+    for before in base:
+        after = heads.get(before.key)
+        if after is None:
+            obstacles.append(f"{_name(before.key)}: not in HEAD")
+            continue
+        found = list(_obstacles(before, after))
+        obstacles += found
+        if found:
+            continue
+        if before.result.tokenizer.weights != after.result.tokenizer.weights:
+            notes.append(f"{_name(before.key)}: other weights")
+        if before.result.steps != after.result.steps:
+            steps = f"{before.result.steps} steps and {after.result.steps}"
+            notes.append(f"{_name(before.key)}: {steps}")
+        differences += [
+            _difference(before, after, key, thresholds, any_change)
+            for key, value in before.result.metrics.items()
+            if not value.unavailable
+        ]
+    if not base:
+        obstacles.append("BASE holds no result")
+    return Comparison(tuple(differences), tuple(obstacles), tuple(notes))
+
+
+def _name(key: Key) -> str:
+    label, resolution, protocol, seed = key
+    return f"{label} at {resolution} px, {protocol}, seed {seed}"
+
+
+def _obstacles(before: Cell, after: Cell) -> list[str]:
+    a, b, name = before.result, after.result, _name(before.key)
+    found = []
+    if a.protocol.get("sha256") != b.protocol.get("sha256"):
+        found.append(f"{name}: the protocol's hash differs")
+    if a.data.n != b.data.n:
+        found.append(f"{name}: {a.data.n} images and {b.data.n}")
+    elif a.data.ids_sha256 != b.data.ids_sha256:
+        found.append(f"{name}: other images")
+    elif a.data.pixels_sha256 != b.data.pixels_sha256:
+        found.append(f"{name}: the same names with other pixels")
+    for key in a.metrics:
+        if key not in b.metrics:
+            found.append(f"{name}: HEAD has no {key}")
+            continue
+        one, other = a.metrics[key], b.metrics[key]
+        if one.unavailable != other.unavailable:
+            found.append(f"{name}: {key} was not measured on both sides")
+        elif one.backend != other.backend:
+            found.append(f"{name}: {key} by {one.backend} and by {other.backend}")
+    return found
+
+
+def _difference(
+    before: Cell, after: Cell, key: str, thresholds: Thresholds, any_change: bool
+) -> Difference:
+    a, b = before.result.metrics[key], after.result.metrics[key]
+    paired = key in before.scores and key in after.scores
+    threshold = thresholds.get(key, Threshold(RELATIVE if paired else RELATIVE_OF_SETS, True))
+    sign = 1.0 if a.higher_is_better else -1.0
+    change: float | None
+    interval: tuple[float, float] | None = None
+    if paired:
+        gaps = _gaps(before.scores[key], after.scores[key])
+        change, interval = _mean_and_interval(gaps)
+    elif a.value is None or b.value is None:
+        change = None  # infinite on one side or both
+    else:
+        change = b.value - a.value
+    lost = b.infinite < a.infinite and a.higher_is_better  # images that were perfect and are not
+    verdict: Verdict = "same"
+    if lost or (change is None and a.infinite != b.infinite):
+        verdict = "regression" if lost else "better"
+    elif change:
+        gain = sign * change
+        beyond = abs(gain) > threshold.allowed(a.value if a.value is not None else 0.0)
+        if interval is not None:
+            beyond = beyond and min(interval) * max(interval) > 0
+        if gain < 0:
+            verdict = "regression" if beyond else "worse"
+        else:
+            verdict = "changed" if beyond and any_change else "better"
+    return Difference(before.key, key, a.value, b.value, change, interval, threshold, verdict)
+
+
+def _gaps(before: Mapping[str, float], after: Mapping[str, float]) -> Array:
+    """Differences of the images whose scores are finite on both sides."""
+    gaps = np.array([after[name] - value for name, value in before.items() if name in after])
+    return gaps[np.isfinite(gaps)]
+
+
+def _mean_and_interval(gaps: Array) -> tuple[float, tuple[float, float]]:
+    if not gaps.any():
+        return 0.0, (0.0, 0.0)
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, len(gaps), (RESAMPLES, len(gaps)))
+    low, high = np.quantile(gaps[rows].mean(axis=1), (0.025, 0.975))
+    return float(gaps.mean()), (float(low), float(high))

@@ -1,0 +1,84 @@
+"""Find the results of both sides: files, folders, or a revision of the repository."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.results import Result, find_results, from_json, read_json
+
+DEFAULT_PATH = "results"
+
+Key = tuple[str, int, str, int]  # label, resolution, protocol, seed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A result and the scores of its single images, by metric and image id."""
+
+    result: Result
+    scores: Mapping[str, Mapping[str, float]]
+
+    @property
+    def key(self) -> Key:
+        """What cells of the two sides are matched by."""
+        result = self.result
+        protocol = str(result.protocol["id"])
+        return (result.tokenizer.label, result.resolution, protocol, result.seed)
+
+
+def load_side(where: str) -> list[Cell]:
+    """Read ``where``: a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``.
+
+    Raises:
+        UserError: nothing is there, a file is damaged, or git does not know the revision.
+    """
+    if not where.startswith("git:"):
+        return read_cells([Path(where)])
+    revision, _, path = where.removeprefix("git:").partition(":")
+    with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as name:
+        _extract(revision, path or DEFAULT_PATH, Path(name))
+        return read_cells([Path(name) / (path or DEFAULT_PATH)])
+
+
+def read_cells(paths: Sequence[Path]) -> list[Cell]:
+    """Read result files and folders of them; errors as of :func:`load_side`."""
+    return [_read(file) for file in find_results(paths)]
+
+
+def _read(file: Path) -> Cell:
+    result = from_json(read_json(file), file)
+    path = file.parent / result.scores
+    if not result.scores or not path.is_file():
+        return Cell(result, {})
+    try:
+        columns = pq.read_table(path).to_pydict()
+        ids = columns.pop("id")
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: damaged: measure again") from error
+    return Cell(
+        result, {key: dict(zip(ids, values, strict=True)) for key, values in columns.items()}
+    )
+
+
+def _extract(revision: str, path: str, folder: Path) -> None:
+    command = ["git", "archive", "--format=tar", revision, "--", path]
+    if revision.startswith("-"):
+        raise UserError(f"'{revision}' is no revision")
+    try:
+        done = subprocess.run(command, capture_output=True, check=True)
+    except FileNotFoundError as error:
+        raise UserError("git: needs git on this machine") from error
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"git:{revision}:{path}: {' '.join(reason)}") from error
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")

@@ -1,0 +1,76 @@
+"""A comparison as Markdown, JSON and JUnit XML."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from xml.etree import ElementTree
+
+from ssdd_bench.gate.compare import Comparison, Difference
+
+_WORDS = {0: "no regression", 1: "regression", 2: "not comparable"}
+
+
+def verdict(comparison: Comparison) -> str:
+    """In two words."""
+    return _WORDS[comparison.exit_code]
+
+
+def cells(found: Difference) -> tuple[str, ...]:
+    """Texts of one row: cell, metric, base, head, change, interval, threshold, verdict."""
+    label, resolution, protocol, seed = found.key
+    interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
+    return (
+        f"{label}, {resolution} px, {protocol}, seed {seed}",
+        found.metric,
+        _number(found.base),
+        _number(found.head),
+        "" if found.change is None else f"{found.change:+.3g}",
+        interval,
+        str(found.threshold),
+        found.verdict,
+    )
+
+
+HEADINGS = ("cell", "metric", "base", "head", "change", "95%", "allowed", "verdict")
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """A table with a headline, for a step summary or a comment."""
+    lines = [f"### Tokenizer quality: {verdict(comparison)}", ""]
+    lines += [f"- {text}" for text in (*comparison.obstacles, *comparison.notes)]
+    if comparison.differences:
+        lines += ["", "| " + " | ".join(HEADINGS) + " |", "| --- " * len(HEADINGS) + "|"]
+        lines += ["| " + " | ".join(cells(found)) + " |" for found in comparison.differences]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(comparison: Comparison) -> str:
+    """Everything, with the exit code."""
+    data = asdict(comparison) | {"exit_code": comparison.exit_code, "verdict": verdict(comparison)}
+    return json.dumps(data, indent=2) + "\n"
+
+
+def to_junit(comparison: Comparison) -> str:
+    """A test case for each metric of each cell; cells that cannot be compared are errors."""
+    suite = ElementTree.Element("testsuite", name="ssdd-bench compare")
+    for found in comparison.differences:
+        row = cells(found)
+        case = ElementTree.SubElement(suite, "testcase", classname=row[0], name=row[1])
+        if found.verdict == "regression":
+            message = f"{row[2]} -> {row[3]} ({row[4]}, allowed {row[6]})"
+            ElementTree.SubElement(case, "failure", message=message)
+    for text in comparison.obstacles:
+        case = ElementTree.SubElement(suite, "testcase", classname="comparable", name=text)
+        ElementTree.SubElement(case, "error", message=text)
+    failures = sum(found.verdict == "regression" for found in comparison.differences)
+    count = len(comparison.differences) + len(comparison.obstacles)
+    suite.set("tests", str(count))
+    suite.set("failures", str(failures))
+    suite.set("errors", str(len(comparison.obstacles)))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "∞" if value is None else f"{value:.5g}"

@@ -1,0 +1,137 @@
+"""How much worse a metric may get: given by hand, in pyproject.toml, or learnt from repeats."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssdd_bench.errors import OptionError, UserError
+from ssdd_bench.files import write_atomically
+from ssdd_bench.gate.load import Cell
+
+RELATIVE = 1e-4
+"""Of scores of single images, unless told otherwise: above what kernels of a GPU round."""
+
+RELATIVE_OF_SETS = 0.01
+"""Of scores of whole sets, whose own uncertainty is not known as well."""
+
+ONCE_IN = 10_000
+"""Two runs of one model differ by more than a learnt threshold so rarely."""
+
+_RULE = re.compile(r"^\s*([a-z0-9_]+)\s*:\s*([+-]?)([0-9.eE-]+)(%?)\s*$")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The largest worsening that passes, absolute or as a fraction of the base's value."""
+
+    amount: float
+    relative: bool
+
+    def allowed(self, base: float) -> float:
+        """In units of the metric."""
+        return self.amount * abs(base) if self.relative else self.amount
+
+    def __str__(self) -> str:
+        return f"{100 * self.amount:g}%" if self.relative else f"{self.amount:.4g}"
+
+
+Thresholds = Mapping[str, Threshold]
+
+
+def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
+    """Read ``rfid:+2%`` or ``psnr:-0.1``; the sign is for readers, the direction is known.
+
+    Raises:
+        OptionError: a rule is not of that form.
+    """
+    found = {}
+    for rule in rules:
+        match = _RULE.match(rule)
+        try:
+            amount = float(match.group(3)) if match else float("nan")
+        except ValueError:
+            amount = float("nan")
+        if match is None or not 0 <= amount < float("inf"):
+            raise OptionError(f"'{rule}' is no threshold: write rfid:+2% or psnr:-0.1")
+        percent = match.group(4) == "%"
+        found[match.group(1)] = Threshold(amount / 100 if percent else amount, percent)
+    return found
+
+
+def project_rules(folder: Path) -> dict[str, Threshold]:
+    """``fail`` of ``[tool.ssdd-bench.gate]`` in the folder's pyproject.toml; {} without one.
+
+    Raises:
+        UserError: the file is no TOML.
+        OptionError: a rule is wrong.
+    """
+    path = folder / "pyproject.toml"
+    if not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: {error}") from error
+    return parse_rules(table.get("tool", {}).get("ssdd-bench", {}).get("gate", {}).get("fail", []))
+
+
+def learn(cells: Sequence[Cell]) -> dict[str, Threshold]:
+    """What two seeds of one cell differ by once in 10,000 times, the largest over the cells.
+
+    A Student quantile of the spread over the seeds: the fewer they are, the wider it is.
+
+    Raises:
+        UserError: no cell was measured with two seeds or more.
+    """
+    from scipy.stats import t as student
+
+    groups: dict[tuple[str, int, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.key[:3], []).append(cell)
+    largest: dict[str, float] = {}
+    for group in groups.values():
+        for key in group[0].result.metrics:
+            values = [
+                metric.value
+                for cell in group
+                if (metric := cell.result.metrics.get(key)) and metric.value is not None
+            ]
+            if len(values) > 1:
+                quantile = float(student.ppf(1 - 1 / ONCE_IN, len(values) - 1))
+                difference = quantile * 2**0.5 * float(np.std(values, ddof=1))
+                largest[key] = max(largest.get(key, 0.0), difference)
+    if not largest:
+        raise UserError("no cell was measured twice: ssdd-bench run --seed 0,1,2,3,4")
+    return {key: Threshold(difference, False) for key, difference in largest.items()}
+
+
+def save_learnt(thresholds: Thresholds, path: Path) -> None:
+    """Write a TOML file that :func:`load_learnt` reads."""
+    lines = [f"{key} = {threshold.amount!r}" for key, threshold in sorted(thresholds.items())]
+    text = (
+        "# What two seeds of one tokenizer differ by once in 10,000 times.\n[noise]\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def load_learnt(path: Path) -> dict[str, Threshold]:
+    """Read what ``ssdd-bench noise`` wrote.
+
+    Raises:
+        UserError: the file is missing or something else.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))["noise"]
+        return {str(key): Threshold(float(amount), False) for key, amount in table.items()}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not written by ssdd-bench noise: {error}") from error
