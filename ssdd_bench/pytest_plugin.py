@@ -46,29 +46,32 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
         metrics: Sequence[str] = (),
         fail: Sequence[str] = (),
     ) -> None:
-        out = tmp_path / "results"
-        options: list[str | Path] = ["--tokenizers", tokenizer, "--res", str(res), "--out", out]
+        options: list[str | Path] = ["--tokenizers", tokenizer, "--res", str(res)]
+        options += ["--out", "results"]  # a relative path, since the command is in the results
         options += ["--no-speed", "--no-pictures", "--quiet"]
-        options += ["--data", data] if data else []
+        options += ["--data", root / data] if data else []
         options += ["--limit", str(limit)] if limit else []
         options += ["--metrics", ",".join(metrics)] if metrics else []
-        measured = _ssdd_bench("run", *options)
+        out = tmp_path / "results"
+        measured = _ssdd_bench(tmp_path, "run", *options)
         if measured.returncode:
             pytest.fail(f"ssdd-bench run failed:\n{measured.stderr}", pytrace=False)
         if update:
-            shutil.copytree(out, root / baseline, dirs_exist_ok=True)
+            no_tables = shutil.ignore_patterns("*.md")
+            shutil.copytree(out, root / baseline, dirs_exist_ok=True, ignore=no_tables)
             pytest.skip(f"measured anew: {root / baseline}")
         rules = [part for rule in fail for part in ("--fail", rule)]
-        compared = _ssdd_bench("compare", root / baseline, out, *rules)
+        compared = _ssdd_bench(root, "compare", root / baseline, out, *rules)
         if compared.returncode:
             pytest.fail(compared.stdout + compared.stderr, pytrace=False)
 
     return gate
 
 
-def _ssdd_bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def _ssdd_bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ssdd_bench", *map(str, arguments)],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
