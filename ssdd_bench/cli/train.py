@@ -180,7 +180,7 @@ def _print_plan(stages: list[str], recipe: Recipe) -> None:
             f"{found.activation_bytes / 1e6:.0f}",
             f"{found.state_bytes / 1e9:.2f}",
         )
-    console = Console()
+    console = Console(width=max(110, Console().width))  # cut headings help nobody
     console.print(table)
     console.print(
         "GMAC: forward and backward, multiply-accumulates. Without the frozen networks of the "
