@@ -58,6 +58,7 @@ PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its 
 WITHOUT_TORCH = (
     "api",
     "assets.fetch",
+    "cli.check_tokenizer",
     "cli.compare",
     "cli.correlate",
     "cli.dit_speed",
