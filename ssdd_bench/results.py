@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import tomllib
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -289,6 +290,25 @@ def load_results(paths: Iterable[Path | str]) -> list[Result]:
         UserError: a path is missing, a folder holds no result, or a file is damaged.
     """
     return [from_json(read_json(file), file) for file in find_results(paths)]
+
+
+def read_toml(path: Path, what: str = "") -> dict[str, Any]:
+    """Parse one TOML file.
+
+    Args:
+        path: of the file.
+        what: kind of file, for messages, such as ``recipe``.
+
+    Raises:
+        UserError: the file cannot be read or is not valid TOML; names it.
+    """
+    name = f"{what} {path}" if what else str(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def read_json(path: Path) -> Any:

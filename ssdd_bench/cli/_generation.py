@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -83,11 +82,6 @@ def image_bar(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], N
             bar.advance(task, count)
 
         yield advance
-
-
-def typed() -> str:
-    """The command line, for records."""
-    return " ".join(["ssdd-bench", *sys.argv[1:]])
 
 
 def weights_of(metrics: Iterable[str]) -> list[str]:

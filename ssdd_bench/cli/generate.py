@@ -12,8 +12,8 @@ from ssdd_bench.cli._generation import (
     open_tokenizer,
     parse_interval,
     parse_part,
-    typed,
 )
+from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
     from ssdd_bench.generate.sampler import Method

@@ -14,9 +14,9 @@ from ssdd_bench.cli._generation import (
     open_tokenizer,
     parse_interval,
     parse_numbers,
-    typed,
     weights_of,
 )
+from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
     from ssdd_bench.generate.sampler import Method

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ssdd_bench.cli._generation import image_bar, open_tokenizer, parse_part, typed
+from ssdd_bench.cli._generation import image_bar, open_tokenizer, parse_part
+from ssdd_bench.cli._typed import typed
 
 
 @click.command("latents", short_help="Encode a data set for a model of latents.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli._typed import typed
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -127,7 +129,7 @@ def command(
         strict=strict,
         intervals=ci,
         force=force,
-        command=" ".join(["ssdd-bench", *sys.argv[1:]]),
+        command=typed(),
     )
     if dry_run:
         for cell in plan.cells():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
+
+from ssdd_bench.cli._typed import typed
 
 
 @click.command("score")
@@ -65,7 +66,6 @@ def command(
     if generated and (res or ci):
         raise click.UsageError("--res and --ci are for reconstructions: leave them out")
     fetch_weights(weights_of(keys) if generated else keys, offline, strict, console)
-    typed = " ".join(["ssdd-bench", *sys.argv[1:]])
     samples = GenerationScorePlan(
         samples=reconstruction,
         reference=reference,
@@ -75,7 +75,7 @@ def command(
         label=label,
         device=device,
         strict=strict,
-        command=typed,
+        command=typed(),
     )
     plan = ScorePlan(
         reference=reference,
@@ -88,7 +88,7 @@ def command(
         device=device,
         strict=strict,
         intervals=ci,
-        command=typed,
+        command=typed(),
     )
     with Progress(
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console

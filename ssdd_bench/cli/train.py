@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from ssdd_bench.cli._typed import typed
+from ssdd_bench.train.recipe import SSDD_STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from ssdd_bench.train.loop import Trainer
     from ssdd_bench.train.recipe import Recipe
 
-SSDD_STAGES = ("encoder", "pretrain", "finetune", "distil")
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
 
 
@@ -104,6 +105,7 @@ def _train(
     import torch
 
     from ssdd_bench.data.images import open_images
+    from ssdd_bench.harness.environment import hide_home
     from ssdd_bench.harness.memory import keep_freed_memory
     from ssdd_bench.train.chain import finish, make_trainer, start_file
 
@@ -111,7 +113,7 @@ def _train(
         torch.set_num_threads(threads)
     keep_freed_memory()
     facts = {
-        "command": " ".join(["ssdd-bench", *sys.argv[1:]]),
+        "command": hide_home(typed()),
         "recipe_name": recipe_name,
     }
     first = start or start_file(stage, recipe, out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ssdd_bench.cli._generation import typed
+from ssdd_bench.cli._typed import typed
 
 
 @click.command("train-dit")

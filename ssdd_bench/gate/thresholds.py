@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.files import write_atomically
 from ssdd_bench.gate.load import Cell
+from ssdd_bench.results import read_toml
 
 RELATIVE = 1e-4
 """Of scores of single images, unless told otherwise: above what kernels of a GPU round."""
@@ -74,10 +74,7 @@ def project_rules(folder: Path) -> dict[str, Threshold]:
     path = folder / "pyproject.toml"
     if not path.is_file():
         return {}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: {error}") from error
+    table = read_toml(path)
     return parse_rules(table.get("tool", {}).get("ssdd-bench", {}).get("gate", {}).get("fail", []))
 
 
@@ -128,10 +125,8 @@ def load_learnt(path: Path) -> dict[str, Threshold]:
     Raises:
         UserError: the file is missing or something else.
     """
+    table = read_toml(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))["noise"]
-        return {str(key): Threshold(float(amount), False) for key, amount in table.items()}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError, ValueError) as error:
+        return {str(k): Threshold(float(amount), False) for k, amount in table["noise"].items()}
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not written by ssdd-bench noise: {error}") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results import read_record
+from ssdd_bench.results import read_record, read_toml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -64,12 +63,7 @@ def load_dit_recipe(name_or_path: str) -> DiTRecipe:
     path = Path(name_or_path) if name_or_path.endswith(".toml") else known.get(name_or_path)
     if path is None:
         raise UnknownNameError("DiT recipe", name_or_path, known)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"recipe {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {path}: {error}") from error
+    data = read_toml(path, "recipe")
     recipe = read_record(DiTRecipe, data, f"recipe {path}")
     for key in ("iterations", "batch_size"):
         if getattr(recipe, key) < 1:

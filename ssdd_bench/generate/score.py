@@ -24,11 +24,11 @@ from ssdd_bench.generate.scorer import INTRA, TAPS, GenerationScorer
 from ssdd_bench.harness.cell import data_fingerprint
 from ssdd_bench.harness.environment import choose_device, describe_environment, hide_home
 from ssdd_bench.harness.protocol import GenerationProtocol, find_protocol
+from ssdd_bench.harness.score import describe_foreign
 from ssdd_bench.results import (
     DataRecord,
     LatentRecord,
     Result,
-    TokenizerRecord,
     load_results,
     result_path,
     save_result,
@@ -130,7 +130,9 @@ def score_generated(
         values = scorer.values(samples, read_labels(path), made.classes if made else ())
     data = DataRecord(reference.name, len(samples), fingerprint(samples.ids), reference_hash)
     result = Result(
-        tokenizer=replace(made.tokenizer, label=label) if made else _describe(label),
+        tokenizer=replace(made.tokenizer, label=label)
+        if made
+        else describe_foreign("samples", label, stochastic=True),
         resolution=resolution,
         protocol=protocol.record(),
         seed=seed,
@@ -192,20 +194,3 @@ def _label(made: GeneratedRecord) -> str:
         if one.guided_channels != made.latent.channels:
             parts[-1] += f" on {one.guided_channels} channels"
     return ", ".join(parts)
-
-
-def _describe(label: str) -> TokenizerRecord:
-    return TokenizerRecord(
-        label=label,
-        id="samples",
-        options={},
-        title=label,
-        family="samples",
-        licence="",
-        version="",
-        note="samples made elsewhere",
-        stochastic=True,
-        weights={},
-        params_encoder=0,
-        params_decoder=0,
-    )

@@ -7,14 +7,11 @@ that is stopped and resumed ends in the same weights as one that is not.
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,6 @@ from torch import Tensor, nn
 
 from ssdd_bench import __version__
 from ssdd_bench.errors import OptionError, UserError, WeightsError
-from ssdd_bench.files import write_atomically
 from ssdd_bench.flow.ddpm import LEVELS, add_noise
 from ssdd_bench.flow.path import interpolate, velocity
 from ssdd_bench.flow.schedule import logit_normal_times
@@ -34,6 +30,8 @@ from ssdd_bench.generate.recipe import DiTRecipe
 from ssdd_bench.harness.environment import hide_home
 from ssdd_bench.nn.dit import DiT, make_config
 from ssdd_bench.nn.ema import EMA
+from ssdd_bench.train.checkpoint import save_checkpoint
+from ssdd_bench.train.interrupts import stop_requests
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 50
@@ -143,7 +141,7 @@ class DiTTrainer:
             "iteration": self.iteration,
             "seconds": self.seconds,
         }
-        write_atomically(self.checkpoint_path, lambda target: torch.save(state, target))
+        save_checkpoint(self.checkpoint_path, state)
         weights = self.ema.weights or self.network.state_dict()
         save_dit(self.weights_path, weights, self._card())
 
@@ -178,7 +176,7 @@ class DiTTrainer:
         self.network.train()
         started, before = time.monotonic(), self.seconds
         saved, total, count = started, 0.0, 0
-        with _stop_requests() as stop:
+        with stop_requests() as stop:
             while self.iteration < iterations and self.seconds < seconds and not stop:
                 total, count = total + self.step(), count + 1
                 self.seconds = before + time.monotonic() - started
@@ -272,19 +270,3 @@ class DiTTrainer:
         self.out.mkdir(parents=True, exist_ok=True)
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them, so that a checkpoint is written."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -112,7 +112,9 @@ def score(
     ids = [image_id for image_id, _ in pairs]
     data = DataRecord(reference.name, len(pairs), fingerprint(ids), hashes[0].hexdigest())
     result = Result(
-        tokenizer=_describe(plan.label or reconstruction.name),
+        tokenizer=describe_foreign(
+            "reconstructions", plan.label or reconstruction.name, stochastic=False
+        ),
         resolution=resolution,
         protocol=protocol.record(),
         seed=0,
@@ -203,17 +205,24 @@ def _warnings(
             yield f"{what} are JPEG files: the scores include that loss, so store PNG"
 
 
-def _describe(label: str) -> TokenizerRecord:
+def describe_foreign(kind: str, label: str, stochastic: bool) -> TokenizerRecord:
+    """What there is to say of a system that is no plugin.
+
+    Args:
+        kind: what it made: ``reconstructions`` or ``samples``.
+        label: its name in tables.
+        stochastic: whether another run of it would give other images.
+    """
     return TokenizerRecord(
         label=label,
-        id="reconstructions",
+        id=kind,
         options={},
         title=label,
-        family="reconstructions",
+        family=kind,
         licence="",
         version="",
-        note="reconstructions made elsewhere",
-        stochastic=False,
+        note=f"{kind} made elsewhere",
+        stochastic=stochastic,
         weights={},
         params_encoder=0,
         params_decoder=0,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ssdd_bench.report import methods
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
@@ -57,15 +57,7 @@ def build_page(source: Source, published: Mapping[str, PublishedFile], metric: s
         for one in find_extremes(source, sets)
         if metric_directions(frame).get(one.metric) is not None
     ]
-    environment = Environment(
-        loader=PackageLoader("ssdd_bench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.get_template("page.html.j2")
+    template = _template("page.html.j2")
     return template.render(
         style=_asset("page.css"),
         scripts=[_asset(name) for name in ("base.js", "tables.js", "figures.js", "gallery.js")],
@@ -92,6 +84,11 @@ def build_page(source: Source, published: Mapping[str, PublishedFile], metric: s
 
 def build_table_page(tables: Sequence[PaperTable]) -> str:
     """Render the tables alone, as a plain page without scripts."""
+    template = _template("tables.html.j2")
+    return template.render(style=_asset("page.css"), tables=tables, tied=TIED)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("ssdd_bench.report"),
         autoescape=True,
@@ -100,8 +97,7 @@ def build_table_page(tables: Sequence[PaperTable]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    template = environment.get_template("tables.html.j2")
-    return template.render(style=_asset("page.css"), tables=tables, tied=TIED)
+    return environment.get_template(name)
 
 
 def _asset(name: str) -> str:

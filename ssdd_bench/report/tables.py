@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 from rich import box
@@ -85,29 +85,40 @@ def _superscript(notes: tuple[int, ...]) -> str:
     return ",".join(map(str, notes)).translate(_SUPERSCRIPTS)
 
 
+def markdown_notes(notes: tuple[int, ...]) -> str:
+    """Numbers of footnotes."""
+    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def markdown_foot(caption: str, footnotes: Iterable[str], remarks: Sequence[str]) -> Iterator[str]:
+    """What stands below a table."""
+    yield f"\n{caption}\n"
+    for number, text in enumerate(footnotes, start=1):
+        yield f"{number}. {text}"
+    if remarks:
+        yield ""
+    for text in remarks:
+        yield f"- {text}"
+
+
 def _markdown_table(table: Table) -> str:
-    def mark(notes: tuple[int, ...]) -> str:
-        return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
-
-    def row(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
     def cell_text(cell: Cell) -> str:
         text = f"**{cell.text}**" if cell.best else cell.text
-        return text + (TIED if cell.tied else "") + mark(cell.notes)
+        return text + (TIED if cell.tied else "") + markdown_notes(cell.notes)
 
     def lines() -> Iterator[str]:
         yield f"### {table.title}\n"
-        yield row(column.heading + mark(column.notes) for column in table.columns)
-        yield row("---:" if column.numeric else ":---" for column in table.columns)
+        yield markdown_row(
+            column.heading + markdown_notes(column.notes) for column in table.columns
+        )
+        yield markdown_row("---:" if column.numeric else ":---" for column in table.columns)
         for cells in zip(*(column.cells for column in table.columns), strict=True):
-            yield row(cell_text(cell) for cell in cells)
-        yield f"\n{table.caption}\n"
-        for number, text in enumerate(table.footnotes, start=1):
-            yield f"{number}. {text}"
-        if table.remarks:
-            yield ""
-        for text in table.remarks:
-            yield f"- {text}"
+            yield markdown_row(cell_text(cell) for cell in cells)
+        yield from markdown_foot(table.caption, table.footnotes, table.remarks)
 
     return "\n".join(lines()).rstrip() + "\n"

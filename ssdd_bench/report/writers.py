@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ssdd_bench.report.grid import TIED, Cell
 from ssdd_bench.report.paper import PaperTable
+from ssdd_bench.report.tables import markdown_foot, markdown_notes, markdown_row
 
 _PREAMBLE = r"""% Written by ssdd-bench report. Compile it as it stands, or copy a table environment
 % into a paper that loads booktabs, graphicx and textcomp.
@@ -77,37 +78,25 @@ def _latin(character: str) -> str:
 
 
 def _markdown(table: PaperTable) -> str:
-    def marks(notes: tuple[int, ...]) -> str:
-        return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
-
-    def row(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
     def cell_text(cell: Cell) -> str:
         text = f"**{cell.text}**" if cell.best else cell.text
         text = f"<ins>{text}</ins>" if cell.second else text
-        return text + (TIED if cell.tied else "") + marks(cell.notes)
+        return text + (TIED if cell.tied else "") + markdown_notes(cell.notes)
 
     def lines() -> Iterator[str]:
         yield f"### {table.title}\n"
         spans = [heading for heading, count in table.spans for _ in range(count)]
-        yield row(
-            (f"{span}<br>" if span else "") + column.heading + marks(column.notes)
+        yield markdown_row(
+            (f"{span}<br>" if span else "") + column.heading + markdown_notes(column.notes)
             for span, column in zip(spans, table.columns, strict=True)
         )
-        yield row("---:" if column.numeric else ":---" for column in table.columns)
+        yield markdown_row("---:" if column.numeric else ":---" for column in table.columns)
         for heading, rows in table.rows():
             if len(table.sections) > 1 or table.kind == "reconstruction":
-                yield row([f"*{heading}*", *[""] * (len(table.columns) - 1)])
+                yield markdown_row([f"*{heading}*", *[""] * (len(table.columns) - 1)])
             for cells in rows:
-                yield row(map(cell_text, cells))
-        yield f"\n{table.caption}\n"
-        for number, text in enumerate(table.footnotes, start=1):
-            yield f"{number}. {text}"
-        if table.remarks:
-            yield ""
-        for text in table.remarks:
-            yield f"- {text}"
+                yield markdown_row(map(cell_text, cells))
+        yield from markdown_foot(table.caption, table.footnotes, table.remarks)
 
     return "\n".join(lines()).rstrip() + "\n"
 

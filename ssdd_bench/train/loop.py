@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import schedulefree
@@ -29,6 +27,7 @@ from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ssdd_bench.train.crops import CropStream
 from ssdd_bench.train.evaluation import Evaluator
+from ssdd_bench.train.interrupts import stop_requests
 from ssdd_bench.train.metrics import MetricsLog
 from ssdd_bench.train.recipe import OptimiserRecipe
 from ssdd_bench.train.stage import Stage
@@ -53,22 +52,6 @@ class TrainState:
     losses: dict[str, float]
     seconds: float
     images_per_s: float
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them, so that a checkpoint is written."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def make_optimiser(
@@ -326,7 +309,7 @@ class Trainer:
         reports: list[dict[str, float]] = []
         every = self.schedule.evaluate_every
         parts = self.stream.batches(self._starts(), self.part)
-        with _stop_requests() as stop, closing(parts):
+        with stop_requests() as stop, closing(parts):
             while self.iteration < iterations:
                 if self._any(bool(stop) or self.seconds >= seconds):
                     break

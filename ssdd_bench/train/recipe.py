@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results import read_record
+from ssdd_bench.results import read_record, read_toml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -226,12 +225,7 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"recipe {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {path}: {error}") from error
+    tables = read_toml(path, "recipe")
     base = tables.pop("base", None)
     if base is None:
         return tables
