@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def _compare_speed(
-    base: str, head: str, res: int, turns: int, threshold: Threshold | None, as_json: bool
+    base: str,
+    head: str,
+    res: int,
+    turns: int,
+    threshold: Threshold | None,
+    device: str,
+    as_json: bool,
 ) -> int:
     import json
     from dataclasses import asdict
@@ -22,7 +28,7 @@ def _compare_speed(
     from ssdd_bench.gate.speed import compare_speed
     from ssdd_bench.gate.thresholds import Threshold
 
-    found = compare_speed(base, head, res, turns, threshold or Threshold(0.1, True))
+    found = compare_speed(base, head, res, turns, threshold or Threshold(0.1, True), device)
     if as_json:
         click.echo(json.dumps(asdict(found) | {"exit_code": int(found.is_regression)}))
     else:
@@ -56,6 +62,7 @@ def _compare_speed(
     help="BASE and HEAD are tokenizers: time them by turns, here and now",
 )
 @click.option("--res", default=256, show_default=True, help="for --speed-ab")
+@click.option("--device", default="cpu", show_default=True, help="for --speed-ab")
 @click.option("--turns", default=15, show_default=True, type=click.IntRange(min=3))
 @click.pass_context
 def command(
@@ -70,6 +77,7 @@ def command(
     as_json: bool,
     speed_ab: bool,
     res: int,
+    device: str,
     turns: int,
 ) -> None:
     """Compare the results in HEAD with those in BASE: files, folders, git:REV or git:REV:PATH.
@@ -91,7 +99,9 @@ def command(
     learnt = load_learnt(noise) if noise else {}
     thresholds = {**learnt, **project_rules(Path.cwd()), **parse_rules(rules)}
     if speed_ab:
-        context.exit(_compare_speed(base, head, res, turns, thresholds.get("decode_ips"), as_json))
+        context.exit(
+            _compare_speed(base, head, res, turns, thresholds.get("decode_ips"), device, as_json)
+        )
     found = compare(load_side(base), load_side(head), thresholds, any_change)
     for path, text in ((junit, to_junit(found)), (markdown, to_markdown(found))):
         if path is not None:

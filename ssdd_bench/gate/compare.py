@@ -7,7 +7,7 @@ difference lies on the bad side of zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -156,7 +156,9 @@ def _difference(
     interval: tuple[float, float] | None = None
     if paired:
         gaps = _gaps(before.scores[key], after.scores[key])
-        change, interval = _mean_and_interval(gaps)
+        unequal = bool(gaps.any())  # which holds for none of no values
+        change = float(gaps.mean()) if unequal else 0.0
+        interval = bootstrap(gaps) if unequal else (0.0, 0.0)
     elif a.value is None or b.value is None:
         change = None  # infinite on one side or both
     else:
@@ -183,10 +185,10 @@ def _gaps(before: Mapping[str, float], after: Mapping[str, float]) -> Array:
     return gaps[np.isfinite(gaps)]
 
 
-def _mean_and_interval(gaps: Array) -> tuple[float, tuple[float, float]]:
-    if not gaps.any():
-        return 0.0, (0.0, 0.0)
+def bootstrap(values: Array, statistic: Callable[[Array], float] = np.mean) -> tuple[float, float]:
+    """95% interval of a statistic of (n,) values, by 2,000 seeded draws with replacement."""
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, len(gaps), (RESAMPLES, len(gaps)))
-    low, high = np.quantile(gaps[rows].mean(axis=1), (0.025, 0.975))
-    return float(gaps.mean()), (float(low), float(high))
+    n = len(values)
+    drawn = [statistic(values[rng.integers(0, n, n)]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from ssdd_bench.errors import UserError
+from ssdd_bench.report.rows import read_scores
 from ssdd_bench.results import Result, find_results, from_json, read_json
 
 DEFAULT_PATH = "results"
@@ -56,16 +55,13 @@ def read_cells(paths: Sequence[Path]) -> list[Cell]:
 
 def _read(file: Path) -> Cell:
     result = from_json(read_json(file), file)
-    path = file.parent / result.scores
-    if not result.scores or not path.is_file():
-        return Cell(result, {})
-    try:
-        columns = pq.read_table(path).to_pydict()
-        ids = columns.pop("id")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: damaged: measure again") from error
+    scores = read_scores(file, result)
     return Cell(
-        result, {key: dict(zip(ids, values, strict=True)) for key, values in columns.items()}
+        result,
+        {
+            str(key): dict(zip(map(str, column.index), column, strict=True))
+            for key, column in scores.items()
+        },
     )
 
 

@@ -11,14 +11,14 @@ import torch
 from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.gate.compare import bootstrap
 from ssdd_bench.gate.thresholds import Threshold
 from ssdd_bench.harness.measure import check_resolution
-from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.harness.noise import KeyedNoise, PredrawnNoise
 from ssdd_bench.harness.protocol import get_protocol
 from ssdd_bench.registry import load_tokenizer
 
 WARMUP = 2
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,12 @@ def compare_speed(
             if turn >= 0:
                 seconds[turn, which] = elapsed
     ratios = seconds[:, 0] / seconds[:, 1]
-    rows = np.random.default_rng(0).integers(0, turns, (RESAMPLES, turns))
-    low, high = np.quantile(np.median(ratios[rows], axis=1), (0.025, 0.975))
     medians = np.median(seconds, axis=0)
     return SpeedRatio(
         float(medians[0]),
         float(medians[1]),
         float(np.median(ratios)),
-        (float(low), float(high)),
+        bootstrap(ratios, np.median),
         turns,
         threshold,
     )
@@ -85,19 +83,20 @@ def compare_speed(
 @torch.inference_mode()
 def _prepared(
     tokenizer: Tokenizer, resolution: int, device: str
-) -> tuple[Tokenizer, Latent, list[str]]:
+) -> tuple[Tokenizer, Latent, PredrawnNoise]:
     check_resolution(tokenizer, resolution)
     loader = iterate_batches(
         open_images(None), resolution, get_protocol("default-v1").crop, 1, strict=True
     )
     batch = next(iter(loader))
     images = batch.images.to(device).float() / 255
-    return tokenizer, tokenizer.encode(images), list(batch.ids)
+    noise = PredrawnNoise(KeyedNoise(0, batch.ids, "decode"))
+    return tokenizer, tokenizer.encode(images), noise
 
 
 @torch.inference_mode()
-def _timed(tokenizer: Tokenizer, latent: Latent, ids: list[str], device: str) -> float:
-    noise = KeyedNoise(0, ids, "decode")
+def _timed(tokenizer: Tokenizer, latent: Latent, noise: PredrawnNoise, device: str) -> float:
+    noise.rewind()
     started = time.perf_counter()
     tokenizer.decode(latent, noise)
     if device.startswith("cuda"):

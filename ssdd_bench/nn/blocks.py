@@ -31,6 +31,14 @@ def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def time_features(times: Tensor, width: int) -> Tensor:
+    """Cosines, then sines, of times (B,) at frequencies from 1 down to almost 1 / 10,000."""
+    half = width // 2
+    powers = torch.arange(half, dtype=torch.float32, device=times.device) / half
+    angles = times.float()[:, None] * torch.exp(-math.log(10_000.0) * powers)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
 class TimeEmbedding(nn.Module):
     """Sinusoids of the time, cosines first, through a two-layer network."""
 
@@ -42,10 +50,7 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor, dtype: torch.dtype) -> Tensor:
         """Embed times (B,), on a scale of 0 to 1000, as (B, 4 * width)."""
-        half = self.width // 2
-        exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
-        angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponent)
-        waves = torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype)
+        waves = time_features(t, self.width).to(dtype)
         return self.linear_2(F.silu(self.linear_1(waves)))
 
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.nn.blocks import time_features
 from ssdd_bench.results import read_json
 from ssdd_bench.weights import load_safetensors, load_strict
 
@@ -186,14 +187,6 @@ class _FinalLayer(nn.Module):
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
-
-
-def time_features(times: Tensor, width: int) -> Tensor:
-    """Cosines, then sines, of times (B,) at frequencies from 1 down to almost 1 / 10,000."""
-    half = width // 2
-    powers = torch.arange(half, dtype=torch.float32, device=times.device) / half
-    angles = times.float()[:, None] * torch.exp(-math.log(10_000.0) * powers)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def position_table(width: int, grid: int) -> Tensor:

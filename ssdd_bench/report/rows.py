@@ -186,7 +186,7 @@ def read_scores(file: Path, result: Result) -> Scores:
     try:
         table = pd.read_parquet(path).set_index("id")
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: damaged: delete it; tables can do without") from error
+        raise UserError(f"{path}: damaged: delete it or measure again") from error
     return {str(key): table[key] for key in table}
 
 

@@ -41,8 +41,13 @@ def save_weights(
     ready = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     write_atomically(path, lambda target: save_file(ready, target, metadata={"format": "pt"}))
     if card is not None:
-        text = json.dumps(card, indent=2, sort_keys=True) + "\n"
-        write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text))
+        save_card(path, card)
+
+
+def save_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Write the card of a weights file beside it."""
+    text = json.dumps(card, indent=2, sort_keys=True) + "\n"
+    write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text))
 
 
 def save_half(source: Path, target: Path) -> None:

@@ -44,12 +44,6 @@ class Estimate:
     activation_bytes: int
     state_bytes: int
 
-    def memory_bytes(self, processes: int = 1, accumulate: int = 1) -> int:
-        """On each of so many devices."""
-        return self.state_bytes + self.activation_bytes * self.batch_size // (
-            processes * accumulate
-        )
-
 
 def estimate(stage: str, recipe: Recipe) -> Estimate:
     """Run one image through the networks on torch's meta device, which stores nothing."""

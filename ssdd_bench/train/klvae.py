@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from ssdd_bench.nn.encoder import Posterior
 from ssdd_bench.train.discriminator import PatchDiscriminator, adaptive_weight, held_still
 from ssdd_bench.train.perceptual import DISTANCES
 from ssdd_bench.train.recipe import Recipe
@@ -45,14 +46,14 @@ class KLVAEStage(Stage):
     ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
         """Terms of a sampled latent's reconstruction."""
         loss = self.recipe.loss
-        posterior = self.vae.encode(images).latent_dist
-        mean, std = posterior.mean.float(), posterior.std.float()
-        output = self.vae.decode(mean + std * normal(mean, generator)).sample.float()
-        kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).sum(dim=(1, 2, 3)).mean()
+        found = self.vae.encode(images).latent_dist
+        posterior = Posterior(found.mean.float(), found.logvar.float())
+        z = posterior.sample(noise=normal(posterior.mean, generator))
+        output = self.vae.decode(z).sample.float()
         terms = {
             "l1": (output - images).abs().mean(),
             "perceptual": loss.perceptual_weight * self.distance(output, images),
-            "kl": loss.kl_weight * kl,
+            "kl": loss.kl_weight * posterior.kl().mean(),
         }
         if critic is not None:
             assert isinstance(critic, PatchDiscriminator)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ssdd_bench import __version__
 from ssdd_bench.errors import OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
-from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from ssdd_bench.train.checkpoint import load_checkpoint, save_card, save_checkpoint, save_weights
 from ssdd_bench.train.crops import CropStream
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.interrupts import stop_requests
@@ -192,7 +192,16 @@ class Trainer:
 
     def save_weights(self, name: str, scores: Mapping[str, Any]) -> Path:
         """Write the averaged weights, and beside them a card with what is known of them."""
-        card = {
+        path = self.out / f"{name}.safetensors"
+        weights = self.stage.exported(self.averaged_weights())
+        save_weights(path, weights, self._card(scores))
+        helper = {key: value.detach() for key, value in self.stage.helper.state_dict().items()}
+        if helper:
+            save_weights(self.out / f"{name}-helper.safetensors", helper)
+        return path
+
+    def _card(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        return {
             **self.card,
             "version": __version__,
             "torch": torch.__version__,
@@ -204,12 +213,6 @@ class Trainer:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "scores": dict(scores),
         }
-        path = self.out / f"{name}.safetensors"
-        save_weights(path, self.stage.exported(self.averaged_weights()), card)
-        helper = {key: value.detach() for key, value in self.stage.helper.state_dict().items()}
-        if helper:
-            save_weights(self.out / f"{name}-helper.safetensors", helper)
-        return path
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """What is evaluated and handed on: the EMA of the optimiser's own average."""
@@ -359,7 +362,7 @@ class Trainer:
             path = self.save_weights("last", {})
             scores = self.evaluator.score(path, self.stage, self.iteration)
             facts = self.evaluator.facts(self.stage) | scores
-            self.save_weights("last", facts)
+            save_card(path, self._card(facts))
             value = self.evaluator.merit(scores)
             if value is not None and (self.best is None or value > self.best):
                 self.best = value

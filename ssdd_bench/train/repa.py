@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from ssdd_bench.assets.locate import require
 from ssdd_bench.errors import UnavailableError
+from ssdd_bench.metrics.dinov2 import MEAN, PATCH, STD
 from ssdd_bench.train.efficientnet import EfficientNetLite1
 from ssdd_bench.train.perceptual import FrozenNetwork
 
 TOKEN = 8  # pixels of an image along a side of a token
 EPS = 1e-5
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet
-STD = (0.229, 0.224, 0.225)
 
 
 def aligned_block(depth: int) -> int:
@@ -72,7 +71,7 @@ class DINOv2Target(Target):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, tokens, 768)."""
-        size = [14 * side // TOKEN for side in images.shape[-2:]]
+        size = [PATCH * side // TOKEN for side in images.shape[-2:]]
         x = F.interpolate((images + 1) / 2, size=size, mode="bicubic", antialias=True)
         mean, std = (x.new_tensor(value)[:, None, None] for value in (MEAN, STD))
         tokens: Tensor = self.network.forward_features((x - mean) / std)

@@ -10,7 +10,8 @@ from diffusers import DiTTransformer2DModel
 from safetensors.torch import save_file
 
 from ssdd_bench.errors import OptionError, WeightsError
-from ssdd_bench.nn.dit import SIZES, DiT, DiTConfig, load_dit, make_config, time_features
+from ssdd_bench.nn.blocks import time_features
+from ssdd_bench.nn.dit import SIZES, DiT, DiTConfig, load_dit, make_config
 
 SMALL = DiTConfig(depth=2, width=128, heads=2, patch=2, side=8, channels=4, classes=5, doubled=True)
 
