@@ -33,6 +33,13 @@ class ImageSource(ABC):
             DataError: it cannot be decoded; the message does not repeat the id.
         """
 
+    def read_named(self, image_id: str) -> Image.Image:
+        """Decode one image to RGB; ``DataError`` names it, for whoever stops there."""
+        try:
+            return self.read(image_id)
+        except DataError as error:
+            raise DataError(f"{self.name}: {image_id}: {error}") from error
+
     def __len__(self) -> int:
         return len(self.ids)
 

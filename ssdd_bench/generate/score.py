@@ -102,7 +102,7 @@ def score_generated(
     for key in keys:
         if key not in TAPS:
             raise UnknownNameError("metric of generated images", key, TAPS)
-    resolution = min(samples.read(samples.ids[0]).size)
+    resolution = min(samples.read_named(samples.ids[0]).size)
     label = plan.label or (_label(made) if made else samples.name)
     seed = made.seed if made else 0
     identity = fingerprint(

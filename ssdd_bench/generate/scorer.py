@@ -238,7 +238,7 @@ def _groups(samples: ImageSource, resolution: int) -> Iterator[Tensor]:
     for start in range(0, len(samples), GROUP):
         images = []
         for image_id in samples.ids[start : start + GROUP]:
-            image = samples.read(image_id)
+            image = samples.read_named(image_id)
             if image.size != (resolution, resolution):
                 raise DataError(
                     f"{samples.name}: {image_id} has {image.width} x {image.height} px, not "

@@ -91,7 +91,7 @@ def score(
     reference, reconstruction = open_images(plan.reference), open_images(plan.reconstruction)
     pairs = match(reference, reconstruction)
     hashes = hashlib.sha256(), hashlib.sha256()
-    resolution = plan.resolution or min(reconstruction.read(pairs[0][1]).size)
+    resolution = plan.resolution or min(reconstruction.read_named(pairs[0][1]).size)
     crop = CROPS[protocol.crop] if plan.resolution else None
     with Scorer(
         plan.metrics or protocol.metric_keys,
@@ -182,10 +182,7 @@ def _read(
     crop: Callable[..., np.ndarray] | None,
 ) -> Tensor:
     """One image as uint8 (3, resolution, resolution)."""
-    try:
-        image = source.read(image_id)
-    except DataError as error:
-        raise DataError(f"{source.name}: {image_id}: {error}") from error
+    image = source.read_named(image_id)
     if crop is None and image.size != (resolution, resolution):
         raise DataError(
             f"{source.name}: {image_id} has {image.width} x {image.height} px, not {resolution} x "

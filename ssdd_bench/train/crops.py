@@ -69,7 +69,7 @@ class CropStream:
         epoch, position = divmod(n, len(self.ids))
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.ids))
         rng = np.random.default_rng([self.seed, 1, n])
-        image = self.source.read(self.ids[order[position]])
+        image = self.source.read_named(self.ids[order[position]])
         side = self.stage.resolution
         shorter = int(rng.integers(self.stage.min_side, self.stage.max_side))
         scale = shorter / min(image.size)

@@ -22,7 +22,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from ssdd_bench import __version__
-from ssdd_bench.errors import OptionError, OutputError, UserError
+from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.checkpoint import load_checkpoint, save_card, save_checkpoint, save_weights
 from ssdd_bench.train.crops import CropStream
@@ -317,7 +317,11 @@ class Trainer:
                 if self._any(bool(stop) or self.seconds >= seconds):
                     break
                 started = time.monotonic()
-                reports.append(self.step(parts))
+                try:
+                    reports.append(self.step(parts))
+                except DataError:  # an image that cannot be read costs nothing of the training
+                    self.save()
+                    raise
                 self.seconds += time.monotonic() - started
                 if len(reports) == LOG_EVERY:
                     done = (self.iteration - first) * self.schedule.batch_size

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.errors import OptionError, UserError, WeightsError
+from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
 from ssdd_bench.nn.checkpoint import load_ssdd
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import Posterior
@@ -258,6 +258,22 @@ def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(photos, tmp_path)
     next(iter(run.stage.networks.parameters())).data.fill_(float("nan"))
     with pytest.raises(UserError, match=r"'l1' is nan at iteration 2; .*checkpoint\.pt"):
         list(run.run(4))
+    assert load_checkpoint(run.checkpoint_path)["iteration"] == 2
+
+
+def test_an_unreadable_image_is_named_and_nothing_is_lost(photos, tmp_path, monkeypatch):
+    run = trainer("klvae", photos, tmp_path)
+    read = photos.read
+    bad = run.stream.ids[np.random.default_rng([0, 0, 0]).permutation(len(run.stream.ids))[5]]
+
+    def some(name):
+        if name == bad:
+            raise DataError("cannot decode: truncated")
+        return read(name)
+
+    monkeypatch.setattr(photos, "read", some)
+    with pytest.raises(DataError, match=f"{bad}: cannot decode: truncated"):
+        list(run.run(10))
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 2
 
 
