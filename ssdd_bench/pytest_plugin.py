@@ -49,7 +49,10 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
         options: list[str | Path] = ["--tokenizers", tokenizer, "--res", str(res)]
         options += ["--out", "results"]  # a relative path, since the command is in the results
         options += ["--no-speed", "--no-pictures", "--quiet"]
-        options += ["--data", root / data] if data else []
+        if data:
+            from ssdd_bench.data.named import find_datasets
+
+            options += ["--data", data if str(data) in find_datasets() else root / data]
         options += ["--limit", str(limit)] if limit else []
         options += ["--metrics", ",".join(metrics)] if metrics else []
         out = tmp_path / "results"
@@ -57,7 +60,7 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
         if measured.returncode:
             pytest.fail(f"ssdd-bench run failed:\n{measured.stderr}", pytrace=False)
         if update:
-            no_tables = shutil.ignore_patterns("*.md")
+            no_tables = shutil.ignore_patterns("*.md", "run.toml")
             shutil.copytree(out, root / baseline, dirs_exist_ok=True, ignore=no_tables)
             pytest.skip(f"measured anew: {root / baseline}")
         rules = [part for rule in fail for part in ("--fail", rule)]

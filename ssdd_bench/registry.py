@@ -13,7 +13,6 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from ssdd_bench import tokenizers
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, PluginError, UnknownNameError, UserError
 from ssdd_bench.manifest import FILE_NAME, OptionValue, TokenizerInfo, load_manifests
+from ssdd_bench.packages import Broken, find_packaged
 from ssdd_bench.request import TokenizerRequest
 
 if TYPE_CHECKING:
@@ -39,21 +39,6 @@ __all__ = [
 
 GROUP: Final = "ssdd_bench.tokenizers"
 VARIABLE: Final = "SSDD_BENCH_TOKENIZERS"
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A tokenizer that was found and cannot be used; it harms no other.
-
-    Attributes:
-        name: its folder, or the name of its entry point.
-        source: where it was found, as in :class:`TokenizerInfo`.
-        error: what is wrong.
-    """
-
-    name: str
-    source: str
-    error: ManifestError
 
 
 @dataclass(frozen=True)
@@ -81,30 +66,28 @@ class Found:
 def find_all() -> Found:
     """Find every tokenizer, setting the broken ones apart.
 
-    Raises:
-        ManifestError: two tokenizers have the same id; names both sources.
+    Two of the same id are both broken: neither can be measured under a name that says which.
     """
     found: dict[str, TokenizerInfo] = {}
     broken: list[Broken] = []
+    twice: dict[str, Broken] = {}
     for entry in (*_in_folders(), *_in_packages()):
         if isinstance(entry, Broken):
             broken.append(entry)
         elif other := found.get(entry.id):
-            raise ManifestError(
+            error = ManifestError(
                 f"two tokenizers have the id '{entry.id}': {other.source} ({other.folder}) and "
                 f"{entry.source} ({entry.folder}): rename or remove one"
             )
+            twice[entry.id] = Broken(entry.id, entry.source, error)
         else:
             found[entry.id] = entry
-    return Found(dict(sorted(found.items())), tuple(broken))
+    good = {name: found[name] for name in sorted(found.keys() - twice.keys())}
+    return Found(good, (*broken, *twice.values()))
 
 
 def find_tokenizers() -> dict[str, TokenizerInfo]:
-    """Find every tokenizer that can be used, by id in alphabetical order.
-
-    Raises:
-        ManifestError: two tokenizers have the same id; names both sources.
-    """
+    """Find every tokenizer that can be used, by id in alphabetical order."""
     return find_all().tokenizers
 
 
@@ -172,30 +155,14 @@ def _in_folders() -> Iterator[TokenizerInfo | Broken]:
 
 def _in_packages() -> Iterator[TokenizerInfo | Broken]:
     """The tokenizers that installed distributions name in their entry points."""
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        source = f"package {point.dist.name}" if point.dist else "package of unknown name"
+    for entry in find_packaged(GROUP, FILE_NAME):
+        if isinstance(entry, Broken):
+            yield entry
+            continue
         try:
-            folder = _locate_package(point)
-            yield from load_manifests(folder / FILE_NAME, source=source, package=point.value)
+            yield from load_manifests(entry.file, source=entry.source, package=entry.package)
         except ManifestError as error:
-            yield Broken(point.name, source, error)
-
-
-def _locate_package(point: EntryPoint) -> Path:
-    """Find a package's folder without running its code, nor that of the packages around it."""
-    top, *rest = point.value.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    for root in (spec and spec.submodule_search_locations) or ():
-        folder = Path(root, *rest)
-        if (folder / FILE_NAME).is_file():
-            return folder
-    raise ManifestError(
-        f"entry point '{point.name}' names '{point.value}', where there is no {FILE_NAME}: "
-        "reinstall the package, or report it to its author"
-    )
+            yield Broken(entry.name, entry.source, error)
 
 
 def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokenizer:

@@ -105,12 +105,17 @@ def test_variable_may_name_several_folders_and_change(
     assert "codec-b" not in find_tokenizers()
 
 
-def test_equal_ids_are_an_error_that_names_both(write_plugin: WritePlugin, tmp_path: Path) -> None:
+def test_equal_ids_break_both_and_no_other(write_plugin: WritePlugin, tmp_path: Path) -> None:
     write_plugin("jpeg")
+    write_plugin("other")
+    found = find_all()
+    assert "jpeg" not in found.tokenizers
+    assert found.tokenizers.keys() >= {"other", "webp"}
     with pytest.raises(ManifestError, match="two tokenizers have the id 'jpeg'") as caught:
-        find_tokenizers()
+        load_tokenizer("jpeg")
     assert f"folder {tmp_path}" in str(caught.value)
     assert "built-in" in str(caught.value)
+    assert load_tokenizer("other").latent.channels == 3
 
 
 def test_models_of_a_manifest_share_its_plugin(write_plugin: WritePlugin) -> None:

@@ -9,8 +9,10 @@ from PIL import Image
 
 from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
 from ssdd_bench.data.decode import SUFFIXES, decode_image, to_rgb
+from ssdd_bench.data.named import DEFAULT, DataSet, find_datasets
 from ssdd_bench.data.source import ImageSource, Subset, limited
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, UnknownNameError
+from ssdd_bench.manifest import ID
 
 __all__ = ["FolderImages", "ImageSource", "Subset", "open_images", "to_rgb"]
 
@@ -32,28 +34,65 @@ def open_images(path: Path | str | None = None, limit: int | None = None) -> Ima
     """Open images for reading one by one, in a fixed order.
 
     Args:
-        path: None for the photographs that come with the package; otherwise an image file, a
-            folder of images (recursive), a WebDataset ``.tar`` shard, a ``.npz`` with ``arr_0``
-            (uint8 NHWC), a ``.parquet`` file with encoded images, or a folder of shards or
-            Parquet files. In a folder images come before shards, shards before Parquet; names
-            that start with a dot are left out.
+        path: None for the photographs that come with the package; the name of a data set, see
+            :mod:`ssdd_bench.data.named`, which goes before a folder of that name; otherwise an
+            image file, a folder of images (recursive), a WebDataset ``.tar`` shard, a ``.npz``
+            with ``arr_0`` (uint8 NHWC), a ``.parquet`` file with encoded images, or a folder of
+            shards or Parquet files. In a folder images come before shards, shards before Parquet;
+            names that start with a dot are left out.
         limit: keep only that many, see :func:`ssdd_bench.data.source.limited`.
 
     Raises:
-        DataError: nothing is there, it holds no image, or its kind is unknown.
+        DataError: nothing is there, it holds no image, its kind is unknown, or it is not the
+            data set of that name.
     """
-    if path is None:
-        from ssdd_bench.data.sample import SAMPLE_DIR
-
-        source = _open_folder(SAMPLE_DIR, name="sample")
-    else:
-        source = _open(Path(path).expanduser())
+    name = DEFAULT if path is None else str(path)
+    sets = find_datasets() if ID.fullmatch(name) else {}
+    source = _open_set(sets[name]) if name in sets else _open(Path(name).expanduser())
     return source if limit is None else limited(source, limit)
+
+
+def _open_set(data_set: DataSet) -> ImageSource:
+    """Open a data set by its files' names alone: class folders change neither ids nor order.
+
+    Members of shards are named by whoever packed them, so only their number is checked.
+    """
+    folder = data_set.require()
+    source = _open_folder(folder, data_set.name)
+    if isinstance(source, FolderImages):
+        paths = {PurePosixPath(file).name: file for file in source.ids}
+        wrong = data_set.difference([PurePosixPath(file).name for file in source.ids])
+        source = _FlatImages(source, paths)
+    else:
+        right = len(source) == data_set.images
+        wrong = "" if right else f"{len(source):,} images, not {data_set.images:,}"
+    if wrong:
+        raise DataError(
+            f"{folder} is not data set '{data_set.name}': {wrong}; mend it, or measure it as it is "
+            f"with --data {folder}"
+        )
+    return source
+
+
+class _FlatImages(ImageSource):
+    """Files in any folders below one, by their names alone."""
+
+    def __init__(self, source: FolderImages, paths: dict[str, str]) -> None:
+        self.name = source.name
+        self.ids = tuple(sorted(paths))
+        self._source, self._paths = source, paths
+
+    def read(self, image_id: str) -> Image.Image:
+        """Decode one file."""
+        return self._source.read(self._paths[image_id])
 
 
 def _open(path: Path) -> ImageSource:
     if not path.exists():
-        raise DataError(f"no such file or folder: {path}")
+        hint = ""
+        if ID.fullmatch(str(path)):
+            hint = f"; {UnknownNameError('data set', str(path), find_datasets())}"
+        raise DataError(f"no such file or folder: {path}{hint}")
     resolved = path.resolve()  # so that "." has a name
     if resolved.is_dir():
         return _open_folder(resolved, name=resolved.name)

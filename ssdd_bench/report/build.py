@@ -17,32 +17,51 @@ from ssdd_bench.report.plots import published_plot, quality_speed_plot
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.rows import metric_directions
 from ssdd_bench.report.tables import to_csv
+from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.report.writers import to_latex, to_markdown
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def build_texts(
-    source: Source, published: Mapping[str, PublishedFile], metric: str
+    source: Source,
+    published: Mapping[str, PublishedFile],
+    metric: str,
+    tags: TagsOfSets | None = None,
 ) -> dict[str, str]:
     """Make everything that is text, by file name: tables and the page.
 
+    Args:
+        source: what to report.
+        published: numbers by others, shown apart; may be empty.
+        metric: the quality that figures begin with.
+        tags: adds tables by subject; None for a report without.
+
     Raises:
-        UserError: a saved picture is damaged.
+        UserError: a saved picture is damaged, or no image has a tag.
     """
     tables = build_paper_tables(source.frame)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
-    return {
+    means = split_by_tag(source.frame, tags) if tags else None
+    by_tag = [] if means is None else build_tag_tables(source.frame, means)
+    texts = {
         "table.md": to_markdown(tables),
         "table.csv": to_csv(source.frame),
         "table.tex": to_latex(shown),
         "table.html": build_table_page(shown),
-        "index.html": build_page(source, published, metric),
+        "index.html": build_page(source, published, metric, by_tag),
     }
+    if means is not None:
+        texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
+    return texts
 
 
 def build_report(
-    source: Source, published: Mapping[str, PublishedFile], metric: str, out: Path
+    source: Source,
+    published: Mapping[str, PublishedFile],
+    metric: str,
+    out: Path,
+    tags: TagsOfSets | None = None,
 ) -> Iterator[Path]:
     """Write a report and yield its files; a figure with nothing to show is removed.
 
@@ -51,15 +70,19 @@ def build_report(
         published: numbers by others, shown apart; may be empty.
         metric: the quality that figures show; the mean PSNR comes beside it where it is known.
         out: folder of the report.
+        tags: adds tables by subject; None for a report without.
 
     Raises:
         OutputError: a file cannot be written.
-        UserError: a saved picture is damaged.
+        UserError: a saved picture is damaged, or no image has a tag.
     """
-    for name, text in build_texts(source, published, metric).items():
+    for name, text in build_texts(source, published, metric, tags).items():
         path = out / name
         write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
         yield path
+    if not tags:
+        for name in ("by-tag.md", "by-tag.csv"):  # of an earlier report
+            (out / name).unlink(missing_ok=True)
     for name, draw in _figures(source.frame, published, metric).items():
         paths = [out / f"{name}{suffix}" for suffix in SUFFIXES]
         if draw(paths):

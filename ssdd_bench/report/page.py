@@ -34,13 +34,19 @@ from ssdd_bench.report.rows import (
 _IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
 
 
-def build_page(source: Source, published: Mapping[str, PublishedFile], metric: str) -> str:
+def build_page(
+    source: Source,
+    published: Mapping[str, PublishedFile],
+    metric: str,
+    by_tag: Sequence[PaperTable] = (),
+) -> str:
     """Render the page.
 
     Args:
         source: what to report.
         published: numbers by others, shown apart; may be empty.
         metric: the quality that figures begin with.
+        by_tag: tables by subject, in a section of their own; may be empty.
 
     Returns:
         HTML; equal input gives equal text.
@@ -68,6 +74,7 @@ def build_page(source: Source, published: Mapping[str, PublishedFile], metric: s
         any_tied=any(cell.tied for table in tables for c in table.columns for cell in c.cells),
         cautions=_cautions(tables),
         tables=tables,
+        by_tag=by_tag,
         published=[published_table(name, file) for name, file in published.items()],
         sets=sets,
         extremes=_by_group(extremes, groups),

@@ -8,23 +8,6 @@ from pathlib import Path
 
 SAMPLE_DIR = Path(__file__).parent
 
-TAGS = (
-    "animals",
-    "architecture",
-    "fabric",
-    "faces",
-    "foliage",
-    "food",
-    "landscape",
-    "lines",
-    "night",
-    "people",
-    "sky",
-    "text",
-    "texture",
-    "water",
-)
-
 
 @dataclass(frozen=True)
 class SampleSource:
@@ -36,7 +19,6 @@ class SampleSource:
         licence: SPDX id; ``LicenseRef-public-domain`` where no licence is needed.
         source: Package, version and file the photograph was taken from.
         changes: What was done to it since.
-        tags: Subjects shown, from :data:`TAGS`.
         sha256: Digest of the file shipped here.
         url: Page of the original, where its source names one.
     """
@@ -46,7 +28,6 @@ class SampleSource:
     licence: str
     source: str
     changes: str
-    tags: tuple[str, ...]
     sha256: str
     url: str | None = None
 
@@ -58,7 +39,4 @@ def sample_sources() -> dict[str, SampleSource]:
         One entry per photograph, keyed by file name (``osprey.jpg``), sorted.
     """
     tables = tomllib.loads((SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8"))
-    return {
-        name: SampleSource(**{**table, "tags": tuple(table["tags"])})
-        for name, table in sorted(tables.items())
-    }
+    return {name: SampleSource(**table) for name, table in sorted(tables.items())}

@@ -1,0 +1,1 @@
+"""Pages of text and line drawings, which photographs lack; ``draw.py`` made them."""

@@ -1,0 +1,189 @@
+"""Data sets by name: what each one is, where it is looked for, and whether it is whole.
+
+A data set is a TOML file: those of ``sets/``, and ``dataset.toml`` of an installed package that
+stands in the entry point group ``ssdd_bench.datasets``. Nothing is downloaded, and nothing here
+imports torch or opens an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ssdd_bench.errors import DataError, ManifestError, UserError
+from ssdd_bench.manifest import ID
+from ssdd_bench.packages import Broken, find_packaged
+from ssdd_bench.results import read_record, read_toml
+
+GROUP: Final = "ssdd_bench.datasets"
+VARIABLE: Final = "SSDD_BENCH_DATA"
+FILE_NAME: Final = "dataset.toml"
+SETS: Final = Path(__file__).with_name("sets")
+DEFAULT: Final = "sample"
+
+_RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is known of a data set without having it.
+
+    Attributes:
+        name: what ``--data`` takes and results record.
+        title: with edition and split.
+        images: how many.
+        get: where its owner gives it away, and in which form it is put into its folder.
+        licence: what its owner allows, and whether that has to be agreed to first.
+        protocol: id of the one that its users expect.
+        names: all file names, as ``kodim{01..24}.png``; empty where that does not say them.
+        names_sha256: see :func:`hash_names`; empty where nobody has computed it.
+        folder: of a set that comes with its file, relative to that; empty: it is looked for.
+        file: this TOML file.
+        source: ``built-in`` or ``package NAME``.
+    """
+
+    name: str
+    title: str
+    images: int
+    get: str
+    licence: str
+    protocol: str
+    names: str
+    names_sha256: str
+    folder: str
+    file: str
+    source: str
+
+    def places(self) -> tuple[Path, ...]:
+        """Where the images are looked for, in this order."""
+        if self.folder:
+            return (Path(self.file).parent / self.folder,)
+        return tuple(root / self.name for root in roots())
+
+    def find(self) -> Path | None:
+        """The first folder of :meth:`places` that exists."""
+        return next((place.resolve() for place in self.places() if place.is_dir()), None)
+
+    def require(self) -> Path:
+        """As :meth:`find`; ``DataError`` says how to get what is not here."""
+        folder = self.find()
+        if folder is not None:
+            return folder
+        own = Path(self.name)
+        hint = f" such as {own.resolve()}" if own.exists() else ""
+        raise DataError(
+            f"data set '{self.name}' ({self.images:,} images) is not on this machine: {self.get}; "
+            f"licence: {self.licence}; put or link it at {' or '.join(map(str, self.places()))}, "
+            f"or give a full path{hint} with --data"
+        )
+
+    def difference(self, names: Sequence[str]) -> str:
+        """In what a list of file names differs from the right one; empty if in nothing."""
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            return _some(twice, "in several folders")
+        if self.names:
+            expected, found = set(expand_names(self.names)), set(names)
+            missing, strange = sorted(expected - found), sorted(found - expected)
+            parts = [_some(missing, "missing"), _some(strange, "not of it")]
+            if any(parts):
+                return ", ".join(filter(None, parts))
+        if len(names) != self.images:
+            return f"{len(names):,} images, not {self.images:,}"
+        if self.names_sha256 and hash_names(names) != self.names_sha256:
+            digest = hash_names(names)[:12]
+            return f"sha256 of its file names is {digest}, not {self.names_sha256[:12]}"
+        return ""
+
+
+def roots() -> tuple[Path, ...]:
+    """Folders of data sets: ``$SSDD_BENCH_DATA``, then ours among the user's data.
+
+    The latter is ``$XDG_DATA_HOME/ssdd-bench``, by default under ``~/.local/share``.
+    """
+    chosen, home = os.environ.get(VARIABLE), os.environ.get("XDG_DATA_HOME")
+    user = Path(home) if home else Path.home() / ".local" / "share"
+    return (*([Path(chosen).expanduser()] if chosen else []), user / "ssdd-bench")
+
+
+def find_all() -> tuple[dict[str, DataSet], tuple[Broken, ...]]:
+    """Every data set by name, and what was found and cannot be used."""
+    found: dict[str, DataSet] = {}
+    broken = []
+    for entry in (*_built_in(), *_in_packages()):
+        if isinstance(entry, DataSet) and entry.name in found:
+            other = found[entry.name]
+            error = ManifestError(f"{entry.file}: {other.file} has that name too: rename one")
+            entry = Broken(entry.name, entry.source, error)
+        if isinstance(entry, Broken):
+            broken.append(entry)
+        else:
+            found[entry.name] = entry
+    return dict(sorted(found.items())), tuple(broken)
+
+
+def find_datasets() -> dict[str, DataSet]:
+    """Every data set that can be used, by name in alphabetical order."""
+    return find_all()[0]
+
+
+def require_named(path: Path | str | None) -> None:
+    """Refuse a data set that is named and not here, before anything slow; let any path pass.
+
+    Raises:
+        DataError: see :meth:`DataSet.require`.
+    """
+    if data_set := find_datasets().get(str(path)):
+        data_set.require()
+
+
+def hash_names(names: Sequence[str]) -> str:
+    r"""SHA-256 of the sorted file names without folders, a line each.
+
+    In a shell: ``find FOLDER -type f -printf '%f\n' | LC_ALL=C sort | sha256sum``
+    """
+    lines = "".join(f"{name}\n" for name in sorted(names))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def expand_names(pattern: str) -> list[str]:
+    """Write out ``a{08..10}.png``: numbers as wide as the first; a name without a range is one."""
+    match = _RANGE.search(pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [f"{before}{i:0{len(first)}d}{after}" for i in range(int(first), int(last) + 1)]
+
+
+def _some(names: Sequence[str], what: str) -> str:
+    more = ", ..." if len(names) > 1 else ""
+    return f"{len(names):,} {what} ({names[0]}{more})" if names else ""
+
+
+def _built_in() -> Iterator[DataSet | Broken]:
+    for path in sorted(SETS.glob("*.toml")):
+        yield _load(path, path.stem, "built-in")
+
+
+def _in_packages() -> Iterator[DataSet | Broken]:
+    for entry in find_packaged(GROUP, FILE_NAME):
+        yield entry if isinstance(entry, Broken) else _load(entry.file, entry.name, entry.source)
+
+
+def _load(path: Path, name: str, source: str) -> DataSet | Broken:
+    try:
+        data: dict[str, Any] = read_toml(path)
+        if unknown := data.keys() & {"name", "file", "source"}:
+            raise UserError(f"{path}: unknown key '{min(unknown)}'")
+        if not ID.fullmatch(name):
+            raise UserError(f"{path}: '{name}' is no name such as my-photos")
+        record = {**data, "name": name, "file": str(path), "source": source}
+        return read_record(DataSet, record, str(path))
+    except UserError as error:
+        return Broken(name, source, ManifestError(str(error)))

@@ -1,0 +1,161 @@
+"""Scores by subject: means over the images that share a tag.
+
+Tags stand in a file beside the images: ``"a/name.jpg" = ["faces", "text"]``, one line an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.report.grid import Cell, Column, metric_format
+from ssdd_bench.report.paper import PaperTable, metric_name
+from ssdd_bench.report.rows import comparable_groups, display_names, metric_directions
+from ssdd_bench.results import read_toml
+
+TAGS_FILE: Final = "tags.toml"
+ALL: Final = "(all)"
+UNTAGGED: Final = "(no tag)"
+FEW: Final = 5  # images under which a mean is marked
+
+Tags = Mapping[str, tuple[str, ...]]
+"""Tags by id of image."""
+
+TagsOfSets = Mapping[str, Tags]
+"""By name of the set of images."""
+
+
+def read_tags(path: Path) -> Tags:
+    """Read a file of tags.
+
+    Raises:
+        UserError: it cannot be read, or an image's tags are no list of words.
+    """
+    tags = read_toml(path, "tags")
+    for image_id, own in tags.items():
+        if not isinstance(own, list) or not all(isinstance(tag, str) and tag for tag in own):
+            raise UserError(
+                f'{path}: tags of "{image_id}" must be a list such as ["faces", "text"]'
+            )
+    return {image_id: tuple(dict.fromkeys(own)) for image_id, own in tags.items()}
+
+
+def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
+    """Average the scores of single images over the images of each tag.
+
+    An image counts under each of its tags. Scores of whole sets, such as Fréchet distances, have
+    no parts and are left out.
+
+    Args:
+        frame: of :func:`ssdd_bench.report.rows.to_frame`, with scores of single images.
+        tags: see :data:`TagsOfSets`.
+
+    Returns:
+        A row per result, tag and metric: resolution, protocol, data, fingerprint, label, seed,
+        metric, tag, n, infinite (images identical to their originals, left out of the mean) and
+        mean (``inf`` where every image is identical, NaN without images). The tag is
+        :data:`ALL` for all images, and :data:`UNTAGGED` for those without any.
+
+    Raises:
+        UserError: no image with scores has a tag.
+    """
+    keys = ("resolution", "protocol", "data", "fingerprint", "label", "seed")
+    rows = []
+    tagged = False
+    for _, result in frame.iterrows():
+        own = tags.get(result["data"])
+        if own is None:
+            continue
+        for metric, scores in result["scores"].items():
+            images = images_by_tag(list(scores.index), own)
+            tagged |= bool(images.keys() - {ALL, UNTAGGED})
+            for tag, ids in images.items():
+                values = scores[ids].dropna()
+                infinite = int(values.isin([math.inf, -math.inf]).sum())
+                finite = values[values.map(math.isfinite)]
+                mean = finite.mean() if len(finite) else values.mean()
+                rows.append(
+                    {
+                        **{key: result[key] for key in keys},
+                        **{"metric": metric, "tag": tag, "n": len(values)},
+                        **{"infinite": infinite, "mean": mean},
+                    }
+                )
+    if not tagged:
+        raise UserError(
+            "no image of these results has a tag: either its scores (scores/*.parquet) are gone, "
+            "or the tags are of other images"
+        )
+    return pd.DataFrame(rows).drop_duplicates([*keys, "metric", "tag"])
+
+
+def images_by_tag(ids: list[str], tags: Tags) -> dict[str, list[str]]:
+    """Ids of all images, of each tag in alphabetical order, and of those without a tag."""
+    names = sorted({tag for image_id in ids for tag in tags.get(image_id, ())})
+    images = {tag: [one for one in ids if tag in tags.get(one, ())] for tag in names}
+    rest = [image_id for image_id in ids if not tags.get(image_id)]
+    return {ALL: ids, **images, **({UNTAGGED: rest} if rest else {})}
+
+
+def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[PaperTable]:
+    """Lay out :func:`split_by_tag`: a table per set of images and metric, a line per tag."""
+    directions = metric_directions(frame)
+    tables = []
+    for group in comparable_groups(frame):
+        names = dict(zip(group.rows["fingerprint"], display_names(group.rows), strict=True))
+        mine = means[means["resolution"] == group.resolution]
+        mine = mine[mine["fingerprint"].isin(names)]
+        whole = [key for key in directions if group.rows[key].notna().any()]
+        split = [key for key in directions if key in set(mine["metric"])]
+        for metric in split:
+            one = mine[mine["metric"] == metric]
+            title = f"{metric_name(metric)} by tag, {group.resolution} px, {group.protocol}"
+            arrow = "higher" if directions[metric] else "lower"
+            caption = (
+                f"{group.data}: mean over the images of each tag, {arrow} is better. An image "
+                "counts under each of its tags."
+            )
+            slug = f"tags-{metric}-{group.resolution}-{group.protocol}-{group.data}-{group.n}"
+            slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in slug)
+            table = PaperTable(f"{title}, {group.data}", caption, name=slug, kind="tags")
+            table.columns = _columns(one, names, metric, table)
+            lines = len(table.columns[0].cells)
+            table.spans, table.sections = [("", len(table.columns))], [("", lines)]
+            if left_out := [metric_name(key) for key in whole if key not in split]:
+                table.remarks.append(
+                    f"Not split, since they are scores of whole sets: {', '.join(left_out)}."
+                )
+            tables.append(table)
+    return tables
+
+
+def _columns(
+    means: pd.DataFrame, names: Mapping[str, str], metric: str, table: PaperTable
+) -> list[Column]:
+    """Tag, number of images, and a column per result."""
+    largest = means.groupby("tag", sort=False)["n"].max()
+    sizes = {str(tag): int(n) for tag, n in largest.items()}
+    few = f"Fewer than {FEW} images: a mean of so few says little about the subject."
+    same = "Images identical to their originals are left out of the mean."
+    show = metric_format(metric)
+    tags = [Cell(tag, notes=table.number([few] if n < FEW else [])) for tag, n in sizes.items()]
+    columns = [
+        Column("tag", "tag", tags, numeric=False),
+        Column("n", "n", [Cell(str(n)) for n in sizes.values()]),
+    ]
+    for fingerprint, name in names.items():
+        records = means[means["fingerprint"] == fingerprint].to_dict("records")
+        own = {record["tag"]: record for record in records}
+        cells = []
+        for tag in sizes:
+            record = own.get(tag, {"mean": math.nan})
+            partly = 0 < record.get("infinite", 0) < record.get("n", 0)
+            text = show(record["mean"])  # a dash where there is none
+            cells.append(Cell(text, notes=table.number([same] if partly else [])))
+        columns.append(Column(name, name, cells))
+    return columns

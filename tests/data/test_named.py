@@ -1,0 +1,237 @@
+"""Data sets by name: found, checked against their file lists, and clear about what is absent."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ssdd_bench.cli.list import command as list_command
+from ssdd_bench.cli.run import command as run_command
+from ssdd_bench.data import named
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.named import expand_names, find_all, find_datasets, hash_names
+from ssdd_bench.data.sample import SAMPLE_DIR
+from ssdd_bench.errors import DataError
+from ssdd_bench.harness.protocol import PROTOCOLS
+from ssdd_bench.results import load_results
+
+THREE = """
+title = "Three"
+images = 3
+get = "https://example.org/three"
+licence = "CC0-1.0"
+protocol = "default-v1"
+names = "{names}"
+names_sha256 = "{sha256}"
+folder = "{folder}"
+"""
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    """The folder of data sets; nothing of the user's is seen."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SSDD_BENCH_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a distribution whose entry points name packages with a dataset.toml."""
+    site = tmp_path / "site"
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(**texts):
+        info = site / "photos-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: photos\nVersion: 1\n")
+        points = ""
+        for number, (name, text) in enumerate(texts.items()):
+            folder = site / f"photos_{number}"
+            (folder / "images").mkdir(parents=True)
+            (folder / "__init__.py").write_text("raise SystemExit('was imported')")
+            (folder / "dataset.toml").write_text(text)
+            points += f"{name.replace('_', '-')} = photos_{number}\n"
+        (info / "entry_points.txt").write_text(f"[ssdd_bench.datasets]\n{points}")
+        return site
+
+    return install
+
+
+def fill(folder: Path, names, suffix=""):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (len(name), 0, 0)).save(path, "PNG")
+
+
+def test_what_is_built_in():
+    sets, broken = find_all()
+    assert not broken
+    assert {name: one.images for name, one in sets.items()} == {
+        "cifar10-test": 10_000,
+        "clic": 41,
+        "coco-val": 5_000,
+        "div2k": 100,
+        "imagenet-val": 50_000,
+        "kodak": 24,
+        "sample": 35,
+        "sample-drawn": 12,
+    }
+    for one in sets.values():
+        assert one.protocol in PROTOCOLS
+        assert one.get
+        assert one.licence
+        if one.names:  # both ways to say the list agree
+            names = expand_names(one.names)
+            assert len(names) == one.images
+            assert hash_names(names) == one.names_sha256
+    assert expand_names(sets["imagenet-val"].names)[-1] == "ILSVRC2012_val_00050000.JPEG"
+    assert expand_names(sets["div2k"].names)[0] == "0801.png"
+
+
+def test_hash_is_that_of_the_documented_command(tmp_path):
+    names = ["b.png", "sub/a.png", "A.png"]
+    fill(tmp_path, names)
+    shell = "find . -type f -printf '%f\\n' | LC_ALL=C sort | sha256sum"
+    done = subprocess.run(["sh", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split()[0] == hash_names(["b.png", "a.png", "A.png"])
+
+
+def test_the_default_is_the_sample_set_and_is_checked(monkeypatch):
+    assert open_images("sample").ids == open_images(None).ids == open_images(SAMPLE_DIR).ids
+    monkeypatch.setattr(named, "hash_names", lambda names: "0" * 64)
+    with pytest.raises(DataError, match="not data set 'sample': sha256 of its file names"):
+        open_images()
+
+
+def test_class_folders_change_neither_ids_nor_order(data):
+    names = expand_names("kodim{01..24}.png")
+    fill(data / "kodak", names)
+    flat = open_images("kodak")
+    assert (flat.name, list(flat.ids)) == ("kodak", names)
+    (data / "kodak").rename(data / "flat")
+    fill(data / "kodak", [f"class{i % 5}/{name}" for i, name in enumerate(names)])
+    assert open_images("kodak").ids == flat.ids
+    assert open_images("kodak", 4).ids == open_images(data / "flat", 4).ids
+    assert open_images("kodak").read("kodim07.png").getpixel((0, 0)) == (18, 0, 0)
+
+
+def test_the_users_own_folder_comes_second(data, tmp_path):
+    fill(tmp_path / "home" / "ssdd-bench" / "kodak", expand_names("kodim{01..24}.png"))
+    assert find_datasets()["kodak"].find() == tmp_path / "home" / "ssdd-bench" / "kodak"
+    (data / "kodak").mkdir(parents=True)
+    assert find_datasets()["kodak"].find() == data / "kodak"
+
+
+def test_an_absent_set_says_where_to_get_it_and_where_to_put_it(data, tmp_path, monkeypatch):
+    with pytest.raises(DataError) as caught:
+        open_images("imagenet-val")
+    text = str(caught.value)
+    for piece in ("50,000", "image-net.org", "accept the terms", str(data / "imagenet-val")):
+        assert piece in text
+    assert "\n" not in text
+    (tmp_path / "kodak").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=re.escape(f"full path such as {tmp_path / 'kodak'}")):
+        open_images(Path("kodak"))
+    with pytest.raises(DataError, match=r"no such file or folder: kodka; .*did you mean kodak"):
+        open_images("kodka")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"remove": "kodim07.png"}, r"1 missing \(kodim07.png\); mend it"),
+        ({"add": "thumb.png"}, r"1 not of it \(thumb.png\)"),
+        ({"remove": "kodim07.png", "add": "x.png"}, r"1 missing .*, 1 not of it"),
+        ({"add": "twice/kodim01.png"}, r"1 in several folders \(kodim01.png\)"),
+    ],
+)
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_wrong_list_is_refused(data, change, message, limit):
+    fill(data / "kodak", expand_names("kodim{01..24}.png"))
+    if name := change.get("remove"):
+        (data / "kodak" / name).unlink()
+    if name := change.get("add"):
+        fill(data / "kodak", [name])
+    with pytest.raises(DataError, match=message):
+        open_images("kodak", limit)
+    assert len(open_images(data / "kodak")) in (23, 24, 25)  # by its path, as it is
+
+
+def test_shards_are_counted(data):
+    (data / "kodak").mkdir(parents=True)
+    fill(data, ["one.png"])
+    one = {"bytes": (data / "one.png").read_bytes(), "path": "elsewhere.png"}
+    for shard, count in (("a", 10), ("b", 14)):
+        table = pa.table({"image": [one] * count})
+        pq.write_table(table, data / "kodak" / f"validation-{shard}.parquet")
+    assert len(open_images("kodak")) == 24
+    pq.write_table(pa.table({"image": [one]}), data / "kodak" / "train.parquet")
+    with pytest.raises(DataError, match="25 images, not 24"):
+        open_images("kodak")
+
+
+def test_a_result_records_the_name(data, tmp_path):
+    fill(data / "kodak", expand_names("kodim{01..24}.png"))
+    flags = ["--tokenizers", "identity", "--res", "8", "--data", "kodak", "--limit", "2"]
+    more = ["--metrics", "mse", "--no-speed", "--no-pictures", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(run_command, [*flags, *more])
+    assert done.exit_code == 0, done.output
+    (result,) = load_results([tmp_path / "out"])
+    assert (result.data.name, result.data.n) == ("kodak", 2)
+
+
+def test_a_package_adds_one_without_being_imported(install):
+    names = ["a.png", "b.png", "c.png"]
+    text = THREE.format(names="", sha256=hash_names(names), folder="images")
+    site = install(three=text)
+    fill(site / "photos_0" / "images", names)
+    assert find_datasets()["three"].source == "package photos"
+    assert open_images("three").ids == tuple(names)
+    fill(site / "photos_0" / "images", ["d.png"])
+    (site / "photos_0" / "images" / "a.png").unlink()
+    with pytest.raises(DataError, match="sha256 of its file names"):
+        open_images("three")
+
+
+def test_a_broken_one_harms_no_other(install):
+    whole = THREE.format(names="", sha256="", folder="")
+    install(three=whole, kodak=whole, other=whole + "nonsense = 1\n", worse="= 2")
+    sets, broken = find_all()
+    assert {"three", "kodak"} <= sets.keys()
+    assert sets["kodak"].images == 24
+    errors = {one.name: str(one.error) for one in broken}
+    assert set(errors) == {"kodak", "other", "worse"}
+    assert "rename one" in errors["kodak"]
+    assert "unknown key 'nonsense'" in errors["other"]
+    listed = CliRunner().invoke(list_command, ["data"])
+    assert "warning: other (package photos) is left out" in listed.stderr
+
+
+def test_listing_says_what_is_here(data):
+    (data / "kodak").mkdir(parents=True)
+    listed = json.loads(CliRunner().invoke(list_command, ["data", "--json"]).stdout)["data"]
+    here = {one["name"]: one["here"] for one in listed}
+    assert here["kodak"] == str(data / "kodak")
+    assert here["imagenet-val"] is None
+    assert Path(here["sample"]) == SAMPLE_DIR
+    text = CliRunner().invoke(list_command, ["data"]).stdout
+    assert re.search(r"kodak +24 +here", text)
+    assert re.search(r"div2k +100 +absent", text)
+
+
+def test_listing_needs_no_heavy_library():
+    code = (
+        "import sys; from ssdd_bench.data.named import find_all; find_all();"
+        "sys.exit(bool({'torch', 'numpy', 'pyarrow', 'PIL'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
