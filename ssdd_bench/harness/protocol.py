@@ -5,12 +5,15 @@ A published protocol never changes; a change makes a new name. Imports no torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import ManifestError, UnknownNameError, UserError
 from ssdd_bench.fingerprint import fingerprint
 from ssdd_bench.metrics.base import DEFAULT_METRICS, MetricOptions
+from ssdd_bench.packages import Broken, Packaged, find_packaged
+from ssdd_bench.results import read_record, read_toml
 
 # Knobs that came after a protocol was published, with the value that was meant before they
 # existed. A knob is left out of the hash where it has that value, so that hashes stay. These are
@@ -25,6 +28,21 @@ MEANT_BEFORE: dict[str, Any] = {
 }
 
 NO_KNOB = "(no such knob)"
+
+GROUP = "ssdd_bench.protocols"
+FILE_NAME = "protocol.toml"
+VERSIONED = re.compile(r"[a-z][a-z0-9-]*-v[1-9]\d*")
+# What a protocol of others may set: the knobs that our code obeys. The rest tells what it does.
+FREE = (
+    "metrics",
+    "crop",
+    "posterior",
+    "autocast",
+    "tf32",
+    "metric_batch",
+    "lpips_padding",
+    "dreamsim_resize",
+)
 
 
 @dataclass(frozen=True)
@@ -303,15 +321,58 @@ PROTOCOLS: dict[str, Protocol | GenerationProtocol] = {
 }
 
 
+def find_all() -> tuple[dict[str, Protocol | GenerationProtocol], tuple[Broken, ...]]:
+    """Every protocol by id, our own first, and what was found and cannot be used.
+
+    An installed package names, in the entry point group ``ssdd_bench.protocols``, a package of its
+    own that holds a protocol.toml; the entry point's name is the protocol's id.
+    """
+    found = dict(PROTOCOLS)
+    broken: list[Broken] = []
+    for entry in find_packaged(GROUP, FILE_NAME):
+        try:
+            if isinstance(entry, Broken):
+                raise entry.error
+            if entry.name in found:
+                raise ManifestError(f"{entry.file}: there is a protocol '{entry.name}' already")
+            found[entry.name] = _load(entry)
+        except ManifestError as error:
+            broken.append(Broken(entry.name, entry.source, error))
+    return found, tuple(broken)
+
+
+def _load(entry: Packaged) -> Protocol:
+    """Build a protocol of ours with other values of the knobs that our code obeys."""
+    try:
+        said = read_toml(entry.file)
+        base = PROTOCOLS.get(said.pop("base", ""))
+        if not isinstance(base, Protocol) or "description" not in said:
+            raise UserError("needs a description, and as its base one of ours that a run measures")
+        if unknown := said.keys() - {"description", *FREE}:
+            raise UnknownNameError("knob", min(unknown), ("base", "description", *FREE))
+        if not VERSIONED.fullmatch(entry.name):
+            raise UserError(f"'{entry.name}' is no id with a version such as my-lab-v1")
+        knobs = asdict(base) | {"metrics": list(base.metrics), "id": entry.name} | said
+        return read_record(Protocol, knobs, str(entry.file))
+    except UserError as error:
+        place = "" if str(entry.file) in str(error) else f"{entry.file}: "
+        raise ManifestError(f"{place}{error}") from None
+
+
 def find_protocol(protocol_id: str) -> Protocol | GenerationProtocol:
     """Look up a protocol of either kind.
 
     Raises:
         UnknownNameError: no such protocol; names the nearest.
+        ManifestError: it is a broken one; says what is wrong with it.
     """
-    if protocol_id not in PROTOCOLS:
-        raise UnknownNameError("protocol", protocol_id, PROTOCOLS)
-    return PROTOCOLS[protocol_id]
+    found, broken = find_all()
+    for one in broken:
+        if one.name == protocol_id and protocol_id not in found:
+            raise one.error
+    if protocol_id not in found:
+        raise UnknownNameError("protocol", protocol_id, found)
+    return found[protocol_id]
 
 
 def get_protocol(protocol_id: str) -> Protocol:

@@ -33,8 +33,8 @@ from ssdd_bench.harness.measure import (
 )
 from ssdd_bench.harness.memory import keep_freed_memory
 from ssdd_bench.harness.protocol import Protocol, get_protocol
-from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.metrics.distances import FrechetMetric
+from ssdd_bench.metrics.find import find_metrics
 from ssdd_bench.metrics.uncertainty import GROUPS, JACKKNIFE
 from ssdd_bench.registry import TokenizerRequest, find_tokenizers, load_tokenizer
 from ssdd_bench.results import Result, TokenizerRecord, load_results, result_path, save_result
@@ -54,9 +54,9 @@ class RunPlan:
     Attributes:
         requests: tokenizers with their options.
         resolutions: sides of the square crops in pixels.
-        metrics: keys in ``ssdd_bench.metrics.base.METRICS``; empty for those of each protocol.
+        metrics: keys of ``ssdd-bench list metrics``; empty for those of each protocol.
         out: folder of the results.
-        protocols: ids in :data:`ssdd_bench.harness.protocol.PROTOCOLS`.
+        protocols: ids of ``ssdd-bench list protocols``.
         data: see :func:`ssdd_bench.data.images.open_images`; None for the embedded photographs.
         limit: number of images drawn from it; None for all.
         seeds: of the noise of encoders and decoders; where there is none, only the first counts.
@@ -186,9 +186,10 @@ class _Run:
         self._plan = plan
         self._listener = listener
         self._cells = plan.cells()
+        self._metrics = find_metrics()
         for key in chain.from_iterable(plan.metric_keys(cell.protocol) for cell in self._cells):
-            if key not in METRICS:
-                raise UnknownNameError("metric", key, METRICS)
+            if key not in self._metrics:
+                raise UnknownNameError("metric", key, self._metrics)
         self._device = choose_device(plan.device)
         keep_freed_memory()
         _check_writable(plan.out)
@@ -246,7 +247,7 @@ class _Run:
             self._finish(Finished(old, path, reused=True))
             return
         before = old.metrics if old is not None else {}
-        kept = [key for key in before if key in METRICS]
+        kept = [key for key in before if key in self._metrics]
         intervals = any(value.interval_method == JACKKNIFE for value in before.values())
         self._listener.cell_started(
             cell, self._started, len(self._cells), len(self._settings.source)
@@ -284,11 +285,13 @@ class _Run:
         if value is None:
             return True
         if not value.unavailable:
-            has_interval = issubclass(METRICS[key].load(), FrechetMetric)
+            has_interval = issubclass(self._metrics[key].load(), FrechetMetric)
             enough = value.n >= GROUPS and not value.interval_method
             return self._plan.intervals and has_interval and enough
-        assets = METRICS[key].assets
-        return self._plan.strict or (bool(assets) and all(map(find, assets)))
+        info = self._metrics[key]
+        if info.source != "built-in":  # its author may have mended it
+            return True
+        return self._plan.strict or (bool(info.assets) and all(map(find, info.assets)))
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, UnavailableError, UserError
 from ssdd_bench.results import MetricValue
 
 if TYPE_CHECKING:
@@ -166,10 +167,12 @@ class MetricInfo:
         key: name in results and on the command line.
         title: one line for the list.
         higher_is_better: direction.
-        location: ``module:class`` in this package, imported when the metric is made.
+        location: ``module:class`` in ``package``, imported when the metric is made.
         default: whether a run measures it unless told otherwise.
         assets: names in ``ssdd_bench.assets`` of the external files that it needs.
         extra: the optional dependencies that it needs, as in ``pip install 'ssdd-bench[EXTRA]'``.
+        package: dotted name of the package it lies in.
+        source: ``built-in`` or ``package NAME``.
     """
 
     key: str
@@ -179,14 +182,40 @@ class MetricInfo:
     default: bool = True
     assets: tuple[str, ...] = ()
     extra: str = ""
+    package: str = "ssdd_bench.metrics"
+    source: str = "built-in"
 
     def load(self) -> type[PairMetric] | type[SetMetric]:
-        """Import the class behind it."""
+        """Import the class behind it.
+
+        Raises:
+            UnavailableError: a third party's is no metric or cannot be imported; keeps the cause.
+        """
         module, name = self.location.split(":")
-        found: type[PairMetric] | type[SetMetric] = getattr(
-            import_module(f"ssdd_bench.metrics.{module}"), name
-        )
+        with self.guarded():
+            found = getattr(import_module(f"{self.package}.{module}"), name)
+            if not (isinstance(found, type) and issubclass(found, (PairMetric, SetMetric))):
+                raise TypeError(f"{self.location} is neither a PairMetric nor a SetMetric")
+            for attribute in ("key", "higher_is_better"):
+                if getattr(found, attribute, None) != getattr(self, attribute):
+                    raise TypeError(f"{self.location} says another {attribute} than its package")
         return found
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn what the code of a third party raises into an ``UnavailableError``."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if self.source == "built-in":
+                raise
+            reason = next(iter(str(error).splitlines()), "")
+            raise UnavailableError(
+                f"{self.key} ({self.source}) cannot be loaded: {type(error).__name__}: {reason}; "
+                "mend or remove the package (--strict --debug shows where)"
+            ) from error
 
 
 METRICS: Mapping[str, MetricInfo] = {

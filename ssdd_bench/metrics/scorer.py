@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
 from ssdd_bench.metrics import reference_cache
-from ssdd_bench.metrics.base import METRICS, MetricOptions, PairMetric, SetMetric
+from ssdd_bench.metrics.base import MetricOptions, PairMetric, SetMetric
 from ssdd_bench.metrics.features import FeaturePool
+from ssdd_bench.metrics.find import find_metrics
 from ssdd_bench.results import MetricValue
 
 
@@ -37,7 +38,7 @@ class Scorer:
     A metric whose weights or package are missing is unavailable, with the reason and the fix.
 
     Args:
-        keys: in ``ssdd_bench.metrics.base.METRICS``.
+        keys: in ``ssdd_bench.metrics.find.find_metrics()``.
         device: of the metrics' networks.
         group: pairs given to a metric at a time, so that its rounding does not depend on the
             batch size of the networks under test.
@@ -63,6 +64,7 @@ class Scorer:
         self._intervals = intervals
         self._keys = tuple(dict.fromkeys(keys))
         self._group = group
+        self._known = find_metrics()
         self._pairs: dict[str, PairMetric] = {}
         self._sets: dict[str, SetMetric] = {}
         self._unavailable: dict[str, str] = {}
@@ -71,8 +73,8 @@ class Scorer:
         self._images: list[Tensor] = []
         self._restored: list[Tensor] = []
         for key in self._keys:
-            if key not in METRICS:
-                raise UnknownNameError("metric", key, METRICS)
+            if key not in self._known:
+                raise UnknownNameError("metric", key, self._known)
         self._folder = tempfile.TemporaryDirectory(prefix="ssdd-bench-")
         self._pool = FeaturePool(device, Path(self._folder.name))
         for key in self._keys:
@@ -88,12 +90,14 @@ class Scorer:
                 raise
 
     def _make(self, key: str, device: torch.device, options: MetricOptions) -> None:
-        kind = METRICS[key].load()
-        if issubclass(kind, SetMetric):
-            self._pool.want(kind.extractor, kind.tap)
-            self._sets[key] = kind(options)
-        else:
-            self._pairs[key] = kind(device, options)
+        info = self._known[key]
+        kind = info.load()
+        with info.guarded():
+            if issubclass(kind, SetMetric):
+                self._sets[key] = kind(options)
+                self._pool.want(kind.extractor, kind.tap)
+            else:
+                self._pairs[key] = kind(device, options)
 
     def close(self) -> None:
         """Delete the features."""
@@ -137,7 +141,7 @@ class Scorer:
             return MetricValue(
                 None,
                 len(self._seen),
-                METRICS[key].higher_is_better,
+                self._known[key].higher_is_better,
                 "",
                 unavailable=self._unavailable[key],
             )

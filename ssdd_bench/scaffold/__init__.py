@@ -1,0 +1,1 @@
+"""Write a new tokenizer's distribution: a plugin that works, to be changed into one's own."""
