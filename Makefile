@@ -17,5 +17,5 @@ types:
 test:
 	$(PYTHON) -m pytest
 
-reports: ## rebuild the committed reports from the committed results; a test tells when they are stale
-	$(PYTHON) -m ssdd_bench report results/mini --out reports
+reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
+	$(PYTHON) -m ssdd_bench report results/mini --out reports --insert README.md

@@ -86,7 +86,8 @@ def image_bar(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], N
 
 def weights_of(metrics: Iterable[str]) -> list[str]:
     """Metrics of reconstructions that need the same files as these of generated images."""
-    from ssdd_bench.generate.scorer import TAPS
+    from ssdd_bench.generate.metrics import GENERATION_METRICS
 
     networks = {"inception": "rfid", "dinov2_vitl14": "fd_dinov2"}
-    return [networks[TAPS[key][0]] for key in metrics if key in TAPS and TAPS[key][0] in networks]
+    found = (GENERATION_METRICS[key].network for key in metrics if key in GENERATION_METRICS)
+    return [networks[network] for network in found if network in networks]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Of tables in files and pipes, which have no width of their own.
 WIDTH = 120
 LIST_WIDTH = 100
+NAMES = ("id", "key", "knob", "latent", "options", "scores")  # columns that are never broken
 
 
 def default_metric(frame: pd.DataFrame) -> str | None:
@@ -56,7 +57,7 @@ def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=column in ("id", "key", "knob", "latent", "options"))
+        table.add_column(column, no_wrap=column in NAMES)
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in a note are no markup
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ

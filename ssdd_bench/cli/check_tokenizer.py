@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import click
 
+from ssdd_bench.cli._complete import complete_tokenizers
+from ssdd_bench.cli._json import json_option, print_json
+
 
 @click.command("check-tokenizer", short_help="Try out a tokenizer's contract.")
-@click.argument("tokenizer")
+@click.argument("tokenizer", shell_complete=complete_tokenizers)
 @click.option("--res", default=64, show_default=True, help="side of the test images in pixels")
+@json_option
 @click.pass_context
-def command(context: click.Context, tokenizer: str, res: int) -> None:
+def command(context: click.Context, tokenizer: str, res: int, as_json: bool) -> None:
     """Encode and decode small images with TOKENIZER, an id with options, and say what is wrong.
 
     Exits with 1 where something is: shapes, ranges, noise that depends on the batch, a manifest
@@ -18,6 +22,9 @@ def command(context: click.Context, tokenizer: str, res: int) -> None:
     from ssdd_bench.conformance import check_tokenizer
 
     problems = check_tokenizer(tokenizer, res)
+    if as_json:
+        print_json({"tokenizer": tokenizer, "resolution": res, "problems": problems})
+        context.exit(int(bool(problems)))
     for problem in problems:
         click.echo(f"{tokenizer}: {problem}")
     if not problems:

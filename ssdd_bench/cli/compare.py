@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
+
 if TYPE_CHECKING:
     from ssdd_bench.gate.thresholds import Threshold
 
@@ -22,7 +24,6 @@ def _compare_speed(
     device: str,
     as_json: bool,
 ) -> int:
-    import json
     from dataclasses import asdict
 
     from ssdd_bench.gate.speed import compare_speed
@@ -30,7 +31,7 @@ def _compare_speed(
 
     found = compare_speed(base, head, res, turns, threshold or Threshold(0.1, True), device)
     if as_json:
-        click.echo(json.dumps(asdict(found) | {"exit_code": int(found.is_regression)}))
+        print_json(asdict(found) | {"exit_code": int(found.is_regression)})
     else:
         low, high = found.interval
         click.echo(
@@ -42,8 +43,8 @@ def _compare_speed(
 
 
 @click.command("compare", short_help="Regression gate between two sets of results.")
-@click.argument("base")
-@click.argument("head")
+@click.argument("base", type=click.Path())
+@click.argument("head", type=click.Path())
 @click.option(
     "--fail", "rules", multiple=True, metavar="RULE", help='such as "rfid:+2%", "psnr:-0.1"'
 )
@@ -55,7 +56,7 @@ def _compare_speed(
 @click.option("--any-change", is_flag=True, help="improvements beyond a threshold fail too")
 @click.option("--junit", type=click.Path(path_type=Path), help="write JUnit XML")
 @click.option("--markdown", type=click.Path(path_type=Path), help="write a Markdown table")
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of the table")
+@json_option
 @click.option(
     "--speed-ab",
     is_flag=True,
@@ -93,7 +94,7 @@ def command(
     from ssdd_bench.files import write_atomically
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
-    from ssdd_bench.gate.outputs import HEADINGS, cells, to_json, to_junit, to_markdown, verdict
+    from ssdd_bench.gate.outputs import HEADINGS, cells, to_document, to_junit, to_markdown, verdict
     from ssdd_bench.gate.thresholds import load_learnt, parse_rules, project_rules
 
     learnt = load_learnt(noise) if noise else {}
@@ -110,7 +111,7 @@ def command(
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(to_markdown(found))
     if as_json:
-        click.echo(to_json(found), nl=False)
+        print_json(to_document(found))
     else:
         table = Table(*HEADINGS, box=None, header_style="bold")
         colours = {"regression": "red", "better": "green", "worse": "yellow"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 
@@ -15,7 +14,7 @@ from ssdd_bench.cli._tables import print_columns
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--reconstruction", default="fd_effnet", show_default=True, help="Score of `run`.")
 @click.option("--generation", default="fd_effnet", show_default=True, help="Score of `gfid`.")
-@click.option("--json", "as_json", is_flag=True, help="machine-readable, with the pairs")
+@json_option
 def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_json: bool) -> None:
     """Rank correlation over tokenizers between scores in RESULTS, files or folders.
 
@@ -26,7 +25,7 @@ def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_
 
     found = correlate(load_results(results), reconstruction, generation)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        print_json(found)
         return
     print_columns(
         ("settings", "tokenizers", f"{reconstruction} and {generation}"),

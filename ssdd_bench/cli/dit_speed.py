@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import click
+
+from ssdd_bench.cli._json import json_option, print_json
 
 
 @click.command("dit-speed", short_help="Time sampling by size of DiT and by latent.")
@@ -18,7 +17,7 @@ import click
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--json", "as_json", is_flag=True, help="machine-readable, with the machine")
+@json_option
 def command(
     sizes: str,
     latents: str,
@@ -48,8 +47,7 @@ def command(
     names = sizes.replace(",", " ").split()
     rows = list(measure_sampling(names, shapes, patch, settings, batch_size, chosen))
     if as_json:
-        found = {"environment": describe_environment(chosen), "rows": [asdict(one) for one in rows]}
-        click.echo(json.dumps(found, indent=2))
+        print_json({"environment": describe_environment(chosen), "rows": rows})
         return
     first = {row.model: row for row in reversed(rows)}
     print_columns(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import platform
 import shutil
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by
 
 
 @click.command("doctor", short_help="Say what works on this machine and what mends the rest.")
-@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+@json_option
 def command(as_json: bool) -> None:
     """Say which metrics and tokenizers work on this machine, and what mends the others.
 
@@ -32,7 +32,7 @@ def command(as_json: bool) -> None:
     found = {**_machine(), **_sample(), "metrics": _metrics(), "tokenizers": _tokenizers()}
     found["GB free"] = _folders()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     simple = {name: value for name, value in found.items() if not isinstance(value, dict)}
     _print("machine", simple)
@@ -82,9 +82,11 @@ def _sha256(path: Path) -> str:
 
 
 def _metrics() -> dict[str, str]:
-    from ssdd_bench.metrics.base import METRICS
+    from ssdd_bench.metrics.find import find_all
 
-    return {key: _metric(info) for key, info in METRICS.items()}
+    found, broken = find_all()
+    states = {key: _metric(info) for key, info in found.items()}
+    return states | {one.name: f"broken: {one.error}" for one in broken if one.name not in states}
 
 
 def _metric(info: MetricInfo) -> str:
@@ -105,13 +107,9 @@ def _metric(info: MetricInfo) -> str:
 
 
 def _tokenizers() -> dict[str, str]:
-    from ssdd_bench.errors import UserError
     from ssdd_bench.registry import find_all
 
-    try:
-        found = find_all()
-    except UserError as error:  # two of the same id: none can be told from the other
-        return {"all": str(error)}
+    found = find_all()
     return {info.id: _tokenizer(info) for info in found.tokenizers.values()} | {
         broken.name: f"broken: {broken.error}" for broken in found.broken
     }

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from ssdd_bench.cli._complete import complete_tokenizers
 from ssdd_bench.cli._generation import (
     image_bar,
     open_tokenizer,
     parse_interval,
     parse_part,
 )
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
 
 @click.command("generate", short_help="Draw images with a model of latents.")
-@click.option("--tokenizer", required=True, help="Whose decoder: ssdd, diffusion:steps=4, ...")
+@click.option(
+    "--tokenizer",
+    required=True,
+    shell_complete=complete_tokenizers,
+    help="Whose decoder: ssdd, diffusion:steps=4, ...",
+)
 @click.option(
     "--dit",
     type=click.Path(path_type=Path),
@@ -66,6 +73,7 @@ if TYPE_CHECKING:
     "--part", default="0/1", callback=parse_part, help="I/N: this is process I of N; see below."
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@json_option
 def command(
     tokenizer: str,
     dit: Path | None,
@@ -85,6 +93,7 @@ def command(
     device: str,
     part: tuple[int, int],
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Draw samples: OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record.
 
@@ -116,6 +125,9 @@ def command(
     )
     with image_bar("samples", samples // part[1], quiet) as advance:
         made = draw_samples(generator, loaded, record, plan, chosen, advance)
+    if as_json:
+        print_json({"path": out, "part": part, "finished": made is not None, "record": made})
+        return
     if made is None:
         return
     for warning in made.warnings:

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from ssdd_bench.cli._complete import (
+    complete_generation_metrics,
+    complete_protocol,
+    complete_tokenizers,
+)
 from ssdd_bench.cli._generation import (
     image_bar,
     open_tokenizer,
@@ -16,6 +21,7 @@ from ssdd_bench.cli._generation import (
     parse_numbers,
     weights_of,
 )
+from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
@@ -24,8 +30,18 @@ if TYPE_CHECKING:
 
 
 @click.command("gfid", short_help="Latents, training, samples and scores in one go.")
-@click.option("--tokenizer", required=True, help="Whose encoder: ssdd, klvae:path=DIR, ...")
-@click.option("--decoders", default="", help="That share it: ssdd,diffusion:steps=1,4")
+@click.option(
+    "--tokenizer",
+    required=True,
+    shell_complete=complete_tokenizers,
+    help="Whose encoder: ssdd, klvae:path=DIR, ...",
+)
+@click.option(
+    "--decoders",
+    default="",
+    shell_complete=complete_tokenizers,
+    help="That share it: ssdd,diffusion:steps=1,4",
+)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Training images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Train on so many of them.")
 @click.option(
@@ -52,13 +68,19 @@ if TYPE_CHECKING:
 @click.option("--cfg-interval", default="0,1", show_default=True, callback=parse_interval)
 @click.option("--cfg-channels", type=click.IntRange(min=1), help="Guided channels.  [default: all]")
 @click.option("--seed", default="0", show_default=True, callback=parse_numbers, help="As 0,1,2")
-@click.option("--protocol", default="gfid-v1", show_default=True)
-@click.option("--metrics", default="", help="Keys, comma-separated.  [default: the protocol's]")
+@click.option("--protocol", default="gfid-v1", show_default=True, shell_complete=complete_protocol)
+@click.option(
+    "--metrics",
+    default="",
+    shell_complete=complete_generation_metrics,
+    help="Keys, comma-separated.  [default: the protocol's]",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
 @click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+@json_option
 def command(
     tokenizer: str,
     decoders: str,
@@ -86,6 +108,7 @@ def command(
     device: str,
     offline: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Do it all: latents, train-dit, generate with every decoder, scale and seed, and score.
 
@@ -129,7 +152,7 @@ def command(
         out / "latents", recipe, out / "dit", iterations, minutes, threads, device, False, quiet
     )
     generator = load_generator(dit)
-    results: list[Result] = []
+    results: list[tuple[Result, Path]] = []
     for (decoder, described), scale, number in product(pairs, cfg, map(int, seed)):
         name = f"{described.label} cfg {scale:g} seed {number}"
         folder = out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
@@ -149,9 +172,12 @@ def command(
             device=device,
             command=typed(),
         )
-        results.append(score_generated(scored)[0])
-    frame = to_frame(results)
+        results.append(score_generated(scored))
+    frame = to_frame([result for result, _ in results])
     path = write_text(out / "results" / "table.md", to_markdown(frame))
-    if not quiet:
+    if as_json:
+        cells = [describe_result(result, file) for result, file in results]
+        print_json({"dit": dit, "table": path, "cells": cells})
+    elif not quiet:
         show_table(frame)
         click.echo(f"{path} and {len(results)} result files beside it", err=True)

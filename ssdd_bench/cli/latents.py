@@ -6,12 +6,19 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli._complete import complete_tokenizers
 from ssdd_bench.cli._generation import image_bar, open_tokenizer, parse_part
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 
 @click.command("latents", short_help="Encode a data set for a model of latents.")
-@click.option("--tokenizer", required=True, help="Id with options: ssdd, klvae:path=DIR")
+@click.option(
+    "--tokenizer",
+    required=True,
+    shell_complete=complete_tokenizers,
+    help="Id with options: ssdd, klvae:path=DIR",
+)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Training images.")
 @click.option("--res", type=click.IntRange(min=1), required=True, help="Side of the crops.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of shards.")
@@ -31,6 +38,7 @@ from ssdd_bench.cli._typed import typed
     "--part", default="0/1", callback=parse_part, help="I/N: this is process I of N; see below."
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@json_option
 def command(
     tokenizer: str,
     data: Path,
@@ -44,6 +52,7 @@ def command(
     device: str,
     part: tuple[int, int],
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Encode images into latents with labels and statistics; classes are the images' folders.
 
@@ -60,7 +69,9 @@ def command(
     total = len(source) // part[1]
     with image_bar("latents", total, quiet) as advance:
         encode_set(source, loaded, plan, out, chosen, batch_size, part, typed(), advance)
-    if not quiet:
+    if as_json:
+        print_json({"path": out, "part": part, "plan": plan})
+    elif not quiet:
         click.echo(
             f"{out}: {plan.n} images of {len(plan.classes)} classes, latents {plan.channels} x "
             f"{plan.side} x {plan.side}",

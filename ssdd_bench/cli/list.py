@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
     from ssdd_bench.api import LatentSpec
+    from ssdd_bench.generate.metrics import GenerationMetricInfo
     from ssdd_bench.manifest import OptionInfo, Published, TokenizerInfo
+    from ssdd_bench.metrics.base import MetricInfo
+    from ssdd_bench.packages import Broken
 
 
 @click.command("list")
 @click.argument(
-    "what", type=click.Choice(["tokenizers", "zoo", "metrics", "protocols"]), default="tokenizers"
+    "what",
+    type=click.Choice(["tokenizers", "zoo", "metrics", "protocols", "data", "suites"]),
+    default="tokenizers",
 )
-@click.option("--json", "as_json", is_flag=True, help="machine-readable, with every detail")
+@json_option
 def command(what: str, as_json: bool) -> None:
-    """List the tokenizers, metrics or protocols that `ssdd-bench run` takes.
+    """List the tokenizers, metrics, protocols, data sets or suites that `ssdd-bench run` takes.
 
     The zoo are the tokenizers whose weights others published, as the table of docs/zoo.md.
     """
@@ -31,6 +36,8 @@ def command(what: str, as_json: bool) -> None:
         "zoo": _zoo,
         "metrics": _metrics,
         "protocols": _protocols,
+        "data": _data,
+        "suites": _suites,
     }[what]
     show(as_json)
 
@@ -41,11 +48,7 @@ def _tokenizers(as_json: bool) -> None:
     found = find_all()
     if as_json:
         entries = [asdict(info) for info in found.tokenizers.values()]
-        broken = [
-            {"name": one.name, "source": one.source, "error": str(one.error)}
-            for one in found.broken
-        ]
-        _print_json({"tokenizers": entries, "broken": broken})
+        print_json({"tokenizers": entries, "broken": _describe_broken(found.broken)})
         return
     print_columns(
         ("id", "family", "latent", "options", "licence", "source", "note"),
@@ -62,8 +65,7 @@ def _tokenizers(as_json: bool) -> None:
             for info in found.tokenizers.values()
         ],
     )
-    for one in found.broken:
-        click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
+    _warn(found.broken)
 
 
 def _zoo(as_json: bool) -> None:
@@ -71,7 +73,7 @@ def _zoo(as_json: bool) -> None:
 
     zoo = [info for info in find_tokenizers().values() if info.published]
     if as_json:
-        _print_json({"zoo": [asdict(info) for info in zoo]})
+        print_json({"zoo": [asdict(info) for info in zoo]})
         return
     head = ("id", "model", "latent", "licence", "latents leave as", "trained on", "weights")
     click.echo(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
@@ -90,47 +92,123 @@ def _zoo(as_json: bool) -> None:
 
 
 def _metrics(as_json: bool) -> None:
-    from ssdd_bench.metrics.base import METRICS
+    from ssdd_bench.generate.metrics import GENERATION_METRICS
+    from ssdd_bench.metrics.find import find_all
 
+    found, broken = find_all()
+    kinds: dict[str, Iterable[MetricInfo | GenerationMetricInfo]] = {
+        "reconstruction": found.values(),
+        "generation": GENERATION_METRICS.values(),
+    }
+    entries: list[dict[str, Any]] = [
+        {
+            "key": info.key,
+            "scores": kind,
+            "title": info.title,
+            "higher_is_better": info.higher_is_better,
+            "default": info.default,
+            "weights": info.assets,
+            "reference": getattr(info, "reference", ""),
+            "source": getattr(info, "source", "built-in"),
+        }
+        for kind, infos in kinds.items()
+        for info in infos
+    ]
     if as_json:
-        _print_json(
-            {
-                "metrics": [
-                    {
-                        "key": info.key,
-                        "title": info.title,
-                        "higher_is_better": info.higher_is_better,
-                        "default": info.default,
-                    }
-                    for info in METRICS.values()
-                ]
-            }
-        )
+        print_json({"metrics": entries, "broken": _describe_broken(broken)})
         return
     print_columns(
-        ("key", "better", "measured", "what"),
+        ("key", "scores", "better", "measured", "what"),
         [
             (
-                info.key,
-                "higher" if info.higher_is_better else "lower",
-                "always" if info.default else "on request",
-                info.title,
+                one["key"],
+                one["scores"],
+                "higher" if one["higher_is_better"] else "lower",
+                "always" if one["default"] else "on request",
+                _describe_metric(one),
             )
-            for info in METRICS.values()
+            for one in entries
         ],
     )
+    _warn(broken)
+
+
+def _describe_metric(metric: Mapping[str, Any]) -> str:
+    """Its title, and what it needs besides the images that it scores."""
+    needs = (*metric["weights"], metric["reference"])
+    parts = [metric["title"]]
+    if text := ", ".join(filter(None, needs)):
+        parts.append(f"needs {text}")
+    if metric["source"] != "built-in":
+        parts.append(metric["source"])
+    return "; ".join(parts)
 
 
 def _protocols(as_json: bool) -> None:
-    from ssdd_bench.harness.protocol import PROTOCOLS
+    from ssdd_bench.harness.protocol import find_all
 
+    found, broken = find_all()
     if as_json:
-        _print_json({"protocols": [protocol.record() for protocol in PROTOCOLS.values()]})
+        records = [protocol.record() for protocol in found.values()]
+        print_json({"protocols": records, "broken": _describe_broken(broken)})
         return
     print_columns(
         ("id", "scores", "what", "sha256"),
-        [(one.id, one.kind, one.description, one.sha256[:12]) for one in PROTOCOLS.values()],
+        [(one.id, one.kind, one.description, one.sha256[:12]) for one in found.values()],
     )
+    _warn(broken)
+
+
+def _describe_broken(broken: Iterable[Broken]) -> list[dict[str, str]]:
+    return [{"name": one.name, "source": one.source, "error": str(one.error)} for one in broken]
+
+
+def _warn(broken: Iterable[Broken]) -> None:
+    for one in broken:
+        click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
+
+
+def _data(as_json: bool) -> None:
+    from ssdd_bench.data.named import find_all, roots
+
+    found, broken = find_all()
+    if as_json:
+        entries = [{**asdict(one), "here": one.find()} for one in found.values()]
+        print_json({"data": entries, "broken": _describe_broken(broken)})
+        return
+    print_columns(
+        ("id", "images", "state", "what", "protocol", "licence"),
+        [
+            (
+                one.name,
+                f"{one.images:,}",
+                "here" if one.find() else "absent",
+                one.title,
+                one.protocol,
+                one.licence,
+            )
+            for one in found.values()
+        ],
+    )
+    places = " or ".join(str(root / "ID") for root in roots())
+    click.echo(f"Looked for at {places}; --json says where to get them.")
+    _warn(broken)
+
+
+def _suites(as_json: bool) -> None:
+    from ssdd_bench.cli._config import SUITES, describe_suite, find_suites
+
+    suites = find_suites()
+    if as_json:
+        entries = [
+            {"id": name, "description": describe_suite(path), "path": path}
+            for name, path in suites.items()
+        ]
+        print_json({"suites": entries})
+        return
+    rows = [(name, describe_suite(path)) for name, path in suites.items()]
+    print_columns(("id", "what"), rows)
+    click.echo(f"Files to copy and change: {SUITES / 'ID.toml'}")
 
 
 def _describe_latent(latent: LatentSpec | None) -> str:
@@ -172,7 +250,3 @@ def _describe_option(option: OptionInfo) -> str:
     from ssdd_bench.manifest import format_value
 
     return f"{option.name}={format_value(option.default)}"
-
-
-def _print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, default=str))

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
+
 
 @click.command("noise", short_help="Learn the gate's thresholds from repeated runs.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("noise.toml"), show_default=True
 )
-def command(results: tuple[Path, ...], out: Path) -> None:
+@json_option
+def command(results: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Write by how much each metric differs between two seeds in RESULTS once in 10,000 times.
 
     RESULTS come from a run such as ssdd-bench run --tokenizers ssdd --res 256 --seed 0,1,2,3,4.
@@ -22,6 +25,9 @@ def command(results: tuple[Path, ...], out: Path) -> None:
 
     thresholds = learn(read_cells(results))
     save_learnt(thresholds, out)
+    if as_json:
+        print_json({"path": out, "thresholds": dict(sorted(thresholds.items()))})
+        return
     for key, threshold in sorted(thresholds.items()):
         click.echo(f"{key}\t{threshold}")
     click.echo(f"{out}", err=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from ssdd_bench.cli._complete import complete_protocol
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 
@@ -17,30 +18,30 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("protocol")
-@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+@click.argument("protocol", shell_complete=complete_protocol)
+@json_option
 def show(protocol: str, as_json: bool) -> None:
     """Show every knob of PROTOCOL, and the hash that pins them."""
     from ssdd_bench.harness.protocol import find_protocol
 
     record = find_protocol(protocol).record()
     if as_json:
-        click.echo(json.dumps(record, indent=2))
+        print_json(record)
     else:
         print_columns(("knob", "value"), [(name, _text(record[name])) for name in record])
 
 
 @command.command()
-@click.argument("first")
-@click.argument("second")
-@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+@click.argument("first", shell_complete=complete_protocol)
+@click.argument("second", shell_complete=complete_protocol)
+@json_option
 def diff(first: str, second: str, as_json: bool) -> None:
     """Show the knobs in which the protocols FIRST and SECOND differ, and no others."""
     from ssdd_bench.harness.protocol import differences, find_protocol
 
     found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
     if as_json:
-        click.echo(json.dumps({"protocols": [first, second], "knobs": found}, indent=2))
+        print_json({"protocols": [first, second], "knobs": found})
     elif found:
         rows = [(name, *map(_text, values)) for name, values in found.items()]
         print_columns(("knob", first, second), rows)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from ssdd_bench.cli._json import json_option, print_json
+
+if TYPE_CHECKING:
+    from ssdd_bench.report.tags import TagsOfSets
 
 # In a checkout; an installed package has no such folder and draws no published figure.
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
@@ -28,8 +34,27 @@ _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of published numbers.  [default: results/published of the checkout, if any]",
 )
+@click.option(
+    "--insert",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Page, such as README.md, to put a short table into: docs/shell.md.",
+)
+@click.option("--by-tag", is_flag=True, help="Add tables by subject of the images.")
+@click.option(
+    "--tags",
+    type=click.Path(path_type=Path),
+    help="Subjects of images, for --by-tag.  [default: tags.toml of the data set]",
+)
+@json_option
 def command(
-    results: tuple[Path, ...], out: Path, metric: str | None, published: Path | None
+    results: tuple[Path, ...],
+    out: Path,
+    metric: str | None,
+    published: Path | None,
+    insert: Path | None,
+    by_tag: bool,
+    tags: Path | None,
+    as_json: bool,
 ) -> None:
     """Make tables, figures and a web page from RESULTS: result files or folders of them.
 
@@ -38,6 +63,7 @@ def command(
     from ssdd_bench.cli._tables import default_metric, has_speed, show_table
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.build import build_report
+    from ssdd_bench.report.insert import insert_into
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.published import load_published
     from ssdd_bench.report.rows import check_metric
@@ -55,7 +81,30 @@ def command(
     if not printed:
         click.echo("no published numbers here: no published-figure (--published)", err=True)
 
-    written = list(build_report(source, printed, metric, out))
+    subjects = _find_tags(set(source.frame["data"]), tags) if by_tag or tags else None
+    written = list(build_report(source, printed, metric, out, subjects))
+    if insert is not None:
+        written.append(insert_into(insert, source.frame))
+    if as_json:
+        print_json({"path": out, "metric": metric, "files": written})
+        return
     show_table(source.frame)
     for path in written:
         click.echo(f"wrote {path}", err=True)
+
+
+def _find_tags(names: set[str], file: Path | None) -> TagsOfSets:
+    """Tags of each set of images: of the file given, or of the data set of that name."""
+    from ssdd_bench.data.named import find_datasets
+    from ssdd_bench.errors import UserError
+    from ssdd_bench.report.tags import TAGS_FILE, read_tags
+
+    if file is not None:
+        return dict.fromkeys(names, read_tags(file))
+    folders = {name: one.find() for name, one in find_datasets().items() if name in names}
+    files = {name: folder / TAGS_FILE for name, folder in folders.items() if folder is not None}
+    found = {name: read_tags(path) for name, path in files.items() if path.is_file()}
+    if not found:
+        sets = ", ".join(sorted(names))
+        raise UserError(f"no {TAGS_FILE} is known for the images of {sets}: give --tags FILE")
+    return found

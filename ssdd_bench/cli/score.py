@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli._complete import complete_all_metrics, complete_protocol
+from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 
@@ -13,8 +15,15 @@ from ssdd_bench.cli._typed import typed
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("reconstruction", type=click.Path(path_type=Path))
 @click.option("--res", type=click.IntRange(min=1), help="Crop the originals to this side.")
-@click.option("--protocol", default="default-v1", show_default=True)
-@click.option("--metrics", default="", help="Keys, comma-separated.  [default: the protocol's]")
+@click.option(
+    "--protocol", default="default-v1", show_default=True, shell_complete=complete_protocol
+)
+@click.option(
+    "--metrics",
+    default="",
+    shell_complete=complete_all_metrics,
+    help="Keys, comma-separated.  [default: the protocol's]",
+)
 @click.option("--label", default="", help="Name in tables.  [default: RECONSTRUCTION's]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option(
@@ -28,6 +37,7 @@ from ssdd_bench.cli._typed import typed
 @click.option("--strict", is_flag=True, help="A metric that cannot be had is an error.")
 @click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
 @click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+@json_option
 def command(
     reference: Path,
     reconstruction: Path,
@@ -41,6 +51,7 @@ def command(
     strict: bool,
     offline: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Score RECONSTRUCTION against REFERENCE: folders, tar shards, Parquet, or npz with arr_0.
 
@@ -99,6 +110,8 @@ def command(
             progress.update(task, completed=done, total=total)
 
         result, path = score_generated(samples, show) if generated else score(plan, show)
-    if not quiet:
+    if as_json:
+        print_json(describe_result(result, path))
+    elif not quiet:
         show_table(to_frame([result]))
         click.echo(path, err=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 from ssdd_bench.train.recipe import SSDD_STAGES
 
@@ -37,6 +39,7 @@ WHAT = ("ssdd", "klvae", *SSDD_STAGES)
 @click.option("--restart", is_flag=True, help="start again instead of resuming")
 @click.option("--quiet", is_flag=True, help="no progress bar")
 @click.option("--plan", is_flag=True, help="print parameters, operations and memory, and end")
+@json_option
 def command(
     what: str,
     recipe_name: str,
@@ -49,6 +52,7 @@ def command(
     restart: bool,
     quiet: bool,
     plan: bool,
+    as_json: bool,
 ) -> None:
     """Train WHAT: klvae, or ssdd, whose stages are encoder, pretrain, finetune and distil.
 
@@ -68,7 +72,7 @@ def command(
         else [what]
     )
     if plan:
-        _print_plan(stages, recipe)
+        _print_plan(stages, recipe, as_json)
         return
     if data is None:
         raise OptionError("training needs images: give --data DIR")
@@ -76,9 +80,24 @@ def command(
         raise OptionError("--start is for a single stage: ssdd begins with its encoder")
     folder = out or Path("train") / Path(recipe_name).stem
     console = Console(stderr=True, quiet=quiet)
+    made: list[Stage] = []
     for stage in stages:
         limits = (iterations or recipe.stage(stage).iterations, 60 * minutes if minutes else None)
-        _train(stage, recipe, recipe_name, data, folder, start, limits, threads, restart, console)
+        made += _train(
+            stage, recipe, recipe_name, data, folder, start, limits, threads, restart, console
+        )
+    if as_json and made:
+        print_json({"path": folder, "stages": made})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage has left behind; ``tokenizer`` is as `ssdd-bench run` takes it."""
+
+    stage: str
+    path: Path
+    iterations: int
+    tokenizer: str = ""
 
 
 def _train(
@@ -92,7 +111,8 @@ def _train(
     threads: int | None,
     restart: bool,
     console: Console,
-) -> None:
+) -> list[Stage]:
+    """Train one stage; gives it in the main process, and nothing in others."""
     try:
         import accelerate  # noqa: F401
         import schedulefree  # noqa: F401
@@ -121,10 +141,14 @@ def _train(
     if not restart:
         trainer.resume()
     _show(trainer, limits, console)
-    if trainer.accelerator.is_main_process and (file := finish(stage, out)):
+    if not trainer.accelerator.is_main_process:
+        return []
+    option = ""
+    if file := finish(stage, out):
         name = file.stem
         option = f"klvae:path={file}" if name == "klvae" else f"{name}:checkpoint={file}"
         console.print(f"ssdd-bench run --tokenizers {option} --res 256", soft_wrap=True)
+    return [Stage(stage, trainer.out, trainer.iteration, option)]
 
 
 def _show(trainer: Trainer, limits: tuple[int, float | None], console: Console) -> None:
@@ -158,21 +182,24 @@ def _show(trainer: Trainer, limits: tuple[int, float | None], console: Console) 
         console.print(f"{trainer.out}: {trainer.iteration} iterations")
 
 
-def _print_plan(stages: list[str], recipe: Recipe) -> None:
+def _print_plan(stages: list[str], recipe: Recipe, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from ssdd_bench.train.estimate import estimate
 
+    estimates = [estimate(stage, recipe) for stage in stages]
+    if as_json:
+        print_json({"stages": estimates})
+        return
     table = Table(box=None, header_style="bold")
     for heading in ("stage", "iterations", "million images", "px", "batch"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     for heading in ("trained M", "GMAC/image", "activations MB/image", "state GB"):
         table.add_column(heading, justify="right")
-    for stage in stages:
-        found = estimate(stage, recipe)
+    for found in estimates:
         table.add_row(
-            stage,
+            found.stage,
             f"{found.iterations:,}",
             f"{found.images / 1e6:.1f}",
             str(found.resolution),

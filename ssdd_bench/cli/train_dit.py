@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 
@@ -21,6 +22,7 @@ from ssdd_bench.cli._typed import typed
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--restart", is_flag=True, help="Start again instead of resuming.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@json_option
 def command(
     latents: Path,
     recipe: str,
@@ -31,13 +33,16 @@ def command(
     device: str,
     restart: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Train a DiT on latents.
 
     Stopping it (Ctrl-C) writes a checkpoint; the same command goes on from there. OUT holds
     dit.safetensors, which `ssdd-bench generate --dit` takes, beside a card in JSON.
     """
-    train(latents, recipe, out, iterations, minutes, threads, device, restart, quiet)
+    path = train(latents, recipe, out, iterations, minutes, threads, device, restart, quiet)
+    if as_json:
+        print_json({"weights": path, "card": path.with_suffix(".json")})
 
 
 def train(

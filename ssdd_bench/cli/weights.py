@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from ssdd_bench.cli._complete import complete_weights
+from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 
@@ -15,7 +15,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+@json_option
 def list_(as_json: bool) -> None:
     """List every file: its size, licence, checksum, who needs it and where it was found."""
     from ssdd_bench.assets import table
@@ -35,7 +35,7 @@ def list_(as_json: bool) -> None:
         for name, asset in table.assets().items()
     }
     if as_json:
-        click.echo(json.dumps({"weights": rows}, indent=2))
+        print_json({"weights": rows})
         return
     print_columns(
         ("id", "MB", "sha256", "licence", "for", "found"),
@@ -54,19 +54,26 @@ def list_(as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("names", nargs=-1, required=True)
-def fetch(names: tuple[str, ...]) -> None:
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_weights)
+@json_option
+def fetch(names: tuple[str, ...], as_json: bool) -> None:
     """Download NAMES: of weights, of metrics, or `all`; what is here already is verified."""
     from rich.console import Console
 
     from ssdd_bench.cli._downloads import fetch_with_bars
 
-    for path in fetch_with_bars(_expand(names), Console(stderr=True)):
+    assets = _expand(names)
+    paths = fetch_with_bars(assets, Console(stderr=True))
+    if as_json:
+        print_json({"weights": dict(zip(assets, paths, strict=True))})
+        return
+    for path in paths:
         click.echo(path)
 
 
 @command.command()
-def verify() -> None:
+@json_option
+def verify(as_json: bool) -> None:
     """Compare the checksum of every file that is here with the table."""
     from ssdd_bench.assets import table
     from ssdd_bench.assets.locate import find
@@ -74,15 +81,21 @@ def verify() -> None:
     from ssdd_bench.errors import WeightsError
 
     wrong = []
+    found = {}
     for name in table.assets():
         path = find(name)
         if path is None:
             continue
         try:
-            click.echo(f"{name}: {check(name, path)[:12]} {path}")
+            sha256 = check(name, path)
         except WeightsError as error:
             wrong.append(str(error))
-            click.echo(f"{name}: WRONG {path}")
+            sha256 = ""
+        found[name] = {"path": path, "sha256": sha256, "right": bool(sha256)}
+        if not as_json:
+            click.echo(f"{name}: {sha256[:12] or 'WRONG'} {path}")
+    if as_json:
+        print_json({"weights": found})
     if wrong:
         raise WeightsError("; ".join(wrong))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
+from typing import Any
 from xml.etree import ElementTree
 
 from ssdd_bench.gate.compare import Comparison, Difference
@@ -45,10 +45,12 @@ def to_markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_json(comparison: Comparison) -> str:
-    """Everything, with the exit code."""
-    data = asdict(comparison) | {"exit_code": comparison.exit_code, "verdict": verdict(comparison)}
-    return json.dumps(data, indent=2) + "\n"
+def to_document(comparison: Comparison) -> dict[str, Any]:
+    """Everything, with the exit code, for JSON."""
+    return asdict(comparison) | {
+        "exit_code": comparison.exit_code,
+        "verdict": verdict(comparison),
+    }
 
 
 def to_junit(comparison: Comparison) -> str:

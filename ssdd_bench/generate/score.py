@@ -17,10 +17,11 @@ from ssdd_bench.assets.locate import find
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.fingerprint import fingerprint
+from ssdd_bench.generate.metrics import GENERATION_METRICS, INTRA
 from ssdd_bench.generate.npz import read_labels
 from ssdd_bench.generate.reference import Reference
 from ssdd_bench.generate.samples import GeneratedRecord, read_generated
-from ssdd_bench.generate.scorer import INTRA, TAPS, GenerationScorer
+from ssdd_bench.generate.scorer import GenerationScorer
 from ssdd_bench.harness.cell import data_fingerprint
 from ssdd_bench.harness.environment import choose_device, describe_environment, hide_home
 from ssdd_bench.harness.protocol import GenerationProtocol, find_protocol
@@ -45,8 +46,8 @@ class GenerationScorePlan:
             with moments.
         out: folder of the result.
         protocol: id of a protocol of generation.
-        metrics: keys of :data:`ssdd_bench.generate.scorer.TAPS`; empty for those of the protocol,
-            ``fd_effnet`` and, where both sides have labels, ``fd_effnet_intra``.
+        metrics: keys of :data:`ssdd_bench.generate.metrics.GENERATION_METRICS`; empty for those
+            of the protocol, ``fd_effnet`` and, where both sides have labels, ``fd_effnet_intra``.
         limit: reference images to use; None for all.
         label: name in tables; by default from how the samples were made, or their file's name.
         device: of the metrics' networks.
@@ -100,8 +101,8 @@ def score_generated(
     reference = Reference(plan.reference, plan.limit)
     keys = plan.metrics or _default_metrics(protocol, path, reference)
     for key in keys:
-        if key not in TAPS:
-            raise UnknownNameError("metric of generated images", key, TAPS)
+        if key not in GENERATION_METRICS:
+            raise UnknownNameError("metric of generated images", key, GENERATION_METRICS)
     resolution = min(samples.read_named(samples.ids[0]).size)
     label = plan.label or (_label(made) if made else samples.name)
     seed = made.seed if made else 0

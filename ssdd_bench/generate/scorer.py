@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, UnavailableError
+from ssdd_bench.generate.metrics import GENERATION_METRICS, INTRA
 from ssdd_bench.generate.reference import PUBLISHED_N, PublishedMoments, Reference
 from ssdd_bench.metrics.features import Extractor, FeatureFile, FeaturePairs, make_extractor
 from ssdd_bench.metrics.frechet import Moments, frechet_distance
@@ -26,20 +26,6 @@ from ssdd_bench.results import MetricValue
 from ssdd_bench.weights import sha256_file
 
 GROUP = 64  # images given to a network at a time
-TAPS: Final[Mapping[str, tuple[str, str]]] = {
-    "gfid": ("inception", "pool"),
-    "sfid": ("inception", "spatial"),
-    "isc": ("inception", "logits"),
-    "precision": ("inception", "pool"),
-    "recall": ("inception", "pool"),
-    "fd_dinov2": ("dinov2_vitl14", "cls"),
-    "fd_effnet": ("effnet", "pool"),
-    "fd_effnet_intra": ("effnet", "pool"),
-}
-"""Metrics of generated images, with the network and the output that each is computed from."""
-
-HIGHER = ("isc", "precision", "recall")
-INTRA = "fd_effnet_intra"
 MOMENTS = {"gfid": ("mu", "sigma"), "sfid": ("mu_s", "sigma_s")}
 
 
@@ -73,21 +59,21 @@ class GenerationScorer:
         moments, images = self._reference.moments, self._reference.images
         if moments and key in MOMENTS and MOMENTS[key][0] not in moments:
             raise UnavailableError(f"{self._reference.path.name} holds no {MOMENTS[key][0]}")
-        if moments and key not in (*MOMENTS, *HIGHER):
+        network, tap = GENERATION_METRICS[key].network, GENERATION_METRICS[key].tap
+        if moments and network != "inception":
             raise UnavailableError(
                 f"{self._reference.path.name} holds statistics of Inception alone: give a folder "
                 "of images as the reference"
             )
         if key in ("precision", "recall") and images is None:
             raise UnavailableError(f"{self._reference.path.name} holds no images (arr_0)")
-        name, tap = TAPS[key]
-        if name not in self._extractors:
-            self._extractors[name] = make_extractor(name, self._device)
+        if network not in self._extractors:
+            self._extractors[network] = make_extractor(network, self._device)
         for side in ("samples", "reference"):
-            if (name, tap, side) not in self._files:
-                path = self._folder / f"{name}-{tap}-{side}.f32"
-                dims = self._extractors[name].taps[tap]
-                self._files[name, tap, side] = FeatureFile(path, dims)
+            if (network, tap, side) not in self._files:
+                path = self._folder / f"{network}-{tap}-{side}.f32"
+                dims = self._extractors[network].taps[tap]
+                self._files[network, tap, side] = FeatureFile(path, dims)
 
     def add_samples(
         self, samples: ImageSource, resolution: int, on_images: Callable[[int], None]
@@ -134,7 +120,7 @@ class GenerationScorer:
             labels = None
         found = {}
         for key in self._keys:
-            higher = key in HIGHER
+            higher = GENERATION_METRICS[key].higher_is_better
             try:
                 if key in self._unavailable:
                     raise UnavailableError(self._unavailable[key])
@@ -146,9 +132,9 @@ class GenerationScorer:
     def _value(
         self, key: str, samples: ImageSource, labels: NDArray[np.int64] | None
     ) -> MetricValue:
-        name, tap = TAPS[key]
-        ours, theirs = (self._files[name, tap, side] for side in ("samples", "reference"))
-        backend = self._extractors[name].backend
+        network, tap = GENERATION_METRICS[key].network, GENERATION_METRICS[key].tap
+        ours, theirs = (self._files[network, tap, side] for side in ("samples", "reference"))
+        backend = self._extractors[network].backend
         pairs = FeaturePairs(samples.ids, theirs, ours, backend)
         if key == "isc":
             return InceptionScore().compute(replace(pairs, reference=ours))
@@ -172,7 +158,8 @@ class GenerationScorer:
 
     def _moments(self, key: str) -> Moments:
         mean, covariance = (self._reference.moments[name] for name in MOMENTS[key])
-        dims = self._files[(*TAPS[key], "samples")].dims
+        info = GENERATION_METRICS[key]
+        dims = self._files[info.network, info.tap, "samples"].dims
         if len(mean) != dims:
             raise UnavailableError(
                 f"{self._reference.path.name} has moments of {len(mean)} features, not of {dims}"

@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 from ssdd_bench import registry
 from ssdd_bench.cli._tables import LIST_WIDTH as WIDTH
 from ssdd_bench.cli.list import command
+from ssdd_bench.generate.metrics import GENERATION_METRICS
 from ssdd_bench.harness.protocol import PROTOCOLS
 from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.registry import find_tokenizers
@@ -94,10 +95,17 @@ def test_brackets_in_a_note_are_shown(broken_and_whole: Path) -> None:
 
 def test_metrics() -> None:
     text = invoke("metrics").stdout
-    assert all(key in text for key in METRICS)
+    assert all(key in text for key in (*METRICS, *GENERATION_METRICS))
+    assert max(map(len, text.splitlines())) <= WIDTH
     listed = json.loads(invoke("metrics", "--json").stdout)["metrics"]
-    assert [one["key"] for one in listed] == list(METRICS)
-    assert next(one for one in listed if one["key"] == "psnr")["higher_is_better"] is True
+    assert [(one["key"], one["scores"]) for one in listed] == [
+        *((key, "reconstruction") for key in METRICS),
+        *((key, "generation") for key in GENERATION_METRICS),
+    ]
+    by_key = {(one["key"], one["scores"]): one for one in listed}
+    assert by_key["psnr", "reconstruction"]["higher_is_better"] is True
+    assert by_key["sfid", "generation"]["reference"] == "reference images or mu_s, sigma_s"
+    assert by_key["lpips_alex", "reconstruction"]["weights"] == ["alexnet"]
 
 
 def test_protocols() -> None:

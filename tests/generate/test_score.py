@@ -206,6 +206,6 @@ def test_bad_input_is_one_line(photos, samples, tmp_path):
 
 
 def test_every_metric_has_a_network():
-    from ssdd_bench.generate.scorer import TAPS
+    from ssdd_bench.generate.metrics import GENERATION_METRICS
 
-    assert {network for network, _ in TAPS.values()} <= set(EXTRACTORS)
+    assert {info.network for info in GENERATION_METRICS.values()} <= set(EXTRACTORS)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.cli._tables import default_metric
+from ssdd_bench.errors import UserError
 from ssdd_bench.report.build import build_texts
+from ssdd_bench.report.insert import END, START, insert, insert_into, short_table
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.published import load_published
 
@@ -29,6 +31,30 @@ def test_committed_texts_are_not_stale(rebuilt: dict[str, str], name: str) -> No
     pattern = r"data:image/webp;base64,[A-Za-z0-9+/=]+"
     committed = (ROOT / "reports" / name).read_text("utf-8")
     assert re.sub(pattern, "", committed) == re.sub(pattern, "", rebuilt[name]), "make reports"
+
+
+def test_the_table_of_the_readme_is_not_stale() -> None:
+    page = (ROOT / "README.md").read_text("utf-8")
+    table = short_table(load_source([ROOT / "results" / "mini"]).frame)
+    assert table.count("\n") > 4
+    assert insert(page, table, "README.md") == page, "make reports"
+
+
+def test_inserting_again_changes_nothing_and_touches_nothing_else(tmp_path: Path) -> None:
+    frame = load_source([ROOT / "results" / "mini"]).frame
+    page = tmp_path / "page.md"
+    page.write_text(f"# Mine\n\n{START}\nold | 1.0\n{END}\nAfter.\n", "utf-8")
+    once = insert_into(page, frame).read_text("utf-8")
+    assert once.startswith(f"# Mine\n\n{START}\n\n| tokenizer | px |")
+    assert once.endswith(f"|\n\n{END}\nAfter.\n")
+    assert "old" not in once
+    assert insert_into(page, frame).read_text("utf-8") == once
+
+
+@pytest.mark.parametrize("page", ["", START, END + START, f"{START}{END}{START}{END}"])
+def test_a_page_without_its_two_comments_stays_as_it_is(page: str) -> None:
+    with pytest.raises(UserError, match=r"x\.md needs two lines"):
+        insert(page, "table", "x.md")
 
 
 def test_the_page_is_small_enough_to_send() -> None:

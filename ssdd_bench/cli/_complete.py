@@ -1,0 +1,115 @@
+"""What the shell offers after TAB: ids, in lists too. Imports no torch, for it must be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import click
+from click.shell_completion import CompletionItem
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _one(names: Callable[[], Iterable[str]]) -> Complete:
+    """Offer names."""
+
+    def complete(
+        ctx: click.Context, option: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def _several(names: Callable[[], Iterable[str]]) -> Complete:
+    """Offer names for the last piece of a list, after whatever stands before it."""
+
+    def complete(
+        ctx: click.Context, option: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        taken = before.split(",")
+        return [
+            CompletionItem(f"{before}{comma}{name}")
+            for name in names()
+            if name.startswith(last) and name not in taken
+        ]
+
+    return complete
+
+
+def _tokenizers() -> Iterable[str]:
+    from ssdd_bench.registry import find_all
+
+    return find_all().tokenizers
+
+
+def _metrics() -> Iterable[str]:
+    from ssdd_bench.metrics.find import find_metrics
+
+    return find_metrics()
+
+
+def _generation_metrics() -> Iterable[str]:
+    from ssdd_bench.generate.metrics import GENERATION_METRICS
+
+    return GENERATION_METRICS
+
+
+def _all_metrics() -> Iterable[str]:
+    return dict.fromkeys([*_metrics(), *_generation_metrics()])
+
+
+def _protocols() -> Iterable[str]:
+    from ssdd_bench.harness.protocol import find_all
+
+    return find_all()[0]
+
+
+def _weights() -> Iterable[str]:
+    from ssdd_bench.assets import table
+
+    return [*table.assets(), *_metrics(), "all"]
+
+
+def _suites() -> Iterable[str]:
+    from ssdd_bench.cli._config import find_suites
+
+    return find_suites()
+
+
+def _of_data(ctx: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer data sets that have a name, else files and folders: bash takes only one of the two."""
+    from ssdd_bench.data.named import find_datasets
+
+    named = [CompletionItem(name) for name in find_datasets() if name.startswith(incomplete)]
+    return named or [CompletionItem(incomplete, type="file")]
+
+
+def _of_tokenizers(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer ids of tokenizers in a list, and after a colon the options of the one before it."""
+    from ssdd_bench.registry import find_all
+
+    before, comma, last = incomplete.rpartition(",")
+    name, colon, typed = last.partition(":")
+    if not colon:
+        return _several(_tokenizers)(ctx, option, incomplete)
+    found = find_all().tokenizers.get(name)
+    return [
+        CompletionItem(f"{before}{comma}{name}:{one}=", help=info.help)
+        for one, info in (found.options if found else {}).items()
+        if one.startswith(typed)
+    ]
+
+
+complete_tokenizers: Complete = _of_tokenizers
+complete_metrics: Complete = _several(_metrics)
+complete_generation_metrics: Complete = _several(_generation_metrics)
+complete_all_metrics: Complete = _several(_all_metrics)
+complete_protocol: Complete = _one(_protocols)
+complete_protocols: Complete = _several(_protocols)
+complete_weights: Complete = _one(_weights)
+complete_suite: Complete = _one(_suites)
+complete_data: Complete = _of_data

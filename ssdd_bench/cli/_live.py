@@ -1,0 +1,168 @@
+"""What ``run`` shows while it goes: rows of finished cells, and a bar of the one at work.
+
+On a terminal, rows are printed one by one above the bar and never drawn again: they outlive an
+interrupt, scroll like other text and may be more than a screen holds. Elsewhere, as in a log of
+CI, there is a bar for each cell and no table. Imports torch, by way of the harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from ssdd_bench.harness.cell import Cell
+from ssdd_bench.harness.run import Failure, Finished, Listener, RunPlan
+from ssdd_bench.report.grid import MISSING, metric_format, three_digits
+from ssdd_bench.results import Result
+
+# Shown before other metrics where a terminal is too narrow for all of them.
+MAIN_METRICS: Final = ("psnr", "ssim", "lpips_alex", "rfid", "fd_effnet")
+GAP: Final = 2
+LABEL: Final = 40  # a longer tokenizer goes on in the next line
+NUMBER: Final = 8  # characters of a score
+SPEED: Final = "decode images/s"
+DONE: Final = "seconds"
+
+
+@contextmanager
+def follow(plan: RunPlan, console: Console) -> Iterator[Listener]:
+    """Show how a run goes on; the rows stay when it ends, whatever ends it.
+
+    Args:
+        plan: of the run, whose cells decide the columns.
+        console: for standard error.
+    """
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with progress:
+        yield Rows(progress, plan) if console.is_terminal else Bars(progress)
+
+
+class Bars(Listener):
+    """One bar per cell: images done, images per second, then what follows them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task: TaskID | None = None
+
+    def cell_started(self, cell: Cell, number: int, total: int, images: int) -> None:
+        """Add its bar."""
+        name = f"[{number}/{total}] {cell.name}"
+        self.task = self.progress.add_task(name, total=images, state="")
+
+    def images_done(self, count: int) -> None:
+        """Move the bar, and tell the speed."""
+        assert self.task is not None
+        self.progress.advance(self.task, count)
+        speed = self.progress.tasks[-1].speed
+        self.progress.update(self.task, state=f"{speed:.2f} images/s" if speed else "")
+
+    def stage(self, name: str) -> None:
+        """Say what follows the images."""
+        assert self.task is not None
+        self.progress.update(self.task, state=name)
+
+    def cell_finished(self, finished: Finished) -> None:
+        """Leave the bar, or say that there was nothing to do."""
+        if not finished.reused:
+            self.stage("done")
+            return
+        result = finished.result
+        self.progress.console.print(
+            f"kept {result.tokenizer.label} at {result.resolution} px: {finished.path}",
+            soft_wrap=True,
+        )
+
+
+class Rows(Bars):
+    """A row for each finished cell, under headings that come again on every screen."""
+
+    def __init__(self, progress: Progress, plan: RunPlan) -> None:
+        super().__init__(progress)
+        self._widths = _widths(plan, progress.console.width)
+        self._printed = 0
+
+    def cell_finished(self, finished: Finished) -> None:
+        """Put a row in the bar's place."""
+        cells = _cells(finished.result)
+        cells[DONE] = "kept" if finished.reused else f"{finished.result.seconds:.0f}"
+        if self._printed % max(self.progress.console.height - 3, 5) == 0:
+            self._print([*self._widths], "bold")
+        self._print([cells.get(column, MISSING) for column in self._widths])
+        self._printed += 1
+        self._remove_bar()
+
+    def cell_failed(self, failure: Failure) -> None:
+        """Say so among the rows."""
+        self.progress.console.print(Text(f"failed: {failure}", "red"), soft_wrap=True)
+        self._remove_bar()
+
+    def _print(self, texts: Sequence[str], style: str = "") -> None:
+        line = Table.grid(padding=(0, GAP, 0, 0))
+        for column, width in self._widths.items():
+            justify = "left" if column in ("tokenizer", "protocol") else "right"
+            line.add_column(width=width, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        line.add_row(*(Text(text, style) for text in texts))
+        self.progress.console.print(line)
+
+    def _remove_bar(self) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+
+
+def _widths(plan: RunPlan, width: int) -> dict[str, int]:
+    """Columns with their widths; as many metrics as a line of ``width`` characters holds."""
+    cells = plan.cells()
+    labels = max(len(cell.request.label) for cell in cells)
+    columns = {"tokenizer": max(len("tokenizer"), min(labels, LABEL, width // 3)), "px": 4}
+    protocols = {cell.protocol.id: cell.protocol for cell in cells}
+    if len(protocols) > 1:
+        columns["protocol"] = max(map(len, protocols))
+    if len({cell.seed for cell in cells}) > 1:
+        columns["seed"] = 4
+    ends = {SPEED: len(SPEED)} if plan.speed else {}
+    ends[DONE] = len(DONE)
+    keys = {key: None for one in protocols.values() for key in plan.metric_keys(one)}
+    for key in [*(key for key in MAIN_METRICS if key in keys), *keys]:
+        wanted = columns | {key: max(NUMBER, len(key))}
+        if sum(size + GAP for size in (*wanted.values(), *ends.values())) <= width + GAP:
+            columns = wanted
+    return columns | ends
+
+
+def _cells(result: Result) -> dict[str, str]:
+    """Texts of a row by column."""
+    cells = {
+        "tokenizer": result.tokenizer.label,
+        "px": str(result.resolution),
+        "protocol": str(result.protocol["id"]),
+        "seed": str(result.seed),
+    }
+    for key, score in result.metrics.items():
+        if score.value is not None:
+            cells[key] = metric_format(key)(score.value)
+        elif score.infinite:
+            cells[key] = "∞"
+    if result.speed is not None:
+        cells[SPEED] = three_digits(result.speed.decode.images_per_s)
+    return cells

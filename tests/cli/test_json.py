@@ -1,0 +1,170 @@
+"""--json: every verb has it, and prints one document to standard output and nothing else."""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli.main import cli
+from ssdd_bench.errors import CellsFailedError, UserError
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def verbs(group: click.Group = cli, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from verbs(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+def invoke(*arguments: object, code: int = 0) -> tuple[Any, str]:
+    """The document, and standard error."""
+    result = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
+    assert result.exit_code == code, (result.output, result.exception)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(result.stdout, parse_constant=refuse), result.stderr
+
+
+@pytest.fixture(scope="module")
+def run_folder(make_photos: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copytree(make_photos(3, (32, 32)), folder / "photos")
+    return folder
+
+
+def run(folder: Path, *more: object, code: int = 0) -> tuple[Any, str]:
+    return invoke(
+        "run", "--res", 32, "--data", folder / "photos", "--out", folder / "runs", "--metrics",
+        "psnr,ssim", "--no-speed", "--no-pictures", *more, code=code,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [" ".join(names) for names, _ in verbs()])
+def test_every_verb_has_the_option(names: str) -> None:
+    command = dict(verbs())[tuple(names.split())]
+    options = {name for option in command.params for name in option.opts}
+    assert "--json" in options
+
+
+def test_a_document_holds_no_nan_and_what_libraries_print_stays_out() -> None:
+    @click.command()
+    @json_option
+    def verb(as_json: bool) -> None:
+        sys.stdout.write("a library says hello\n")
+        print_json({"values": (math.nan, -math.inf, 1.5), "path": Path("a/b"), "yes": as_json})
+
+    result = CliRunner().invoke(verb, ["--json"])
+    document = {"values": [None, None, 1.5], "path": str(Path("a/b")), "yes": True}
+    assert json.loads(result.stdout) == document
+    assert result.stderr == "a library says hello\n"
+    assert "hello" in CliRunner().invoke(verb, []).stdout
+
+
+def test_run_tells_cells_scores_and_files(run_folder: Path) -> None:
+    found, _ = run(run_folder, "--tokenizers", "identity,jpeg")
+    assert [(one["tokenizer"], one["resolution"], one["reused"]) for one in found["cells"]] == [
+        ("identity", 32, False),
+        ("jpeg", 32, False),
+    ]
+    assert found["cells"][0]["metrics"]["psnr"]["value"] is None
+    assert found["cells"][0]["metrics"]["psnr"]["infinite"] == 3
+    assert found["cells"][1]["metrics"]["psnr"]["value"] > 10
+    assert found["failures"] == []
+    paths = [*(one["path"] for one in found["cells"]), *found["files"]]
+    assert all(Path(path).is_file() for path in paths)
+    again, _ = run(run_folder, "--tokenizers", "identity")
+    assert again["cells"][0]["reused"]
+    planned, _ = run(run_folder, "--tokenizers", "jpeg", "--dry-run")
+    assert planned["cells"] == [
+        {"tokenizer": "jpeg", "resolution": 32, "protocol": "default-v1", "seed": 0}
+    ]
+
+
+def test_the_option_is_not_repeated_from_a_file(run_folder: Path) -> None:
+    run(run_folder, "--tokenizers", "identity")
+    assert "json" not in (run_folder / "runs" / "run.toml").read_text().replace("--json", "")
+
+
+def test_failed_cells_are_in_the_document_too(run_folder: Path) -> None:
+    arguments = ["run", "--tokenizers", "identity,ssdd:checkpoint=missing.safetensors", "--res",
+                 "32", "--data", str(run_folder / "photos"), "--out", str(run_folder / "failed"),
+                 "--metrics", "psnr", "--no-speed", "--json"]  # fmt: skip
+    result = CliRunner().invoke(cli, arguments)
+    assert isinstance(result.exception, CellsFailedError)
+    found = json.loads(result.stdout)
+    assert [one["tokenizer"] for one in found["cells"]] == ["identity"]
+    (failure,) = found["failures"]
+    assert "missing.safetensors" in failure["error"]
+
+
+def test_an_error_leaves_standard_output_empty(run_folder: Path) -> None:
+    result = CliRunner().invoke(cli, ["run", "--tokenizers", "jpg", "--json"])
+    assert isinstance(result.exception, UserError)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(f"list {what}" for what in ("tokenizers", "zoo", "metrics", "protocols", "data")),
+        "list suites",
+        "doctor",
+        "protocol show default-v1",
+        "protocol diff default-v1 ssdd-paper-v1",
+        "weights list",
+        "weights verify",
+        "train ssdd --plan",
+        "check-tokenizer jpeg --res 32",
+        "dit-speed --sizes S --latents f16c4 --res 64 --steps 2",
+    ],
+)
+def test_cheap_verbs(arguments: str) -> None:
+    found, _ = invoke(*arguments.split())
+    assert found
+
+
+def test_verbs_that_read_results(run_folder: Path, tmp_path: Path) -> None:
+    run(run_folder, "--tokenizers", "jpeg,webp")
+    results = run_folder / "runs"
+    report, _ = invoke("report", results, "--out", tmp_path / "report")
+    assert {Path(file).name for file in report["files"]} >= {"index.html", "table.md"}
+    compared, _ = invoke("compare", results, results)
+    assert compared["exit_code"] == 0
+    photos = run_folder / "photos"
+    scored, _ = invoke(
+        "score", photos, photos, "--metrics", "psnr,ssim", "--out", tmp_path / "score"
+    )
+    assert scored["metrics"]["ssim"]["value"] == pytest.approx(1)
+    assert Path(scored["path"]).is_file()
+
+
+def test_new_tokenizer_names_its_files(tmp_path: Path) -> None:
+    found, _ = invoke("new-tokenizer", "my-vae", "--out", tmp_path)
+    assert found["files"]
+    assert all(Path(file).is_file() for file in found["files"])
+
+
+def test_noise_tells_its_thresholds(run_folder: Path, tmp_path: Path) -> None:
+    cells = [json.loads((FIXTURES / "result.json").read_text()) | {"seed": seed} for seed in (0, 1)]
+    for cell in cells:
+        cell["metrics"]["psnr"] = {**cell["metrics"]["psnr"], "value": 20 + 0.1 * cell["seed"]}
+        (tmp_path / f"{cell['seed']}.json").write_text(json.dumps(cell))
+    found, _ = invoke("noise", tmp_path, "--out", tmp_path / "noise.toml")
+    assert found["thresholds"]["psnr"]["amount"] > 0
+    assert found["path"] == str(tmp_path / "noise.toml")

@@ -1,0 +1,36 @@
+"""This project's own gate of speed: the shipped decoder against a steady one, in one process.
+
+On two cores ssdd decodes 64 px 0.92 times as fast as klvae; with four busy processes beside it, 50
+repeats gave 0.78 to 0.94. The gate fails below 0.6; three steps instead of one gave 0.28 to 0.30.
+"""
+
+import pytest
+import torch
+
+from ssdd_bench.gate.speed import SpeedRatio, compare_speed
+from ssdd_bench.gate.thresholds import Threshold
+
+ALLOWED = Threshold(0.4, relative=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads that wait for each other on a busy machine measure the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def against_klvae(head: str, turns: int) -> SpeedRatio:
+    return compare_speed("klvae", head, 64, turns, ALLOWED)
+
+
+def test_the_shipped_decoder_is_as_fast_as_before():
+    found = against_klvae("ssdd", 31)
+    assert not found.is_regression, found
+
+
+def test_a_decoder_that_takes_more_steps_is_noticed():
+    found = against_klvae("ssdd:steps=3", 7)
+    assert found.is_regression, found
