@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.cli._tables import default_metric
+from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.build import build_texts
 from ssdd_bench.report.insert import END, START, insert, insert_into, short_table
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.published import load_published
+from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,10 +24,17 @@ def rebuilt() -> dict[str, str]:
     source = load_source([ROOT / "results" / "mini"])
     metric = default_metric(source.frame)
     assert metric is not None
-    return build_texts(source, load_published(ROOT / "results" / "published"), metric)
+    tags = {"sample": read_tags(SAMPLE_DIR / TAGS_FILE)}
+    return build_texts(source, load_published(ROOT / "results" / "published"), metric, tags)
 
 
-@pytest.mark.parametrize("name", ["table.md", "table.csv", "table.tex", "table.html", "index.html"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("table.md", "table.csv", "table.tex", "table.html", "index.html"),
+        *("by-tag.md", "by-tag.csv"),
+    ],
+)
 def test_committed_texts_are_not_stale(rebuilt: dict[str, str], name: str) -> None:
     """Pictures are left out, whose bytes differ between versions of the library that packs them."""
     pattern = r"data:image/webp;base64,[A-Za-z0-9+/=]+"
