@@ -75,17 +75,24 @@ def steps_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path) -> boo
 
 
 def resolution_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path) -> bool:
-    """Draw quality against resolution, one line per tokenizer with its options.
+    """Draw quality against resolution, one line per tokenizer measured at two or more.
 
     Returns:
         Whether anything was drawn: there must be two resolutions.
     """
+    groups = [_lines(rows) for rows in split(_quality(frame), _WITHIN)]
     panels = [
         _panel(rows, "resolution", metric, "label", int(rows["n"].iloc[0]), "resolution, px")
-        for rows in split(_quality(frame), _WITHIN)
+        for rows in groups
+        if not rows.empty
         for metric in metrics
     ]
     return _draw("Reconstruction quality and resolution", panels, paths)
+
+
+def _lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """The tokenizers that have more than one resolution: one alone is a point, and no line."""
+    return rows[rows.groupby("label")["resolution"].transform("nunique") > 1]
 
 
 def speed_scaling_plot(frame: pd.DataFrame, *paths: Path) -> bool:
@@ -96,7 +103,9 @@ def speed_scaling_plot(frame: pd.DataFrame, *paths: Path) -> bool:
     """
     panels = []
     timed = frame[(frame["decode_ips"] > 0) & competes(frame)]
-    for rows in split(timed, [*_WITHIN, "device", "threads", "dtype"]):
+    for rows in map(_lines, split(timed, [*_WITHIN, "device", "threads", "dtype"])):
+        if rows.empty:
+            continue
         for way in ("decode", "encode"):
             remark = f"{describe_hardware(rows)[0]}, protocol {rows['protocol'].iloc[0]}"
             known = rows[rows[f"{way}_ips"].notna()]
