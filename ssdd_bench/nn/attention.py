@@ -96,7 +96,8 @@ def _tiled_attention(
 
     def key_tiles(x: Tensor) -> Tensor:  # (B, tiles, heads, window * window, d)
         maps = x.unflatten(2, grid).permute(0, 1, 4, 2, 3)
-        return key_windows(maps).permute(0, 3, 1, 4, 2)
+        # Contiguous, since fast kernels of attention take no other order.
+        return key_windows(maps).permute(0, 3, 1, 4, 2).contiguous()
 
     inside = key_windows(torch.ones(grid, dtype=q.dtype, device=q.device)) > 0
     near = bias((TILE, TILE), (window, window), origin=-RADIUS).to(q.dtype)

@@ -106,6 +106,7 @@ class Trainer:
         self.iteration = 0
         self.seconds = 0.0
         self.best: float | None = None
+        self.evaluated = -1  # the iteration of the latest evaluation
         self.ema = EMA(recipe.ema_decay, recipe.ema_start)
         parts = self.accelerator.num_processes * schedule.accumulate
         if schedule.batch_size % parts:
@@ -167,6 +168,7 @@ class Trainer:
         self.iteration, self.seconds, self.best = (
             state[key] for key in ("iteration", "seconds", "best")
         )
+        self.evaluated = state.get("evaluated", -1)
 
     def save(self) -> None:
         """Write the checkpoint, then the averaged weights as ``last.safetensors``."""
@@ -184,6 +186,7 @@ class Trainer:
             "iteration": self.iteration,
             "seconds": self.seconds,
             "best": self.best,
+            "evaluated": self.evaluated,
         }
         if self.critic is not None and self.critic_optimiser is not None:
             state["critic"] = self.critic.state_dict()
@@ -332,10 +335,11 @@ class Trainer:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-            self.save()
+            if self.iteration > first:
+                self.save()
             if stop:
                 raise KeyboardInterrupt
-        if (self.iteration > first or self.best is None) and self.evaluate():
+        if self.evaluated != self.iteration and self.evaluate():
             self._save_state()
 
     def _report(self, reports: list[dict[str, float]], speed: float) -> TrainState:
@@ -373,5 +377,6 @@ class Trainer:
                 self.save_weights("best", facts)
             if self.log:
                 self.log.add("evaluation", self.iteration, scores)
+        self.evaluated = self.iteration
         self.accelerator.wait_for_everyone()
         return scores

@@ -211,6 +211,27 @@ def test_best_weights_are_kept_when_later_ones_are_worse(photos, tmp_path, monke
     assert again.best == -10.0
 
 
+def test_scores_that_failed_are_made_up_for_once(photos, tmp_path, monkeypatch):
+    """As where the machine stopped between the last iteration and the end of its evaluation."""
+
+    def resumed(score):
+        run = trainer("klvae", photos, tmp_path, score=True)
+        monkeypatch.setattr(run.evaluator, "score", score)
+        run.evaluator._higher_is_better = False
+        run.resume()
+        list(run.run(1))
+        return json.loads((tmp_path / "klvae" / "last.json").read_text())["scores"]
+
+    def fails(*args):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        resumed(fails)
+    assert not (tmp_path / "klvae" / "best.json").exists()
+    assert resumed(lambda *args: {"fd_effnet": 10.0})["fd_effnet"] == 10.0
+    assert resumed(fails)["fd_effnet"] == 10.0
+
+
 def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     start = run.critic.layers[0].weight.detach().clone()
