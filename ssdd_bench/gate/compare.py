@@ -7,17 +7,16 @@ difference lies on the bad side of zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssdd_bench.bootstrap import bootstrap
 from ssdd_bench.gate.load import Cell, Key
 from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
-
-RESAMPLES = 2000
 
 Array = NDArray[np.float64]
 
@@ -183,12 +182,3 @@ def _gaps(before: Mapping[str, float], after: Mapping[str, float]) -> Array:
     """Differences of the images whose scores are finite on both sides."""
     gaps = np.array([after[name] - value for name, value in before.items() if name in after])
     return gaps[np.isfinite(gaps)]
-
-
-def bootstrap(values: Array, statistic: Callable[[Array], float] = np.mean) -> tuple[float, float]:
-    """95% interval of a statistic of (n,) values, by 2,000 seeded draws with replacement."""
-    rng = np.random.default_rng(0)
-    n = len(values)
-    drawn = [statistic(values[rng.integers(0, n, n)]) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ssdd_bench.api import Latent, Tokenizer
+from ssdd_bench.bootstrap import bootstrap
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
-from ssdd_bench.gate.compare import bootstrap
 from ssdd_bench.gate.thresholds import Threshold
 from ssdd_bench.harness.measure import check_resolution
 from ssdd_bench.harness.noise import KeyedNoise, PredrawnNoise

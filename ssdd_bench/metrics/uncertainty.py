@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ssdd_bench.bootstrap import bootstrap
 from ssdd_bench.metrics.features import FeatureFile, FeaturePairs
 from ssdd_bench.metrics.frechet import Moments, frechet_distance
 
@@ -24,18 +25,13 @@ SIZES = 10  # of subsets, for the line to infinitely many images
 def bootstrap_interval(
     values: Array, of_mean: Callable[[float], float] = float
 ) -> tuple[float, float]:
-    """95% interval of the mean of per-image scores, by the percentile bootstrap.
-
-    The draws are seeded, so the same scores in the same order have the same interval.
+    """95% interval of the mean of per-image scores, by :func:`ssdd_bench.bootstrap.bootstrap`.
 
     Args:
         values: (n,), at least two.
         of_mean: monotone function of the mean that the score is, such as decibels.
     """
-    rng = np.random.default_rng(0)
-    n = len(values)
-    means = [values[rng.integers(0, n, n)].mean() for _ in range(DRAWS)]
-    low, high = sorted(of_mean(float(mean)) for mean in np.quantile(means, (0.025, 0.975)))
+    low, high = sorted(map(of_mean, bootstrap(values, draws=DRAWS)))
     return low, high
 
 
