@@ -24,7 +24,7 @@ PLUGINS = ROOT / "tokenizers"
 
 # A unit is a module or folder of ssdd_bench. It may import its own level and those before it.
 LEVELS = (
-    ("errors", "api", "files"),
+    ("errors", "api", "files", "bootstrap"),
     (
         "manifest",
         "request",
