@@ -48,6 +48,7 @@ NARROW = {
     "errors": set(),
     "api": set(),
     "files": {"errors"},
+    "bootstrap": set(),
     "report": {"errors", "files", "results"},
     "flow": {"errors"},
     "codec": {"api", "errors"},

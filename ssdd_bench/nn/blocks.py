@@ -106,12 +106,11 @@ class ResidualBlock(nn.Module):
         h = self.conv1(F.silu(self.norm1(x, context)))
         scale, shift = self.time_emb_proj(F.silu(time))[:, :, None, None].chunk(2, dim=1)
         # The norm's own scale and shift are joined with those of the time: one pass over the map.
-        own_scale, own_shift = (w[:, None, None] for w in (self.norm2.weight, self.norm2.bias))
-        scale = 1 + scale
-        normal = F.group_norm(h, self.norm2.num_groups, eps=self.norm2.eps)
-        h = torch.addcmul(own_shift * scale + shift, normal, own_scale * scale)
-        h = self.conv2(F.silu(h))
-        return self.conv_shortcut(x) + h
+        norm, scale = self.norm2, 1 + scale
+        weight, bias = (own[:, None, None] for own in (norm.weight, norm.bias))
+        h = F.group_norm(h, norm.num_groups, eps=norm.eps)
+        h = torch.addcmul(bias * scale + shift, h, weight * scale)
+        return self.conv_shortcut(x) + self.conv2(F.silu(h))
 
 
 class Downsample(nn.Module):

@@ -335,7 +335,7 @@ class Trainer:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-            if self.iteration > first:
+            if self.iteration > first or self.evaluated != self.iteration:
                 self.save()
             if stop:
                 raise KeyboardInterrupt

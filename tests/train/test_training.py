@@ -232,6 +232,17 @@ def test_scores_that_failed_are_made_up_for_once(photos, tmp_path, monkeypatch):
     assert resumed(fails)["fd_effnet"] == 10.0
 
 
+def test_weights_that_were_not_written_are_made_up_for(photos, tmp_path):
+    """As where the machine stopped between the checkpoint and the weights."""
+    weights = tmp_path / "klvae" / "last.safetensors"
+    for _ in range(2):
+        run = trainer("klvae", photos, tmp_path)
+        run.resume()
+        list(run.run(1))
+        weights.unlink()  # which fails where the second run did not write them
+    assert run.iteration == 1
+
+
 def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     start = run.critic.layers[0].weight.detach().clone()
