@@ -12,13 +12,38 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssdd_bench.errors import WeightsError
+from ssdd_bench.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 SHOWN = 3  # names per kind of mismatch: enough to recognise the cause, short enough for a line
+
+
+MINI_F = 8
+"""Pixels per side of a latent cell of the mini weights that a plugin takes by default."""
+
+
+def choose_weights(plugin: Path, f: int, given: str) -> Path:
+    """The user's file, or the mini weights that lie in a plugin's folder.
+
+    Args:
+        plugin: the plugin's folder, whose name the files begin with.
+        f: the mini weights' pixels per side of a latent cell; ``MINI_F`` beside a file.
+        given: path of the user's file; empty for the mini weights.
+
+    Raises:
+        OptionError: both a file and another ``f`` were asked for.
+    """
+    if not given:
+        return plugin / "weights" / f"{plugin.name}-mini-f{f}c4.safetensors"
+    if f != MINI_F:
+        raise OptionError(
+            f"{plugin.name}: f={f} chooses among the mini weights, but {given} has its own f: "
+            "leave one of the two out"
+        )
+    return Path(given).expanduser()
 
 
 def sha256_file(path: Path | str) -> str:

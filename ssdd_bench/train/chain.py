@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,6 +70,20 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> Stage:
     return made
 
 
+def earlier_stages(start: Path | None) -> list[dict[str, Any]]:
+    """What the stages before cost, in their order, from the cards beside their weights.
+
+    Args:
+        start: weights that a stage starts from; those without a card count as none.
+    """
+    card = start.with_suffix(".json") if start else None
+    if card is None or not card.exists():
+        return []
+    told = json.loads(card.read_text(encoding="utf-8"))
+    kept = ("stage", "iterations", "images_seen", "seconds", "threads")
+    return [*told.get("before", []), {key: told.get(key) for key in kept}]
+
+
 def make_trainer(
     stage: str,
     recipe: Recipe,
@@ -97,6 +112,7 @@ def make_trainer(
         "stage": stage,
         "recipe": recipe.decides(stage),
         "start": start.name if start else None,
+        "before": earlier_stages(start),
         "data": {"name": source.name, "trained_on": len(stream.ids), "images": len(source)},
         "parameters": sum(p.numel() for p in made.networks.parameters()),
         "threads": torch.get_num_threads(),

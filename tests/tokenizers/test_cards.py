@@ -4,29 +4,66 @@ import json
 
 import pytest
 
-from ssdd_bench.registry import find_tokenizers
+from ssdd_bench.errors import OptionError
+from ssdd_bench.registry import find_tokenizers, load_tokenizer
 from ssdd_bench.weights import load_safetensors
 
-MINI = ("klvae", "diffusion", "ssdd")
+STAGES = {"klvae": "klvae", "diffusion": "finetune", "ssdd": "distil"}
+LATENTS = {"f8c4": 8, "f16c4": 16}
 
 
-@pytest.mark.parametrize("name", MINI)
-def test_card_tells_the_training_and_the_scores_on_unseen_photographs(name):
+def files(name, latent):
     folder = find_tokenizers()[name].folder / "weights"
-    (card,) = (json.loads(path.read_text()) for path in folder.glob("*.json"))
-    assert card["command"].startswith(f"ssdd-bench train {name} ")
+    stem = folder / f"{name}-mini-{latent}"
+    return stem.with_suffix(".safetensors"), json.loads(stem.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("name", STAGES)
+def test_card_tells_the_training_and_the_scores_on_unseen_photographs(name, latent):
+    _, card = files(name, latent)
+    family = "klvae" if name == "klvae" else "ssdd"
+    _, _, trained, recipe = card["command"].split(" --")[0].split() + [card["recipe_name"]]
+    assert trained in (family, STAGES[name])
+    assert recipe == f"mini-{latent}"
+    assert f"--recipe {recipe} " in card["command"]
+    assert card["stage"] == STAGES[name]
     assert card["seconds"] > 0
-    assert card["images_seen"] == card["iterations"] * card["recipe"]["optimiser"]["batch_size"]
+    stage = card["recipe"][card["stage"]]
+    assert card["iterations"] == stage["iterations"]
+    assert card["images_seen"] == card["iterations"] * stage["batch_size"] * stage["accumulate"]
     scores = card["scores"]
-    assert scores["command"].startswith(f"ssdd-bench run --tokenizers {name} ")
+    assert scores["command"].startswith(f"ssdd-bench run --tokenizers {name}")
     assert scores["n"] == card["data"]["images"] - card["data"]["trained_on"]
     assert scores["psnr"] > 18
 
 
-def test_weights_are_small_and_in_half_precision():
-    for name in MINI:
-        (path,) = (find_tokenizers()[name].folder / "weights").glob("*.safetensors")
-        assert path.stat().st_size < 8_000_000
-        assert {str(tensor.dtype) for tensor in load_safetensors(path).values()} == {
-            "torch.float16"
-        }
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("name", STAGES)
+def test_weights_are_small_and_in_half_precision(name, latent):
+    path, _ = files(name, latent)
+    assert path.stat().st_size < 10_000_000
+    assert {str(tensor.dtype) for tensor in load_safetensors(path).values()} == {"torch.float16"}
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_teacher_and_student_share_their_encoder(latent):
+    """Which is what lets one DiT serve both."""
+    teacher, student = (load_safetensors(files(name, latent)[0]) for name in ("diffusion", "ssdd"))
+    encoder = {key for key in teacher if key.startswith("encoder.")}
+    assert encoder
+    assert all(teacher[key].equal(student[key]) for key in encoder)
+    assert not all(teacher[key].equal(student[key]) for key in teacher.keys() - encoder)
+
+
+@pytest.mark.parametrize("f", LATENTS.values())
+@pytest.mark.parametrize("name", STAGES)
+def test_f_chooses_among_the_mini_weights(name, f):
+    tokenizer = load_tokenizer(name, f=f)
+    assert (tokenizer.latent.f, tokenizer.latent.channels) == (f, 4)
+
+
+@pytest.mark.parametrize(("name", "option"), [("klvae", "path"), ("ssdd", "checkpoint")])
+def test_f_beside_a_file_is_refused(name, option):
+    with pytest.raises(OptionError, match="f=16 chooses among the mini weights"):
+        load_tokenizer(name, f=16, **{option: "mine.safetensors"})

@@ -8,7 +8,6 @@ from typing import Any
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.pretrained import CONFIG, WEIGHTS, build_model, fetch, read_config
 
-MINI = Path(__file__).parent / "weights" / "klvae-mini-f8c4.safetensors"
 CLASS = {"_class_name": "AutoencoderKL"}
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.weights import choose_weights
 
-from .loading import MINI, find_folder, load_file, load_folder
+from .loading import find_folder, load_file, load_folder
 
 
 class KLVAE(Tokenizer):
@@ -61,17 +62,18 @@ class KLVAE(Tokenizer):
         return {"scaling_factor": self._scale, "shift_factor": self._shift}
 
 
-def load(path: str, subfolder: str, revision: str) -> KLVAE:
+def load(f: int, path: str, subfolder: str, revision: str) -> KLVAE:
     """Load the model; the manifest explains the options.
 
     Raises:
+        OptionError: ``f`` was given beside ``path``.
         WeightsError: the model is missing, out of reach, damaged or of another architecture.
     """
+    chosen = choose_weights(Path(__file__).parent, f, path)
     if path.endswith(".safetensors") or not path:
         if subfolder or revision:
             raise WeightsError("klvae: subfolder and revision go with a folder or a Hub id as path")
-        file = Path(path) if path else MINI
-        return KLVAE(load_file(file), file)
+        return KLVAE(load_file(chosen), chosen)
     folder = find_folder(path, subfolder, revision)
     return KLVAE(*load_folder(folder))
 

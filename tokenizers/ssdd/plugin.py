@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssdd_bench.nn.tokenizer import SSDDTokenizer
+from ssdd_bench.weights import choose_weights
 
-WEIGHTS = Path(__file__).parent / "weights" / "ssdd-mini-f8c4.safetensors"
 
-
-def load(steps: int, checkpoint: str, t_pow_shift: float) -> SSDDTokenizer:
+def load(steps: int, f: int, checkpoint: str, t_pow_shift: float) -> SSDDTokenizer:
     """Load the networks; an empty ``checkpoint`` means the weights shipped here."""
-    path = Path(checkpoint).expanduser() if checkpoint else WEIGHTS
+    path = choose_weights(Path(__file__).parent, f, checkpoint)
     return SSDDTokenizer(path, steps, t_pow_shift)
