@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--reference-limit", type=click.IntRange(min=1), help="Use so many of those.")
 @click.option("--res", type=click.IntRange(min=1), required=True, help="Side of the images.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of everything.")
-@click.option("--recipe", default="nano", show_default=True, help="nano, xl-2, or a .toml file")
+@click.option("--recipe", default="nano", show_default=True, help="nano, nano-1, xl-2, or a .toml")
 @click.option("--iterations", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Train this long at the most.")
 @click.option("--samples", type=click.IntRange(min=1), default=50_000, show_default=True)

@@ -14,7 +14,7 @@ from ssdd_bench.cli._typed import typed
 @click.option(
     "--latents", type=click.Path(path_type=Path), required=True, help="Folder of `latents`."
 )
-@click.option("--recipe", default="nano", show_default=True, help="nano, xl-2, or a .toml file")
+@click.option("--recipe", default="nano", show_default=True, help="nano, nano-1, xl-2, or a .toml")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this long in all.")
