@@ -75,6 +75,8 @@ def test_steps_are_an_axis_only_where_one_tokenizer_has_several(
     assert not curves.steps_plot(frame, ["psnr"], tmp_path / "steps.svg")
     frame = to_frame([make_result("d:steps=1", steps=1), make_result("d:steps=8", steps=8)])
     assert curves.steps_plot(frame, ["psnr"], tmp_path / "steps.svg")
+    frame = to_frame([make_result("d:f=8", steps=1), make_result("d:f=16,steps=8", steps=8)])
+    assert not curves.steps_plot(frame, ["psnr"], tmp_path / "steps.svg")
     ((axes, _),) = axes_drawn
     assert list(axes.get_xticks()) == [1, 8]
 
