@@ -31,6 +31,11 @@ def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def activate(x: Tensor) -> Tensor:
+    """SiLU of a feature map that nothing else reads: written over it unless gradients need it."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
 def time_features(times: Tensor, width: int) -> Tensor:
     """Cosines, then sines, of times (B,) at frequencies from 1 down to almost 1 / 10,000."""
     half = width // 2
@@ -103,14 +108,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, time: Tensor) -> Tensor:
         """Map (B, in, H, W) to (B, out, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x, context)))
+        h = self.conv1(activate(self.norm1(x, context)))
         scale, shift = self.time_emb_proj(F.silu(time))[:, :, None, None].chunk(2, dim=1)
         # The norm's own scale and shift are joined with those of the time: one pass over the map.
         norm, scale = self.norm2, 1 + scale
         weight, bias = (own[:, None, None] for own in (norm.weight, norm.bias))
         h = F.group_norm(h, norm.num_groups, eps=norm.eps)
         h = torch.addcmul(bias * scale + shift, h, weight * scale)
-        return self.conv_shortcut(x) + self.conv2(F.silu(h))
+        return self.conv_shortcut(x) + self.conv2(activate(h))
 
 
 class Downsample(nn.Module):

@@ -23,6 +23,7 @@ from ssdd_bench.nn.blocks import (
     TimeEmbedding,
     TransformerBlock,
     UpLevel,
+    activate,
     init_convolution,
     zero_init,
 )
@@ -157,4 +158,4 @@ class SSDDDecoder(nn.Module):
         h = self.mid_block(h, context)
         for up in self.up_blocks:
             h = up(h, skips, context, time)
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return self.conv_out(activate(self.conv_norm_out(h)))

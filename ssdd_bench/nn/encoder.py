@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.nn.blocks import GROUPS, init_convolution
+from ssdd_bench.nn.blocks import GROUPS, activate, init_convolution
 
 PAPER_BASE = 128
 MULTIPLIERS = {4: (1, 2, 4), 8: (1, 2, 4, 4), 16: (1, 2, 4, 4, 4), 32: (1, 2, 4, 4, 4, 4)}
@@ -79,8 +79,8 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in, H, W) to (B, out, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(activate(self.norm1(x)))
+        h = self.conv2(activate(self.norm2(h)))
         return self.nin_shortcut(x) + h
 
 
@@ -194,7 +194,7 @@ class SSDDEncoder(nn.Module):
         h = self.conv_in(x)
         for level in self.down:
             h = level(h)
-        h = self.out_proj(self.conv_out(F.silu(self.norm_out(self.mid(h)))))
+        h = self.out_proj(self.conv_out(activate(self.norm_out(self.mid(h)))))
         mean, logvar = h.chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30, 20))
 
