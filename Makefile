@@ -18,4 +18,4 @@ test:
 	$(PYTHON) -m pytest
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
-	$(PYTHON) -m ssdd_bench report results/mini --by-tag --out reports --insert README.md
+	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --out reports --insert README.md

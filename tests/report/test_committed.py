@@ -17,11 +17,12 @@ from ssdd_bench.report.published import load_published
 from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 ROOT = Path(__file__).parents[2]
+RESULTS = [ROOT / "results" / "mini", ROOT / "results" / "generation"]
 
 
 @pytest.fixture(scope="module")
 def rebuilt() -> dict[str, str]:
-    source = load_source([ROOT / "results" / "mini"])
+    source = load_source(RESULTS)
     metric = default_metric(source.frame)
     assert metric is not None
     tags = {"sample": read_tags(SAMPLE_DIR / TAGS_FILE)}
@@ -44,13 +45,13 @@ def test_committed_texts_are_not_stale(rebuilt: dict[str, str], name: str) -> No
 
 def test_the_table_of_the_readme_is_not_stale() -> None:
     page = (ROOT / "README.md").read_text("utf-8")
-    table = short_table(load_source([ROOT / "results" / "mini"]).frame)
+    table = short_table(load_source(RESULTS).frame)
     assert table.count("\n") > 4
     assert insert(page, table, "README.md") == page, "make reports"
 
 
 def test_inserting_again_changes_nothing_and_touches_nothing_else(tmp_path: Path) -> None:
-    frame = load_source([ROOT / "results" / "mini"]).frame
+    frame = load_source(RESULTS).frame
     page = tmp_path / "page.md"
     page.write_text(f"# Mine\n\n{START}\nold | 1.0\n{END}\nAfter.\n", "utf-8")
     once = insert_into(page, frame).read_text("utf-8")
