@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results import read_record, read_toml
+from ssdd_bench.results import read_record
+from ssdd_bench.train.recipe import read_tables
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -54,6 +55,8 @@ class DiTRecipe:
 def load_dit_recipe(name_or_path: str) -> DiTRecipe:
     """Read a recipe by its name, or from a path that ends in ``.toml``.
 
+    A file may name another one beside it as ``base`` and then holds only what differs.
+
     Raises:
         UnknownNameError: no such recipe.
         UserError: the file is missing, not TOML, or has an unknown or missing key or one of the
@@ -63,8 +66,7 @@ def load_dit_recipe(name_or_path: str) -> DiTRecipe:
     path = Path(name_or_path) if name_or_path.endswith(".toml") else known.get(name_or_path)
     if path is None:
         raise UnknownNameError("DiT recipe", name_or_path, known)
-    data = read_toml(path, "recipe")
-    recipe = read_record(DiTRecipe, data, f"recipe {path}")
+    recipe = read_record(DiTRecipe, read_tables(path), f"recipe {path}")
     for key in ("iterations", "batch_size"):
         if getattr(recipe, key) < 1:
             raise UserError(f"recipe {path}: {key} must be at least 1")

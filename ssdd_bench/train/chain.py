@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
+from ssdd_bench.pretrained import read_config
 from ssdd_bench.train.checkpoint import save_half
 from ssdd_bench.train.crops import CropStream, held_out
 from ssdd_bench.train.distillation import DistillationStage
@@ -75,11 +75,14 @@ def earlier_stages(start: Path | None) -> list[dict[str, Any]]:
 
     Args:
         start: weights that a stage starts from; those without a card count as none.
+
+    Raises:
+        WeightsError: the card is damaged.
     """
     card = start.with_suffix(".json") if start else None
     if card is None or not card.exists():
         return []
-    told = json.loads(card.read_text(encoding="utf-8"))
+    told = read_config(card)
     kept = ("stage", "iterations", "images_seen", "seconds", "threads")
     return [*told.get("before", []), {key: told.get(key) for key in kept}]
 

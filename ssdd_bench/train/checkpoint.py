@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.files import write_atomically
+from ssdd_bench.pretrained import read_config
 from ssdd_bench.weights import load_safetensors
 
 
@@ -53,5 +54,4 @@ def save_card(path: Path, card: Mapping[str, Any]) -> None:
 def save_half(source: Path, target: Path) -> None:
     """Copy a weights file and its card, in float16: half the size, for shipping."""
     half = {name: value.to(torch.float16) for name, value in load_safetensors(source).items()}
-    card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
-    save_weights(target, half, card)
+    save_weights(target, half, read_config(source.with_suffix(".json")))

@@ -221,17 +221,22 @@ def load_recipe(name_or_path: str) -> Recipe:
         path = RECIPES / f"{name_or_path}.toml"
     else:
         raise UnknownNameError("recipe", name_or_path, recipe_names())
-    return read_record(Recipe, _tables(path), f"recipe {path}")
+    return read_record(Recipe, read_tables(path), f"recipe {path}")
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read a recipe's file, and below it the one that it names as ``base``.
+
+    Raises:
+        UserError: a file is missing or not TOML, or ``base`` is no name.
+    """
     tables = read_toml(path, "recipe")
     base = tables.pop("base", None)
     if base is None:
         return tables
     if not isinstance(base, str) or Path(base).name != base:
         raise UserError(f"recipe {path}: base is the name of a file beside it, not {base!r}")
-    return _merged(_tables(path.parent / f"{base}.toml"), tables)
+    return _merged(read_tables(path.parent / f"{base}.toml"), tables)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
