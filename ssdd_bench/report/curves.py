@@ -22,6 +22,7 @@ from ssdd_bench.report.rows import (
     describe_hardware,
     metric_directions,
     split,
+    without_steps,
 )
 
 _WITHIN = ["protocol", "data", "n"]
@@ -65,7 +66,7 @@ def steps_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path) -> boo
     Returns:
         Whether anything was drawn: one tokenizer must have two numbers of steps.
     """
-    frame = frame.assign(network=frame["label"].map(_without_steps))
+    frame = frame.assign(network=frame["label"].map(without_steps))
     panels = [
         _panel(group.rows, "steps", metric, "network", group.n, "decoder steps")
         for group in comparable_groups(_quality(frame))
@@ -73,13 +74,6 @@ def steps_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path) -> boo
         if (group.rows.groupby("network")["steps"].nunique() > 1).any()
     ]
     return _draw("Reconstruction quality and decoder steps", panels, paths)
-
-
-def _without_steps(label: str) -> str:
-    """Name what has steps: ``diffusion:f=16`` from ``diffusion:f=16,steps=4``."""
-    name, _, options = label.partition(":")
-    kept = [option for option in options.split(",") if option and not option.startswith("steps=")]
-    return ":".join([name, ",".join(kept)] if kept else [name])
 
 
 def resolution_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path) -> bool:

@@ -29,6 +29,7 @@ from ssdd_bench.report.rows import (
     describe_hardware,
     display_names,
     metric_directions,
+    without_steps,
 )
 
 _IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
@@ -265,6 +266,7 @@ def _row(row: Any, name: str, races: bool, metrics: Sequence[str]) -> dict[str, 
     return {
         "name": name,
         "id": row["id"],
+        "network": without_steps(row["label"]),
         "races": bool(races),
         "kind": row["kind"],
         "steps": _number(row["steps"]),

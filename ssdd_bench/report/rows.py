@@ -164,6 +164,12 @@ def display_names(rows: pd.DataFrame) -> list[str]:
     ]
 
 
+def without_steps(label: str) -> str:
+    """Name what has steps: ``d:f=16`` of ``d:f=16,steps=4``, ``d + DiT`` of ``d:steps=1 + DiT``."""
+    rest = re.sub(r"(?<=[:,])steps=\d+,?", "", label)
+    return re.sub(r"[:,](?=$| \+ )", "", rest)
+
+
 def describe_hardware(rows: pd.DataFrame) -> list[str]:
     """Name every distinct machine setting that the speeds of these rows were measured on."""
     timed = rows[rows["decode_ips"].notna()]
@@ -296,10 +302,11 @@ def _footnotes(result: Result) -> Iterator[Footnote]:
 
 
 def _sort_key(result: Result) -> tuple[Any, ...]:
-    """Order numbers inside a label as numbers: steps=2 before steps=16."""
+    """Reconstructions first; numbers inside a label as numbers: steps=2 before steps=16."""
     pieces = re.split(r"(\d+)", result.tokenizer.label)
     natural = [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
     return (
+        _is_generation(result),
         result.resolution,
         str(result.protocol["id"]),
         result.data.name,

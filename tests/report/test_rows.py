@@ -21,6 +21,7 @@ from ssdd_bench.report.rows import (
     load_frame,
     metric_directions,
     to_frame,
+    without_steps,
 )
 from ssdd_bench.results import (
     LatentRecord,
@@ -124,6 +125,29 @@ def test_rows_are_sorted_by_resolution_then_label_with_numbers_as_numbers(
     assert list(frame["resolution"]) == [64] * 3 + [128] * 3
     assert list(frame["label"][:3]) == ["klvae", "ssdd:steps=2", "ssdd:steps=16"]
     assert to_frame(results[::-1]).equals(frame)
+
+
+def test_generated_images_come_after_reconstructions_of_any_size(make_result: Make) -> None:
+    drawn = make_result("a", resolution=32)
+    drawn = replace(drawn, protocol={**drawn.protocol, "kind": "generation"})
+    frame = to_frame([drawn, make_result("b", resolution=512)])
+    assert list(frame["kind"]) == ["reconstruction", "generation"]
+
+
+@pytest.mark.parametrize(
+    ("label", "network"),
+    [
+        ("d", "d"),
+        ("d:f=16", "d:f=16"),
+        ("d:steps=4", "d"),
+        ("d:f=16,steps=4", "d:f=16"),
+        ("d:steps=12,t=2", "d:t=2"),
+        ("d:f=16,steps=4,t=2", "d:f=16,t=2"),
+        ("d:steps=1 + DiT-nano/2, euler 20", "d + DiT-nano/2, euler 20"),
+    ],
+)
+def test_steps_are_left_out_of_the_name_of_a_network(label: str, network: str) -> None:
+    assert without_steps(label) == network
 
 
 def test_metric_columns_do_not_depend_on_the_order_in_the_file(make_result: Make) -> None:

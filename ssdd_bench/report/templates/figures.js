@@ -276,9 +276,9 @@ function drawFigures() {
   const off = lost.map((row) => `${row.name} (${row.infinite[key] ? "∞" : 0})`).join(", ");
   const remark = `${group.resolution} px, ${group.setting}${off ? `; off the scale: ${off}` : ""}`;
   const common = { yLabel: nameOf(key), logY, remark };
-  const points = (of, text, label = (row) => row.name) =>
+  const points = (of, text, line = (row) => row.id) =>
     known.filter((row) => of(row) > 0).map((row) =>
-      pointOf(row, group, of(row), text, row.metrics[key], nameOf(key), row.id, label(row)));
+      pointOf(row, group, of(row), text, row.metrics[key], nameOf(key), line(row), row.name));
 
   for (const machine of new Set(known.map((row) => row.machine))) {
     const speeds = points((row) => (row.machine === machine ? row.speeds.decode[0] : null), "decode images/s");
@@ -287,7 +287,7 @@ function drawFigures() {
       points: speeds, xLabel: "decode images/s", logX: true, higher,
     });
   }
-  const racing = (of, text) => points((row) => (row.races ? of(row) : null), text);
+  const racing = (of, text, line) => points((row) => (row.races ? of(row) : null), text, line);
   drawLines(host, {
     ...common, title: "Quality and compression rate", points: racing((row) => row.floats, "floats per pixel"),
     xLabel: "floats per pixel of latent", logX: true,
@@ -296,7 +296,7 @@ function drawFigures() {
     ...common, title: "Quality and compression rate", points: racing((row) => row.bits, "bits per pixel"),
     xLabel: "bits per pixel", logX: true,
   });
-  const steps = racing((row) => row.steps, "decoder steps");
+  const steps = racing((row) => row.steps, "decoder steps", (row) => row.network);
   drawLines(host, {
     ...common, title: "Quality and decoder steps", points: steps, xLabel: "decoder steps", logX: true,
     places: [...new Set(steps.map((point) => point.x))].sort((a, b) => a - b),
