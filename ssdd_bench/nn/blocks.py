@@ -62,8 +62,9 @@ class TimeEmbedding(nn.Module):
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """``x * scale + shift`` of (B, C, H, W) with the nearest cells of (B, C, h, w).
 
-    Where each cell covers whole squares of pixels nothing of the size of ``x`` is made of them;
-    but a CPU sums gradients over such squares four times as slowly as over maps.
+    Where each cell covers whole squares of pixels nothing of the size of ``x`` is made of them,
+    and unless gradients need it, ``x`` is written over. A CPU sums gradients over such squares four
+    times as slowly as over maps.
     """
     times = x.shape[-1] // scale.shape[-1]
     whole = times > 1 and x.shape[-2:] == tuple(times * side for side in scale.shape[-2:])
@@ -73,7 +74,10 @@ def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return torch.addcmul(shift, x, scale)
     cells = x.unflatten(3, (-1, times)).unflatten(2, (-1, times))
     scale, shift = (m[:, :, :, None, :, None] for m in (scale, shift))
-    return torch.addcmul(shift, cells, scale).flatten(4, 5).flatten(2, 3)
+    if torch.is_grad_enabled():
+        return torch.addcmul(shift, cells, scale).flatten(4, 5).flatten(2, 3)
+    torch.addcmul(shift, cells, scale, out=cells)
+    return x
 
 
 class ContextGroupNorm(nn.Module):
