@@ -16,6 +16,7 @@ from ssdd_bench.report.paper import build_paper_tables
 from ssdd_bench.report.plots import published_plot, quality_speed_plot
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.rows import metric_directions
+from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables import to_csv
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.report.writers import to_latex, to_markdown
@@ -96,7 +97,7 @@ def _figures(
     frame: pd.DataFrame, published: Mapping[str, PublishedFile], metric: str
 ) -> dict[str, Callable[[Sequence[Path]], bool]]:
     """Each figure by file name, drawn by a call that says whether there was anything to draw."""
-    frame = frame[frame["kind"] == "reconstruction"]
+    frame = pool_seeds(frame[frame["kind"] == "reconstruction"])
     measured = [key for key in metric_directions(frame) if frame[key].notna().any()]
     metrics = [metric, *(key for key in ("psnr",) if key in measured and key != metric)]
     single = {key for scores in frame["scores"] for key in scores}

@@ -18,6 +18,7 @@ from ssdd_bench.report.rows import (
     display_names,
     metric_directions,
 )
+from ssdd_bench.report.seeds import pool_seeds
 
 MISSING = "–"
 TIED = "≈"
@@ -92,12 +93,12 @@ class Table:
 
 
 def build_tables(frame: pd.DataFrame) -> list[Table]:
-    """Format a frame of :func:`to_frame`, one table per group of comparable rows.
+    """Format a frame of :func:`to_frame`, one table per group of comparable rows, seeds pooled.
 
     The best value of a column, and whatever prints the same, is marked; controls and lossless
     rows do not compete in quality, nor does anything in speed when machines differ.
     """
-    return [_build_table(group) for group in comparable_groups(frame)]
+    return [_build_table(group) for group in comparable_groups(pool_seeds(frame))]
 
 
 def format_number(value: float) -> str:
@@ -181,7 +182,7 @@ def _build_table(group: Group) -> Table:
     if rows["peak_memory_bytes"].notna().any():
         megabytes = rows["peak_memory_bytes"].astype("Float64") / 1e6
         add("memory MB", "memory MB", format_column(megabytes, lambda value: f"{value:.0f}"))
-    table.remarks += seed_spreads(rows, directions)
+    table.remarks += seed_spreads(rows)
     if len(machines) > 1:
         add("machine", "machine", _machines(rows))
     return table
@@ -189,7 +190,7 @@ def _build_table(group: Group) -> Table:
 
 def _caption(group: Group) -> str:
     rows = group.rows
-    seeds = ", ".join(str(seed) for seed in sorted(set(rows["seed"])))
+    seeds = seeds_text(rows)
     pixels = rows["data_sha256"].iloc[0][:10]
     parts = [
         f"n = {group.n} images of {group.data} (pixels {pixels}), "
@@ -240,27 +241,31 @@ def _best(values: pd.Series[Any], texts: list[str], higher: bool) -> set[str]:
     return {pick(finite, key=lambda text: finite[text])}
 
 
-def seed_spreads(rows: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
-    """Mean of every metric of each tokenizer that was measured with several seeds.
+def seeds_text(rows: pd.DataFrame) -> str:
+    """All seeds of pooled rows."""
+    return ", ".join(str(seed) for seed in sorted({one for own in rows["seeds"] for one in own}))
 
-    With it the range over the seeds, and the 95% interval over images, mean over the seeds.
+
+def seed_spreads(rows: pd.DataFrame) -> list[str]:
+    """Mean and range of every metric of each pooled row that has several seeds.
+
+    With it the 95% interval over images, mean over the seeds.
     """
     lines = []
-    for label, same in rows.groupby("label", sort=False):
-        if len(same) < 2 or same["seed"].duplicated().any():  # e.g. on two machines
+    for name, (_, row) in zip(display_names(rows), rows.iterrows(), strict=True):
+        if len(row["seeds"]) < 2:
             continue
         scores = []
-        for metric in metrics:
-            values = same[metric].dropna()
-            if len(values) == len(same) and values.map(math.isfinite).all():
+        for metric, ends in row["spread"].items():
+            if all(map(math.isfinite, ends)):
                 show = metric_format(metric)
-                spread = f"{show(values.min())} to {show(values.max())}"
-                low, high = (same[f"{metric}_{end}"].mean(skipna=False) for end in ("low", "high"))
+                spread = " to ".join(map(show, ends))
+                low, high = (row[f"{metric}_{end}"] for end in ("low", "high"))
                 if not math.isnan(low):
                     spread += f"; 95% over images {show(low)} to {show(high)}"
-                scores.append(f"{metric} {show(values.mean())} ({spread})")
-        seeds = ", ".join(map(str, same["seed"]))
-        lines.append(f"{label}, mean (range) over seeds {seeds}: {', '.join(scores)}")
+                scores.append(f"{metric} {show(row[metric])} ({spread})")
+        seeds = ", ".join(map(str, row["seeds"]))
+        lines.append(f"{name}, mean (range) over seeds {seeds}: {', '.join(scores)}")
     return lines
 
 

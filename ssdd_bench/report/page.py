@@ -31,6 +31,7 @@ from ssdd_bench.report.rows import (
     metric_directions,
     without_steps,
 )
+from ssdd_bench.report.seeds import pool_seeds
 
 _IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
 
@@ -55,7 +56,7 @@ def build_page(
     Raises:
         UserError: a saved picture is damaged.
     """
-    frame, results = source.frame, source.results
+    frame, results = pool_seeds(source.frame), source.results
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
     tables = build_paper_tables(frame)

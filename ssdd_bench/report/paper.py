@@ -21,6 +21,7 @@ from ssdd_bench.report.grid import (
     metric_heading,
     rate_text,
     seed_spreads,
+    seeds_text,
     speed_text,
     three_digits,
 )
@@ -33,6 +34,7 @@ from ssdd_bench.report.rows import (
     metric_directions,
     split,
 )
+from ssdd_bench.report.seeds import pool_seeds
 
 _SETTING = ["protocol", "data", "n"]  # what all resolutions of one table share
 
@@ -64,8 +66,9 @@ class PaperTable(Table):
 def build_paper_tables(frame: pd.DataFrame) -> list[PaperTable]:
     """Format a frame: scores of reconstructions, then of generated images, and speed after each.
 
-    One table per protocol and set of images, with the resolutions side by side.
+    One table per protocol and set of images, with the resolutions side by side and seeds pooled.
     """
+    frame = pool_seeds(frame)
     tables = []
     for kind in ("reconstruction", "generation"):
         for rows in split(frame[frame["kind"] == kind], _SETTING):
@@ -232,7 +235,7 @@ def _add_scores(builder: _Builder) -> None:
             named = heading_of(metric, higher, group.n)
             columns.append(_Values(metric, named, texts, best, second, ties, metric))
         builder.add_group(group, columns, heading)
-        spreads = seed_spreads(group.rows, directions)
+        spreads = seed_spreads(group.rows)
         table.remarks += [f"{group.resolution} px: {line}" for line in spreads]
     for metric in directions:
         if rows[metric].isna().all():
@@ -297,7 +300,7 @@ def _setting(builder: _Builder) -> str:
     pixels = ", ".join(
         f"{_pixels(group.rows)} at {group.resolution} px" for group in builder.groups
     )
-    seeds = ", ".join(str(seed) for seed in sorted(set(rows["seed"])))
+    seeds = seeds_text(rows)
     first = rows.iloc[0]
     what = "images of" if first["kind"] == "reconstruction" else "generated images against"
     return (

@@ -37,6 +37,7 @@ from ssdd_bench.report.rows import (
     metric_directions,
     split,
 )
+from ssdd_bench.report.seeds import pool_seeds
 
 
 def quality_speed_plot(frame: pd.DataFrame, metric: str, *paths: Path) -> None:
@@ -55,6 +56,7 @@ def quality_speed_plot(frame: pd.DataFrame, metric: str, *paths: Path) -> None:
         OutputError: the file cannot be written.
     """
     check_metric(frame, metric)
+    frame = pool_seeds(frame)
     panels = list(speed_panels(frame, metric))
     if not panels:
         raise UserError(

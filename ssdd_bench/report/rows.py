@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.fingerprint import fingerprint
 from ssdd_bench.results import MetricValue, Result, Timing, find_results, load_results
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
@@ -93,7 +94,8 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
         params_encoder, params_decoder, gmac_model, gmac_decode, peak_memory_bytes,
         peak_memory_kind, device, threads, dtype, batch, seed, data, data_sha256, note, kind
-        ("reconstruction" or "generation"), fingerprint, footnotes (tuple of Footnote), scores
+        ("reconstruction" or "generation"), identity (hash of the tokenizer's options and
+        weights and of the model that drew), fingerprint, footnotes (tuple of Footnote), scores
         (of single images, see ``Scores``; may be empty).
 
     Raises:
@@ -245,9 +247,17 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "data_sha256": data.pixels_sha256,
         "note": tokenizer.note,
         "kind": "generation" if _is_generation(result) else "reconstruction",
+        "identity": _identity(result),
         "fingerprint": result.fingerprint,
         "footnotes": tuple(_footnotes(result)),
     }
+
+
+def _identity(result: Result) -> str:
+    """Hash what was measured, whatever the label says: all but images, protocol and seed."""
+    one, drawn = result.tokenizer, result.generation
+    how = {} if drawn is None else asdict(drawn) | dict.fromkeys(("model_time", "decoder_time"))
+    return fingerprint([one.id, one.options, one.version, one.weights, result.steps, how])
 
 
 def _is_generation(result: Result) -> bool:

@@ -97,11 +97,26 @@ def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     assert "machine" in [column.heading for column in speed.columns]
 
 
-def test_one_label_measured_twice_is_two_rows(make_result: Make) -> None:
-    frame = to_frame([make_result("a", seed=0), make_result("a", seed=1), make_result("b")])
-    table = build_paper_tables(frame)[0]
+def test_one_label_of_two_machines_is_two_rows(make_result: Make) -> None:
+    twice = [make_result("a"), make_result("a", device="cuda"), make_result("b")]
+    table = build_paper_tables(to_frame(twice))[0]
     names = [cell.text for cell in table.columns[0].cells]
-    assert names == ["a (seed 0)", "a (seed 1)", "b"]
+    assert names == ["a (cpu: example processor)", "a (cuda)", "b"]
+
+
+def test_seeds_compete_by_their_mean(make_result: Make) -> None:
+    """The luckiest single seed is not the best."""
+    scores = {("a", 0): 20.0, ("a", 1): 24.0, ("b", 0): 23.0, ("b", 1): 23.5}
+    results = [
+        make_result(label, seed=seed, metrics={"psnr": value})
+        for (label, seed), value in scores.items()
+    ]
+    quality, _ = build_paper_tables(to_frame(results))
+    assert [cell.text for cell in quality.columns[0].cells] == ["a", "b"]
+    assert marked(quality, "PSNR ↑", "best") == ["b"]
+    (line,) = (line for line in quality.remarks if "b, mean (range) over seeds 0, 1" in line)
+    assert "psnr 23.25 (23.00 to 23.50)" in line
+    assert "seed 0, 1." in quality.caption
 
 
 def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
