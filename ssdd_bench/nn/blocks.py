@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
+from ssdd_bench.nn.norm import GroupNorm, modulated_group_norm
 
 GROUPS = 32  # of every group norm in the published sizes
 
@@ -59,27 +60,6 @@ class TimeEmbedding(nn.Module):
         return self.linear_2(F.silu(self.linear_1(waves)))
 
 
-def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """``x * scale + shift`` of (B, C, H, W) with the nearest cells of (B, C, h, w).
-
-    Where each cell covers whole squares of pixels nothing of the size of ``x`` is made of them,
-    and unless gradients need it, ``x`` is written over. A CPU sums gradients over such squares four
-    times as slowly as over maps.
-    """
-    times = x.shape[-1] // scale.shape[-1]
-    whole = times > 1 and x.shape[-2:] == tuple(times * side for side in scale.shape[-2:])
-    if not whole or (x.device.type == "cpu" and torch.is_grad_enabled()):
-        size = x.shape[-2:]
-        scale, shift = (F.interpolate(m, size=size, mode="nearest") for m in (scale, shift))
-        return torch.addcmul(shift, x, scale)
-    cells = x.unflatten(3, (-1, times)).unflatten(2, (-1, times))
-    scale, shift = (m[:, :, :, None, :, None] for m in (scale, shift))
-    if torch.is_grad_enabled():
-        return torch.addcmul(shift, cells, scale).flatten(4, 5).flatten(2, 3)
-    torch.addcmul(shift, cells, scale, out=cells)
-    return x
-
-
 class ContextGroupNorm(nn.Module):
     """GroupNorm whose scale and shift come from the latent's embedding, cell by cell."""
 
@@ -91,7 +71,7 @@ class ContextGroupNorm(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Normalise (B, C, H, W); ``context`` (B, C0, h, w) is projected first, then resized."""
         scale, shift = self.ctx_proj(context).chunk(2, dim=1)
-        return modulate(F.group_norm(x, self.groups, eps=1e-5), 1 + scale, shift)
+        return modulated_group_norm(x, self.groups, 1e-5, 1 + scale, shift)
 
 
 class ResidualBlock(nn.Module):
@@ -117,8 +97,7 @@ class ResidualBlock(nn.Module):
         # The norm's own scale and shift are joined with those of the time: one pass over the map.
         norm, scale = self.norm2, 1 + scale
         weight, bias = (own[:, None, None] for own in (norm.weight, norm.bias))
-        h = F.group_norm(h, norm.num_groups, eps=norm.eps)
-        h = torch.addcmul(bias * scale + shift, h, weight * scale)
+        h = modulated_group_norm(h, norm.num_groups, norm.eps, weight * scale, bias * scale + shift)
         return self.conv_shortcut(x) + self.conv2(activate(h))
 
 
@@ -304,7 +283,7 @@ class MiddleTransformer(nn.Module):
         self, channels: int, heads: int, depth: int, context: int, groups: int = GROUPS
     ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.norm = GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(channels, heads, context) for _ in range(depth)

@@ -27,6 +27,7 @@ from ssdd_bench.nn.blocks import (
     init_convolution,
     zero_init,
 )
+from ssdd_bench.nn.norm import GroupNorm
 
 DOWNSAMPLING = 8  # the middle always runs at 1/8 of the image, whatever the encoder's f
 
@@ -101,7 +102,7 @@ class SSDDDecoder(nn.Module):
             self.up_blocks.append(UpLevel(inputs, width, base, time, level > 0, size.groups))
             before = width
 
-        self.conv_norm_out = nn.GroupNorm(size.groups, base, eps=1e-5)
+        self.conv_norm_out = GroupNorm(size.groups, base, eps=1e-5)
         self.conv_out = nn.Conv2d(base, 3, 3, padding=1)
         self.reset_parameters()
 

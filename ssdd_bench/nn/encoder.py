@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError
 from ssdd_bench.nn.blocks import GROUPS, activate, init_convolution
+from ssdd_bench.nn.norm import GroupNorm
 
 PAPER_BASE = 128
 MULTIPLIERS = {4: (1, 2, 4), 8: (1, 2, 4, 4), 16: (1, 2, 4, 4, 4), 32: (1, 2, 4, 4, 4, 4)}
@@ -60,8 +61,8 @@ class Posterior:
         return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=(1, 2, 3))
 
 
-def _norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(groups, channels, eps=1e-6)
+def _norm(channels: int, groups: int) -> GroupNorm:
+    return GroupNorm(groups, channels, eps=1e-6)
 
 
 class EncoderBlock(nn.Module):
