@@ -99,9 +99,9 @@ def _tiled_attention(
         # Contiguous, since fast kernels of attention take no other order.
         return key_windows(maps).permute(0, 3, 1, 4, 2).contiguous()
 
-    inside = key_windows(torch.ones(grid, dtype=q.dtype, device=q.device)) > 0
+    outside = MASKED * (1 - key_windows(torch.ones(grid, dtype=q.dtype, device=q.device)))
     near = bias((TILE, TILE), (window, window), origin=-RADIUS).to(q.dtype)
-    mask = near[None].masked_fill(~inside[:, None, None, :], MASKED)
+    mask = near[None] + outside[:, None, None, :]
     # One image at a time: the mask is the same for all and would be copied for each otherwise.
     out = torch.stack(
         [
