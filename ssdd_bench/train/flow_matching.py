@@ -19,7 +19,7 @@ from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.train.discriminator import TimedDiscriminator, held_still
 from ssdd_bench.train.perceptual import DISTANCES
-from ssdd_bench.train.recipe import Recipe
+from ssdd_bench.train.recipe import FlowRecipe, Recipe
 from ssdd_bench.train.repa import REPA, TARGETS, aligned_block
 from ssdd_bench.train.stage import Stage, normal
 
@@ -117,6 +117,9 @@ class FlowMatchingStage(SSDDStage):
     def __init__(self, name: str, recipe: Recipe, start: Path | None = None) -> None:
         super().__init__(name, recipe)
         model = recipe.model
+        schedule = recipe.stage(name)
+        assert isinstance(schedule, FlowRecipe)
+        self.flow = schedule
         self.learns_encoder = start is None
         if start is None:
             self.encoder = SSDDEncoder.from_config(model.f, model.z_dim, model.encoder_base)
@@ -140,7 +143,7 @@ class FlowMatchingStage(SSDDStage):
             posterior = self.encoder(images)
             z = posterior.sample(noise=normal(posterior.mean, generator))
         noise = normal(images, generator)
-        t = logit_normal_times(len(images), generator, loss.time_mean, loss.time_std)
+        t = logit_normal_times(len(images), generator, self.flow.time_mean, self.flow.time_std)
         t = t.to(images.device)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()

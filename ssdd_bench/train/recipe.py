@@ -46,8 +46,6 @@ class LossRecipe:
         repa: a name in :data:`ssdd_bench.train.repa.TARGETS`.
         repa_weight: of the alignment of the decoder's tokens with that network's.
         kl_weight: of the posterior's divergence, summed over a latent.
-        time_mean: of the logit of the training times; 0 in the paper.
-        time_std: its standard deviation; 1 in the paper.
         gan_weight: of the adversarial term of SSDD's stages; off in the paper's main result.
         gan_start: iterations before that term begins.
     """
@@ -57,8 +55,6 @@ class LossRecipe:
     repa: Literal["dinov2-b", "effnet-lite1"]
     repa_weight: float
     kl_weight: float
-    time_mean: float
-    time_std: float
     gan_weight: float
     gan_start: int
 
@@ -152,7 +148,20 @@ class KLVAERecipe(StageRecipe):
 
 
 @dataclass(frozen=True)
-class PretrainRecipe(StageRecipe):
+class FlowRecipe(StageRecipe):
+    """Stages 0 to 2, by flow matching.
+
+    Attributes:
+        time_mean: of the logit of the training times; 0 in the paper.
+        time_std: its standard deviation; 1 in the paper.
+    """
+
+    time_mean: float
+    time_std: float
+
+
+@dataclass(frozen=True)
+class PretrainRecipe(FlowRecipe):
     """Stage 1, with the encoder of stage 0.
 
     Attributes:
@@ -184,9 +193,9 @@ class Recipe:
     optimiser: OptimiserRecipe
     evaluation: EvaluationRecipe
     klvae: KLVAERecipe
-    encoder: StageRecipe
+    encoder: FlowRecipe
     pretrain: PretrainRecipe
-    finetune: StageRecipe
+    finetune: FlowRecipe
     distil: DistilRecipe
 
     def stage(self, name: str) -> StageRecipe:
