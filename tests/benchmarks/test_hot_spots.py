@@ -13,6 +13,7 @@ from ssdd_bench.metrics.frechet import Moments, frechet_distance
 from ssdd_bench.metrics.psnr import squared_errors
 from ssdd_bench.metrics.ssim import ssim
 from ssdd_bench.metrics.uncertainty import bootstrap_interval
+from ssdd_bench.nn.norm import modulated_group_norm
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,18 @@ def test_bootstrap(benchmark):
     scores = np.random.default_rng(0).normal(size=5000)
     low, high = benchmark.pedantic(bootstrap_interval, (scores,), rounds=3)
     assert low < scores.mean() < high
+
+
+def test_modulated_group_norm_in_training(benchmark):
+    def maps(side):
+        m = torch.randn(8, 32, side, side, dtype=torch.bfloat16)
+        return m.to(memory_format=torch.channels_last).requires_grad_()
+
+    inputs = [maps(side) for side in (64, 8, 8)]
+
+    def forward_and_backward():
+        out = modulated_group_norm(inputs[0], 8, 1e-5, *inputs[1:])
+        return torch.autograd.grad(out, inputs, torch.ones_like(out))
+
+    found = benchmark.pedantic(forward_and_backward, rounds=20, warmup_rounds=2)
+    assert [gradient.shape for gradient in found] == [x.shape for x in inputs]
