@@ -110,7 +110,7 @@ def command(
     chosen = choose_device(device)
     loaded, record = open_tokenizer(tokenizer, chosen)
     path = shipped_for(encoder_sha256(loaded, record)) if dit is None else dit
-    generator = load_generator(path / "dit.safetensors" if path.is_dir() else path, objective, f)
+    generator = load_generator(path, objective, f)
     method = sampler or ("ddpm" if generator.card.objective == "ddpm" else "euler")
     plan = DrawPlan(
         out=out,

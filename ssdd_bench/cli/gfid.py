@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     shell_complete=complete_tokenizers,
     help="That share it: ssdd,diffusion:steps=1,4",
 )
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Training images.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Images to train a DiT on.  [default: take --dit, or a shipped one]",
+)
+@click.option("--dit", type=click.Path(path_type=Path), help="A trained one, instead of --data.")
 @click.option("--limit", type=click.IntRange(min=1), help="Train on so many of them.")
 @click.option(
     "--reference",
@@ -51,7 +56,7 @@ if TYPE_CHECKING:
     help="Images to compare with, or an npz with mu and sigma.",
 )
 @click.option("--reference-limit", type=click.IntRange(min=1), help="Use so many of those.")
-@click.option("--res", type=click.IntRange(min=1), required=True, help="Side of the images.")
+@click.option("--res", type=click.IntRange(min=1), help="Side of the images of --data.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of everything.")
 @click.option("--recipe", default="nano", show_default=True, help="nano, nano-1, xl-2, or a .toml")
 @click.option("--iterations", type=click.IntRange(min=1), help="Instead of the recipe's.")
@@ -84,11 +89,12 @@ if TYPE_CHECKING:
 def command(
     tokenizer: str,
     decoders: str,
-    data: Path,
+    data: Path | None,
+    dit: Path | None,
     limit: int | None,
     reference: Path,
     reference_limit: int | None,
-    res: int,
+    res: int | None,
     out: Path,
     recipe: str,
     iterations: int | None,
@@ -113,6 +119,8 @@ def command(
     """Do it all: latents, train-dit, generate with every decoder, scale and seed, and score.
 
     OUT gets latents, dit, samples and results. What is there is kept: the same command resumes.
+    Without --data there is nothing to encode and to train: a DiT that is there draws for other
+    decoders, guidance or seeds.
     """
     import torch
     from rich.console import Console
@@ -123,8 +131,8 @@ def command(
     from ssdd_bench.data.images import open_images
     from ssdd_bench.generate.draw import draw_samples
     from ssdd_bench.generate.encode import encode_set, plan_latents
-    from ssdd_bench.generate.identity import check_encoder
-    from ssdd_bench.generate.model import load_generator
+    from ssdd_bench.generate.identity import check_encoder, encoder_sha256
+    from ssdd_bench.generate.model import load_generator, shipped_for
     from ssdd_bench.generate.sampler import SamplerSettings
     from ssdd_bench.generate.samples import DrawPlan
     from ssdd_bench.generate.score import GenerationScorePlan, score_generated
@@ -133,24 +141,30 @@ def command(
     from ssdd_bench.report.rows import to_frame
     from ssdd_bench.report.tables import to_markdown
 
+    if data and (dit or not res):
+        raise click.UsageError("--data needs --res, and trains a DiT: leave --dit out")
     if threads:
         torch.set_num_threads(threads)
     keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
     fetch_weights(weights_of(keys), offline, False, Console(stderr=True, quiet=quiet))
     chosen = choose_device(device)
-    source = open_images(data, limit)
     loaded, record = open_tokenizer(tokenizer, chosen)
-    plan = plan_latents(source, loaded, record, res)
+    encoder = encoder_sha256(loaded, record)
     pairs = [open_tokenizer(one.label, chosen) for one in parse_requests(decoders or tokenizer)]
     for decoder, described in pairs:  # before hours of training
-        check_encoder(decoder, described, plan.encoder_sha256, record.label, "--decoders")
-    with image_bar("latents", len(source), quiet) as advance:
-        encode_set(
-            source, loaded, plan, out / "latents", chosen, batch_size, (0, 1), typed(), advance
+        check_encoder(decoder, described, encoder, record.label, "--decoders")
+    if data and res:
+        source = open_images(data, limit)
+        plan = plan_latents(source, loaded, record, res)
+        with image_bar("latents", len(source), quiet) as advance:
+            encode_set(
+                source, loaded, plan, out / "latents", chosen, batch_size, (0, 1), typed(), advance
+            )
+        dit = train(
+            out / "latents", recipe, out / "dit", iterations, minutes, threads, device, False, quiet
         )
-    dit = train(
-        out / "latents", recipe, out / "dit", iterations, minutes, threads, device, False, quiet
-    )
+    elif dit is None:
+        dit = shipped_for(encoder)
     generator = load_generator(dit)
     results: list[tuple[Result, Path]] = []
     for (decoder, described), scale, number in product(pairs, cfg, map(int, seed)):

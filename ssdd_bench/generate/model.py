@@ -86,7 +86,8 @@ def load_generator(
     """Load a network trained here, or a published DiT or SiT.
 
     Args:
-        path: ``dit.safetensors`` with its card, or a published checkpoint, which has none.
+        path: ``dit.safetensors`` with its card, or its folder, or a published checkpoint, which
+            has none.
         objective: of a published one: ``ddpm`` for DiT, ``flow`` for SiT.
         f: of the tokenizer under a published one; 8 for the SD-VAE.
 
@@ -99,6 +100,8 @@ def load_generator(
         OptionError: a published checkpoint without ``objective``.
         UserError: the card is damaged, or has no statistics.
     """
+    if path.is_dir():
+        path /= "dit.safetensors"
     weights = {path.name: sha256_file(path)}
     card_path = path.with_suffix(".json")
     if path.suffix == ".safetensors" and card_path.is_file():

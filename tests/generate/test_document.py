@@ -79,6 +79,19 @@ def test_four_commands_and_the_one_that_does_all_give_the_same_row(small, tmp_pa
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
     run(one)  # nothing is done twice
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == kept
+    (other,) = map(small, commands("One DiT, several decoders"))
+    run(other.replace("gen-all", "gen"))
+    rows = load_results([tmp_path / "gen-again" / "results"])
+    assert {(row.tokenizer.id, row.steps) for row in rows} == {("ssdd", 1), ("diffusion", 4)}
+    assert next(one for one in rows if one.steps == 1).metrics == row.metrics
+
+
+def test_a_dit_is_trained_or_given(small):
+    for wrong in ("--data TRAIN --dit gen/dit --res 64", "--data TRAIN"):
+        line = f"gfid --tokenizer ssdd --reference TEST --out x {wrong}"
+        done = CliRunner().invoke(cli, line.split())
+        assert done.exit_code == 2
+        assert "--data needs --res, and trains a DiT: leave --dit out" in done.output
 
 
 def test_other_commands_are_ones_that_the_program_takes():
