@@ -1,7 +1,7 @@
 """Group norms whose scale and shift come from elsewhere: from a latent, from the time.
 
-PyTorch's own backward pass of a group norm is slow for ``channels_last`` maps on a CPU; the one
-here is a few passes over the map, and keeps the normalised map only.
+PyTorch's own backward pass of a group norm is slow for ``channels_last`` maps on a CPU, and there
+only the one here takes its place: a few passes over the map.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def modulated_group_norm(
     """
     scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     whole = all(side % cells == 0 for side, cells in zip(x.shape[2:], scale.shape[2:], strict=True))
-    if torch.is_grad_enabled() and whole:
+    if whole and _trains_on_cpu(x):
         y: Tensor = _ModulatedGroupNorm.apply(x, groups, eps, scale, shift)
         return y
     return _modulate(F.group_norm(x, groups, eps=eps), scale, shift)
@@ -41,12 +41,16 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
-        if not torch.is_grad_enabled():
+        if not _trains_on_cpu(x):
             return super().forward(x)
         scale, shift = (
             own.expand(len(x), -1)[:, :, None, None] for own in (self.weight, self.bias)
         )
         return modulated_group_norm(x, self.num_groups, self.eps, scale, shift)
+
+
+def _trains_on_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu" and torch.is_grad_enabled()
 
 
 class _ModulatedGroupNorm(torch.autograd.Function):
@@ -104,9 +108,11 @@ def _modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """
     times = x.shape[-1] // scale.shape[-1]
     squares = times > 1 and x.shape[2:] == tuple(times * side for side in scale.shape[2:])
-    if torch.is_grad_enabled() or not squares:
+    if not squares:
         return torch.addcmul(_spread(shift, x), x, _spread(scale, x))
     cells = x.unflatten(3, (-1, times)).unflatten(2, (-1, times))
     scale, shift = (m[:, :, :, None, :, None] for m in (scale, shift))
+    if torch.is_grad_enabled():
+        return torch.addcmul(shift, cells, scale).flatten(4, 5).flatten(2, 3)
     torch.addcmul(shift, cells, scale, out=cells)
     return x

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ssdd_bench.nn import norm
 from ssdd_bench.nn.norm import GroupNorm, modulated_group_norm
 
 
@@ -41,6 +42,18 @@ def test_values_and_gradients(size, cells, layout):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (6, 8)])
+def test_elsewhere_than_on_a_cpu_the_gradients_are_pytorchs(size, monkeypatch):
+    monkeypatch.setattr(norm, "_trains_on_cpu", lambda x: False)
+    x, scale, shift = inputs(size, (2, 2))
+    found = [
+        torch.autograd.grad(function(x, 4, 1e-5, scale, shift).square().sum(), (x, scale, shift))
+        for function in (modulated_group_norm, plain)
+    ]
+    for mine, its in zip(*found, strict=True):
+        torch.testing.assert_close(mine, its)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (6, 8)])
 def test_without_gradients_the_same(size):
     x, scale, shift = inputs(size, (2, 2))
     with torch.no_grad():
@@ -68,11 +81,11 @@ def test_half_precision_stays_half():
 def test_module_is_pytorchs():
     torch.manual_seed(0)
     ours, its = GroupNorm(4, 12, eps=1e-6).double(), torch.nn.GroupNorm(4, 12, eps=1e-6).double()
-    for norm in (ours, its):
-        torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(2))
+    for one in (ours, its):
+        torch.nn.init.normal_(one.weight, generator=torch.Generator().manual_seed(2))
     x = torch.randn(2, 12, 8, 8, dtype=torch.double)
-    for norm in (ours, its):
-        norm(x).square().sum().backward()
+    for one in (ours, its):
+        one(x).square().sum().backward()
     torch.testing.assert_close(ours(x), its(x))
     torch.testing.assert_close(ours.weight.grad, its.weight.grad)
     torch.testing.assert_close(ours.bias.grad, its.bias.grad)
