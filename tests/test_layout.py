@@ -49,7 +49,7 @@ NARROW = {
     "api": set(),
     "files": {"errors"},
     "bootstrap": set(),
-    "report": {"errors", "files", "results"},
+    "report": {"errors", "files", "fingerprint", "results"},
     "flow": {"errors"},
     "codec": {"api", "errors"},
 }

@@ -30,10 +30,11 @@ def small(recipe):
     stages["klvae"] = replace(stages["klvae"], gan_start=2, critic_width=8)
     stages["distil"] = replace(stages["distil"], teacher_steps=2)
     narrow = {"block_out_channels": [16, 16, 16, 16], "layers_per_block": 1}
+    model = replace(recipe.model, size="XXS", encoder_stage_size="XXS")
     return replace(
         recipe,
         **stages,
-        model=replace(recipe.model, encoder_base=16, klvae=recipe.model.klvae | narrow),
+        model=replace(model, encoder_base=16, klvae=model.klvae | narrow),
         optimiser=replace(recipe.optimiser, ema_start=6),
         evaluation=replace(recipe.evaluation, holdout=0.2, images=2, resolution=64, steps=2),
     )
