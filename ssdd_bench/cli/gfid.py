@@ -143,6 +143,10 @@ def command(
 
     if data and (dit or not res):
         raise click.UsageError("--data needs --res, and trains a DiT: leave --dit out")
+    if not data and (res or limit or iterations or minutes):
+        raise click.UsageError(
+            "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
+        )
     if threads:
         torch.set_num_threads(threads)
     keys = tuple(key.strip() for key in metrics.split(",") if key.strip())

@@ -37,7 +37,7 @@ def modulated_group_norm(
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's, with the backward pass of this module."""
+    """PyTorch's, with the backward pass of this module on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""

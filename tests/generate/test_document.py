@@ -92,6 +92,10 @@ def test_a_dit_is_trained_or_given(small):
         done = CliRunner().invoke(cli, line.split())
         assert done.exit_code == 2
         assert "--data needs --res, and trains a DiT: leave --dit out" in done.output
+    line = "gfid --tokenizer ssdd --reference TEST --out x --iterations 9"
+    done = CliRunner().invoke(cli, line.split())
+    assert done.exit_code == 2
+    assert "without --data nothing is trained" in done.output
 
 
 def test_other_commands_are_ones_that_the_program_takes():
