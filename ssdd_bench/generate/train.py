@@ -88,7 +88,7 @@ class DiTTrainer:
             torch.manual_seed(recipe.seed)
             self.network = DiT(self.config).to(device)
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+            self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
         self.ema = EMA(recipe.ema_decay, start=1)
         self._epoch: tuple[int, NDArray[np.int64]] = -1, np.empty(0, np.int64)

@@ -17,6 +17,8 @@ from ssdd_bench.weights import sha256_file
 
 EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 EFFNET_SIDE = 224
+CPU_GROUP = 4
+"""Images given to the network at a time on a CPU, whose cache then holds its maps."""
 
 
 class EffNetFeatures(Extractor):
@@ -44,7 +46,8 @@ class EffNetFeatures(Extractor):
         self.device = device
         self.network = EfficientNet.from_name("efficientnet-lite0")
         self.network.load_state_dict(torch.load(path, weights_only=True))
-        self.network.requires_grad_(False).eval().to(device)
+        self.network.requires_grad_(False).eval()
+        self.network.to(device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
@@ -55,9 +58,11 @@ class EffNetFeatures(Extractor):
         """
         pixels = np.stack([_resize(image) for image in images])
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device, torch.float32)
+        x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
+        groups = x.split(CPU_GROUP) if x.is_cpu else (x,)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            maps = self.network.extract_features((x - 127) / 128)
-        return {"pool": maps.mean(dim=(2, 3)).cpu().numpy()}
+            pooled = [self.network.extract_features(one).mean(dim=(2, 3)) for one in groups]
+        return {"pool": torch.cat(pooled).cpu().numpy()}
 
     @torch.inference_mode()
     def classify(self, images: Tensor) -> Tensor:

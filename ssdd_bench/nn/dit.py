@@ -170,7 +170,11 @@ class DiTBlock(nn.Module):
 
     def _attend(self, x: Tensor) -> Tensor:
         qkv = self.attn["qkv"](x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*qkv.unbind())
+        if x.is_cpu:  # whose bfloat16 backward pass takes ten times as long for few tokens
+            with torch.autocast("cpu", enabled=False):
+                mixed = F.scaled_dot_product_attention(*qkv.float().unbind()).to(qkv.dtype)
+        else:
+            mixed = F.scaled_dot_product_attention(*qkv.unbind())
         return self.attn["proj"](mixed.transpose(1, 2).flatten(2))
 
 

@@ -13,6 +13,7 @@ from ssdd_bench.metrics.frechet import Moments, frechet_distance
 from ssdd_bench.metrics.psnr import squared_errors
 from ssdd_bench.metrics.ssim import ssim
 from ssdd_bench.metrics.uncertainty import bootstrap_interval
+from ssdd_bench.nn.dit import DiT, make_config
 from ssdd_bench.nn.norm import modulated_group_norm
 
 
@@ -69,3 +70,16 @@ def test_modulated_group_norm_in_training(benchmark):
 
     found = benchmark.pedantic(forward_and_backward, rounds=20, warmup_rounds=2)
     assert [gradient.shape for gradient in found] == [x.shape for x in inputs]
+
+
+def test_dit_in_training(benchmark):
+    network = DiT(make_config("nano", 2, 8, 4, 10))
+    latents, times, labels = torch.randn(64, 4, 8, 8), torch.rand(64), torch.arange(64) % 10
+
+    def forward_and_backward():
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = network(latents, times, labels).square().mean()
+        return torch.autograd.grad(loss, network.parameters(), allow_unused=True)
+
+    gradients = benchmark.pedantic(forward_and_backward, rounds=5, warmup_rounds=1)
+    assert len(gradients) == len(list(network.parameters()))
