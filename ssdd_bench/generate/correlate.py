@@ -24,7 +24,8 @@ class Correlation:
     Attributes:
         reconstruction: key of the score of reconstructions.
         generation: key of the score of generated images.
-        settings: what the generated rows share: network, sampler, guidance, size and reference.
+        settings: what the generated rows share: network (its patch aside), sampler, guidance,
+            image size and reference.
         value: from -1 to 1; positive where a better reconstruction goes with a better generation.
         labels: the tokenizers, with both scores, means over seeds.
     """
@@ -87,8 +88,9 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
 def _settings(result: Result) -> str:
     one = result.generation
     assert one is not None
+    size = one.model.partition("/")[0]  # latents of fewer cells have smaller patches
     interval: Any = "" if one.guidance_interval == (0.0, 1.0) else f" in {one.guidance_interval}"
     return (
-        f"{one.model}, {one.sampler} {one.steps}, cfg {one.guidance_scale:g}{interval}, "
+        f"{size}, {one.sampler} {one.steps}, cfg {one.guidance_scale:g}{interval}, "
         f"{result.resolution} px, {result.data.n} samples against {result.data.name}"
     )
