@@ -13,9 +13,9 @@ from ssdd_bench.report.rows import (
     Footnote,
     Group,
     comparable_groups,
-    competes,
     describe_hardware,
     display_names,
+    is_ranked,
     metric_directions,
 )
 from ssdd_bench.report.seeds import pool_seeds
@@ -95,8 +95,8 @@ class Table:
 def build_tables(frame: pd.DataFrame) -> list[Table]:
     """Format a frame of :func:`to_frame`, one table per group of comparable rows, seeds pooled.
 
-    The best value of a column, and whatever prints the same, is marked; controls and lossless
-    rows do not compete in quality, nor does anything in speed when machines differ.
+    The best value of a column, and whatever prints the same, is marked; codecs, controls
+    and lossless rows do not compete in quality, nor does anything in speed when machines differ.
     """
     return [_build_table(group) for group in comparable_groups(pool_seeds(frame))]
 
@@ -151,7 +151,7 @@ def _build_table(group: Group) -> Table:
     add("per pixel", "per pixel", [rate_text(row) for row in rows.itertuples()])
     if rows["steps"].notna().any():
         add("steps", "steps", format_column(rows["steps"], str))
-    competing = competes(rows)
+    competing = is_ranked(rows)
     for metric, higher in directions.items():
         if rows[metric].isna().all():
             notes = {note for notes in rows["footnotes"] for note in notes}

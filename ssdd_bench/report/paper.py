@@ -29,8 +29,8 @@ from ssdd_bench.report.rows import (
     Footnote,
     Group,
     comparable_groups,
-    competes,
     describe_hardware,
+    is_ranked,
     metric_directions,
     split,
 )
@@ -224,7 +224,7 @@ def _add_scores(builder: _Builder) -> None:
     directions = metric_directions(rows)
     for group, heading in zip(builder.groups, builder.headings(), strict=True):
         mine = group.rows.set_index("name", drop=False)
-        racing = competes(mine)
+        racing = is_ranked(mine)
         columns = []
         for metric, higher in directions.items():
             texts = dict(
@@ -249,8 +249,8 @@ def _add_scores(builder: _Builder) -> None:
         parts.append("Underlined: second best, where three or more compete.")
     if any(cell.tied for column in table.columns for cell in column.cells):
         parts.append(f"{TIED}: the difference from the best is within twice its standard error.")
-    if not competes(rows).all():
-        parts.append("Controls and lossless rows do not compete.")
+    if not is_ranked(rows).all():
+        parts.append("Codecs, controls and lossless rows do not compete.")
     table.caption = " ".join(parts)
 
 
@@ -281,7 +281,7 @@ def _speed_columns(group: Group) -> Iterator[_Values]:
         texts = {str(row.name): speed_text(row, way) for row in mine.itertuples()}
         best, second = set[str](), set[str]()
         if alike:
-            best, second = _rank(mine.loc[competes(mine), f"{way}_ips"], texts, True)
+            best, second = _rank(mine.loc[is_ranked(mine), f"{way}_ips"], texts, True)
         notes_of = "decode_ips" if way == "decode" else ""
         heading = f"{way} img/s"
         yield _Values(heading, heading, texts, best, second, notes_of=notes_of)

@@ -157,6 +157,16 @@ def competes(rows: pd.DataFrame) -> pd.Series[bool]:
     return (rows["family"] != "control") & ~scores.isin([math.inf, -math.inf]).any(axis=1)
 
 
+def is_ranked(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which of the rows that compete are marked as best: codecs only among themselves.
+
+    At the rates of photographs they beat every tokenizer, and no model can be trained on a file.
+    """
+    competing = competes(rows)
+    codecs = rows["family"] == "codec"
+    return competing if codecs[competing].all() else competing & ~codecs
+
+
 def display_names(rows: pd.DataFrame) -> list[str]:
     """Name the rows of one group, with the seed where one label was measured with several."""
     several = rows["label"].duplicated(keep=False)

@@ -18,6 +18,7 @@ from ssdd_bench.report.rows import (
     competes,
     describe_hardware,
     display_names,
+    is_ranked,
     load_frame,
     metric_directions,
     to_frame,
@@ -209,6 +210,14 @@ def test_controls_and_lossless_rows_do_not_compete(make_result: Make) -> None:
         ]
     )
     assert list(competes(frame)) == [False, False, True]
+
+
+def test_codecs_are_ranked_among_themselves_only(make_result: Make) -> None:
+    codecs = [make_result(label, family="codec") for label in ("a", "b")]
+    control = make_result("d", family="control")
+    assert list(is_ranked(to_frame([*codecs, make_result("c")]))) == [False, False, True]
+    assert list(is_ranked(to_frame([*codecs, control]))) == [True, True, False]
+    assert list(competes(to_frame([*codecs, make_result("c")]))) == [True, True, True]
 
 
 def test_one_label_with_two_seeds_stays_tellable(make_result: Make) -> None:
