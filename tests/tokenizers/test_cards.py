@@ -41,6 +41,15 @@ def test_card_tells_the_training_and_the_scores_on_unseen_photographs(name, late
 
 
 @pytest.mark.parametrize("latent", LATENTS)
+def test_both_families_saw_about_as_many_crops(latent):
+    seen = {}
+    for name in ("klvae", "ssdd"):
+        _, card = files(name, latent)
+        seen[name] = sum(stage["images_seen"] for stage in [*card["before"], card])
+    assert 0.9 < seen["ssdd"] / seen["klvae"] < 1.1
+
+
+@pytest.mark.parametrize("latent", LATENTS)
 @pytest.mark.parametrize("name", STAGES)
 def test_weights_are_small_and_in_half_precision(name, latent):
     path, _ = files(name, latent)
