@@ -72,6 +72,20 @@ def twelve(make: Make, *resolutions: int) -> list[Result]:
     ]
 
 
+def test_codecs_and_controls_do_not_crowd_out_tokenizers(
+    make_result: Make, drawn: list[tuple[Axes, list[Annotation]]], tmp_path: Path
+) -> None:
+    yardsticks = [
+        make_result("jpeg:quality=90", decode_ips=2900.0, family="codec"),
+        make_result("downsample", decode_ips=5200.0, family="control"),
+    ]
+    ours = [make_result("ssdd"), make_result("klvae", family="kl-vae")]
+    for results in (yardsticks + ours, yardsticks):
+        quality_speed_plot(to_frame(results), "psnr", tmp_path / "figure.png")
+    shown = [sorted(label.get_text() for label in labels) for _, labels in drawn]
+    assert shown == [["klvae", "ssdd"], ["downsample", "jpeg:quality=90"]]
+
+
 def assert_labels_are_readable(axes: Axes, labels: Sequence[Annotation]) -> None:
     frame = axes.get_window_extent()
     boxes = [label.get_window_extent() for label in labels]
