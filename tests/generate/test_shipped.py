@@ -1,5 +1,7 @@
 """The network of latents that comes with the package."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,9 @@ from ssdd_bench.cli.main import cli
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.generate.identity import encoder_sha256
 from ssdd_bench.generate.model import load_generator, shipped_for
+from ssdd_bench.results import load_results
+
+COMMITTED = Path(__file__).parents[2] / "results" / "generation"
 
 
 def shipped(name):
@@ -45,3 +50,11 @@ def test_it_is_small_and_its_card_tells_how_it_was_made():
     )
     assert card.training["seconds"] > 0
     assert card.training["licence"] == "Apache-2.0"
+
+
+def test_committed_rows_of_its_decoders_were_drawn_with_it():
+    (sha256,) = load_generator(shipped("ssdd")).weights.values()
+    rows = load_results([COMMITTED])
+    mine = [row for row in rows if row.tokenizer.id != "klvae" and row.latent.f == 8]
+    assert len(mine) > 10
+    assert {tuple(row.generation.weights.values()) for row in mine} == {(sha256,)}
