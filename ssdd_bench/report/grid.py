@@ -95,8 +95,8 @@ class Table:
 def build_tables(frame: pd.DataFrame) -> list[Table]:
     """Format a frame of :func:`to_frame`, one table per group of comparable rows, seeds pooled.
 
-    The best value of a column, and whatever prints the same, is marked; codecs, controls
-    and lossless rows do not compete in quality, nor does anything in speed when machines differ.
+    The best value of a column, and whatever prints the same, is marked; controls and lossless
+    rows do not compete, nor codecs with tokenizers, nor anything in speed when machines differ.
     """
     return [_build_table(group) for group in comparable_groups(pool_seeds(frame))]
 

@@ -148,7 +148,8 @@ def _facts(source: Source) -> list[tuple[str, str]]:
 
 def _findings(group: Group) -> list[dict[str, str]]:
     """The best of each column that is ranked, with the runner-up and whether it is a tie."""
-    rows = group.rows[is_ranked(group.rows)]
+    ranked_rows = is_ranked(group.rows)
+    rows = group.rows[ranked_rows]
     (table,) = build_tables(group.rows)
     columns = {column.key: column for column in table.columns}
     names = display_names(group.rows)
@@ -159,7 +160,7 @@ def _findings(group: Group) -> list[dict[str, str]]:
         if column is None or not any(cell.best for cell in column.cells):
             continue
         source = {"encode img/s": "encode_ips", "decode img/s": "decode_ips"}.get(key, key)
-        values = group.rows[source].where(is_ranked(group.rows))
+        values = group.rows[source].where(ranked_rows)
         ranked = [
             (value, name, cell.text)
             for value, name, cell in zip(values, names, column.cells, strict=True)

@@ -250,7 +250,7 @@ def _add_scores(builder: _Builder) -> None:
     if any(cell.tied for column in table.columns for cell in column.cells):
         parts.append(f"{TIED}: the difference from the best is within twice its standard error.")
     if not is_ranked(rows).all():
-        parts.append("Codecs, controls and lossless rows do not compete.")
+        parts.append("Controls and lossless rows do not compete, nor codecs with tokenizers.")
     table.caption = " ".join(parts)
 
 
