@@ -29,6 +29,7 @@ from ssdd_bench.report.rows import (
     describe_hardware,
     display_names,
     is_ranked,
+    is_yardstick,
     metric_directions,
     without_steps,
 )
@@ -217,10 +218,11 @@ def _data(
                 "setting": f"{group.protocol}, {group.data}, n = {group.n}",
                 "n": group.n,
                 "rows": [
-                    _row(row, name, races, measured)
-                    for name, races, (_, row) in zip(
+                    _row(row, name, races, yardstick, measured)
+                    for name, races, yardstick, (_, row) in zip(
                         display_names(group.rows),
                         competes(group.rows),
+                        is_yardstick(group.rows),
                         group.rows.iterrows(),
                         strict=True,
                     )
@@ -261,7 +263,9 @@ def _data(
     }
 
 
-def _row(row: Any, name: str, races: bool, metrics: Sequence[str]) -> dict[str, Any]:
+def _row(
+    row: Any, name: str, races: bool, yardstick: bool, metrics: Sequence[str]
+) -> dict[str, Any]:
     speeds = {
         way: [_number(row[f"{way}_ips{end}"]) for end in ("", "_q1", "_q3")]
         for way in ("encode", "decode")
@@ -271,6 +275,7 @@ def _row(row: Any, name: str, races: bool, metrics: Sequence[str]) -> dict[str, 
         "id": row["id"],
         "network": without_steps(row["label"]),
         "races": bool(races),
+        "yardstick": bool(yardstick),
         "kind": row["kind"],
         "steps": _number(row["steps"]),
         "floats": _number(row["floats_per_pixel"]),

@@ -34,6 +34,7 @@ from ssdd_bench.report.rows import (
     competes,
     describe_hardware,
     display_names,
+    is_yardstick,
     metric_directions,
     split,
 )
@@ -139,14 +140,13 @@ def pareto_front(
 def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Group]:
     """Yield groups of rows with a score and a timing, split where the machine differs.
 
-    Beside tokenizers codecs and controls are left out: a hundred times as fast, they would push
-    what is compared into a corner. Figures of quality against compression have them.
+    Yardsticks are left out: they would push what is compared into a corner. Figures of quality
+    against compression have them.
     """
     for group in comparable_groups(frame):
         rows = group.rows
         rows = rows[rows[metric].notna() & (rows["decode_ips"] > 0)]
-        yardsticks = rows["family"].isin(["codec", "control"])
-        rows = rows if yardsticks.all() else rows[~yardsticks]
+        rows = rows[~is_yardstick(rows)]
         for machine in split(rows, ["device", "threads", "dtype"]):
             yield replace(group, rows=machine)
 

@@ -38,6 +38,7 @@ def browser(write_run: Callable[..., Path], tmp_path: Path) -> Iterator[Any]:
     from selenium.webdriver.chrome.service import Service
 
     source = load_source([write_run(SCORES, (32, 64))])
+    source.frame.loc[source.frame["label"].str.startswith("jpeg"), "family"] = "codec"
     path = tmp_path / "index.html"
     path.write_text(build_page(source, load_published(PUBLISHED), "psnr"), "utf-8")
     options = webdriver.ChromeOptions()
@@ -102,6 +103,11 @@ def test_page_in_a_browser(browser: Any) -> None:
     assert len(names(browser)) == 3
     put(browser, "filter", "")
 
+    beside_speed = (
+        "return [...document.querySelector('#plots figure').querySelectorAll('.mark')]"
+        ".map(mark => mark.getAttribute('aria-label').split('\\n')[0])"
+    )
+    assert sorted(browser.execute_script(beside_speed)) == ["klvae", "ssdd"]  # not the codec
     marks = "return document.querySelectorAll('#plots .mark').length"
     before = browser.execute_script(marks)
     browser.find_element(By.CSS_SELECTOR, "#legend input").click()

@@ -19,6 +19,7 @@ from ssdd_bench.report.rows import (
     describe_hardware,
     display_names,
     is_ranked,
+    is_yardstick,
     load_frame,
     metric_directions,
     to_frame,
@@ -218,6 +219,12 @@ def test_codecs_are_ranked_among_themselves_only(make_result: Make) -> None:
     assert list(is_ranked(to_frame([*codecs, make_result("c")]))) == [False, False, True]
     assert list(is_ranked(to_frame([*codecs, control]))) == [True, True, False]
     assert list(competes(to_frame([*codecs, make_result("c")]))) == [True, True, True]
+
+
+def test_codecs_and_controls_are_yardsticks_beside_tokenizers_only(make_result: Make) -> None:
+    beside = [make_result("a", family="codec"), make_result("b", family="control")]
+    assert list(is_yardstick(to_frame([*beside, make_result("c")]))) == [True, True, False]
+    assert not is_yardstick(to_frame(beside)).any()
 
 
 def test_one_label_with_two_seeds_stays_tellable(make_result: Make) -> None:

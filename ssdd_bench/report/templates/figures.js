@@ -280,8 +280,12 @@ function drawFigures() {
     known.filter((row) => of(row) > 0).map((row) =>
       pointOf(row, group, of(row), text, row.metrics[key], nameOf(key), line(row), row.name));
 
-  for (const machine of new Set(known.map((row) => row.machine))) {
-    const speeds = points((row) => (row.machine === machine ? row.speeds.decode[0] : null), "decode images/s");
+  const timed = known.filter((row) => row.speeds.decode[0] > 0);
+  const tokenizers = timed.filter((row) => !row.yardstick);
+  const beside = tokenizers.length ? tokenizers : timed;
+  for (const machine of new Set(beside.map((row) => row.machine))) {
+    const mine = beside.filter((row) => row.machine === machine);
+    const speeds = points((row) => (mine.includes(row) ? row.speeds.decode[0] : null), "decode images/s");
     drawLines(host, {
       ...common, title: "Quality and decode speed; dashed: Pareto front", remark: `${remark}; ${machine}`,
       points: speeds, xLabel: "decode images/s", logX: true, higher,
