@@ -203,7 +203,7 @@ def _statistics(folder: Path, plan: LatentsPlan) -> Statistics:
     count = 0
     for shard in range(plan.shards):
         tensors = map_safetensors(shard_path(folder, shard))
-        for name in tensors.keys() - {"labels"}:
+        for name in sorted(tensors.keys() - {"labels"}):
             values = np.asarray(tensors[name], np.float64)
             sums += [values.sum((0, 2, 3)), (values**2).sum((0, 2, 3))]
             count += values.size // plan.channels

@@ -1,5 +1,9 @@
 """Latents on disk: resumable, the same for any number of processes, useless without statistics."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +57,27 @@ def test_statistics_are_those_of_everything_and_undo_themselves(latents):
     torch.testing.assert_close(statistics.denormalise(normal), z)
     with pytest.raises(UserError, match="statistics of 2 channels for latents of 3"):
         Statistics((0.0, 0.0), (1.0, 1.0)).normalise(z)
+
+
+def test_statistics_do_not_depend_on_how_python_hashes_names(latents):
+    """A sum in the order of a set ends in other digits, by which samples are told apart."""
+    script = (
+        "from pathlib import Path; from ssdd_bench.generate.encode import _statistics;"
+        "from ssdd_bench.generate.latents import LatentSet;"
+        f"found = LatentSet(Path({str(latents.folder)!r}));"
+        "print(_statistics(found.folder, found.record.plan))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},  # the two orders of two names
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert found == {f"{latents.record.statistics}\n"}
 
 
 def test_pixel_statistics_are_those_of_the_crops(photos, latents):

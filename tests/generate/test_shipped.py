@@ -44,7 +44,7 @@ def test_it_is_small_and_its_card_tells_how_it_was_made():
     assert path.stat().st_size < 10_000_000
     card = load_generator(path).card
     assert len(card.classes) == 10
-    assert card.training["command"].startswith("ssdd-bench gfid --tokenizer ssdd ")
+    assert card.training["command"].startswith("ssdd-bench train-dit --latents ssdd/latents ")
     assert card.training["images_seen"] == (
         card.training["iterations"] * card.training["recipe"]["batch_size"]
     )
