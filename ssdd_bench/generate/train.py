@@ -25,7 +25,7 @@ from ssdd_bench.flow.ddpm import LEVELS, add_noise
 from ssdd_bench.flow.path import interpolate, velocity
 from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.generate.latents import LatentSet
-from ssdd_bench.generate.model import DiTCard, save_dit
+from ssdd_bench.generate.model import DiTCard, read_card, save_dit
 from ssdd_bench.generate.recipe import DiTRecipe
 from ssdd_bench.harness.environment import hide_home
 from ssdd_bench.nn.dit import DiT, make_config
@@ -188,9 +188,19 @@ class DiTTrainer:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-            self.save()
+            if not self._is_saved():
+                self.save()
             if stop:
                 raise KeyboardInterrupt
+
+    def _is_saved(self) -> bool:
+        """Whether the weights in ``out`` are of this iteration: then their card stays as it is."""
+        try:
+            card = read_card(self.weights_path.with_suffix(".json"))
+        except UserError:  # none, or damaged
+            return False
+        done = card.training.get("iterations") == self.iteration
+        return done and self.weights_path.exists()
 
     def _loss(self, data: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of the velocity or of the noise."""

@@ -164,7 +164,7 @@ def is_yardstick(rows: pd.DataFrame) -> pd.Series[bool]:
     model can be trained on a file. Where there is no tokenizer, nothing is a yardstick.
     """
     yardsticks = rows["family"].isin(["codec", "control"])
-    return yardsticks & ~yardsticks.all()
+    return yardsticks & (not yardsticks.all())
 
 
 def is_ranked(rows: pd.DataFrame) -> pd.Series[bool]:

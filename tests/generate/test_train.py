@@ -35,6 +35,24 @@ def test_resumed_run_equals_one_that_was_not_stopped(latents, recipe, objective,
     assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
 
 
+def test_a_finished_run_is_left_alone_and_one_that_lost_its_weights_is_not(
+    latents, recipe, tmp_path
+):
+    list(DiTTrainer(latents, recipe, tmp_path, CPU, "first").run(2))
+    path, card = tmp_path / "dit.safetensors", tmp_path / "dit.json"
+    weights = path.read_bytes()
+    for lost, command in ((None, "second"), (card, "third"), (path, "fourth")):
+        if lost:
+            lost.unlink()
+        trainer = DiTTrainer(latents, recipe, tmp_path, CPU, command)
+        trainer.resume()
+        assert list(trainer.run(2)) == []
+        assert read_card(card).training["command"] == (command if lost else "first")
+        assert path.read_bytes() == weights
+    list(trainer.run(3))
+    assert read_card(card).training["iterations"] == 3
+
+
 def test_it_learns(latents, recipe, tmp_path):
     trainer = DiTTrainer(latents, replace(recipe, batch_size=24), tmp_path, CPU)
     states = list(trainer.run(150))
