@@ -1,6 +1,6 @@
 """This project's own gate of speed: the shipped decoder against a steady one, in one process.
 
-Alone on two cores ssdd decodes 64 px 0.83 times as fast as klvae, and 256 px 1.27 times. The gate
+Alone on two cores ssdd decodes 64 px 0.83 times as fast as klvae, and 256 px 1.2 times. The gate
 fails below 0.6; three steps of an earlier decoder gave 0.27 to 0.39 beside other work.
 """
 
