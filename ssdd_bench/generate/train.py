@@ -174,7 +174,7 @@ class DiTTrainer:
         ``KeyboardInterrupt`` is raised.
         """
         self.network.train()
-        started, before = time.monotonic(), self.seconds
+        first, started, before = self.iteration, time.monotonic(), self.seconds
         saved, total, count = started, 0.0, 0
         with stop_requests() as stop:
             while self.iteration < iterations and self.seconds < seconds and not stop:
@@ -188,7 +188,7 @@ class DiTTrainer:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-            if not self._is_saved():
+            if self.iteration > first or not self._is_saved():
                 self.save()
             if stop:
                 raise KeyboardInterrupt

@@ -52,6 +52,9 @@ def test_a_finished_run_is_left_alone_and_one_that_lost_its_weights_is_not(
     list(trainer.run(3))
     assert read_card(card).training["iterations"] == 3
 
+    list(DiTTrainer(latents, replace(recipe, seed=1), tmp_path, CPU, "anew").run(3))  # --restart
+    assert read_card(card).training["command"] == "anew"
+
 
 def test_it_learns(latents, recipe, tmp_path):
     trainer = DiTTrainer(latents, replace(recipe, batch_size=24), tmp_path, CPU)
