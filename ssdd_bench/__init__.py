@@ -29,9 +29,9 @@ def load_results(*paths: str | Path) -> pd.DataFrame:
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``ssdd_bench.plot`` when it is first used."""
+    """Import ``ssdd_bench.report.plot`` when it is first used."""
     if name == "plot":
         import importlib
 
-        return importlib.import_module("ssdd_bench.plot")
+        return importlib.import_module("ssdd_bench.report.plot")
     raise AttributeError(f"module 'ssdd_bench' has no attribute '{name}'")

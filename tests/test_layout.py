@@ -15,90 +15,60 @@ from pathlib import Path
 
 import pytest
 
-from ssdd_bench.manifest import TokenizerInfo
-from ssdd_bench.registry import VARIABLE, find_tokenizers
+from ssdd_bench.plugins.manifest import TokenizerInfo
+from ssdd_bench.plugins.registry import VARIABLE, find_tokenizers
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssdd_bench"
 PLUGINS = ROOT / "tokenizers"
 
-# A unit is a module or folder of ssdd_bench. It may import its own level and those before it.
+# A unit is a module or folder of ssdd_bench. It may import its own level and those below it.
 LEVELS = (
-    ("errors", "api", "files", "bootstrap"),
-    (
-        "manifest",
-        "request",
-        "tokenizers",
-        "packages",
-        "registry",
-        "fingerprint",
-        "results",
-        "weights",
-        "assets",
-        "pretrained",
-    ),
-    ("nn", "flow", "data", "metrics", "codec"),
-    ("harness", "train", "report", "generate"),
-    ("gate",),
-    ("conformance", "scaffold", "plot", "cli", "pytest_plugin"),
+    ("errors", "api", "flow"),
+    ("tokenizers", "plugins", "results"),
+    ("data", "weights"),
+    ("nn", "metrics"),
+    ("protocols", "ssdd"),
+    ("report",),
+    ("evaluation",),
+    ("train", "gate"),
+    ("generation",),
+    ("cli",),
     ("__main__",),
 )
 # These may import less than their level.
 NARROW = {
     "errors": set(),
-    "api": set(),
-    "files": {"errors"},
-    "bootstrap": set(),
-    "report": {"errors", "files", "fingerprint", "results"},
+    "api": {"errors"},
     "flow": {"errors"},
-    "codec": {"api", "errors"},
+    "report": {"errors", "results", "protocols", "metrics"},
 }
-PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "codec", "pretrained"}
+PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "ssdd", "plugins"}
 PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its manifest requires
 
 # Reading manifests, results and reports must stay quick and possible without a GPU's libraries.
 WITHOUT_TORCH = (
     "api",
-    "assets.fetch",
-    "cli._config",
-    "cli.check_tokenizer",
-    "cli.compare",
-    "cli.correlate",
-    "cli.dit_speed",
-    "cli.doctor",
-    "cli.generate",
-    "cli.gfid",
-    "cli.latents",
-    "cli.list",
-    "cli.main",
-    "cli.new_tokenizer",
-    "cli.noise",
-    "cli.protocol",
-    "cli.report",
-    "cli.run",
-    "cli.score",
-    "cli.train",
-    "cli.train_dit",
-    "cli.weights",
     "data.named",
     "errors",
-    "fingerprint",
+    "evaluation",
     "gate.compare",
     "gate.load",
     "gate.outputs",
     "gate.thresholds",
-    "generate.metrics",
-    "harness.protocol",
-    "manifest",
     "metrics.base",
-    "packages",
-    "plot",
-    "pretrained",
-    "registry",
-    "report",
-    "request",
-    "results",
+    "metrics.generation",
+    "plugins.discovery",
+    "plugins.manifest",
+    "plugins.registry",
+    "plugins.spec",
+    "protocols.schema",
+    "results.fingerprint",
+    "results.samples",
+    "results.store",
     "weights",
+    "weights.download",
+    "weights.hub",
 )
 
 
@@ -205,7 +175,7 @@ def test_the_package_tokenizers_of_others_wins(tmp_path: Path, how: str) -> None
     (tmp_path / "tokenizers").mkdir()
     (tmp_path / "tokenizers" / "__init__.py").write_text("WHOSE = 'theirs'")
     code = (
-        "from ssdd_bench.registry import load_tokenizer\n"
+        "from ssdd_bench.plugins.registry import load_tokenizer\n"
         "load_tokenizer('identity')\n"
         "import tokenizers\n"
         "print(tokenizers.WHOSE)\n"
@@ -218,7 +188,7 @@ def test_the_package_tokenizers_of_others_wins(tmp_path: Path, how: str) -> None
 def test_our_folder_tokenizers_is_no_module() -> None:
     """Without that package, the name leads to nothing that has code."""
     code = (
-        "import importlib.util as u, ssdd_bench.registry\n"
+        "import importlib.util as u, ssdd_bench.plugins.registry\n"
         "spec = u.find_spec('tokenizers')\n"
         "print(spec is None or spec.origin)\n"
     )
@@ -229,8 +199,12 @@ def test_our_folder_tokenizers_is_no_module() -> None:
 
 def test_light_modules_do_not_import_torch() -> None:
     modules = ", ".join(f"ssdd_bench.{name}" for name in WITHOUT_TORCH)
-    report = [f"ssdd_bench.report.{file.stem}" for file in (PACKAGE / "report").glob("[!_]*.py")]
-    code = f"import sys, {', '.join([modules, *report])}\nprint('torch' in sys.modules)"
+    whole = [
+        ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for folder in ("report", "cli")
+        for file in (PACKAGE / folder).rglob("[!_]*.py")
+    ]
+    code = f"import sys, {', '.join([modules, *whole])}\nprint('torch' in sys.modules)"
     assert run_python("-c", code) == "False\n"
 
 
@@ -278,7 +252,10 @@ def test_wheel_holds_the_tracked_plugins_and_works(tmp_path: Path) -> None:
     assert {one["source"] for one in entries.values()} == {"built-in"}
     for one in entries.values():
         assert Path(one["folder"]).is_relative_to(tmp_path / "venv")
-    code = "from ssdd_bench.conformance import check_tokenizer; print(check_tokenizer('jpeg'))"
+    code = (
+        "from ssdd_bench.evaluation.conformance import check_tokenizer\n"
+        "print(check_tokenizer('jpeg'))"
+    )
     assert run(python, "-c", code) == "[]\n"
 
 

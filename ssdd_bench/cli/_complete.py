@@ -39,19 +39,19 @@ def _several(names: Callable[[], Iterable[str]]) -> Complete:
 
 
 def _tokenizers() -> Iterable[str]:
-    from ssdd_bench.registry import find_all
+    from ssdd_bench.plugins.registry import find_all
 
     return find_all().tokenizers
 
 
 def _metrics() -> Iterable[str]:
-    from ssdd_bench.metrics.find import find_metrics
+    from ssdd_bench.metrics.registry import find_metrics
 
     return find_metrics()
 
 
 def _generation_metrics() -> Iterable[str]:
-    from ssdd_bench.generate.metrics import GENERATION_METRICS
+    from ssdd_bench.metrics.generation import GENERATION_METRICS
 
     return GENERATION_METRICS
 
@@ -61,13 +61,13 @@ def _all_metrics() -> Iterable[str]:
 
 
 def _protocols() -> Iterable[str]:
-    from ssdd_bench.harness.protocol import find_all
+    from ssdd_bench.protocols.schema import find_all
 
     return find_all()[0]
 
 
 def _weights() -> Iterable[str]:
-    from ssdd_bench.assets import table
+    from ssdd_bench.weights import assets as table
 
     return [*table.assets(), *_metrics(), "all"]
 
@@ -90,7 +90,7 @@ def _of_tokenizers(
     ctx: click.Context, option: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer ids of tokenizers in a list, and after a colon the options of the one before it."""
-    from ssdd_bench.registry import find_all
+    from ssdd_bench.plugins.registry import find_all
 
     before, comma, last = incomplete.rpartition(",")
     name, colon, typed = last.partition(":")

@@ -14,10 +14,10 @@ from typing import Any, Final
 import click
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.files import write_atomically
-from ssdd_bench.results import read_toml
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.records import read_toml
 
-SUITES: Final = Path(__file__).parents[1] / "suites"
+SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
 NOT_IN_FILES: Final = ("config", "suite", "dry_run", "as_json")
 NOT_SAVED: Final = ("force", "quiet")  # of the moment, and no part of what a run is
 

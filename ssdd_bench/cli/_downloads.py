@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def fetch_with_bars(names: Iterable[str], console: Console) -> list[Path]:
-    """Fetch assets one after another; errors as of :func:`ssdd_bench.assets.fetch.fetch`."""
+    """Fetch assets one after another; errors as of :func:`ssdd_bench.weights.download.fetch`."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from ssdd_bench.assets.fetch import fetch
+    from ssdd_bench.weights.download import fetch
 
     paths = []
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
@@ -45,10 +45,10 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, console: 
     Raises:
         UnavailableError: a file is missing and the network is forbidden, or ``strict``.
     """
-    from ssdd_bench.assets.fetch import is_offline
-    from ssdd_bench.assets.locate import find, require
     from ssdd_bench.errors import UnavailableError
     from ssdd_bench.metrics.base import METRICS
+    from ssdd_bench.weights.cache import find, require
+    from ssdd_bench.weights.download import is_offline
 
     if offline:
         os.environ["SSDD_BENCH_OFFLINE"] = "1"

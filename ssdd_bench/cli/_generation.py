@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from ssdd_bench.api import Tokenizer
-    from ssdd_bench.results import TokenizerRecord
+    from ssdd_bench.results.schema import TokenizerRecord
 
 
 def parse_part(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -49,8 +49,8 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
     Raises:
         UserError: it does not exist or cannot be loaded, or several are named.
     """
-    from ssdd_bench.harness.measure import describe_tokenizer
-    from ssdd_bench.registry import find_tokenizers, load_tokenizer, parse_requests
+    from ssdd_bench.evaluation.measure import describe_tokenizer
+    from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer, parse_requests
 
     requests = parse_requests(text)
     if len(requests) != 1:
@@ -86,7 +86,7 @@ def image_bar(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], N
 
 def weights_of(metrics: Iterable[str]) -> list[str]:
     """Metrics of reconstructions that need the same files as these of generated images."""
-    from ssdd_bench.generate.metrics import GENERATION_METRICS
+    from ssdd_bench.metrics.generation import GENERATION_METRICS
 
     networks = {"inception": "rfid", "dinov2_vitl14": "fd_dinov2"}
     found = (GENERATION_METRICS[key].network for key in metrics if key in GENERATION_METRICS)

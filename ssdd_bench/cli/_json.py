@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from ssdd_bench.results import Result
+    from ssdd_bench.results.schema import Result
 
 
 def _keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> bool:

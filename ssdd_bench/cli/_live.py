@@ -23,10 +23,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ssdd_bench.harness.cell import Cell
-from ssdd_bench.harness.run import Failure, Finished, Listener, RunPlan
+from ssdd_bench.evaluation.job import Cell
+from ssdd_bench.evaluation.run import Failure, Finished, Listener, RunPlan
 from ssdd_bench.report.grid import MISSING, metric_format, three_digits
-from ssdd_bench.results import Result
+from ssdd_bench.results.schema import Result
 
 # Shown before other metrics where a terminal is too narrow for all of them.
 MAIN_METRICS: Final = ("psnr", "ssim", "lpips_alex", "rfid", "fd_effnet")

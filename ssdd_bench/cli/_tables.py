@@ -32,7 +32,7 @@ def has_speed(frame: pd.DataFrame) -> bool:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a table; ``OutputError`` where the folder cannot be written."""
-    from ssdd_bench.files import write_atomically
+    from ssdd_bench.results.files import write_atomically
 
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
     return path

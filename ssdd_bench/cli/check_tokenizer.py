@@ -19,7 +19,7 @@ def command(context: click.Context, tokenizer: str, res: int, as_json: bool) -> 
     Exits with 1 where something is: shapes, ranges, noise that depends on the batch, a manifest
     that tells otherwise.
     """
-    from ssdd_bench.conformance import check_tokenizer
+    from ssdd_bench.evaluation.conformance import check_tokenizer
 
     problems = check_tokenizer(tokenizer, res)
     if as_json:

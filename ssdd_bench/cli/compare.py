@@ -91,11 +91,11 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from ssdd_bench.files import write_atomically
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
     from ssdd_bench.gate.outputs import HEADINGS, cells, to_document, to_junit, to_markdown, verdict
     from ssdd_bench.gate.thresholds import load_learnt, parse_rules, project_rules
+    from ssdd_bench.results.files import write_atomically
 
     learnt = load_learnt(noise) if noise else {}
     thresholds = {**learnt, **project_rules(Path.cwd()), **parse_rules(rules)}

@@ -20,8 +20,8 @@ def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_
 
     Positive where a better reconstruction goes with a better generation.
     """
-    from ssdd_bench.generate.correlate import correlate
-    from ssdd_bench.results import load_results
+    from ssdd_bench.report.correlate import correlate
+    from ssdd_bench.results.store import load_results
 
     found = correlate(load_results(results), reconstruction, generation)
     if as_json:

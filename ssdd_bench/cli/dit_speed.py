@@ -34,9 +34,9 @@ def command(
     import torch
 
     from ssdd_bench.cli._tables import print_columns
-    from ssdd_bench.generate.sampler import SamplerSettings
-    from ssdd_bench.generate.speed import measure_sampling, parse_latent
-    from ssdd_bench.harness.environment import choose_device, describe_environment
+    from ssdd_bench.evaluation.environment import choose_device, describe_environment
+    from ssdd_bench.generation.sampler import SamplerSettings
+    from ssdd_bench.generation.speed import measure_sampling, parse_latent
 
     if threads:
         torch.set_num_threads(threads)

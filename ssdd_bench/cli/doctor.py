@@ -16,8 +16,8 @@ from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
-    from ssdd_bench.manifest import TokenizerInfo
     from ssdd_bench.metrics.base import MetricInfo
+    from ssdd_bench.plugins.manifest import TokenizerInfo
 
 PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
@@ -52,7 +52,7 @@ def _machine() -> dict[str, Any]:
     try:
         import torch
 
-        from ssdd_bench.harness.environment import choose_device, cores, cpu_name, device_name
+        from ssdd_bench.evaluation.environment import choose_device, cores, cpu_name, device_name
 
         device = device_name(choose_device("auto"))
     except Exception as error:  # whatever a broken installation raises
@@ -82,7 +82,7 @@ def _sha256(path: Path) -> str:
 
 
 def _metrics() -> dict[str, str]:
-    from ssdd_bench.metrics.find import find_all
+    from ssdd_bench.metrics.registry import find_all
 
     found, broken = find_all()
     states = {key: _metric(info) for key, info in found.items()}
@@ -90,8 +90,8 @@ def _metrics() -> dict[str, str]:
 
 
 def _metric(info: MetricInfo) -> str:
-    from ssdd_bench.assets.locate import find
-    from ssdd_bench.assets.table import get_asset
+    from ssdd_bench.weights.assets import get_asset
+    from ssdd_bench.weights.cache import find
 
     needs = []
     if info.extra and importlib.util.find_spec(PACKAGES[info.extra]) is None:
@@ -107,7 +107,7 @@ def _metric(info: MetricInfo) -> str:
 
 
 def _tokenizers() -> dict[str, str]:
-    from ssdd_bench.registry import find_all
+    from ssdd_bench.plugins.registry import find_all
 
     found = find_all()
     return {info.id: _tokenizer(info) for info in found.tokenizers.values()} | {
@@ -123,7 +123,7 @@ def _tokenizer(info: TokenizerInfo) -> str:
 
 def _folders() -> dict[str, float | str]:
     """Free space where weights are looked for; the second, or first, is where they are put."""
-    from ssdd_bench.assets.locate import folders
+    from ssdd_bench.weights.cache import folders
 
     return {str(folder): _free(folder) for folder in folders()}
 

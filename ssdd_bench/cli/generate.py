@@ -18,7 +18,7 @@ from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
-    from ssdd_bench.generate.sampler import Method
+    from ssdd_bench.generation.sampler import Method
 
 
 @click.command("generate", short_help="Draw images with a model of latents.")
@@ -100,12 +100,12 @@ def command(
     A batch size counts on a GPU; a CPU takes 16. Batches that are there are kept. After processes
     with --part, run it once more without.
     """
-    from ssdd_bench.generate.draw import draw_samples
-    from ssdd_bench.generate.identity import encoder_sha256
-    from ssdd_bench.generate.model import load_generator, shipped_for
-    from ssdd_bench.generate.sampler import SamplerSettings
-    from ssdd_bench.generate.samples import DrawPlan
-    from ssdd_bench.harness.environment import choose_device
+    from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.generation.draw import draw_samples
+    from ssdd_bench.generation.identity import encoder_sha256
+    from ssdd_bench.generation.sampler import SamplerSettings
+    from ssdd_bench.generation.samples import DrawPlan
+    from ssdd_bench.train.latent_model import load_generator, shipped_for
 
     chosen = choose_device(device)
     loaded, record = open_tokenizer(tokenizer, chosen)

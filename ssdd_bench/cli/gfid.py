@@ -25,8 +25,8 @@ from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
-    from ssdd_bench.generate.sampler import Method
-    from ssdd_bench.results import Result
+    from ssdd_bench.generation.sampler import Method
+    from ssdd_bench.results.schema import Result
 
 
 @click.command("gfid", short_help="Latents, training, samples and scores in one go.")
@@ -129,17 +129,17 @@ def command(
     from ssdd_bench.cli._tables import show_table, write_text
     from ssdd_bench.cli.train_dit import train
     from ssdd_bench.data.images import open_images
-    from ssdd_bench.generate.draw import draw_samples
-    from ssdd_bench.generate.encode import encode_set, plan_latents
-    from ssdd_bench.generate.identity import check_encoder, encoder_sha256
-    from ssdd_bench.generate.model import load_generator, shipped_for
-    from ssdd_bench.generate.sampler import SamplerSettings
-    from ssdd_bench.generate.samples import DrawPlan
-    from ssdd_bench.generate.score import GenerationScorePlan, score_generated
-    from ssdd_bench.harness.environment import choose_device
-    from ssdd_bench.registry import parse_requests
+    from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
+    from ssdd_bench.generation.draw import draw_samples
+    from ssdd_bench.generation.identity import check_encoder, encoder_sha256
+    from ssdd_bench.generation.latents import encode_set, plan_latents
+    from ssdd_bench.generation.sampler import SamplerSettings
+    from ssdd_bench.generation.samples import DrawPlan
+    from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.rows import to_frame
     from ssdd_bench.report.tables import to_markdown
+    from ssdd_bench.train.latent_model import load_generator, shipped_for
 
     if data and (dit or not res):
         raise click.UsageError("--data needs --res, and trains a DiT: leave --dit out")

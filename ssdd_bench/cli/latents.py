@@ -59,8 +59,8 @@ def command(
     Shards that are there are kept. After processes with --part, run it once more without.
     """
     from ssdd_bench.data.images import open_images
-    from ssdd_bench.generate.encode import encode_set, plan_latents
-    from ssdd_bench.harness.environment import choose_device
+    from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.generation.latents import encode_set, plan_latents
 
     chosen = choose_device(device)
     source = open_images(data, limit)

@@ -13,10 +13,10 @@ from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
     from ssdd_bench.api import LatentSpec
-    from ssdd_bench.generate.metrics import GenerationMetricInfo
-    from ssdd_bench.manifest import OptionInfo, Published, TokenizerInfo
     from ssdd_bench.metrics.base import MetricInfo
-    from ssdd_bench.packages import Broken
+    from ssdd_bench.metrics.generation import GenerationMetricInfo
+    from ssdd_bench.plugins.discovery import Broken
+    from ssdd_bench.plugins.manifest import OptionInfo, Published, TokenizerInfo
 
 
 @click.command("list")
@@ -43,7 +43,7 @@ def command(what: str, as_json: bool) -> None:
 
 
 def _tokenizers(as_json: bool) -> None:
-    from ssdd_bench.registry import find_all
+    from ssdd_bench.plugins.registry import find_all
 
     found = find_all()
     if as_json:
@@ -69,7 +69,7 @@ def _tokenizers(as_json: bool) -> None:
 
 
 def _zoo(as_json: bool) -> None:
-    from ssdd_bench.registry import find_tokenizers
+    from ssdd_bench.plugins.registry import find_tokenizers
 
     zoo = [info for info in find_tokenizers().values() if info.published]
     if as_json:
@@ -92,8 +92,8 @@ def _zoo(as_json: bool) -> None:
 
 
 def _metrics(as_json: bool) -> None:
-    from ssdd_bench.generate.metrics import GENERATION_METRICS
-    from ssdd_bench.metrics.find import find_all
+    from ssdd_bench.metrics.generation import GENERATION_METRICS
+    from ssdd_bench.metrics.registry import find_all
 
     found, broken = find_all()
     kinds: dict[str, Iterable[MetricInfo | GenerationMetricInfo]] = {
@@ -145,7 +145,7 @@ def _describe_metric(metric: Mapping[str, Any]) -> str:
 
 
 def _protocols(as_json: bool) -> None:
-    from ssdd_bench.harness.protocol import find_all
+    from ssdd_bench.protocols.schema import find_all
 
     found, broken = find_all()
     if as_json:
@@ -247,6 +247,6 @@ def _describe_options(info: TokenizerInfo, others: Iterable[TokenizerInfo]) -> s
 
 
 def _describe_option(option: OptionInfo) -> str:
-    from ssdd_bench.manifest import format_value
+    from ssdd_bench.plugins.manifest import format_value
 
     return f"{option.name}={format_value(option.default)}"

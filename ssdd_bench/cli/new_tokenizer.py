@@ -24,8 +24,8 @@ def command(name: str, out: Path, as_json: bool) -> None:
 
     It works as it is: a block transform that stands where your networks will.
     """
-    from ssdd_bench.registry import VARIABLE
-    from ssdd_bench.scaffold.write import write_tokenizer
+    from ssdd_bench.plugins.registry import VARIABLE
+    from ssdd_bench.plugins.scaffold.write import write_tokenizer
 
     root = write_tokenizer(name, out)
     files = sorted(path for path in root.rglob("*") if path.is_file())

@@ -22,7 +22,7 @@ def command() -> None:
 @json_option
 def show(protocol: str, as_json: bool) -> None:
     """Show every knob of PROTOCOL, and the hash that pins them."""
-    from ssdd_bench.harness.protocol import find_protocol
+    from ssdd_bench.protocols.schema import find_protocol
 
     record = find_protocol(protocol).record()
     if as_json:
@@ -37,7 +37,7 @@ def show(protocol: str, as_json: bool) -> None:
 @json_option
 def diff(first: str, second: str, as_json: bool) -> None:
     """Show the knobs in which the protocols FIRST and SECOND differ, and no others."""
-    from ssdd_bench.harness.protocol import differences, find_protocol
+    from ssdd_bench.protocols.schema import differences, find_protocol
 
     found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
     if as_json:

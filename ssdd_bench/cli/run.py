@@ -20,8 +20,8 @@ from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
-    from ssdd_bench.harness.cell import Cell
-    from ssdd_bench.harness.run import Outcome, RunPlan
+    from ssdd_bench.evaluation.job import Cell
+    from ssdd_bench.evaluation.run import Outcome, RunPlan
 
 
 def _integers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -151,8 +151,8 @@ def command(
     from ssdd_bench.cli._live import follow
     from ssdd_bench.data.named import require_named
     from ssdd_bench.errors import CellsFailedError
-    from ssdd_bench.harness.run import RunPlan, run
-    from ssdd_bench.registry import parse_requests
+    from ssdd_bench.evaluation.run import RunPlan, run
+    from ssdd_bench.plugins.registry import parse_requests
 
     plan = RunPlan(
         requests=tuple(parse_requests(tokenizers)),

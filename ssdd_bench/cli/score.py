@@ -66,9 +66,9 @@ def command(
     from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.cli._generation import weights_of
     from ssdd_bench.cli._tables import show_table
-    from ssdd_bench.generate.score import GenerationScorePlan, score_generated
-    from ssdd_bench.harness.protocol import GenerationProtocol, find_protocol
-    from ssdd_bench.harness.score import ScorePlan, score
+    from ssdd_bench.evaluation.pairs import ScorePlan, score
+    from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
+    from ssdd_bench.protocols.schema import GenerationProtocol, find_protocol
     from ssdd_bench.report.rows import to_frame
 
     keys = tuple(key.strip() for key in metrics.split(",") if key.strip())

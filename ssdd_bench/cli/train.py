@@ -125,9 +125,9 @@ def _train(
     import torch
 
     from ssdd_bench.data.images import open_images
-    from ssdd_bench.harness.environment import hide_home
-    from ssdd_bench.harness.memory import keep_freed_memory
-    from ssdd_bench.train.chain import finish, make_trainer, start_file
+    from ssdd_bench.evaluation.environment import hide_home
+    from ssdd_bench.evaluation.memory import keep_freed_memory
+    from ssdd_bench.train.pipeline import finish, make_trainer, start_file
 
     if threads:
         torch.set_num_threads(threads)
@@ -186,7 +186,7 @@ def _print_plan(stages: list[str], recipe: Recipe, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ssdd_bench.train.estimate import estimate
+    from ssdd_bench.train.cost import estimate
 
     estimates = [estimate(stage, recipe) for stage in stages]
     if as_json:

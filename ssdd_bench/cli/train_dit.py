@@ -67,10 +67,10 @@ def train(
         TimeRemainingColumn,
     )
 
-    from ssdd_bench.generate.latents import LatentSet
-    from ssdd_bench.generate.recipe import load_dit_recipe
-    from ssdd_bench.generate.train import DiTTrainer
-    from ssdd_bench.harness.environment import choose_device
+    from ssdd_bench.data.latents import LatentSet
+    from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.train.dit_recipe import load_dit_recipe
+    from ssdd_bench.train.stages.dit import DiTTrainer
 
     if threads:
         torch.set_num_threads(threads)

@@ -18,9 +18,9 @@ def command() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List every file: its size, licence, checksum, who needs it and where it was found."""
-    from ssdd_bench.assets import table
-    from ssdd_bench.assets.locate import find
     from ssdd_bench.metrics.base import needed_by
+    from ssdd_bench.weights import assets as table
+    from ssdd_bench.weights.cache import find
 
     rows = {
         name: {
@@ -75,10 +75,10 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def verify(as_json: bool) -> None:
     """Compare the checksum of every file that is here with the table."""
-    from ssdd_bench.assets import table
-    from ssdd_bench.assets.locate import find
-    from ssdd_bench.assets.locate import verify as check
     from ssdd_bench.errors import WeightsError
+    from ssdd_bench.weights import assets as table
+    from ssdd_bench.weights.cache import find
+    from ssdd_bench.weights.cache import verify as check
 
     wrong = []
     found = {}
@@ -102,9 +102,9 @@ def verify(as_json: bool) -> None:
 
 def _expand(names: tuple[str, ...]) -> list[str]:
     """Names of weights, in place of those of metrics and of ``all``."""
-    from ssdd_bench.assets import table
     from ssdd_bench.errors import UnknownNameError
     from ssdd_bench.metrics.base import METRICS
+    from ssdd_bench.weights import assets as table
 
     found: list[str] = []
     for name in names:

@@ -12,7 +12,7 @@ from ssdd_bench.data.decode import SUFFIXES, decode_image, to_rgb
 from ssdd_bench.data.named import DEFAULT, DataSet, find_datasets
 from ssdd_bench.data.source import ImageSource, Subset, limited
 from ssdd_bench.errors import DataError, UnknownNameError
-from ssdd_bench.manifest import ID
+from ssdd_bench.plugins.manifest import ID
 
 __all__ = ["FolderImages", "ImageSource", "Subset", "open_images", "to_rgb"]
 

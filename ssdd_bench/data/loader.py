@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssdd_bench.data.preprocess import CROPS
+from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, UnknownNameError
 
@@ -139,7 +139,7 @@ def iterate_batches(
     Args:
         source: from :func:`ssdd_bench.data.images.open_images`.
         resolution: side of the square crops in pixels.
-        crop: name in :data:`ssdd_bench.data.preprocess.CROPS`.
+        crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
         batch_size: images per batch.
         strict: raise at the first image that cannot be decoded instead of skipping it.
         workers: decoding threads; 0 decodes in the calling thread.

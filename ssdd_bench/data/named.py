@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.errors import DataError, ManifestError, UserError
-from ssdd_bench.manifest import ID
-from ssdd_bench.packages import Broken, find_packaged
-from ssdd_bench.results import read_record, read_toml
+from ssdd_bench.plugins.discovery import Broken, find_packaged
+from ssdd_bench.plugins.manifest import ID
+from ssdd_bench.results.records import read_record, read_toml
 
 GROUP: Final = "ssdd_bench.datasets"
 VARIABLE: Final = "SSDD_BENCH_DATA"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from PIL import Image
 
@@ -77,3 +78,19 @@ def limited(source: ImageSource, limit: int) -> ImageSource:
 def _digest(image_id: str) -> bytes:
     # A file name that is not valid UTF-8 reaches us with surrogate escapes.
     return hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).digest()
+
+
+def class_names(ids: Sequence[str]) -> tuple[str, ...]:
+    """Class of each image: the folder that it lies in; none where no image lies in a folder.
+
+    Raises:
+        DataError: some images lie in a folder and others do not.
+    """
+    names = tuple(PurePosixPath(image_id).parent.as_posix() for image_id in ids)
+    loose = names.count(".")
+    if loose and loose < len(names):
+        raise DataError(
+            f"{loose} of {len(names)} images lie in no class folder: move them into one, or give "
+            "a folder without class folders to train without labels"
+        )
+    return names

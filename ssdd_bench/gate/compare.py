@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdd_bench.bootstrap import bootstrap
 from ssdd_bench.gate.load import Cell, Key
 from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
+from ssdd_bench.metrics.bootstrap import bootstrap
 
 Array = NDArray[np.float64]
 

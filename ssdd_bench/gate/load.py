@@ -12,7 +12,9 @@ from pathlib import Path
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.rows import read_scores
-from ssdd_bench.results import Result, find_results, from_json, read_json
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import find_results, from_json
 
 DEFAULT_PATH = "results"
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ssdd_bench.api import Latent, Tokenizer
-from ssdd_bench.bootstrap import bootstrap
+from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.evaluation.measure import check_resolution
 from ssdd_bench.gate.thresholds import Threshold
-from ssdd_bench.harness.measure import check_resolution
-from ssdd_bench.harness.noise import KeyedNoise, PredrawnNoise
-from ssdd_bench.harness.protocol import get_protocol
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.metrics.bootstrap import bootstrap
+from ssdd_bench.plugins.registry import load_tokenizer
+from ssdd_bench.protocols.schema import get_protocol
 
 WARMUP = 2
 

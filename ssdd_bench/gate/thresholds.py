@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ssdd_bench.errors import OptionError, UserError
-from ssdd_bench.files import write_atomically
 from ssdd_bench.gate.load import Cell
-from ssdd_bench.results import read_toml
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.records import read_toml
 
 RELATIVE = 1e-4
 """Of scores of single images, unless told otherwise: above what kernels of a GPU round."""

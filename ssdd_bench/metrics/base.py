@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ssdd_bench.errors import DataError, UnavailableError, UserError
-from ssdd_bench.results import MetricValue
+from ssdd_bench.results.schema import MetricValue
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from ssdd_bench.metrics.features import FeaturePairs
+    from ssdd_bench.metrics.features.base import FeaturePairs
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class PerImageMetric(PairMetric):
         """Interval of the mean and its method; none for fewer than two scores."""
         import numpy as np
 
-        from ssdd_bench.metrics.uncertainty import BOOTSTRAP, bootstrap_interval
+        from ssdd_bench.metrics.intervals import BOOTSTRAP, bootstrap_interval
 
         if len(scores) < 2:
             return None, ""
@@ -137,7 +137,7 @@ class SetMetric(ABC):
     Attributes:
         key: name in results, which carries the variant.
         higher_is_better: direction.
-        extractor: key in ``ssdd_bench.metrics.features.EXTRACTORS``.
+        extractor: key in ``ssdd_bench.metrics.features.base.EXTRACTORS``.
         tap: which of the extractor's outputs.
     """
 

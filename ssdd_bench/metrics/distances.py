@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ssdd_bench.metrics.base import SetMetric
-from ssdd_bench.metrics.features import FeaturePairs
+from ssdd_bench.metrics.features.base import FeaturePairs
 from ssdd_bench.metrics.frechet import frechet_distance
-from ssdd_bench.metrics.uncertainty import (
+from ssdd_bench.metrics.intervals import (
     GROUPS,
     JACKKNIFE,
     frechet_at_infinity,
     jackknife_interval,
 )
-from ssdd_bench.results import MetricValue
+from ssdd_bench.results.schema import MetricValue
 
 
 class FrechetMetric(SetMetric):

@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ssdd_bench.assets.fetch import unpack
-from ssdd_bench.assets.locate import cache_folder, require
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
-from ssdd_bench.weights import sha256_file
+from ssdd_bench.weights.cache import cache_folder, require
+from ssdd_bench.weights.download import unpack
+from ssdd_bench.weights.files import sha256_file
 
 SIDE = 224
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.metrics.base import SetMetric
-from ssdd_bench.metrics.features import FeatureFile, FeaturePairs
-from ssdd_bench.results import MetricValue
+from ssdd_bench.metrics.features.base import FeatureFile, FeaturePairs
+from ssdd_bench.results.schema import MetricValue
 
 SEED = 2020  # of torch-fidelity's subsets and shuffles
 NEIGHBOURS = 3

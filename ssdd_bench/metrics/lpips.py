@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssdd_bench.assets.locate import require
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
-from ssdd_bench.weights import sha256_file
+from ssdd_bench.weights.cache import require
+from ssdd_bench.weights.files import sha256_file
 
 HEADS = {
     "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",

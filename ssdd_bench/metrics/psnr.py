@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.metrics.base import PerImageMetric
-from ssdd_bench.results import MetricValue
+from ssdd_bench.results.schema import MetricValue
 
 BACKEND = f"ssdd-bench, integer sums by torch {torch.__version__.split('+')[0]}"
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError, WeightsError
 from ssdd_bench.nn.blocks import time_features
-from ssdd_bench.results import read_json
-from ssdd_bench.weights import load_safetensors, load_strict
+from ssdd_bench.results.records import read_json
+from ssdd_bench.weights.files import load_safetensors, load_strict
 
 SIZES = {  # name: (depth, width, heads)
     "nano": (6, 192, 3),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssdd_bench.files import write_atomically
 from ssdd_bench.report import curves
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, build_table_page
@@ -20,6 +19,7 @@ from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables import to_csv
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.report.writers import to_latex, to_markdown
+from ssdd_bench.results.files import write_atomically
 
 SUFFIXES = (".png", ".svg", ".pdf")
 

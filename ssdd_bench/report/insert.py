@@ -9,10 +9,10 @@ from typing import Final
 import pandas as pd
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.files import write_atomically
 from ssdd_bench.report.grid import MISSING, build_tables
 from ssdd_bench.report.rows import comparable_groups
 from ssdd_bench.report.tables import markdown_row
+from ssdd_bench.results.files import write_atomically
 
 START: Final = "<!-- results: the lines below are written by ssdd-bench report --insert -->"
 END: Final = "<!-- /results -->"

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from ssdd_bench.report.rows import read_scores, to_frame
-from ssdd_bench.results import Result, find_results, load_results
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import find_results, load_results
 
 Key = tuple[str, int, str, int, str]
 """Label, resolution, protocol, seed and fingerprint: one result."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ssdd_bench.results import Result
+from ssdd_bench.results.schema import Result
 
 # Knobs of a protocol in the order of telling; those that a protocol lacks are left out.
 _SENTENCES = (

@@ -16,11 +16,7 @@ from ssdd_bench.report import methods
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
 from ssdd_bench.report.grid import NEGLIGIBLE, TIED, build_tables, format_number
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.paper import (
-    PaperTable,
-    build_paper_tables,
-    metric_name,
-)
+from ssdd_bench.report.paper import PaperTable, build_paper_tables, metric_name
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.rows import (
     Group,

@@ -10,7 +10,7 @@ from typing import Literal
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.grid import MISSING, Cell, Column
 from ssdd_bench.report.paper import PaperTable, metric_name
-from ssdd_bench.results import read_json, read_record
+from ssdd_bench.results.records import read_json, read_record
 
 SCHEMA_VERSION = 1
 _FIRST_METRICS = ("rfid", "psnr", "ssim", "lpips_alex", "lpips_vgg", "lpips", "dreamsim")

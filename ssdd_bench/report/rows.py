@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.fingerprint import fingerprint
-from ssdd_bench.results import MetricValue, Result, Timing, find_results, load_results
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import MetricValue, Result, Timing
+from ssdd_bench.results.store import find_results, load_results
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
 _INTEGERS = ("f", "channels", "tokens", "steps", "threads", "batch", "peak_memory_bytes")
@@ -67,8 +68,8 @@ def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
         See :func:`to_frame`.
 
     Raises:
-        UserError: see :func:`to_frame` and :func:`ssdd_bench.results.load_results`; or a file of
-            scores is damaged. One that is gone does no harm.
+        UserError: see :func:`to_frame` and :func:`ssdd_bench.results.store.load_results`; or a
+            file of scores is damaged. One that is gone does no harm.
     """
     files = find_results(paths)
     results = load_results(files)
@@ -79,7 +80,7 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
     """Lay out results one row per cell, sorted by resolution and then by label.
 
     Args:
-        results: at least one, as :func:`ssdd_bench.results.load_results` gives them.
+        results: at least one, as :func:`ssdd_bench.results.store.load_results` gives them.
         scores: of single images, for each result; none if empty.
 
     Returns:

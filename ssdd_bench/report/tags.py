@@ -16,7 +16,7 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.report.grid import Cell, Column, metric_format
 from ssdd_bench.report.paper import PaperTable, metric_name
 from ssdd_bench.report.rows import comparable_groups, display_names, metric_directions
-from ssdd_bench.results import read_toml
+from ssdd_bench.results.records import read_toml
 
 TAGS_FILE: Final = "tags.toml"
 ALL: Final = "(all)"

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.files import write_atomically
-from ssdd_bench.pretrained import read_config
-from ssdd_bench.weights import load_safetensors
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.weights.files import load_safetensors
+from ssdd_bench.weights.hub import read_config
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

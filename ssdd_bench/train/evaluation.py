@@ -9,13 +9,13 @@ import torch
 
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource, limited
-from ssdd_bench.harness.measure import save_picture
-from ssdd_bench.harness.protocol import get_protocol
-from ssdd_bench.harness.reconstruct import reconstruct
-from ssdd_bench.metrics.scorer import Scorer
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.evaluation.measure import save_picture
+from ssdd_bench.evaluation.reconstruct import reconstruct
+from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.plugins.registry import load_tokenizer
+from ssdd_bench.protocols.schema import get_protocol
 from ssdd_bench.train.recipe import EvaluationRecipe
-from ssdd_bench.train.stage import Stage
+from ssdd_bench.train.stages.base import Stage
 
 
 class Evaluator:

@@ -28,9 +28,9 @@ from ssdd_bench.train.checkpoint import load_checkpoint, save_card, save_checkpo
 from ssdd_bench.train.crops import CropStream
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.interrupts import stop_requests
-from ssdd_bench.train.metrics import MetricsLog
+from ssdd_bench.train.log import MetricsLog
 from ssdd_bench.train.recipe import OptimiserRecipe
-from ssdd_bench.train.stage import Stage
+from ssdd_bench.train.stages.base import Stage
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results import read_record, read_toml
+from ssdd_bench.results.records import read_record, read_toml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -41,9 +41,9 @@ class LossRecipe:
     """Terms and their weights; 0 leaves a term out and loads nothing for it.
 
     Attributes:
-        perceptual: a name in :data:`ssdd_bench.train.perceptual.DISTANCES`.
+        perceptual: a name in :data:`ssdd_bench.train.losses.perceptual.DISTANCES`.
         perceptual_weight: of the distance between the target and the one-step estimate.
-        repa: a name in :data:`ssdd_bench.train.repa.TARGETS`.
+        repa: a name in :data:`ssdd_bench.train.losses.repa.TARGETS`.
         repa_weight: of the alignment of the decoder's tokens with that network's.
         kl_weight: of the posterior's divergence, summed over a latent.
         gan_weight: of the adversarial term of SSDD's stages; off in the paper's main result.

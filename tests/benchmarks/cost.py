@@ -77,9 +77,10 @@ def random_weights(folder: Path) -> dict[str, Path]:
 
 
 def ours(n: int, paths: dict[str, Path], keys: tuple[str, ...] = KEYS) -> dict[str, float]:
-    from ssdd_bench.harness.memory import keep_freed_memory
-    from ssdd_bench.metrics import inception, lpips
-    from ssdd_bench.metrics.scorer import Scorer
+    from ssdd_bench.evaluation.memory import keep_freed_memory
+    from ssdd_bench.metrics import lpips
+    from ssdd_bench.metrics.features import inception
+    from ssdd_bench.metrics.suite import Scorer
 
     keep_freed_memory()
     for module in (inception, lpips):

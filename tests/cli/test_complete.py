@@ -9,9 +9,9 @@ import pytest
 from click.shell_completion import CompletionItem, ShellComplete
 
 from ssdd_bench.cli.main import cli
-from ssdd_bench.generate.metrics import GENERATION_METRICS
 from ssdd_bench.metrics.base import METRICS
-from ssdd_bench.registry import find_tokenizers
+from ssdd_bench.metrics.generation import GENERATION_METRICS
+from ssdd_bench.plugins.registry import find_tokenizers
 
 
 def items(line: str) -> list[CompletionItem]:

@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from ssdd_bench.cli._config import find_suites
 from ssdd_bench.cli.run import command
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.harness.protocol import PROTOCOLS
 from ssdd_bench.metrics.base import METRICS
-from ssdd_bench.registry import parse_requests
-from ssdd_bench.results import load_results, read_toml
+from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.protocols.schema import PROTOCOLS
+from ssdd_bench.results.records import read_toml
+from ssdd_bench.results.store import load_results
 
 CONFIG = """
 tokenizers = ["jpeg:quality=10,50", "identity"]

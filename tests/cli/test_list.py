@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ssdd_bench import registry
 from ssdd_bench.cli._tables import LIST_WIDTH as WIDTH
 from ssdd_bench.cli.list import command
-from ssdd_bench.generate.metrics import GENERATION_METRICS
-from ssdd_bench.harness.protocol import PROTOCOLS
 from ssdd_bench.metrics.base import METRICS
-from ssdd_bench.registry import find_tokenizers
+from ssdd_bench.metrics.generation import GENERATION_METRICS
+from ssdd_bench.plugins import registry
+from ssdd_bench.plugins.registry import find_tokenizers
+from ssdd_bench.protocols.schema import PROTOCOLS
 
 MANIFEST = """
 id = "{name}"

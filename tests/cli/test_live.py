@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from ssdd_bench.cli._live import follow
-from ssdd_bench.harness.run import Failure, Finished, RunPlan
-from ssdd_bench.registry import parse_requests
-from ssdd_bench.results import MetricValue, Result, load_results
+from ssdd_bench.evaluation.run import Failure, Finished, RunPlan
+from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.results.schema import MetricValue, Result
+from ssdd_bench.results.store import load_results
 
 HEIGHT = 12
 

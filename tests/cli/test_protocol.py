@@ -7,7 +7,7 @@ from ssdd_bench.cli.list import command as list_command
 from ssdd_bench.cli.protocol import command
 from ssdd_bench.cli.run import command as run_command
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.harness.protocol import PROTOCOLS
+from ssdd_bench.protocols.schema import PROTOCOLS
 
 
 @pytest.fixture(autouse=True)

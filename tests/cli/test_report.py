@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from ssdd_bench.cli import report
 from ssdd_bench.errors import OutputError, UnknownNameError, UserError
-from ssdd_bench.results import Result, load_results, save_result
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import load_results, save_result
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from ssdd_bench.results import SCHEMA_VERSION, load_results
+from ssdd_bench.results.schema import SCHEMA_VERSION
+from ssdd_bench.results.store import load_results
 
 FAKE = """
 import time

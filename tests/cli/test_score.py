@@ -5,14 +5,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.cli.score import command
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.preprocess import CROPS
+from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnknownNameError
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.harness.run import RunPlan, run
-from ssdd_bench.registry import load_tokenizer, parse_requests
-from ssdd_bench.results import load_results
+from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
+from ssdd_bench.results.store import load_results
 
 METRICS = ("psnr", "psnr_pooled", "ssim", "fd_effnet")
 

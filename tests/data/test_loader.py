@@ -7,7 +7,7 @@ from PIL import Image
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
-from ssdd_bench.data.preprocess import adm_center_crop
+from ssdd_bench.data.preprocessing import adm_center_crop
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, UnknownNameError
 

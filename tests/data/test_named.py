@@ -19,8 +19,8 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.named import expand_names, find_all, find_datasets, hash_names
 from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import DataError
-from ssdd_bench.harness.protocol import PROTOCOLS
-from ssdd_bench.results import load_results
+from ssdd_bench.protocols.schema import PROTOCOLS
+from ssdd_bench.results.store import load_results
 
 THREE = """
 title = "Three"

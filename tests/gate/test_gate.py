@@ -14,15 +14,15 @@ from safetensors.torch import load_file, save_file
 from ssdd_bench.cli.compare import command
 from ssdd_bench.cli.noise import command as noise_command
 from ssdd_bench.errors import OptionError, UserError
+from ssdd_bench.evaluation import reconstruct
+from ssdd_bench.evaluation.run import RunPlan, run
 from ssdd_bench.gate.compare import compare
 from ssdd_bench.gate.load import Cell, load_side
 from ssdd_bench.gate.speed import SpeedRatio, compare_speed
 from ssdd_bench.gate.thresholds import Threshold, learn, load_learnt, parse_rules, save_learnt
-from ssdd_bench.harness import reconstruct
-from ssdd_bench.harness.run import RunPlan, run
-from ssdd_bench.nn import tokenizer as ssdd_tokenizer
-from ssdd_bench.registry import find_tokenizers, parse_requests
-from ssdd_bench.results import SCHEMA_VERSION
+from ssdd_bench.plugins.registry import find_tokenizers, parse_requests
+from ssdd_bench.results.schema import SCHEMA_VERSION
+from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
 
 METRICS = ("psnr", "ssim", "mae", "fd_effnet")
 MINI = next((find_tokenizers()["ssdd"].folder / "weights").glob("*.safetensors"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssdd_bench.metrics.scorer import Scorer
+from ssdd_bench.metrics.suite import Scorer
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ssdd_bench.assets.locate import find
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.preprocess import CROPS
+from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.weights.cache import find
 
 EXTERNAL = [key for key, info in METRICS.items() if info.assets]
 HOME_CACHE = os.environ.get("XDG_CACHE_HOME")  # before the tests move it

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ssdd_bench.results import MetricValue, Result, load_results, save_result
+from ssdd_bench.results.schema import MetricValue, Result
+from ssdd_bench.results.store import load_results, save_result
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 

@@ -20,7 +20,8 @@ from ssdd_bench.report.gallery import build_sets, find_extremes
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
-from ssdd_bench.results import MetricValue, Result, load_results, save_result
+from ssdd_bench.results.schema import MetricValue, Result
+from ssdd_bench.results.store import load_results, save_result
 
 Make = Callable[..., Result]
 Write = Callable[..., Path]

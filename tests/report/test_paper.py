@@ -15,7 +15,7 @@ from ssdd_bench.report.paper import PaperTable, build_paper_tables
 from ssdd_bench.report.published import load_published, published_table
 from ssdd_bench.report.rows import to_frame
 from ssdd_bench.report.writers import escape_latex, to_latex, to_markdown
-from ssdd_bench.results import LatentRecord, MetricValue, Result
+from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"

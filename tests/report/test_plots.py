@@ -24,7 +24,7 @@ from ssdd_bench.report.labels import Point, place_labels
 from ssdd_bench.report.plots import pareto_front, published_plot, quality_speed_plot
 from ssdd_bench.report.published import load_published
 from ssdd_bench.report.rows import to_frame
-from ssdd_bench.results import Result
+from ssdd_bench.results.schema import Result
 
 Make = Callable[..., Result]
 FOLDER = Path(__file__).parents[2] / "results" / "published"

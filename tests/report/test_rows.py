@@ -25,13 +25,8 @@ from ssdd_bench.report.rows import (
     to_frame,
     without_steps,
 )
-from ssdd_bench.results import (
-    LatentRecord,
-    MetricValue,
-    Result,
-    load_results,
-    save_result,
-)
+from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
+from ssdd_bench.results.store import load_results, save_result
 
 Make = Callable[..., Result]
 

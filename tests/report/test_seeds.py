@@ -11,7 +11,7 @@ import pytest
 
 from ssdd_bench.report.rows import to_frame
 from ssdd_bench.report.seeds import pool_seeds
-from ssdd_bench.results import MetricValue, Result
+from ssdd_bench.results.schema import MetricValue, Result
 
 Make = Callable[..., Result]
 

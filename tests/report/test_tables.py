@@ -15,7 +15,7 @@ from rich.console import Console
 from ssdd_bench.report.grid import Table, build_tables, format_number
 from ssdd_bench.report.rows import to_frame
 from ssdd_bench.report.tables import print_table, to_csv, to_markdown
-from ssdd_bench.results import LatentRecord, MetricValue, Result
+from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
 

@@ -16,7 +16,7 @@ from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.rows import load_frame
 from ssdd_bench.report.tags import ALL, UNTAGGED, build_tag_tables, read_tags, split_by_tag
 from ssdd_bench.report.writers import to_latex, to_markdown
-from ssdd_bench.results import load_results, save_result
+from ssdd_bench.results.store import load_results, save_result
 
 MINI = Path(__file__).parents[2] / "results" / "mini"
 SAMPLE_TAGS = Path(report.__file__).parents[1] / "data" / "sample" / "tags.toml"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.registry import find_tokenizers, load_tokenizer
-from ssdd_bench.weights import load_safetensors
+from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.weights.files import load_safetensors
 
 STAGES = {"klvae": "klvae", "diffusion": "finetune", "ssdd": "distil"}
 LATENTS = {"f8c4": 8, "f16c4": 16}

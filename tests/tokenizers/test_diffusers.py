@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ssdd_bench.api import Latent
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import ResolutionError, WeightsError
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.manifest import TokenizerInfo
-from ssdd_bench.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.manifest import TokenizerInfo
+from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FOLDER = find_tokenizers()["diffusers"].folder

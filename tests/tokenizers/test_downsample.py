@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.api import LatentSpec
-from ssdd_bench.conformance import check_tokenizer
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.registry import load_tokenizer
 
 
 def decode(spec: str, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 import torch
 
-from ssdd_bench.conformance import check_tokenizer
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.registry import load_tokenizer
 
 
 def test_contract() -> None:

@@ -6,11 +6,11 @@ import torch
 from PIL import Image, features
 from torch import Tensor
 
-from ssdd_bench.codec import from_pillow, to_pillow
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import PluginError
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.adapters.pillow import from_pillow, to_pillow
+from ssdd_bench.plugins.registry import load_tokenizer
 
 
 def photograph() -> Tensor:

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
 
 CONFIG = {
     "block_out_channels": [8, 8, 16],

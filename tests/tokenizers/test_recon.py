@@ -4,11 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ssdd_bench.conformance import IDS, check_tokenizer, make_images
+from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.harness.noise import KeyedNoise, OrderedNoise
-from ssdd_bench.harness.run import RunPlan, run
-from ssdd_bench.registry import load_tokenizer, parse_requests
+from ssdd_bench.evaluation.conformance import IDS, check_tokenizer, make_images
+from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 
 
 def save(image, path):

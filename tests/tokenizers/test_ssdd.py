@@ -5,15 +5,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ssdd_bench.api import Latent
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.evaluation.run import RunPlan, run
 from ssdd_bench.flow.schedule import power_grid
 from ssdd_bench.flow.solver import euler
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.harness.run import RunPlan, run
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.registry import load_tokenizer, parse_requests
+from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 
 IDS = ("a", "b", "c")
 

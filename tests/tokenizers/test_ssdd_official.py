@@ -9,12 +9,12 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UnknownNameError, WeightsError
-from ssdd_bench.harness.noise import KeyedNoise
+from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
 
 LATENTS = {"F8C4": (8, 4), "F16C4": (16, 4), "F16C16": (16, 16), "F32C64": (32, 64)}
 # Bytes of released files (F16C16 B and L), and of the others as their layout predicts.

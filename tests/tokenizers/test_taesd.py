@@ -10,11 +10,11 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import find_tokenizers, load_tokenizer
-from ssdd_bench.weights import sha256_file
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.weights.files import sha256_file
 
 TAEF2 = "SSDD_BENCH_TAEF2"  # the folder with the published files
 F8 = {"taesd": 4, "taesdxl": 4, "taesd3": 16, "taef1": 16}

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from ssdd_bench.api import LatentSpec
-from ssdd_bench.conformance import check_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import PluginError, WeightsError
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.plugins.registry import load_tokenizer
 
 
 class Pool(nn.Module):

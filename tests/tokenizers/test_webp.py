@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ssdd_bench.conformance import check_tokenizer, make_images
-from ssdd_bench.harness.noise import KeyedNoise
-from ssdd_bench.registry import load_tokenizer
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.evaluation.conformance import check_tokenizer, make_images
+from ssdd_bench.plugins.registry import load_tokenizer
 
 IDS = ("a", "b", "c")
 

@@ -10,11 +10,11 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.train.chain import make_trainer
-from ssdd_bench.train.estimate import estimate
-from ssdd_bench.train.perceptual import DISTANCES
+from ssdd_bench.train.cost import estimate
+from ssdd_bench.train.losses.perceptual import DISTANCES
+from ssdd_bench.train.losses.repa import TARGETS, Target
+from ssdd_bench.train.pipeline import make_trainer
 from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, load_recipe, recipe_names
-from ssdd_bench.train.repa import TARGETS, Target
 
 LATENTS = ("f8c4", "f16c4", "f16c16", "f32c64")
 SIZES = ("S", "B", "M", "L", "XL", "H")

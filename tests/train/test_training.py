@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
-from ssdd_bench.nn.checkpoint import load_ssdd
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import Posterior
-from ssdd_bench.train.chain import finish, make_stage, make_trainer, start_file
+from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint
 from ssdd_bench.train.loop import make_optimiser
+from ssdd_bench.train.pipeline import finish, make_stage, make_trainer, start_file
 from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, load_recipe
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.pretrained import CONFIG, WEIGHTS, build_model, fetch, read_config
+from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, read_config
 
 from .consistency import ConsistencyDecoder
 from .continuous import Autoencoder, Flux2Autoencoder, RepresentationAutoencoder

@@ -6,7 +6,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.codec import from_pillow, to_levels, to_pillow
+from ssdd_bench.plugins.adapters.pillow import from_pillow, to_levels, to_pillow
 
 
 class Downsample(Tokenizer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.codec import to_levels
+from ssdd_bench.plugins.adapters.pillow import to_levels
 
 
 class Identity(Tokenizer):

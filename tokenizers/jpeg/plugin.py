@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssdd_bench.codec import PillowCodec
+from ssdd_bench.plugins.adapters.pillow import PillowCodec
 
 
 def load(quality: int, subsampling: str) -> PillowCodec:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.pretrained import CONFIG, WEIGHTS, build_model, fetch, read_config
+from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, read_config
 
 CLASS = {"_class_name": "AutoencoderKL"}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights import choose_weights
+from ssdd_bench.weights.files import choose_weights
 
 from .loading import find_folder, load_file, load_folder
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ssdd_bench.errors import UnknownNameError, WeightsError
 from ssdd_bench.nn.encoder import VAEEncoder
-from ssdd_bench.nn.tokenizer import SSDDTokenizer
-from ssdd_bench.pretrained import CONFIG, WEIGHTS, build_model, fetch, read_config
+from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
+from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, read_config
 
 REPOSITORY = "facebook/SSDD"
 LICENCE = "CC-BY-NC-4.0"

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.pretrained import fetch
-from ssdd_bench.weights import load_strict, load_tensors
+from ssdd_bench.weights.files import load_strict, load_tensors
+from ssdd_bench.weights.hub import fetch
 
 from .network import build_decoder, build_encoder, scale_of
 

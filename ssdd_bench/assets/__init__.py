@@ -1,1 +1,0 @@
-"""External weights of metrics: which there are, where they lie, how they are fetched."""

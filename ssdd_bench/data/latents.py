@@ -1,0 +1,229 @@
+"""A data set encoded once: shards of latents and labels, and what is needed to use them later.
+
+A folder holds ``shard-00000.safetensors`` and so on, each with ``latents`` and, unless flips were
+left out, ``latents_flip`` (float32 NCHW, as the tokenizer gives them) and ``labels`` (int64); and
+``latents.json``, written last, with the statistics that a network of latents is trained under and
+its samples are mapped back by. Shards that are there are kept, so the same command resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.records import read_json, read_record
+
+SCHEMA_VERSION = 1
+SHARD_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of every channel of the latents over the training set.
+
+    The network sees ``(z - mean) / std``; what it draws is mapped back before it is decoded.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """To mean 0 and standard deviation 1; (B, channels, h, w)."""
+        mean, std = self._like(latents)
+        return (latents - mean) / std
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Back to what the tokenizer decodes; (B, channels, h, w)."""
+        mean, std = self._like(latents)
+        return latents * std + mean
+
+    def _like(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        if latents.shape[1] != len(self.mean):
+            raise UserError(
+                f"statistics of {len(self.mean)} channels for latents of {latents.shape[1]}: take "
+                "those that were stored with these latents"
+            )
+        mean, std = (latents.new_tensor(one).view(1, -1, 1, 1) for one in (self.mean, self.std))
+        return mean, std
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Mean and standard deviation of the images' colours in [0, 1], to know good decodings by."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LatentsPlan:
+    """What decides every number in a folder of latents.
+
+    Attributes:
+        tokenizer: label, such as ``klvae`` or ``ssdd:steps=4``.
+        encoder_sha256: see :mod:`ssdd_bench.generation.identity`.
+        weights: file name and SHA-256 of the tokenizer's weights.
+        f: image pixels per latent cell along one side.
+        channels: of the latent.
+        resolution: side of the crops in pixels.
+        crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
+        posterior: ``mode``, or ``sample``: one draw per image.
+        seed: of those draws.
+        flips: whether mirrored images are encoded too.
+        data: name of the images.
+        n: how many.
+        ids_sha256: of their ordered ids.
+        classes: names, in the order of the labels.
+        shard_images: images per shard.
+    """
+
+    tokenizer: str
+    encoder_sha256: str
+    weights: dict[str, str]
+    f: int
+    channels: int
+    resolution: int
+    crop: str
+    posterior: str
+    seed: int
+    flips: bool
+    data: str
+    n: int
+    ids_sha256: str
+    classes: tuple[str, ...]
+    shard_images: int = SHARD_IMAGES
+
+    @property
+    def side(self) -> int:
+        """Latent cells along one side."""
+        return self.resolution // self.f
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.n // self.shard_images)
+
+
+@dataclass(frozen=True)
+class LatentsRecord:
+    """What ``latents.json`` holds."""
+
+    plan: LatentsPlan
+    statistics: Statistics
+    pixels: PixelStatistics
+    command: str
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+
+class LatentSet:
+    """Latents on disk, mapped and not read before they are used.
+
+    Attributes:
+        record: what ``latents.json`` holds.
+        labels: int64 (n,).
+
+    Raises:
+        UserError: the folder is no finished set of latents, or a shard is missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = read_latents(folder)
+        plan = self.record.plan
+        key = fingerprint(asdict(plan))
+        shards = []
+        for shard in range(plan.shards):
+            path = shard_path(folder, shard)
+            if not path.is_file() or read_key(path) != key:
+                raise UserError(
+                    f"{path}: missing, damaged or of other latents: run the same `ssdd-bench "
+                    "latents` again"
+                )
+            shards.append(map_safetensors(path))
+        self._shards = shards
+        self.labels: NDArray[np.int64] = np.concatenate([one["labels"] for one in shards])
+
+    def __len__(self) -> int:
+        return self.record.plan.n
+
+    def batch(self, rows: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Tensor:
+        """Latents of some images, or of their mirror images; float32 (B, channels, side, side)."""
+        size = self.record.plan.shard_images
+        found = [
+            self._shards[row // size]["latents_flip" if flip else "latents"][row % size]
+            for row, flip in zip(rows.tolist(), mirrored.tolist(), strict=True)
+        ]
+        return torch.from_numpy(np.stack(found))
+
+
+def read_latents(folder: Path) -> LatentsRecord:
+    """Read what a folder of latents says about itself.
+
+    Raises:
+        UserError: the statistics are missing or damaged.
+    """
+    path = folder / "latents.json"
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing, and with it the statistics that latents are scaled by: run "
+            "`ssdd-bench latents` to its end, without --part"
+        )
+    return read_record(LatentsRecord, read_json(path), str(path))
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Name a shard's file."""
+    return folder / f"shard-{shard:05d}.safetensors"
+
+
+def map_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Map the tensors of a safetensors file of float32 and int64 into memory."""
+    header, start = read_header(path)
+    kinds = {"F32": np.float32, "I64": np.int64}
+    return {
+        name: np.memmap(
+            path,
+            kinds[entry["dtype"]],
+            "r",
+            offset=start + entry["data_offsets"][0],
+            shape=tuple(entry["shape"]),
+        )
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def shard_facts(header: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`_save` wrote besides the tensors."""
+    found: dict[str, Any] = json.loads(header["__metadata__"]["ssdd-bench"])
+    return found
+
+
+def read_key(path: Path) -> str | None:
+    """Hash of the plan that a shard was made under; None if it is no whole shard."""
+    try:
+        header, start = read_header(path)
+        end = max(one["data_offsets"][1] for name, one in header.items() if name[0] != "_")
+        whole = path.stat().st_size == start + end
+        return str(shard_facts(header)["plan"]) if whole else None
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Header of a safetensors file, and where its data starts."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header: dict[str, Any] = json.loads(file.read(size))
+    return header, 8 + size

@@ -1,0 +1,1 @@
+"""Evaluation: one streamed pass for quality, timed calls for speed, a result per job."""

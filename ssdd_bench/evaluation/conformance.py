@@ -1,0 +1,177 @@
+"""The contract of a tokenizer as a function: what the harness relies on, tried out.
+
+For the tests of a plugin::
+
+    def test_contract() -> None:
+        assert check_tokenizer("my-tokenizer") == []
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.errors import UserError
+from ssdd_bench.plugins.manifest import TokenizerInfo
+from ssdd_bench.plugins.registry import find_all, load_tokenizer, parse_requests
+
+IDS = ("first", "second", "third")
+TOLERANCE = 1e-3  # of one image alone against the same in a batch: kernels may differ
+
+
+def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[str]:
+    """Try out everything the harness relies on.
+
+    Args:
+        tokenizer: a loaded one, on the CPU; or its id, such as ``my-tokenizer:option=value``,
+            which checks the manifest as well.
+        resolution: side of the test images in pixels; a multiple of the tokenizer's f.
+
+    Returns:
+        What is wrong, one line each; empty for a tokenizer that keeps the contract.
+    """
+    problems: list[str] = []
+    info: TokenizerInfo | None = None
+    try:
+        if isinstance(tokenizer, str):
+            (request,) = parse_requests(tokenizer)
+            info = find_all().get(request.id)
+            tokenizer = load_tokenizer(request)
+            if info.latent and not request.options and info.latent != tokenizer.latent:
+                problems.append(f"manifest says {info.latent}, the tokenizer {tokenizer.latent}")
+        problems += _check_description(tokenizer, resolution)
+        # Each check relies on the one before it.
+        for check in (_check_encode, _check_decode, _check_noise, _check_batches):
+            if problems:
+                break
+            problems += check(tokenizer, resolution)
+        if info and not problems:
+            problems += _check_stochastic(tokenizer, resolution, info.stochastic)
+    except UserError as error:
+        problems.append(str(error))
+    except Exception as error:  # a plugin's own mistake is a finding, not a crash of the check
+        problems.append(f"raised {type(error).__name__}: {error}")
+    return problems
+
+
+def make_images(resolution: int) -> Tensor:
+    """Three images of 8-bit levels, float in [0, 1]: a ramp, noise, and black beside white."""
+    generator = torch.Generator().manual_seed(0)
+    ramp = torch.linspace(0, 1, resolution).expand(3, resolution, resolution)
+    noise = torch.rand(3, resolution, resolution, generator=generator)
+    halves = (torch.arange(resolution) >= resolution // 2).float().expand_as(ramp)
+    return (torch.stack([ramp, noise, halves]) * 255).round() / 255
+
+
+def _check_description(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
+    spec = getattr(tokenizer, "latent", None)
+    if not isinstance(spec, LatentSpec):
+        yield f"attribute latent must be a LatentSpec, not {spec!r}"
+    elif resolution % spec.f:
+        yield f"resolution {resolution} is not a multiple of f = {spec.f}: check with another one"
+    elif (spec.kind == "discrete") != (spec.bits_per_value is not None):
+        yield "latent.bits_per_value goes with kind 'discrete' and no other"
+    if tokenizer.steps is not None and tokenizer.steps < 1:
+        yield f"attribute steps must be None or at least 1, not {tokenizer.steps}"
+    for path in tokenizer.weights:
+        if not path.is_file():
+            yield f"attribute weights names {path}, which is no file"
+    for role, network in tokenizer.networks().items():
+        if role not in ("encoder", "decoder") or not isinstance(network, nn.Module):
+            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r}"
+        elif any(module.training for module in network.modules()):
+            yield f"the {role} is in training mode: call eval() on it"
+    try:
+        json.dumps(tokenizer.info(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        yield f"info() does not fit into JSON: {error}"
+
+
+def _check_encode(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
+    images = make_images(resolution)
+    before = images.clone()
+    for noise in (None, KeyedNoise(0, IDS, "encode")):
+        latent: object = tokenizer.encode(images, noise)
+        what = "encode without noise" if noise is None else "encode with noise"
+        if not isinstance(latent, Latent):
+            yield f"{what} must return a Latent, not {type(latent).__name__}"
+            return
+        if latent.size != (resolution, resolution):
+            yield f"{what}: size is {latent.size}, the images' is {(resolution, resolution)}"
+        yield from (f"{what}: {text}" for text in _check_data(tokenizer.latent, latent, resolution))
+    if not torch.equal(images, before):
+        yield "encode changed the images it was given"
+
+
+def _check_data(spec: LatentSpec, latent: Latent, resolution: int) -> Iterator[str]:
+    data = latent.data
+    if spec.kind == "bytes":
+        if isinstance(data, Tensor) or not all(isinstance(item, bytes) for item in data):
+            yield "data of kind 'bytes' must be a list of bytes"
+        elif len(data) != len(IDS):
+            yield f"{len(data)} byte streams for {len(IDS)} images"
+    elif not isinstance(data, Tensor):
+        yield f"data must be a tensor, not {type(data).__name__}"
+    else:
+        expected = (len(IDS), *(spec.shape(resolution, resolution) or ()))
+        if data.shape != expected:
+            yield f"data has shape {tuple(data.shape)}, latent describes {expected}"
+        if data.is_floating_point() != (spec.kind == "continuous"):
+            yield f"data of kind '{spec.kind}' has dtype {data.dtype}"
+        if data.requires_grad:
+            yield "data carries gradients: encode under torch.no_grad()"
+        if not torch.isfinite(data).all():
+            yield "data holds NaN or infinity"
+
+
+def _check_decode(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
+    images = make_images(resolution)
+    decoded = _round_trip(tokenizer, images, IDS)
+    if not isinstance(decoded, Tensor) or not decoded.is_floating_point():
+        yield "decode must return a tensor of floats"
+    elif decoded.shape != images.shape:
+        yield f"decode returned shape {tuple(decoded.shape)} for images of {tuple(images.shape)}"
+    elif decoded.requires_grad:
+        yield "decode's images carry gradients: decode under torch.no_grad()"
+    elif not torch.isfinite(decoded).all():
+        yield "decode's images hold NaN or infinity"
+    elif decoded.min() < -0.75 or decoded.max() > 1.75:
+        low, high = decoded.min().item(), decoded.max().item()
+        yield f"decode's images range from {low:.2f} to {high:.2f}; they should be in [0, 1]"
+
+
+def _check_noise(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
+    images = make_images(resolution)
+    first, second = (_round_trip(tokenizer, images, IDS) for _ in range(2))
+    if not torch.equal(first, second):
+        yield "the same images and noise gave two results: draw random numbers from noise only"
+
+
+def _check_batches(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
+    images = make_images(resolution)
+    together = _round_trip(tokenizer, images, IDS)
+    alone = torch.cat(
+        [_round_trip(tokenizer, images[i : i + 1], IDS[i : i + 1]) for i in range(len(IDS))]
+    )
+    worst = (together - alone).abs().max().item()
+    if not worst <= TOLERANCE:
+        yield f"an image decodes differently alone and in a batch, by up to {worst:.3g}"
+
+
+def _check_stochastic(tokenizer: Tokenizer, resolution: int, said: bool) -> Iterator[str]:
+    images = make_images(resolution)
+    latent = tokenizer.encode(images)
+    one, other = (tokenizer.decode(latent, KeyedNoise(seed, IDS, "decode")) for seed in (0, 1))
+    if torch.equal(one, other) == said:
+        yield f"manifest says stochastic = {str(said).lower()}, but decoding " + (
+            "does not depend on its noise" if said else "depends on its noise"
+        )
+
+
+def _round_trip(tokenizer: Tokenizer, images: Tensor, ids: Sequence[str]) -> Tensor:
+    return tokenizer.decode(tokenizer.encode(images), KeyedNoise(0, ids, "decode"))

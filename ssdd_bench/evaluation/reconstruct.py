@@ -1,0 +1,240 @@
+"""The quality pass: every image encoded, decoded, rounded and scored, one batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssdd_bench.api import Latent, Tokenizer
+from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
+from ssdd_bench.api.pixels import to_uint8
+from ssdd_bench.data.loader import Batch, ImageLoader
+from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.evaluation.memory import is_out_of_memory, release_memory
+from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.protocols.schema import Protocol
+
+MOST_CODE_BITS = 24.0  # of codebooks whose codes are counted: 16.8 million
+EXAMPLES = 8  # pairs kept for the sample picture and for timing
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over the images found, apart from the scores.
+
+    Attributes:
+        ids: of the images scored, in order.
+        pixels_sha256: of their uint8 crops, NCHW, in order.
+        bits_per_pixel: mean over the set; None for continuous latents.
+        floats_per_pixel: of continuous latents; None for others.
+        originals: the first crops, uint8 (at most ``EXAMPLES``, 3, H, W) on the CPU.
+        reconstructions: of the same.
+        warnings: one line each.
+        codes: of a discrete latent: ``code_usage``, the share of all codes that occurred, and
+            ``code_entropy_bits``, the entropy of their frequencies; empty for others.
+    """
+
+    ids: tuple[str, ...]
+    pixels_sha256: str
+    bits_per_pixel: float | None
+    floats_per_pixel: float | None
+    originals: Tensor
+    reconstructions: Tensor
+    warnings: tuple[str, ...]
+    codes: dict[str, float]
+
+
+@torch.inference_mode()
+def reconstruct(
+    tokenizer: Tokenizer,
+    loader: ImageLoader,
+    scorer: Scorer,
+    protocol: Protocol,
+    seed: int,
+    device: torch.device,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> Pass:
+    """Score every image of the loader; memory does not grow with their number.
+
+    Where memory runs out the batch is halved and the same images are tried again: noise belongs
+    to the image or its place in the set, so the batch size changes no result.
+
+    Args:
+        tokenizer: on ``device``, in eval mode.
+        loader: the crops; each batch is also the largest one tried.
+        scorer: takes every pair of uint8 images; the caller finishes it.
+        protocol: how to encode and to decode.
+        seed: of the encoder's and the decoder's noise.
+        device: of the tokenizer.
+        on_images: told how many images were finished, after each batch.
+
+    Raises:
+        PluginError: a pixel is not finite, or the plugin broke its contract.
+        UserError: not even one image fits into memory.
+        DataError: see :func:`ssdd_bench.data.loader.iterate_batches`.
+    """
+    pixels = hashlib.sha256()
+    size = _LatentSize(tokenizer)
+    halving = _Halving(tokenizer, protocol, seed, device)
+    ids: list[str] = []
+    originals: list[Tensor] = []
+    reconstructions: list[Tensor] = []
+    for batch in loader:
+        pixels.update(batch.images.numpy().tobytes())
+        for part, latent, restored in halving.round_trips(batch):
+            size.add(latent)
+            scorer.add(part.ids, part.images, restored)
+            room = EXAMPLES - len(ids)
+            if room > 0:
+                originals.append(part.images[:room])
+                reconstructions.append(restored[:room])
+            ids += part.ids
+            on_images(len(part))
+    return Pass(
+        ids=tuple(ids),
+        pixels_sha256=pixels.hexdigest(),
+        bits_per_pixel=size.bits_per_pixel(),
+        floats_per_pixel=size.floats_per_pixel(),
+        originals=torch.cat(originals),
+        reconstructions=torch.cat(reconstructions),
+        warnings=(*_loader_warnings(loader), *halving.warnings),
+        codes=size.codes(),
+    )
+
+
+def autocast(device: torch.device, protocol: Protocol) -> torch.autocast:
+    """The context that networks under test run in, timed or not; metrics run outside it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=protocol.autocast == "bfloat16")
+
+
+class _Halving:
+    """Work on a batch in parts that fit into memory; what did not fit once is not tried again."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, protocol: Protocol, seed: int, device: torch.device
+    ) -> None:
+        self.warnings: list[str] = []
+        self._tokenizer = tokenizer
+        self._protocol = protocol
+        self._seed = seed
+        self._device = device
+        self._ordered: OrderedNoise | None = None  # of the last part that fitted
+        self._largest: int | None = None
+
+    def round_trips(self, batch: Batch) -> Iterator[tuple[Batch, Latent, Tensor]]:
+        """Give each part of the batch with its latent and its uint8 reconstruction."""
+        start = 0
+        while start < len(batch):
+            stop = min(len(batch), start + (self._largest or len(batch)))
+            part = Batch(batch.ids[start:stop], batch.images[start:stop])
+            try:
+                latent, restored = self._round_trip(part)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(part, error)
+            else:
+                yield part, latent, restored
+                start = stop
+                continue
+            # Only here, outside the handler, has the error let go of the failed call's tensors.
+            release_memory(self._device)
+
+    def _round_trip(self, batch: Batch) -> tuple[Latent, Tensor]:
+        images = batch.images.to(self._device).float() / 255
+        sampled = self._protocol.posterior == "sample"
+        encode_noise = KeyedNoise(self._seed, batch.ids, "encode") if sampled else None
+        ordered = OrderedNoise(self._seed, len(batch), after=self._ordered, ids=batch.ids)
+        keyed = KeyedNoise(self._seed, batch.ids, "decode")
+        decode_noise = ordered if self._protocol.decoder_noise == "ordered" else keyed
+        with autocast(self._device, self._protocol):
+            latent = self._tokenizer.encode(images, encode_noise)
+            decoded = self._tokenizer.decode(latent, decode_noise)
+        if decoded.shape != images.shape:
+            raise PluginError(
+                f"decode gave shape {tuple(decoded.shape)} for images of {tuple(images.shape)}: "
+                "mend the plugin"
+            )
+        restored = to_uint8(decoded, batch.ids).cpu()
+        self._ordered = ordered
+        return latent, restored
+
+    def _halve(self, part: Batch, error: Exception) -> None:
+        if len(part) == 1:
+            raise UserError(
+                f"out of memory with one image at a time at {part.images.shape[-1]} px on "
+                f"{self._device}: take a smaller --res"
+            ) from error
+        self._largest = len(part) // 2
+        self.warnings.append(
+            f"out of memory with {len(part)} images at a time: went on with {self._largest}; "
+            "scores do not depend on it"
+        )
+
+
+class _LatentSize:
+    """Add up what the latents hold, and check it against what the plugin says."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._spec = tokenizer.latent
+        self._pixels = 0
+        self._values = 0
+        self._bytes = 0
+        bits = self._spec.bits_per_value or 0.0
+        # One count per code; the levels of pixels and the like are codes too.
+        self._counts = torch.zeros(round(2**bits) if bits <= MOST_CODE_BITS else 0).long()
+
+    def add(self, latent: Latent) -> None:
+        height, width = latent.size
+        self._pixels += len(latent) * height * width
+        if isinstance(latent.data, Tensor):
+            shape = tuple(latent.data.shape[1:])
+            expected = self._spec.shape(height, width)
+            if shape != expected:
+                raise PluginError(
+                    f"the latent of {height} x {width} px has shape {shape}, its description says "
+                    f"{expected}: mend the plugin"
+                )
+            self._values += latent.data.numel()
+            if self._spec.kind == "discrete" and len(self._counts):
+                found = torch.bincount(latent.data.flatten().long(), minlength=len(self._counts))
+                if len(found) > len(self._counts):
+                    raise PluginError(
+                        f"the latent holds code {len(found) - 1}, its description says that there "
+                        f"are {len(self._counts)}: mend the plugin"
+                    )
+                self._counts += found.cpu()
+        else:
+            self._bytes += sum(len(stream) for stream in latent.data)
+
+    def bits_per_pixel(self) -> float | None:
+        if self._spec.kind == "bytes":
+            return 8 * self._bytes / self._pixels
+        if self._spec.kind == "discrete" and self._spec.bits_per_value is not None:
+            return self._values * self._spec.bits_per_value / self._pixels
+        return None
+
+    def codes(self) -> dict[str, float]:
+        total = self._counts.sum().item()
+        if self._spec.kind != "discrete" or not total:
+            return {}
+        used = self._counts[self._counts > 0].double() / total
+        return {
+            "code_usage": len(used) / len(self._counts),
+            "code_entropy_bits": max(0.0, -(used * used.log2()).sum().item()),
+        }
+
+    def floats_per_pixel(self) -> float | None:
+        return self._values / self._pixels if self._spec.kind == "continuous" else None
+
+
+def _loader_warnings(loader: ImageLoader) -> Iterator[str]:
+    if loader.skipped:
+        first = next(iter(loader.skipped))
+        yield f"{len(loader.skipped)} images could not be decoded and were left out, first {first}"
+    if loader.upscaled:
+        yield f"{loader.upscaled} images are smaller than the resolution and were enlarged"

@@ -1,0 +1,69 @@
+"""Which latent space numbers belong to: by the encoder that made them, not by a name.
+
+Decoders that share an encoder can decode the same latents: several steps of one, one step of
+another. So latents and the networks trained on them carry a hash of the encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.results.fingerprint import canonical_json
+from ssdd_bench.results.schema import TokenizerRecord
+
+
+def encoder_sha256(tokenizer: Tokenizer, record: TokenizerRecord) -> str:
+    """Hash an encoder: its weights in float32 and the shape of its latents.
+
+    An encoder without weights is known by the tokenizer's id, version and options. Scales that a
+    model's configuration holds apart from its weights are not seen; decoding with another one is
+    what :mod:`ssdd_bench.generation.check` notices.
+
+    Raises:
+        PluginError: the latents are no floats, so no network can be trained on them.
+    """
+    spec = tokenizer.latent
+    if spec.kind != "continuous":
+        raise PluginError(
+            f"'{record.label}' has {spec.kind} latents and a DiT needs continuous ones: take a "
+            "tokenizer such as klvae or ssdd"
+        )
+    digest = hashlib.sha256(canonical_json([spec.f, spec.channels]).encode())
+    encoder = tokenizer.networks().get("encoder")
+    if encoder is None:
+        text = canonical_json([record.id, record.version, record.options])
+        digest.update(text.encode())
+        return digest.hexdigest()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        values = tensor.detach().to("cpu", torch.float32).contiguous()
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_encoder(
+    tokenizer: Tokenizer, record: TokenizerRecord, expected: str, label: str, what: str
+) -> None:
+    """Refuse a tokenizer whose encoder is another than that of some latents.
+
+    Args:
+        tokenizer: loaded.
+        record: its description.
+        expected: hash of the encoder that made the latents.
+        label: of the tokenizer that they were made by.
+        what: whose latents, for the message.
+
+    Raises:
+        UserError: the hashes differ.
+    """
+    found = encoder_sha256(tokenizer, record)
+    if found != expected:
+        raise UserError(
+            f"{what}: latents are those of '{label}' (encoder {expected[:10]}), which "
+            f"'{record.label}' (encoder {found[:10]}) cannot decode: take a tokenizer with that "
+            "encoder, or encode and train again"
+        )

@@ -1,0 +1,219 @@
+"""Encode a data set into a folder of latents, shard after shard; what is there is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.data.latents import (
+    LatentsPlan,
+    LatentsRecord,
+    PixelStatistics,
+    Statistics,
+    map_safetensors,
+    read_header,
+    read_key,
+    shard_facts,
+    shard_path,
+)
+from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.source import ImageSource, Subset, class_names
+from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.evaluation.measure import check_resolution
+from ssdd_bench.generation.identity import encoder_sha256
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import TokenizerRecord
+
+CPU_BATCH = 16
+"""Images a call on a CPU, where results depend on it by rounding: so it is always this."""
+LEAST_STD = 1e-6
+
+
+def plan_latents(
+    source: ImageSource,
+    tokenizer: Tokenizer,
+    record: TokenizerRecord,
+    resolution: int,
+    flips: bool = True,
+    posterior: str = "mode",
+    seed: int = 0,
+    crop: str = "adm",
+) -> LatentsPlan:
+    """Describe the latents of a data set before they are made.
+
+    Raises:
+        ResolutionError: the resolution is no multiple of f.
+        PluginError: the tokenizer has no continuous latents.
+        DataError: see :func:`class_names`.
+    """
+    check_resolution(tokenizer, resolution)
+    return LatentsPlan(
+        tokenizer=record.label,
+        encoder_sha256=encoder_sha256(tokenizer, record),
+        weights=dict(record.weights),
+        f=tokenizer.latent.f,
+        channels=tokenizer.latent.channels,
+        resolution=resolution,
+        crop=crop,
+        posterior=posterior,
+        seed=seed,
+        flips=flips,
+        data=source.name,
+        n=len(source),
+        ids_sha256=fingerprint(source.ids),
+        classes=tuple(sorted(set(class_names(source.ids)))),
+    )
+
+
+def encode_set(
+    source: ImageSource,
+    tokenizer: Tokenizer,
+    plan: LatentsPlan,
+    out: Path,
+    device: torch.device,
+    batch_size: int = CPU_BATCH,
+    part: tuple[int, int] = (0, 1),
+    command: str = "",
+    on_images: Callable[[int], None] = lambda count: None,
+) -> LatentsRecord | None:
+    """Encode what is not there yet, then sum up.
+
+    Args:
+        source: the images.
+        tokenizer: on ``device``, in eval mode.
+        plan: from :func:`plan_latents` of the same.
+        out: folder.
+        device: of the tokenizer.
+        batch_size: images a call on a GPU; a CPU takes :data:`CPU_BATCH`.
+        part: (i, n) does every n-th shard from the i-th, for several processes; a run with
+            (0, 1) fills in what is missing and sums up.
+        command: what the user typed.
+        on_images: told how many images were finished, kept ones included.
+
+    Returns:
+        What was written to ``latents.json``; None for one part of several.
+
+    Raises:
+        UserError: ``out`` holds other latents, or a channel is the same everywhere.
+        DataError: an image cannot be decoded.
+        PluginError: the latents have another shape than described, or are not finite.
+    """
+    batch = batch_size if device.type == "cuda" else CPU_BATCH
+    key = fingerprint(asdict(plan))
+    number = {name: label for label, name in enumerate(plan.classes)}
+    ids = source.ids
+    for shard in range(part[0], plan.shards, part[1]):
+        chosen = ids[shard * plan.shard_images : (shard + 1) * plan.shard_images]
+        path = shard_path(out, shard)
+        found = read_key(path) if path.exists() else None
+        if found != key:
+            if found is not None:
+                raise UserError(
+                    f"{out} holds latents of other images, options or weights: choose another "
+                    "--out, or delete it"
+                )
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                tensors, sums = _encode(Subset(source, chosen), tokenizer, plan, device, batch)
+            labels = [number[name] for name in class_names(chosen)]
+            tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
+            _save(path, tensors, {"plan": key, "pixels": sums})
+        on_images(len(chosen))
+    if part[1] > 1:
+        return None
+    record = LatentsRecord(
+        plan=plan,
+        statistics=_statistics(out, plan),
+        pixels=_pixel_statistics(out, plan),
+        command=hide_home(command),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    text = json.dumps(asdict(record), indent=2, sort_keys=True) + "\n"
+    write_atomically(out / "latents.json", lambda target: target.write_text(text, "utf-8"))
+    return record
+
+
+@torch.inference_mode()
+def _encode(
+    source: ImageSource,
+    tokenizer: Tokenizer,
+    plan: LatentsPlan,
+    device: torch.device,
+    batch_size: int,
+) -> tuple[dict[str, Tensor], list[list[int]]]:
+    """Latents by name, and the sums of pixels and of their squares by colour."""
+    found: dict[str, list[Tensor]] = {"latents": []}
+    if plan.flips:
+        found["latents_flip"] = []
+    sums = np.zeros((2, 3), np.int64)
+    for batch in iterate_batches(source, plan.resolution, plan.crop, batch_size, strict=True):
+        pixels = batch.images.long()
+        sums += torch.stack([p.sum((0, 2, 3)) for p in (pixels, pixels**2)]).numpy()
+        for name, parts in found.items():
+            mirrored = name.endswith("flip")
+            images = batch.images.flip(-1) if mirrored else batch.images
+            noise = None
+            if plan.posterior == "sample":
+                noise = KeyedNoise(plan.seed, batch.ids, "encode flip" if mirrored else "encode")
+            data = tokenizer.encode(images.to(device).float() / 255, noise).data
+            expected = (len(batch), plan.channels, plan.side, plan.side)
+            if not isinstance(data, Tensor) or data.shape != expected:
+                raise PluginError(f"encode gave no latents of shape {expected}: mend the plugin")
+            if not torch.isfinite(data).all():
+                raise PluginError(
+                    f"NaN or infinite latents among {batch.ids[0]} to {batch.ids[-1]}: check the "
+                    "encoder's weights"
+                )
+            parts.append(data.float().cpu())
+    latents = {name: torch.cat(parts).contiguous() for name, parts in found.items()}
+    return latents, sums.tolist()
+
+
+def _statistics(folder: Path, plan: LatentsPlan) -> Statistics:
+    """Mean and unbiased standard deviation by channel, float64, shard after shard."""
+    sums = np.zeros((2, plan.channels))
+    count = 0
+    for shard in range(plan.shards):
+        tensors = map_safetensors(shard_path(folder, shard))
+        for name in sorted(tensors.keys() - {"labels"}):
+            values = np.asarray(tensors[name], np.float64)
+            sums += [values.sum((0, 2, 3)), (values**2).sum((0, 2, 3))]
+            count += values.size // plan.channels
+    mean = sums[0] / count
+    variance = np.maximum(sums[1] - count * mean**2, 0) / max(count - 1, 1)
+    std = np.sqrt(variance)
+    if (std < LEAST_STD).any():
+        raise UserError(
+            f"{folder}: latent channel {int(std.argmin())} is the same everywhere: give more "
+            "images, or another tokenizer"
+        )
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def _pixel_statistics(folder: Path, plan: LatentsPlan) -> PixelStatistics:
+    total = np.zeros((2, 3))
+    for shard in range(plan.shards):
+        header, _ = read_header(shard_path(folder, shard))
+        total += np.array(shard_facts(header)["pixels"], np.float64)
+    count = plan.n * plan.resolution**2
+    mean = total[0] / count / 255
+    std = np.sqrt(np.maximum(total[1] / count / 255**2 - mean**2, 0))
+    return PixelStatistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def _save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    # One entry, since safetensors writes several in random order.
+    metadata = {"ssdd-bench": json.dumps(facts, sort_keys=True)}
+    write_atomically(path, lambda target: save_file(tensors, target, metadata=metadata))

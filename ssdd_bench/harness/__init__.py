@@ -1,1 +1,0 @@
-"""Measuring: one pass over the images for quality, timed calls for speed, a file per cell."""

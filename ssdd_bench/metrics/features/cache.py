@@ -1,0 +1,120 @@
+"""Features of originals kept on disk, so that the next tokenizer does not compute them again.
+
+An entry belongs to one group of images as the network was given it, by the hash of their pixels:
+a run with entries gives the same bits as one without. Whatever else decides the features is in
+the name of the folder. Entries are files of their own, so that several processes may share them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssdd_bench.errors import OutputError
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.weights.cache import cache_folder
+
+LIMIT_BYTES = 4 << 30
+
+Features = Mapping[str, NDArray[np.float32]]
+
+
+class ReferenceCache:
+    """Features by tap of groups of images, for one network on one kind of device.
+
+    ``$SSDD_BENCH_NO_CACHE`` turns it off; a folder that cannot be written keeps nothing.
+
+    Args:
+        backend: of the extractor: library, version and the weights' hash.
+        taps: its outputs.
+        device: where it runs.
+    """
+
+    def __init__(self, backend: str, taps: Mapping[str, int], device: torch.device) -> None:
+        self._on = _is_on()
+        self._taps = dict(taps)
+        versions = [torch.__version__, PIL.__version__]  # Pillow resizes what some networks see
+        name = fingerprint([backend, self._taps, versions, _arithmetic(device)])
+        self._folder = _root() / name[:16]
+
+    def read(self, images: Tensor) -> Features | None:
+        """What is known of a group, uint8 (B, 3, H, W) on the CPU; a damaged entry is not known."""
+        if not self._on:
+            return None
+        path = self._path(images)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                found = {tap: arrays[tap] for tap in self._taps}
+        except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile):
+            return None
+        for tap, dims in self._taps.items():
+            if found[tap].shape != (len(images), dims) or found[tap].dtype != np.float32:
+                return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return found
+
+    def write(self, images: Tensor, features: Features) -> None:
+        """Keep the features of a group."""
+        if not self._on:
+            return
+
+        def save(target: Path) -> None:
+            with target.open("wb") as file:
+                np.savez(file, allow_pickle=False, **features)
+
+        try:
+            write_atomically(self._path(images), save)
+        except OutputError:
+            self._on = False
+
+    def _path(self, images: Tensor) -> Path:
+        digest = hashlib.blake2b(str(tuple(images.shape)).encode(), digest_size=16)
+        digest.update(images.contiguous().numpy().tobytes())
+        return self._folder / f"{digest.hexdigest()}.npz"
+
+
+def prune(limit: int = LIMIT_BYTES) -> None:
+    """Delete the entries of all networks unused for longest, until ``limit`` bytes are left."""
+    if not _is_on():
+        return
+    entries = []
+    for path in _root().glob("*/*"):
+        with contextlib.suppress(OSError):  # another process deleted it
+            status = path.stat()
+            entries.append((status.st_mtime_ns, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= limit:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= size
+
+
+def _is_on() -> bool:
+    return os.environ.get("SSDD_BENCH_NO_CACHE", "") in ("", "0")
+
+
+def _root() -> Path:
+    return cache_folder() / "features"
+
+
+def _arithmetic(device: torch.device) -> list[str | int]:
+    """What decides how a sum is split and rounded."""
+    if device.type == "cuda":
+        return [torch.cuda.get_device_name(device)]
+    if device.type == "cpu":
+        return ["cpu", torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+    return [device.type]

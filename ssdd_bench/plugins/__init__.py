@@ -1,0 +1,1 @@
+"""Tokenizers, metrics, protocols and data sets as plugins: manifests, discovery, registry."""

@@ -1,0 +1,1 @@
+"""Tokenizers made from what users already have, such as the image formats of Pillow."""

@@ -1,0 +1,77 @@
+"""Write the files of a new tokenizer from the templates beside this file."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+import jinja2
+
+from ssdd_bench.errors import OptionError, OutputError
+from ssdd_bench.plugins.manifest import ID
+from ssdd_bench.plugins.registry import find_all
+
+TEMPLATES: Final = Path(__file__).with_name("templates")
+SUFFIX: Final = ".j2"
+
+
+def write_tokenizer(name: str, parent: Path) -> Path:
+    """Write a distribution with one tokenizer, which works as it is.
+
+    Args:
+        name: id of the tokenizer, such as ``my-vae``; also the new folder's.
+        parent: where that folder is made.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        OptionError: the name is no id, or is taken by a tokenizer or an installed package.
+        OutputError: the folder is there already or cannot be written.
+    """
+    package = name.replace("-", "_")
+    _check_name(name, package)
+    root = parent / name
+    names = {"name": name, "package": package, "class_name": _class_name(name)}
+    environment = jinja2.Environment(
+        keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False
+    )
+    try:
+        root.mkdir(parents=True)
+    except FileExistsError:
+        raise OutputError(f"{root} is there already: choose another name or --out") from None
+    except OSError as error:
+        raise OutputError(f"cannot write to {root}: {error.strerror or error}") from error
+    try:
+        for template in sorted(TEMPLATES.rglob(f"*{SUFFIX}")):
+            relative = template.relative_to(TEMPLATES).as_posix().removesuffix(SUFFIX)
+            file = root / relative.replace("package", package)
+            file.parent.mkdir(exist_ok=True)
+            text = environment.from_string(template.read_text(encoding="utf-8")).render(names)
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(root, ignore_errors=True)
+        raise OutputError(f"cannot write to {root}: {error.strerror or error}") from error
+    return root
+
+
+def _check_name(name: str, package: str) -> None:
+    if not ID.fullmatch(name) or keyword.iskeyword(package):
+        raise OptionError(f"'{name}' is no name such as my-vae: small letters, digits and hyphens")
+    found = find_all()
+    taken = {*found.tokenizers, *(one.name.replace("_", "-") for one in found.broken)}
+    if name in taken:
+        raise OptionError(f"there is a tokenizer '{name}' already: choose another name")
+    if package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None:
+        raise OptionError(
+            f"the installed package '{package}' would be hidden by a tokenizer of that name: "
+            f"choose another, such as {name}-tokenizer"
+        )
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("-"))

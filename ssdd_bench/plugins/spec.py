@@ -1,0 +1,150 @@
+"""Read which tokenizers a user asks for, and with which options.
+
+``ssdd:steps=1,2,4 klvae jpeg:quality=50`` asks for five: commas and spaces separate, further
+values of an option make an axis, and several axes of one tokenizer give every combination.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ssdd_bench.errors import OptionError
+from ssdd_bench.plugins.manifest import ID, OptionInfo, OptionValue, TokenizerInfo, format_value
+
+SETTING: Final = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class TokenizerRequest:
+    """A tokenizer and the options in which it differs from its defaults.
+
+    Attributes:
+        id: of the tokenizer.
+        options: typed values; those equal to the default are left out.
+    """
+
+    id: str
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The one way to write this request, options sorted: ``jpeg:quality=50``."""
+        settings = [f"{name}={_quote(self.options[name])}" for name in sorted(self.options)]
+        return f"{self.id}:{','.join(settings)}" if settings else self.id
+
+
+def parse_requests(text: str, lookup: Callable[[str], TokenizerInfo]) -> list[TokenizerRequest]:
+    """Split a list of tokenizers into single requests, checked against the manifests.
+
+    A piece is the first that fits of: ``option=value`` for the tokenizer before it; one more
+    value of the option before it, if it looks like no id or is one of the option's choices;
+    ``id`` or ``id:option=value``. Quotes protect commas and spaces.
+
+    Args:
+        text: what the user typed.
+        lookup: gives the manifest of an id, or raises a ``UserError``.
+
+    Returns:
+        Requests in the order written, equal ones once; of several axes the last varies fastest.
+
+    Raises:
+        OptionError: an option or a value does not exist, or the text makes no sense.
+    """
+    groups: list[_Group] = []
+    for piece in _split(text):
+        setting = SETTING.fullmatch(piece)
+        if setting and not groups:
+            raise OptionError(f"'{piece}' follows no tokenizer: write ID:{piece}")
+        if setting:
+            groups[-1].set(*setting.groups())
+        elif groups and groups[-1].takes(piece):
+            groups[-1].add(piece)
+        else:
+            groups.append(_read_tokenizer(piece, lookup))
+    if not groups:
+        raise OptionError("no tokenizer is named: see `ssdd-bench list tokenizers`")
+    requests = [request for group in groups for request in group.requests()]
+    return list({request.label: request for request in requests}.values())
+
+
+@dataclass
+class _Group:
+    """One tokenizer while it is read, with the values of each option so far."""
+
+    info: TokenizerInfo
+    values: dict[str, list[OptionValue]] = field(default_factory=dict)
+    last: OptionInfo | None = None
+
+    def set(self, name: str, text: str) -> None:
+        """Begin an option with its first value."""
+        self.last = self.info.option(name)
+        if name in self.values:
+            raise OptionError(
+                f"{self.info.id}: option '{name}' is given twice: write {name}=A,B to run both"
+            )
+        self.values[name] = []
+        self.add(text)
+
+    def takes(self, piece: str) -> bool:
+        """Whether a piece goes on with the last option rather than naming a tokenizer."""
+        if self.last is None:
+            return False
+        words = (True, False) if self.last.type == "bool" else self.last.choices
+        return piece in map(format_value, words) or not ID.fullmatch(piece.partition(":")[0])
+
+    def add(self, text: str) -> None:
+        """Add a value to the last option."""
+        assert self.last is not None
+        try:
+            self.values[self.last.name].append(self.last.parse(text))
+        except OptionError as error:
+            raise OptionError(f"{self.info.id}: {error}") from None
+
+    def requests(self) -> list[TokenizerRequest]:
+        """One request per combination of values."""
+        return [
+            TokenizerRequest(
+                self.info.id,
+                {
+                    name: value
+                    for name, value in zip(self.values, row, strict=True)
+                    if value != self.info.options[name].default
+                },
+            )
+            for row in itertools.product(*self.values.values())
+        ]
+
+
+def _read_tokenizer(piece: str, lookup: Callable[[str], TokenizerInfo]) -> _Group:
+    name, colon, rest = piece.partition(":")
+    group = _Group(lookup(name))
+    if setting := SETTING.fullmatch(rest):
+        group.set(*setting.groups())
+    elif colon:
+        names = ", ".join(group.info.options) or "none"
+        raise OptionError(f"'{piece}' must read {name}:OPTION=VALUE; options of {name}: {names}")
+    return group
+
+
+def _split(text: str) -> list[str]:
+    splitter = shlex.shlex(text, posix=True)
+    splitter.whitespace += ","
+    splitter.whitespace_split = True
+    splitter.commenters = splitter.escape = ""  # '#' and '\' are parts of file names
+    try:
+        return list(splitter)
+    except ValueError:
+        raise OptionError(f"a quote is not closed in: {text}") from None
+
+
+def _quote(value: OptionValue) -> str:
+    """Protect what :func:`_split` would take apart."""
+    text = format_value(value)
+    if not re.search(r"[,\s'\"]", text):
+        return text
+    return '"' + text.replace('"', '"\'"\'"') + '"'

@@ -1,0 +1,1 @@
+"""Versioned evaluation protocols. Results are comparable if and only if their hashes match."""

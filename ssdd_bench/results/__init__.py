@@ -1,0 +1,1 @@
+"""The record of one evaluation: schema, strict reading, and storage."""

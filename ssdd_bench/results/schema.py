@@ -1,0 +1,146 @@
+"""The record of one evaluation, stored as a versioned JSON file. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 3
+
+
+@dataclass(frozen=True)
+class TokenizerRecord:
+    """Which tokenizer was measured, down to the bytes of its weights."""
+
+    label: str  # canonical spec, e.g. "ssdd" or "jpeg:quality=50": defaults are left out
+    id: str
+    options: dict[str, Any]  # every option, defaults included
+    title: str
+    family: str
+    licence: str
+    version: str  # adapter version from the manifest
+    note: str  # e.g. "mini weights, trained on 720 photographs"
+    stochastic: bool
+    weights: dict[str, str]  # file name -> sha256
+    params_encoder: int
+    params_decoder: int
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LatentRecord:
+    """How much the latent holds at this resolution."""
+
+    kind: str
+    f: int
+    channels: int
+    shape: tuple[int, int, int] | None  # (c, h, w); None for byte streams
+    tokens: int | None  # h * w
+    floats_per_pixel: float | None  # continuous latents
+    bits_per_pixel: float | None  # discrete latents and byte streams (mean over the set)
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Which images were read, so that two results are compared only on the same ones."""
+
+    name: str
+    n: int
+    ids_sha256: str  # ordered ids
+    pixels_sha256: str  # the uint8 crops, in order
+    skipped: tuple[str, ...] = ()  # ids that could not be decoded
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One score. ``value`` is None where the metric is infinite or could not be had.
+
+    The interval holds 95% of what other images of the same kind would give; it says nothing
+    about other seeds of a stochastic decoder.
+    """
+
+    value: float | None
+    n: int
+    higher_is_better: bool
+    backend: str  # library and version, and the weights' sha256 prefix where there are any
+    infinite: int = 0  # images whose score is infinite, left out of the mean
+    warning: str = ""  # shown as a footnote
+    unavailable: str = ""  # reason and fix; then value is None
+    interval: tuple[float, float] | None = None  # 95%
+    interval_method: str = ""
+    extra: dict[str, float] = field(default_factory=dict)  # e.g. {"fd_infinity": 0.41}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call of one direction; images/s is batch / median."""
+
+    median_s: float
+    q1_s: float
+    q3_s: float
+    repeats: int
+    warmup: int
+    batch: int
+    images_per_s: float
+    gmac_per_image: float | None  # convolutions and matrix products; None for codecs
+    peak_memory_bytes: int | None
+    peak_memory_kind: str  # "cuda allocated", "process resident", ...
+
+
+@dataclass(frozen=True)
+class SpeedRecord:
+    """Encode and decode timed apart, with what they depend on."""
+
+    encode: Timing
+    decode: Timing
+    device: str
+    threads: int
+    dtype: str
+    warning: str = ""  # e.g. other load on the machine
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """How images were drawn by a model of latents, and how long that took."""
+
+    model: str  # e.g. "DiT-XL/2"
+    weights: dict[str, str]  # file name -> sha256
+    params: int
+    objective: str  # "flow" or "ddpm"
+    sampler: str
+    steps: int
+    evaluations: int  # of the network per image, those of guidance included
+    guidance_scale: float  # 1: none
+    guidance_interval: tuple[float, float]  # times, 1 is noise
+    guided_channels: int
+    labels: str  # "equal" or "random"
+    classes: int
+    statistics: str  # how latents are scaled for the model
+    model_time: Timing | None
+    decoder_time: Timing | None
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything about one measured cell."""
+
+    tokenizer: TokenizerRecord
+    resolution: int
+    protocol: dict[str, Any]  # {"id": "default-v1", "sha256": ..., and every knob}
+    seed: int
+    steps: int | None
+    latent: LatentRecord
+    data: DataRecord
+    metrics: dict[str, MetricValue]
+    speed: SpeedRecord | None
+    environment: dict[str, Any]
+    command: str
+    created: str  # ISO 8601, UTC
+    seconds: float
+    fingerprint: str  # hash of whatever decides the numbers; also in the file name
+    warnings: tuple[str, ...] = ()
+    scores: str = ""  # Parquet file with a row per image, beside the result; may be gone
+    generation: GenerationRecord | None = None  # None for reconstructions
+    status: Literal["ok"] = "ok"
+    schema_version: int = SCHEMA_VERSION

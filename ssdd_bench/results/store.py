@@ -1,0 +1,167 @@
+"""Save and load results as JSON files, bringing older files to the present schema."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.records import read_json, read_record
+from ssdd_bench.results.schema import SCHEMA_VERSION, Result
+
+# The key is the version a function reads; it returns the data of the next version. A change of
+# the fields below raises SCHEMA_VERSION and adds one entry.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    # Intervals of scores, and scores of single images in a file of their own.
+    1: lambda data: {
+        **data,
+        "scores": "",
+        "metrics": {
+            key: {**metric, "interval": None, "interval_method": "", "extra": {}}
+            for key, metric in data.get("metrics", {}).items()
+        },
+    },
+    # Images drawn by a model of latents.
+    2: lambda data: {**data, "generation": None},
+}
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """Turn a result into what its file holds: plain dicts, lists, strings and numbers.
+
+    Raises:
+        OutputError: a number is NaN or infinite (JSON has neither); names the key.
+    """
+    plain = asdict(result)
+    if key := _find_non_finite(plain):
+        raise OutputError(
+            f"result of '{result.tokenizer.label}' at {result.resolution} px holds a NaN or "
+            f"infinite number at '{key}': nothing was written; an infinite score is stored as "
+            "null with its 'infinite' count"
+        )
+    return cast(dict[str, Any], json.loads(json.dumps(plain, allow_nan=False)))
+
+
+def from_json(data: Any, source: Path | str) -> Result:
+    """Rebuild a result, bringing older files to the present schema first.
+
+    Args:
+        data: the parsed file.
+        source: the file's name, for messages.
+
+    Raises:
+        UserError: the version is unknown, or a key is unknown, missing or of the wrong type.
+    """
+    if not isinstance(data, dict):
+        raise UserError(f"{source}: not a result file (expected a JSON object)")
+    version = data.get("schema_version")
+    if type(version) is not int:
+        raise UserError(f"{source}: not a result file (no integer key 'schema_version')")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{source}: key 'schema_version' is {version} and this ssdd-bench reads up to "
+            f"{SCHEMA_VERSION}: update ssdd-bench"
+        )
+    while version < SCHEMA_VERSION:
+        if version not in MIGRATIONS:
+            raise UserError(
+                f"{source}: key 'schema_version' is {version}, which this ssdd-bench cannot "
+                "read any more: measure again"
+            )
+        data = MIGRATIONS[version](data)
+        version += 1
+        data = {**data, "schema_version": version}
+    return read_record(Result, data, str(source))
+
+
+def result_path(
+    folder: Path, label: str, resolution: int, protocol_id: str, fingerprint: str
+) -> Path:
+    """Name a cell's file so that any label is safe and equal fingerprints meet in one file."""
+    name = f"{_slug(label)}_{resolution}_{_slug(protocol_id)}_{_slug(fingerprint)[:10]}.json"
+    return Path(folder) / name
+
+
+def save_result(result: Result, folder: Path) -> Path:
+    """Write a result so that its file is either whole or absent, whatever happens meanwhile.
+
+    Returns:
+        The file, named by :func:`result_path`; an older file of that name is replaced.
+
+    Raises:
+        OutputError: the folder cannot be written, or a number is NaN or infinite.
+    """
+    text = json.dumps(to_json(result), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    path = result_path(
+        folder,
+        result.tokenizer.label,
+        result.resolution,
+        str(result.protocol["id"]),
+        result.fingerprint,
+    )
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    return path
+
+
+def find_results(paths: Iterable[Path | str]) -> list[Path]:
+    """List result files, given themselves or by folder (``*.json``), each once.
+
+    Where a folder holds none itself, those one level below count; ``published`` holds no results.
+
+    Returns:
+        The files in the order of their names.
+
+    Raises:
+        UserError: a path is missing, or a folder holds no result.
+    """
+    files: set[Path] = set()
+    for path in map(Path, paths):
+        if path.is_dir():
+            below = [one for one in path.glob("*/*.json") if one.parent.name != "published"]
+            found = [
+                file for file in list(path.glob("*.json")) or below if not file.name.startswith(".")
+            ]
+            if not found:
+                raise UserError(f"{path}: no result files (*.json) in this folder")
+            files.update(found)
+        elif path.exists():
+            files.add(path)
+        else:
+            raise UserError(f"{path}: no such result file or folder")
+    unique = {file.resolve(): file for file in sorted(files, key=str)}
+    return sorted(unique.values(), key=lambda file: (file.name, str(file)))
+
+
+def load_results(paths: Iterable[Path | str]) -> list[Result]:
+    """Read result files and folders of them, see :func:`find_results`.
+
+    Raises:
+        UserError: a path is missing, a folder holds no result, or a file is damaged.
+    """
+    return [from_json(read_json(file), file) for file in find_results(paths)]
+
+
+def _slug(text: str) -> str:
+    """Keep letters, digits and dots of a label: safe as a file name on every system."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:80] or "unnamed"
+
+
+def _find_non_finite(data: Any, where: str = "") -> str:
+    """Return the dotted key of the first NaN or infinite number, or an empty string."""
+    if isinstance(data, float):
+        return "" if math.isfinite(data) else where
+    children: Iterable[tuple[Any, Any]] = ()
+    if isinstance(data, dict):
+        children = data.items()
+    elif isinstance(data, list | tuple):
+        children = enumerate(data)
+    for key, value in children:
+        if found := _find_non_finite(value, f"{where}.{key}" if where else str(key)):
+            return found
+    return ""

@@ -1,0 +1,1 @@
+"""Auxiliary loss terms with networks of their own: perceptual, REPA and GAN."""

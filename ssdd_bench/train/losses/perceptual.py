@@ -1,0 +1,86 @@
+"""Perceptual distances to train with, by name.
+
+``lpips-vgg`` is the paper's. ``effnet-lite1`` needs no download and stands in for it in the mini
+recipes; scoring uses EfficientNet-Lite0, so that no tokenizer is trained on the network that
+judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.metrics.lpips import load_lpips
+from ssdd_bench.train.losses.efficientnet import EfficientNetLite1
+from ssdd_bench.weights.cache import require
+
+STRIDE_ENDS = (0, 3, 6, 14)  # the last blocks at strides 2, 4, 8 and 16
+
+
+class FrozenNetwork(nn.Module):
+    """Stays in evaluation mode, whatever the network that is being trained does."""
+
+    def train(self, mode: bool = True) -> FrozenNetwork:
+        """Do nothing."""
+        return super().train(False)
+
+
+class EffNetDistance(FrozenNetwork):
+    """Squared distance of channel-normalised features, averaged over four depths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = EfficientNetLite1()
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean distance of a batch (B, 3, H, W) in [-1, 1]: a scalar."""
+        with torch.no_grad():
+            wanted = self.network(targets, STRIDE_ENDS)
+        distances = [
+            (_unit(got) - _unit(want)).square().sum(dim=1).mean()
+            for got, want in zip(self.network(images, STRIDE_ENDS), wanted, strict=True)
+        ]
+        return torch.stack(distances).mean()
+
+
+def _unit(features: Tensor) -> Tensor:
+    return F.normalize(features.float(), dim=1, eps=1e-4)
+
+
+class LPIPSDistance(FrozenNetwork):
+    """LPIPS on VGG-16, with a norm whose gradient is finite where all features are zero.
+
+    The package divides by ``sqrt(sum f^2) + eps``, whose gradient at zero is not a number; here
+    it is ``sqrt(sum f^2 + 1e-8) + 1e-8``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_lpips("vgg", require("vgg16"))
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean distance of a batch (B, 3, H, W) in [-1, 1]: a scalar."""
+        network = self.network
+        got, want = (network.net(network.scaling_layer(x)) for x in (images, targets))
+        layers = [
+            lin((_safe_unit(a) - _safe_unit(b)).square()).mean(dim=(1, 2, 3))
+            for lin, a, b in zip(network.lins, got, want, strict=True)
+        ]
+        return torch.stack(layers).sum(dim=0).mean()
+
+
+def _safe_unit(features: Tensor) -> Tensor:
+    features = features.float()
+    return features / ((features.square().sum(dim=1, keepdim=True) + 1e-8).sqrt() + 1e-8)
+
+
+DISTANCES: Mapping[str, Callable[[], nn.Module]] = {
+    "lpips-vgg": LPIPSDistance,
+    "effnet-lite1": EffNetDistance,
+}
+"""What a recipe's ``loss.perceptual`` names; loading raises as ``assets.locate.require`` does."""

@@ -1,0 +1,126 @@
+"""REPA: tokens of the decoder's transformer are drawn towards those of a frozen network.
+
+Yu et al. 2024, as SSDD uses it: one minus the mean cosine between a small network of the tokens
+after an early block and the target's features of the real image, on the same grid.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssdd_bench.errors import UnavailableError
+from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD
+from ssdd_bench.train.losses.efficientnet import EfficientNetLite1
+from ssdd_bench.train.losses.perceptual import FrozenNetwork
+from ssdd_bench.weights.cache import require
+
+TOKEN = 8  # pixels of an image along a side of a token
+EPS = 1e-5
+
+
+def aligned_block(depth: int) -> int:
+    """Index of the transformer block whose output is aligned: the fifth, or half way."""
+    return min(4, depth // 2)
+
+
+class Target(FrozenNetwork):
+    """A frozen network with one feature vector per token of the decoder.
+
+    Attributes:
+        channels: of a feature vector.
+    """
+
+    channels: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, tokens, channels), row by row, of images (B, 3, H, W) in [-1, 1]."""
+
+
+class DINOv2Target(Target):
+    """DINOv2 ViT-B/14, as in the paper: patches after the final norm, without the class token.
+
+    Images are resized (bicubic) so that a patch of 14 pixels covers a token of 8.
+    """
+
+    channels = 768
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            raise UnavailableError(
+                "repa = 'dinov2-b' needs the package timm: pip install 'ssdd-bench[dinov2]'"
+            ) from error
+        self.network: Any = timm.create_model(
+            "vit_base_patch14_dinov2.lvd142m",
+            pretrained=True,
+            pretrained_cfg_overlay={"file": str(require("dinov2_vitb14"))},
+            num_classes=0,
+            dynamic_img_size=True,
+        )
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, tokens, 768)."""
+        size = [PATCH * side // TOKEN for side in images.shape[-2:]]
+        x = F.interpolate((images + 1) / 2, size=size, mode="bicubic", antialias=True)
+        mean, std = (x.new_tensor(value)[:, None, None] for value in (MEAN, STD))
+        tokens: Tensor = self.network.forward_features((x - mean) / std)
+        return tokens[:, self.network.num_prefix_tokens :]
+
+
+class EffNetTarget(Target):
+    """EfficientNet-Lite1 at stride 16, of the image at twice its size: needs no download."""
+
+    channels = 112
+    block = 14
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = EfficientNetLite1()
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, tokens, 112)."""
+        x = F.interpolate(images, scale_factor=2.0, mode="bicubic")
+        (features,) = self.network(x, (self.block,))
+        return features.flatten(2).transpose(1, 2)
+
+
+TARGETS: Mapping[str, Callable[[], Target]] = {
+    "dinov2-b": DINOv2Target,
+    "effnet-lite1": EffNetTarget,
+}
+"""What a recipe's ``loss.repa`` names."""
+
+
+class REPA(nn.Module):
+    """The head that learns, beside its target, which does not.
+
+    Args:
+        width: channels of the decoder's tokens.
+        target: frozen; not among this module's own tensors.
+    """
+
+    def __init__(self, width: int, target: Target) -> None:
+        super().__init__()
+        first, last = nn.Linear(width, width), nn.Linear(width, target.channels)
+        for layer in (first, last):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.head = nn.Sequential(first, nn.SiLU(), last)
+
+    def forward(self, tokens: Tensor, wanted: Tensor) -> Tensor:
+        """One minus the mean cosine of (B, tokens, width) and (B, tokens, channels), float32."""
+        cosine = F.cosine_similarity(self.head(tokens).float(), wanted.float(), dim=2, eps=EPS)
+        return 1 - cosine.mean()

@@ -1,0 +1,1 @@
+"""Training stages: which networks learn, from which loss."""

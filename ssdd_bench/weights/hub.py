@@ -1,0 +1,130 @@
+"""Find a pretrained model on disk or on the Hugging Face Hub, and build all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.files import load_strict, load_tensors
+
+CONFIG = "config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+TIMEOUT_S = 10.0  # for the Hub's first answer
+
+# What the errors of huggingface_hub mean.
+REASONS = {
+    "GatedRepoError": "accept its licence there and log in",
+    "LocalEntryNotFoundError": "no connection, and it is not in the cache",
+    "RepositoryNotFoundError": "no such repository, or a private one",
+    "RevisionNotFoundError": "no such revision",
+}
+
+# Files saved before diffusers 0.12 name the layers of the attention in the middle otherwise.
+OLD_NAMES = {
+    ".query.": ".to_q.",
+    ".key.": ".to_k.",
+    ".value.": ".to_v.",
+    ".proj_attn.": ".to_out.0.",
+}
+
+
+def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
+    """Give a folder with some files of a repository on the Hub, from its cache where they lie.
+
+    Args:
+        repo: id such as ``stabilityai/sd-vae-ft-mse``.
+        files: their paths in the repository; nothing else is downloaded.
+        revision: branch, tag or commit; empty: main.
+
+    Raises:
+        WeightsError: the network is forbidden or fails, or there is no such file.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                repo,
+                revision=revision or None,
+                allow_patterns=list(files),
+                local_files_only=is_offline(),
+                etag_timeout=TIMEOUT_S,
+            )
+        )
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        name = type(error).__name__
+        reason = "SSDD_BENCH_OFFLINE is set" if is_offline() else REASONS.get(name, name)
+        raise WeightsError(
+            f"{repo}: the Hugging Face Hub did not give it ({reason}): download it elsewhere and "
+            "give its place as an option"
+        ) from error
+    for name in files:
+        if not (folder / name).is_file():
+            raise WeightsError(f"{repo}: the Hugging Face Hub did not give its file {name}")
+    return folder
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the config.json of a model.
+
+    Raises:
+        WeightsError: it is missing, damaged or no JSON object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: {error.strerror or error}: give a folder in the layout of diffusers"
+        ) from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: damaged JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise WeightsError(f"{path}: not a JSON object")
+    return data
+
+
+def build_model(config: Mapping[str, Any], file: Path) -> Any:
+    """Build a diffusers autoencoder and load its weights, all of them.
+
+    Args:
+        config: the arguments of the class that it names as ``_class_name``.
+        file: safetensors, or a pickle of tensors.
+
+    Returns:
+        The model in evaluation mode, in float32.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or the two do not fit.
+    """
+    import diffusers
+    import torch
+
+    name = config.get("_class_name")
+    kind = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if kind is None:
+        raise WeightsError(f"{file.parent}: diffusers {diffusers.__version__} has no class {name}")
+    state = load_tensors(file)
+    try:
+        model: Any = kind.from_config(config)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(f"{file}: its configuration builds no {name}: {reason}") from error
+    for key in getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or ():
+        state.pop(key, None)
+    for key in ("_latents_mean", "_latents_std"):  # whose shapes no configuration states
+        if key in state and hasattr(model, key):
+            setattr(model, key, torch.empty_like(state[key], dtype=torch.float32))
+    load_strict(model, {_rename(key): tensor for key, tensor in state.items()}, file)
+    return model.eval()
+
+
+def _rename(name: str) -> str:
+    if ".attentions." in name:
+        for old, new in OLD_NAMES.items():
+            name = name.replace(old, new)
+    return name

@@ -1,0 +1,116 @@
+"""docs/generation.md: its commands run, on a few small images, and both ways agree."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ssdd_bench.cli.main import cli
+from ssdd_bench.results.store import load_results
+from ssdd_bench.train.dit_recipe import RECIPES
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "generation.md").read_text(encoding="utf-8")
+
+
+def commands(section):
+    """Lines of the shell blocks below a heading."""
+    text = DOCUMENT.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.strip().splitlines()]
+
+
+def run(line):
+    program, *arguments = shlex.split(line)
+    assert program == "ssdd-bench"
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Folders TRAIN and TEST of two classes, and numbers that take seconds."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for folder, count in (("TRAIN", 8), ("TEST", 5)):
+        for name in ("cat", "dog"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+                image.resize((64, 64)).save(tmp_path / folder / name / f"{i}.png")
+    recipe = (RECIPES / "nano.toml").read_text()
+    for old, new in (('"nano"', '"tiny"'), ("= 64", "= 4"), ("= 20000", "= 3")):
+        assert old in recipe
+        recipe = recipe.replace(old, new)
+    (tmp_path / "small.toml").write_text(recipe)
+
+    def shorten(line):
+        for old, new in (
+            ("--recipe nano", "--recipe small.toml"),
+            ("--samples 5000", "--samples 8"),
+            ("--steps 50", "--steps 2"),
+            ("--seed 0,1,2", "--seed 0"),
+        ):
+            line = line.replace(old, new)
+        return line
+
+    return shorten
+
+
+def test_four_commands_and_the_one_that_does_all_give_the_same_row(small, tmp_path):
+    *four, one = map(small, commands("Four commands"))
+    assert [line.split()[1] for line in four] == ["latents", "train-dit", "generate", "score"]
+    for line in four:
+        done = run(line)
+    assert "fd_effnet" in done.stdout
+    (row,) = load_results([tmp_path / "gen" / "results"])
+    assert row.metrics["fd_effnet"].value > 0
+    assert row.metrics["fd_effnet_intra"].n == 8
+    assert "cfg 1.5" in run(one).stdout
+    rows = load_results([tmp_path / "gen-all" / "results"])
+    assert len(rows) == 2
+    same = next(one for one in rows if one.generation.guidance_scale == 1)
+    assert same.metrics == row.metrics
+    assert same.tokenizer == row.tokenizer
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
+    run(one)  # nothing is done twice
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == kept
+    (other,) = map(small, commands("One DiT, several decoders"))
+    run(other.replace("gen-all", "gen"))
+    rows = load_results([tmp_path / "gen-again" / "results"])
+    assert {(row.tokenizer.id, row.steps) for row in rows} == {("ssdd", 1), ("diffusion", 4)}
+    assert next(one for one in rows if one.steps == 1).metrics == row.metrics
+
+
+def test_a_dit_is_trained_or_given(small):
+    for wrong in ("--data TRAIN --dit gen/dit --res 64", "--data TRAIN"):
+        line = f"gfid --tokenizer ssdd --reference TEST --out x {wrong}"
+        done = CliRunner().invoke(cli, line.split())
+        assert done.exit_code == 2
+        assert "--data needs --res, and trains a DiT: leave --dit out" in done.output
+    line = "gfid --tokenizer ssdd --reference TEST --out x --iterations 9"
+    done = CliRunner().invoke(cli, line.split())
+    assert done.exit_code == 2
+    assert "without --data nothing is trained" in done.output
+
+
+def test_other_commands_are_ones_that_the_program_takes():
+    """Options exist, though files and time for these are not at hand."""
+    for line in commands("Published DiT and SiT"):
+        _, verb, *arguments = shlex.split(line)
+        command = cli.get_command(None, verb)
+        command.make_context(verb, arguments)
+
+
+def test_sampling_speed_of_small_networks():
+    done = run("ssdd-bench dit-speed --sizes tiny --latents f8c4,f16c4 --steps 3 --cfg 2 --json")
+    import json
+
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["tokens"] for row in rows] == [256, 64]
+    assert rows[0]["gmac"] > 3.9 * rows[1]["gmac"]
+    assert rows[0]["evaluations"] == 6

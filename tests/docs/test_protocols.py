@@ -1,0 +1,103 @@
+"""docs/protocols.md: its scripts give the numbers of a run, and it leaves no key or knob out."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from ssdd_bench.data.sample import SAMPLE_DIR
+from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.protocols.schema import PROTOCOLS
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+SIZE = 64
+PHOTOGRAPHS = ("astronaut.jpg", "citrus-slices.jpg", "osprey.jpg")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in PHOTOGRAPHS:
+        shutil.copy(SAMPLE_DIR / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+    torch.manual_seed(0)
+    model = AutoencoderKL(
+        block_out_channels=[8, 16],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        norm_num_groups=4,
+        scaling_factor=0.5,
+        shift_factor=0.25,
+    )
+    folder = tmp_path_factory.mktemp("autoencoder")
+    model.save_pretrained(folder)
+    return folder
+
+
+def by_hand(protocol_id, folder, tmp_path, *arguments):
+    """What the script below a protocol's heading prints."""
+    section = DOCUMENT.split(f"\n## `{protocol_id}`\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    (tmp_path / "by_hand.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "by_hand.py", folder, SIZE, *arguments]
+    done = subprocess.run(
+        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return {key: float(value) for key, value in map(str.split, done.stdout.splitlines())}
+
+
+def measured(protocol_id, folder, tmp_path, tokenizer, metrics):
+    plan = RunPlan(
+        requests=tuple(parse_requests(tokenizer)),
+        resolutions=(SIZE,),
+        metrics=tuple(metrics),
+        out=tmp_path / "runs",
+        protocols=(protocol_id,),
+        data=folder,
+        device="cpu",
+        speed=False,
+        pictures=False,
+    )
+    (finished,) = run(plan).finished
+    return {key: value.value for key, value in finished.result.metrics.items()}
+
+
+@pytest.mark.parametrize(
+    ("protocol_id", "keys"),
+    [
+        ("default-v1", {"psnr", "psnr_pooled", "ssim"}),
+        ("ssdd-paper-v1", {"psnr_pooled", "ssim_skimage7", "mse", "mae"}),
+    ],
+)
+def test_jpeg_by_hand(protocol_id, keys, photographs, tmp_path):
+    expected = by_hand(protocol_id, photographs, tmp_path)
+    assert expected.keys() == keys
+    got = measured(protocol_id, photographs, tmp_path, "jpeg", keys)
+    assert got == pytest.approx(expected, rel=1e-8)
+
+
+def test_sampled_latents_by_hand(photographs, autoencoder, tmp_path):
+    expected = by_hand("ldm-v1", photographs, tmp_path, autoencoder)
+    tokenizer = f"klvae:path={autoencoder}"
+    got = measured("ldm-v1", photographs, tmp_path, tokenizer, expected)
+    assert got == pytest.approx(expected, rel=1e-5)  # latents are scaled and scaled back there
+
+
+def test_every_protocol_and_metric_is_explained():
+    for name in PROTOCOLS:
+        assert f"`{name}`" in DOCUMENT
+    table = DOCUMENT.split("## What the metric keys mean")[1].split("\n## ")[0]
+    missing = [key for key in METRICS if f"`{key}`" not in table]
+    assert not missing

@@ -1,0 +1,211 @@
+"""Scores of generated images: sets of different sizes, published moments, and honest rows."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from ssdd_bench.cli.score import command
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.preprocessing import CROPS
+from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
+from ssdd_bench.evaluation import samples as module
+from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
+from ssdd_bench.generation.draw import draw_samples
+from ssdd_bench.generation.sampler import SamplerSettings
+from ssdd_bench.generation.samples import DrawPlan
+from ssdd_bench.metrics.features.base import EXTRACTORS, Extractor
+from ssdd_bench.report.rows import to_frame
+from ssdd_bench.report.tables import to_markdown
+from ssdd_bench.results.store import load_results, to_json
+from ssdd_bench.train.latent_model import load_generator
+from ssdd_bench.weights.cache import find
+
+
+class Colours(Extractor):
+    """Stands in for every network: mean colours of the two halves of an image."""
+
+    taps = {"pool": 6, "logits": 6, "spatial": 6, "cls": 6}  # noqa: RUF012
+    backend = "colours"
+
+    def __init__(self, device):
+        pass
+
+    def __call__(self, images):
+        halves = torch.stack([images[..., :8].float(), images[..., 8:].float()], 1)
+        rows = halves.mean((3, 4)).flatten(1).numpy() / 255
+        return dict.fromkeys(self.taps, rows.astype(np.float32))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(
+        "ssdd_bench.evaluation.sample_metrics.make_extractor", lambda name, device: Colours(device)
+    )
+
+
+@pytest.fixture(scope="module")
+def samples(photos, tmp_path_factory):
+    """Images of the reference itself, mirrored and brighter, in another order, with labels."""
+    source = open_images(photos)
+    images = np.stack([CROPS["adm"](source.read(name), 16) for name in source.ids])
+    order = np.random.default_rng(0).permutation(len(images))[:20]
+    changed = np.clip(images[order][:, :, ::-1].astype(int) + 10, 0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("samples") / "samples.npz"
+    np.savez(path, arr_0=changed, arr_1=(order >= 12).astype(np.int64))
+    return path
+
+
+def score(samples, reference, out, **more):
+    return score_generated(GenerationScorePlan(samples, reference, out, **more))[0]
+
+
+KEYS = ("gfid", "sfid", "isc", "precision", "recall", "fd_effnet", "fd_effnet_intra")
+
+
+def test_values_by_hand(photos, samples, tmp_path):
+    result = score(samples, photos, tmp_path, metrics=KEYS)
+    source = open_images(photos)
+    images = np.stack([CROPS["adm"](source.read(name), 16) for name in source.ids])
+    with np.load(samples) as arrays:
+        drawn = arrays["arr_0"]
+    a, b = (
+        Colours(None)(torch.from_numpy(one.copy()).permute(0, 3, 1, 2))["pool"].astype(np.float64)
+        for one in (images, drawn)
+    )
+    roots = np.linalg.eigvals(np.cov(a.T) @ np.cov(b.T))
+    expected = (
+        ((a.mean(0) - b.mean(0)) ** 2).sum()
+        + np.trace(np.cov(a.T) + np.cov(b.T))
+        - 2 * np.sqrt(np.maximum(roots.real, 0)).sum()
+    )
+    assert result.metrics["gfid"].value == pytest.approx(expected, rel=1e-6)
+    assert result.metrics["gfid"].n == result.data.n == 20
+    assert set(result.metrics) == set(KEYS)
+    assert 0 <= result.metrics["precision"].value <= 1
+    assert "gfid@20" in result.metrics["gfid"].warning
+    assert result.resolution == 16
+
+
+def test_moments_of_a_file_give_what_its_images_give(photos, samples, tmp_path):
+    source = open_images(photos)
+    images = np.stack([CROPS["adm"](source.read(name), 16) for name in source.ids])
+    rows = Colours(None)(torch.from_numpy(images.copy()).permute(0, 3, 1, 2))["pool"]
+    moments = {"mu": rows.mean(0, dtype=np.float64), "sigma": np.cov(rows.astype(np.float64).T)}
+    np.savez(tmp_path / "adm.npz", **moments, arr_0=images[:9])
+    by_images = score(samples, photos, tmp_path / "a", metrics=("gfid",))
+    found = score(samples, tmp_path / "adm.npz", tmp_path / "b", metrics=KEYS)
+    value = by_images.metrics["gfid"].value
+    assert found.metrics["gfid"].value == pytest.approx(value, rel=1e-5)
+    assert found.metrics["precision"].value is not None  # from its nine images
+    assert "holds no mu_s" in found.metrics["sfid"].unavailable
+    assert "give a folder of images" in found.metrics["fd_effnet"].unavailable
+    np.savez(tmp_path / "moments.npz", **moments)
+    bare = score(samples, tmp_path / "moments.npz", tmp_path / "c", metrics=KEYS)
+    assert bare.metrics["gfid"].value == found.metrics["gfid"].value
+    assert "holds no images" in bare.metrics["recall"].unavailable
+    assert bare.metrics["isc"].value > 1
+    with pytest.raises(UnavailableError, match="holds no images"):
+        score(samples, tmp_path / "moments.npz", tmp_path / "d", metrics=("recall",), strict=True)
+
+
+def test_shuffled_labels_change_the_class_wise_score_alone(photos, samples, tmp_path):
+    with np.load(samples) as arrays:
+        images, labels = arrays["arr_0"], arrays["arr_1"]
+    np.savez(tmp_path / "shuffled.npz", arr_0=images, arr_1=labels[::-1])
+    right, wrong = (
+        score(path, photos, tmp_path / path.stem, metrics=KEYS).metrics
+        for path in (samples, tmp_path / "shuffled.npz")
+    )
+    for key in ("gfid", "fd_effnet", "isc", "precision", "recall"):
+        assert wrong[key].value == right[key].value
+    assert wrong["fd_effnet_intra"].value > 1.5 * right["fd_effnet_intra"].value
+
+
+def test_the_set_itself_scores_nothing(photos, tmp_path):
+    source = open_images(photos)
+    np.savez(
+        tmp_path / "same.npz", arr_0=[CROPS["adm"](source.read(name), 16) for name in source.ids]
+    )
+    values = score(tmp_path / "same.npz", photos, tmp_path / "out", metrics=KEYS).metrics
+    assert values["gfid"].value == pytest.approx(0, abs=1e-9)
+    assert values["precision"].value == values["recall"].value == 1
+    assert "needs labels" in values["fd_effnet_intra"].unavailable
+
+
+@pytest.fixture
+def drawn(trained, block_mean, record, tmp_path):
+    plan = DrawPlan(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
+    device = torch.device("cpu")
+    draw_samples(load_generator(trained), block_mean(), record(), plan, device)
+    return plan.out
+
+
+def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
+    photos, drawn, tmp_path, monkeypatch
+):
+    result = score(drawn, photos, tmp_path / "out", metrics=("gfid", "fd_effnet"))
+    (saved,) = load_results([tmp_path / "out"])
+    assert to_json(saved) == to_json(result)
+    assert result.generation.guidance_scale == 1.5
+    steps, images = result.warnings
+    assert steps.startswith("2 steps of euler; gfid-v1: 250")
+    assert images.startswith("compared with images of photos")
+    other = score(drawn, photos, tmp_path / "adm", metrics=("gfid",), protocol="adm-v1")
+    text = " ".join(other.warnings)
+    assert "labels are 'equal'; adm-v1 draws them as 'random'" in text
+    assert "latents scaled per channel; adm-v1: one factor" in text
+    table = to_markdown(to_frame([result]))
+    assert "block-mean + DiT-tiny/1, euler 2, cfg 1.5" in table
+    assert "gfid@20 ↓" in table
+    assert "model img/s" in table
+    assert "decode img/s" in table
+    monkeypatch.setattr(module, "GenerationScorer", None)  # what is there is not measured again
+    assert score(drawn, photos, tmp_path / "out", metrics=("gfid",)) == saved
+
+
+def test_the_verb_takes_samples_under_a_protocol_of_generation(photos, drawn, tmp_path):
+    def run(*arguments):
+        done = CliRunner().invoke(command, [*map(str, arguments), "--out", str(tmp_path / "out")])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    done = run(photos, drawn, "--protocol", "gfid-v1", "--metrics", "fd_effnet", "--offline")
+    assert done.exit_code == 0
+    assert "fd_effnet" in done.stdout
+    if find("inception") is None:
+        with pytest.raises(UnavailableError, match="ssdd-bench weights fetch inception"):
+            run(photos, drawn, "--protocol", "gfid-v1", "--metrics", "gfid", "--offline")
+    done = run(photos, drawn, "--protocol", "adm-v1", "--res", 16)
+    assert "--res and --ci are for reconstructions" in done.output
+
+
+def test_bad_input_is_one_line(photos, samples, tmp_path):
+    with pytest.raises(UserError, match="is for reconstructions: take gfid-v1 or adm-v1"):
+        score(samples, photos, tmp_path, protocol="default-v1")
+    with pytest.raises(UnknownNameError, match="did you mean gfid"):
+        score(samples, photos, tmp_path, metrics=("gfidd",))
+    with np.load(samples) as arrays:
+        images = arrays["arr_0"]
+    np.savez(tmp_path / "many.npz", arr_0=images, arr_1=np.arange(20))
+    found = score(tmp_path / "many.npz", photos, tmp_path / "a", metrics=("fd_effnet_intra",))
+    reason = found.metrics["fd_effnet_intra"].unavailable
+    assert "labels up to 19 and the reference 2 classes" in reason
+    np.savez(tmp_path / "one.npz", arr_0=images[:1])
+    found = score(tmp_path / "one.npz", photos, tmp_path / "b", metrics=("gfid",))
+    assert "at least two images" in found.metrics["gfid"].unavailable
+    (tmp_path / "part" / "batches").mkdir(parents=True)
+    (tmp_path / "part" / "batches" / "plan.json").write_text("{}")
+    with pytest.raises(UserError, match="part is not finished: run `ssdd-bench generate`"):
+        score(tmp_path / "part", photos, tmp_path)
+    np.savez(tmp_path / "flat.npz", arr_0=images[:, :8])
+    with pytest.raises(DataError, match="has 16 x 8 px, not 8 x 8"):
+        score(tmp_path / "flat.npz", photos, tmp_path / "c", metrics=("gfid",))
+    assert not list((tmp_path / "c").glob("*.json"))
+
+
+def test_every_metric_has_a_network():
+    from ssdd_bench.metrics.generation import GENERATION_METRICS
+
+    assert {info.network for info in GENERATION_METRICS.values()} <= set(EXTRACTORS)

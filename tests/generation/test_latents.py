@@ -1,0 +1,161 @@
+"""Latents on disk: resumable, the same for any number of processes, useless without statistics."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.latents import LatentSet, Statistics
+from ssdd_bench.data.preprocessing import CROPS
+from ssdd_bench.data.source import class_names
+from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
+from ssdd_bench.generation.identity import check_encoder, encoder_sha256
+from ssdd_bench.generation.latents import plan_latents
+
+
+def shards(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("shard-*"))}
+
+
+def test_shards_hold_each_image_its_mirror_image_and_its_label(photos, latents, block_mean):
+    source = open_images(photos)
+    assert latents.record.plan.classes == ("cat", "dog")
+    assert len(shards(latents.folder)) == 3  # of 24 images, 10 a shard
+    rows = np.array([0, 9, 10, 23])
+    tokenizer = block_mean()
+    for mirrored in (False, True):
+        found = latents.batch(rows, np.full(4, mirrored))
+        for latent, row in zip(found, rows, strict=True):
+            crop = torch.from_numpy(CROPS["adm"](source.read(source.ids[row]), 16).copy())
+            image = crop.permute(2, 0, 1)[None].float() / 255
+            expected = tokenizer.encode(image.flip(-1) if mirrored else image).data[0]
+            torch.testing.assert_close(latent, expected)
+    assert latents.labels[rows].tolist() == [0, 0, 0, 1]
+
+
+def test_statistics_are_those_of_everything_and_undo_themselves(latents):
+    everything = np.concatenate(
+        [
+            load_file(path)[name].numpy()
+            for path in sorted(latents.folder.glob("shard-*"))
+            for name in ("latents", "latents_flip")
+        ]
+    ).astype(np.float64)
+    statistics = latents.record.statistics
+    np.testing.assert_allclose(statistics.mean, everything.mean((0, 2, 3)), rtol=1e-12)
+    by_channel = everything.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_allclose(statistics.std, by_channel.std(1, ddof=1), rtol=1e-9)
+    z = torch.from_numpy(everything)
+    normal = statistics.normalise(z)
+    assert normal.mean((0, 2, 3)).abs().max() < 1e-9
+    torch.testing.assert_close(normal.std((0, 2, 3)), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(statistics.denormalise(normal), z)
+    with pytest.raises(UserError, match="statistics of 2 channels for latents of 3"):
+        Statistics((0.0, 0.0), (1.0, 1.0)).normalise(z)
+
+
+def test_statistics_do_not_depend_on_how_python_hashes_names(latents):
+    """A sum in the order of a set ends in other digits, by which samples are told apart."""
+    script = (
+        "from pathlib import Path; from ssdd_bench.generation.latents import _statistics;"
+        "from ssdd_bench.data.latents import LatentSet;"
+        f"found = LatentSet(Path({str(latents.folder)!r}));"
+        "print(_statistics(found.folder, found.record.plan))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},  # the two orders of two names
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert found == {f"{latents.record.statistics}\n"}
+
+
+def test_pixel_statistics_are_those_of_the_crops(photos, latents):
+    source = open_images(photos)
+    pixels = np.stack([CROPS["adm"](source.read(name), 16) for name in source.ids]) / 255.0
+    np.testing.assert_allclose(latents.record.pixels.mean, pixels.mean((0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(latents.record.pixels.std, pixels.std((0, 1, 2)), rtol=1e-9)
+
+
+def test_two_processes_and_a_resumed_run_write_the_same_bytes(photos, latents, encode, tmp_path):
+    for part in ((1, 2), (0, 2)):
+        assert encode(photos, tmp_path, part=part) is None
+    assert not (tmp_path / "latents.json").exists()
+    record = encode(photos, tmp_path)
+    assert record.statistics == latents.record.statistics
+    assert shards(tmp_path) == shards(latents.folder)
+
+    path = tmp_path / "shard-00001.safetensors"
+    before = (tmp_path / "shard-00000.safetensors").stat().st_mtime_ns
+    path.write_bytes(path.read_bytes()[:-7])  # a disk that was full
+    (tmp_path / "latents.json").unlink()
+    with pytest.raises(UserError, match="statistics that latents are scaled by"):
+        LatentSet(tmp_path)
+    encode(photos, tmp_path)
+    assert shards(tmp_path) == shards(latents.folder)
+    assert (tmp_path / "shard-00000.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_sampled_posterior_belongs_to_the_image(photos, latents, encode, tmp_path):
+    encode(photos, tmp_path / "a", posterior="sample")
+    encode(photos, tmp_path / "b", posterior="sample", seed=1)
+    a, b = (LatentSet(tmp_path / name).batch(np.arange(3), np.zeros(3, bool)) for name in "ab")
+    mode = latents.batch(np.arange(3), np.zeros(3, bool))
+    assert not torch.equal(a, b)
+    assert (a - mode).std().item() == pytest.approx(0.1, rel=0.3)
+
+
+def test_without_flips(photos, encode, tmp_path):
+    encode(photos, tmp_path, flips=False)
+    assert set(load_file(tmp_path / "shard-00000.safetensors")) == {"labels", "latents"}
+
+
+def test_other_latents_in_the_folder_are_refused(photos, latents, encode, block_mean, record):
+    with pytest.raises(UserError, match="holds latents of other images, options or weights"):
+        encode(photos, latents.folder, named=record(label="block-mean:x=1", x=1))
+
+
+def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
+    class WithWeights(block_mean):
+        def __init__(self, seed):
+            super().__init__()
+            torch.manual_seed(seed)
+            self.network = torch.nn.Linear(2, 2)
+
+        def networks(self):
+            return {"encoder": self.network, "decoder": torch.nn.Linear(1, 1)}
+
+    same = encoder_sha256(WithWeights(0), record("one"))
+    assert encoder_sha256(WithWeights(0).to("cpu", torch.float64), record("two")) == same
+    check_encoder(WithWeights(0), record("two"), same, "one", "dit")
+    with pytest.raises(UserError, match=r"dit: latents are those of 'one' \(encoder .* 'other'"):
+        check_encoder(WithWeights(1), record("other"), same, "one", "dit")
+
+
+def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
+    source = open_images(photos)
+    with pytest.raises(PluginError, match="has discrete latents and a DiT needs continuous"):
+        plan_latents(source, block_mean(kind="discrete"), record(), 16)
+    with pytest.raises(ResolutionError, match="18 px is not a multiple of f = 4"):
+        plan_latents(source, block_mean(), record(), 18)
+    with pytest.raises(DataError, match="1 of 2 images lie in no class folder"):
+        class_names(["cat/0.png", "1.png"])
+    assert set(class_names(["0.png", "1.png"])) == {"."}  # one class: no labels at all
+    (tmp_path / "grey").mkdir()
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "grey" / "0.png")
+    with pytest.raises(UserError, match="latent channel 0 is the same everywhere"):
+        encode(tmp_path / "grey", tmp_path / "out")
+    (tmp_path / "grey" / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"grey: 1\.png"):
+        encode(tmp_path / "grey", tmp_path / "more")

@@ -1,0 +1,146 @@
+"""Solvers and guidance against closed forms."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.errors import OptionError
+from ssdd_bench.generation.sampler import SamplerSettings, draw_latents
+from ssdd_bench.nn.dit import DiT, DiTConfig
+
+MEAN, STD = 1.5, 0.4
+CONFIG = DiTConfig(depth=2, width=64, heads=2, patch=1, side=4, channels=4, classes=3)
+
+
+def gaussian_velocity(x, t):
+    """Exact velocity towards data that is N(MEAN, STD^2)."""
+    t = t.view(-1, *[1] * (x.ndim - 1))
+    variance = (1 - t) ** 2 * STD**2 + t**2
+    offset = (x - (1 - t) * MEAN) / variance
+    return MEAN + (1 - t) * STD**2 * offset - t * offset
+
+
+class Oracle:
+    """The exact velocity as a network, whose clock runs from noise at 0 to data at 1."""
+
+    def __call__(self, x, clock, labels):
+        return gaussian_velocity(x, 1 - clock)
+
+
+@pytest.mark.parametrize("method", ["euler", "heun"])
+def test_drawn_latents_follow_the_exact_flow(method):
+    ids = ["a", "b"]
+    labels = torch.zeros(2, dtype=torch.int64)
+    settings = SamplerSettings(method, steps=400)
+    found = draw_latents(Oracle(), CONFIG, labels, KeyedNoise(0, ids, "sample"), settings)
+    noise = KeyedNoise(0, ids, "sample").normal((4, 4, 4))
+    tolerance = 2e-2 if method == "euler" else 1e-4
+    torch.testing.assert_close(found, MEAN + STD * noise, atol=tolerance, rtol=0)
+    # A clock that runs the other way, a common mistake, is far off.
+    backwards = draw_latents(
+        lambda x, clock, labels: gaussian_velocity(x, clock),
+        CONFIG,
+        labels,
+        KeyedNoise(0, ids, "sample"),
+        settings,
+    )
+    assert (backwards - MEAN - STD * noise).abs().max() > 0.3
+
+
+class Counting(torch.nn.Module):
+    """A network that counts the samples it sees."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.seen = 0
+
+    def forward(self, x, times, labels):
+        self.seen += len(x)
+        return self.network(x, times, labels)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = DiT(CONFIG).eval()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.08)
+    return made
+
+
+def draw(network, labels, ids=None, **settings):
+    ids = ids or [str(i) for i in range(len(labels))]
+    noise = KeyedNoise(0, ids, "sample")
+    return draw_latents(
+        network, CONFIG, torch.tensor(labels), noise, SamplerSettings(**{"steps": 4} | settings)
+    )
+
+
+def test_guidance_of_scale_1_is_none_and_scale_0_forgets_the_class(network):
+    labels = [0, 1, 2]
+    plain = draw(network, labels)
+    assert torch.equal(draw(network, labels, cfg=1.0), plain)
+    torch.testing.assert_close(draw(network, labels, cfg=1 + 1e-7), plain, atol=1e-5, rtol=1e-5)
+    free = draw(network, [CONFIG.classes] * 3)
+    torch.testing.assert_close(draw(network, labels, cfg=0.0), free, atol=1e-5, rtol=1e-5)
+    assert (draw(network, labels, cfg=4.0) - plain).abs().max() > 1e-2
+
+
+def test_guidance_only_where_and_when_it_is_asked_for(network):
+    labels = [0, 1]
+    plain, guided = draw(network, labels, steps=1), draw(network, labels, steps=1, cfg=3.0)
+    three = draw(network, labels, steps=1, cfg=3.0, cfg_channels=3)
+    torch.testing.assert_close(three[:, :3], guided[:, :3])
+    torch.testing.assert_close(three[:, 3:], plain[:, 3:])
+    # Four steps lie at times 1, 0.75, 0.5 and 0.25.
+    never = draw(network, labels, cfg=3.0, interval=(0.0, 0.2))
+    assert torch.equal(never, draw(network, labels))
+
+
+@pytest.mark.parametrize("method", ["euler", "heun"])
+@pytest.mark.parametrize(("cfg", "interval"), [(1.0, (0, 1)), (2.0, (0, 1)), (2.0, (0, 0.6))])
+def test_evaluations_are_counted_as_they_happen(network, method, cfg, interval):
+    counting = Counting(network)
+    settings = SamplerSettings(method, 5, cfg, interval)
+    draw_latents(
+        counting, CONFIG, torch.tensor([0, 1]), KeyedNoise(0, ["a", "b"], "sample"), settings
+    )
+    assert counting.seen == 2 * settings.evaluations()
+
+
+def test_a_sample_does_not_depend_on_its_batch(network):
+    labels = [0, 1, 2, 1]
+    together = draw(network, labels, cfg=1.5)
+    alone = torch.cat([draw(network, [label], [str(i)], cfg=1.5) for i, label in enumerate(labels)])
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+def test_settings_that_make_no_sense_are_one_line():
+    def refused(objective="flow", **settings):
+        with pytest.raises(OptionError) as caught:
+            SamplerSettings(**settings).check(objective)
+        return str(caught.value)
+
+    assert "take euler or heun" in refused(method="ddpm")
+    assert "take ddpm" in refused("ddpm", method="euler")
+    assert "give 1 to 1000" in refused("ddpm", method="ddpm", steps=1001)
+    assert "two times within 0 and 1" in refused(interval=(0.5, 0.5))
+    assert "guidance scale" in refused(cfg=-1.0)
+
+
+@pytest.mark.parametrize(("method", "cfg"), [("ddpm", 1.5), ("ddpm", 1.0), ("euler", 1.5)])
+def test_networks_that_predict_a_variance_too(method, cfg):
+    """DiT's second half of the output is a variance; SiT has it and leaves it unused."""
+    config = replace(CONFIG, doubled=True)
+    torch.manual_seed(1)
+    network = DiT(config).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    noise = KeyedNoise(0, ["a", "b"], "sample")
+    settings = SamplerSettings(method, 3, cfg, cfg_channels=3)
+    found = draw_latents(network, config, torch.tensor([0, 1]), noise, settings)
+    assert found.shape == (2, 4, 4, 4)
+    assert torch.isfinite(found).all()

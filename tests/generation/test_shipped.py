@@ -1,0 +1,60 @@
+"""The network of latents that comes with the package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from ssdd_bench.cli._generation import open_tokenizer
+from ssdd_bench.cli.main import cli
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.generation.identity import encoder_sha256
+from ssdd_bench.results.store import load_results
+from ssdd_bench.train.latent_model import load_generator, shipped_for
+
+COMMITTED = Path(__file__).parents[2] / "results" / "generation"
+
+
+def shipped(name):
+    return shipped_for(encoder_sha256(*open_tokenizer(name, torch.device("cpu"))))
+
+
+def test_it_draws_out_of_the_box(tmp_path):
+    line = f"generate --tokenizer ssdd --samples 3 --steps 2 --cfg 1.5 --quiet --out {tmp_path}"
+    done = CliRunner().invoke(cli, line.split())
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "samples.npz") as samples:
+        assert samples["arr_0"].shape == (3, 64, 64, 3)
+        assert len(set(samples["arr_1"].tolist())) == 3
+        assert samples["arr_0"].std() > 20
+    assert (tmp_path / "samples.png").stat().st_size > 1000
+
+
+def test_it_serves_every_decoder_of_its_encoder_and_no_other():
+    assert shipped("ssdd") == shipped("diffusion:steps=4")
+    for other in ("klvae", "ssdd:f=16"):
+        with pytest.raises(WeightsError, match="no network of latents comes with the package"):
+            shipped(other)
+
+
+def test_it_is_small_and_its_card_tells_how_it_was_made():
+    path = shipped("ssdd")
+    assert path.stat().st_size < 10_000_000
+    card = load_generator(path).card
+    assert len(card.classes) == 10
+    assert card.training["command"].startswith("ssdd-bench train-dit --latents ssdd/latents ")
+    assert card.training["images_seen"] == (
+        card.training["iterations"] * card.training["recipe"]["batch_size"]
+    )
+    assert card.training["seconds"] > 0
+    assert card.training["licence"] == "Apache-2.0"
+
+
+def test_committed_rows_of_its_decoders_were_drawn_with_it():
+    (sha256,) = load_generator(shipped("ssdd")).weights.values()
+    rows = load_results([COMMITTED])
+    mine = [row for row in rows if row.tokenizer.id != "klvae" and row.latent.f == 8]
+    assert len(mine) > 10
+    assert {tuple(row.generation.weights.values()) for row in mine} == {(sha256,)}

@@ -1,0 +1,141 @@
+"""Features of originals are computed once, and cached runs give the same bits."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from ssdd_bench.metrics.features import base as features
+from ssdd_bench.metrics.features import cache as reference_cache
+from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.metrics.features.cache import ReferenceCache
+
+CPU = torch.device("cpu")
+
+
+class Sums(Extractor):
+    """Few features, many calls counted."""
+
+    taps = {"a": 3, "b": 1}  # noqa: RUF012
+    backend = "sums 1"
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, images):
+        self.calls.append(images.sum().item())
+        means = images.float().mean(dim=(2, 3)).numpy()
+        return {"a": means, "b": means[:, :1]}
+
+
+@pytest.fixture
+def extractor(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SSDD_BENCH_NO_CACHE", raising=False)
+    made = Sums()
+    monkeypatch.setattr(features, "make_extractor", lambda key, device: made)
+    return made
+
+
+def entries(tmp_path):
+    return sorted(tmp_path.glob("ssdd-bench/features/*/*.npz"))
+
+
+def run(folder, a, b):
+    folder.mkdir()
+    pool = features.FeaturePool(CPU, folder)
+    pool.want("x", "a")
+    pool.update(a, b)
+    pairs = pool.pairs("x", "a", [])
+    return [file.rows().copy() for file in (pairs.reference, pairs.reconstruction)]
+
+
+def test_second_pass_computes_reconstructions_only(extractor, tmp_path, photo_like, noisy):
+    a = photo_like(4)
+    first = run(tmp_path / "1", a, noisy(a, 5))
+    assert len(extractor.calls) == 2
+    second = run(tmp_path / "2", a, noisy(a, 9))
+    assert len(extractor.calls) == 3
+    np.testing.assert_array_equal(first[0], second[0])
+    assert not np.array_equal(first[1], second[1])
+    assert len(entries(tmp_path)) == 1
+    run(tmp_path / "3", noisy(a, 1), a)  # other originals
+    assert len(extractor.calls) == 5
+
+
+def flip_a_value(data):
+    """Only the checksum of the archive can tell."""
+    place = data.index(b"\n", data.index(b"NUMPY")) + 1  # after the header of an array
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "other": lambda data: b"not an npz" * 100,
+    "flipped": flip_a_value,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_entry_is_computed_again(extractor, tmp_path, photo_like, damage):
+    a = photo_like(4)
+    first = run(tmp_path / "1", a, a)
+    (path,) = entries(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    second = run(tmp_path / "2", a, a)
+    np.testing.assert_array_equal(first[0], second[0])
+    assert len(extractor.calls) == 4
+
+
+def test_off_and_unwritable(extractor, tmp_path, photo_like, monkeypatch):
+    a = photo_like(2)
+    monkeypatch.setenv("SSDD_BENCH_NO_CACHE", "1")
+    run(tmp_path / "1", a, a)
+    assert not entries(tmp_path)
+    monkeypatch.delenv("SSDD_BENCH_NO_CACHE")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    run(tmp_path / "2", a, a)
+    assert len(extractor.calls) == 4
+
+
+def test_whatever_decides_the_features_is_in_the_name(extractor, tmp_path, photo_like, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
+    a = photo_like(2)
+    found = extractor(a)
+    ReferenceCache("sums 1", Sums.taps, CPU).write(a, found)
+    assert ReferenceCache("sums 1", Sums.taps, CPU).read(a) is not None
+    assert ReferenceCache("sums 2", Sums.taps, CPU).read(a) is None
+    assert ReferenceCache("sums 1", {"a": 3}, CPU).read(a) is None
+    assert ReferenceCache("sums 1", Sums.taps, torch.device("cuda")).read(a) is None
+    assert ReferenceCache("sums 1", Sums.taps, CPU).read(a[:1]) is None
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert ReferenceCache("sums 1", Sums.taps, CPU).read(a) is None
+
+
+def test_an_entry_that_cannot_be_touched_is_used(extractor, tmp_path, photo_like, monkeypatch):
+    def refuse(path):
+        raise PermissionError
+
+    a = photo_like(2)
+    run(tmp_path / "1", a, a)
+    monkeypatch.setattr(os, "utime", refuse)
+    run(tmp_path / "2", a, a)
+    assert len(extractor.calls) == 3
+
+
+def test_what_was_not_used_for_longest_goes_first(extractor, tmp_path, photo_like):
+    cache = ReferenceCache("sums 1", Sums.taps, CPU)
+    groups = [photo_like(2, seed=seed) for seed in range(3)]
+    for age, group in enumerate(groups):
+        cache.write(group, extractor(group))
+        os.utime(cache._path(group), (1000 + age, 1000 + age))
+    assert cache.read(groups[0]) is not None  # used, and so the youngest
+    size = entries(tmp_path)[0].stat().st_size
+    reference_cache.prune(3 * size)
+    assert len(entries(tmp_path)) == 3
+    reference_cache.prune(2 * size)
+    assert [cache.read(group) is not None for group in groups] == [True, False, True]

@@ -1,0 +1,146 @@
+"""DINOv2 as its authors run it, on random weights in the layout of their file."""
+
+import copy
+import sys
+from math import floor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssdd_bench.errors import UnavailableError
+from ssdd_bench.metrics.features import dinov2 as module
+from ssdd_bench.metrics.features.dinov2 import DINOv2Features, hub_positions
+
+timm = pytest.importorskip("timm")
+
+CPU = torch.device("cpu")
+SMALL = "vit_small_patch14_dinov2.lvd142m"
+LENGTH = 384
+
+
+class SmallFeatures(DINOv2Features):
+    """The smallest network of the family, to be quick."""
+
+    taps = {"cls": LENGTH}  # noqa: RUF012
+    model = SMALL
+
+
+@pytest.fixture(scope="module")
+def state():
+    """Every tensor random; the table of positions is for 518 px, and a mask token is there."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        name: value.shape
+        for name, value in timm.create_model(SMALL, num_classes=0).named_parameters()
+    }
+    assert shapes["pos_embed"] == (1, 1 + 37 * 37, LENGTH)
+    assert {"cls_token", "patch_embed.proj.weight", "blocks.11.ls1.gamma", "norm.bias"} <= set(
+        shapes
+    )
+    found = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    for name in found:
+        if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "gamma")):
+            found[name] += 1
+    return found | {"mask_token": torch.zeros(1, LENGTH)}
+
+
+@pytest.fixture(scope="module")
+def extractor(state, tmp_path_factory):
+    path = tmp_path_factory.mktemp("dinov2") / "random.pth"
+    torch.save(state, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "require", lambda name: path)
+        return SmallFeatures(CPU)
+
+
+def cubic(distance):
+    """Keys' kernel with a = -0.75, torch's choice."""
+    d, a = abs(distance), -0.75
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0.0
+
+
+def resize_matrix(old, new, scale):
+    """(new, old): output i lies at (i + 1/2) / scale - 1/2; edges are repeated."""
+    matrix = np.zeros((new, old))
+    for i in range(new):
+        place = (i + 0.5) / scale - 0.5
+        for j in range(floor(place) - 1, floor(place) + 3):
+            matrix[i, min(max(j, 0), old - 1)] += cubic(place - j)
+    return matrix
+
+
+def resized(table, scale):
+    grid = table[0, 1:].double().numpy().reshape(37, 37, -1)
+    matrix = resize_matrix(37, 16, scale)
+    return np.einsum("ai,bj,ijc->abc", matrix, matrix, grid).reshape(256, -1)
+
+
+def test_table_is_resized_as_the_authors_do(state):
+    table = state["pos_embed"]
+    found = hub_positions(table, 16)
+    assert found.shape == (1, 257, LENGTH)
+    np.testing.assert_array_equal(found[:, 0], table[:, 0])
+    np.testing.assert_allclose(found[0, 1:], resized(table, 16.1 / 37), atol=1e-5)
+    without_offset = resized(table, 16 / 37)
+    assert np.abs(found[0, 1:].numpy() - without_offset).max() > 1e-3
+
+
+def test_table_of_the_same_size_keeps_its_place():
+    """A grid of ones stays one, and a slope rises along the rows only."""
+    rows = torch.arange(37.0).repeat_interleave(37)
+    grid = torch.stack([torch.ones(37 * 37), rows], dim=1)
+    found = hub_positions(torch.cat([torch.zeros(1, 2), grid])[None], 16)[0, 1:]
+    torch.testing.assert_close(found[:, 0], torch.ones(256))
+    by_row = found[:, 1].reshape(16, 16)
+    torch.testing.assert_close(by_row, by_row[:, :1].expand(16, 16), atol=1e-4, rtol=0)
+    assert by_row[-1, 0] - by_row[0, 0] > 30
+
+
+def test_features_are_those_of_the_network_with_that_table(state, extractor, photo_like):
+    images = photo_like(3, side=96)
+    network = timm.create_model(SMALL, img_size=224, num_classes=0).eval()
+    table = torch.from_numpy(resized(state["pos_embed"], 16.1 / 37)).float()
+    loaded = {name: value for name, value in state.items() if name != "mask_token"}
+    loaded["pos_embed"] = torch.cat([state["pos_embed"][:, :1], table[None]], dim=1)
+    network.load_state_dict(loaded)
+    pixels = [
+        np.asarray(
+            Image.fromarray(image.permute(1, 2, 0).numpy()).resize((224, 224), Image.BICUBIC)
+        )
+        for image in images
+    ]
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    inputs = torch.from_numpy((np.stack(pixels) / 255 - mean) / std).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        expected = network.forward_features(inputs)[:, 0].numpy()  # after the final norm
+
+    found = extractor(images)["cls"]
+
+    assert found.shape == (3, LENGTH)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_timms_own_table_gives_other_features(state, extractor, photo_like):
+    images = photo_like(2, side=64)
+    right = extractor(images)["cls"]
+    theirs = timm.layers.resample_abs_pos_embed(state["pos_embed"], [16, 16])
+    other = copy.deepcopy(extractor)
+    other.network.pos_embed = torch.nn.Parameter(theirs)
+    wrong = other(images)["cls"]
+    assert np.abs(wrong - right).max() / np.abs(right).max() > 1e-3
+
+
+def test_an_image_does_not_depend_on_its_group(extractor, photo_like):
+    images = photo_like(2, side=64)
+    alone = extractor(images[:1])["cls"]
+    np.testing.assert_allclose(extractor(images)["cls"][:1], alone, atol=1e-5)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'ssdd-bench\[dinov2\]'"):
+        DINOv2Features(CPU)

@@ -1,0 +1,173 @@
+"""Intervals that hold what they say, and the distance at endless images."""
+
+import numpy as np
+import pytest
+
+from ssdd_bench.metrics.distances import FDEffNet
+from ssdd_bench.metrics.features.base import FeatureFile, FeaturePairs
+from ssdd_bench.metrics.frechet import frechet_distance
+from ssdd_bench.metrics.intervals import (
+    GROUPS,
+    NORMAL_95,
+    _moments_without,
+    bootstrap_interval,
+    frechet_at_infinity,
+    jackknife_interval,
+)
+from ssdd_bench.metrics.psnr import MSE, PSNR, PooledPSNR
+
+DIMS = 8
+
+
+def pairs(folder, n, seed, noise=0.5, dims=DIMS):
+    """Gaussian features and reconstructions of the same images."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, dims)) * np.arange(1, dims + 1) ** -0.5
+    y = 0.9 * x + noise * rng.normal(size=x.shape) + 0.1
+    folder = folder / f"{n}-{seed}"
+    folder.mkdir(parents=True)
+    files = []
+    for name, rows in (("x", x), ("y", y)):
+        file = FeatureFile(folder / name, dims)
+        file.append(rows.astype(np.float32))
+        files.append(file)
+    return FeaturePairs([str(i) for i in range(n)], *files, "test")
+
+
+def distance(features):
+    return frechet_distance(features.reference.moments(), features.reconstruction.moments())
+
+
+def truth():
+    spectrum = np.arange(1, DIMS + 1) ** -1.0
+    other = 0.81 * spectrum + 0.25
+    return DIMS * 0.1**2 + np.square(np.sqrt(spectrum) - np.sqrt(other)).sum()
+
+
+def test_the_mean_is_in_the_interval_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        low, high = bootstrap_interval(rng.exponential(size=80))
+        hits += low <= 1 <= high
+    assert 87 <= hits <= 99
+
+
+def test_of_a_monotone_function():
+    values = np.random.default_rng(0).exponential(size=50)
+    low, high = bootstrap_interval(values)
+    assert bootstrap_interval(values, lambda mean: -mean) == (-high, -low)
+
+
+def test_large_sets_are_quick():
+    import time
+
+    started = time.perf_counter()
+    low, high = bootstrap_interval(np.random.default_rng(0).normal(size=50_000))
+    assert time.perf_counter() - started < 10
+    assert high - low == pytest.approx(2 * NORMAL_95 / 50_000**0.5, rel=0.1)
+
+
+def jackknife_error(features):
+    low, high = jackknife_interval(features, distance(features) + 10)  # far from the floor at 0
+    return (high - low) / (2 * NORMAL_95)
+
+
+def bootstrap_mean(features):
+    """The known mistake: images drawn with replacement."""
+    from ssdd_bench.metrics.frechet import Moments
+
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(40):
+        rows = rng.integers(0, features.reference.n, features.reference.n)
+        sides = []
+        for file in (features.reference, features.reconstruction):
+            moments = Moments(DIMS)
+            moments.update(file.rows()[rows])
+            sides.append(moments)
+        found.append(frechet_distance(*sides))
+    return np.mean(found)
+
+
+def test_jackknife_error_is_the_spread_over_sets(tmp_path):
+    every = [pairs(tmp_path, 400, seed) for seed in range(50)]
+    spread = np.std([distance(one) for one in every], ddof=1)
+    errors = [jackknife_error(one) for one in every]
+    assert np.mean(errors) == pytest.approx(spread, rel=0.3)
+
+
+def unequal_groups_error(features):
+    """The known mistake: the bias of sets of 47 and of 48 images differs, and passes for spread."""
+    sides = (features.reference, features.reconstruction)
+    found = [
+        frechet_distance(*(_moments_without(side, rows) for side in sides))
+        for rows in np.array_split(features.order(), GROUPS)
+    ]
+    return ((GROUPS - 1) * np.var(found)) ** 0.5
+
+
+def test_groups_have_one_size_where_images_are_fewer_than_features(tmp_path):
+    every = [pairs(tmp_path, 50, seed, noise=0.3, dims=64) for seed in range(50)]
+    spread = np.std([distance(one) for one in every], ddof=1)
+    assert np.mean([jackknife_error(one) for one in every]) == pytest.approx(spread, rel=0.2)
+    assert np.mean([unequal_groups_error(one) for one in every]) > 1.2 * spread
+
+
+def test_the_bootstrap_is_biased_where_the_jackknife_is_not(tmp_path):
+    small = [pairs(tmp_path, 60, seed, noise=0.1) for seed in range(10)]
+    bias = np.mean([bootstrap_mean(one) - distance(one) for one in small])
+    middles = [sum(jackknife_interval(one, distance(one))) / 2 - distance(one) for one in small]
+    assert bias > 10 * abs(np.mean(middles)) + 1e-3
+
+
+@pytest.mark.parametrize("n", [12, 16, 17, 400])
+def test_leaving_out_equals_never_having_had(tmp_path, n):
+    file = pairs(tmp_path, n, 0).reference
+    rows = np.array([1, 5, 7])
+    found = _moments_without(file, rows)
+    kept = np.delete(file.rows().astype(np.float64), rows, axis=0)
+    np.testing.assert_allclose(found.mean, kept.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(found.covariance, np.cov(kept.T), atol=1e-12)
+
+
+def test_the_limit_is_nearer_the_truth(tmp_path):
+    far, near = [], []
+    for seed in range(20):
+        features = pairs(tmp_path, 300, seed)
+        far.append(distance(features))
+        near.append(frechet_at_infinity(features))
+    assert abs(np.mean(near) - truth()) < 0.5 * abs(np.mean(far) - truth())
+
+
+def test_no_limit_from_too_few_images(tmp_path):
+    assert frechet_at_infinity(pairs(tmp_path, 2 * DIMS, 0)) is None
+
+
+def test_only_where_asked_for(tmp_path):
+    features = pairs(tmp_path, 100, 0)
+    assert FDEffNet().compute(features).interval is None
+    asked = FDEffNet().compute(features, intervals=True)
+    assert asked.interval[0] < asked.value < asked.interval[1]
+    assert "jackknife" in asked.interval_method
+    assert asked.extra["fd_infinity"] < asked.value
+    few = FDEffNet().compute(pairs(tmp_path, 19, 0), intervals=True)
+    assert few.interval is None
+
+
+@pytest.mark.parametrize("kind", [PSNR, PooledPSNR, MSE])
+def test_of_images(kind, photo_like, noisy):
+    a = photo_like(12)
+    metrics = kind(), kind()
+    ids = [f"{n:02}" for n in range(12)]
+    b = noisy(a, 20)
+    b[:3] = noisy(a[:3], 40)
+    metrics[0].update(ids, a, b)
+    metrics[1].update(ids[::-1], a.flip(0), b.flip(0))
+    value = metrics[0].compute()
+    assert value.interval[0] < value.value < value.interval[1]
+    assert "bootstrap" in value.interval_method
+    assert value == metrics[1].compute()
+    one = kind()
+    one.update(["a"], a[:1], b[:1])
+    assert one.compute().interval is None

@@ -1,0 +1,102 @@
+"""What holds for every metric: batches, order, identity, noise; and metrics that cannot be had."""
+
+import pytest
+import torch
+
+from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
+from ssdd_bench.metrics.base import METRICS, PairMetric, SetMetric
+from ssdd_bench.metrics.features import base as features
+from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.metrics.suite import Scorer
+
+CPU = torch.device("cpu")
+# Those that need no download.
+LOCAL = [key for key, info in METRICS.items() if not info.assets]
+SIDE = {"ms_ssim": 176}  # px; the others take 64
+
+
+@pytest.mark.parametrize("key", LOCAL)
+def test_batches_do_not_matter(key, photo_like, noisy, score_pairs):
+    a = photo_like(6, side=SIDE.get(key, 64))
+    b = noisy(a, 15)
+    found = [score_pairs([key], a, b, batch).values[key] for batch in (1, 4, 6)]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("key", LOCAL)
+def test_order_does_not_matter(key, photo_like, noisy, score_pairs):
+    a = photo_like(6, side=SIDE.get(key, 64))
+    b = noisy(a, 15)
+    ids = list("abcdef")
+    forward = score_pairs([key], a, b, ids=ids)
+    backward = score_pairs([key], a.flip(0), b.flip(0), ids=ids[::-1])
+    assert forward.values[key].value == pytest.approx(backward.values[key].value, rel=1e-6)
+    assert forward.per_image == {key: pytest.approx(v) for key, v in backward.per_image.items()}
+
+
+@pytest.mark.parametrize("key", LOCAL)
+def test_more_noise_is_worse(key, photo_like, noisy, score_pairs):
+    a = photo_like(8, side=SIDE.get(key, 64))
+    found = [score_pairs([key], a, noisy(a, s)).values[key].value for s in (5, 15, 45)]
+    if METRICS[key].higher_is_better:
+        found.reverse()
+    assert found == sorted(found)
+    assert len(set(found)) == 3
+
+
+def test_an_image_that_comes_twice(photo_like):
+    a = photo_like(1)
+    with Scorer(["psnr"], CPU) as scorer:
+        scorer.add(["a"], a, a)
+        with pytest.raises(DataError, match="'a' came twice"):
+            scorer.add(["a"], a, a)
+
+
+def test_unknown_metric():
+    with pytest.raises(UnknownNameError, match="did you mean psnr"):
+        Scorer(["psnrr"], CPU)
+
+
+@pytest.mark.parametrize("info", METRICS.values(), ids=METRICS)
+def test_the_table_agrees_with_the_metrics(info):
+    kind = info.load()
+    assert kind.key == info.key
+    assert kind.higher_is_better == info.higher_is_better
+    assert issubclass(kind, PairMetric | SetMetric)
+
+
+def test_a_metric_that_cannot_be_had_leaves_the_others(monkeypatch, photo_like, score_pairs):
+    def missing(key, device):
+        raise UnavailableError("net.pth is not here: ssdd-bench weights fetch net")
+
+    monkeypatch.setattr(features, "make_extractor", missing)
+    a = photo_like(3)
+    values = score_pairs(["fd_effnet", "psnr"], a, a // 2).values
+    assert list(values) == ["fd_effnet", "psnr"]
+    assert values["psnr"].value is not None
+    absent = values["fd_effnet"]
+    assert (absent.value, absent.n) == (None, 3)
+    assert "weights fetch net" in absent.unavailable
+    with pytest.raises(UnavailableError, match="weights fetch net"):
+        score_pairs(["fd_effnet"], a, a, strict=True)
+
+
+def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
+    calls = []
+    made = features.make_extractor("effnet", CPU)
+
+    class Counting(Extractor):
+        taps = made.taps
+        backend = "counting"
+
+        def __call__(self, images):
+            calls.append(len(images))
+            return made(images)
+
+    monkeypatch.setattr(features, "make_extractor", lambda key, device: Counting())
+    a = photo_like(5)
+    sets = [
+        key for key, info in METRICS.items() if getattr(info.load(), "extractor", "") == "effnet"
+    ]
+    score_pairs([*sets, "psnr"], a, a, group=3)
+    assert calls == [3, 3, 2, 2]

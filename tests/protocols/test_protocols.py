@@ -1,0 +1,298 @@
+"""Protocols: each is pinned, and every knob of one does what it says."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as T
+from torch import nn
+
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation import measure, run
+from ssdd_bench.evaluation.reconstruct import reconstruct
+from ssdd_bench.evaluation.timing import Effort, measure_speed
+from ssdd_bench.metrics.base import DEFAULT_METRICS, METRICS, MetricOptions
+from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.protocols.schema import (
+    MEANT_BEFORE,
+    NO_KNOB,
+    PROTOCOLS,
+    differences,
+    find_protocol,
+    get_protocol,
+)
+from ssdd_bench.report.grid import build_tables
+from ssdd_bench.report.rows import to_frame
+
+CPU = torch.device("cpu")
+SIZE = 32
+PINNED = {
+    "default-v1": "0bb0a320c6045a44880a1912547ad63294c48225b714f3dc22876d4f419faaeb",
+    "ssdd-paper-v1": "ac56bb82ea2b28da38169185155fa29d49cbc97b1fff48d003446c35ece920b0",
+    "ldm-v1": "dcda83a9a07d46fdde931fe0c72abe625e4933caccf9e6a2b3f05d60ac904927",
+    "adm-v1": "8df5e32671c3dcf13a209ea2359d0cc0366db2f25a70a51b0dc39fd7c00bdba8",
+    "gfid-v1": "7ccad83f20f689ed13f5a8dc7ea9822c63c0dcbc3b2567dc1bb24a6b7f54ea0b",
+}
+KNOBS = [
+    (name, field.name)
+    for name, protocol in PROTOCOLS.items()
+    for field in fields(protocol)
+    if field.name != "description"
+]
+
+
+class Plain(Tokenizer):
+    """The pixels are the latent; remembers what it was given."""
+
+    latent = LatentSpec("continuous", 1, 3)
+
+    def __init__(self, draws=1, fails_above=None):
+        self.draws = draws
+        self.fails_above = fails_above
+        self.encode_noise = []
+        self.decode_noise = []
+        self.products = set()
+        self.layer = nn.Linear(2, 2)
+
+    def encode(self, images, noise=None):
+        self.products.add(self.layer(torch.zeros(1, 2)).dtype)
+        drawn = None if noise is None else noise.normal(images.shape[1:])
+        self.encode_noise.append(drawn)
+        data = images if drawn is None else images + 0.1 * drawn
+        return Latent(data, tuple(images.shape[-2:]))
+
+    def decode(self, latent, noise):
+        self.products.add(self.layer(torch.zeros(1, 2)).dtype)
+        drawn = torch.stack([noise.normal((3, *latent.size)) for _ in range(self.draws)])
+        if self.fails_above is not None and len(latent) > self.fails_above:
+            raise torch.OutOfMemoryError("no memory left")
+        self.decode_noise.append(drawn)
+        return latent.data + 0.05 * drawn.sum(0)
+
+
+@pytest.fixture(scope="module")
+def photos(make_photos):
+    return open_images(make_photos(7, (40, 40)))
+
+
+def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
+    """The pass of a tokenizer, and the PSNR of its reconstructions."""
+    protocol = get_protocol(protocol_id)
+    loader = iterate_batches(photos, SIZE, protocol.crop, batch)
+    with Scorer(["psnr"], CPU) as scorer:
+        seen = reconstruct(tokenizer, loader, scorer, protocol, seed, CPU)
+        return seen, scorer.finish().values["psnr"].value
+
+
+def test_protocols_never_change():
+    """A published protocol is immutable: give a changed one a new name instead of a new hash."""
+    assert {name: protocol.sha256 for name, protocol in PROTOCOLS.items()} == PINNED
+
+
+@pytest.mark.parametrize(("name", "knob"), KNOBS)
+def test_every_knob_is_in_the_hash(name, knob):
+    """Knobs that came later too, as soon as they are not what was meant before them."""
+    protocol = PROTOCOLS[name]
+    value = getattr(protocol, knob)
+    other = not value if isinstance(value, bool) else "another"
+    assert replace(protocol, **{knob: other}).sha256 != protocol.sha256
+
+
+def test_a_description_may_be_mended():
+    protocol = PROTOCOLS["default-v1"]
+    assert replace(protocol, description="better words").sha256 == protocol.sha256
+
+
+def test_later_knobs_have_no_default_that_could_change_a_protocol_unseen():
+    for protocol in PROTOCOLS.values():
+        assert all(field.default is field.default_factory for field in fields(protocol))
+    assert {name: getattr(PROTOCOLS["default-v1"], name) for name in MEANT_BEFORE} == MEANT_BEFORE
+
+
+def test_differences_are_the_knobs_that_differ():
+    found = differences(find_protocol("default-v1"), find_protocol("ldm-v1"))
+    assert set(found) == {"metrics", "crop", "posterior"}
+    assert found["posterior"] == ("mode", "sample")
+    assert not differences(find_protocol("adm-v1"), find_protocol("adm-v1"))
+    across = differences(find_protocol("default-v1"), find_protocol("gfid-v1"))
+    assert across["crop"] == ("adm", NO_KNOB)
+    assert across["samples"] == (NO_KNOB, 50_000)
+
+
+@pytest.mark.parametrize("name", ["adm-v1", "gfid-v1"])
+def test_protocols_of_generation_are_not_run(name):
+    with pytest.raises(UserError, match="model of latents"):
+        get_protocol(name)
+
+
+def test_metrics_of_protocols_exist():
+    for name in ("default-v1", "ssdd-paper-v1", "ldm-v1"):
+        assert set(get_protocol(name).metric_keys) <= METRICS.keys()
+    assert get_protocol("default-v1").metric_keys == DEFAULT_METRICS
+
+
+@pytest.mark.parametrize("name", ["ssdd-paper-v1", "ldm-v1"])
+def test_crop_of_the_papers_is_torchvisions(name):
+    photographs = open_images(None, 4)
+    loader = iterate_batches(photographs, 64, get_protocol(name).crop, 4)
+    reference = T.Compose([T.Resize(64), T.CenterCrop(64)])
+    (batch,) = loader
+    for image_id, image in zip(batch.ids, batch.images, strict=True):
+        expected = np.asarray(reference(photographs.read(image_id)))
+        np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
+    (other,) = iterate_batches(photographs, 64, "adm", 4)
+    assert not torch.equal(batch.images, other.images)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_ordered_noise_is_one_generator_over_the_set(photos, batch):
+    tokenizer = Plain()
+    passed(photos, "ssdd-paper-v1", tokenizer, batch, seed=5)
+    got = torch.cat(tokenizer.decode_noise, dim=1)[0]
+    generator = torch.Generator().manual_seed(5)
+    expected = torch.randn((7, 3, SIZE, SIZE), generator=generator)
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_ordered_noise_depends_on_no_batch_size_and_on_no_failed_try(photos, draws):
+    expected = passed(photos, "ssdd-paper-v1", Plain(draws), 1)[1]
+    assert passed(photos, "ssdd-paper-v1", Plain(draws), 7)[1] == expected
+    small, score = passed(photos, "ssdd-paper-v1", Plain(draws, fails_above=2), 7)
+    assert small.warnings
+    assert score == expected
+    assert passed(photos, "ssdd-paper-v1", Plain(draws), 3, seed=1)[1] != expected
+
+
+def test_a_generator_for_each_batch_is_caught(photos):
+    """The known mistake: what an evaluator does that seeds its generator again for each batch."""
+
+    class PerBatch(Plain):
+        def decode(self, latent, noise):
+            return super().decode(latent, OrderedNoise(0, len(latent)))
+
+    scores = {passed(photos, "ssdd-paper-v1", PerBatch(), batch)[1] for batch in (1, 7)}
+    assert len(scores) == 2
+
+
+def test_noise_by_order_is_not_noise_by_key(photos):
+    ordered, keyed = Plain(), Plain()
+    passed(photos, "ssdd-paper-v1", ordered, 7)
+    passed(photos, "default-v1", keyed, 7)
+    assert not torch.isclose(ordered.decode_noise[0], keyed.decode_noise[0]).any(0).all()
+    ids = photos.ids
+    expected = KeyedNoise(0, ids, "decode").normal((3, SIZE, SIZE))
+    assert torch.equal(keyed.decode_noise[0][0], expected)
+
+
+def test_second_draws_repeat_no_first_ones():
+    noise = OrderedNoise(0, 64)
+    first, second = (noise.normal((64, 64)).flatten() for _ in range(2))
+    assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.01
+
+
+def test_only_ldm_samples_the_posterior(photos):
+    for name in ("default-v1", "ssdd-paper-v1"):
+        tokenizer = Plain()
+        passed(photos, name, tokenizer)
+        assert set(tokenizer.encode_noise) == {None}
+    found = []
+    for batch in (1, 7):
+        tokenizer = Plain()
+        found.append(passed(photos, "ldm-v1", tokenizer, batch)[1])
+        expected = KeyedNoise(0, photos.ids, "encode").normal((3, SIZE, SIZE))
+        assert torch.equal(torch.cat(tokenizer.encode_noise), expected)
+    assert found[0] == found[1]
+    mode = replace(get_protocol("ldm-v1"), posterior="mode")
+    loader = iterate_batches(photos, SIZE, "bilinear", 3)
+    with Scorer(["psnr"], CPU) as scorer:
+        reconstruct(Plain(), loader, scorer, mode, 0, CPU)
+        assert scorer.finish().values["psnr"].value > found[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "label"),
+    [
+        ("ssdd-paper-v1", torch.bfloat16, "bfloat16 autocast"),
+        ("default-v1", torch.float32, "float32"),
+    ],
+)
+def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
+    tokenizer = Plain()
+    protocol = get_protocol(name)
+
+    class Watching(Scorer):
+        def add(self, ids, reference, reconstruction):
+            assert not torch.is_autocast_enabled("cpu")
+            super().add(ids, reference, reconstruction)
+
+    loader = iterate_batches(photos, SIZE, protocol.crop, 4)
+    with Watching(["psnr"], CPU) as scorer:
+        reconstruct(tokenizer, loader, scorer, protocol, 0, CPU)
+    assert tokenizer.products == {dtype}
+    images = next(iter(loader)).images
+    record = measure_speed(
+        tokenizer, images, 2, protocol, 0, CPU, Effort(seconds=0.01, warmup=1, least=1, most=1)
+    )
+    assert tokenizer.products == {dtype}
+    assert record.dtype == label
+
+
+def plan_of(make_photos, out, **changes):
+    options = {
+        "requests": tuple(parse_requests("identity,jpeg:quality=20")),
+        "resolutions": (48,),
+        "metrics": (),
+        "out": out,
+        "protocols": ("default-v1", "ssdd-paper-v1"),
+        "data": make_photos(3, (48, 48)),
+        "device": "cpu",
+        "speed": False,
+        "pictures": False,
+    }
+    return run.RunPlan(**options | changes)
+
+
+def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_path, monkeypatch):
+    made = []
+
+    class Watching(Scorer):
+        def __init__(self, keys, device, group, options, strict, intervals):
+            made.append((tuple(keys), options))
+            super().__init__(["psnr"], device, group, options, strict, intervals)
+
+    monkeypatch.setattr(measure, "Scorer", Watching)
+    identity = tuple(parse_requests("identity"))
+    run.run(plan_of(make_photos, tmp_path / "a", requests=identity))
+    paper = get_protocol("ssdd-paper-v1")
+    assert made == [
+        (DEFAULT_METRICS, MetricOptions(lpips_padding=False, dreamsim_resize=True)),
+        (paper.metrics, MetricOptions(lpips_padding=True, dreamsim_resize=False)),
+    ]
+    made.clear()
+    run.run(plan_of(make_photos, tmp_path / "b", requests=identity, metrics=("psnr",)))
+    assert [keys for keys, _ in made] == [("psnr",), ("psnr",)]
+
+
+def test_protocols_stand_side_by_side_and_never_in_one_table(make_photos, tmp_path):
+    """Even where both crops give the same pixels, as here."""
+    plan = plan_of(make_photos, tmp_path, metrics=("psnr", "psnr_pooled"))
+    outcome = run.run(plan)
+    assert not outcome.failures
+    results = [finished.result for finished in outcome.finished]
+    assert len({result.data.pixels_sha256 for result in results}) == 1
+    assert len({result.fingerprint for result in results}) == 4
+    tables = build_tables(to_frame(results))
+    assert [table.title for table in tables] == [
+        "48 × 48 px, default-v1",
+        "48 × 48 px, ssdd-paper-v1",
+    ]
+    for table in tables:
+        names = [cell.text for cell in table.columns[0].cells]
+        assert names == ["identity", "jpeg:quality=20"]

@@ -1,0 +1,253 @@
+"""The result file: exact round trip, whole or absent on disk, strict about what it reads."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.results import store as results
+from ssdd_bench.results.schema import (
+    DataRecord,
+    LatentRecord,
+    MetricValue,
+    Result,
+    SpeedRecord,
+    Timing,
+    TokenizerRecord,
+)
+from ssdd_bench.results.store import (
+    from_json,
+    load_results,
+    result_path,
+    save_result,
+    to_json,
+)
+
+TIMING = Timing(0.5, 0.4, 0.75, 5, 2, 8, 16.0, None, 123_456, "process resident")
+
+
+@pytest.fixture
+def result() -> Result:
+    return Result(
+        tokenizer=TokenizerRecord(
+            label="jpeg:quality=50",
+            id="jpeg",
+            options={"quality": 50},
+            title="JPEG",
+            family="codec",
+            licence="HPND",
+            version="1",
+            note="",
+            stochastic=False,
+            weights={},
+            params_encoder=0,
+            params_decoder=0,
+            extra={"sizes": [1, 2, None]},
+        ),
+        resolution=64,
+        protocol={"id": "default-v1", "sha256": "ab" * 32},
+        seed=3,
+        steps=None,
+        latent=LatentRecord("bytes", 1, 0, None, None, None, 0.75),
+        data=DataRecord("sample", 2, "11" * 32, "22" * 32, ("broken.png",)),
+        metrics={
+            "psnr": MetricValue(math.pi, 2, True, "numpy 2.0"),
+            "fd_effnet": MetricValue(None, 2, False, "x", unavailable="install y"),
+        },
+        speed=SpeedRecord(TIMING, TIMING, "cpu", 2, "float32"),
+        environment={"python": "3.11"},
+        command="ssdd-bench run",
+        created="2025-01-01T00:00:00Z",
+        seconds=1.5,
+        fingerprint="0123456789abcdef" * 4,
+        warnings=("few images",),
+    )
+
+
+def edited(result: Result, *path: str | int, value: Any) -> Any:
+    data = copy.deepcopy(to_json(result))
+    place: Any = data
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return data
+
+
+@pytest.mark.parametrize("shape", [None, (4, 8, 8)])
+def test_round_trip_is_exact(result: Result, tmp_path: Path, shape: Any) -> None:
+    result = dataclasses.replace(
+        result,
+        latent=dataclasses.replace(result.latent, shape=shape),
+        speed=result.speed if shape else None,
+    )
+    path = save_result(result, tmp_path / "new" / "folder")
+    assert load_results([path]) == [result]
+    assert from_json(to_json(result), "memory") == result
+
+
+def test_file_is_sorted_indented_strict_json(result: Result, tmp_path: Path) -> None:
+    text = save_result(result, tmp_path).read_text(encoding="utf-8")
+    data = json.loads(text)
+    assert text == json.dumps(data, indent=2, sort_keys=True) + "\n"
+    assert data["schema_version"] == results.SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    "label", ["ssdd", "a/../../b", "images:path=/data/x y", "C:\\x", "..", "ü" * 3, "x" * 500]
+)
+def test_any_label_gives_one_safe_file_name(label: str, tmp_path: Path) -> None:
+    path = result_path(tmp_path, label, 64, "default-v1", "f" * 64)
+    assert path.parent == tmp_path
+    assert path.name.endswith("_64_default-v1_ffffffffff.json")
+    assert not path.name.startswith(".")
+    assert len(path.name) < 200
+    path.write_text("{}")
+
+
+def test_labels_that_look_alike_differ_by_fingerprint(tmp_path: Path) -> None:
+    names = {result_path(tmp_path, "a:b=1", 64, "p", "1" * 64).name}
+    names.add(result_path(tmp_path, "a-b:1", 64, "p", "2" * 64).name)
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("broken_call", ["fsync", "replace"])
+def test_a_failure_while_writing_leaves_the_old_file(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_call: str
+) -> None:
+    path = save_result(result, tmp_path)
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if broken_call == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(OutputError, match="No space left on device") as caught:
+        save_result(dataclasses.replace(result, seconds=9.0), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(result: Result, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*file"):
+        save_result(result, tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_are_refused_by_key(result: Result, tmp_path: Path, number: float) -> None:
+    metrics = {"psnr": dataclasses.replace(result.metrics["psnr"], value=number)}
+    with pytest.raises(OutputError, match=r"metrics\.psnr\.value"):
+        save_result(dataclasses.replace(result, metrics=metrics), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("surprise",), 1, "unknown key 'surprise'"),
+        (("latent", "surprise"), 1, "unknown key 'latent.surprise'"),
+        (("metrics", "psnr", "std"), 1, "unknown key 'metrics.psnr.std'"),
+        (("schema_version",), 99, "'schema_version' is 99 .* update ssdd-bench"),
+        (("schema_version",), 0, "'schema_version' is 0"),
+        (("schema_version",), "1", "no integer key 'schema_version'"),
+        (("status",), "failed", "key 'status' must be"),
+        (("resolution",), 64.5, "key 'resolution' must be int, not 64.5"),
+        (("resolution",), True, "key 'resolution' must be int, not true"),
+        (("seconds",), "1", "key 'seconds' must be float"),
+        (("latent",), None, "key 'latent' must be an object"),
+        (("latent", "shape"), [4, 8], "key 'latent.shape'"),
+        (("warnings",), [1], r"key 'warnings\[0\]' must be str"),
+        (("metrics", "psnr", "value"), "x", "key 'metrics.psnr.value' must be float"),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_named(
+    result: Result, path: tuple[str, ...], value: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=f"^some.json: .*{message}"):
+        from_json(edited(result, *path, value=value), "some.json")
+
+
+def test_a_missing_key_is_named_even_where_a_default_exists(result: Result) -> None:
+    data = to_json(result)
+    del data["data"]["skipped"]
+    with pytest.raises(UserError, match=r"some.json: missing key 'data.skipped'"):
+        from_json(data, "some.json")
+
+
+def test_older_files_pass_through_every_migration(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(data: dict[str, Any]) -> dict[str, Any]:
+        return {**{k: v for k, v in data.items() if k != "took"}, "seconds": data["took"]}
+
+    def double(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "seconds": 2 * data["seconds"]}
+
+    old = to_json(result)
+    old["took"] = old.pop("seconds")
+    old["schema_version"] = 1
+    monkeypatch.setattr(results, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(results, "MIGRATIONS", {1: rename, 2: double})
+    migrated = from_json(old, "old.json")
+    assert migrated.seconds == 2 * result.seconds
+    assert migrated.schema_version == 3
+    assert "took" in old  # the caller's data is left as it was
+
+    monkeypatch.setattr(results, "MIGRATIONS", {2: double})
+    with pytest.raises(UserError, match=r"old.json: key 'schema_version' is 1, which"):
+        from_json(old, "old.json")
+
+
+def test_load_takes_files_and_folders_once_each_in_name_order(
+    result: Result, tmp_path: Path
+) -> None:
+    first = save_result(result, tmp_path)
+    second = save_result(dataclasses.replace(result, resolution=128), tmp_path)
+    below = save_result(dataclasses.replace(result, resolution=256), tmp_path / "below")
+    (tmp_path / ".half.json").write_text("{")
+    (tmp_path / "notes.txt").write_text("not a result")
+    loaded = load_results([second, tmp_path, str(first)])
+    assert [item.resolution for item in loaded] == [128, 64]
+    assert [item.resolution for item in load_results([below, first])] == [256, 64]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged JSON"),
+        ("", "damaged JSON"),
+        ("[]", "not a result file"),
+        ('{"schema_version": 1, "seconds": NaN}', "NaN is not JSON"),
+        ('{"schema_version": 1, "schema_version": 1}', "key 'schema_version' twice"),
+        ("\udcff", "damaged JSON"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(UserError, match=f"bad.json: .*{message}") as caught:
+        load_results([tmp_path])
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_empty_places_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent: no such"):
+        load_results([tmp_path / "absent"])
+    with pytest.raises(UserError, match="no result files"):
+        load_results([tmp_path])
+
+
+def test_reading_results_imports_no_torch() -> None:
+    code = "import sys, ssdd_bench.results.store; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,19 @@
+from ssdd_bench.metrics.base import METRICS, needed_by
+from ssdd_bench.weights.assets import assets
+
+
+def test_every_file_is_needed_and_every_need_is_in_the_table():
+    needed = {name for info in METRICS.values() for name in info.assets}
+    assert needed | {"dinov2_vitb14"} == set(assets())  # which training needs
+    assert needed_by("alexnet") == ("lpips_alex",)
+
+
+def test_entries_are_whole():
+    for asset in assets().values():
+        assert asset.url.startswith("https://")
+        assert asset.url.endswith(f"/{asset.file}")
+        assert asset.licence
+        assert len(asset.sha256) in (0, 64)
+        stem = asset.file.rsplit(".", 1)[0]
+        if asset.sha256 and "-" in stem:  # publishers end the name with the hash's first digits
+            assert asset.sha256.startswith(stem.rsplit("-", 1)[1])
