@@ -56,10 +56,6 @@ def _generation_metrics() -> Iterable[str]:
     return GENERATION_METRICS
 
 
-def _all_metrics() -> Iterable[str]:
-    return dict.fromkeys([*_metrics(), *_generation_metrics()])
-
-
 def _protocols() -> Iterable[str]:
     from ssdd_bench.protocols.schema import find_all
 
@@ -107,7 +103,6 @@ def _of_tokenizers(
 complete_tokenizers: Complete = _of_tokenizers
 complete_metrics: Complete = _several(_metrics)
 complete_generation_metrics: Complete = _several(_generation_metrics)
-complete_all_metrics: Complete = _several(_all_metrics)
 complete_protocol: Complete = _one(_protocols)
 complete_protocols: Complete = _several(_protocols)
 complete_weights: Complete = _one(_weights)

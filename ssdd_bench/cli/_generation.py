@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from ssdd_bench.results.schema import TokenizerRecord
 
 
-def parse_part(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
+def parse_shard(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
     """Read ``0/2``: the first of two processes."""
     try:
         index, count = (int(piece) for piece in text.split("/"))
     except ValueError:
         raise click.BadParameter(f"'{text}': write 0/2 for the first of two processes") from None
     if not 0 <= index < count:
-        raise click.BadParameter(f"'{text}': parts of {count} are 0/{count} to {count - 1}/{count}")
+        raise click.BadParameter(
+            f"'{text}': shards of {count} are 0/{count} to {count - 1}/{count}"
+        )
     return index, count
 
 

@@ -108,7 +108,9 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
 )
 @click.option("--speed/--no-speed", default=True, help="Time encoding and decoding, or not.")
 @click.option("--pictures/--no-pictures", default=True, help="Save reconstructions, or not.")
-@click.option("--ci/--no-ci", help="Intervals and the limit of Fréchet distances: slower.")
+@click.option(
+    "--intervals/--no-intervals", help="Intervals and the limit of Fréchet distances: slower."
+)
 @click.option("--strict/--no-strict", help="An unreadable image or absent metric is an error.")
 @click.option("--offline/--no-offline", help="Fetch no weights: fail at once if one is missing.")
 @click.option("--force", is_flag=True, help="Measure again what is there already.")
@@ -132,7 +134,7 @@ def command(
     out: Path,
     speed: bool,
     pictures: bool,
-    ci: bool,
+    intervals: bool,
     strict: bool,
     offline: bool,
     force: bool,
@@ -168,7 +170,7 @@ def command(
         speed=speed,
         pictures=pictures,
         strict=strict,
-        intervals=ci,
+        intervals=intervals,
         force=force,
         command=f"ssdd-bench run {as_flags(ctx)}" if config or suite else typed(),
     )

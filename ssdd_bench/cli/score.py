@@ -1,4 +1,4 @@
-"""``ssdd-bench score``: score reconstructions or generated images that were made elsewhere."""
+"""``ssdd-bench score``: score reconstructions that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ssdd_bench.cli._complete import complete_all_metrics, complete_protocol
+from ssdd_bench.cli._complete import complete_metrics, complete_protocol
 from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
 
@@ -21,7 +21,7 @@ from ssdd_bench.cli._typed import typed
 @click.option(
     "--metrics",
     default="",
-    shell_complete=complete_all_metrics,
+    shell_complete=complete_metrics,
     help="Keys, comma-separated.  [default: the protocol's]",
 )
 @click.option("--label", default="", help="Name in tables.  [default: RECONSTRUCTION's]")
@@ -33,7 +33,9 @@ from ssdd_bench.cli._typed import typed
     show_default=True,
     help="Folder of the result.",
 )
-@click.option("--ci", is_flag=True, help="Intervals and the limit of Fréchet distances: slower.")
+@click.option(
+    "--intervals", is_flag=True, help="Intervals and the limit of Fréchet distances: slower."
+)
 @click.option("--strict", is_flag=True, help="A metric that cannot be had is an error.")
 @click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
 @click.option("--quiet", is_flag=True, help="Neither progress nor table.")
@@ -47,7 +49,7 @@ def command(
     label: str,
     device: str,
     out: Path,
-    ci: bool,
+    intervals: bool,
     strict: bool,
     offline: bool,
     quiet: bool,
@@ -56,38 +58,19 @@ def command(
     """Score RECONSTRUCTION against REFERENCE: folders, tar shards, Parquet, or npz with arr_0.
 
     Images are paired by name; arrays by position. The result is a file as `run` writes it.
-
-    Under gfid-v1 or adm-v1 the second set holds generated images, which are not paired: a folder
-    of `ssdd-bench generate` will do, and the reference may be an npz with mu and sigma.
+    Generated images are not paired: `ssdd-bench gen score` takes them.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from ssdd_bench.cli._downloads import fetch_weights
-    from ssdd_bench.cli._generation import weights_of
     from ssdd_bench.cli._tables import show_table
     from ssdd_bench.evaluation.pairs import ScorePlan, score
-    from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
-    from ssdd_bench.protocols.schema import GenerationProtocol, find_protocol
     from ssdd_bench.report.rows import to_frame
 
     keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
     console = Console(stderr=True, quiet=quiet)
-    generated = isinstance(find_protocol(protocol), GenerationProtocol)
-    if generated and (res or ci):
-        raise click.UsageError("--res and --ci are for reconstructions: leave them out")
-    fetch_weights(weights_of(keys) if generated else keys, offline, strict, console)
-    samples = GenerationScorePlan(
-        samples=reconstruction,
-        reference=reference,
-        out=out,
-        protocol=protocol,
-        metrics=keys,
-        label=label,
-        device=device,
-        strict=strict,
-        command=typed(),
-    )
+    fetch_weights(keys, offline, strict, console)
     plan = ScorePlan(
         reference=reference,
         reconstruction=reconstruction,
@@ -98,7 +81,7 @@ def command(
         label=label,
         device=device,
         strict=strict,
-        intervals=ci,
+        intervals=intervals,
         command=typed(),
     )
     with Progress(
@@ -109,7 +92,7 @@ def command(
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        result, path = score_generated(samples, show) if generated else score(plan, show)
+        result, path = score(plan, show)
     if as_json:
         print_json(describe_result(result, path))
     elif not quiet:

@@ -148,7 +148,7 @@ class LatentSet:
             if not path.is_file() or read_key(path) != key:
                 raise UserError(
                     f"{path}: missing, damaged or of other latents: run the same `ssdd-bench "
-                    "latents` again"
+                    "gen encode` again"
                 )
             shards.append(map_safetensors(path))
         self._shards = shards
@@ -177,7 +177,7 @@ def read_latents(folder: Path) -> LatentsRecord:
     if not path.is_file():
         raise UserError(
             f"{path} is missing, and with it the statistics that latents are scaled by: run "
-            "`ssdd-bench latents` to its end, without --part"
+            "`ssdd-bench gen encode` to its end, without --shard"
         )
     return read_record(LatentsRecord, read_json(path), str(path))
 

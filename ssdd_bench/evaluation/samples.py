@@ -35,7 +35,7 @@ class GenerationScorePlan:
     """What to score, and how.
 
     Attributes:
-        samples: an npz, a folder of images, or a folder that ``ssdd-bench generate`` has filled.
+        samples: an npz, a folder of images, or a folder that ``ssdd-bench gen sample`` has filled.
         reference: images, as :func:`ssdd_bench.data.images.open_images` takes them, or an npz
             with moments.
         out: folder of the result.
@@ -88,7 +88,7 @@ def score_generated(
     made = read_generated(plan.samples) if plan.samples.is_dir() else None
     if made is None and (plan.samples / "batches" / "plan.json").is_file():
         raise UserError(
-            f"{plan.samples} is not finished: run `ssdd-bench generate` to its end, without --part"
+            f"{plan.samples} is not finished: run `ssdd-bench gen sample` again, without --shard"
         )
     path = plan.samples / "samples.npz" if made else plan.samples
     samples = open_images(path)

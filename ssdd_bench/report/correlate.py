@@ -80,7 +80,7 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
     if not found:
         raise UserError(
             f"no setting has {LEAST} tokenizers with both {first} of reconstructions and {second} "
-            "of generated images: measure more with `ssdd-bench run` and `ssdd-bench gfid`"
+            "of generated images: measure more with `ssdd-bench run` and `ssdd-bench gen all`"
         )
     return found
 

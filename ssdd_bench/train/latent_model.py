@@ -170,5 +170,5 @@ def shipped_for(encoder_sha256: str) -> Path:
             return path.with_suffix(".safetensors")
     raise WeightsError(
         "no network of latents comes with the package for this encoder: train one with "
-        "`ssdd-bench latents` and `ssdd-bench train-dit`, and give --dit FILE"
+        "`ssdd-bench gen encode` and `ssdd-bench gen train`, and give --dit FILE"
     )

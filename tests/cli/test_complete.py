@@ -36,7 +36,7 @@ def test_tokenizers_one_after_another() -> None:
     assert values("run --tokenizers jpeg,web") == ["jpeg,webp"]
     assert values("run --tokenizers jpeg:quality=10,50,web") == ["jpeg:quality=10,50,webp"]
     assert "webp,webp" not in values("run --tokenizers webp,")
-    assert values("generate --tokenizer kl") == ["klvae"]
+    assert values("gen sample --tokenizer kl") == ["klvae"]
     assert values("check-tokenizer kl") == ["klvae"]
 
 
@@ -49,8 +49,9 @@ def test_options_of_a_tokenizer() -> None:
 
 def test_metrics_and_protocols() -> None:
     assert values("run --metrics psnr,") == [f"psnr,{key}" for key in METRICS if key != "psnr"]
-    assert values("gfid --metrics fd_effnet_") == ["fd_effnet_intra"]
-    assert set(values("score --metrics ")) == {*METRICS, *GENERATION_METRICS}
+    assert values("gen all --metrics fd_effnet_") == ["fd_effnet_intra"]
+    assert set(values("score --metrics ")) == {*METRICS}
+    assert set(values("gen score --metrics ")) == {*GENERATION_METRICS}
     assert values("run --protocol default-v1,ssdd") == ["default-v1,ssdd-paper-v1"]
     assert values("protocol show ad") == ["adm-v1"]
     assert values("weights fetch alex") == ["alexnet"]

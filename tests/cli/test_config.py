@@ -107,7 +107,7 @@ def test_a_result_of_a_file_records_the_flags_in_force(config, tmp_path):
         ('res = "large"', r"'res' must be an integer or a list of them, not \"large\""),
         ("res = [256, 1.5]", r"'res' must be an integer or a list of them, not \[256, 1.5\]"),
         ("limit = true", "'limit' must be an integer, not true"),
-        ('ci = "yes"', "'ci' must be true or false"),
+        ('intervals = "yes"', "'intervals' must be true or false"),
         ('out = ["runs"]', "'out' must be a string"),
         ("metrics = [1]", "'metrics' must be a string or a list of them"),
         ("tokenizers = ", "run.toml"),

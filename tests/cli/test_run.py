@@ -327,7 +327,7 @@ def test_statistics_of_a_training_set_are_refused(tmp_path):
 def test_scores_of_single_images_lie_beside_the_result(photos, tmp_path):
     import pandas as pd
 
-    code, _, err = with_metrics("psnr,ssim,fd_effnet", photos, tmp_path, "--ci")
+    code, _, err = with_metrics("psnr,ssim,fd_effnet", photos, tmp_path, "--intervals")
     assert code == 0, err
     (result,) = load_results([tmp_path])
     scores = pd.read_parquet(tmp_path / result.scores)
@@ -361,8 +361,8 @@ def test_an_interval_asked_for_once_is_kept(make_photos, tmp_path):
 
     before, _ = measured("fd_effnet")
     assert before["fd_effnet"].interval is None
-    asked, _ = measured("fd_effnet", "--ci")
+    asked, _ = measured("fd_effnet", "--intervals")
     assert asked["fd_effnet"].interval is not None
-    assert measured("fd_effnet", "--ci") == (asked, True)
+    assert measured("fd_effnet", "--intervals") == (asked, True)
     later, _ = measured("psnr")
     assert later["fd_effnet"] == asked["fd_effnet"]

@@ -63,7 +63,7 @@ def small(tmp_path, monkeypatch):
 
 def test_four_commands_and_the_one_that_does_all_give_the_same_row(small, tmp_path):
     *four, one = map(small, commands("Four commands"))
-    assert [line.split()[1] for line in four] == ["latents", "train-dit", "generate", "score"]
+    assert [line.split()[2] for line in four] == ["encode", "train", "sample", "score"]
     for line in four:
         done = run(line)
     assert "fd_effnet" in done.stdout
@@ -88,11 +88,11 @@ def test_four_commands_and_the_one_that_does_all_give_the_same_row(small, tmp_pa
 
 def test_a_dit_is_trained_or_given(small):
     for wrong in ("--data TRAIN --dit gen/dit --res 64", "--data TRAIN"):
-        line = f"gfid --tokenizer ssdd --reference TEST --out x {wrong}"
+        line = f"gen all --tokenizer ssdd --reference TEST --out x {wrong}"
         done = CliRunner().invoke(cli, line.split())
         assert done.exit_code == 2
         assert "--data needs --res, and trains a DiT: leave --dit out" in done.output
-    line = "gfid --tokenizer ssdd --reference TEST --out x --iterations 9"
+    line = "gen all --tokenizer ssdd --reference TEST --out x --iterations 9"
     done = CliRunner().invoke(cli, line.split())
     assert done.exit_code == 2
     assert "without --data nothing is trained" in done.output
@@ -101,13 +101,13 @@ def test_a_dit_is_trained_or_given(small):
 def test_other_commands_are_ones_that_the_program_takes():
     """Options exist, though files and time for these are not at hand."""
     for line in commands("Published DiT and SiT"):
-        _, verb, *arguments = shlex.split(line)
-        command = cli.get_command(None, verb)
-        command.make_context(verb, arguments)
+        _, group, verb, *arguments = shlex.split(line)
+        assert group == "gen"
+        cli.get_command(None, group).get_command(None, verb).make_context(verb, arguments)
 
 
 def test_sampling_speed_of_small_networks():
-    done = run("ssdd-bench dit-speed --sizes tiny --latents f8c4,f16c4 --steps 3 --cfg 2 --json")
+    done = run("ssdd-bench gen speed --sizes tiny --latents f8c4,f16c4 --steps 3 --cfg 2 --json")
     import json
 
     rows = json.loads(done.stdout)["rows"]

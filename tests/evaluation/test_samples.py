@@ -5,7 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ssdd_bench.cli.score import command
+from ssdd_bench.cli.gen.score import command
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
@@ -164,7 +164,7 @@ def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     assert score(drawn, photos, tmp_path / "out", metrics=("gfid",)) == saved
 
 
-def test_the_verb_takes_samples_under_a_protocol_of_generation(photos, drawn, tmp_path):
+def test_the_verb_refuses_a_protocol_of_reconstruction(photos, drawn, tmp_path):
     def run(*arguments):
         done = CliRunner().invoke(command, [*map(str, arguments), "--out", str(tmp_path / "out")])
         if done.exception and not isinstance(done.exception, SystemExit):
@@ -177,8 +177,8 @@ def test_the_verb_takes_samples_under_a_protocol_of_generation(photos, drawn, tm
     if find("inception") is None:
         with pytest.raises(UnavailableError, match="ssdd-bench weights fetch inception"):
             run(photos, drawn, "--protocol", "gfid-v1", "--metrics", "gfid", "--offline")
-    done = run(photos, drawn, "--protocol", "adm-v1", "--res", 16)
-    assert "--res and --ci are for reconstructions" in done.output
+    with pytest.raises(UserError, match="default-v1"):
+        run(photos, drawn, "--protocol", "default-v1", "--metrics", "fd_effnet")
 
 
 def test_bad_input_is_one_line(photos, samples, tmp_path):
@@ -197,7 +197,7 @@ def test_bad_input_is_one_line(photos, samples, tmp_path):
     assert "at least two images" in found.metrics["gfid"].unavailable
     (tmp_path / "part" / "batches").mkdir(parents=True)
     (tmp_path / "part" / "batches" / "plan.json").write_text("{}")
-    with pytest.raises(UserError, match="part is not finished: run `ssdd-bench generate`"):
+    with pytest.raises(UserError, match="part is not finished: run `ssdd-bench gen sample`"):
         score(tmp_path / "part", photos, tmp_path)
     np.savez(tmp_path / "flat.npz", arr_0=images[:, :8])
     with pytest.raises(DataError, match="has 16 x 8 px, not 8 x 8"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ssdd_bench.cli.correlate import command
+from ssdd_bench.cli.gen.correlate import command
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.correlate import correlate
 from ssdd_bench.results.schema import GenerationRecord, MetricValue

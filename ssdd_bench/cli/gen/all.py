@@ -1,4 +1,4 @@
-"""``ssdd-bench gfid``: from folders of images to rows of generation scores."""
+"""``ssdd-bench gen all``: from folders of images to rows of generation scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ssdd_bench.results.schema import Result
 
 
-@click.command("gfid", short_help="Latents, training, samples and scores in one go.")
+@click.command("all", short_help="Encode, train, sample and score in one go.")
 @click.option(
     "--tokenizer",
     required=True,
@@ -116,7 +116,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Do it all: latents, train-dit, generate with every decoder, scale and seed, and score.
+    """Encode, train, sample with every decoder, scale and seed, and score.
 
     OUT gets latents, dit, samples and results. What is there is kept: the same command resumes.
     Without --data there is nothing to encode and to train: a DiT that is there draws for other
@@ -127,7 +127,7 @@ def command(
 
     from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.cli._tables import show_table, write_text
-    from ssdd_bench.cli.train_dit import train
+    from ssdd_bench.cli.gen.train import train
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated

@@ -1,4 +1,4 @@
-"""``ssdd-bench latents``: encode a data set once, for training a model of its latents."""
+"""``ssdd-bench gen encode``: encode a data set once, for training a model of its latents."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from ssdd_bench.cli._complete import complete_tokenizers
-from ssdd_bench.cli._generation import image_bar, open_tokenizer, parse_part
+from ssdd_bench.cli._generation import image_bar, open_tokenizer, parse_shard
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 
-@click.command("latents", short_help="Encode a data set for a model of latents.")
+@click.command("encode", short_help="Encode a data set for a model of latents.")
 @click.option(
     "--tokenizer",
     required=True,
@@ -35,7 +35,7 @@ from ssdd_bench.cli._typed import typed
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option(
-    "--part", default="0/1", callback=parse_part, help="I/N: this is process I of N; see below."
+    "--shard", default="0/1", callback=parse_shard, help="I/N: this is process I of N; see below."
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @json_option
@@ -50,13 +50,13 @@ def command(
     seed: int,
     batch_size: int,
     device: str,
-    part: tuple[int, int],
+    shard: tuple[int, int],
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Encode images into latents with labels and statistics; classes are the images' folders.
 
-    Shards that are there are kept. After processes with --part, run it once more without.
+    Shards that are there are kept. After processes with --shard, run it once more without.
     """
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
@@ -66,11 +66,11 @@ def command(
     source = open_images(data, limit)
     loaded, record = open_tokenizer(tokenizer, chosen)
     plan = plan_latents(source, loaded, record, res, not no_flips, posterior, seed)
-    total = len(source) // part[1]
+    total = len(source) // shard[1]
     with image_bar("latents", total, quiet) as advance:
-        encode_set(source, loaded, plan, out, chosen, batch_size, part, typed(), advance)
+        encode_set(source, loaded, plan, out, chosen, batch_size, shard, typed(), advance)
     if as_json:
-        print_json({"path": out, "part": part, "plan": plan})
+        print_json({"path": out, "shard": shard, "plan": plan})
     elif not quiet:
         click.echo(
             f"{out}: {plan.n} images of {len(plan.classes)} classes, latents {plan.channels} x "

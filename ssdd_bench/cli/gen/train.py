@@ -1,4 +1,4 @@
-"""``ssdd-bench train-dit``: train a model of latents."""
+"""``ssdd-bench gen train``: train a model of latents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 
-@click.command("train-dit")
+@click.command("train")
 @click.option(
-    "--latents", type=click.Path(path_type=Path), required=True, help="Folder of `latents`."
+    "--latents", type=click.Path(path_type=Path), required=True, help="Folder of `gen encode`."
 )
 @click.option("--recipe", default="nano", show_default=True, help="nano, nano-1, xl-2, or a .toml")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
@@ -38,7 +38,7 @@ def command(
     """Train a DiT on latents.
 
     Stopping it (Ctrl-C) writes a checkpoint; the same command goes on from there. OUT holds
-    dit.safetensors, which `ssdd-bench generate --dit` takes, beside a card in JSON.
+    dit.safetensors, which `ssdd-bench gen sample --dit` takes, beside a card in JSON.
     """
     path = train(latents, recipe, out, iterations, minutes, threads, device, restart, quiet)
     if as_json:

@@ -1,4 +1,4 @@
-"""``ssdd-bench correlate``: whether reconstruction scores predict generation scores."""
+"""``ssdd-bench gen correlate``: whether reconstruction scores predict generation scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ssdd_bench.cli._tables import print_columns
 @click.command("correlate", short_help="Whether reconstruction scores predict generation scores.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--reconstruction", default="fd_effnet", show_default=True, help="Score of `run`.")
-@click.option("--generation", default="fd_effnet", show_default=True, help="Score of `gfid`.")
+@click.option("--generation", default="fd_effnet", show_default=True, help="Score of `gen score`.")
 @json_option
 def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_json: bool) -> None:
     """Rank correlation over tokenizers between scores in RESULTS, files or folders.

@@ -1,4 +1,4 @@
-"""``ssdd-bench generate``: draw images with a model of latents and a tokenizer's decoder."""
+"""``ssdd-bench gen sample``: sample images with a model of latents and a tokenizer's decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ssdd_bench.cli._generation import (
     image_bar,
     open_tokenizer,
     parse_interval,
-    parse_part,
+    parse_shard,
 )
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ssdd_bench.generation.sampler import Method
 
 
-@click.command("generate", short_help="Draw images with a model of latents.")
+@click.command("sample", short_help="Sample images with a model of latents.")
 @click.option(
     "--tokenizer",
     required=True,
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option(
-    "--part", default="0/1", callback=parse_part, help="I/N: this is process I of N; see below."
+    "--shard", default="0/1", callback=parse_shard, help="I/N: this is process I of N; see below."
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @json_option
@@ -91,14 +91,14 @@ def command(
     shared: Path | None,
     batch_size: int,
     device: str,
-    part: tuple[int, int],
+    shard: tuple[int, int],
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Draw samples: OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record.
+    """Sample images: OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record.
 
     A batch size counts on a GPU; a CPU takes 16. Batches that are there are kept. After processes
-    with --part, run it once more without.
+    with --shard, run it once more without.
     """
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.generation.draw import draw_samples
@@ -119,14 +119,14 @@ def command(
         labels=labels,
         settings=SamplerSettings(method, steps, cfg, cfg_interval, cfg_channels),
         batch_size=batch_size,
-        part=part,
+        part=shard,
         shared=shared,
         command=typed(),
     )
-    with image_bar("samples", samples // part[1], quiet) as advance:
+    with image_bar("samples", samples // shard[1], quiet) as advance:
         made = draw_samples(generator, loaded, record, plan, chosen, advance)
     if as_json:
-        print_json({"path": out, "part": part, "finished": made is not None, "record": made})
+        print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
         return
     if made is None:
         return

@@ -1,4 +1,4 @@
-"""``ssdd-bench dit-speed``: how fast DiTs of several sizes sample several latents."""
+"""``ssdd-bench gen speed``: how fast DiTs of several sizes sample several latents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from ssdd_bench.cli._json import json_option, print_json
 
 
-@click.command("dit-speed", short_help="Time sampling by size of DiT and by latent.")
+@click.command("speed", short_help="Time sampling by size of DiT and by latent.")
 @click.option("--sizes", default="S,B,XL", show_default=True)
 @click.option("--latents", default="f8c4,f16c4", show_default=True)
 @click.option("--res", type=click.IntRange(min=1), default=256, show_default=True)
