@@ -29,7 +29,7 @@ def load_results(*paths: str | Path) -> pd.DataFrame:
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``ssdd_bench.report.plot`` when it is first used."""
+    """Import ``ssdd_bench.plot`` when it is first used."""
     if name == "plot":
         import importlib
 

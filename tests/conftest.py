@@ -7,7 +7,37 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image
+
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.latents import LatentSet
+from ssdd_bench.generation.latents import encode_set, plan_latents
+from ssdd_bench.nn.dit import SIZES
+from ssdd_bench.results.schema import TokenizerRecord
+from ssdd_bench.train.dit_recipe import DiTRecipe
+from ssdd_bench.train.stages.dit import DiTTrainer
+
+CPU = torch.device("cpu")
+SIDE = 16
+RECIPE = DiTRecipe(
+    size="tiny",
+    patch=1,
+    objective="flow",
+    iterations=6,
+    batch_size=4,
+    lr=2e-3,
+    warmup=2,
+    weight_decay=0.0,
+    clip=1.0,
+    ema_decay=0.9,
+    label_dropout=0.2,
+    times="logit-normal",
+    bf16=False,
+    seed=0,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,3 +68,89 @@ def make_photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, tupl
         return folder
 
     return make
+
+
+class BlockMean(Tokenizer):
+    """The mean of each 4 x 4 block, scaled and shifted so that statistics matter."""
+
+    def __init__(self, scale=3.0, kind="continuous"):
+        self.latent = LatentSpec(kind, f=4, channels=3)
+        self.scale = scale
+
+    def encode(self, images, noise=None):
+        data = self.scale * F.avg_pool2d(images, 4) + 5
+        if noise is not None:
+            data = data + 0.1 * noise.normal(data.shape[1:])
+        return Latent(data, tuple(images.shape[-2:]))
+
+    def decode(self, latent, noise):
+        return F.interpolate((latent.data - 5) / self.scale, scale_factor=4)
+
+
+def describe(label="block-mean", **options):
+    return TokenizerRecord(
+        label, "block-mean", options, label, "test", "", "1", "", False, {"w.bin": "ab" * 32}, 0, 0
+    )
+
+
+@pytest.fixture(scope="session")
+def block_mean():
+    return BlockMean
+
+
+@pytest.fixture(scope="session")
+def record():
+    return describe
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    return RECIPE
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tiny_size():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "tiny", (2, 32, 2))
+        yield
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A folder of 12 images of each of two classes, dark cats and bright dogs."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name, low, high in (("cat", 0, 140), ("dog", 110, 256)):
+        (folder / name).mkdir()
+        for i in range(12):
+            small = Image.fromarray(rng.integers(low, high, (5, 5, 3), dtype=np.uint8))
+            small.resize((20, SIDE), Image.Resampling.BICUBIC).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encode():
+    def encode(photos, out, tokenizer=None, part=(0, 1), named=None, **more):
+        """Encode with small shards."""
+        source = open_images(photos)
+        tokenizer = tokenizer or BlockMean()
+        plan = plan_latents(source, tokenizer, named or describe(), SIDE, **more)
+        plan = type(plan)(**{**plan.__dict__, "shard_images": 10})
+        return encode_set(source, tokenizer, plan, out, CPU, part=part)
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def latents(photos, encode, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("latents")
+    encode(photos, folder)
+    return LatentSet(folder)
+
+
+@pytest.fixture(scope="session")
+def trained(latents, tmp_path_factory):
+    """Weights after a few iterations, enough for tests of everything but quality."""
+    trainer = DiTTrainer(latents, RECIPE, tmp_path_factory.mktemp("dit"), CPU)
+    list(trainer.run(RECIPE.iterations))
+    return trainer.weights_path

@@ -1,4 +1,4 @@
-"""Figures for notebooks: ``ssdd_bench.report.plot.pareto(ssdd_bench.load_results("results/"))``."""
+"""Figures for notebooks: ``ssdd_bench.plot.pareto(ssdd_bench.load_results("results/"))``."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_what_is_built_in():
         "imagenet-val": 50_000,
         "kodak": 24,
         "sample": 35,
-        "sample-drawn": 12,
+        "sample-synthetic": 12,
     }
     for one in sets.values():
         assert one.protocol in PROTOCOLS

@@ -14,13 +14,13 @@ from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return find_datasets()["sample-drawn"].require()
+    return find_datasets()["sample-synthetic"].require()
 
 
 def test_pictures_are_those_that_the_script_draws(folder: Path) -> None:
     """Another version of Pillow may set letters a little otherwise; another drawing is far off."""
     drawn = {name: np.asarray(image, float) for name, image in draw_all().items()}
-    source = open_images("sample-drawn")
+    source = open_images("sample-synthetic")
     assert set(source.ids) == drawn.keys()
     for name, expected in drawn.items():
         pixels = np.asarray(source.read(name), float)

@@ -21,7 +21,7 @@ def test_the_package_imports_nothing_heavy() -> None:
         "import sys, ssdd_bench\n"
         "heavy = {'torch', 'numpy', 'pandas', 'matplotlib'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
-        "assert callable(ssdd_bench.load_results) and callable(ssdd_bench.report.plot.pareto)\n"
+        "assert callable(ssdd_bench.load_results) and callable(ssdd_bench.plot.pareto)\n"
         "assert 'matplotlib' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -40,7 +40,7 @@ def test_pareto_draws_on_the_axes_given() -> None:
     frame = ssdd_bench.load_results(ROOT / "results")
     ax = Figure().subplots()
     size = int(frame["resolution"].max())
-    assert ssdd_bench.report.plot.pareto(frame, "psnr", size, ax) is ax
+    assert ssdd_bench.plot.pareto(frame, "psnr", size, ax) is ax
     assert ax.get_ylabel().startswith("PSNR")
     assert str(size) in ax.get_title("left")
 
@@ -49,7 +49,7 @@ def test_pareto_makes_axes_of_its_own() -> None:
     import matplotlib.pyplot as plt
 
     with mpl.rc_context({"backend": "agg"}):
-        ax = ssdd_bench.report.plot.pareto(ssdd_bench.load_results(ROOT / "results"))
+        ax = ssdd_bench.plot.pareto(ssdd_bench.load_results(ROOT / "results"))
         assert ax.get_xlabel().startswith("decode images/s")
         plt.close(ax.figure)
 
@@ -58,6 +58,6 @@ def test_rows_that_do_not_compare_are_refused() -> None:
     frame = ssdd_bench.load_results(ROOT / "results")
     frame.loc[frame.index[0], "device"] = "another machine"
     with pytest.raises(UserError, match="do not compare"):
-        ssdd_bench.report.plot.pareto(frame, "psnr")
+        ssdd_bench.plot.pareto(frame, "psnr")
     with pytest.raises(UserError, match="no row has both"):
-        ssdd_bench.report.plot.pareto(frame, "psnr", resolution=7)
+        ssdd_bench.plot.pareto(frame, "psnr", resolution=7)
