@@ -61,7 +61,8 @@ def test_sizes_come_from_the_configuration(folder: Path, model: AutoencoderKL) -
     tokenizer = load_tokenizer("klvae", path=str(folder))
     assert tokenizer.latent == LatentSpec("continuous", f=4, channels=3)
     assert tokenizer.weights == (folder / WEIGHTS,)
-    assert tokenizer.info() == {"scaling_factor": 0.5, "shift_factor": 0.25}
+    facts = {"class": "AutoencoderKL", "scaling_factor": 0.5, "shift_factor": 0.25}
+    assert tokenizer.info() == facts
     # The two convolutions around the latent belong to a network as well.
     counted = sum(p.numel() for n in tokenizer.networks().values() for p in n.parameters())
     assert counted == sum(p.numel() for p in model.parameters())

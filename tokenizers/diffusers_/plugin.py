@@ -1,4 +1,4 @@
-"""Find a model, build it, and choose the adapter of its class."""
+"""Adapter: find a model on disk or on the Hub and build it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,14 @@ from typing import Any
 
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.plugins.adapters.diffusers import CLASSES, from_diffusers
 from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, read_config
 
-from .consistency import ConsistencyDecoder
-from .continuous import Autoencoder, Flux2Autoencoder, RepresentationAutoencoder
-from .vq import VQAutoencoder
-
 HERE = Path(__file__).parent
-CLASSES = (
-    "AsymmetricAutoencoderKL",
-    "AutoencoderDC",
-    "AutoencoderKL",
-    "AutoencoderKLFlux2",
-    "AutoencoderRAE",
-    "AutoencoderTiny",
-    "ConsistencyDecoderVAE",
-    "VQModel",
-)
 
 
 def load(
-    path: str, repo: str, subfolder: str, revision: str, model: str, steps: int = 0
+    path: str, repo: str, subfolder: str, revision: str, model: str, steps: int | None = None
 ) -> Tokenizer:
     """Load a model; the manifest explains the options.
 
@@ -67,7 +54,7 @@ def load(
         )
     if not model and config["_class_name"] == "ConsistencyDecoderVAE":
         raise WeightsError(f"{file.parent}: name it, as in consistency-decoder:path={path or repo}")
-    tokenizer = adapt(build_model(config, file), file, steps)
+    tokenizer = from_diffusers(build_model(config, file), weights=[file], steps=steps)
     if model:
         _check_identity(tokenizer, model, known, file)
     return tokenizer
@@ -78,26 +65,6 @@ def model_config(model: str) -> dict[str, Any]:
     configs = json.loads((HERE / "configs.json").read_text(encoding="utf-8"))
     config: dict[str, Any] = configs[model]
     return config
-
-
-def adapt(model: Any, file: Path, steps: int = 0) -> Tokenizer:
-    """Give a built model the adapter of its class."""
-    name, config = type(model).__name__, model.config
-    if name == "VQModel":
-        return VQAutoencoder(model, file, f=2 ** (len(config.down_block_types) - 1))
-    if name == "AutoencoderRAE":
-        latent = LatentSpec("continuous", config.patch_size, config.encoder_hidden_size)
-        return RepresentationAutoencoder(model, file, latent)
-    levels = {
-        "AutoencoderDC": "encoder_block_out_channels",
-        "AutoencoderTiny": "num_encoder_blocks",
-        "ConsistencyDecoderVAE": "encoder_down_block_types",
-    }.get(name, "down_block_types")
-    latent = LatentSpec("continuous", 2 ** (len(config[levels]) - 1), config.latent_channels)
-    if name == "ConsistencyDecoderVAE":
-        return ConsistencyDecoder(model, file, latent, steps)
-    adapter = Flux2Autoencoder if name == "AutoencoderKLFlux2" else Autoencoder
-    return adapter(model, file, latent)
 
 
 def _find_folder(

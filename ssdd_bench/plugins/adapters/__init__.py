@@ -1,1 +1,1 @@
-"""Tokenizers made from what users already have, such as the image formats of Pillow."""
+"""Tokenizers made of other things: two functions, a diffusers autoencoder, a format of Pillow."""

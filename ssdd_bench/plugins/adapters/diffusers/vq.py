@@ -10,28 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-
-from .continuous import together
+from ssdd_bench.plugins.adapters.diffusers.continuous import together
 
 
 class VQAutoencoder(Tokenizer):
-    """An encoder whose output is replaced by the nearest codes, and a decoder of those.
+    """An encoder whose output is replaced by the nearest codes, and their decoder.
 
     Args:
         model: a ``VQModel`` in evaluation mode.
-        weights: the file that it was loaded from.
         f: pixels per code along one side.
+        weights: files that it was loaded from.
     """
 
-    def __init__(self, model: Any, weights: Path, f: int) -> None:
+    def __init__(self, model: Any, f: int, weights: tuple[Path, ...]) -> None:
         self._model = model
         self._codes = model.config.num_vq_embeddings
-        self.weights = (weights,)
+        self.weights = weights
         self.latent = LatentSpec("discrete", f, 1, bits_per_value=math.log2(self._codes))
 
     @torch.no_grad()
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
-        """Indices int64 (B, 1, h, w); there is nothing to sample."""
+        """Return indices, int64 (B, 1, h, w); the encoder is deterministic."""
         h = self._model.encode((2 * images - 1).to(self._model.dtype)).latents
         indices = self._model.quantize(h)[2][2]
         data = indices.reshape(len(images), 1, *h.shape[-2:])
@@ -39,7 +38,7 @@ class VQAutoencoder(Tokenizer):
 
     @torch.no_grad()
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """Look the codes up, and decode."""
+        """Look up the codes and decode them."""
         assert isinstance(latent.data, Tensor)
         model = self._model
         quantised = model.quantize.embedding(latent.data[:, 0]).permute(0, 3, 1, 2)
@@ -48,7 +47,7 @@ class VQAutoencoder(Tokenizer):
         return (decoded.float() + 1) / 2
 
     def networks(self) -> dict[str, nn.Module]:
-        """The codebook counts with the decoder, which is useless without it."""
+        """Return both networks; the codebook is part of the decoder, which needs it."""
         model = self._model
         return {
             "encoder": together(model.encoder, model.quant_conv),
@@ -56,5 +55,5 @@ class VQAutoencoder(Tokenizer):
         }
 
     def info(self) -> dict[str, Any]:
-        """The size of the codebook; how it was used is counted from the codes of a run."""
+        """Return the class and the size of the codebook."""
         return {"class": type(self._model).__name__, "codebook_size": self._codes}

@@ -1,7 +1,7 @@
-"""Adapters of autoencoders with continuous latents, which leave them normalised.
+"""Adapters of autoencoders with continuous latents.
 
-Every model has its own convention by which its diffusion models see the latents; an adapter
-applies it after encoding and undoes it before decoding.
+Each model has its own normalisation, with which its diffusion models see the latents. An adapter
+applies it after encoding and inverts it before decoding.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Autoencoder(Tokenizer):
 
     Args:
         model: in evaluation mode.
-        weights: the file that it was loaded from.
-        latent: what its encoder gives.
+        latent: shape of its latents.
+        weights: files that it was loaded from.
     """
 
-    def __init__(self, model: Any, weights: Path, latent: LatentSpec) -> None:
+    def __init__(self, model: Any, latent: LatentSpec, weights: tuple[Path, ...]) -> None:
         self._model = model
-        self.weights = (weights,)
+        self.weights = weights
         self.latent = latent
         config = model.config
-        self._scale: float | Tensor = config.get("scaling_factor", 1.0)
+        self._scale: float | Tensor = config.get("scaling_factor") or 1.0
         self._shift: float | Tensor = config.get("shift_factor") or 0.0
         mean, std = config.get("latents_mean"), config.get("latents_std")
         if mean is not None and std is not None and latent.channels == len(mean) == len(std):
@@ -43,26 +43,26 @@ class Autoencoder(Tokenizer):
 
     @torch.no_grad()
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
-        """The posterior's mean, or mean + std * noise; deterministic encoders know no noise."""
+        """Return the posterior's mean, or mean + std * noise where the encoder has a posterior."""
         z = self._encode(self._to_input(images).to(self._model.dtype), noise)
         return Latent(self.normalise(z), (images.shape[-2], images.shape[-1]))
 
     @torch.no_grad()
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """Undo the normalisation, and decode."""
+        """Invert the normalisation and decode."""
         assert isinstance(latent.data, Tensor)
         return self._decode(self.denormalise(latent.data).to(self._model.dtype), latent, noise)
 
     def normalise(self, z: Tensor) -> Tensor:
-        """From the network's latents to those of its diffusion models."""
+        """Map the network's latents to those that its diffusion models see."""
         return (z - _on(self._shift, z)) * _on(self._scale, z)
 
     def denormalise(self, z: Tensor) -> Tensor:
-        """The inverse of :meth:`normalise`."""
+        """Invert :meth:`normalise`."""
         return z / _on(self._scale, z) + _on(self._shift, z)
 
     def networks(self) -> dict[str, nn.Module]:
-        """The convolution on either side of the latent counts with its network."""
+        """Return both networks, each with its convolution at the latent."""
         model = self._model
         return {
             "encoder": together(model.encoder, getattr(model, "quant_conv", None)),
@@ -70,7 +70,7 @@ class Autoencoder(Tokenizer):
         }
 
     def info(self) -> dict[str, Any]:
-        """The normalisation of the latents, which no result file could show otherwise."""
+        """Return the class and the normalisation of the latents."""
         return {
             "class": type(self._model).__name__,
             "scaling_factor": _plain(self._scale),
@@ -95,25 +95,28 @@ class Autoencoder(Tokenizer):
 
 
 class Flux2Autoencoder(Autoencoder):
-    """FLUX.2: each of the 2 x 2 cells of a patch has its own mean and variance per channel.
+    """FLUX.2, whose latents have one mean and variance per channel and position in a 2 x 2 patch.
 
-    The latents keep the shape of the encoder's, f8; a patch is four cells of it.
+    The latents keep the encoder's shape, f8.
     """
 
     def normalise(self, z: Tensor) -> Tensor:
         """Standardise by the statistics stored in the model's batch norm."""
         if z.shape[-2] % 2 or z.shape[-1] % 2:
-            raise ResolutionError("this model's images need sides that are multiples of 16 px")
+            raise ResolutionError(
+                f"latents of {z.shape[-2]} x {z.shape[-1]} cells do not split into 2 x 2 patches. "
+                "Choose a resolution that is a multiple of 16."
+            )
         mean, std = self._statistics(z)
         return pixel_shuffle((pixel_unshuffle(z, 2) - mean) / std, 2)
 
     def denormalise(self, z: Tensor) -> Tensor:
-        """The inverse of :meth:`normalise`."""
+        """Invert :meth:`normalise`."""
         mean, std = self._statistics(z)
         return pixel_shuffle(pixel_unshuffle(z, 2) * std + mean, 2)
 
     def info(self) -> dict[str, Any]:
-        """The normalisation is too long to be shown."""
+        """Return the class; the statistics are too long to list."""
         return {"class": type(self._model).__name__, "normalised": "statistics of 2 x 2 cells"}
 
     def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,27 +126,28 @@ class Flux2Autoencoder(Autoencoder):
 
 
 class RepresentationAutoencoder(Autoencoder):
-    """RAE, which normalises its latents itself and decodes one image size only."""
+    """RAE, which normalises its latents itself and decodes images of one size only."""
 
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
-        """Features of the frozen encoder; the model resizes its input to what that one takes.
+        """Return features of the frozen encoder, for which the model resizes the images.
 
         Raises:
-            ResolutionError: the decoder makes images of another size.
+            ResolutionError: the decoder returns images of another size.
         """
         size = self._model.decoder_image_size
         if images.shape[-2:] != (size, size):
             raise ResolutionError(
-                f"this model takes images of {size} x {size} px: take --res {size}"
+                f"the images are {images.shape[-1]} x {images.shape[-2]} px, this model takes "
+                f"{size} x {size}. Choose resolution {size}."
             )
         return super().encode(images, noise)
 
     def normalise(self, z: Tensor) -> Tensor:
-        """The model did it."""
+        """Return the latents as they are: the model normalises them."""
         return z
 
     def denormalise(self, z: Tensor) -> Tensor:
-        """The model does it."""
+        """Return the latents as they are: the model inverts its normalisation."""
         return z
 
     def _to_input(self, images: Tensor) -> Tensor:
@@ -154,7 +158,7 @@ class RepresentationAutoencoder(Autoencoder):
 
 
 def together(*parts: nn.Module | None) -> nn.ModuleList:
-    """The modules that there are, as one."""
+    """Join the modules that are not None, in evaluation mode."""
     return nn.ModuleList(part for part in parts if part is not None).eval()
 
 

@@ -10,32 +10,33 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ssdd_bench.api import Latent, LatentSpec, Noise
-
-from .continuous import Autoencoder, together
+from ssdd_bench.plugins.adapters.diffusers.continuous import Autoencoder, together
 
 TIMESTEPS = (1008, 512)
-"""Where the published two-step sampler evaluates the network, of 1024."""
+"""Timesteps of the published two-step sampler, of 1024."""
 
 
 class ConsistencyDecoder(Autoencoder):
-    """SD-VAE's encoder, and a U-Net that maps noise and latents to the image at once.
+    """SD-VAE's encoder and a U-Net that maps noise and latents to the image in one step.
 
     The second step adds noise to the first one's image and maps it again. Sampling is written
-    out here because diffusers' own draws noise that depends on the batch.
+    here because the noise of diffusers' own sampler depends on the batch.
 
     Args:
         model: a ``ConsistencyDecoderVAE`` in evaluation mode.
-        weights: the file that it was loaded from.
-        latent: what its encoder gives.
+        latent: shape of its latents.
+        weights: files that it was loaded from.
         steps: 1 or 2.
     """
 
-    def __init__(self, model: Any, weights: Path, latent: LatentSpec, steps: int) -> None:
-        super().__init__(model, weights, latent)
+    def __init__(
+        self, model: Any, latent: LatentSpec, weights: tuple[Path, ...], steps: int
+    ) -> None:
+        super().__init__(model, latent, weights)
         self.steps = steps
 
     def networks(self) -> dict[str, nn.Module]:
-        """The encoder with its convolution, and the U-Net."""
+        """Return the encoder with its convolution, and the U-Net."""
         model = self._model
         return {
             "encoder": together(model.encoder, model.quant_conv),
@@ -55,8 +56,8 @@ class ConsistencyDecoder(Autoencoder):
                 schedule.sqrt_alphas_cumprod[timestep].item() if timestep != TIMESTEPS[0] else 0
             )
             level = schedule.sqrt_one_minus_alphas_cumprod[timestep].item()
-            drawn = noise.normal(image.shape[1:], device=z.device)
-            noisy = (signal * image + level * drawn).to(z.dtype)
+            sample = noise.normal(image.shape[1:], device=z.device)
+            noisy = (signal * image + level * sample).to(z.dtype)
             scaled = noisy * schedule.c_in[timestep].item()
             times = torch.full((len(noisy),), timestep, device=z.device)
             out = model.decoder_unet(torch.cat([scaled, condition], dim=1), times).sample[:, :3]
