@@ -1,1 +1,1 @@
-"""Flow matching in three small parts: the path, the time schedules and the solver."""
+"""Flow matching (path, timestep schedules, solvers) and DDPM's ancestral sampling."""

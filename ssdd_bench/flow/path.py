@@ -1,4 +1,4 @@
-"""The straight path between an image and noise that flow matching learns to follow back."""
+"""Straight path between an image and noise, as flow matching and rectified flow use it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ def _per_image(t: Tensor, like: Tensor) -> Tensor:
 
 
 def interpolate(image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Point at time ``t`` (B,): the image at 0, the noise at 1. Shapes (B, ...)."""
+    """Compute the point at time ``t`` (B,): the image at 0, the noise at 1. Shapes (B, ...)."""
     t = _per_image(t, image)
     return (1 - t) * image + t * noise
 
 
 def velocity(image: Tensor, noise: Tensor) -> Tensor:
-    """Velocity towards the image, the same along the whole path."""
+    """Compute the velocity towards the image, which is constant along the path."""
     return image - noise
 
 
-def estimate_image(x_t: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
-    """The image that ``velocity`` at time ``t`` (B,) points to."""
+def predict_x0(x_t: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
+    """Compute the image that ``velocity`` at ``x_t`` and time ``t`` (B,) points to."""
     return x_t + _per_image(t, x_t) * velocity

@@ -1,4 +1,4 @@
-"""Where in time to train and where to evaluate: t = 1 is noise, t = 0 the image."""
+"""Timesteps to train and to evaluate at: t = 1 is noise, t = 0 the image."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import torch
 from torch import Tensor
 
 
-def power_grid(steps: int, power: float = 2.0) -> list[float]:
-    """Times 1 = t_0 > ... > t_steps = 0 with ``t_k = (1 - k / steps) ** power``.
+def power_schedule(steps: int, power: float = 2.0) -> list[float]:
+    """Compute the timesteps 1 = t_0 > ... > t_steps = 0, ``t_k = (1 - k / steps) ** power``.
 
-    Powers over 1 spend more steps near the image. Raises ``ValueError`` for no steps.
+    Args:
+        steps: intervals of the solver, at least 1.
+        power: values over 1 spend more steps near the image.
+
+    Raises:
+        ValueError: ``steps`` is below 1.
     """
     if steps < 1:
-        raise ValueError(f"a solver needs at least one step, not {steps}")
+        raise ValueError(f"steps is {steps}, expected 1 or more")
     return [(1 - k / steps) ** power for k in range(steps + 1)]
 
 
 def logit_normal_times(
     n: int, generator: torch.Generator | None = None, mean: float = 0.0, std: float = 1.0
 ) -> Tensor:
-    """Training times (n,): the sigmoid of normals, in the paper of standard ones.
+    """Sample training times (n,): the sigmoid of normals, standard ones in arXiv 2403.03206.
 
-    A mean over 0 trains more near the noise, where a solver of few steps makes its largest.
+    A mean over 0 trains more near the noise, where a solver of few steps makes its largest errors.
     """
     return torch.sigmoid(mean + std * torch.randn(n, generator=generator))

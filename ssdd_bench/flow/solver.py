@@ -1,4 +1,4 @@
-"""Solve the flow from noise to image."""
+"""Solvers of the flow's ODE, from noise to image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 def euler(
     velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]
 ) -> Tensor:
-    """Integrate with one network evaluation per interval and no clipping between.
+    """Integrate with one network evaluation per interval and no clipping in between.
 
     Args:
         velocity: maps (x, t), shapes (B, ...) and (B,), to the velocity towards the image.
         x: noise at ``times[0]``.
-        times: decreasing; the last is where to stop.
+        times: decreasing timesteps; the solver stops at the last one.
     """
     for now, then in pairwise(times):
         t = x.new_full((x.shape[0],), now)
@@ -27,7 +27,7 @@ def euler(
 def heun(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]) -> Tensor:
     """Integrate with the mean of the velocities at both ends of an interval: two evaluations each.
 
-    Arguments as of :func:`euler`.
+    The arguments are those of :func:`euler`.
     """
     for now, then in pairwise(times):
         here = velocity(x, x.new_full((x.shape[0],), now))

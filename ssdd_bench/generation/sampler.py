@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Noise
 from ssdd_bench.errors import OptionError
-from ssdd_bench.flow.ddpm import LEVELS, ancestral, spaced_levels
-from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.ddpm import TIMESTEPS, ancestral, spaced_timesteps
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler, heun
 from ssdd_bench.nn.dit import DiTConfig
 
@@ -60,7 +60,7 @@ class SamplerSettings:
                 f"sampler '{self.method}' does not fit a network trained as '{objective}': take "
                 + " or ".join(fitting)
             )
-        most = LEVELS if self.method == "ddpm" else 100_000
+        most = TIMESTEPS if self.method == "ddpm" else 100_000
         if not 1 <= self.steps <= most:
             raise OptionError(f"{self.steps} steps: give 1 to {most}")
         low, high = self.interval
@@ -74,8 +74,8 @@ class SamplerSettings:
     def times(self) -> list[float]:
         """Every time at which the network is evaluated."""
         if self.method == "ddpm":
-            return [level / (LEVELS - 1) for level in spaced_levels(self.steps)]
-        grid = power_grid(self.steps, power=1.0)
+            return [level / (TIMESTEPS - 1) for level in spaced_timesteps(self.steps)]
+        grid = power_schedule(self.steps, power=1.0)
         if self.method == "euler":
             return grid[:-1]
         return [time for pair in pairwise(grid) for time in pair]
@@ -116,7 +116,7 @@ def draw_latents(
     if settings.method == "ddpm":
 
         def at_level(x: Tensor, level: int) -> Tensor:
-            return predict(x, level / (LEVELS - 1), float(level))
+            return predict(x, level / (TIMESTEPS - 1), float(level))
 
         def draw() -> Tensor:
             return noise.normal(shape, device=labels.device)
@@ -128,7 +128,7 @@ def draw_latents(
         return predict(x, time, 1 - time)[:, : config.channels]  # SiT's clock runs to the data
 
     solve = heun if settings.method == "heun" else euler
-    return solve(velocity, start, power_grid(settings.steps, power=1.0))
+    return solve(velocity, start, power_schedule(settings.steps, power=1.0))
 
 
 def guided(

@@ -1,1 +1,9 @@
-"""Networks without training or input/output: the SSDD decoder, its encoder and their blocks."""
+"""Networks without training or file access: SSDD's decoder and encoder, and the DiT.
+
+from ssdd_bench.nn import SSDDDecoder, SSDDEncoder
+"""
+
+from ssdd_bench.nn.decoder import SSDDDecoder
+from ssdd_bench.nn.encoder import SSDDEncoder
+
+__all__ = ["SSDDDecoder", "SSDDEncoder"]

@@ -1,4 +1,4 @@
-"""The parts of the SSDD decoder: modulated norms, residual blocks and transformer blocks."""
+"""Parts of the SSDD decoder: adaptive norms, residual blocks and transformer blocks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ GROUPS = 32  # of every group norm in the published sizes
 
 
 def init_convolution(layer: nn.Conv2d, std: float | None) -> None:
-    """Draw weights from N(0, std), with a zero bias; ``None`` stands for 1 / sqrt(fan-in).
+    """Initialise weights from N(0, std) and the bias with zeros; ``None`` is 1 / sqrt(fan-in).
 
-    0.02 is made for hundreds of channels: in a narrow network it starves the signal.
+    0.02 suits hundreds of channels; in a narrow network the signal would vanish.
     """
     fan_in = layer.weight[0].numel()
     nn.init.normal_(layer.weight, std=fan_in**-0.5 if std is None else std)
@@ -26,19 +26,19 @@ def init_convolution(layer: nn.Conv2d, std: float | None) -> None:
 
 
 def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
-    """Start a layer at zero, so that its residual branch starts as the identity."""
+    """Set a layer to zero, so that its residual block starts as the identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def activate(x: Tensor) -> Tensor:
-    """SiLU of a feature map that nothing else reads: written over it unless gradients need it."""
+    """Apply SiLU to a feature map that nothing else reads, in place unless gradients need it."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def time_features(times: Tensor, width: int) -> Tensor:
-    """Cosines, then sines, of times (B,) at frequencies from 1 down to almost 1 / 10,000."""
+    """Compute cosines, then sines, of times (B,) at frequencies from 1 to almost 1 / 10,000."""
     half = width // 2
     powers = torch.arange(half, dtype=torch.float32, device=times.device) / half
     angles = times.float()[:, None] * torch.exp(-math.log(10_000.0) * powers)
@@ -46,7 +46,7 @@ def time_features(times: Tensor, width: int) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoids of the time, cosines first, through a two-layer network."""
+    """Embed the time: sinusoids, cosines first, through a two-layer network."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,8 +60,8 @@ class TimeEmbedding(nn.Module):
         return self.linear_2(F.silu(self.linear_1(waves)))
 
 
-class ContextGroupNorm(nn.Module):
-    """GroupNorm whose scale and shift come from the latent's embedding, cell by cell."""
+class AdaGN(nn.Module):
+    """Adaptive GroupNorm: scale and shift come from the latent's embedding, cell by cell."""
 
     def __init__(self, channels: int, context: int, groups: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class ResidualBlock(nn.Module):
         self, in_channels: int, channels: int, context: int, time: int, groups: int = GROUPS
     ) -> None:
         super().__init__()
-        self.norm1 = ContextGroupNorm(in_channels, context, groups)
+        self.norm1 = AdaGN(in_channels, context, groups)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.time_emb_proj = nn.Linear(time, 2 * channels)
         self.norm2 = nn.GroupNorm(groups, channels, eps=1e-5)
@@ -125,10 +125,10 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-class Level(nn.Module):
+class UNetBlock(nn.Module):
     """One resolution of the U-Net: residual blocks, then a change of resolution except at the end.
 
-    Attribute names follow the released checkpoints: a level has ``downsamplers`` or
+    Attribute names follow the released checkpoints: a block has ``downsamplers`` or
     ``upsamplers``, never both.
     """
 
@@ -141,8 +141,8 @@ class Level(nn.Module):
         )
 
 
-class DownLevel(Level):
-    """Residual blocks on the way down; every feature map it makes is kept as a skip."""
+class DownBlock(UNetBlock):
+    """Residual blocks on the way down; every feature map is kept as a skip connection."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class DownLevel(Level):
         return x, skips
 
 
-class UpLevel(Level):
+class UpBlock(UNetBlock):
     """Residual blocks on the way up; each takes the latest unused skip beside its input."""
 
     def __init__(
@@ -192,11 +192,10 @@ class UpLevel(Level):
         return x
 
 
-class ContextLayerNorm(nn.Module):
-    """LayerNorm of tokens whose shift and scale come from the latent's embedding.
+class AdaLN(nn.Module):
+    """Adaptive LayerNorm of tokens: shift and scale come from the latent's embedding.
 
-    The order is (shift, scale), the opposite of :class:`ContextGroupNorm`: so are the released
-    weights.
+    The order is (shift, scale), the opposite of :class:`AdaGN`, as in the released weights.
     """
 
     def __init__(self, channels: int, context: int) -> None:
@@ -233,7 +232,7 @@ class Attention(nn.Module):
         return out
 
 
-class GatedGELU(nn.Module):
+class GEGLU(nn.Module):
     """Linear layer whose first half is gated by the GELU of its second half."""
 
     def __init__(self, channels: int, inner: int) -> None:
@@ -251,7 +250,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.proj_in_act = GatedGELU(channels, 4 * channels)
+        self.proj_in_act = GEGLU(channels, 4 * channels)
         self.proj_out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -264,7 +263,7 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, heads: int, context: int) -> None:
         super().__init__()
-        self.norm1 = ContextLayerNorm(channels, context)
+        self.norm1 = AdaLN(channels, context)
         self.attn1 = Attention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=1e-5)
         self.ff = FeedForward(channels)

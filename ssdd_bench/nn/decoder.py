@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from ssdd_bench.errors import ResolutionError, UnknownNameError
 from ssdd_bench.nn.blocks import (
     GROUPS,
-    DownLevel,
+    DownBlock,
     MiddleTransformer,
     ResidualBlock,
     TimeEmbedding,
     TransformerBlock,
-    UpLevel,
+    UpBlock,
     activate,
     init_convolution,
     zero_init,
@@ -37,7 +37,7 @@ class DecoderSize:
     """Widths and depth of a decoder.
 
     Attributes:
-        widths: channels of the four levels, from the finest to the coarsest.
+        widths: channels at the four resolutions, from the finest to the coarsest.
         heads: attention heads of the middle transformer.
         depth: transformer blocks.
         groups: of every group norm.
@@ -68,15 +68,27 @@ SIZES = {
 
 
 class SSDDDecoder(nn.Module):
-    """Velocity of the flow from noise (t = 1) to image (t = 0), given a latent.
+    """Predict the velocity of the flow from noise (t = 1) to image (t = 0), given a latent.
+
+    One step of size 1 from pure noise decodes with a distilled network::
+
+        decoder = SSDDDecoder("M", z_dim=4)
+        image = noise + decoder(noise, torch.ones(len(noise)), z)  # (B, 3, H, W) in [-1, 1]
 
     Args:
-        size: widths and depth, see :data:`SIZES`.
+        size: name in :data:`SIZES`, or widths and depth.
         z_dim: channels of the latent.
+
+    Raises:
+        UnknownNameError: no size has that name.
     """
 
-    def __init__(self, size: DecoderSize, z_dim: int) -> None:
+    def __init__(self, size: str | DecoderSize = "M", z_dim: int = 4) -> None:
         super().__init__()
+        if isinstance(size, str):
+            if size not in SIZES:
+                raise UnknownNameError("decoder size", size, SIZES)
+            size = SIZES[size]
         self.size = size
         self.z_dim = z_dim
         widths = size.widths
@@ -92,7 +104,7 @@ class SSDDDecoder(nn.Module):
         for level, (before, width) in enumerate(pairwise((base, *widths))):
             resize = level < len(widths) - 1
             inputs = [before, width]
-            self.down_blocks.append(DownLevel(inputs, width, base, time, resize, size.groups))
+            self.down_blocks.append(DownBlock(inputs, width, base, time, resize, size.groups))
             skips += [width] * (3 if resize else 2)
 
         self.mid_block = MiddleTransformer(widths[-1], size.heads, size.depth, base, size.groups)
@@ -101,22 +113,15 @@ class SSDDDecoder(nn.Module):
         self.up_blocks = nn.ModuleList()
         for level, width in reversed(list(enumerate(widths))):
             inputs = [h + skips.pop() for h in (before, width, width)]
-            self.up_blocks.append(UpLevel(inputs, width, base, time, level > 0, size.groups))
+            self.up_blocks.append(UpBlock(inputs, width, base, time, level > 0, size.groups))
             before = width
 
         self.conv_norm_out = GroupNorm(size.groups, base, eps=1e-5)
         self.conv_out = nn.Conv2d(base, 3, 3, padding=1)
         self.reset_parameters()
 
-    @classmethod
-    def from_size(cls, name: str, z_dim: int = 4) -> SSDDDecoder:
-        """Build one of :data:`SIZES` by name; an unknown name raises ``UnknownNameError``."""
-        if name not in SIZES:
-            raise UnknownNameError("decoder size", name, SIZES)
-        return cls(SIZES[name], z_dim)
-
     def reset_parameters(self) -> None:
-        """Draw convolutions from normals and linear layers by Xavier, with zero biases.
+        """Initialise convolutions from normals and linear layers by Xavier, with zero biases.
 
         The last layer of each residual branch starts at zero: the second convolution of a
         residual block, the output of a feed-forward network.
@@ -140,7 +145,7 @@ class SSDDDecoder(nn.Module):
         Args:
             x_t: (B, 3, H, W) in the range of images, [-1, 1], plus noise; H, W multiples of 8.
             t: (B,) in [0, 1]; 1 is pure noise.
-            z: (B, z_dim, h, w), as the encoder gives it.
+            z: latent (B, z_dim, h, w), as the encoder returns it.
 
         Returns:
             (B, 3, H, W).

@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights."""
+"""Exponential moving average of weights."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 class EMA:
-    """Follow the weights of a state dict; a copy of the latest ones until ``start``.
+    """Moving average of a state dict; a copy of the latest weights until ``start``.
 
-    After ``start`` the decay grows with the iterations n as ``(1 + n) / (10 + n)`` up to
-    ``decay``.
+    After ``start`` the decay grows with the number n of iterations since then as
+    ``(1 + n) / (10 + n)``, up to ``decay``.
 
     Args:
         decay: weight of the past, in [0, 1).
@@ -22,11 +22,11 @@ class EMA:
         self.weights: dict[str, Tensor] = {}
 
     def averages_at(self, iteration: int) -> bool:
-        """Whether ``update`` must see the weights of this iteration."""
-        return iteration >= self.start - 1  # the copy that the first average starts from
+        """Return True if ``update`` must see the weights of this iteration."""
+        return iteration >= self.start - 1  # the first average starts from this copy
 
     def update(self, state: dict[str, Tensor], iteration: int) -> None:
-        """Take in the weights after ``iteration`` (counted from 1) has ended."""
+        """Add the weights at the end of ``iteration``, counted from 1."""
         if not self.weights or iteration < self.start:
             self.weights = {name: value.detach().clone() for name, value in state.items()}
             return

@@ -22,8 +22,8 @@ MULTIPLIERS = {4: (1, 2, 4), 8: (1, 2, 4, 4), 16: (1, 2, 4, 4, 4), 32: (1, 2, 4,
 
 
 @dataclass(frozen=True)
-class Posterior:
-    """Diagonal Gaussian over latents.
+class DiagonalGaussian:
+    """Diagonal Gaussian over latents, the posterior of an encoder.
 
     Attributes:
         mean: (B, z_dim, h, w).
@@ -39,13 +39,13 @@ class Posterior:
         return torch.exp(0.5 * self.logvar)
 
     def mode(self) -> Tensor:
-        """The most likely latent."""
+        """Return the most likely latent."""
         return self.mean
 
     def sample(
         self, generator: torch.Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
-        """One latent drawn from the posterior, from ``noise`` where it is given."""
+        """Sample one latent, from standard normal ``noise`` of the mean's shape if it is given."""
         if noise is None:
             noise = torch.randn(
                 self.mean.shape,
@@ -56,7 +56,7 @@ class Posterior:
         return self.mean + self.std * noise
 
     def kl(self) -> Tensor:
-        """Divergence from the standard normal, summed over a latent: (B,) in nats, float32."""
+        """Compute the KL divergence from N(0, 1), summed over a latent: (B,) in nats, float32."""
         mean, logvar = self.mean.float(), self.logvar.float()
         return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=(1, 2, 3))
 
@@ -97,8 +97,8 @@ class AsymmetricDownsample(nn.Module):
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
-class EncoderLevel(nn.Module):
-    """Two blocks at one resolution, then a halving except on the last level."""
+class EncoderDownBlock(nn.Module):
+    """Two blocks at one resolution, then a halving except at the coarsest one."""
 
     def __init__(self, in_channels: int, channels: int, resize: bool, groups: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class EncoderLevel(nn.Module):
         self.downsample = AsymmetricDownsample(channels) if resize else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in, H, W) to (B, out, H/2, W/2), or the same size on the last level."""
+        """Map (B, in, H, W) to (B, out, H/2, W/2), or the same size at the coarsest resolution."""
         for block in self.block:
             x = block(x)
         return self.downsample(x)
@@ -150,19 +150,27 @@ class EncoderMiddle(nn.Module):
 
 
 class SSDDEncoder(nn.Module):
-    """Images to a Gaussian over latents.
+    """Map images to a diagonal Gaussian over latents.
+
+    Example::
+
+        encoder = SSDDEncoder(f=8, z_dim=4)
+        z = encoder(2 * images - 1).mode()  # images (B, 3, H, W) in [0, 1]
 
     Args:
         f: image pixels per latent cell along one side: 4, 8, 16 or 32.
         z_dim: channels of the latent.
-        base: width of the finest level, 128 in the paper. Narrower ones have groups of four
-            channels and start from convolutions scaled by their fan-in.
+        base: width at the finest resolution, 128 in the paper. Narrower networks have groups of
+            four channels and convolutions initialised by their fan-in.
+
+    Raises:
+        OptionError: ``f`` is none of these.
     """
 
-    def __init__(self, f: int, z_dim: int, base: int = PAPER_BASE) -> None:
+    def __init__(self, f: int = 8, z_dim: int = 4, base: int = PAPER_BASE) -> None:
         super().__init__()
         if f not in MULTIPLIERS:
-            raise OptionError(f"an SSDD encoder has f in {sorted(MULTIPLIERS)}, not {f}")
+            raise OptionError(f"f is {f}, expected one of {sorted(MULTIPLIERS)}")
         self.f = f
         self.z_dim = z_dim
         self.base = base
@@ -170,8 +178,8 @@ class SSDDEncoder(nn.Module):
         widths = [base * multiplier for multiplier in MULTIPLIERS[f]]
         self.conv_in = nn.Conv2d(3, base, 3, padding=1)
         self.down = nn.ModuleList(
-            EncoderLevel(before, width, level < len(widths) - 1, groups)
-            for level, (before, width) in enumerate(pairwise([base, *widths]))
+            EncoderDownBlock(before, width, index < len(widths) - 1, groups)
+            for index, (before, width) in enumerate(pairwise([base, *widths]))
         )
         self.mid = EncoderMiddle(widths[-1], groups)
         self.norm_out = _norm(widths[-1], groups)
@@ -179,25 +187,20 @@ class SSDDEncoder(nn.Module):
         self.out_proj = nn.Conv2d(2 * z_dim, 2 * z_dim, 1)
         self.reset_parameters()
 
-    @classmethod
-    def from_config(cls, f: int = 8, z_dim: int = 4, base: int = PAPER_BASE) -> SSDDEncoder:
-        """Build an encoder; ``OptionError`` where there is none for ``f``."""
-        return cls(f, z_dim, base)
-
     def reset_parameters(self) -> None:
-        """Draw convolutions from normals, at the paper's width N(0, 0.02), with zero biases."""
+        """Initialise convolutions from normals, in the paper's width N(0, 0.02), biases at zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 init_convolution(module, 0.02 if self.base >= PAPER_BASE else None)
 
-    def forward(self, x: Tensor) -> Posterior:
+    def forward(self, x: Tensor) -> DiagonalGaussian:
         """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""
         h = self.conv_in(x)
-        for level in self.down:
-            h = level(h)
+        for block in self.down:
+            h = block(h)
         h = self.out_proj(self.conv_out(activate(self.norm_out(self.mid(h)))))
         mean, logvar = h.chunk(2, dim=1)
-        return Posterior(mean, logvar.clamp(-30, 20))
+        return DiagonalGaussian(mean, logvar.clamp(-30, 20))
 
 
 class VAEEncoder(nn.Module):
@@ -220,7 +223,7 @@ class VAEEncoder(nn.Module):
         self.quant_conv = quant_conv
         self.requires_grad_(False).eval()
 
-    def forward(self, x: Tensor) -> Posterior:
+    def forward(self, x: Tensor) -> DiagonalGaussian:
         """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""
         mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
-        return Posterior(mean, logvar.clamp(-30, 20))
+        return DiagonalGaussian(mean, logvar.clamp(-30, 20))

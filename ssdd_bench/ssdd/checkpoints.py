@@ -59,7 +59,7 @@ def infer_encoder(state: State) -> SSDDEncoder:
     levels = 1 + sum(name.endswith("downsample.conv.weight") for name in state)
     f = {len(multipliers): f for f, multipliers in MULTIPLIERS.items()}[levels]
     z_dim = state["out_proj.weight"].shape[0] // 2
-    return SSDDEncoder.from_config(f, z_dim, base=state["conv_in.weight"].shape[0])
+    return SSDDEncoder(f, z_dim, base=state["conv_in.weight"].shape[0])
 
 
 def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:

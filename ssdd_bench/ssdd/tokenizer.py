@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_ssdd
@@ -23,7 +23,7 @@ class SSDDTokenizer(Tokenizer):
     Args:
         checkpoint: safetensors file with ``encoder.*`` and ``decoder.*``: ours or an official one.
         steps: Euler steps, each one evaluation of the decoder.
-        t_pow_shift: exponent of the time grid, see :func:`ssdd_bench.flow.schedule.power_grid`.
+        t_pow_shift: exponent of the time grid, see :func:`ssdd_bench.flow.schedule.power_schedule`.
         encoder: of another model, for a checkpoint that holds a decoder only.
     """
 
@@ -41,7 +41,7 @@ class SSDDTokenizer(Tokenizer):
         self.decoder = decoder.to(memory_format=torch.channels_last)
         self.latent = LatentSpec("continuous", encoder.f, encoder.z_dim)
         self.steps = steps
-        self.times = power_grid(steps, t_pow_shift)
+        self.times = power_schedule(steps, t_pow_shift)
         self.weights = (checkpoint,)
 
     @torch.inference_mode()

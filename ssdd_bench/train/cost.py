@@ -87,9 +87,9 @@ def _klvae(
 
 def _ssdd(stage: str, recipe: Recipe, table: StageRecipe) -> tuple[nn.Module, Callable[[], Tensor]]:
     model = recipe.model
-    encoder = SSDDEncoder.from_config(model.f, model.z_dim, model.encoder_base)
+    encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
     size = model.encoder_stage_size if stage == "encoder" else model.size
-    decoder = SSDDDecoder.from_size(size, model.z_dim)
+    decoder = SSDDDecoder(size, model.z_dim)
     images = torch.zeros(1, 3, table.resolution, table.resolution)
     t = torch.ones(1)
     if stage == "encoder":

@@ -228,7 +228,7 @@ class Trainer:
 
     def step(self, parts: Iterator[Tensor]) -> dict[str, float]:
         """One iteration on ``accumulate`` batches; returns the weighted loss terms."""
-        starts = self.stage.critic_starts()
+        starts = self.stage.discriminator_starts()
         critic = self.critic if starts is not None and self.iteration >= starts else None
         count = self.schedule.accumulate
         terms: dict[str, float] = {}

@@ -139,12 +139,12 @@ class KLVAERecipe(StageRecipe):
     Attributes:
         gan_weight: of the adversarial term, after its adaptive weight; 0 for none.
         gan_start: iterations before it begins.
-        critic_width: channels of the first layer of the discriminator.
+        discriminator_width: channels of the first layer of the discriminator.
     """
 
     gan_weight: float
     gan_start: int
-    critic_width: int
+    discriminator_width: int
 
 
 @dataclass(frozen=True)

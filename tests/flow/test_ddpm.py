@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from ssdd_bench.flow.ddpm import SIGNAL, add_noise, ancestral, spaced_levels
+from ssdd_bench.flow.ddpm import SIGNAL, add_noise, ancestral, spaced_timesteps
 
 MEAN, STD = 1.5, 0.4
 
@@ -34,7 +34,7 @@ def test_ancestral_steps_equal_diffusers(learned):
         variance_type="learned_range" if learned else "fixed_small",
         clip_sample=False,
     )
-    levels = spaced_levels(5)
+    levels = spaced_timesteps(5)
     scheduler.set_timesteps(timesteps=levels)
 
     def predict(x, level):
@@ -56,4 +56,4 @@ def test_noise_is_added_as_the_levels_say():
     found = add_noise(data, noise, torch.tensor([0, 999]))
     assert found[0, 0].item() == pytest.approx(3 * 0.9999**0.5 - 0.01, abs=1e-5)
     assert found[1, 0].item() == pytest.approx(-1.0, abs=0.03)
-    assert spaced_levels(4) == [999, 666, 333, 0]
+    assert spaced_timesteps(4) == [999, 666, 333, 0]

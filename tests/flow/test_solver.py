@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler, heun
 
 MEAN, STD = 1.5, 0.4
@@ -24,7 +24,7 @@ def test_error_falls_with_the_order_of_the_solver(solve, order):
     noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     exact = MEAN + STD * noise  # the flow keeps the order of a Gaussian's quantiles
     errors = [
-        (solve(gaussian_velocity, noise, power_grid(n, 1.0)) - exact).abs().max().item()
+        (solve(gaussian_velocity, noise, power_schedule(n, 1.0)) - exact).abs().max().item()
         for n in (20, 40, 80)
     ]
     for coarse, fine in pairwise(errors):

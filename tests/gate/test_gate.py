@@ -110,8 +110,10 @@ def test_faults_of_rounding(base, tmp_path, monkeypatch, request_, level):
 
 
 def test_one_step_fewer(base, tmp_path, monkeypatch):
-    grid = ssdd_tokenizer.power_grid
-    monkeypatch.setattr(ssdd_tokenizer, "power_grid", lambda steps, power: grid(steps - 1, power))
+    grid = ssdd_tokenizer.power_schedule
+    monkeypatch.setattr(
+        ssdd_tokenizer, "power_schedule", lambda steps, power: grid(steps - 1, power)
+    )
     # The shipped teacher is better with fewer steps, so that only a strict gate minds.
     assert again(base, tmp_path / "lenient", "diffusion:steps=3").exit_code == 0
     found = again(base, tmp_path / "strict", "diffusion:steps=3", any_change=True)

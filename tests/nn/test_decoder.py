@@ -11,7 +11,7 @@ from ssdd_bench.nn.encoder import SSDDEncoder
 @pytest.fixture(scope="module")
 def tiny():
     torch.manual_seed(0)
-    return SSDDDecoder.from_size("XXS").eval()
+    return SSDDDecoder("XXS").eval()
 
 
 @torch.no_grad()
@@ -40,26 +40,26 @@ def test_time_and_latent_matter_everywhere(tiny):
 
 
 def test_sides_that_do_not_divide():
-    network = SSDDDecoder.from_size("XXS")
+    network = SSDDDecoder("XXS")
     with pytest.raises(ResolutionError, match="multiples of 8, not 60x64"):
         network(torch.zeros(1, 3, 60, 64), torch.ones(1), torch.zeros(1, 4, 8, 8))
 
 
 def test_unknown_size():
     with pytest.raises(UnknownNameError, match="XXS"):
-        SSDDDecoder.from_size("XXXS")
+        SSDDDecoder("XXXS")
 
 
 def test_encoder_of_no_known_f():
-    with pytest.raises(OptionError, match="not 6"):
-        SSDDEncoder.from_config(f=6)
+    with pytest.raises(OptionError, match="f is 6"):
+        SSDDEncoder(f=6)
 
 
 @pytest.mark.parametrize("name", ["XXS", "XS", "S"])
 def test_starts_as_the_paper_says(name):
     """Our own size draws its convolutions wider; all else is the same."""
     torch.manual_seed(0)
-    network = SSDDDecoder.from_size(name)
+    network = SSDDDecoder(name)
     for key, value in network.state_dict().items():
         if key.endswith(("conv2.weight", "conv2.bias", "ff.proj_out.weight", "bias_table")):
             assert not value.any(), key
@@ -83,7 +83,7 @@ def test_middle_is_deep_enough_everywhere():
 @torch.no_grad()
 def test_posterior():
     torch.manual_seed(0)
-    posterior = SSDDEncoder.from_config(base=32)(torch.randn(3, 3, 32, 32))
+    posterior = SSDDEncoder(base=32)(torch.randn(3, 3, 32, 32))
     assert torch.equal(posterior.mode(), posterior.mean)
     draws = [posterior.sample(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
@@ -92,3 +92,11 @@ def test_posterior():
     standard = torch.distributions.Normal(0.0, 1.0)
     expected = torch.distributions.kl_divergence(normal, standard).sum(dim=(1, 2, 3))
     torch.testing.assert_close(posterior.kl(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_main_classes_are_exported_by_the_package():
+    from ssdd_bench import nn
+
+    encoder, decoder = nn.SSDDEncoder(f=8, z_dim=4, base=16), nn.SSDDDecoder("XXS", z_dim=4)
+    z = encoder(torch.zeros(1, 3, 32, 32)).mode()
+    assert decoder(torch.zeros(1, 3, 32, 32), torch.ones(1), z).shape == (1, 3, 32, 32)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssdd_bench.flow.path import estimate_image, interpolate, velocity
-from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.path import interpolate, predict_x0, velocity
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
@@ -57,7 +57,7 @@ def check(out, case):
 
 
 def decoder(size, z_dim=4):
-    return fill(SSDDDecoder.from_size(size, z_dim=z_dim), "decoder")
+    return fill(SSDDDecoder(size, z_dim=z_dim), "decoder")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_decoder(case, size, f, resolution):
 def test_euler(small, steps):
     z = rand(*LATENTS[8])
     noise = rand("x128", (2, 3, 128, 128))
-    out = euler(lambda x, t: small(x, t, z), noise, power_grid(steps, 2))
+    out = euler(lambda x, t: small(x, t, z), noise, power_schedule(steps, 2))
     check(out, f"euler{steps}_p2_dec_S_f8c4_128")
 
 
@@ -107,13 +107,13 @@ def test_flow_matching_loss(small):
     predicted = small(x_t, t, rand(*LATENTS[8]))
     loss = (predicted - velocity(image, noise)).square().mean()
     assert loss.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
-    check(estimate_image(x_t, predicted, t), ("fm_loss_dec_S_f8c4_128", "x0"))
+    check(predict_x0(x_t, predicted, t), ("fm_loss_dec_S_f8c4_128", "x0"))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("f", "z_dim"), [(8, 4), (16, 16)])
 def test_encoder(f, z_dim):
-    encoder = fill(SSDDEncoder.from_config(f=f, z_dim=z_dim), "encoder")
+    encoder = fill(SSDDEncoder(f=f, z_dim=z_dim), "encoder")
     posterior = encoder(torch.tanh(rand("img128", (1, 3, 128, 128))))
     case = f"enc_f{f}c{z_dim}_128"
     check(posterior.mode(), f"{case}_mean")
@@ -129,8 +129,8 @@ def test_every_tensor_of_the_released_layout():
     got = {
         f"{prefix}.{key}": "x".join(map(str, value.shape))
         for prefix, module in (
-            ("encoder", SSDDEncoder.from_config()),
-            ("decoder", SSDDDecoder.from_size("M")),
+            ("encoder", SSDDEncoder()),
+            ("decoder", SSDDDecoder("M")),
         )
         for key, value in module.state_dict().items()
     }
@@ -152,7 +152,7 @@ def test_every_tensor_of_the_released_layout():
 )
 def test_parameter_counts(size, count):
     with torch.device("meta"):
-        network = SSDDDecoder.from_size(size)
+        network = SSDDDecoder(size)
     assert sum(p.numel() for p in network.parameters()) == count
 
 
@@ -162,7 +162,7 @@ def test_parameter_counts(size, count):
 )
 def test_encoder_parameter_counts(f, z_dim, count):
     with torch.device("meta"):
-        network = SSDDEncoder.from_config(f=f, z_dim=z_dim)
+        network = SSDDEncoder(f=f, z_dim=z_dim)
     assert sum(p.numel() for p in network.parameters()) == count
 
 

@@ -9,7 +9,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.evaluation.run import RunPlan, run
-from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
@@ -26,8 +26,8 @@ def official_like(path, size, f, z_dim):
     """A float32 file with the layout of a released checkpoint."""
     torch.manual_seed(0)
     networks = {
-        "encoder": SSDDEncoder.from_config(f, z_dim),
-        "decoder": SSDDDecoder.from_size(size, z_dim),
+        "encoder": SSDDEncoder(f, z_dim),
+        "decoder": SSDDDecoder(size, z_dim),
     }
     state = {
         f"{prefix}.{key}": value
@@ -65,7 +65,7 @@ def test_official_layout_loads_and_its_size_is_found(tmp_path, size, f, z_dim):
     torch.testing.assert_close(latent.data, wanted, atol=1e-4, rtol=1e-4)
     start = noise(IDS[:1]).normal((3, 64, 64))
     decoder = networks["decoder"]
-    expected = euler(lambda x, t: decoder(x, t, wanted), start, power_grid(2))
+    expected = euler(lambda x, t: decoder(x, t, wanted), start, power_schedule(2))
     got = made.decode(latent, noise(IDS[:1]))
     torch.testing.assert_close(got, (expected + 1) / 2, atol=1e-4, rtol=1e-4)
 

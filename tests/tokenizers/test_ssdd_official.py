@@ -35,8 +35,8 @@ BYTES = {
 def networks(latent, size):
     f, z_dim = LATENTS[latent]
     return {
-        "encoder": SSDDEncoder.from_config(f, z_dim),
-        "decoder": SSDDDecoder.from_size(size, z_dim),
+        "encoder": SSDDEncoder(f, z_dim),
+        "decoder": SSDDDecoder(size, z_dim),
     }
 
 

@@ -44,10 +44,8 @@ def test_numbers_of_the_paper():
 def test_estimate_counts_what_is_trained():
     recipe = load_recipe("paper-f8c4-S")
     found = {name: estimate(name, recipe) for name in SSDD_STAGES}
-    encoder = sum(p.numel() for p in SSDDEncoder.from_config(8, 4).parameters())
-    medium, small = (
-        sum(p.numel() for p in SSDDDecoder.from_size(size).parameters()) for size in ("M", "S")
-    )
+    encoder = sum(p.numel() for p in SSDDEncoder(8, 4).parameters())
+    medium, small = (sum(p.numel() for p in SSDDDecoder(size).parameters()) for size in ("M", "S"))
     assert found["encoder"].parameters == encoder + medium
     assert found["finetune"].parameters == small
     # The network alone has 87 GMAC at 256 px; a backward pass takes twice a forward one, the
@@ -94,7 +92,7 @@ def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
     )
     crops = {"batch_size": 2, "resolution": 64, "min_side": 64, "max_side": 65}
     tables = {stage: replace(recipe.stage(stage), **crops) for stage in STAGES}
-    tables["klvae"] = replace(tables["klvae"], critic_width=8, gan_start=1)
+    tables["klvae"] = replace(tables["klvae"], discriminator_width=8, gan_start=1)
     recipe = replace(recipe, model=model, **tables)
     data = open_images(make_photos(4, (80, 72)))
     before = None

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
 from ssdd_bench.nn.ema import EMA
-from ssdd_bench.nn.encoder import Posterior
+from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint
 from ssdd_bench.train.loop import make_optimiser
@@ -27,7 +27,7 @@ def small(recipe):
     """Small batches and crops, narrow networks, and one evaluation on two small photos."""
     crops = {"batch_size": 2, "resolution": 32, "min_side": 32, "max_side": 48}
     stages = {name: replace(recipe.stage(name), **crops) for name in STAGES}
-    stages["klvae"] = replace(stages["klvae"], gan_start=2, critic_width=8)
+    stages["klvae"] = replace(stages["klvae"], gan_start=2, discriminator_width=8)
     stages["distil"] = replace(stages["distil"], teacher_steps=2)
     narrow = {"block_out_channels": [16, 16, 16, 16], "layers_per_block": 1}
     model = replace(recipe.model, size="XXS", encoder_stage_size="XXS")
@@ -131,13 +131,13 @@ def test_frozen_encoder_is_sampled_in_training_and_its_mean_is_distilled(
 ):
     used = []
     for kind in ("sample", "mode"):
-        real = getattr(Posterior, kind)
+        real = getattr(DiagonalGaussian, kind)
 
         def noted(self, *args, kind=kind, real=real, **kwargs):
             used.append(kind)
             return real(self, *args, **kwargs)
 
-        monkeypatch.setattr(Posterior, kind, noted)
+        monkeypatch.setattr(DiagonalGaussian, kind, noted)
     for name, expected in (("pretrain", "sample"), ("finetune", "sample"), ("distil", "mode")):
         used.clear()
         run = trainer(name, photos, tmp_path / name, earlier)

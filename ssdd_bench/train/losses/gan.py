@@ -103,7 +103,7 @@ class TimedDiscriminator(nn.Module):
 
 
 @contextmanager
-def held_still(critic: nn.Module) -> Iterator[None]:
+def frozen(critic: nn.Module) -> Iterator[None]:
     """Let gradients pass through a discriminator without reaching its weights."""
     critic.requires_grad_(False)
     try:

@@ -59,7 +59,7 @@ class Stage(nn.Module):
             critic: the discriminator once it takes part, else None.
         """
 
-    def critic_starts(self) -> int | None:
+    def discriminator_starts(self) -> int | None:
         """Iterations before the discriminator takes part; None where there is none."""
         return None
 

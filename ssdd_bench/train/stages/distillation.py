@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ssdd_bench.flow.schedule import power_grid
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.train.recipe import Recipe
@@ -36,7 +36,7 @@ class DistillationStage(SSDDStage):
         self.networks = nn.ModuleDict({"decoder": self.student})
         self.loss = DecoderLoss(recipe, self.student)
         self.helper = self.loss.head(self.student)
-        self.grid = power_grid(recipe.distil.teacher_steps, recipe.distil.teacher_power)
+        self.grid = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
 
     def train(self, mode: bool = True) -> DistillationStage:
         """Leave the teacher and the encoder in evaluation mode."""

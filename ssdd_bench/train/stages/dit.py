@@ -23,7 +23,7 @@ from ssdd_bench import __version__
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.errors import OptionError, UserError, WeightsError
 from ssdd_bench.evaluation.environment import hide_home
-from ssdd_bench.flow.ddpm import LEVELS, add_noise
+from ssdd_bench.flow.ddpm import TIMESTEPS, add_noise
 from ssdd_bench.flow.path import interpolate, velocity
 from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.nn.dit import DiT, make_config
@@ -209,7 +209,7 @@ class DiTTrainer:
         dropped = torch.rand(n, generator=generator) < recipe.label_dropout
         labels = torch.where(dropped, self.config.classes, labels).to(self.device)
         if recipe.objective == "ddpm":
-            levels = torch.randint(LEVELS, (n,), generator=generator).to(self.device)
+            levels = torch.randint(TIMESTEPS, (n,), generator=generator).to(self.device)
             predicted = self.network(add_noise(data, noise, levels), levels, labels)
             return nn.functional.mse_loss(predicted.float(), noise)
         if recipe.times == "uniform":

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ssdd_bench.flow.path import estimate_image, interpolate, velocity
+from ssdd_bench.flow.path import interpolate, predict_x0, velocity
 from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.ssdd.checkpoints import load_ssdd
-from ssdd_bench.train.losses.gan import TimedDiscriminator, held_still
+from ssdd_bench.train.losses.gan import TimedDiscriminator, frozen
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import REPA, TARGETS, aligned_block
 from ssdd_bench.train.recipe import FlowRecipe, Recipe
@@ -75,7 +75,7 @@ class DecoderLoss(nn.Module):
             helper: from :meth:`head`.
             critic: the discriminator once it takes part.
         """
-        estimate = estimate_image(x_t, predicted, t)
+        estimate = predict_x0(x_t, predicted, t)
         terms = {"flow": (predicted - velocity(target, noise)).square().mean()}
         if self.weights.perceptual_weight:
             terms["perceptual"] = self.weights.perceptual_weight * self.distance(estimate, target)
@@ -84,7 +84,7 @@ class DecoderLoss(nn.Module):
             terms["repa"] = self.weights.repa_weight * aligned
         if critic is not None:
             assert isinstance(critic, TimedDiscriminator)
-            with held_still(critic):
+            with frozen(critic):
                 terms["gan"] = self.weights.gan_weight * critic.fool(estimate, x_t, t)
         return terms, {"real": target, "fake": estimate.detach(), "x_t": x_t, "t": t}
 
@@ -98,7 +98,7 @@ class SSDDStage(Stage):
         """Off in the paper's main result."""
         return TimedDiscriminator() if self.recipe.loss.gan_weight else None
 
-    def critic_starts(self) -> int | None:
+    def discriminator_starts(self) -> int | None:
         """As the recipe says."""
         return self.recipe.loss.gan_start if self.recipe.loss.gan_weight else None
 
@@ -122,14 +122,14 @@ class FlowMatchingStage(SSDDStage):
         self.flow = schedule
         self.learns_encoder = start is None
         if start is None:
-            self.encoder = SSDDEncoder.from_config(model.f, model.z_dim, model.encoder_base)
-            self.decoder = SSDDDecoder.from_size(model.encoder_stage_size, model.z_dim)
+            self.encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
+            self.decoder = SSDDDecoder(model.encoder_stage_size, model.z_dim)
             self.networks = nn.ModuleDict({"encoder": self.encoder, "decoder": self.decoder})
         else:
             self.encoder, decoder = load_ssdd(start)
             self.encoder.requires_grad_(False)
             new = name == "pretrain" and recipe.pretrain.new_decoder
-            self.decoder = SSDDDecoder.from_size(model.size, model.z_dim) if new else decoder
+            self.decoder = SSDDDecoder(model.size, model.z_dim) if new else decoder
             self.networks = nn.ModuleDict({"decoder": self.decoder})
         self.loss = DecoderLoss(recipe, self.decoder)
         self.helper = self.loss.head(self.decoder)

@@ -14,8 +14,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ssdd_bench.nn.encoder import Posterior
-from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight, held_still
+from ssdd_bench.nn.encoder import DiagonalGaussian
+from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight, frozen
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.recipe import Recipe
 from ssdd_bench.train.stages.base import Stage, normal
@@ -35,9 +35,9 @@ class KLVAEStage(Stage):
 
     def critic(self) -> nn.Module | None:
         """One logit for each patch."""
-        return PatchDiscriminator(self.gan.critic_width) if self.gan.gan_weight else None
+        return PatchDiscriminator(self.gan.discriminator_width) if self.gan.gan_weight else None
 
-    def critic_starts(self) -> int | None:
+    def discriminator_starts(self) -> int | None:
         """As the recipe says."""
         return self.gan.gan_start if self.gan.gan_weight else None
 
@@ -47,7 +47,7 @@ class KLVAEStage(Stage):
         """Terms of a sampled latent's reconstruction."""
         loss = self.recipe.loss
         found = self.vae.encode(images).latent_dist
-        posterior = Posterior(found.mean.float(), found.logvar.float())
+        posterior = DiagonalGaussian(found.mean.float(), found.logvar.float())
         z = posterior.sample(noise=normal(posterior.mean, generator))
         output = self.vae.decode(z).sample.float()
         terms = {
@@ -57,7 +57,7 @@ class KLVAEStage(Stage):
         }
         if critic is not None:
             assert isinstance(critic, PatchDiscriminator)
-            with held_still(critic):
+            with frozen(critic):
                 fooling = critic.fool(output)
             last = self.vae.decoder.conv_out.weight
             pull = adaptive_weight(terms["l1"] + terms["perceptual"], fooling, last)
