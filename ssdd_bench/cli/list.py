@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ssdd_bench.metrics.base import MetricInfo
     from ssdd_bench.metrics.generation import GenerationMetricInfo
     from ssdd_bench.plugins.discovery import Broken
-    from ssdd_bench.plugins.manifest import OptionInfo, Published, TokenizerInfo
+    from ssdd_bench.plugins.manifest import Published, TokenizerInfo
+    from ssdd_bench.plugins.options import OptionInfo
 
 
 @click.command("list")
@@ -247,6 +248,6 @@ def _describe_options(info: TokenizerInfo, others: Iterable[TokenizerInfo]) -> s
 
 
 def _describe_option(option: OptionInfo) -> str:
-    from ssdd_bench.plugins.manifest import format_value
+    from ssdd_bench.plugins.options import format_value
 
     return f"{option.name}={format_value(option.default)}"

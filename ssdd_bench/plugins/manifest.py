@@ -1,4 +1,4 @@
-"""What a tokenizer says about itself in its tokenizer.toml, checked before anything trusts it.
+"""Manifests: ``tokenizer.toml``, the description of a tokenizer that is read without loading it.
 
 The manifest is the only place where a tokenizer's id and options are written down. Reading one
 imports neither torch nor the plugin, so that listing every tokenizer is quick.
@@ -6,169 +6,23 @@ imports neither torch nor the plugin, so that listing every tokenizer is quick.
 
 from __future__ import annotations
 
-import math
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Annotated, Any, Final
 
-from ssdd_bench.api import LatentKind, LatentSpec
-from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError
+from ssdd_bench.api import LatentSpec
+from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
+from ssdd_bench.plugins.options import OptionInfo, OptionValue, read_options
+from ssdd_bench.results.records import Rule, read_record, read_toml
 
 FILE_NAME: Final = "tokenizer.toml"
 ID: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-PLUGIN: Final = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
-
-OptionValue = int | float | str | bool
-
-# Option types of a manifest: what their values are in Python, and in words.
-OPTION_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
-    "int": (int, "an integer"),
-    "float": (float, "a number"),
-    "str": (str, "text"),
-    "path": (str, "a path"),
-    "bool": (bool, "true or false"),
-}
-
-# Keys of each table: (type, required).
-TOKENIZER_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
-    "id": (str, True),
-    "title": (str, True),
-    "family": (str, True),
-    "description": (str, True),
-    "licence": (str, True),
-    "version": (str, True),
-    "note": (str, False),
-    "stochastic": (bool, False),
-    "plugin": (str, False),
-    "requires": (list, False),
-    "extra": (str, False),
-    "paper": (str, False),
-    "latent": (dict, False),
-    "options": (dict, False),
-    "published": (dict, False),
-    "models": (dict, False),
-}
-# What a model changes of its manifest; the rest holds for all of them.
-MODEL_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
-    name: (TOKENIZER_KEYS[name][0], name in ("title", "licence"))
-    for name in (
-        "title",
-        "family",
-        "description",
-        "licence",
-        "note",
-        "stochastic",
-        "requires",
-        "extra",
-        "paper",
-        "latent",
-        "options",
-        "published",
-    )
-}
-PUBLISHED_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
-    "hub": (str, False),
-    "folder": (str, False),
-    "file": (str, False),
-    "revision": (str, False),
-    "training_data": (str, False),
-    "scaling_factor": (float, False),
-    "shift_factor": (float, False),
-    "normalisation": (str, False),
-    "sha256": (dict, False),
-}
-LATENT_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
-    "kind": (str, True),
-    "f": (int, True),
-    "channels": (int, True),
-    "bits_per_value": (float, False),
-}
-OPTION_KEYS: Final[Mapping[str, tuple[type, bool]]] = {
-    "type": (str, True),
-    "default": (object, True),
-    "help": (str, True),
-    "minimum": (float, False),
-    "maximum": (float, False),
-    "choices": (list, False),
-}
-
-
-@dataclass(frozen=True)
-class OptionInfo:
-    """One option of a tokenizer: its type, default and the values it takes.
-
-    Attributes:
-        name: a keyword argument of the plugin's ``load``.
-        type: ``int``, ``float``, ``str``, ``bool`` or ``path`` (text in which ``~`` is expanded).
-        default: what ``load`` receives where the user gives no value.
-        help: one line, with the unit.
-        minimum: smallest value of an ``int`` or ``float``, inclusive.
-        maximum: largest one, inclusive.
-        choices: the only values allowed; empty allows any.
-    """
-
-    name: str
-    type: str
-    default: OptionValue
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[OptionValue, ...] = ()
-
-    @property
-    def domain(self) -> str:
-        """The values allowed, in words: ``an integer from 1 to 100``."""
-        if self.choices:
-            return "one of " + ", ".join(map(format_value, self.choices))
-        words = OPTION_TYPES[self.type][1]
-        if self.minimum is not None and self.maximum is not None:
-            return f"{words} from {self.minimum:g} to {self.maximum:g}"
-        if self.minimum is not None:
-            return f"{words} of at least {self.minimum:g}"
-        if self.maximum is not None:
-            return f"{words} of at most {self.maximum:g}"
-        return words
-
-    def parse(self, text: str) -> OptionValue:
-        """Convert what a user typed.
-
-        Raises:
-            OptionError: the text is no value of this option; says which ones are.
-        """
-        kind = OPTION_TYPES[self.type][0]
-        try:
-            value = {"true": True, "false": False}[text] if kind is bool else kind(text)
-        except (KeyError, ValueError):
-            raise self._refusal(text) from None
-        return self.check(value)
-
-    def check(self, value: Any) -> OptionValue:
-        """Return a typed value, unless it lies outside the domain.
-
-        Raises:
-            OptionError: the type is another one, or the value is out of range.
-        """
-        kind = OPTION_TYPES[self.type][0]
-        if kind is float and type(value) is int:
-            value = float(value)
-        if (
-            type(value) is not kind
-            or (kind is float and not math.isfinite(value))
-            or (self.choices and value not in self.choices)
-            or (self.minimum is not None and value < self.minimum)
-            or (self.maximum is not None and value > self.maximum)
-        ):
-            raise self._refusal(value)
-        if self.type == "path" and value.startswith("~"):
-            value = str(Path(value).expanduser())
-        checked: OptionValue = value
-        return checked
-
-    def _refusal(self, value: Any) -> OptionError:
-        return OptionError(f"option '{self.name}' must be {self.domain}, not {value!r}")
+LOCATION: Final = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
+KEBAB_CASE: Final = Rule("kebab-case such as my-codec", ID.fullmatch)
+IN_MODULE: Final = Rule("module:name", LOCATION.fullmatch)
+IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
 
 @dataclass(frozen=True)
@@ -225,7 +79,7 @@ class TokenizerInfo:
             ``model``; empty for the manifest's own id, None where a manifest has no models.
     """
 
-    id: str
+    id: Annotated[str, KEBAB_CASE]
     title: str
     family: str
     description: str
@@ -236,10 +90,10 @@ class TokenizerInfo:
     package: str
     note: str = ""
     stochastic: bool = False
-    plugin: str = "plugin:load"
+    plugin: Annotated[str, IN_MODULE] = "plugin:load"
     options: Mapping[str, OptionInfo] = field(default_factory=dict)
     latent: LatentSpec | None = None
-    requires: tuple[str, ...] = ()
+    requires: tuple[Annotated[str, IMPORT_NAME], ...] = ()
     extra: str = ""
     paper: str = ""
     published: Published | None = None
@@ -295,106 +149,47 @@ def load_manifests(path: Path, *, source: str = "", package: str = "") -> list[T
     Raises:
         ManifestError: the file is missing or damaged, or a key is unknown, missing or wrong.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # also malformed UTF-8
-        raise ManifestError(f"{path}: not valid TOML: {error}") from error
-    try:
-        _check_table(data, TOKENIZER_KEYS, "")
-        if not PLUGIN.fullmatch(data.get("plugin", "plugin:load")):
-            raise ManifestError(f"key 'plugin' must be module:function, not '{data['plugin']}'")
-        models = data.pop("models", {})
-        entries = [{**data, "model": "" if models else None}]
-        for name, table in models.items():
-            if not isinstance(table, dict):
-                raise ManifestError(f"key 'models.{name}' must be a table")
-            _check_table(table, MODEL_KEYS, f"models.{name}.")
-            options = {**data.get("options", {}), **table.get("options", {})}
-            entries.append({**data, **table, "id": name, "model": name, "options": options})
-        known = [_read_entry(entry) for entry in entries]
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from None
-    return [
-        TokenizerInfo(
-            **entry,
-            folder=path.parent,
-            source=source or f"folder {path.parent.parent}",
-            package=package or f"ssdd_bench.tokenizers.{path.parent.name}",
-        )
-        for entry in known
-    ]
-
-
-def format_value(value: OptionValue) -> str:
-    """Write an option's value as a user types it; :meth:`OptionInfo.parse` reads it back."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _read_entry(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of TokenizerInfo that a manifest gives."""
-    if not ID.fullmatch(data["id"]):
-        raise ManifestError(f"key 'id' must be kebab-case such as my-codec, not '{data['id']}'")
-    if not all(isinstance(x, str) and x.isidentifier() for x in data.get("requires", ())):
-        raise ManifestError("key 'requires' must list top-level import names")
-    return {
-        **data,
-        "latent": _read_latent(data["latent"]) if "latent" in data else None,
-        "options": {
-            name: _read_option(name, table) for name, table in data.get("options", {}).items()
-        },
-        "requires": tuple(data.get("requires", ())),
-        "published": _read_published(data["published"]) if "published" in data else None,
+    text = str(path)
+    given = {
+        "folder": path.parent,
+        "source": source or f"folder {path.parent.parent}",
+        "package": package or f"ssdd_bench.tokenizers.{path.parent.name}",
     }
-
-
-def _read_published(table: Mapping[str, Any]) -> Published:
-    _check_table(table, PUBLISHED_KEYS, "published.")
-    return Published(**table)
-
-
-def _read_latent(table: Mapping[str, Any]) -> LatentSpec:
-    _check_table(table, LATENT_KEYS, "latent.")
-    if table["kind"] not in get_args(LatentKind):
-        raise ManifestError(f"key 'latent.kind' must be one of {', '.join(get_args(LatentKind))}")
-    if table["f"] < 1 or table["channels"] < 0:
-        raise ManifestError("keys 'latent.f' and 'latent.channels' must not be negative, 'f' not 0")
-    if (table["kind"] == "discrete") != ("bits_per_value" in table):
-        raise ManifestError("key 'latent.bits_per_value' goes with kind 'discrete' and no other")
-    return LatentSpec(**table)
-
-
-def _read_option(name: str, table: Any) -> OptionInfo:
-    where = f"options.{name}."
-    if not isinstance(table, dict):
-        raise ManifestError(f"key 'options.{name}' must be a table")
-    if not name.isidentifier() or not name.islower():
-        raise ManifestError(f"key 'options.{name}' must be a lower-case Python name")
-    _check_table(table, OPTION_KEYS, where)
-    if table["type"] not in OPTION_TYPES:
-        raise ManifestError(f"key '{where}type' must be one of {', '.join(OPTION_TYPES)}")
-    if table["type"] not in ("int", "float") and {"minimum", "maximum"} & table.keys():
-        raise ManifestError(f"key '{where}minimum' and 'maximum' go with numbers only")
-    option = OptionInfo(name=name, **{**table, "choices": tuple(table.get("choices", ()))})
     try:
-        return replace(option, default=option.check(option.default))
-    except OptionError as error:
-        raise ManifestError(f"key '{where}default': {error}") from None
+        base = read_toml(path)
+        models = read_record(dict[str, dict[str, Any]], base.pop("models", {}), text, "models")
+        found = [_read_entry(base, text, "", given | {"model": "" if models else None})]
+        given |= {"version": found[0].version, "plugin": found[0].plugin}
+        own = {"id", "version", "plugin", "title", "licence"}  # the rest holds for every model
+        shared = {key: value for key, value in base.items() if key not in own}
+        for name, table in models.items():
+            where = f"models.{name}"
+            if not ID.fullmatch(name):
+                raise UserError(f"{path}: key '{where}' must be {KEBAB_CASE.words}")
+            options = read_record(
+                dict[str, Any], table.get("options", {}), text, f"{where}.options"
+            )
+            entry = shared | table | {"options": shared.get("options", {}) | options}
+            found.append(_read_entry(entry, text, where, given | {"id": name, "model": name}))
+    except UserError as error:
+        raise ManifestError(str(error)) from None
+    return found
 
 
-def _check_table(table: Any, keys: Mapping[str, tuple[type, bool]], where: str) -> None:
-    """Refuse a key that is unknown, missing or of another type."""
-    for name, value in table.items():
-        if name not in keys:
-            known = [where + key for key in keys]
-            raise ManifestError(str(UnknownNameError("key", where + name, known)))
-        kind = keys[name][0]
-        fits = isinstance(value, int | float if kind is float else kind)
-        if not fits or (isinstance(value, bool) and kind not in (bool, object)):
-            raise ManifestError(f"key '{where}{name}' must be of type {kind.__name__}")
-    for name, (_, required) in keys.items():
-        if required and name not in table:
-            raise ManifestError(f"missing key '{where}{name}'")
+def _read_entry(
+    data: Mapping[str, Any], source: str, where: str, given: Mapping[str, Any]
+) -> TokenizerInfo:
+    """Read one tokenizer of a manifest, and check what no single key shows."""
+    prefix = f"{where}." if where else ""
+    options = read_options(data.get("options", {}), source, f"{prefix}options")
+    rest = {key: value for key, value in data.items() if key != "options"}
+    given = {**given, "options": options}
+    info = read_record(TokenizerInfo, rest, source, where, optional=True, fixed=given)
+    if latent := info.latent:
+        key = f"{source}: key '{prefix}latent."
+        if latent.f < 1 or latent.channels < 0:
+            name = "channels" if latent.channels < 0 else "f"
+            raise UserError(f"{key}{name}' is too small: f is 1 or more, channels 0 or more")
+        if (latent.kind == "discrete") != (latent.bits_per_value is not None):
+            raise UserError(f"{key}bits_per_value' goes with kind 'discrete' and no other")
+    return info

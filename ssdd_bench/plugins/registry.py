@@ -21,7 +21,8 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, PluginError, UnknownNameError, UserError
 from ssdd_bench.plugins import spec as request_syntax
 from ssdd_bench.plugins.discovery import Broken, find_packaged
-from ssdd_bench.plugins.manifest import FILE_NAME, OptionValue, TokenizerInfo, load_manifests
+from ssdd_bench.plugins.manifest import FILE_NAME, TokenizerInfo, load_manifests
+from ssdd_bench.plugins.options import OptionValue
 from ssdd_bench.plugins.spec import TokenizerRequest
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.plugins.manifest import ID, OptionInfo, OptionValue, TokenizerInfo, format_value
+from ssdd_bench.plugins.manifest import ID, TokenizerInfo
+from ssdd_bench.plugins.options import OptionInfo, OptionValue, format_value
 
 SETTING: Final = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
 

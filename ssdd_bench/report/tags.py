@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import pandas as pd
 
@@ -16,11 +16,12 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.report.grid import Cell, Column, metric_format
 from ssdd_bench.report.paper import PaperTable, metric_name
 from ssdd_bench.report.rows import comparable_groups, display_names, metric_directions
-from ssdd_bench.results.records import read_toml
+from ssdd_bench.results.records import Rule, read_record, read_toml
 
 TAGS_FILE: Final = "tags.toml"
 ALL: Final = "(all)"
 UNTAGGED: Final = "(no tag)"
+WORD: Final = Rule("a word", bool)
 FEW: Final = 5  # images under which a mean is marked
 
 Tags = Mapping[str, tuple[str, ...]]
@@ -36,12 +37,7 @@ def read_tags(path: Path) -> Tags:
     Raises:
         UserError: it cannot be read, or an image's tags are no list of words.
     """
-    tags = read_toml(path, "tags")
-    for image_id, own in tags.items():
-        if not isinstance(own, list) or not all(isinstance(tag, str) and tag for tag in own):
-            raise UserError(
-                f'{path}: tags of "{image_id}" must be a list such as ["faces", "text"]'
-            )
+    tags = read_record(dict[str, tuple[Annotated[str, WORD], ...]], read_toml(path), str(path))
     return {image_id: tuple(dict.fromkeys(own)) for image_id, own in tags.items()}
 
 

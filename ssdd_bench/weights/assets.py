@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ssdd_bench.errors import UnknownNameError
-from ssdd_bench.results.records import read_record
+from ssdd_bench.results.records import read_record, read_toml
 
 TABLE = Path(__file__).with_name("assets.toml")
 
@@ -41,8 +40,7 @@ class Asset:
 @cache
 def assets() -> Mapping[str, Asset]:
     """Every asset by name."""
-    tables = tomllib.loads(TABLE.read_text(encoding="utf-8"))
-    return {name: read_record(Asset, data, TABLE.name, name) for name, data in tables.items()}
+    return read_record(dict[str, Asset], read_toml(TABLE), TABLE.name)
 
 
 def get_asset(name: str) -> Asset:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ssdd_bench.data import sample
 from ssdd_bench.data.sample import SAMPLE_DIR, SampleSource, sample_sources
+from ssdd_bench.errors import UserError
 from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 LICENCES = {
@@ -114,7 +115,7 @@ def test_unknown_key_in_sources_is_refused(tmp_path: Path, monkeypatch: pytest.M
     text = (SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8")
     (tmp_path / "SOURCES.toml").write_text(text + 'mood = "sunny"\n', encoding="utf-8")
     monkeypatch.setattr(sample, "SAMPLE_DIR", tmp_path)
-    with pytest.raises(TypeError, match="mood"):
+    with pytest.raises(UserError, match="mood"):
         sample.sample_sources()
 
 

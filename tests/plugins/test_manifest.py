@@ -6,10 +6,8 @@ import pytest
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError
 from ssdd_bench.plugins.manifest import (
-    OptionInfo,
     Published,
     TokenizerInfo,
-    format_value,
     load_manifest,
     load_manifests,
 )
@@ -116,13 +114,13 @@ def test_optional_keys_have_defaults(tmp_path: Path) -> None:
         ),
         ("[latent]\nkind = 'discrete'\nf = 1\nchannels = 1", "'latent.bits_per_value' goes with"),
         ("[latent]\nkind = 'continuous'\nf = 0\nchannels = 1", "'latent.f'"),
-        ("[latent]\nkind = 'continuous'\nf = true\nchannels = 1", "'latent.f' must be of type int"),
-        ("note = 3", "key 'note' must be of type str"),
-        ("stochastic = 1", "key 'stochastic' must be of type bool"),
-        ("requires = 'torch'", "key 'requires' must be of type list"),
-        ("requires = ['a.b']", "'requires' must list top-level import names"),
-        ("plugin = 'plugin.py'", "'plugin' must be module:function, not 'plugin.py'"),
-        ("options = 3", "key 'options' must be of type dict"),
+        ("[latent]\nkind = 'continuous'\nf = true\nchannels = 1", "'latent.f' must be an integer"),
+        ("note = 3", "key 'note' must be text"),
+        ("stochastic = 1", "key 'stochastic' must be true or false"),
+        ("requires = 'torch'", "key 'requires' must be a list"),
+        ("requires = ['a.b']", "'requires[0]' must be a top-level import name"),
+        ("plugin = 'plugin.py'", "key 'plugin' must be module:name"),
+        ("options = 3", "key 'options' must be a table"),
         ("[options]\na = 1", "key 'options.a' must be a table"),
         ("[options.A]\ntype = 'int'\ndefault = 1\nhelp = ''", "'options.A' must be a lower-case"),
         ("[options.a]\ntype = 'int'\nhelp = ''", "missing key 'options.a.default'"),
@@ -166,55 +164,6 @@ def test_missing_and_undecodable_files(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.toml").write_bytes(b'id = "\xff"')
     with pytest.raises(ManifestError, match="not valid TOML"):
         load_manifest(tmp_path / "tokenizer.toml")
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("steps", "8", 8),
-        ("shift", "8", 8.0),
-        ("shift", "1e-1", 0.1),
-        ("path", "/a:b/c", "/a:b/c"),
-        ("path", "", ""),
-        ("mode", "4:4:4", "4:4:4"),
-        ("fast", "true", True),
-    ],
-)
-def test_text_becomes_a_typed_value_and_back(
-    info: TokenizerInfo, name: str, text: str, value: Any
-) -> None:
-    option = info.option(name)
-    parsed = option.parse(text)
-    assert (parsed, type(parsed)) == (value, type(value))
-    assert option.parse(format_value(parsed)) == parsed
-
-
-@pytest.mark.parametrize("value", [0.1, 1 / 3, 8.0, 1e300, 1e-7, 123456789.0])
-def test_numbers_survive_being_written(value: float) -> None:
-    option = OptionInfo("x", "float", 0.0, "")
-    assert option.parse(format_value(value)) == value
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "domain"),
-    [
-        ("steps", "0", "an integer from 1 to 100, not 0"),
-        ("steps", "101", "an integer from 1 to 100, not 101"),
-        ("steps", "1.5", "an integer from 1 to 100, not '1.5'"),
-        ("steps", "", "an integer from 1 to 100, not ''"),
-        ("shift", "0", "a number of at least 0.1, not 0.0"),
-        ("shift", "nan", "a number of at least 0.1, not nan"),
-        ("shift", "inf", "a number of at least 0.1, not inf"),
-        ("mode", "4:2:2", "one of 4:2:0, 4:4:4, not '4:2:2'"),
-        ("fast", "yes", "true or false, not 'yes'"),
-    ],
-)
-def test_refused_text_says_what_is_allowed(
-    info: TokenizerInfo, name: str, text: str, domain: str
-) -> None:
-    with pytest.raises(OptionError) as caught:
-        info.option(name).parse(text)
-    assert str(caught.value) == f"option '{name}' must be {domain}"
 
 
 def test_resolving_adds_defaults_and_expands_home(
@@ -292,11 +241,15 @@ def test_a_model_is_a_tokenizer_that_says_in_what_it_differs(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("models.other", "models.Other", "kebab-case such as my-codec, not 'Other'"),
+        ("models.other", "models.Other", "'models.Other' must be kebab-case"),
         ('title = "Other"\n', "", "missing key 'models.other.title'"),
         ('note = "trained"', 'version = "2"', "unknown key 'models.other.version'"),
-        ("hub =", "hubs =", "unknown key 'published.hubs'"),
-        ("scaling_factor = 2", 'scaling_factor = "2"', "'published.scaling_factor' must be of t"),
+        ("hub =", "hubs =", "unknown key 'models.other.published.hubs'"),
+        (
+            "scaling_factor = 2",
+            'scaling_factor = "2"',
+            "published.scaling_factor' must be a n",
+        ),
     ],
 )
 def test_a_wrong_model_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

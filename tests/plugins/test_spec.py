@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from ssdd_bench.errors import OptionError, UnknownNameError, UserError
-from ssdd_bench.plugins.manifest import OptionInfo, TokenizerInfo
+from ssdd_bench.plugins.manifest import TokenizerInfo
+from ssdd_bench.plugins.options import OptionInfo
 from ssdd_bench.plugins.spec import TokenizerRequest, parse_requests
 
 

@@ -84,7 +84,7 @@ def write(folder: Path, **changes: Any) -> None:
     [
         ({"surprise": 1}, "unknown key 'rows[0].surprise'"),
         ({"protocol": "default-v1"}, "key 'rows[0].protocol' must be"),
-        ({"metrics": {"rfid": "0.5"}}, "key 'rows[0].metrics.rfid' must be float"),
+        ({"metrics": {"rfid": "0.5"}}, "key 'rows[0].metrics.rfid' must be "),
         ({"metrics": {}}, "key 'rows[0].metrics' is empty"),
         ({"source": ""}, "key 'rows[0].source' is empty"),
         ({"schema_version": 2}, "key 'schema_version' is 2"),

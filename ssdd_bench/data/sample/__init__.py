@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+from ssdd_bench.results.records import read_record, read_toml
 
 SAMPLE_DIR = Path(__file__).parent
 
@@ -38,5 +39,6 @@ def sample_sources() -> dict[str, SampleSource]:
     Returns:
         One entry per photograph, keyed by file name (``osprey.jpg``), sorted.
     """
-    tables = tomllib.loads((SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8"))
-    return {name: SampleSource(**table) for name, table in sorted(tables.items())}
+    path = SAMPLE_DIR / "SOURCES.toml"
+    sources = read_record(dict[str, SampleSource], read_toml(path), str(path), optional=True)
+    return dict(sorted(sources.items()))

@@ -1,0 +1,138 @@
+"""Options of a tokenizer: what its manifest allows, and how users' values are checked.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ssdd_bench.errors import OptionError, UserError
+from ssdd_bench.results.records import read_record
+
+OptionValue = int | float | str | bool
+
+# Option types of a manifest: the Python type of their values, and its name in messages.
+OPTION_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
+    "int": (int, "an integer"),
+    "float": (float, "a number"),
+    "str": (str, "text"),
+    "path": (str, "a path"),
+    "bool": (bool, "true or false"),
+}
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """One option of a tokenizer: its type, default and the values it takes.
+
+    Attributes:
+        name: a keyword argument of the plugin's ``load``.
+        type: ``int``, ``float``, ``str``, ``bool`` or ``path`` (text in which ``~`` is expanded).
+        default: what ``load`` receives where the user gives no value.
+        help: one line, with the unit.
+        minimum: smallest value of an ``int`` or ``float``, inclusive.
+        maximum: largest one, inclusive.
+        choices: the only values allowed; empty allows any.
+    """
+
+    name: str
+    type: Literal["int", "float", "str", "path", "bool"]
+    default: OptionValue
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[OptionValue, ...] = ()
+
+    @property
+    def domain(self) -> str:
+        """The values allowed, in words: ``an integer from 1 to 100``."""
+        if self.choices:
+            return "one of " + ", ".join(map(format_value, self.choices))
+        words = OPTION_TYPES[self.type][1]
+        if self.minimum is not None and self.maximum is not None:
+            return f"{words} from {self.minimum:g} to {self.maximum:g}"
+        if self.minimum is not None:
+            return f"{words} of at least {self.minimum:g}"
+        if self.maximum is not None:
+            return f"{words} of at most {self.maximum:g}"
+        return words
+
+    def parse(self, text: str) -> OptionValue:
+        """Convert what a user typed.
+
+        Raises:
+            OptionError: the text is no value of this option; says which ones are.
+        """
+        kind = OPTION_TYPES[self.type][0]
+        try:
+            value = {"true": True, "false": False}[text] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            raise self._refusal(text) from None
+        return self.check(value)
+
+    def check(self, value: Any) -> OptionValue:
+        """Return a typed value, unless it lies outside the domain.
+
+        Raises:
+            OptionError: the type is another one, or the value is out of range.
+        """
+        kind = OPTION_TYPES[self.type][0]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if (
+            type(value) is not kind
+            or (kind is float and not math.isfinite(value))
+            or (self.choices and value not in self.choices)
+            or (self.minimum is not None and value < self.minimum)
+            or (self.maximum is not None and value > self.maximum)
+        ):
+            raise self._refusal(value)
+        if self.type == "path" and value.startswith("~"):
+            value = str(Path(value).expanduser())
+        checked: OptionValue = value
+        return checked
+
+    def _refusal(self, value: Any) -> OptionError:
+        return OptionError(f"option '{self.name}' must be {self.domain}, not {value!r}")
+
+
+def format_value(value: OptionValue) -> str:
+    """Write an option's value as a user types it; :meth:`OptionInfo.parse` reads it back."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def read_options(tables: Any, source: str, where: str) -> dict[str, OptionInfo]:
+    """Read the table ``options`` of a manifest.
+
+    Args:
+        tables: what the file holds, a table by option.
+        source: the file's name, for messages.
+        where: dotted path of keys down to it, for messages.
+
+    Raises:
+        UserError: a key is unknown, missing or wrong, or a default lies outside its domain.
+    """
+    checked = read_record(dict[str, dict[str, Any]], tables, source, where)
+    return {
+        name: _read_option(name, table, source, f"{where}.{name}")
+        for name, table in checked.items()
+    }
+
+
+def _read_option(name: str, table: dict[str, Any], source: str, where: str) -> OptionInfo:
+    if not name.isidentifier() or not name.islower():
+        raise UserError(f"{source}: key '{where}' must be a lower-case Python name")
+    option = read_record(OptionInfo, table, source, where, optional=True, fixed={"name": name})
+    if option.type not in ("int", "float") and {"minimum", "maximum"} & table.keys():
+        raise UserError(f"{source}: keys '{where}.minimum' and 'maximum' go with numbers only")
+    try:
+        return replace(option, default=option.check(option.default))
+    except OptionError as error:
+        raise UserError(f"{source}: key '{where}.default': {error}") from None
