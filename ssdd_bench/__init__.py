@@ -18,12 +18,12 @@ def load_results(*paths: str | Path) -> pd.DataFrame:
         paths: such as ``"results/"``.
 
     Returns:
-        See :func:`ssdd_bench.report.rows.to_frame`.
+        See :func:`ssdd_bench.report.frame.to_frame`.
 
     Raises:
         UserError: a path is missing, a folder holds no result, or a file is damaged.
     """
-    from ssdd_bench.report.rows import load_frame
+    from ssdd_bench.report.frame import load_frame
 
     return load_frame(paths)
 

@@ -19,7 +19,7 @@ NAMES = ("id", "key", "knob", "latent", "options", "scores")  # columns that are
 
 def default_metric(frame: pd.DataFrame) -> str | None:
     """The quality to draw where none was asked for; None if the rows hold no metric."""
-    from ssdd_bench.report.rows import metric_directions
+    from ssdd_bench.report.frame import metric_directions
 
     measured = list(metric_directions(frame))
     return "fd_effnet" if "fd_effnet" in measured else next(iter(measured), None)

@@ -63,10 +63,10 @@ def command(
     from ssdd_bench.cli._tables import default_metric, has_speed, show_table
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.build import build_report
+    from ssdd_bench.report.frame import check_metric
     from ssdd_bench.report.insert import insert_into
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.published import load_published
-    from ssdd_bench.report.rows import check_metric
 
     source = load_source(results)
     metric = metric or default_metric(source.frame)

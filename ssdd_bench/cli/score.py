@@ -66,7 +66,7 @@ def command(
     from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.cli._tables import show_table
     from ssdd_bench.evaluation.pairs import ScorePlan, score
-    from ssdd_bench.report.rows import to_frame
+    from ssdd_bench.report.frame import to_frame
 
     keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
     console = Console(stderr=True, quiet=quiet)

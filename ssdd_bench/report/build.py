@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from ssdd_bench.report import curves
+from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, build_table_page
 from ssdd_bench.report.paper import build_paper_tables
 from ssdd_bench.report.plots import published_plot, quality_speed_plot
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.rows import metric_directions
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables import to_csv
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag

@@ -13,17 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from ssdd_bench.report.canvas import LOG_FROM, canvas, finish, put_title, scale_y, styles_of
+from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.grid import NEGLIGIBLE
+from ssdd_bench.report.groups import comparable_groups, describe_hardware, split
 from ssdd_bench.report.labels import Point
 from ssdd_bench.report.paper import heading_of, metric_name
-from ssdd_bench.report.rows import (
-    comparable_groups,
-    competes,
-    describe_hardware,
-    metric_directions,
-    split,
-    without_steps,
-)
+from ssdd_bench.report.ranking import is_eligible
 
 _WITHIN = ["protocol", "data", "n"]
 _POINTS_SHOWN = 200  # images, above which a distribution is a box alone
@@ -66,7 +61,6 @@ def steps_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path) -> boo
     Returns:
         Whether anything was drawn: one tokenizer must have two numbers of steps.
     """
-    frame = frame.assign(network=frame["label"].map(without_steps))
     panels = [
         _panel(group.rows, "steps", metric, "network", group.n, "decoder steps")
         for group in comparable_groups(_quality(frame))
@@ -104,7 +98,7 @@ def speed_scaling_plot(frame: pd.DataFrame, *paths: Path) -> bool:
         Whether anything was drawn: one machine must have two resolutions.
     """
     panels = []
-    timed = frame[(frame["decode_ips"] > 0) & competes(frame)]
+    timed = frame[(frame["decode_ips"] > 0) & is_eligible(frame)]
     for rows in map(_lines, split(timed, [*_WITHIN, "device", "threads", "dtype"])):
         if rows.empty:
             continue
@@ -167,7 +161,7 @@ def distribution_plot(frame: pd.DataFrame, metrics: Sequence[str], *paths: Path)
 
 def _quality(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows that may be ranked: reconstructions without the controls."""
-    return frame[(frame["kind"] == "reconstruction") & competes(frame)]
+    return frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
 
 
 def _panel(rows: pd.DataFrame, x: str, metric: str, line: str, n: int, x_label: str) -> _Panel:

@@ -14,8 +14,9 @@ import pandas as pd
 from PIL import Image
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.report.frame import metric_directions
+from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.loading import Source, row_key
-from ssdd_bench.report.rows import comparable_groups, display_names, metric_directions
 
 BUDGET = 7_000_000  # characters of pictures in one page
 EXTREMES = 4  # best and worst images named per tokenizer
@@ -80,7 +81,7 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
     for index, group in enumerate(comparable_groups(source.frame)):
         found = [
             (name, source.pictures[row_key(row)], row["scores"])
-            for name, (_, row) in zip(display_names(group.rows), group.rows.iterrows(), strict=True)
+            for name, (_, row) in zip(row_names(group.rows), group.rows.iterrows(), strict=True)
             if row_key(row) in source.pictures
         ]
         if not found:
@@ -112,7 +113,7 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
     for index, group in enumerate(comparable_groups(source.frame)):
         photos = {p.name: i for one in sets if one.group == index for i, p in enumerate(one.photos)}
         for metric, higher in metric_directions(source.frame).items():
-            names = display_names(group.rows)
+            names = row_names(group.rows)
             scores = {
                 name: each[metric]
                 for name, each in zip(names, group.rows["scores"], strict=True)

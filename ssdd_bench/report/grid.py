@@ -9,20 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from ssdd_bench.report.rows import (
-    Footnote,
-    Group,
-    comparable_groups,
-    describe_hardware,
-    display_names,
-    is_ranked,
-    metric_directions,
-)
+from ssdd_bench.report.frame import Footnote, metric_directions
+from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names
+from ssdd_bench.report.ranking import find_ties, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
 
 MISSING = "–"
 TIED = "≈"
-NORMAL_95 = 1.96  # standard errors in half of a 95% interval
 NEGLIGIBLE = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
 _DISTANCES = (
     "fd_",
@@ -146,7 +139,7 @@ def _build_table(group: Group) -> Table:
         numeric = key not in ("tokenizer", "latent", "machine")
         table.columns.append(Column(key, heading, cells, column_notes, numeric))
 
-    add("tokenizer", "tokenizer", display_names(rows), "label")
+    add("tokenizer", "tokenizer", list(row_names(rows)), "label")
     add("latent", "latent", list(rows["latent"].str.replace("x", "×")))
     add("per pixel", "per pixel", [rate_text(row) for row in rows.itertuples()])
     if rows["steps"].notna().any():
@@ -252,7 +245,7 @@ def seed_spreads(rows: pd.DataFrame) -> list[str]:
     With it the 95% interval over images, mean over the seeds.
     """
     lines = []
-    for name, (_, row) in zip(display_names(rows), rows.iterrows(), strict=True):
+    for name, (_, row) in zip(row_names(rows), rows.iterrows(), strict=True):
         if len(row["seeds"]) < 2:
             continue
         scores = []
@@ -267,28 +260,6 @@ def seed_spreads(rows: pd.DataFrame) -> list[str]:
         seeds = ", ".join(map(str, row["seeds"]))
         lines.append(f"{name}, mean (range) over seeds {seeds}: {', '.join(scores)}")
     return lines
-
-
-def find_ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
-    """Rows whose difference from the best is within twice its standard error.
-
-    The error is that of the mean difference image by image, where the scores of single images are
-    there. Otherwise it comes from both intervals, as if each row had images of its own: then a
-    difference must be larger to count.
-    """
-    finite = rows[rows[metric].map(math.isfinite)]
-    if finite.empty:
-        return set()
-    finite = finite.sort_values(metric, ascending=not higher)
-    error = (finite[f"{metric}_high"] - finite[f"{metric}_low"]) / (2 * NORMAL_95)
-    difference = (finite[metric] - finite[metric].iloc[0]).abs()
-    error = (error**2 + error.iloc[0] ** 2) ** 0.5
-    best, *others = (scores.get(metric) for scores in finite["scores"])
-    for index, scores in zip(finite.index[1:], others, strict=True):
-        if best is not None and scores is not None and best.index.equals(scores.index):
-            each = (scores - best)[best.map(math.isfinite) & scores.map(math.isfinite)]
-            difference[index], error[index] = abs(each.mean()), each.sem()
-    return set(finite.index[difference < 2 * error]) - {finite.index[0]}
 
 
 def format_column(values: pd.Series[Any], show: Callable[[Any], str]) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.grid import MISSING, build_tables
-from ssdd_bench.report.rows import comparable_groups
+from ssdd_bench.report.groups import comparable_groups
 from ssdd_bench.report.tables import markdown_row
 from ssdd_bench.results.files import write_atomically
 

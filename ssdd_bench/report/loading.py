@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssdd_bench.report.rows import read_scores, to_frame
+from ssdd_bench.report.frame import read_scores, to_frame
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, load_results
 
@@ -23,7 +23,7 @@ class Source:
     """What result files and the files beside them say.
 
     Attributes:
-        frame: see :func:`ssdd_bench.report.rows.to_frame`.
+        frame: see :func:`ssdd_bench.report.frame.to_frame`.
         results: in the order of their files' names.
         pictures: originals above reconstructions, of the results that have them.
         digest: sha256 of all bytes read; other inputs have another one.
@@ -39,7 +39,7 @@ def load_source(paths: Iterable[Path | str]) -> Source:
     """Read result files and folders of them.
 
     Raises:
-        UserError: see :func:`ssdd_bench.report.rows.load_frame`.
+        UserError: see :func:`ssdd_bench.report.frame.load_frame`.
     """
     files = find_results(paths)
     results = load_results(files)

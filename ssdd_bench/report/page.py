@@ -13,22 +13,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ssdd_bench.report import methods
+from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
 from ssdd_bench.report.grid import NEGLIGIBLE, TIED, build_tables, format_number
+from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.paper import PaperTable, build_paper_tables, metric_name
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.rows import (
-    Group,
-    comparable_groups,
-    competes,
-    describe_hardware,
-    display_names,
-    is_ranked,
-    is_yardstick,
-    metric_directions,
-    without_steps,
-)
+from ssdd_bench.report.ranking import is_baseline, is_eligible, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
 
 _IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
@@ -149,7 +141,7 @@ def _findings(group: Group) -> list[dict[str, str]]:
     rows = group.rows[ranked_rows]
     (table,) = build_tables(group.rows)
     columns = {column.key: column for column in table.columns}
-    names = display_names(group.rows)
+    names = row_names(group.rows)
     found = []
     directions = {**metric_directions(rows), "encode img/s": True, "decode img/s": True}
     for key, higher in directions.items():
@@ -216,9 +208,9 @@ def _data(
                 "rows": [
                     _row(row, name, races, yardstick, measured)
                     for name, races, yardstick, (_, row) in zip(
-                        display_names(group.rows),
-                        competes(group.rows),
-                        is_yardstick(group.rows),
+                        row_names(group.rows),
+                        is_eligible(group.rows),
+                        is_baseline(group.rows),
                         group.rows.iterrows(),
                         strict=True,
                     )
@@ -269,7 +261,7 @@ def _row(
     return {
         "name": name,
         "id": row["id"],
-        "network": without_steps(row["label"]),
+        "network": row["network"],
         "races": bool(races),
         "yardstick": bool(yardstick),
         "kind": row["kind"],

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from ssdd_bench.report.frame import Footnote, metric_directions
 from ssdd_bench.report.grid import (
     MISSING,
     TIED,
     Cell,
     Column,
     Table,
-    find_ties,
     format_column,
     metric_format,
     metric_heading,
@@ -25,15 +24,8 @@ from ssdd_bench.report.grid import (
     speed_text,
     three_digits,
 )
-from ssdd_bench.report.rows import (
-    Footnote,
-    Group,
-    comparable_groups,
-    describe_hardware,
-    is_ranked,
-    metric_directions,
-    split,
-)
+from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names, split
+from ssdd_bench.report.ranking import best_two, find_ties, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
 
 _SETTING = ["protocol", "data", "n"]  # what all resolutions of one table share
@@ -129,7 +121,7 @@ class _Builder:
 
     def __init__(self, rows: pd.DataFrame, kind: str, what: str) -> None:
         first = rows.iloc[0]
-        self.rows = rows.assign(name=_row_names(rows), section=_sections(rows))
+        self.rows = rows.assign(name=row_names(rows), section=_sections(rows))
         self.n = int(first["n"])
         self.groups = list(comparable_groups(self.rows))
         ordered = self.rows.sort_values(["section", "id", "steps"], kind="stable")
@@ -230,7 +222,7 @@ def _add_scores(builder: _Builder) -> None:
             texts = dict(
                 zip(mine.index, format_column(mine[metric], metric_format(metric)), strict=True)
             )
-            best, second = _rank(mine.loc[racing, metric], texts, higher)
+            best, second = best_two(mine.loc[racing, metric], texts, higher)
             ties = find_ties(mine[racing], metric, higher) if best else ()
             named = heading_of(metric, higher, group.n)
             columns.append(_Values(metric, named, texts, best, second, ties, metric))
@@ -281,7 +273,7 @@ def _speed_columns(group: Group) -> Iterator[_Values]:
         texts = {str(row.name): speed_text(row, way) for row in mine.itertuples()}
         best, second = set[str](), set[str]()
         if alike:
-            best, second = _rank(mine.loc[is_ranked(mine), f"{way}_ips"], texts, True)
+            best, second = best_two(mine.loc[is_ranked(mine), f"{way}_ips"], texts, True)
         notes_of = "decode_ips" if way == "decode" else ""
         heading = f"{way} img/s"
         yield _Values(heading, heading, texts, best, second, notes_of=notes_of)
@@ -313,22 +305,6 @@ def _pixels(rows: pd.DataFrame) -> str:
     return str(rows["data_sha256"].iloc[0])[:8]
 
 
-def _row_names(rows: pd.DataFrame) -> pd.Series[str]:
-    """Labels, with the seed, machine and fingerprint where one label was measured several times."""
-    keys = ["resolution", "data_sha256", "name"]
-    named = rows.assign(name=rows["label"])
-    for column, form in (("seed", "seed {}"), ("device", "{}"), ("fingerprint", "{:.6}")):
-        if not named.duplicated(keys).any():
-            break
-        for name in set(named.loc[named.duplicated(keys), "name"]):
-            mine = named["name"] == name
-            if named.loc[mine, column].nunique() > 1:
-                tails = named.loc[mine, column].map(form.format)
-                named.loc[mine, "name"] = name + " (" + tails + ")"
-    counts = named.groupby(keys).cumcount()
-    return named["name"].where(counts == 0, named["name"] + " #" + (counts + 1).astype(str))
-
-
 def _sections(rows: pd.DataFrame) -> pd.Series[Any]:
     """Sort key and heading of the block that each row stands in: least compressed first."""
     return pd.Series([_section(row) for row in rows.itertuples()], index=rows.index, dtype=object)
@@ -354,21 +330,3 @@ def _span_text(texts: pd.Series[str]) -> str:
     distinct = list(dict.fromkeys(texts))
     numbers = sorted(distinct, key=lambda text: float(text.split()[0]) if text[0].isdigit() else 0)
     return numbers[0] if len(numbers) == 1 else f"{numbers[0].split()[0]}–{numbers[-1]}"
-
-
-def _rank(
-    values: pd.Series[Any], texts: Mapping[str, str], higher: bool
-) -> tuple[set[str], set[str]]:
-    """Names of the best and, where three or more compete, of the second best finite values.
-
-    What prints the same is equally good.
-    """
-    finite = values[values.notna() & values.map(math.isfinite)]
-    if values.notna().sum() < 2 or finite.empty:
-        return set(), set()
-    ordered = finite.sort_values(ascending=not higher).index
-    printed = list(dict.fromkeys(texts[name] for name in ordered))
-    best = {name for name in ordered if texts[name] == printed[0]}
-    if values.notna().sum() < 3 or len(printed) < 2:
-        return best, set()
-    return best, {name for name in ordered if texts[name] == printed[1]}

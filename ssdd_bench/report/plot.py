@@ -32,9 +32,9 @@ def pareto(
     """
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.canvas import styles_of
+    from ssdd_bench.report.frame import check_metric, metric_directions
     from ssdd_bench.report.labels import place_labels
     from ssdd_bench.report.plots import draw_panel, speed_panels
-    from ssdd_bench.report.rows import check_metric, metric_directions
 
     directions = metric_directions(df)
     known = [key for key in directions if df[key].notna().any()]

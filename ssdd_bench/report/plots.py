@@ -23,21 +23,13 @@ from ssdd_bench.report.canvas import (
     scale_y,
     styles_of,
 )
+from ssdd_bench.report.frame import check_metric, metric_directions
 from ssdd_bench.report.grid import NEGLIGIBLE, format_number
+from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names, split
 from ssdd_bench.report.labels import Point
 from ssdd_bench.report.paper import heading_of
 from ssdd_bench.report.published import PublishedRow
-from ssdd_bench.report.rows import (
-    Group,
-    check_metric,
-    comparable_groups,
-    competes,
-    describe_hardware,
-    display_names,
-    is_yardstick,
-    metric_directions,
-    split,
-)
+from ssdd_bench.report.ranking import is_baseline, is_eligible
 from ssdd_bench.report.seeds import pool_seeds
 
 
@@ -48,7 +40,7 @@ def quality_speed_plot(frame: pd.DataFrame, metric: str, *paths: Path) -> None:
     variants joined by a thin line; the front of tokenizers that no other beats in both.
 
     Args:
-        frame: from :func:`ssdd_bench.report.rows.to_frame`.
+        frame: from :func:`ssdd_bench.report.frame.to_frame`.
         metric: a metric column.
         paths: of kind .png, .svg or .pdf.
 
@@ -146,7 +138,7 @@ def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Group]:
     for group in comparable_groups(frame):
         rows = group.rows
         rows = rows[rows[metric].notna() & (rows["decode_ips"] > 0)]
-        rows = rows[~is_yardstick(rows)]
+        rows = rows[~is_baseline(rows)]
         for machine in split(rows, ["device", "threads", "dtype"]):
             yield replace(group, rows=machine)
 
@@ -167,7 +159,7 @@ def draw_panel(
         )
         if mine:
             axes.plot(*zip(*mine, strict=True), **style)
-    racing = [i for i, may in enumerate(competes(rows)) if may]
+    racing = [i for i, may in enumerate(is_eligible(rows)) if may]
     front = [racing[i] for i in pareto_front(*_pick(speeds, scores, racing), higher)]
     if len(front) > 1:
         axes.plot(
@@ -192,7 +184,7 @@ def draw_panel(
     )
     return [
         Point(x, y, f"{name} ({format_number(score)})" if score in pinned else name)
-        for x, y, score, name in zip(speeds, heights, scores, display_names(rows), strict=True)
+        for x, y, score, name in zip(speeds, heights, scores, row_names(rows), strict=True)
     ]
 
 

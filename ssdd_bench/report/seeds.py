@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ssdd_bench.report.rows import Footnote, Scores, metric_directions
+from ssdd_bench.report.frame import Footnote, Scores, metric_directions
 
 _SAME: Final = [
     *("label", "identity", "resolution", "protocol", "data", "n", "data_sha256"),
@@ -22,7 +22,7 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     other metrics or a seed twice.
 
     Args:
-        frame: of :func:`ssdd_bench.report.rows.to_frame`.
+        frame: of :func:`ssdd_bench.report.frame.to_frame`.
 
     Returns:
         The frame with two more columns: seeds (tuple) and spread (by metric: least and greatest

@@ -13,9 +13,10 @@ from typing import Annotated, Final
 import pandas as pd
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.grid import Cell, Column, metric_format
+from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.paper import PaperTable, metric_name
-from ssdd_bench.report.rows import comparable_groups, display_names, metric_directions
 from ssdd_bench.results.records import Rule, read_record, read_toml
 
 TAGS_FILE: Final = "tags.toml"
@@ -48,7 +49,7 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
     no parts and are left out.
 
     Args:
-        frame: of :func:`ssdd_bench.report.rows.to_frame`, with scores of single images.
+        frame: of :func:`ssdd_bench.report.frame.to_frame`, with scores of single images.
         tags: see :data:`TagsOfSets`.
 
     Returns:
@@ -103,7 +104,7 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[PaperTabl
     directions = metric_directions(frame)
     tables = []
     for group in comparable_groups(frame):
-        names = dict(zip(group.rows["fingerprint"], display_names(group.rows), strict=True))
+        names = dict(zip(group.rows["fingerprint"], row_names(group.rows), strict=True))
         mine = means[means["resolution"] == group.resolution]
         mine = mine[mine["fingerprint"].isin(names)]
         whole = [key for key in directions if group.rows[key].notna().any()]

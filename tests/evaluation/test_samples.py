@@ -15,7 +15,7 @@ from ssdd_bench.generation.draw import draw_samples
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import DrawPlan
 from ssdd_bench.metrics.features.base import EXTRACTORS, Extractor
-from ssdd_bench.report.rows import to_frame
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables import to_markdown
 from ssdd_bench.results.store import load_results, to_json
 from ssdd_bench.train.latent_model import load_generator

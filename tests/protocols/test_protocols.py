@@ -27,8 +27,8 @@ from ssdd_bench.protocols.schema import (
     find_protocol,
     get_protocol,
 )
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.grid import build_tables
-from ssdd_bench.report.rows import to_frame
 
 CPU = torch.device("cpu")
 SIZE = 32

@@ -35,6 +35,7 @@ def make_result() -> Callable[..., Result]:
             base.tokenizer,
             label=label,
             id=label.split(":")[0],
+            options=base.tokenizer.options | {k: changes[k] for k in ("steps",) if k in changes},
             **{k: changes.pop(k) for k in ("family", "note", "params_decoder") if k in changes},
         )
         n = changes.pop("n", base.data.n)

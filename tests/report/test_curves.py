@@ -12,9 +12,9 @@ from matplotlib.text import Annotation
 
 from ssdd_bench.report import canvas, curves
 from ssdd_bench.report.canvas import canvas as sheet
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.labels import Point, stack_labels
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.rows import to_frame
 from ssdd_bench.results.schema import LatentRecord, Result
 
 Make = Callable[..., Result]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.paper import PaperTable, build_paper_tables
 from ssdd_bench.report.published import load_published, published_table
-from ssdd_bench.report.rows import to_frame
 from ssdd_bench.report.writers import escape_latex, to_latex, to_markdown
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 

@@ -20,10 +20,10 @@ from PIL import Image
 
 from ssdd_bench.errors import OutputError, UnknownNameError, UserError
 from ssdd_bench.report import canvas
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.labels import Point, place_labels
 from ssdd_bench.report.plots import pareto_front, published_plot, quality_speed_plot
 from ssdd_bench.report.published import load_published
-from ssdd_bench.report.rows import to_frame
 from ssdd_bench.results.schema import Result
 
 Make = Callable[..., Result]
@@ -286,7 +286,7 @@ def test_rows_without_the_metric_are_left_out(
 
 
 def test_reports_import_neither_torch_nor_pyplot() -> None:
-    modules = ("rows", "grid", "tables", "labels", "plots", "published")
+    modules = ("frame", "grid", "tables", "labels", "plots", "published")
     imports = ", ".join(f"ssdd_bench.report.{name}" for name in modules)
     code = (
         f"import sys, {imports}\n"

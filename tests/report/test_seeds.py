@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ssdd_bench.report.rows import to_frame
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.results.schema import MetricValue, Result
 

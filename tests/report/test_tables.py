@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.grid import Table, build_tables, format_number
-from ssdd_bench.report.rows import to_frame
 from ssdd_bench.report.tables import print_table, to_csv, to_markdown
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 

@@ -137,7 +137,7 @@ def command(
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.generation.samples import DrawPlan
     from ssdd_bench.plugins.registry import parse_requests
-    from ssdd_bench.report.rows import to_frame
+    from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.tables import to_markdown
     from ssdd_bench.train.latent_model import load_generator, shipped_for
 

@@ -1,4 +1,4 @@
-"""Result records as one tidy table, the only thing the tables and the figures look at."""
+"""The frame: result records as one tidy table, which all tables and figures are made from."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import pandas as pd
 
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import MetricValue, Result, Timing
+from ssdd_bench.results.schema import GenerationRecord, MetricValue, Result, Timing
 from ssdd_bench.results.store import find_results, load_results
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
-_INTEGERS = ("f", "channels", "tokens", "steps", "threads", "batch", "peak_memory_bytes")
+_INTEGERS = (
+    *("f", "channels", "tokens", "steps", "sampling_steps", "threads", "batch"),
+    "peak_memory_bytes",
+)
 _FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_model", "gmac_decode")
 
 # What a reader looks for first; other metrics follow in alphabetical order.
@@ -50,17 +53,6 @@ class Footnote:
     text: str
 
 
-@dataclass(frozen=True)
-class Group:
-    """Rows that may be compared: same images, same crops, same protocol, same resolution."""
-
-    resolution: int
-    protocol: str
-    data: str
-    n: int
-    rows: pd.DataFrame
-
-
 def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
     """Lay out result files and folders of them, with the scores of single images beside them.
 
@@ -69,7 +61,7 @@ def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
 
     Raises:
         UserError: see :func:`to_frame` and :func:`ssdd_bench.results.store.load_results`; or a
-            file of scores is damaged. One that is gone does no harm.
+            file of scores is damaged. A missing one is left out.
     """
     files = find_results(paths)
     results = load_results(files)
@@ -77,7 +69,7 @@ def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
 
 
 def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.DataFrame:
-    """Lay out results one row per cell, sorted by resolution and then by label.
+    """Lay out results, one row each, sorted by resolution and then by label.
 
     Args:
         results: at least one, as :func:`ssdd_bench.results.store.load_results` gives them.
@@ -88,15 +80,18 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         where every image is identical to its original and NaN where it is unavailable.
         Speeds are images/s: median, and first and third quartile.
 
-        label, id, title, family, resolution, protocol, f, channels, latent ("32x32x4": height,
-        width, channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, metrics..., ends of
-        their 95% intervals (METRIC_low, METRIC_high; NaN where there are none),
-        model_ips, model_ips_q1, model_ips_q3 (of the model that drew generated latents),
+        label, tokenizer (the label without the model that generated latents), network (the same
+        of all numbers of decoder steps: ``d:f=16`` of ``d:f=16,steps=4``), id, title, family,
+        model, sampler, sampling_steps, guidance (of generated latents), resolution, protocol, f,
+        channels, latent ("32x32x4": height, width, channels), tokens, floats_per_pixel,
+        bits_per_pixel, steps, n, metrics..., ends of their 95% intervals (METRIC_low,
+        METRIC_high; NaN where there are none),
+        model_ips, model_ips_q1, model_ips_q3 (of the model that generated latents),
         encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
         params_encoder, params_decoder, gmac_model, gmac_decode, peak_memory_bytes,
         peak_memory_kind, device, threads, dtype, batch, seed, data, data_sha256, note, kind
         ("reconstruction" or "generation"), identity (hash of the tokenizer's options and
-        weights and of the model that drew), fingerprint, footnotes (tuple of Footnote), scores
+        weights and of the model that generated), fingerprint, footnotes (tuple of Footnote), scores
         (of single images, see ``Scores``; may be empty).
 
     Raises:
@@ -109,7 +104,7 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         for key, metric in result.metrics.items():
             if directions.setdefault(key, metric.higher_is_better) != metric.higher_is_better:
                 raise UserError(
-                    f"metric '{key}' counts upwards in one result and downwards in another: "
+                    f"metric '{key}' is better higher in one result and better lower in another: "
                     "measure both again with one version of ssdd-bench"
                 )
     metrics = [key for key in _FIRST_METRICS if key in directions]
@@ -136,68 +131,6 @@ def check_metric(frame: pd.DataFrame, metric: str) -> None:
         raise UnknownNameError("metric", metric, metric_directions(frame))
 
 
-def comparable_groups(frame: pd.DataFrame) -> Iterator[Group]:
-    """Split a frame into the groups whose numbers may stand in one table or one panel."""
-    keys = ["resolution", "protocol", "data", "n", "data_sha256"]
-    for rows in split(frame, keys):
-        first = rows.iloc[0]
-        yield Group(
-            int(first["resolution"]), first["protocol"], first["data"], int(first["n"]), rows
-        )
-
-
-def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Yield the rows that share the values of ``keys``, in order of first appearance."""
-    for index in frame.groupby(list(keys), sort=False, dropna=False).groups.values():
-        yield frame.loc[index]
-
-
-def competes(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which rows may be called best: not the controls, nor what loses nothing at all."""
-    scores = rows[list(metric_directions(rows))]
-    return (rows["family"] != "control") & ~scores.isin([math.inf, -math.inf]).any(axis=1)
-
-
-def is_yardstick(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which rows stand beside tokenizers for comparison only: codecs and controls.
-
-    At the rates of photographs codecs beat every tokenizer, at a hundred times the speed, but no
-    model can be trained on a file. Where there is no tokenizer, nothing is a yardstick.
-    """
-    yardsticks = rows["family"].isin(["codec", "control"])
-    return yardsticks & (not yardsticks.all())
-
-
-def is_ranked(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which of the rows that compete are marked as best: codecs only among themselves."""
-    return competes(rows) & ~is_yardstick(rows)
-
-
-def display_names(rows: pd.DataFrame) -> list[str]:
-    """Name the rows of one group, with the seed where one label was measured with several."""
-    several = rows["label"].duplicated(keep=False)
-    return [
-        f"{label} (seed {seed})" if repeated else label
-        for label, seed, repeated in zip(rows["label"], rows["seed"], several, strict=True)
-    ]
-
-
-def without_steps(label: str) -> str:
-    """Name what has steps: ``d:f=16`` of ``d:f=16,steps=4``, ``d + DiT`` of ``d:steps=1 + DiT``."""
-    rest = re.sub(r"(?<=[:,])steps=\d+,?", "", label)
-    return re.sub(r"[:,](?=$| \+ )", "", rest)
-
-
-def describe_hardware(rows: pd.DataFrame) -> list[str]:
-    """Name every distinct machine setting that the speeds of these rows were measured on."""
-    timed = rows[rows["decode_ips"].notna()]
-    distinct = timed[["device", "threads", "dtype"]].drop_duplicates()
-    return [
-        f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}"
-        for device, threads, dtype in distinct.itertuples(index=False)
-    ]
-
-
 def read_scores(file: Path, result: Result) -> Scores:
     """Read the scores of single images that lie beside a result; empty where there are none.
 
@@ -218,6 +151,9 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     tokenizer, latent, data, speed = result.tokenizer, result.latent, result.data, result.speed
     shape, generation = latent.shape, result.generation
     model = generation.model_time if generation else None
+    spec = tokenizer.label.partition(f" + {generation.model}")[0] if generation else ""
+    spec = spec or tokenizer.label
+    network = _without(spec, f"steps={tokenizer.options.get('steps')}")
     decode = speed.decode if speed else generation.decoder_time if generation else None
     machine = (
         (speed.device, speed.threads, speed.dtype)
@@ -228,9 +164,15 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     )
     return {
         "label": tokenizer.label,
+        "tokenizer": spec,
+        "network": network + tokenizer.label.removeprefix(spec),
         "id": tokenizer.id,
         "title": tokenizer.title,
         "family": tokenizer.family,
+        "model": generation.model if generation else "",
+        "sampler": generation.sampler if generation else "",
+        "sampling_steps": generation.steps if generation else None,
+        "guidance": _guidance(generation, latent.channels) if generation else "",
         "resolution": result.resolution,
         "protocol": str(result.protocol["id"]),
         "f": latent.f,
@@ -269,10 +211,27 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     }
 
 
+def _without(spec: str, option: str) -> str:
+    """Leave one option out of a tokenizer's spec."""
+    name, _, options = spec.partition(":")
+    kept = [one for one in options.split(",") if one not in ("", option)]
+    return f"{name}:{','.join(kept)}" if kept else name
+
+
+def _guidance(made: GenerationRecord, channels: int) -> str:
+    """Write the scale of guidance, with its interval and channels where these are not all."""
+    text = f"{made.guidance_scale:g}"
+    if made.guidance_scale != 1:
+        low, high = made.guidance_interval
+        text += f" in {low:g} to {high:g}" if (low, high) != (0.0, 1.0) else ""
+        text += f" on {made.guided_channels} channels" if made.guided_channels != channels else ""
+    return text
+
+
 def _identity(result: Result) -> str:
-    """Hash what was measured, whatever the label says: all but images, protocol and seed."""
-    one, drawn = result.tokenizer, result.generation
-    how = {} if drawn is None else asdict(drawn) | dict.fromkeys(("model_time", "decoder_time"))
+    """Hash what was measured, without label, images, protocol and seed."""
+    one, made = result.tokenizer, result.generation
+    how = {} if made is None else asdict(made) | dict.fromkeys(("model_time", "decoder_time"))
     return fingerprint([one.id, one.options, one.version, one.weights, result.steps, how])
 
 
@@ -289,12 +248,12 @@ def _value(metric: MetricValue | None) -> float:
 
 
 def _end(metric: MetricValue | None, end: int) -> float:
-    """One end of a score's 95% interval."""
+    """Return one end of a score's 95% interval."""
     return math.nan if metric is None or metric.interval is None else metric.interval[end]
 
 
 def _speeds(direction: str, timing: Timing | None) -> dict[str, float]:
-    """Images/s: the median, and the quartiles, whose order turns round with the division."""
+    """Convert to images/s: median and quartiles, whose order the division reverses."""
     speeds = (
         (timing.images_per_s, timing.batch / timing.q3_s, timing.batch / timing.q1_s)
         if timing
@@ -328,7 +287,7 @@ def _footnotes(result: Result) -> Iterator[Footnote]:
 
 
 def _sort_key(result: Result) -> tuple[Any, ...]:
-    """Reconstructions first; numbers inside a label as numbers: steps=2 before steps=16."""
+    """Order reconstructions first, and numbers in labels as numbers: steps=2 before steps=16."""
     pieces = re.split(r"(\d+)", result.tokenizer.label)
     natural = [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
     return (

@@ -1,0 +1,87 @@
+"""Rules of ranking: which rows are eligible, which is best, and which differences are noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from ssdd_bench.report.frame import metric_directions
+
+NORMAL_95: Final = 1.96  # standard errors in half of a 95% interval
+ELIGIBLE_RULE: Final = (
+    "Controls and lossless rows are not ranked, nor are codecs beside tokenizers."
+)
+TIE_RULE: Final = "the difference from the best is within twice its standard error."
+
+
+def is_eligible(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Mark the rows that may be called best: all but controls and lossless reconstructions."""
+    scores = rows[list(metric_directions(rows))]
+    return (rows["family"] != "control") & ~scores.isin([math.inf, -math.inf]).any(axis=1)
+
+
+def is_baseline(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Mark baselines: the codecs and controls that stand beside tokenizers for comparison.
+
+    At the rates of photographs codecs beat every tokenizer, at a hundred times the speed, but no
+    model can be trained on a file. Without any tokenizer among the rows, none is a baseline.
+    """
+    baselines = rows["family"].isin(["codec", "control"])
+    return baselines & (not baselines.all())
+
+
+def is_ranked(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Mark the rows to rank: the eligible ones, codecs only among themselves."""
+    return is_eligible(rows) & ~is_baseline(rows)
+
+
+def best_two(
+    values: pd.Series[Any], texts: Mapping[str, str], higher: bool
+) -> tuple[set[str], set[str]]:
+    """Find the best values and, of three or more, the second best; equal texts are equally good.
+
+    Args:
+        values: by name; NaN and infinite values are not ranked.
+        texts: the values as printed, by name.
+        higher: whether more is better.
+
+    Returns:
+        Names of the best and of the second best; empty sets where fewer than two values are there.
+    """
+    finite = values[values.notna() & values.map(math.isfinite)]
+    if values.notna().sum() < 2 or finite.empty:
+        return set(), set()
+    ordered = finite.sort_values(ascending=not higher).index
+    printed = list(dict.fromkeys(texts[name] for name in ordered))
+    best = {name for name in ordered if texts[name] == printed[0]}
+    if values.notna().sum() < 3 or len(printed) < 2:
+        return best, set()
+    return best, {name for name in ordered if texts[name] == printed[1]}
+
+
+def find_ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
+    """Find rows whose difference from the best is within twice its standard error.
+
+    The error is that of the mean difference image by image, where the scores of single images are
+    there. Otherwise it comes from both intervals, as if each row had images of its own: then a
+    difference must be larger to count.
+
+    Returns:
+        Index values of ``rows``, without the best.
+    """
+    finite = rows[rows[metric].map(math.isfinite)]
+    if finite.empty:
+        return set()
+    finite = finite.sort_values(metric, ascending=not higher)
+    error = (finite[f"{metric}_high"] - finite[f"{metric}_low"]) / (2 * NORMAL_95)
+    difference = (finite[metric] - finite[metric].iloc[0]).abs()
+    error = (error**2 + error.iloc[0] ** 2) ** 0.5
+    best, *others = (scores.get(metric) for scores in finite["scores"])
+    for index, scores in zip(finite.index[1:], others, strict=True):
+        if best is not None and scores is not None and best.index.equals(scores.index):
+            each = (scores - best)[best.map(math.isfinite) & scores.map(math.isfinite)]
+            difference[index], error[index] = abs(each.mean()), each.sem()
+    return set(finite.index[difference < 2 * error]) - {finite.index[0]}
