@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from ssdd_bench.cli._options import CommaList, Requests
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.records import read_toml
@@ -21,8 +22,6 @@ SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
 NOT_IN_FILES: Final = ("config", "suite", "dry_run", "as_json")
 NOT_SAVED: Final = ("force", "quiet")  # of the moment, and no part of what a run is
 
-# Options whose value may be a list, with the kind of its items; others take one value.
-_LISTS: Final = {"tokenizers": str, "protocol": str, "metrics": str, "res": int, "seed": int}
 _WORDS: Final = {str: "a string", int: "an integer", bool: "true or false"}
 
 
@@ -126,11 +125,13 @@ def _read(command: click.Command, path: Path) -> dict[str, Any]:
 
 
 def _check(option: click.Option, value: Any, where: str) -> Any:
-    """Refuse a value of another type; a list becomes the text that the flag takes."""
-    whole = isinstance(option.type, click.types.IntParamType)
-    kind = _LISTS.get(option.name or "") or (bool if option.is_flag else int if whole else str)
-    items = value if option.name in _LISTS and isinstance(value, list) else [value]
-    if any(type(item) is not kind for item in items):
-        expected = _WORDS[kind] + (" or a list of them" if option.name in _LISTS else "")
+    """Refuse a value of another type than the option's."""
+    many = isinstance(option.type, CommaList | Requests)
+    item = option.type.item if isinstance(option.type, CommaList) else option.type
+    whole = isinstance(item, click.types.IntParamType)
+    kind = bool if option.is_flag else int if whole else str
+    values = value if many and isinstance(value, list) else [value]
+    if any(type(one) is not kind for one in values):
+        expected = _WORDS[kind] + (" or a list of them" if many else "")
         raise UserError(f"{where} must be {expected}, not {json.dumps(value, default=str)}")
-    return " ".join(map(str, items)) if option.name in _LISTS else value
+    return value

@@ -1,9 +1,8 @@
-"""What the verbs of generation share: options, a loaded tokenizer and progress bars."""
+"""What the verbs of generation share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -12,37 +11,8 @@ if TYPE_CHECKING:
     import torch
 
     from ssdd_bench.api import Tokenizer
+    from ssdd_bench.generation.sampler import Method
     from ssdd_bench.results.schema import TokenizerRecord
-
-
-def parse_shard(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
-    """Read ``0/2``: the first of two processes."""
-    try:
-        index, count = (int(piece) for piece in text.split("/"))
-    except ValueError:
-        raise click.BadParameter(f"'{text}': write 0/2 for the first of two processes") from None
-    if not 0 <= index < count:
-        raise click.BadParameter(
-            f"'{text}': shards of {count} are 0/{count} to {count - 1}/{count}"
-        )
-    return index, count
-
-
-def parse_interval(ctx: click.Context, option: click.Parameter, text: str) -> tuple[float, float]:
-    """Read ``0,0.9``: two times."""
-    try:
-        low, high = (float(piece) for piece in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"'{text}': write two times such as 0,0.9") from None
-    return low, high
-
-
-def parse_numbers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[float, ...]:
-    """Read ``1,1.5``."""
-    try:
-        return tuple(float(piece) for piece in text.replace(",", " ").split())
-    except ValueError:
-        raise click.BadParameter(f"'{text}': write numbers such as 1,1.5") from None
 
 
 def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, TokenizerRecord]:
@@ -64,26 +34,9 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
     return tokenizer, record
 
 
-@contextmanager
-def image_bar(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar of images on standard error; gives a function that moves it forward."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet)) as bar:
-        task = bar.add_task(title, total=total)
-
-        def advance(count: int) -> None:
-            bar.advance(task, count)
-
-        yield advance
+def choose_sampler(method: Method | None, objective: str) -> Method:
+    """Return the sampler that was asked for, or else the usual one of a model's objective."""
+    return method or ("ddpm" if objective == "ddpm" else "euler")
 
 
 def weights_of(metrics: Iterable[str]) -> list[str]:

@@ -59,6 +59,25 @@ def describe_result(result: Result, path: Path) -> dict[str, Any]:
     }
 
 
+def show_result(result: Result, path: Path, quiet: bool, as_json: bool) -> None:
+    """Show one result: as a document, as a table, or not at all.
+
+    Args:
+        result: that was measured.
+        path: its file.
+        quiet: show no table.
+        as_json: print a document, quiet or not.
+    """
+    if as_json:
+        print_json(describe_result(result, path))
+    elif not quiet:
+        from ssdd_bench.cli._tables import show_table
+        from ssdd_bench.report.frame import to_frame
+
+        show_table(to_frame([result]))
+        click.echo(path, err=True)
+
+
 def _plain(data: object) -> Any:
     if is_dataclass(data) and not isinstance(data, type):
         data = asdict(data)

@@ -12,17 +12,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
+from ssdd_bench.cli._progress import new_progress
 from ssdd_bench.evaluation.job import Cell
 from ssdd_bench.evaluation.run import Failure, Finished, Listener, RunPlan
 from ssdd_bench.report.grid import MISSING, metric_format, three_digits
@@ -45,15 +39,7 @@ def follow(plan: RunPlan, console: Console) -> Iterator[Listener]:
         plan: of the run, whose cells decide the columns.
         console: for standard error.
     """
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    with progress:
+    with new_progress(console) as progress:
         yield Rows(progress, plan) if console.is_terminal else Bars(progress)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Of tables in files and pipes, which have no width of their own.
 WIDTH = 120
 LIST_WIDTH = 100
-NAMES = ("id", "key", "knob", "latent", "options", "scores")  # columns that are never broken
+NAMES = ("id", "key", "setting", "latent", "options", "scores")  # columns that are never broken
 
 
 def default_metric(frame: pd.DataFrame) -> str | None:

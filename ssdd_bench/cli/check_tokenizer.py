@@ -1,23 +1,23 @@
-"""``ssdd-bench check-tokenizer``: does a plugin keep the contract that the harness relies on?"""
+"""``ssdd-bench check-tokenizer``: check a plugin against the contract of tokenizers."""
 
 from __future__ import annotations
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_tokenizers
 from ssdd_bench.cli._json import json_option, print_json
 
 
-@click.command("check-tokenizer", short_help="Try out a tokenizer's contract.")
+@click.command("check-tokenizer", short_help="Check that a tokenizer keeps the contract.")
 @click.argument("tokenizer", shell_complete=complete_tokenizers)
-@click.option("--res", default=64, show_default=True, help="side of the test images in pixels")
+@options.resolution(default=64)
 @json_option
 @click.pass_context
 def command(context: click.Context, tokenizer: str, res: int, as_json: bool) -> None:
-    """Encode and decode small images with TOKENIZER, an id with options, and say what is wrong.
+    """Encode and decode small images with TOKENIZER, an id with options, and report problems.
 
-    Exits with 1 where something is: shapes, ranges, noise that depends on the batch, a manifest
-    that tells otherwise.
+    Shapes, ranges, noise and the manifest are checked. Exits with 1 if there is a problem.
     """
     from ssdd_bench.evaluation.conformance import check_tokenizer
 

@@ -1,4 +1,4 @@
-"""``ssdd-bench compare``: is one set of results worse than another, beyond doubt?"""
+"""``ssdd-bench compare``: the regression gate between two sets of results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ def _compare_speed(
 ) -> int:
     from dataclasses import asdict
 
+    from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.gate.speed import compare_speed
     from ssdd_bench.gate.thresholds import Threshold
 
-    found = compare_speed(base, head, res, turns, threshold or Threshold(0.1, True), device)
+    rule = threshold or Threshold(0.1, True)
+    found = compare_speed(base, head, res, turns, rule, str(choose_device(device)))
     if as_json:
         print_json(asdict(found) | {"exit_code": int(found.is_regression)})
     else:
@@ -46,25 +49,32 @@ def _compare_speed(
 @click.argument("base", type=click.Path())
 @click.argument("head", type=click.Path())
 @click.option(
-    "--fail", "rules", multiple=True, metavar="RULE", help='such as "rfid:+2%", "psnr:-0.1"'
+    "--fail",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help='Threshold, such as "rfid:+2%" or "psnr:-0.1"; may be given several times.',
 )
-@click.option(
-    "--noise",
-    type=click.Path(path_type=Path),
-    help="thresholds that ssdd-bench noise learnt from repeats",
-)
-@click.option("--any-change", is_flag=True, help="improvements beyond a threshold fail too")
-@click.option("--junit", type=click.Path(path_type=Path), help="write JUnit XML")
-@click.option("--markdown", type=click.Path(path_type=Path), help="write a Markdown table")
-@json_option
+@click.option("--noise", type=options.PATH, help="Thresholds that ssdd-bench noise has learnt.")
+@click.option("--any-change", is_flag=True, help="Fail on improvements beyond a threshold too.")
+@click.option("--junit", type=options.PATH, help="Write JUnit XML.")
+@click.option("--markdown", type=options.PATH, help="Write a Markdown table.")
 @click.option(
     "--speed-ab",
     is_flag=True,
-    help="BASE and HEAD are tokenizers: time them by turns, here and now",
+    help="BASE and HEAD are tokenizers: time them by turns, now.",
 )
-@click.option("--res", default=256, show_default=True, help="for --speed-ab")
-@click.option("--device", default="cpu", show_default=True, help="for --speed-ab")
-@click.option("--turns", default=15, show_default=True, type=click.IntRange(min=3))
+@options.resolution(default=256, help="Side of the image for --speed-ab in pixels.")
+@options.device
+@click.option(
+    "--turns",
+    type=click.IntRange(min=3),
+    default=15,
+    show_default=True,
+    metavar="N",
+    help="Timed calls of each for --speed-ab.",
+)
+@json_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -75,18 +85,18 @@ def command(
     any_change: bool,
     junit: Path | None,
     markdown: Path | None,
-    as_json: bool,
     speed_ab: bool,
     res: int,
     device: str,
     turns: int,
+    as_json: bool,
 ) -> None:
     """Compare the results in HEAD with those in BASE: files, folders, git:REV or git:REV:PATH.
 
-    Exits with 0 without a regression, 1 with one, 2 where the two cannot be compared: other
-    images, protocol or metric. Thresholds come from --fail, then [tool.ssdd-bench.gate] of
-    pyproject.toml, then --noise; docs/gate.md has the rule. Speed in result files is not compared:
-    two runs at different times do not measure the same machine. --speed-ab does, by turns.
+    Exits with 0 without a regression, 1 with one, 2 if the two cannot be compared: other images,
+    protocol or metric. Thresholds come from --fail, then [tool.ssdd-bench.gate] of
+    pyproject.toml, then --noise; docs/gate.md has the rule. Speed in result files is not compared,
+    since the machine may have been busy in one of the runs. --speed-ab measures both by turns.
     """
     from rich.console import Console
     from rich.table import Table

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ssdd_bench.plugins.options import OptionInfo
 
 
-@click.command("list")
+@click.command("list", short_help="List tokenizers, metrics, protocols, data sets, suites.")
 @click.argument(
     "what",
     type=click.Choice(["tokenizers", "zoo", "metrics", "protocols", "data", "suites"]),

@@ -1,4 +1,4 @@
-"""``ssdd-bench new-tokenizer``: the files of a plugin to start from."""
+"""``ssdd-bench new-tokenizer``: write the files of a plugin to start from."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
 
 
 @click.command("new-tokenizer", short_help="Write a plugin to start from.")
 @click.argument("name")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder in which NAME is made.  [default: the current one]",
-)
+@options.out("Folder in which NAME is made.", ".")
 @json_option
 def command(name: str, out: Path, as_json: bool) -> None:
     """Write the distribution of a new tokenizer NAME, such as my-vae.
 
-    It works as it is: a block transform that stands where your networks will.
+    It works as it is: a block transform holds the place of your networks.
     """
     from ssdd_bench.plugins.registry import VARIABLE
     from ssdd_bench.plugins.scaffold.write import write_tokenizer

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
 
 
 @click.command("noise", short_help="Learn the gate's thresholds from repeated runs.")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("noise.toml"), show_default=True
-)
+@click.argument("results", nargs=-1, required=True, type=options.PATH)
+@options.out("File of thresholds.", "noise.toml")
 @json_option
 def command(results: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Write by how much each metric differs between two seeds in RESULTS once in 10,000 times.
+    """Learn thresholds for `compare --noise` from RESULTS, files or folders.
 
-    RESULTS come from a run such as ssdd-bench run --tokenizers ssdd --res 256 --seed 0,1,2,3,4.
+    A threshold is the difference between two seeds that is exceeded once in 10,000 times. RESULTS
+    come from a run such as ssdd-bench run --tokenizers ssdd --res 256 --seed 0,1,2,3,4.
     """
     from ssdd_bench.gate.load import read_cells
     from ssdd_bench.gate.thresholds import learn, save_learnt

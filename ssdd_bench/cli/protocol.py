@@ -1,4 +1,4 @@
-"""``ssdd-bench protocol``: every knob of a protocol, and the knobs in which two differ."""
+"""``ssdd-bench protocol``: the settings of a protocol, and those in which two differ."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 
-@click.group("protocol", short_help="Show the knobs of a protocol, or how two differ.")
+@click.group("protocol", short_help="Show the settings of a protocol, or how two differ.")
 def command() -> None:
-    """Show the knobs of a protocol, or how two differ."""
+    """Show the settings of a protocol, or how two differ."""
 
 
-@command.command()
+@command.command(short_help="Show every setting of a protocol, and its hash.")
 @click.argument("protocol", shell_complete=complete_protocol)
 @json_option
 def show(protocol: str, as_json: bool) -> None:
-    """Show every knob of PROTOCOL, and the hash that pins them."""
+    """Show every setting of PROTOCOL, and the hash that pins them."""
     from ssdd_bench.protocols.schema import find_protocol
 
     record = find_protocol(protocol).record()
     if as_json:
         print_json(record)
     else:
-        print_columns(("knob", "value"), [(name, _text(record[name])) for name in record])
+        print_columns(("setting", "value"), [(name, _text(record[name])) for name in record])
 
 
-@command.command()
+@command.command(short_help="Show the settings in which two protocols differ.")
 @click.argument("first", shell_complete=complete_protocol)
 @click.argument("second", shell_complete=complete_protocol)
 @json_option
 def diff(first: str, second: str, as_json: bool) -> None:
-    """Show the knobs in which the protocols FIRST and SECOND differ, and no others."""
+    """Show the settings in which the protocols FIRST and SECOND differ."""
     from ssdd_bench.protocols.schema import differences, find_protocol
 
     found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
     if as_json:
-        print_json({"protocols": [first, second], "knobs": found})
+        print_json({"protocols": [first, second], "settings": found})
     elif found:
         rows = [(name, *map(_text, values)) for name, values in found.items()]
-        print_columns(("knob", first, second), rows)
+        print_columns(("setting", first, second), rows)
     else:
-        click.echo(f"{first} and {second} differ in no knob", err=True)
+        click.echo(f"{first} and {second} differ in no setting", err=True)
 
 
 def _text(value: Any) -> str:

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssdd_bench.cli._complete import (
-    complete_data,
-    complete_metrics,
-    complete_protocols,
-    complete_suite,
-    complete_tokenizers,
-)
+from ssdd_bench.cli import _options as options
+from ssdd_bench.cli._complete import complete_suite
 from ssdd_bench.cli._config import as_flags, save_config, take_config, take_suite
 from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
@@ -24,31 +19,10 @@ if TYPE_CHECKING:
     from ssdd_bench.evaluation.run import Outcome, RunPlan
 
 
-def _integers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
-    try:
-        values = tuple(int(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not a list of sizes such as 256,512") from None
-    if not values or min(values) < 1:
-        raise click.BadParameter("give at least one size of 1 px or more")
-    return values
-
-
-def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(click.IntRange(min=0)(part) for part in text.replace(",", " ").split()) or (0,)
-    except click.BadParameter as error:
-        raise click.BadParameter(f"{error.message} Give seeds such as 0,1,2") from None
-
-
-def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple((text or "").replace(",", " ").split())
-
-
 @click.command("run", short_help="Measure tokenizers and show the table.")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     is_eager=True,
     callback=take_config,
     help="TOML file with these options; flags go before it.",
@@ -60,62 +34,24 @@ def _names(ctx: click.Context, option: click.Parameter, text: str | None) -> tup
     shell_complete=complete_suite,
     help="Such a file of ours: ssdd-bench list suites.",
 )
-@click.option(
-    "--tokenizers",
-    required=True,
-    shell_complete=complete_tokenizers,
-    help="Ids with options: ssdd:steps=1,2,klvae",
-)
-@click.option(
-    "--res", default="256", show_default=True, callback=_integers, help="Sides in pixels: 256,512"
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    shell_complete=complete_data,
-    help="Name (list data), folder, .tar, .npz or .parquet.  [default: sample]",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Use so many images of it.")
-@click.option("--seed", default="0", show_default=True, callback=_seeds, help="One or more: 0,1,2")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Images a call on a GPU; a CPU takes one.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--metrics",
-    callback=_names,
-    shell_complete=complete_metrics,
-    help="Keys.  [default: the protocol's]",
-)
-@click.option(
-    "--protocol",
-    callback=_names,
-    shell_complete=complete_protocols,
-    default="default-v1",
-    show_default=True,
-    help="One or more: default-v1,ssdd-paper-v1",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the results.",
-)
-@click.option("--speed/--no-speed", default=True, help="Time encoding and decoding, or not.")
-@click.option("--pictures/--no-pictures", default=True, help="Save reconstructions, or not.")
-@click.option(
-    "--intervals/--no-intervals", help="Intervals and the limit of Fréchet distances: slower."
-)
-@click.option("--strict/--no-strict", help="An unreadable image or absent metric is an error.")
-@click.option("--offline/--no-offline", help="Fetch no weights: fail at once if one is missing.")
-@click.option("--force", is_flag=True, help="Measure again what is there already.")
-@click.option("--dry-run", is_flag=True, help="Show the cells and leave.")
-@click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+@options.tokenizers
+@options.resolutions
+@options.data("sample")
+@options.limit
+@options.seeds
+@options.batch_size(4, on_cpu="one")
+@options.device
+@options.metrics()
+@options.protocols
+@options.out("Folder of the results.", "runs")
+@click.option("--speed/--no-speed", default=True, help="Time encoding and decoding.")
+@click.option("--pictures/--no-pictures", default=True, help="Save reconstructions.")
+@options.intervals
+@options.strict
+@options.offline
+@click.option("--force", is_flag=True, help="Measure jobs again that have results.")
+@click.option("--dry-run", is_flag=True, help="List the jobs and measure nothing.")
+@options.quiet
 @json_option
 @click.pass_context
 def command(

@@ -8,47 +8,40 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
 from ssdd_bench.train.recipe import SSDD_STAGES
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ssdd_bench.train.loop import Trainer
     from ssdd_bench.train.recipe import Recipe
 
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
 
 
-@click.command("train")
+@click.command("train", short_help="Train SSDD, one of its stages, or a KL-VAE.")
 @click.argument("what", metavar="WHAT", type=click.Choice(WHAT))
-@click.option(
-    "--recipe", "recipe_name", default="mini-f8c4", show_default=True, help="name or .toml"
-)
-@click.option("--data", type=click.Path(path_type=Path), help="folder, tar shards, Parquet")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="folder of the run  [default: train/RECIPE]"
-)
-@click.option("--start", type=click.Path(path_type=Path), help="weights to start a stage from")
-@click.option(
-    "--iterations", type=click.IntRange(min=1), help="of a stage, instead of the recipe's"
-)
-@click.option("--minutes", type=click.FloatRange(min=0), help="end a stage after this long in all")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads  [default: all]")
-@click.option("--restart", is_flag=True, help="start again instead of resuming")
-@click.option("--quiet", is_flag=True, help="no progress bar")
-@click.option("--plan", is_flag=True, help="print parameters, operations and memory, and end")
+@options.recipe("mini-f8c4", "mini-f8c4, paper-f8c4-M, ...")
+@options.data()
+@click.option("--out", type=options.PATH, help="Folder of the run.  [default: train/RECIPE]")
+@click.option("--start", type=options.PATH, help="Weights to start a stage from.")
+@options.iterations
+@options.minutes
+@options.threads
+@options.restart
+@options.quiet
+@click.option("--plan", is_flag=True, help="Print the cost of every stage and train nothing.")
 @json_option
 def command(
     what: str,
-    recipe_name: str,
+    recipe: str,
     data: Path | None,
     out: Path | None,
     start: Path | None,
     iterations: int | None,
     minutes: float | None,
-    threads: int | None,
     restart: bool,
     quiet: bool,
     plan: bool,
@@ -60,39 +53,34 @@ def command(
     folder in OUT with its weights, cards, metrics and pictures; a finished tokenizer lies in OUT
     itself. On several GPUs: accelerate launch -m ssdd_bench train ...
     """
-    from rich.console import Console
-
     from ssdd_bench.errors import OptionError
     from ssdd_bench.train.recipe import load_recipe
 
-    recipe = load_recipe(recipe_name)
+    loaded = load_recipe(recipe)
     stages = (
-        [name for name in SSDD_STAGES if recipe.stage(name).iterations]
+        [name for name in SSDD_STAGES if loaded.stage(name).iterations]
         if what == "ssdd"
         else [what]
     )
     if plan:
-        _print_plan(stages, recipe, as_json)
+        _print_plan(stages, loaded, as_json)
         return
     if data is None:
         raise OptionError("training needs images: give --data DIR")
     if start is not None and len(stages) > 1:
         raise OptionError("--start is for a single stage: ssdd begins with its encoder")
-    folder = out or Path("train") / Path(recipe_name).stem
-    console = Console(stderr=True, quiet=quiet)
+    folder = out or Path("train") / Path(recipe).stem
     made: list[Stage] = []
     for stage in stages:
-        limits = (iterations or recipe.stage(stage).iterations, 60 * minutes if minutes else None)
-        made += _train(
-            stage, recipe, recipe_name, data, folder, start, limits, threads, restart, console
-        )
+        limits = (iterations or loaded.stage(stage).iterations, 60 * minutes if minutes else None)
+        made += _train(stage, loaded, recipe, data, folder, start, limits, restart, quiet)
     if as_json and made:
         print_json({"path": folder, "stages": made})
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage has left behind; ``tokenizer`` is as `ssdd-bench run` takes it."""
+    """Summary of a trained stage; ``tokenizer`` is as `ssdd-bench run` takes it."""
 
     stage: str
     path: Path
@@ -108,11 +96,10 @@ def _train(
     out: Path,
     start: Path | None,
     limits: tuple[int, float | None],
-    threads: int | None,
     restart: bool,
-    console: Console,
+    quiet: bool,
 ) -> list[Stage]:
-    """Train one stage; gives it in the main process, and nothing in others."""
+    """Train one stage; return its summary in the main process, and nothing in others."""
     try:
         import accelerate  # noqa: F401
         import schedulefree  # noqa: F401
@@ -122,15 +109,11 @@ def _train(
         raise PluginError(
             f"training needs the package '{error.name}': pip install 'ssdd-bench[train]'"
         ) from error
-    import torch
-
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import hide_home
     from ssdd_bench.evaluation.memory import keep_freed_memory
     from ssdd_bench.train.pipeline import finish, make_trainer, start_file
 
-    if threads:
-        torch.set_num_threads(threads)
     keep_freed_memory()
     facts = {
         "command": hide_home(typed()),
@@ -140,46 +123,28 @@ def _train(
     trainer = make_trainer(stage, recipe, open_images(data), out, first, facts)
     if not restart:
         trainer.resume()
-    _show(trainer, limits, console)
+    _show(trainer, limits, quiet)
     if not trainer.accelerator.is_main_process:
         return []
     option = ""
     if file := finish(stage, out):
         name = file.stem
         option = f"klvae:path={file}" if name == "klvae" else f"{name}:checkpoint={file}"
-        console.print(f"ssdd-bench run --tokenizers {option} --res 256", soft_wrap=True)
+        if not quiet:
+            click.echo(f"ssdd-bench run --tokenizers {option} --res 256", err=True)
     return [Stage(stage, trainer.out, trainer.iteration, option)]
 
 
-def _show(trainer: Trainer, limits: tuple[int, float | None], console: Console) -> None:
+def _show(trainer: Trainer, limits: tuple[int, float | None], quiet: bool) -> None:
     """Train under a bar with the loss terms, images per second and the time left."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     total, seconds = limits
-    name = trainer.stage.name
-    quiet = console.quiet or not trainer.accelerator.is_main_process
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=console,
-        disable=quiet,
-    ) as progress:
-        task = progress.add_task(name, total=total, completed=trainer.iteration, state="")
+    quiet = quiet or not trainer.accelerator.is_main_process
+    with progress_bar(trainer.stage.name, total, trainer.iteration, quiet) as bar:
         for state in trainer.run(total, float("inf") if seconds is None else seconds):
             terms = " ".join(f"{term} {loss:.3g}" for term, loss in state.losses.items())
-            text = f"{state.images_per_s:.1f} images/s {terms}"
-            progress.update(task, completed=state.iteration, state=text)
+            bar.show(state.iteration, state=f"{state.images_per_s:.1f} images/s {terms}")
     if not quiet:
-        console.print(f"{trainer.out}: {trainer.iteration} iterations")
+        click.echo(f"{trainer.out}: {trainer.iteration} iterations", err=True)
 
 
 def _print_plan(stages: list[str], recipe: Recipe, as_json: bool) -> None:

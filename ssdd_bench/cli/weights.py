@@ -14,7 +14,7 @@ def command() -> None:
     """List, fetch or verify the weights that metrics need."""
 
 
-@command.command("list")
+@command.command("list", short_help="List files, their checksums and where they are.")
 @json_option
 def list_(as_json: bool) -> None:
     """List every file: its size, licence, checksum, who needs it and where it was found."""
@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
     )
 
 
-@command.command()
+@command.command(short_help="Download weights, or those that metrics need.")
 @click.argument("names", nargs=-1, required=True, shell_complete=complete_weights)
 @json_option
 def fetch(names: tuple[str, ...], as_json: bool) -> None:
@@ -71,7 +71,7 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(path)
 
 
-@command.command()
+@command.command(short_help="Compare the checksum of every file with the table.")
 @json_option
 def verify(as_json: bool) -> None:
     """Compare the checksum of every file that is here with the table."""

@@ -131,7 +131,7 @@ def test_an_error_leaves_standard_output_empty(run_folder: Path) -> None:
         "weights verify",
         "train ssdd --plan",
         "check-tokenizer jpeg --res 32",
-        "gen speed --sizes S --latents f16c4 --res 64 --steps 2",
+        "gen speed --sizes S --shapes f16c4 --res 64 --steps 2",
     ],
 )
 def test_cheap_verbs(arguments: str) -> None:

@@ -19,36 +19,36 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(command, arguments)
 
 
-def knobs(text: str) -> list[str]:
+def settings(text: str) -> list[str]:
     """First words of the rows below the heading; a value that went on has none."""
     rows = text.splitlines()[2:]
     return [row.split()[0] for row in rows if not row.startswith(" ")]
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
-def test_show_gives_every_knob_and_the_hash(name: str) -> None:
+def test_show_gives_every_setting_and_the_hash(name: str) -> None:
     record = PROTOCOLS[name].record()
     result = invoke("show", name)
     assert result.exit_code == 0
-    assert knobs(result.stdout) == list(record)
+    assert settings(result.stdout) == list(record)
     assert record["sha256"] in result.stdout
     assert json.loads(invoke("show", name, "--json").stdout) == json.loads(json.dumps(record))
 
 
-def test_diff_gives_the_knobs_that_differ_and_no_others() -> None:
+def test_diff_gives_the_settings_that_differ_and_no_others() -> None:
     result = invoke("diff", "default-v1", "ldm-v1")
-    assert knobs(result.stdout) == ["metrics", "crop", "posterior"]
+    assert settings(result.stdout) == ["metrics", "crop", "posterior"]
     listed = json.loads(invoke("diff", "default-v1", "ldm-v1", "--json").stdout)
     assert listed["protocols"] == ["default-v1", "ldm-v1"]
-    assert listed["knobs"].keys() == {"metrics", "crop", "posterior"}
-    assert listed["knobs"]["crop"] == ["adm", "bilinear"]
+    assert listed["settings"].keys() == {"metrics", "crop", "posterior"}
+    assert listed["settings"]["crop"] == ["adm", "bilinear"]
 
 
 def test_diff_of_a_protocol_with_itself_is_empty() -> None:
     result = invoke("diff", "adm-v1", "adm-v1")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert "differ in no knob" in result.stderr
+    assert "differ in no setting" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("show", "ldm-v2"), ("diff", "default-v1", "ldm-v2")])

@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ssdd_bench.cli._complete import (
-    complete_generation_metrics,
-    complete_protocol,
-    complete_tokenizers,
-)
-from ssdd_bench.cli._generation import (
-    image_bar,
-    open_tokenizer,
-    parse_interval,
-    parse_numbers,
-    weights_of,
-)
+from ssdd_bench.cli import _options as options
+from ssdd_bench.cli._complete import complete_generation_metrics, complete_tokenizers
+from ssdd_bench.cli._generation import choose_sampler, open_tokenizer, weights_of
 from ssdd_bench.cli._json import describe_result, json_option, print_json
+from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
@@ -30,61 +22,51 @@ if TYPE_CHECKING:
 
 
 @click.command("all", short_help="Encode, train, sample and score in one go.")
-@click.option(
-    "--tokenizer",
-    required=True,
-    shell_complete=complete_tokenizers,
-    help="Whose encoder: ssdd, klvae:path=DIR, ...",
-)
+@options.tokenizer
 @click.option(
     "--decoders",
+    type=options.Requests(),
     default="",
     shell_complete=complete_tokenizers,
-    help="That share it: ssdd,diffusion:steps=1,4",
+    help="That share its encoder: ssdd,diffusion:steps=1,4  [default: its own]",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Images to train a DiT on.  [default: take --dit, or a shipped one]",
-)
-@click.option("--dit", type=click.Path(path_type=Path), help="A trained one, instead of --data.")
-@click.option("--limit", type=click.IntRange(min=1), help="Train on so many of them.")
+@options.data("none: take --dit, or a shipped one")
+@click.option("--dit", type=options.PATH, help="A trained one, instead of --data.")
+@options.limit
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     required=True,
     help="Images to compare with, or an npz with mu and sigma.",
 )
-@click.option("--reference-limit", type=click.IntRange(min=1), help="Use so many of those.")
-@click.option("--res", type=click.IntRange(min=1), help="Side of the images of --data.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of everything.")
-@click.option("--recipe", default="nano", show_default=True, help="nano, nano-1, xl-2, or a .toml")
-@click.option("--iterations", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Train this long at the most.")
-@click.option("--samples", type=click.IntRange(min=1), default=50_000, show_default=True)
+@options.reference_limit
+@options.resolution()
+@options.out("Folder of everything.")
+@options.recipe("nano", "nano, nano-1, xl-2")
+@options.iterations
+@options.minutes
+@options.samples(50_000)
+@options.labels
+@options.sampler
+@options.steps(250)
 @click.option(
-    "--labels", type=click.Choice(["equal", "random"]), default="equal", show_default=True
+    "--cfg",
+    type=options.CommaList(float, "1,1.5"),
+    default="1",
+    show_default=True,
+    metavar="SCALE,...",
+    help="One or more guidance scales; 1 is none.",
 )
-@click.option(
-    "--sampler", type=click.Choice(["euler", "heun", "ddpm"]), default="euler", show_default=True
-)
-@click.option("--steps", type=click.IntRange(min=1), default=250, show_default=True)
-@click.option("--cfg", default="1", show_default=True, callback=parse_numbers, help="As 1,1.5")
-@click.option("--cfg-interval", default="0,1", show_default=True, callback=parse_interval)
-@click.option("--cfg-channels", type=click.IntRange(min=1), help="Guided channels.  [default: all]")
-@click.option("--seed", default="0", show_default=True, callback=parse_numbers, help="As 0,1,2")
-@click.option("--protocol", default="gfid-v1", show_default=True, shell_complete=complete_protocol)
-@click.option(
-    "--metrics",
-    default="",
-    shell_complete=complete_generation_metrics,
-    help="Keys, comma-separated.  [default: the protocol's]",
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
-@click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+@options.cfg_interval
+@options.cfg_channels
+@options.seeds
+@options.protocol("gfid-v1")
+@options.metrics(complete_generation_metrics)
+@options.batch_size(64, on_cpu="16")
+@options.threads
+@options.device
+@options.offline
+@options.quiet
 @json_option
 def command(
     tokenizer: str,
@@ -101,16 +83,15 @@ def command(
     minutes: float | None,
     samples: int,
     labels: Literal["equal", "random"],
-    sampler: Method,
+    sampler: Method | None,
     steps: int,
     cfg: tuple[float, ...],
     cfg_interval: tuple[float, float],
     cfg_channels: int | None,
-    seed: tuple[float, ...],
+    seed: tuple[int, ...],
     protocol: str,
-    metrics: str,
+    metrics: tuple[str, ...],
     batch_size: int,
-    threads: int | None,
     device: str,
     offline: bool,
     quiet: bool,
@@ -119,10 +100,9 @@ def command(
     """Encode, train, sample with every decoder, scale and seed, and score.
 
     OUT gets latents, dit, samples and results. What is there is kept: the same command resumes.
-    Without --data there is nothing to encode and to train: a DiT that is there draws for other
-    decoders, guidance or seeds.
+    Without --data nothing is encoded or trained: a trained DiT samples for other decoders,
+    guidance or seeds.
     """
-    import torch
     from rich.console import Console
 
     from ssdd_bench.cli._downloads import fetch_weights
@@ -147,10 +127,7 @@ def command(
         raise click.UsageError(
             "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
         )
-    if threads:
-        torch.set_num_threads(threads)
-    keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
-    fetch_weights(weights_of(keys), offline, False, Console(stderr=True, quiet=quiet))
+    fetch_weights(weights_of(metrics), offline, False, Console(stderr=True, quiet=quiet))
     chosen = choose_device(device)
     loaded, record = open_tokenizer(tokenizer, chosen)
     encoder = encoder_sha256(loaded, record)
@@ -160,32 +137,32 @@ def command(
     if data and res:
         source = open_images(data, limit)
         plan = plan_latents(source, loaded, record, res)
-        with image_bar("latents", len(source), quiet) as advance:
+        folder = out / "latents"
+        with progress_bar("latents", len(source), quiet=quiet) as bar:
             encode_set(
-                source, loaded, plan, out / "latents", chosen, batch_size, (0, 1), typed(), advance
+                source, loaded, plan, folder, chosen, batch_size, (0, 1), typed(), bar.advance
             )
-        dit = train(
-            out / "latents", recipe, out / "dit", iterations, minutes, threads, device, False, quiet
-        )
+        dit = train(folder, recipe, out / "dit", iterations, minutes, device, False, quiet)
     elif dit is None:
         dit = shipped_for(encoder)
     generator = load_generator(dit)
+    method = choose_sampler(sampler, generator.card.objective)
     results: list[tuple[Result, Path]] = []
-    for (decoder, described), scale, number in product(pairs, cfg, map(int, seed)):
+    for (decoder, described), scale, number in product(pairs, cfg, seed):
         name = f"{described.label} cfg {scale:g} seed {number}"
         folder = out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
-        settings = SamplerSettings(sampler, steps, scale, cfg_interval, cfg_channels)
+        settings = SamplerSettings(method, steps, scale, cfg_interval, cfg_channels)
         drawn = DrawPlan(
             folder, samples, number, labels, settings, batch_size, (0, 1), out / "drawn", typed()
         )
-        with image_bar(name, samples, quiet) as advance:
-            draw_samples(generator, decoder, described, drawn, chosen, advance)
+        with progress_bar(name, samples, quiet=quiet) as bar:
+            draw_samples(generator, decoder, described, drawn, chosen, bar.advance)
         scored = GenerationScorePlan(
             samples=folder,
             reference=reference,
             out=out / "results",
             protocol=protocol,
-            metrics=keys,
+            metrics=metrics,
             limit=reference_limit,
             device=device,
             command=typed(),

@@ -1,4 +1,4 @@
-"""``ssdd-bench gen correlate``: whether reconstruction scores predict generation scores."""
+"""``ssdd-bench gen correlate``: rank correlation of reconstruction and generation scores."""
 
 from __future__ import annotations
 
@@ -6,19 +6,33 @@ from pathlib import Path
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 
-@click.command("correlate", short_help="Whether reconstruction scores predict generation scores.")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--reconstruction", default="fd_effnet", show_default=True, help="Score of `run`.")
-@click.option("--generation", default="fd_effnet", show_default=True, help="Score of `gen score`.")
+@click.command("correlate", short_help="Correlate reconstruction with generation scores.")
+@click.argument("results", nargs=-1, required=True, type=options.PATH)
+@click.option(
+    "--reconstruction",
+    default="fd_effnet",
+    show_default=True,
+    metavar="KEY",
+    help="Metric of `run`.",
+)
+@click.option(
+    "--generation",
+    default="fd_effnet",
+    show_default=True,
+    metavar="KEY",
+    help="Metric of `gen score`.",
+)
 @json_option
 def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_json: bool) -> None:
-    """Rank correlation over tokenizers between scores in RESULTS, files or folders.
+    """Correlate reconstruction and generation scores in RESULTS, files or folders.
 
-    Positive where a better reconstruction goes with a better generation.
+    The rank correlation over tokenizers is positive where a better reconstruction goes with a
+    better generation.
     """
     from ssdd_bench.report.correlate import correlate
     from ssdd_bench.results.store import load_results

@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ssdd_bench.cli._complete import complete_tokenizers
-from ssdd_bench.cli._generation import (
-    image_bar,
-    open_tokenizer,
-    parse_interval,
-    parse_shard,
-)
+from ssdd_bench.cli import _options as options
+from ssdd_bench.cli._generation import choose_sampler, open_tokenizer
 from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
@@ -22,57 +18,28 @@ if TYPE_CHECKING:
 
 
 @click.command("sample", short_help="Sample images with a model of latents.")
-@click.option(
-    "--tokenizer",
-    required=True,
-    shell_complete=complete_tokenizers,
-    help="Whose decoder: ssdd, diffusion:steps=4, ...",
-)
-@click.option(
-    "--dit",
-    type=click.Path(path_type=Path),
-    help="dit.safetensors, its folder, or a DiT or SiT checkpoint.  [default: a shipped one]",
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of samples.")
-@click.option("--samples", type=click.IntRange(min=1), default=40, show_default=True)
-@click.option(
-    "--labels",
-    type=click.Choice(["equal", "random"]),
-    default="equal",
-    show_default=True,
-    help="As many of each class, or each at random.",
-)
-@click.option(
-    "--sampler",
-    type=click.Choice(["euler", "heun", "ddpm"]),
-    help="[default: euler for flows, ddpm for DDPM]",
-)
-@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--cfg", type=float, default=1.0, show_default=True, help="Guidance; 1 is none.")
-@click.option(
-    "--cfg-interval",
-    default="0,1",
-    show_default=True,
-    callback=parse_interval,
-    help="Times of guidance: 1 is noise, 0 the image.",
-)
-@click.option("--cfg-channels", type=click.IntRange(min=1), help="Guided channels.  [default: all]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@options.tokenizer
+@options.dit
+@options.out("Folder of the samples.")
+@options.samples(40)
+@options.labels
+@options.sampler
+@options.steps(50)
+@options.cfg
+@options.cfg_interval
+@options.cfg_channels
+@options.seed
 @click.option(
     "--objective",
     type=click.Choice(["flow", "ddpm"]),
     help="Of a published checkpoint: ddpm for DiT, flow for SiT.",
 )
-@click.option("--f", type=click.IntRange(min=1), help="Of a published checkpoint's latents.")
-@click.option(
-    "--shared", type=click.Path(path_type=Path), help="Keep drawn latents here for other decoders."
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--shard", default="0/1", callback=parse_shard, help="I/N: this is process I of N; see below."
-)
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--f", type=options.COUNT, metavar="F", help="Of a published checkpoint's latents.")
+@click.option("--shared", type=options.PATH, help="Keep sampled latents here for other decoders.")
+@options.batch_size(64, on_cpu="16")
+@options.device
+@options.shard
+@options.quiet
 @json_option
 def command(
     tokenizer: str,
@@ -97,8 +64,7 @@ def command(
 ) -> None:
     """Sample images: OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record.
 
-    A batch size counts on a GPU; a CPU takes 16. Batches that are there are kept. After processes
-    with --shard, run it once more without.
+    Batches that are there are kept. After processes with --shard, run it once more without.
     """
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.generation.draw import draw_samples
@@ -111,7 +77,7 @@ def command(
     loaded, record = open_tokenizer(tokenizer, chosen)
     path = shipped_for(encoder_sha256(loaded, record)) if dit is None else dit
     generator = load_generator(path, objective, f)
-    method = sampler or ("ddpm" if generator.card.objective == "ddpm" else "euler")
+    method = choose_sampler(sampler, generator.card.objective)
     plan = DrawPlan(
         out=out,
         samples=samples,
@@ -123,8 +89,8 @@ def command(
         shared=shared,
         command=typed(),
     )
-    with image_bar("samples", samples // shard[1], quiet) as advance:
-        made = draw_samples(generator, loaded, record, plan, chosen, advance)
+    with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
+        made = draw_samples(generator, loaded, record, plan, chosen, bar.advance)
     if as_json:
         print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
         return

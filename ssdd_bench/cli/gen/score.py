@@ -6,41 +6,32 @@ from pathlib import Path
 
 import click
 
-from ssdd_bench.cli._complete import complete_generation_metrics, complete_protocol
+from ssdd_bench.cli import _options as options
+from ssdd_bench.cli._complete import complete_generation_metrics
 from ssdd_bench.cli._generation import weights_of
-from ssdd_bench.cli._json import describe_result, json_option, print_json
+from ssdd_bench.cli._json import json_option, show_result
+from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
 
 
-@click.command("score")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("samples", type=click.Path(path_type=Path))
-@click.option("--protocol", default="gfid-v1", show_default=True, shell_complete=complete_protocol)
-@click.option(
-    "--metrics",
-    default="",
-    shell_complete=complete_generation_metrics,
-    help="Keys, comma-separated.  [default: the protocol's]",
-)
-@click.option("--reference-limit", type=click.IntRange(min=1), help="Use so many of REFERENCE.")
+@click.command("score", short_help="Score generated images against a reference set.")
+@click.argument("reference", type=options.PATH)
+@click.argument("samples", type=options.PATH)
+@options.protocol("gfid-v1")
+@options.metrics(complete_generation_metrics)
+@options.reference_limit
 @click.option("--label", default="", help="Name in tables.  [default: SAMPLES' name]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the result.",
-)
-@click.option("--strict", is_flag=True, help="A metric that cannot be had is an error.")
-@click.option("--offline", is_flag=True, help="Fetch no weights: fail at once if one is missing.")
-@click.option("--quiet", is_flag=True, help="Neither progress nor table.")
+@options.device
+@options.out("Folder of the result.", "runs")
+@options.strict
+@options.offline
+@options.quiet
 @json_option
 def command(
     reference: Path,
     samples: Path,
     protocol: str,
-    metrics: str,
+    metrics: tuple[str, ...],
     reference_limit: int | None,
     label: str,
     device: str,
@@ -56,39 +47,23 @@ def command(
     arr_0. REFERENCE is the same, or an npz with mu and sigma.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from ssdd_bench.cli._downloads import fetch_weights
-    from ssdd_bench.cli._tables import show_table
     from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
-    from ssdd_bench.report.frame import to_frame
 
-    keys = tuple(key.strip() for key in metrics.split(",") if key.strip())
-    console = Console(stderr=True, quiet=quiet)
-    fetch_weights(weights_of(keys), offline, strict, console)
+    fetch_weights(weights_of(metrics), offline, strict, Console(stderr=True, quiet=quiet))
     plan = GenerationScorePlan(
         samples=samples,
         reference=reference,
         out=out,
         protocol=protocol,
-        metrics=keys,
+        metrics=metrics,
         limit=reference_limit,
         label=label,
         device=device,
         strict=strict,
         command=typed(),
     )
-    with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as progress:
-        task = progress.add_task("", total=None)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        result, path = score_generated(plan, show)
-    if as_json:
-        print_json(describe_result(result, path))
-    elif not quiet:
-        show_table(to_frame([result]))
-        click.echo(path, err=True)
+    with progress_bar("images", quiet=quiet) as bar:
+        result, path = score_generated(plan, bar.show)
+    show_result(result, path, quiet, as_json)

@@ -1,36 +1,60 @@
-"""``ssdd-bench gen speed``: how fast DiTs of several sizes sample several latents."""
+"""``ssdd-bench gen speed``: time sampling by size of the DiT and shape of the latents."""
 
 from __future__ import annotations
 
 import click
 
+from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
 
 
 @click.command("speed", short_help="Time sampling by size of DiT and by latent.")
-@click.option("--sizes", default="S,B,XL", show_default=True)
-@click.option("--latents", default="f8c4,f16c4", show_default=True)
-@click.option("--res", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option("--patch", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=250, show_default=True)
-@click.option("--cfg", type=float, default=1.0, show_default=True, help="Guidance; 1 is none.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option(
+    "--sizes",
+    type=options.CommaList(str, "S,B,XL"),
+    default="S,B,XL",
+    show_default=True,
+    metavar="SIZES",
+    help="Sizes of the DiT.",
+)
+@click.option(
+    "--shapes",
+    type=options.CommaList(str, "f8c4,f16c4"),
+    default="f8c4,f16c4",
+    show_default=True,
+    metavar="LATENTS",
+    help="Latents, by their reduction and channels.",
+)
+@options.resolution(default=256)
+@click.option(
+    "--patch",
+    type=options.COUNT,
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Side of a DiT's patches in latent cells.",
+)
+@options.steps(250)
+@options.cfg
+@options.batch_size(1)
+@options.threads
+@options.device
 @json_option
 def command(
-    sizes: str,
-    latents: str,
+    sizes: tuple[str, ...],
+    shapes: tuple[str, ...],
     res: int,
     patch: int,
     steps: int,
     cfg: float,
     batch_size: int,
-    threads: int | None,
     device: str,
     as_json: bool,
 ) -> None:
-    """Time sampling with random weights, in float32, and count its work. Decoding is apart."""
+    """Time sampling with random weights in float32, and count its operations.
+
+    The times are those of the DiT alone, without a decoder.
+    """
     import torch
 
     from ssdd_bench.cli._tables import print_columns
@@ -38,14 +62,11 @@ def command(
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.generation.speed import measure_sampling, parse_latent
 
-    if threads:
-        torch.set_num_threads(threads)
     chosen = choose_device(device)
     settings = SamplerSettings("euler", steps, cfg)
     settings.check("flow")
-    shapes = [parse_latent(text, res) for text in latents.replace(",", " ").split()]
-    names = sizes.replace(",", " ").split()
-    rows = list(measure_sampling(names, shapes, patch, settings, batch_size, chosen))
+    latents = [parse_latent(text, res) for text in shapes]
+    rows = list(measure_sampling(sizes, latents, patch, settings, batch_size, chosen))
     if as_json:
         print_json({"environment": describe_environment(chosen), "rows": rows})
         return

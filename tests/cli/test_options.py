@@ -1,0 +1,112 @@
+"""Shared options: their values, and one definition for all verbs."""
+
+from collections import defaultdict
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ssdd_bench.cli import _options as options
+from ssdd_bench.cli._options import COUNT, SEED, CommaList, Requests, Shard
+from ssdd_bench.cli.main import cli
+
+SIZES = CommaList(COUNT, "256,512")
+
+
+@pytest.mark.parametrize("value", ["256,512", "256 512", " 256, 512", [256, 512], (256, 512)])
+def test_a_list_is_a_text_or_a_sequence(value: Any) -> None:
+    assert SIZES.convert(value, None, None) == (256, 512)
+
+
+def test_lists_of_other_types_and_lengths() -> None:
+    assert SIZES.convert(64, None, None) == (64,)
+    assert CommaList(SEED, "0,1").convert("0", None, None) == (0,)
+    assert CommaList(float, "0,0.9", length=2).convert("0,0.9", None, None) == (0.0, 0.9)
+    assert CommaList(str, "psnr", length=0).convert("", None, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (SIZES, "256,large"),
+        (SIZES, "256,0"),
+        (SIZES, ""),
+        (CommaList(float, "0,0.9", length=2), "0.9"),
+        (CommaList(float, "0,0.9", length=2), "0,0.5,0.9"),
+    ],
+)
+def test_a_wrong_list_is_refused_with_an_example(kind: CommaList, value: str) -> None:
+    with pytest.raises(click.BadParameter, match=kind.example):
+        kind.convert(value, None, None)
+
+
+def test_requests_stay_a_text() -> None:
+    assert Requests().convert("ssdd:steps=1,2,klvae", None, None) == "ssdd:steps=1,2,klvae"
+    assert Requests().convert(["jpeg:quality=10,50", "webp"], None, None) == (
+        "jpeg:quality=10,50 webp"
+    )
+
+
+def test_a_shard_is_an_index_below_its_count() -> None:
+    assert Shard().convert("1/4", None, None) == (1, 4)
+    for value in ("4/4", "-1/4", "1", "a/b", "1/2/3", "0/0"):
+        with pytest.raises(click.BadParameter, match=value):
+            Shard().convert(value, None, None)
+
+
+def test_threads_are_set_before_the_verb_runs() -> None:
+    import torch
+
+    @click.command()
+    @options.threads
+    def verb() -> None:
+        click.echo(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        assert CliRunner().invoke(verb, ["--threads", "3"]).output == "3\n"
+    finally:
+        torch.set_num_threads(before)
+
+
+def leaves(group: click.Group, *names: str) -> dict[str, click.Command]:
+    """Every verb by its full name."""
+    found = {}
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            found |= leaves(command, *names, name)
+        elif command is not None:
+            found[" ".join([*names, name])] = command
+    return found
+
+
+VERBS = leaves(cli)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_is_complete_and_fits(name: str) -> None:
+    command = VERBS[name]
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{name} {option.opts[0]} has no help"
+            assert option.help[0].isupper(), f"{name} {option.help}"
+    result = CliRunner().invoke(cli, [*name.split(), "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+    summary = command.get_short_help_str(200)
+    assert summary[0].isupper()
+    assert len(summary) <= 60, summary
+
+
+def test_options_of_one_name_take_the_same_kind_of_value() -> None:
+    """Except where one verb takes one value and another a list of them."""
+    kinds = defaultdict(set)
+    for command in VERBS.values():
+        for option in command.params:
+            if isinstance(option, click.Option):
+                kind = option.type.item if isinstance(option.type, CommaList) else option.type
+                kinds[option.opts[0]].add("path" if isinstance(kind, click.Path) else kind.name)
+    assert not {name: found for name, found in kinds.items() if len(found) > 1}
