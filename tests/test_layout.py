@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.plugins.manifest import TokenizerInfo
-from ssdd_bench.plugins.registry import VARIABLE, find_tokenizers
+from ssdd_bench.plugins.registry import TOKENIZERS, VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssdd_bench"
@@ -73,7 +73,7 @@ WITHOUT_TORCH = (
 
 
 def built_in() -> list[TokenizerInfo]:
-    return [info for info in find_tokenizers().values() if info.source == "built-in"]
+    return [info for info in TOKENIZERS.all().values() if info.source == "built-in"]
 
 
 def imports(file: Path) -> Iterator[str]:

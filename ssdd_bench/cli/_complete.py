@@ -39,9 +39,9 @@ def _several(names: Callable[[], Iterable[str]]) -> Complete:
 
 
 def _tokenizers() -> Iterable[str]:
-    from ssdd_bench.plugins.registry import find_all
+    from ssdd_bench.plugins.registry import TOKENIZERS
 
-    return find_all().tokenizers
+    return TOKENIZERS.all()
 
 
 def _metrics() -> Iterable[str]:
@@ -57,9 +57,9 @@ def _generation_metrics() -> Iterable[str]:
 
 
 def _protocols() -> Iterable[str]:
-    from ssdd_bench.protocols.schema import find_all
+    from ssdd_bench.protocols.schema import PROTOCOLS
 
-    return find_all()[0]
+    return PROTOCOLS.all()
 
 
 def _weights() -> Iterable[str]:
@@ -76,9 +76,9 @@ def _suites() -> Iterable[str]:
 
 def _of_data(ctx: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer data sets that have a name, else files and folders: bash takes only one of the two."""
-    from ssdd_bench.data.named import find_datasets
+    from ssdd_bench.data.named import DATA_SETS
 
-    named = [CompletionItem(name) for name in find_datasets() if name.startswith(incomplete)]
+    named = [CompletionItem(name) for name in DATA_SETS.all() if name.startswith(incomplete)]
     return named or [CompletionItem(incomplete, type="file")]
 
 
@@ -86,13 +86,13 @@ def _of_tokenizers(
     ctx: click.Context, option: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer ids of tokenizers in a list, and after a colon the options of the one before it."""
-    from ssdd_bench.plugins.registry import find_all
+    from ssdd_bench.plugins.registry import TOKENIZERS
 
     before, comma, last = incomplete.rpartition(",")
     name, colon, typed = last.partition(":")
     if not colon:
         return _several(_tokenizers)(ctx, option, incomplete)
-    found = find_all().tokenizers.get(name)
+    found = TOKENIZERS.all().get(name)
     return [
         CompletionItem(f"{before}{comma}{name}:{one}=", help=info.help)
         for one, info in (found.options if found else {}).items()

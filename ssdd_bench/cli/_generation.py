@@ -22,7 +22,7 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
         UserError: it does not exist or cannot be loaded, or several are named.
     """
     from ssdd_bench.evaluation.measure import describe_tokenizer
-    from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer, parse_requests
+    from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 
     requests = parse_requests(text)
     if len(requests) != 1:
@@ -30,7 +30,7 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
     tokenizer = load_tokenizer(requests[0], device=device)
     for network in tokenizer.networks().values():
         network.eval()
-    record = describe_tokenizer(find_tokenizers()[requests[0].id], requests[0], tokenizer)
+    record = describe_tokenizer(TOKENIZERS.get(requests[0].id), requests[0], tokenizer)
     return tokenizer, record
 
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
     from ssdd_bench.metrics.base import MetricInfo
+    from ssdd_bench.plugins.discovery import Entry
     from ssdd_bench.plugins.manifest import TokenizerInfo
+    from ssdd_bench.plugins.registry import Registry
 
 PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
@@ -82,11 +84,15 @@ def _sha256(path: Path) -> str:
 
 
 def _metrics() -> dict[str, str]:
-    from ssdd_bench.metrics.registry import find_all
+    from ssdd_bench.metrics.registry import REGISTRY
 
-    found, broken = find_all()
-    states = {key: _metric(info) for key, info in found.items()}
-    return states | {one.name: f"broken: {one.error}" for one in broken if one.name not in states}
+    return _states(REGISTRY, _metric)
+
+
+def _states(registry: Registry[Entry], state: Callable[[Entry], str]) -> dict[str, str]:
+    states = {name: state(info) for name, info in registry.all().items()}
+    broken = (one for one in registry.broken() if one.name not in states)
+    return states | {one.name: f"broken: {one.error}" for one in broken}
 
 
 def _metric(info: MetricInfo) -> str:
@@ -107,12 +113,9 @@ def _metric(info: MetricInfo) -> str:
 
 
 def _tokenizers() -> dict[str, str]:
-    from ssdd_bench.plugins.registry import find_all
+    from ssdd_bench.plugins.registry import TOKENIZERS
 
-    found = find_all()
-    return {info.id: _tokenizer(info) for info in found.tokenizers.values()} | {
-        broken.name: f"broken: {broken.error}" for broken in found.broken
-    }
+    return _states(TOKENIZERS, _tokenizer)
 
 
 def _tokenizer(info: TokenizerInfo) -> str:

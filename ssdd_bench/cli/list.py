@@ -44,12 +44,12 @@ def command(what: str, as_json: bool) -> None:
 
 
 def _tokenizers(as_json: bool) -> None:
-    from ssdd_bench.plugins.registry import find_all
+    from ssdd_bench.plugins.registry import TOKENIZERS
 
-    found = find_all()
+    found, broken = TOKENIZERS.all(), TOKENIZERS.broken()
     if as_json:
-        entries = [asdict(info) for info in found.tokenizers.values()]
-        print_json({"tokenizers": entries, "broken": _describe_broken(found.broken)})
+        entries = [asdict(info) for info in found.values()]
+        print_json({"tokenizers": entries, "broken": _describe_broken(broken)})
         return
     print_columns(
         ("id", "family", "latent", "options", "licence", "source", "note"),
@@ -58,21 +58,21 @@ def _tokenizers(as_json: bool) -> None:
                 info.id,
                 info.family,
                 _describe_latent(info.latent),
-                _describe_options(info, found.tokenizers.values()),
+                _describe_options(info, found.values()),
                 info.licence,
                 info.source,
                 info.note,
             )
-            for info in found.tokenizers.values()
+            for info in found.values()
         ],
     )
-    _warn(found.broken)
+    _warn(broken)
 
 
 def _zoo(as_json: bool) -> None:
-    from ssdd_bench.plugins.registry import find_tokenizers
+    from ssdd_bench.plugins.registry import TOKENIZERS
 
-    zoo = [info for info in find_tokenizers().values() if info.published]
+    zoo = [info for info in TOKENIZERS.all().values() if info.published]
     if as_json:
         print_json({"zoo": [asdict(info) for info in zoo]})
         return
@@ -94,9 +94,9 @@ def _zoo(as_json: bool) -> None:
 
 def _metrics(as_json: bool) -> None:
     from ssdd_bench.metrics.generation import GENERATION_METRICS
-    from ssdd_bench.metrics.registry import find_all
+    from ssdd_bench.metrics.registry import REGISTRY
 
-    found, broken = find_all()
+    found, broken = REGISTRY.all(), REGISTRY.broken()
     kinds: dict[str, Iterable[MetricInfo | GenerationMetricInfo]] = {
         "reconstruction": found.values(),
         "generation": GENERATION_METRICS.values(),
@@ -146,9 +146,9 @@ def _describe_metric(metric: Mapping[str, Any]) -> str:
 
 
 def _protocols(as_json: bool) -> None:
-    from ssdd_bench.protocols.schema import find_all
+    from ssdd_bench.protocols.schema import PROTOCOLS
 
-    found, broken = find_all()
+    found, broken = PROTOCOLS.all(), PROTOCOLS.broken()
     if as_json:
         records = [protocol.record() for protocol in found.values()]
         print_json({"protocols": records, "broken": _describe_broken(broken)})
@@ -170,9 +170,9 @@ def _warn(broken: Iterable[Broken]) -> None:
 
 
 def _data(as_json: bool) -> None:
-    from ssdd_bench.data.named import find_all, roots
+    from ssdd_bench.data.named import DATA_SETS, roots
 
-    found, broken = find_all()
+    found, broken = DATA_SETS.all(), DATA_SETS.broken()
     if as_json:
         entries = [{**asdict(one), "here": one.find()} for one in found.values()]
         print_json({"data": entries, "broken": _describe_broken(broken)})

@@ -22,9 +22,9 @@ def command() -> None:
 @json_option
 def show(protocol: str, as_json: bool) -> None:
     """Show every setting of PROTOCOL, and the hash that pins them."""
-    from ssdd_bench.protocols.schema import find_protocol
+    from ssdd_bench.protocols.schema import PROTOCOLS
 
-    record = find_protocol(protocol).record()
+    record = PROTOCOLS.get(protocol).record()
     if as_json:
         print_json(record)
     else:
@@ -37,9 +37,9 @@ def show(protocol: str, as_json: bool) -> None:
 @json_option
 def diff(first: str, second: str, as_json: bool) -> None:
     """Show the settings in which the protocols FIRST and SECOND differ."""
-    from ssdd_bench.protocols.schema import differences, find_protocol
+    from ssdd_bench.protocols.schema import PROTOCOLS, differences
 
-    found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
+    found: Mapping[str, Sequence[Any]] = differences(PROTOCOLS.get(first), PROTOCOLS.get(second))
     if as_json:
         print_json({"protocols": [first, second], "settings": found})
     elif found:

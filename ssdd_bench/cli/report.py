@@ -95,13 +95,13 @@ def command(
 
 def _find_tags(names: set[str], file: Path | None) -> TagsOfSets:
     """Tags of each set of images: of the file given, or of the data set of that name."""
-    from ssdd_bench.data.named import find_datasets
+    from ssdd_bench.data.named import DATA_SETS
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
     if file is not None:
         return dict.fromkeys(names, read_tags(file))
-    folders = {name: one.find() for name, one in find_datasets().items() if name in names}
+    folders = {name: one.find() for name, one in DATA_SETS.all().items() if name in names}
     files = {name: folder / TAGS_FILE for name, folder in folders.items() if folder is not None}
     found = {name: read_tags(path) for name, path in files.items() if path.is_file()}
     if not found:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
 from ssdd_bench.data.decode import SUFFIXES, decode_image, to_rgb
-from ssdd_bench.data.named import DEFAULT, DataSet, find_datasets
+from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet
 from ssdd_bench.data.source import ImageSource, Subset, limited
 from ssdd_bench.errors import DataError, UnknownNameError
 from ssdd_bench.plugins.manifest import ID
@@ -47,7 +47,7 @@ def open_images(path: Path | str | None = None, limit: int | None = None) -> Ima
             data set of that name.
     """
     name = DEFAULT if path is None else str(path)
-    sets = find_datasets() if ID.fullmatch(name) else {}
+    sets = DATA_SETS.all() if ID.fullmatch(name) else {}
     source = _open_set(sets[name]) if name in sets else _open(Path(name).expanduser())
     return source if limit is None else limited(source, limit)
 
@@ -91,7 +91,7 @@ def _open(path: Path) -> ImageSource:
     if not path.exists():
         hint = ""
         if ID.fullmatch(str(path)):
-            hint = f"; {UnknownNameError('data set', str(path), find_datasets())}"
+            hint = f"; {UnknownNameError('data set', str(path), DATA_SETS.all())}"
         raise DataError(f"no such file or folder: {path}{hint}")
     resolved = path.resolve()  # so that "." has a name
     if resolved.is_dir():

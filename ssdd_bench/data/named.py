@@ -11,14 +11,16 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ssdd_bench.errors import DataError, ManifestError, UserError
-from ssdd_bench.plugins.discovery import Broken, find_packaged
+from ssdd_bench.errors import DataError, UserError
+from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, attempt, find_packaged
 from ssdd_bench.plugins.manifest import ID
+from ssdd_bench.plugins.registry import Registry
 from ssdd_bench.results.records import read_record, read_toml
 
 GROUP: Final = "ssdd_bench.datasets"
@@ -41,11 +43,11 @@ class DataSet:
         get: where its owner gives it away, and in which form it is put into its folder.
         licence: what its owner allows, and whether that has to be agreed to first.
         protocol: id of the one that its users expect.
+        file: this TOML file.
+        source: ``built-in`` or ``package NAME``.
         names: all file names, as ``kodim{01..24}.png``; empty where that does not say them.
         names_sha256: see :func:`hash_names`; empty where nobody has computed it.
         folder: of a set that comes with its file, relative to that; empty: it is looked for.
-        file: this TOML file.
-        source: ``built-in`` or ``package NAME``.
     """
 
     name: str
@@ -54,11 +56,11 @@ class DataSet:
     get: str
     licence: str
     protocol: str
-    names: str
-    names_sha256: str
-    folder: str
     file: str
     source: str
+    names: str = ""
+    names_sha256: str = ""
+    folder: str = ""
 
     def places(self) -> tuple[Path, ...]:
         """Where the images are looked for, in this order."""
@@ -111,34 +113,13 @@ def roots() -> tuple[Path, ...]:
     return (*([Path(chosen).expanduser()] if chosen else []), user / "ssdd-bench")
 
 
-def find_all() -> tuple[dict[str, DataSet], tuple[Broken, ...]]:
-    """Every data set by name, and what was found and cannot be used."""
-    found: dict[str, DataSet] = {}
-    broken = []
-    for entry in (*_built_in(), *_in_packages()):
-        if isinstance(entry, DataSet) and entry.name in found:
-            other = found[entry.name]
-            error = ManifestError(f"{entry.file}: {other.file} has that name too: rename one")
-            entry = Broken(entry.name, entry.source, error)
-        if isinstance(entry, Broken):
-            broken.append(entry)
-        else:
-            found[entry.name] = entry
-    return dict(sorted(found.items())), tuple(broken)
-
-
-def find_datasets() -> dict[str, DataSet]:
-    """Every data set that can be used, by name in alphabetical order."""
-    return find_all()[0]
-
-
 def require_named(path: Path | str | None) -> None:
     """Refuse a data set that is named and not here, before anything slow; let any path pass.
 
     Raises:
         DataError: see :meth:`DataSet.require`.
     """
-    if data_set := find_datasets().get(str(path)):
+    if data_set := DATA_SETS.all().get(str(path)):
         data_set.require()
 
 
@@ -166,24 +147,21 @@ def _some(names: Sequence[str], what: str) -> str:
     return f"{len(names):,} {what} ({names[0]}{more})" if names else ""
 
 
-def _built_in() -> Iterator[DataSet | Broken]:
-    for path in sorted(SETS.glob("*.toml")):
-        yield _load(path, path.stem, "built-in")
+def _discover() -> list[Found[DataSet] | Broken]:
+    found: list[Found[DataSet] | Broken] = []
+    for path in SETS.glob("*.toml"):
+        found += attempt(path.stem, BUILT_IN, partial(_load, path, path.stem, BUILT_IN))
+    found += find_packaged(
+        GROUP, FILE_NAME, lambda entry: _load(entry.file, entry.name, entry.source)
+    )
+    return sorted(found, key=lambda one: one.id if isinstance(one, Found) else one.name)
 
 
-def _in_packages() -> Iterator[DataSet | Broken]:
-    for entry in find_packaged(GROUP, FILE_NAME):
-        yield entry if isinstance(entry, Broken) else _load(entry.file, entry.name, entry.source)
+def _load(path: Path, name: str, source: str) -> dict[str, DataSet]:
+    if not ID.fullmatch(name):
+        raise UserError(f"{path}: '{name}' is no name such as my-photos")
+    fixed = {"name": name, "file": str(path), "source": source}
+    return {name: read_record(DataSet, read_toml(path), str(path), optional=True, fixed=fixed)}
 
 
-def _load(path: Path, name: str, source: str) -> DataSet | Broken:
-    try:
-        data: dict[str, Any] = read_toml(path)
-        if unknown := data.keys() & {"name", "file", "source"}:
-            raise UserError(f"{path}: unknown key '{min(unknown)}'")
-        if not ID.fullmatch(name):
-            raise UserError(f"{path}: '{name}' is no name such as my-photos")
-        record = {**data, "name": name, "file": str(path), "source": source}
-        return read_record(DataSet, record, str(path))
-    except UserError as error:
-        return Broken(name, source, ManifestError(str(error)))
+DATA_SETS: Final = Registry("data set", _discover)

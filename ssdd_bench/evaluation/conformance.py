@@ -18,7 +18,7 @@ from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
 from ssdd_bench.plugins.manifest import TokenizerInfo
-from ssdd_bench.plugins.registry import find_all, load_tokenizer, parse_requests
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 
 IDS = ("first", "second", "third")
 TOLERANCE = 1e-3  # of one image alone against the same in a batch: kernels may differ
@@ -40,7 +40,7 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
     try:
         if isinstance(tokenizer, str):
             (request,) = parse_requests(tokenizer)
-            info = find_all().get(request.id)
+            info = TOKENIZERS.get(request.id)
             tokenizer = load_tokenizer(request)
             if info.latent and not request.options and info.latent != tokenizer.latent:
                 problems.append(f"manifest says {info.latent}, the tokenizer {tokenizer.latent}")

@@ -34,7 +34,7 @@ from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.metrics.distances import FrechetMetric
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
 from ssdd_bench.metrics.registry import find_metrics
-from ssdd_bench.plugins.registry import TokenizerRequest, find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_tokenizer
 from ssdd_bench.protocols.schema import Protocol, get_protocol
 from ssdd_bench.results.schema import Result, TokenizerRecord
 from ssdd_bench.results.store import load_results, result_path, save_result
@@ -114,7 +114,7 @@ class RunPlan:
 
 
 def _is_random(request: TokenizerRequest, protocol: Protocol) -> bool:
-    return find_tokenizers()[request.id].stochastic or protocol.posterior == "sample"
+    return TOKENIZERS.get(request.id).stochastic or protocol.posterior == "sample"
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class _Run:
             tokenizer = load_tokenizer(request, device=str(self._device))
             for network in tokenizer.networks().values():
                 network.eval()
-            record = describe_tokenizer(find_tokenizers()[request.id], request, tokenizer)
+            record = describe_tokenizer(TOKENIZERS.get(request.id), request, tokenizer)
         except Exception as error:
             self._started += len(cells)
             self._fail(Failure(request.label, len(cells), error))

@@ -22,7 +22,7 @@ from ssdd_bench.evaluation.pairs import describe_foreign
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.sample_metrics import GenerationScorer
 from ssdd_bench.metrics.generation import GENERATION_METRICS, INTRA
-from ssdd_bench.protocols.schema import GenerationProtocol, find_protocol
+from ssdd_bench.protocols.schema import PROTOCOLS, GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import DataRecord, LatentRecord, Result
@@ -81,7 +81,7 @@ def score_generated(
     """
     started = time.perf_counter()
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    protocol = find_protocol(plan.protocol)
+    protocol = PROTOCOLS.get(plan.protocol)
     if not isinstance(protocol, GenerationProtocol):
         raise UserError(f"protocol '{protocol.id}' is for reconstructions: take gfid-v1 or adm-v1")
     device = choose_device(plan.device)

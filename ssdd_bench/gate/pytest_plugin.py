@@ -50,9 +50,9 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
         options += ["--out", "results"]  # a relative path, since the command is in the results
         options += ["--no-speed", "--no-pictures", "--quiet"]
         if data:
-            from ssdd_bench.data.named import find_datasets
+            from ssdd_bench.data.named import DATA_SETS
 
-            options += ["--data", data if str(data) in find_datasets() else root / data]
+            options += ["--data", data if str(data) in DATA_SETS.all() else root / data]
         options += ["--limit", str(limit)] if limit else []
         options += ["--metrics", ",".join(metrics)] if metrics else []
         out = tmp_path / "results"

@@ -7,18 +7,20 @@ a metric.toml; the entry point's name is the metric's key. Looking imports none 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
-from ssdd_bench.errors import ManifestError, UserError
+from ssdd_bench.errors import UserError
 from ssdd_bench.metrics.base import METRICS, MetricInfo
-from ssdd_bench.plugins.discovery import Broken, Packaged, find_packaged
+from ssdd_bench.plugins.discovery import Broken, Found, Packaged, find_packaged
+from ssdd_bench.plugins.manifest import IN_MODULE
+from ssdd_bench.plugins.registry import Registry
 from ssdd_bench.results.records import read_record, read_toml
 
 GROUP: Final = "ssdd_bench.metrics"
 FILE_NAME: Final = "metric.toml"
 KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
-LOCATION: Final = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -33,46 +35,24 @@ class MetricFile:
 
     title: str
     higher_is_better: bool
-    metric: str
+    metric: Annotated[str, IN_MODULE]
 
 
-def find_all() -> tuple[dict[str, MetricInfo], tuple[Broken, ...]]:
-    """Every metric by key, our own first, and what was found and cannot be used.
-
-    A key that two packages claim, or that is one of ours, is nobody's but ours.
-    """
-    found = dict(METRICS)
-    broken: list[Broken] = []
-    for entry in find_packaged(GROUP, FILE_NAME):
-        try:
-            if isinstance(entry, Broken):
-                raise entry.error
-            if other := found.get(entry.name):
-                raise ManifestError(
-                    f"{entry.file}: the metric '{entry.name}' is that of {other.source} already: "
-                    "rename or remove one"
-                )
-            found[entry.name] = _load(entry)
-        except ManifestError as error:
-            broken.append(Broken(entry.name, entry.source, error))
-    return found, tuple(broken)
+def find_metrics() -> Mapping[str, MetricInfo]:
+    """Return every metric that can be used, by key: the built-in ones first."""
+    return REGISTRY.all()
 
 
-def find_metrics() -> dict[str, MetricInfo]:
-    """Every metric that can be used, by key."""
-    return find_all()[0]
+def _discover() -> Iterator[Found[MetricInfo] | Broken]:
+    yield from (Found(key, info.source, info) for key, info in METRICS.items())
+    yield from find_packaged(GROUP, FILE_NAME, _load)
 
 
-def _load(entry: Packaged) -> MetricInfo:
-    try:
-        said = read_record(MetricFile, read_toml(entry.file), str(entry.file))
-    except UserError as error:
-        raise ManifestError(str(error)) from None
+def _load(entry: Packaged) -> dict[str, MetricInfo]:
+    said = read_record(MetricFile, read_toml(entry.file), str(entry.file))
     if not KEY.fullmatch(entry.name):
-        raise ManifestError(f"{entry.file}: '{entry.name}' is no key such as edge_error")
-    if not LOCATION.fullmatch(said.metric):
-        raise ManifestError(f"{entry.file}: metric = '{said.metric}' must read module:Class")
-    return MetricInfo(
+        raise UserError(f"{entry.file}: '{entry.name}' is no key such as edge_error")
+    info = MetricInfo(
         entry.name,
         said.title,
         said.higher_is_better,
@@ -81,3 +61,7 @@ def _load(entry: Packaged) -> MetricInfo:
         package=entry.package,
         source=entry.source,
     )
+    return {info.key: info}
+
+
+REGISTRY: Final = Registry("metric", _discover)

@@ -1,18 +1,23 @@
-"""Find what installed packages bring: a small TOML file each, named by an entry point.
+"""Discovery of what files and installed packages bring, without importing any of their code.
 
-Tokenizers, metrics, protocols and data sets of strangers are found this way. Looking imports none
-of their code, and what is broken is set apart, where it harms no other.
+A package names, in an entry point group, a package of its own that holds one TOML file: a
+tokenizer, a metric, a protocol or a data set. What is broken is set apart and harms no other.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Final, Generic, TypeVar
 
-from ssdd_bench.errors import ManifestError
+from ssdd_bench.errors import ManifestError, UserError
+
+BUILT_IN: Final = "built-in"
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,27 @@ class Packaged:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """Something that was found and cannot be used; it harms no other.
+class Found(Generic[Entry]):
+    """One usable entry.
 
     Attributes:
-        name: its folder, its id, or the name of its entry point.
-        source: where it was found: ``built-in``, ``folder PATH`` or ``package NAME``.
+        id: the name that users type.
+        source: ``built-in``, ``folder PATH`` or ``package NAME``.
+        entry: what is known of it.
+    """
+
+    id: str
+    source: str
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Something that was found and cannot be used.
+
+    Attributes:
+        name: the id that it would have, or the name of its folder or entry point.
+        source: ``built-in``, ``folder PATH`` or ``package NAME``.
         error: what is wrong.
     """
 
@@ -47,21 +67,42 @@ class Broken:
     error: ManifestError
 
 
-def find_packaged(group: str, file_name: str) -> Iterator[Packaged | Broken]:
-    """The packages of an entry point group, by the entry points' names.
+def attempt(
+    name: str, source: str, load: Callable[[], Mapping[str, Entry]]
+) -> Iterator[Found[Entry] | Broken]:
+    """Load the entries of one file, by id; an error makes it one broken entry.
+
+    Args:
+        name: of the broken entry.
+        source: where the file was found.
+        load: reads the file.
+    """
+    try:
+        entries = load()
+    except UserError as error:
+        yield Broken(name, source, ManifestError(str(error)))
+    else:
+        yield from (Found(entry_id, source, entry) for entry_id, entry in entries.items())
+
+
+def find_packaged(
+    group: str, file_name: str, load: Callable[[Packaged], Mapping[str, Entry]]
+) -> Iterator[Found[Entry] | Broken]:
+    """Load the entries of an entry point group, in the order of the entry points' names.
 
     Args:
         group: such as ``ssdd_bench.metrics``.
         file_name: of the TOML file that each of its packages holds.
+        load: reads one file; returns its entries by id.
     """
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         source = f"package {point.dist.name}" if point.dist else "package of unknown name"
-        try:
+
+        def load_point(point: EntryPoint = point, source: str = source) -> Mapping[str, Entry]:
             file = _locate(point, file_name)
-        except ManifestError as error:
-            yield Broken(point.name, source, error)
-        else:
-            yield Packaged(point.name, point.value, source, file)
+            return load(Packaged(point.name, point.value, source, file))
+
+        yield from attempt(point.name, source, load_point)
 
 
 def _locate(point: EntryPoint, file_name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Find the tokenizers that exist, and load the ones that are asked for.
+"""The registry of everything that has an id, and the tokenizers in it.
 
 A tokenizer is a folder with a tokenizer.toml and a plugin. Folders are looked for in
 ``ssdd_bench.tokenizers`` (the built-in ones), in ``$SSDD_BENCH_TOKENIZERS`` (folders of such
@@ -11,16 +11,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic
 
 from ssdd_bench import tokenizers
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, PluginError, UnknownNameError, UserError
 from ssdd_bench.plugins import spec as request_syntax
-from ssdd_bench.plugins.discovery import Broken, find_packaged
+from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Entry, Found, attempt, find_packaged
 from ssdd_bench.plugins.manifest import FILE_NAME, TokenizerInfo, load_manifests
 from ssdd_bench.plugins.options import OptionValue
 from ssdd_bench.plugins.spec import TokenizerRequest
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "TOKENIZERS",
     "Broken",
-    "Found",
+    "Registry",
     "TokenizerRequest",
-    "find_all",
-    "find_tokenizers",
     "load_tokenizer",
     "parse_requests",
 ]
@@ -42,54 +41,81 @@ GROUP: Final = "ssdd_bench.tokenizers"
 VARIABLE: Final = "SSDD_BENCH_TOKENIZERS"
 
 
-@dataclass(frozen=True)
-class Found:
-    """Every tokenizer there is, whole or broken."""
+class Registry(Generic[Entry]):
+    """Entries of one kind by id, found once per process, with the broken ones apart.
 
-    tokenizers: dict[str, TokenizerInfo]
-    broken: tuple[Broken, ...]
+    One rule settles equal ids: a built-in entry keeps its id and a third party's is broken; of two
+    third parties' entries both are broken, since neither may be measured under an id that does not
+    say which one it is.
+    """
 
-    def get(self, tokenizer_id: str) -> TokenizerInfo:
-        """Look up one tokenizer.
+    def __init__(self, kind: str, discover: Callable[[], Iterable[Found[Entry] | Broken]]) -> None:
+        """Prepare to look; nothing is read yet.
+
+        Args:
+            kind: of the entries, for messages, such as ``tokenizer``.
+            discover: yields all entries in the order of listing.
+        """
+        self._kind = kind
+        self._discover = discover
+        self._seen: object = None
+        self._found: dict[str, Entry] = {}
+        self._broken: tuple[Broken, ...] = ()
+
+    def all(self) -> Mapping[str, Entry]:
+        """Return every usable entry by id."""
+        self._look()
+        return self._found
+
+    def broken(self) -> tuple[Broken, ...]:
+        """Return what was found and cannot be used."""
+        self._look()
+        return self._broken
+
+    def get(self, entry_id: str) -> Entry:
+        """Look up one entry.
 
         Raises:
-            UnknownNameError: there is none; names the nearest.
+            UnknownNameError: there is none of this id; names the nearest.
             ManifestError: it is a broken one; says what is wrong with it.
         """
-        if tokenizer_id in self.tokenizers:
-            return self.tokenizers[tokenizer_id]
-        for broken in self.broken:
-            if broken.name.rstrip("_").replace("_", "-") == tokenizer_id:
+        found = self.all()
+        if entry_id in found:
+            return found[entry_id]
+        for broken in self._broken:
+            if broken.name == entry_id:
                 raise broken.error
-        raise UnknownNameError("tokenizer", tokenizer_id, self.tokenizers)
+        raise UnknownNameError(self._kind, entry_id, found)
 
+    def clear(self) -> None:
+        """Forget what was found, so that files written since are seen."""
+        self._seen = None
 
-def find_all() -> Found:
-    """Find every tokenizer, setting the broken ones apart.
-
-    Two of the same id are both broken: neither can be measured under a name that says which.
-    """
-    found: dict[str, TokenizerInfo] = {}
-    broken: list[Broken] = []
-    twice: dict[str, Broken] = {}
-    for entry in (*_in_folders(), *_in_packages()):
-        if isinstance(entry, Broken):
-            broken.append(entry)
-        elif other := found.get(entry.id):
+    def _look(self) -> None:
+        """Discover again only if the places to look in have changed."""
+        places = (os.environ.get(VARIABLE), tuple(sys.path))
+        if self._seen == places:
+            return
+        broken = []
+        by_id: dict[str, list[Found[Entry]]] = {}
+        for one in self._discover():
+            if isinstance(one, Broken):
+                broken.append(one)
+            else:
+                by_id.setdefault(one.id, []).append(one)
+        self._found = {}
+        for entry_id, several in by_id.items():
+            winner = next((one for one in several if one.source == BUILT_IN), several[0])
+            if len(several) == 1 or winner.source == BUILT_IN:
+                self._found[entry_id] = winner.entry
+            sources = " and ".join(one.source for one in several)
             error = ManifestError(
-                f"two tokenizers have the id '{entry.id}': {other.source} ({other.folder}) and "
-                f"{entry.source} ({entry.folder}): rename or remove one"
+                f"{len(several)} {self._kind}s have the id '{entry_id}' ({sources}): rename or "
+                "remove all but one"
             )
-            twice[entry.id] = Broken(entry.id, entry.source, error)
-        else:
-            found[entry.id] = entry
-    good = {name: found[name] for name in sorted(found.keys() - twice.keys())}
-    return Found(good, (*broken, *twice.values()))
-
-
-def find_tokenizers() -> dict[str, TokenizerInfo]:
-    """Find every tokenizer that can be used, by id in alphabetical order."""
-    return find_all().tokenizers
+            losers = [one for one in several if self._found.get(entry_id) is not one.entry]
+            broken += [Broken(entry_id, one.source, error) for one in losers]
+        self._broken, self._seen = tuple(broken), places
 
 
 def parse_requests(text: str) -> list[TokenizerRequest]:
@@ -99,7 +125,7 @@ def parse_requests(text: str) -> list[TokenizerRequest]:
         UnknownNameError: no such tokenizer; names the nearest.
         OptionError: an option or a value does not exist.
     """
-    return request_syntax.parse_requests(text, find_all().get)
+    return request_syntax.parse_requests(text, TOKENIZERS.get)
 
 
 def load_tokenizer(
@@ -125,45 +151,50 @@ def load_tokenizer(
                 f"'{request}' asks for {len(requests)} tokenizers: load one at a time"
             )
         request = requests[0]
-    info = find_all().get(request.id)
+    info = TOKENIZERS.get(request.id)
     tokenizer = _call_plugin(info, info.resolve_options({**request.options, **options}))
     return tokenizer.to(device)
 
 
-def _in_folders() -> Iterator[TokenizerInfo | Broken]:
-    """The plugin folders on the import path of ``ssdd_bench.tokenizers``."""
+def _discover() -> list[Found[TokenizerInfo] | Broken]:
+    packaged = find_packaged(
+        GROUP,
+        FILE_NAME,
+        lambda entry: _by_id(
+            load_manifests(entry.file, source=entry.source, package=entry.package)
+        ),
+    )
+    found = [*_in_folders(), *packaged]
+    return sorted(found, key=lambda one: one.id if isinstance(one, Found) else one.name)
+
+
+def _in_folders() -> Iterator[Found[TokenizerInfo] | Broken]:
+    """Find the plugin folders on the import path of ``ssdd_bench.tokenizers``."""
     importlib.reload(tokenizers)  # the variable may have changed since the first import
     foreign = os.environ.get(VARIABLE, "").split(os.pathsep)
     for folder in dict.fromkeys(tokenizers.__path__):
-        source = f"folder {folder}" if folder in foreign else "built-in"
+        source = f"folder {folder}" if folder in foreign else BUILT_IN
         if not Path(folder).is_dir():
             error = ManifestError(f"{folder}: no such folder: correct ${VARIABLE}")
             yield Broken(Path(folder).name, source, error)
         for path in sorted(Path(folder).glob(f"*/{FILE_NAME}")):
-            try:
-                infos = load_manifests(path, source=source)
-                named = infos[0].id.replace("-", "_")
-                # An underscore at the end keeps a folder apart from a package of that name.
-                if path.parent.name not in (named, f"{named}_"):
-                    raise ManifestError(
-                        f"{path}: the folder of '{infos[0].id}' must be named {named}: rename one "
-                        "of them"
-                    )
-                yield from infos
-            except ManifestError as error:
-                yield Broken(path.parent.name, source, error)
+            name = path.parent.name.rstrip("_").replace("_", "-")
+            yield from attempt(name, source, lambda p=path, s=source: _load_folder(p, s))  # type: ignore[misc]
 
 
-def _in_packages() -> Iterator[TokenizerInfo | Broken]:
-    """The tokenizers that installed distributions name in their entry points."""
-    for entry in find_packaged(GROUP, FILE_NAME):
-        if isinstance(entry, Broken):
-            yield entry
-            continue
-        try:
-            yield from load_manifests(entry.file, source=entry.source, package=entry.package)
-        except ManifestError as error:
-            yield Broken(entry.name, entry.source, error)
+def _load_folder(path: Path, source: str) -> dict[str, TokenizerInfo]:
+    infos = load_manifests(path, source=source)
+    named = infos[0].id.replace("-", "_")
+    # An underscore at the end keeps a folder apart from a package of that name.
+    if path.parent.name not in (named, f"{named}_"):
+        raise ManifestError(
+            f"{path}: the folder of '{infos[0].id}' must be named {named}: rename one of them"
+        )
+    return _by_id(infos)
+
+
+def _by_id(infos: Iterable[TokenizerInfo]) -> dict[str, TokenizerInfo]:
+    return {info.id: info for info in infos}
 
 
 def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokenizer:
@@ -186,5 +217,8 @@ def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokeni
         reason = next(iter(str(error).splitlines()), "")
         raise PluginError(
             f"{info.id} ({info.source}) cannot be loaded: {type(error).__name__}: {reason}; "
-            f"mend or remove the plugin in {info.folder}"
+            f"fix or remove the plugin in {info.folder}"
         ) from error
+
+
+TOKENIZERS: Final = Registry("tokenizer", _discover)

@@ -6,12 +6,14 @@ A published protocol never changes; a change makes a new name. Imports no torch.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from ssdd_bench.errors import ManifestError, UnknownNameError, UserError
+from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.metrics.base import DEFAULT_METRICS, MetricOptions
-from ssdd_bench.plugins.discovery import Broken, Packaged, find_packaged
+from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, Packaged, find_packaged
+from ssdd_bench.plugins.registry import Registry
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_record, read_toml
 
@@ -316,63 +318,34 @@ GFID_V1 = GenerationProtocol(
     reporting="number of seeds; mean and range where there are several",
 )
 
-PROTOCOLS: dict[str, Protocol | GenerationProtocol] = {
+BUILT_IN_PROTOCOLS: dict[str, Protocol | GenerationProtocol] = {
     protocol.id: protocol for protocol in (DEFAULT_V1, SSDD_PAPER_V1, LDM_V1, ADM_V1, GFID_V1)
 }
 
 
-def find_all() -> tuple[dict[str, Protocol | GenerationProtocol], tuple[Broken, ...]]:
-    """Every protocol by id, our own first, and what was found and cannot be used.
-
-    An installed package names, in the entry point group ``ssdd_bench.protocols``, a package of its
-    own that holds a protocol.toml; the entry point's name is the protocol's id.
-    """
-    found = dict(PROTOCOLS)
-    broken: list[Broken] = []
-    for entry in find_packaged(GROUP, FILE_NAME):
-        try:
-            if isinstance(entry, Broken):
-                raise entry.error
-            if entry.name in found:
-                raise ManifestError(f"{entry.file}: there is a protocol '{entry.name}' already")
-            found[entry.name] = _load(entry)
-        except ManifestError as error:
-            broken.append(Broken(entry.name, entry.source, error))
-    return found, tuple(broken)
+def _discover() -> Iterator[Found[Protocol | GenerationProtocol] | Broken]:
+    yield from (Found(name, BUILT_IN, one) for name, one in BUILT_IN_PROTOCOLS.items())
+    yield from find_packaged(GROUP, FILE_NAME, _load)
 
 
-def _load(entry: Packaged) -> Protocol:
+def _load(entry: Packaged) -> dict[str, Protocol | GenerationProtocol]:
     """Build a protocol of ours with other values of the knobs that our code obeys."""
-    try:
-        said = read_toml(entry.file)
-        base = PROTOCOLS.get(said.pop("base", ""))
-        if not isinstance(base, Protocol) or "description" not in said:
-            raise UserError("needs a description, and as its base one of ours that a run measures")
-        if unknown := said.keys() - {"description", *FREE}:
-            raise UnknownNameError("knob", min(unknown), ("base", "description", *FREE))
-        if not VERSIONED.fullmatch(entry.name):
-            raise UserError(f"'{entry.name}' is no id with a version such as my-lab-v1")
-        knobs = asdict(base) | {"metrics": list(base.metrics), "id": entry.name} | said
-        return read_record(Protocol, knobs, str(entry.file))
-    except UserError as error:
-        place = "" if str(entry.file) in str(error) else f"{entry.file}: "
-        raise ManifestError(f"{place}{error}") from None
+    said = read_toml(entry.file)
+    base = BUILT_IN_PROTOCOLS.get(said.pop("base", ""))
+    if not isinstance(base, Protocol) or "description" not in said:
+        raise UserError(
+            f"{entry.file}: needs a description, and as its base one of ours that a run measures"
+        )
+    if unknown := said.keys() - {"description", *FREE}:
+        error = UnknownNameError("knob", min(unknown), ("base", "description", *FREE))
+        raise UserError(f"{entry.file}: {error}")
+    if not VERSIONED.fullmatch(entry.name):
+        raise UserError(f"{entry.file}: '{entry.name}' is no id with a version such as my-lab-v1")
+    knobs = asdict(base) | {"metrics": list(base.metrics), "id": entry.name} | said
+    return {entry.name: read_record(Protocol, knobs, str(entry.file))}
 
 
-def find_protocol(protocol_id: str) -> Protocol | GenerationProtocol:
-    """Look up a protocol of either kind.
-
-    Raises:
-        UnknownNameError: no such protocol; names the nearest.
-        ManifestError: it is a broken one; says what is wrong with it.
-    """
-    found, broken = find_all()
-    for one in broken:
-        if one.name == protocol_id and protocol_id not in found:
-            raise one.error
-    if protocol_id not in found:
-        raise UnknownNameError("protocol", protocol_id, found)
-    return found[protocol_id]
+PROTOCOLS: Final = Registry("protocol", _discover)
 
 
 def get_protocol(protocol_id: str) -> Protocol:
@@ -382,7 +355,7 @@ def get_protocol(protocol_id: str) -> Protocol:
         UnknownNameError: no such protocol; names the nearest.
         UserError: it is about generated images.
     """
-    protocol = find_protocol(protocol_id)
+    protocol = PROTOCOLS.get(protocol_id)
     if isinstance(protocol, GenerationProtocol):
         raise UserError(
             f"protocol '{protocol_id}' is for images that a model of latents has drawn, and a run "

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 from ssdd_bench.cli.main import cli
 from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.metrics.generation import GENERATION_METRICS
-from ssdd_bench.plugins.registry import find_tokenizers
+from ssdd_bench.plugins.registry import TOKENIZERS
 
 
 def items(line: str) -> list[CompletionItem]:
@@ -31,7 +31,7 @@ def test_verbs() -> None:
 
 
 def test_tokenizers_one_after_another() -> None:
-    assert values("run --tokenizers ") == list(find_tokenizers())
+    assert values("run --tokenizers ") == list(TOKENIZERS.all())
     assert values("run --tokenizers ssdd-o") == ["ssdd-official"]
     assert values("run --tokenizers jpeg,web") == ["jpeg,webp"]
     assert values("run --tokenizers jpeg:quality=10,50,web") == ["jpeg:quality=10,50,webp"]

@@ -134,7 +134,7 @@ def test_suites_are_whole():
         data = read_toml(path)
         parse_requests(" ".join(data["tokenizers"]))
         assert set(data["metrics"]) <= METRICS.keys()
-        assert data.get("protocol", "default-v1") in PROTOCOLS
+        assert data.get("protocol", "default-v1") in PROTOCOLS.all()
         assert len(cells("--suite", name)) >= 4
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# ")

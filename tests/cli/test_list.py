@@ -9,7 +9,7 @@ from ssdd_bench.cli.list import command
 from ssdd_bench.metrics.base import METRICS
 from ssdd_bench.metrics.generation import GENERATION_METRICS
 from ssdd_bench.plugins import registry
-from ssdd_bench.plugins.registry import find_tokenizers
+from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.schema import PROTOCOLS
 
 MANIFEST = """
@@ -57,7 +57,7 @@ def test_table_of_tokenizers_fits_and_says_what_matters() -> None:
         "note",
     ]
     assert max(map(len, lines)) <= WIDTH
-    assert [line.split()[0] for line in lines if line[0].isalpha()][1:] == list(find_tokenizers())
+    assert [line.split()[0] for line in lines if line[0].isalpha()][1:] == list(TOKENIZERS.all())
     text = "\n".join(lines)
     for piece in ("f8c4", "8 bits", "bytes", "quality=75", "subsampling=4:2:0", "lossless=false"):
         assert piece in text
@@ -72,7 +72,7 @@ def test_width_of_the_terminal_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_json_of_tokenizers_holds_the_manifest() -> None:
     listed = json.loads(invoke("tokenizers", "--json").stdout)
     assert listed["broken"] == []
-    assert [one["id"] for one in listed["tokenizers"]] == list(find_tokenizers())
+    assert [one["id"] for one in listed["tokenizers"]] == list(TOKENIZERS.all())
     jpeg = next(one for one in listed["tokenizers"] if one["id"] == "jpeg")
     assert jpeg["options"]["quality"]["maximum"] == 100
     assert jpeg["latent"]["kind"] == "bytes"
@@ -82,11 +82,11 @@ def test_a_broken_tokenizer_is_a_warning_beside_the_others(broken_and_whole: Pat
     result = invoke("tokenizers")
     assert "whole-one" in result.stdout
     assert "broken" not in result.stdout
-    assert result.stderr.startswith(f"warning: broken_one (folder {broken_and_whole}) is left out")
+    assert result.stderr.startswith(f"warning: broken-one (folder {broken_and_whole}) is left out")
     assert "unknown key 'nonsense'" in result.stderr
     listed = json.loads(invoke("tokenizers", "--json").stdout)
     (broken,) = listed["broken"]
-    assert (broken["name"], broken["source"]) == ("broken_one", f"folder {broken_and_whole}")
+    assert (broken["name"], broken["source"]) == ("broken-one", f"folder {broken_and_whole}")
 
 
 def test_brackets_in_a_note_are_shown(broken_and_whole: Path) -> None:
@@ -110,10 +110,10 @@ def test_metrics() -> None:
 
 def test_protocols() -> None:
     text = invoke("protocols").stdout
-    assert all(name in text for name in PROTOCOLS)
+    assert all(name in text for name in PROTOCOLS.all())
     listed = json.loads(invoke("protocols", "--json").stdout)["protocols"]
-    assert [one["id"] for one in listed] == list(PROTOCOLS)
-    assert listed[0]["sha256"] == PROTOCOLS["default-v1"].sha256
+    assert [one["id"] for one in listed] == list(PROTOCOLS.all())
+    assert listed[0]["sha256"] == PROTOCOLS.all()["default-v1"].sha256
 
 
 def test_what_cannot_be_listed_is_refused() -> None:
@@ -128,7 +128,7 @@ def test_the_page_of_the_zoo_is_what_the_manifests_say() -> None:
     assert result.exit_code == 0
     table = result.output.strip()
     assert table in page.read_text(encoding="utf-8"), "put the table of `list zoo` into docs/zoo.md"
-    for info in find_tokenizers().values():
+    for info in TOKENIZERS.all().values():
         if info.published:
             assert f"`{info.id}`" in table
             assert info.latent is not None

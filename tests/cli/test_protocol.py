@@ -25,9 +25,9 @@ def settings(text: str) -> list[str]:
     return [row.split()[0] for row in rows if not row.startswith(" ")]
 
 
-@pytest.mark.parametrize("name", list(PROTOCOLS))
+@pytest.mark.parametrize("name", list(PROTOCOLS.all()))
 def test_show_gives_every_setting_and_the_hash(name: str) -> None:
-    record = PROTOCOLS[name].record()
+    record = PROTOCOLS.all()[name].record()
     result = invoke("show", name)
     assert result.exit_code == 0
     assert settings(result.stdout) == list(record)
@@ -61,7 +61,7 @@ def test_unknown_protocol_names_the_nearest(arguments: tuple[str, ...]) -> None:
 def test_list_tells_what_a_protocol_scores() -> None:
     text = CliRunner().invoke(list_command, ["protocols"]).stdout
     rows = {row.split()[0]: row.split()[1] for row in text.splitlines()[2:] if row[0] != " "}
-    assert rows == {name: protocol.kind for name, protocol in PROTOCOLS.items()}
+    assert rows == {name: protocol.kind for name, protocol in PROTOCOLS.all().items()}
 
 
 def test_run_takes_several_and_refuses_those_of_generation() -> None:

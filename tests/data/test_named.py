@@ -16,7 +16,7 @@ from ssdd_bench.cli.list import command as list_command
 from ssdd_bench.cli.run import command as run_command
 from ssdd_bench.data import named
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.named import expand_names, find_all, find_datasets, hash_names
+from ssdd_bench.data.named import DATA_SETS, expand_names, hash_names
 from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import DataError
 from ssdd_bench.protocols.schema import PROTOCOLS
@@ -73,7 +73,7 @@ def fill(folder: Path, names, suffix=""):
 
 
 def test_what_is_built_in():
-    sets, broken = find_all()
+    sets, broken = DATA_SETS.all(), DATA_SETS.broken()
     assert not broken
     assert {name: one.images for name, one in sets.items()} == {
         "cifar10-test": 10_000,
@@ -86,7 +86,7 @@ def test_what_is_built_in():
         "sample-synthetic": 12,
     }
     for one in sets.values():
-        assert one.protocol in PROTOCOLS
+        assert one.protocol in PROTOCOLS.all()
         assert one.get
         assert one.licence
         if one.names:  # both ways to say the list agree
@@ -126,9 +126,9 @@ def test_class_folders_change_neither_ids_nor_order(data):
 
 def test_the_users_own_folder_comes_second(data, tmp_path):
     fill(tmp_path / "home" / "ssdd-bench" / "kodak", expand_names("kodim{01..24}.png"))
-    assert find_datasets()["kodak"].find() == tmp_path / "home" / "ssdd-bench" / "kodak"
+    assert DATA_SETS.all()["kodak"].find() == tmp_path / "home" / "ssdd-bench" / "kodak"
     (data / "kodak").mkdir(parents=True)
-    assert find_datasets()["kodak"].find() == data / "kodak"
+    assert DATA_SETS.all()["kodak"].find() == data / "kodak"
 
 
 def test_an_absent_set_says_where_to_get_it_and_where_to_put_it(data, tmp_path, monkeypatch):
@@ -195,7 +195,7 @@ def test_a_package_adds_one_without_being_imported(install):
     text = THREE.format(names="", sha256=hash_names(names), folder="images")
     site = install(three=text)
     fill(site / "photos_0" / "images", names)
-    assert find_datasets()["three"].source == "package photos"
+    assert DATA_SETS.all()["three"].source == "package photos"
     assert open_images("three").ids == tuple(names)
     fill(site / "photos_0" / "images", ["d.png"])
     (site / "photos_0" / "images" / "a.png").unlink()
@@ -206,12 +206,12 @@ def test_a_package_adds_one_without_being_imported(install):
 def test_a_broken_one_harms_no_other(install):
     whole = THREE.format(names="", sha256="", folder="")
     install(three=whole, kodak=whole, other=whole + "nonsense = 1\n", worse="= 2")
-    sets, broken = find_all()
+    sets, broken = DATA_SETS.all(), DATA_SETS.broken()
     assert {"three", "kodak"} <= sets.keys()
     assert sets["kodak"].images == 24
     errors = {one.name: str(one.error) for one in broken}
     assert set(errors) == {"kodak", "other", "worse"}
-    assert "rename one" in errors["kodak"]
+    assert "have the id 'kodak'" in errors["kodak"]
     assert "unknown key 'nonsense'" in errors["other"]
     listed = CliRunner().invoke(list_command, ["data"])
     assert "warning: other (package photos) is left out" in listed.stderr
@@ -231,7 +231,7 @@ def test_listing_says_what_is_here(data):
 
 def test_listing_needs_no_heavy_library():
     code = (
-        "import sys; from ssdd_bench.data.named import find_all; find_all();"
+        "import sys; from ssdd_bench.data.named import DATA_SETS; DATA_SETS.all();"
         "sys.exit(bool({'torch', 'numpy', 'pyarrow', 'PIL'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

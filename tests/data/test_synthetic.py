@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.named import find_datasets
+from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.data.synthetic.make import draw_all
 from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return find_datasets()["sample-synthetic"].require()
+    return DATA_SETS.all()["sample-synthetic"].require()
 
 
 def test_pictures_are_those_that_the_script_draws(folder: Path) -> None:

@@ -20,12 +20,12 @@ from ssdd_bench.gate.compare import compare
 from ssdd_bench.gate.load import Cell, load_side
 from ssdd_bench.gate.speed import SpeedRatio, compare_speed
 from ssdd_bench.gate.thresholds import Threshold, learn, load_learnt, parse_rules, save_learnt
-from ssdd_bench.plugins.registry import find_tokenizers, parse_requests
+from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
 from ssdd_bench.results.schema import SCHEMA_VERSION
 from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
 
 METRICS = ("psnr", "ssim", "mae", "fd_effnet")
-MINI = next((find_tokenizers()["ssdd"].folder / "weights").glob("*.safetensors"))
+MINI = next((TOKENIZERS.all()["ssdd"].folder / "weights").glob("*.safetensors"))
 
 
 def measure(request, out, seeds=(0,), limit=12):

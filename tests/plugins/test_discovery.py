@@ -16,7 +16,7 @@ from ssdd_bench.errors import ManifestError, UnavailableError, UnknownNameError
 from ssdd_bench.metrics import registry as metrics
 from ssdd_bench.metrics.registry import find_metrics
 from ssdd_bench.protocols import schema as protocols
-from ssdd_bench.protocols.schema import find_protocol, get_protocol
+from ssdd_bench.protocols.schema import PROTOCOLS, get_protocol
 
 METRIC = """
 title = "largest error of a pixel"
@@ -162,10 +162,10 @@ def test_a_mended_metric_is_measured_in_the_next_run(
 @pytest.mark.parametrize(
     ("key", "manifest", "reason"),
     [
-        ("worst_pixel", "title = 1", "higher_is_better"),
-        ("worst_pixel", METRIC.replace("worst:W", "W"), "must read module:Class"),
+        ("worst_pixel", "title = 'x'", "higher_is_better"),
+        ("worst_pixel", METRIC.replace("worst:W", "W"), "'metric' must be module:name"),
         ("Worst", METRIC, "is no key"),
-        ("psnr", METRIC, "'psnr' is that of built-in already"),
+        ("psnr", METRIC, "have the id 'psnr'"),
     ],
 )
 def test_a_bad_metric_file_is_set_apart(
@@ -174,7 +174,7 @@ def test_a_bad_metric_file_is_set_apart(
     install(
         "mine", metrics.GROUP, {key: {"metric.toml": manifest}, "good": {"metric.toml": METRIC}}
     )
-    found, (broken,) = metrics.find_all()
+    found, (broken,) = metrics.REGISTRY.all(), metrics.REGISTRY.broken()
     assert reason in str(broken.error)
     assert found["psnr"].source == "built-in"
     assert found["good"].source == "package mine"
@@ -192,7 +192,7 @@ def test_a_protocol_measures_what_it_says(
     assert result["metrics"].keys() == {"psnr", "worst_pixel"}  # type: ignore[attr-defined]
     record = result["protocol"]
     assert record["crop"] == "bilinear"  # type: ignore[index]
-    lab, ours = find_protocol("lab-v1"), find_protocol("default-v1")
+    lab, ours = PROTOCOLS.get("lab-v1"), PROTOCOLS.get("default-v1")
     assert record["sha256"] == lab.sha256 != ours.sha256  # type: ignore[index]
     assert protocols.differences(ours, lab).keys() == {"crop", "metrics"}
     listed = json.loads(CliRunner().invoke(list_.command, ["protocols", "--json"]).stdout)
@@ -212,19 +212,19 @@ def test_a_protocol_measures_what_it_says(
         ("lab-v1", PROTOCOL + 'posterior = "mean"', "posterior"),
         ("lab-v1", PROTOCOL.replace("description", "#"), "needs a description"),
         ("lab", PROTOCOL, "no id with a version"),
-        ("ldm-v1", PROTOCOL, "there is a protocol 'ldm-v1' already"),
+        ("ldm-v1", PROTOCOL, "have the id 'ldm-v1'"),
         ("lab-v1", "base", "protocol.toml"),
     ],
 )
 def test_a_bad_protocol_is_set_apart(install: Install, name: str, text: str, reason: str) -> None:
     install("lab", protocols.GROUP, {name: {"protocol.toml": text}})
-    _, (broken,) = protocols.find_all()
+    (broken,) = protocols.PROTOCOLS.broken()
     assert reason in str(broken.error)
     assert get_protocol("default-v1").crop == "adm"
     if name == "lab-v1":
         with pytest.raises(ManifestError):
-            find_protocol(name)
+            PROTOCOLS.get(name)
     with pytest.raises(UnknownNameError):
-        find_protocol("lab-v2")
+        PROTOCOLS.get("lab-v2")
     listed = CliRunner().invoke(list_.command, ["protocols"])
     assert f"warning: {name} (package lab) is left out" in listed.stderr

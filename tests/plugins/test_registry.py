@@ -15,7 +15,7 @@ from ssdd_bench.errors import (
     WeightsError,
 )
 from ssdd_bench.plugins import registry
-from ssdd_bench.plugins.registry import TokenizerRequest, find_all, find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_tokenizer
 
 BUILT_IN = {
     *("diffusion", "downsample", "identity", "jpeg", "klvae", "ssdd", "webp"),
@@ -61,6 +61,7 @@ def write_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WritePlugin
         path.mkdir()
         (path / "tokenizer.toml").write_text(manifest(name, more))
         (path / "plugin.py").write_text(code)
+        TOKENIZERS.clear()
         return path
 
     return write
@@ -77,19 +78,18 @@ def install(site: Path, distribution: str, entry_points: dict[str, str]) -> None
 
 def test_built_in_tokenizers_are_all_there_and_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(registry.VARIABLE, raising=False)
-    found = find_all()
-    built_in = {info.id for info in found.tokenizers.values() if info.source == "built-in"}
+    built_in = {info.id for info in TOKENIZERS.all().values() if info.source == "built-in"}
     assert built_in == BUILT_IN
-    assert not [one for one in found.broken if one.source == "built-in"]
-    assert list(found.tokenizers) == sorted(found.tokenizers)
+    assert not [one for one in TOKENIZERS.broken() if one.source == "built-in"]
+    assert list(TOKENIZERS.all()) == sorted(TOKENIZERS.all())
 
 
 def test_variable_names_folders_of_plugins(write_plugin: WritePlugin, tmp_path: Path) -> None:
     folder = write_plugin("my-codec")
-    info = find_tokenizers()["my-codec"]
+    info = TOKENIZERS.all()["my-codec"]
     assert (info.folder, info.source) == (folder, f"folder {tmp_path}")
     assert info.package == "ssdd_bench.tokenizers.my_codec"
-    assert find_tokenizers().keys() > {"my-codec", "jpeg"}
+    assert TOKENIZERS.all().keys() > {"my-codec", "jpeg"}
 
 
 def test_variable_may_name_several_folders_and_change(
@@ -100,22 +100,50 @@ def test_variable_may_name_several_folders_and_change(
         (tmp_path / name / f"codec_{name}" / "tokenizer.toml").write_text(manifest(f"codec-{name}"))
     both = os.pathsep.join([str(tmp_path / "a"), "", str(tmp_path / "b")])
     monkeypatch.setenv(registry.VARIABLE, both)
-    assert find_tokenizers().keys() >= {"codec-a", "codec-b"}
+    assert TOKENIZERS.all().keys() >= {"codec-a", "codec-b"}
     monkeypatch.setenv(registry.VARIABLE, str(tmp_path / "a"))
-    assert "codec-b" not in find_tokenizers()
+    assert "codec-b" not in TOKENIZERS.all()
 
 
-def test_equal_ids_break_both_and_no_other(write_plugin: WritePlugin, tmp_path: Path) -> None:
+def test_a_built_in_tokenizer_keeps_its_id(write_plugin: WritePlugin, tmp_path: Path) -> None:
     write_plugin("jpeg")
     write_plugin("other")
-    found = find_all()
-    assert "jpeg" not in found.tokenizers
-    assert found.tokenizers.keys() >= {"other", "webp"}
-    with pytest.raises(ManifestError, match="two tokenizers have the id 'jpeg'") as caught:
-        load_tokenizer("jpeg")
-    assert f"folder {tmp_path}" in str(caught.value)
-    assert "built-in" in str(caught.value)
+    assert TOKENIZERS.get("jpeg").source == "built-in"
+    (broken,) = TOKENIZERS.broken()
+    assert (broken.name, broken.source) == ("jpeg", f"folder {tmp_path}")
+    assert "built-in" in str(broken.error)
     assert load_tokenizer("other").latent.channels == 3
+
+
+def test_two_of_third_parties_with_one_id_are_both_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "same").mkdir(parents=True)
+        (tmp_path / name / "same" / "tokenizer.toml").write_text(manifest("same"))
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    monkeypatch.setenv(registry.VARIABLE, os.pathsep.join(folders))
+    assert "same" not in TOKENIZERS.all()
+    assert {one.source for one in TOKENIZERS.broken()} == {f"folder {one}" for one in folders}
+    with pytest.raises(ManifestError, match="have the id 'same'") as caught:
+        load_tokenizer("same")
+    assert all(folder in str(caught.value) for folder in folders)
+    assert TOKENIZERS.all().keys() >= BUILT_IN
+
+
+def test_discovery_runs_once_until_the_places_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    entries: registry.Registry[int] = registry.Registry("number", lambda: looked.append(1) or [])
+    entries.all(), entries.broken(), entries.all()
+    assert len(looked) == 1
+    entries.clear()
+    entries.all()
+    assert len(looked) == 2
+    monkeypatch.setenv(registry.VARIABLE, "/elsewhere")
+    entries.all()
+    assert len(looked) == 3
+    with pytest.raises(UnknownNameError, match="unknown number 'one'"):
+        entries.get("one")
 
 
 def test_models_of_a_manifest_share_its_plugin(write_plugin: WritePlugin) -> None:
@@ -130,7 +158,7 @@ licence = "MIT"
 """
     # The underscore keeps a folder apart from a package of that name, and is no part of the id.
     write_plugin("family", models, folder="family_")
-    found = find_tokenizers()
+    found = TOKENIZERS.all()
     assert found["family"].folder == found["big-one"].folder
     loaded = load_tokenizer("big-one:size=2")
     assert loaded.options == {"size": 2, "model": "big-one"}  # type: ignore[attr-defined]
@@ -140,17 +168,18 @@ licence = "MIT"
 
 def test_folder_is_named_after_the_id(write_plugin: WritePlugin) -> None:
     write_plugin("my-codec", folder="mine")
-    (broken,) = find_all().broken
+    (broken,) = TOKENIZERS.broken()
     assert "the folder of 'my-codec' must be named my_codec" in str(broken.error)
 
 
 def test_a_broken_manifest_harms_no_other(write_plugin: WritePlugin, tmp_path: Path) -> None:
     write_plugin("bad-one", more="nonsense = 1")
     write_plugin("good-one")
-    found = find_all()
-    assert "good-one" in found.tokenizers
-    assert "bad-one" not in found.tokenizers
-    assert [(one.name, one.source) for one in found.broken] == [("bad_one", f"folder {tmp_path}")]
+    assert "good-one" in TOKENIZERS.all()
+    assert "bad-one" not in TOKENIZERS.all()
+    assert [(one.name, one.source) for one in TOKENIZERS.broken()] == [
+        ("bad-one", f"folder {tmp_path}")
+    ]
     with pytest.raises(ManifestError, match="unknown key 'nonsense'"):
         registry.parse_requests("bad-one")
 
@@ -159,7 +188,7 @@ def test_a_wrong_folder_in_the_variable_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(registry.VARIABLE, str(tmp_path / "gone"))
-    (broken,) = find_all().broken
+    (broken,) = TOKENIZERS.broken()
     assert str(broken.error) == f"{tmp_path / 'gone'}: no such folder: correct ${registry.VARIABLE}"
 
 
@@ -172,7 +201,7 @@ def test_packages_are_found_without_being_imported(
     (folder / "tokenizer.toml").write_text(manifest("someones-codec"))
     install(tmp_path, "someones-dist", {"any-name": "someones_package.deep.codec"})
     monkeypatch.syspath_prepend(tmp_path)
-    info = find_tokenizers()["someones-codec"]
+    info = TOKENIZERS.all()["someones-codec"]
     assert (info.source, info.folder) == ("package someones-dist", folder)
     assert "someones_package" not in sys.modules
     with pytest.raises(PluginError, match=r"package someones-dist.*RuntimeError: imported"):
@@ -185,9 +214,8 @@ def test_a_broken_package_harms_no_other(
 ) -> None:
     install(tmp_path, "broken-dist", {"broken-codec": value})
     monkeypatch.syspath_prepend(tmp_path)
-    found = find_all()
-    assert found.tokenizers.keys() >= BUILT_IN
-    (broken,) = found.broken
+    assert TOKENIZERS.all().keys() >= BUILT_IN
+    (broken,) = TOKENIZERS.broken()
     assert (broken.name, broken.source) == ("broken-codec", "package broken-dist")
     with pytest.raises(ManifestError, match=r"where there is no tokenizer\.toml: reinstall"):
         load_tokenizer("broken-codec")
@@ -241,8 +269,8 @@ def test_wrong_requests(
         ("fault-no-load", "", "AttributeError: module "),
         ("fault-arguments", "def load(quality): ...", "TypeError: load() missing 1 required"),
         ("fault-type", "def load(): return 3", "load returned int, not a Tokenizer"),
-        ("fault-text", "def load(): raise ValueError('one\\ntwo')", "ValueError: one; mend or"),
-        ("fault-empty", "def load(): raise ValueError", "ValueError: ; mend or remove the plugin"),
+        ("fault-text", "def load(): raise ValueError('one\\ntwo')", "ValueError: one; fix or"),
+        ("fault-empty", "def load(): raise ValueError", "ValueError: ; fix or remove the plugin"),
     ],
 )
 def test_a_failing_plugin_is_one_line_with_its_cause(

@@ -24,7 +24,6 @@ from ssdd_bench.protocols.schema import (
     NO_KNOB,
     PROTOCOLS,
     differences,
-    find_protocol,
     get_protocol,
 )
 from ssdd_bench.report.frame import to_frame
@@ -41,7 +40,7 @@ PINNED = {
 }
 KNOBS = [
     (name, field.name)
-    for name, protocol in PROTOCOLS.items()
+    for name, protocol in PROTOCOLS.all().items()
     for field in fields(protocol)
     if field.name != "description"
 ]
@@ -92,35 +91,37 @@ def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
 
 def test_protocols_never_change():
     """A published protocol is immutable: give a changed one a new name instead of a new hash."""
-    assert {name: protocol.sha256 for name, protocol in PROTOCOLS.items()} == PINNED
+    assert {name: protocol.sha256 for name, protocol in PROTOCOLS.all().items()} == PINNED
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)
 def test_every_knob_is_in_the_hash(name, knob):
     """Knobs that came later too, as soon as they are not what was meant before them."""
-    protocol = PROTOCOLS[name]
+    protocol = PROTOCOLS.all()[name]
     value = getattr(protocol, knob)
     other = not value if isinstance(value, bool) else "another"
     assert replace(protocol, **{knob: other}).sha256 != protocol.sha256
 
 
 def test_a_description_may_be_mended():
-    protocol = PROTOCOLS["default-v1"]
+    protocol = PROTOCOLS.all()["default-v1"]
     assert replace(protocol, description="better words").sha256 == protocol.sha256
 
 
 def test_later_knobs_have_no_default_that_could_change_a_protocol_unseen():
-    for protocol in PROTOCOLS.values():
+    for protocol in PROTOCOLS.all().values():
         assert all(field.default is field.default_factory for field in fields(protocol))
-    assert {name: getattr(PROTOCOLS["default-v1"], name) for name in MEANT_BEFORE} == MEANT_BEFORE
+    assert {
+        name: getattr(PROTOCOLS.all()["default-v1"], name) for name in MEANT_BEFORE
+    } == MEANT_BEFORE
 
 
 def test_differences_are_the_knobs_that_differ():
-    found = differences(find_protocol("default-v1"), find_protocol("ldm-v1"))
+    found = differences(PROTOCOLS.get("default-v1"), PROTOCOLS.get("ldm-v1"))
     assert set(found) == {"metrics", "crop", "posterior"}
     assert found["posterior"] == ("mode", "sample")
-    assert not differences(find_protocol("adm-v1"), find_protocol("adm-v1"))
-    across = differences(find_protocol("default-v1"), find_protocol("gfid-v1"))
+    assert not differences(PROTOCOLS.get("adm-v1"), PROTOCOLS.get("adm-v1"))
+    across = differences(PROTOCOLS.get("default-v1"), PROTOCOLS.get("gfid-v1"))
     assert across["crop"] == ("adm", NO_KNOB)
     assert across["samples"] == (NO_KNOB, 50_000)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.weights.files import load_safetensors
 
 STAGES = {"klvae": "klvae", "diffusion": "finetune", "ssdd": "distil"}
@@ -14,7 +14,7 @@ BYTES = 8_000_000
 
 
 def files(name, latent):
-    folder = find_tokenizers()[name].folder / "weights"
+    folder = TOKENIZERS.all()[name].folder / "weights"
     stem = folder / f"{name}-mini-{latent}"
     return stem.with_suffix(".safetensors"), json.loads(stem.with_suffix(".json").read_text())
 

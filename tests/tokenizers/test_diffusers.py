@@ -18,10 +18,10 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import ResolutionError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.manifest import TokenizerInfo
-from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-FOLDER = find_tokenizers()["diffusers"].folder
+FOLDER = TOKENIZERS.all()["diffusers"].folder
 CONFIGS = json.loads((FOLDER / "configs.json").read_text())
 
 # What makes each published configuration small; the rest of it stays as it is.
@@ -79,7 +79,7 @@ SMALL = {
 
 
 def models() -> dict[str, TokenizerInfo]:
-    return {info.id: info for info in find_tokenizers().values() if info.folder == FOLDER}
+    return {info.id: info for info in TOKENIZERS.all().values() if info.folder == FOLDER}
 
 
 def build(config):

@@ -14,7 +14,7 @@ from ssdd_bench.api import Latent, LatentSpec
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 
 CONFIG = {
     "block_out_channels": [8, 8, 16],
@@ -51,7 +51,7 @@ def test_contract(folder: Path) -> None:
 
 @pytest.mark.weights
 def test_contract_of_the_mini_weights() -> None:
-    folder = find_tokenizers()["klvae"].folder / "weights"
+    folder = TOKENIZERS.all()["klvae"].folder / "weights"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not in this checkout")
     assert check_tokenizer("klvae") == []

@@ -14,7 +14,7 @@ from ssdd_bench.errors import UnknownNameError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 
 LATENTS = {"F8C4": (8, 4), "F16C4": (16, 4), "F16C16": (16, 16), "F32C64": (32, 64)}
 # Bytes of released files (F16C16 B and L), and of the others as their layout predicts.
@@ -142,7 +142,7 @@ def test_a_licence_comes_before_a_download(folder, monkeypatch):
     monkeypatch.setenv("SSDD_BENCH_ACCEPT_LICENCE", "CC-BY-NC-4.0")
     load_tokenizer("ssdd-official")
     assert asked == [("facebook/SSDD", "F8C4_M_256.safetensors")] * 2
-    assert find_tokenizers()["ssdd-official"].licence == "CC-BY-NC-4.0"
+    assert TOKENIZERS.all()["ssdd-official"].licence == "CC-BY-NC-4.0"
 
 
 def test_names(monkeypatch):

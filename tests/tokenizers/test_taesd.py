@@ -13,7 +13,7 @@ from torch import nn
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.plugins.registry import find_tokenizers, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.weights.files import sha256_file
 
 TAEF2 = "SSDD_BENCH_TAEF2"  # the folder with the published files
@@ -207,7 +207,7 @@ def test_the_published_taef2_reconstructs_photographs():
     psnr = -10 * (decoded - x).square().mean(dim=(1, 2, 3)).log10()
     assert psnr.mean() > 24
     assert 0.6 < latent.data.std() < 1.2
-    info = find_tokenizers()["taef2"]
+    info = TOKENIZERS.all()["taef2"]
     assert info.latent == tokenizer.latent
     assert info.published is not None
     files = {path.name: sha256_file(path) for path in tokenizer.weights}

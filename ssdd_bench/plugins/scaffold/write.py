@@ -13,7 +13,7 @@ import jinja2
 
 from ssdd_bench.errors import OptionError, OutputError
 from ssdd_bench.plugins.manifest import ID
-from ssdd_bench.plugins.registry import find_all
+from ssdd_bench.plugins.registry import TOKENIZERS
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 SUFFIX: Final = ".j2"
@@ -62,9 +62,7 @@ def write_tokenizer(name: str, parent: Path) -> Path:
 def _check_name(name: str, package: str) -> None:
     if not ID.fullmatch(name) or keyword.iskeyword(package):
         raise OptionError(f"'{name}' is no name such as my-vae: small letters, digits and hyphens")
-    found = find_all()
-    taken = {*found.tokenizers, *(one.name.replace("_", "-") for one in found.broken)}
-    if name in taken:
+    if name in {*TOKENIZERS.all(), *(one.name for one in TOKENIZERS.broken())}:
         raise OptionError(f"there is a tokenizer '{name}' already: choose another name")
     if package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None:
         raise OptionError(
