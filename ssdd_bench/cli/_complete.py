@@ -63,9 +63,9 @@ def _protocols() -> Iterable[str]:
 
 
 def _weights() -> Iterable[str]:
-    from ssdd_bench.weights import assets as table
+    from ssdd_bench.weights.assets import assets
 
-    return [*table.assets(), *_metrics(), "all"]
+    return [*assets(), *_metrics(), "all"]
 
 
 def _suites() -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Downloads with a bar for each file, before anything is measured."""
+"""Downloads with a progress bar for each file, before anything is measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 
 
 def fetch_with_bars(names: Iterable[str], console: Console) -> list[Path]:
-    """Fetch assets one after another; errors as of :func:`ssdd_bench.weights.download.fetch`."""
+    """Fetch assets one after another.
+
+    Args:
+        names: of assets.
+        console: for the progress bars.
+
+    Returns:
+        Paths of verified files, in order.
+
+    Raises:
+        UserError: see :func:`ssdd_bench.weights.download.fetch`.
+    """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     from ssdd_bench.weights.download import fetch
@@ -25,35 +36,33 @@ def fetch_with_bars(names: Iterable[str], console: Console) -> list[Path]:
             task = bars.add_task(name, total=None)
 
             def progress(done: int, total: int, task: TaskID = task) -> None:
-                bars.update(task, completed=done, total=total or None)
+                bars.update(task, completed=done, total=total)
 
             paths.append(fetch(name, progress))
     return paths
 
 
 def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, console: Console) -> None:
-    """Fetch what the metrics that were asked for by name need.
-
-    Those measured by default are not worth a download that nobody asked for.
+    """Fetch the weights of metrics that the user named; default metrics start no download.
 
     Args:
-        metrics: keys; unknown ones are left to whoever measures them.
-        offline: use no network, here and later.
-        strict: a download that fails is an error, and not a metric that is absent.
-        console: for the bars and a warning.
+        metrics: keys; unknown ones are ignored here.
+        offline: forbid the network, here and later.
+        strict: raise where a download fails; otherwise warn that its metric will be absent.
+        console: for the progress bars and the warning.
 
     Raises:
         UnavailableError: a file is missing and the network is forbidden, or ``strict``.
     """
     from ssdd_bench.errors import UnavailableError
     from ssdd_bench.metrics.base import METRICS
-    from ssdd_bench.weights.cache import find, require
+    from ssdd_bench.weights.cache import cached_path, require
     from ssdd_bench.weights.download import is_offline
 
     if offline:
         os.environ["SSDD_BENCH_OFFLINE"] = "1"
     names = {name: key for key in metrics if key in METRICS for name in METRICS[key].assets}
-    missing = [name for name in names if find(name) is None]
+    missing = [name for name in names if cached_path(name) is None]
     for name in missing:
         if is_offline():
             require(name)

@@ -1,4 +1,4 @@
-"""``ssdd-bench doctor``: what works on this machine, what does not, and what mends it."""
+"""``ssdd-bench doctor``: say what works on this machine, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
 
-@click.command("doctor", short_help="Say what works on this machine and what mends the rest.")
+@click.command("doctor", short_help="Say what works on this machine and how to fix the rest.")
 @json_option
 def command(as_json: bool) -> None:
-    """Say which metrics and tokenizers work on this machine, and what mends the others.
+    """Say which metrics and tokenizers work on this machine, and how to fix the others.
 
     Nothing is loaded; `ssdd-bench weights verify` compares checksums.
     """
@@ -49,7 +49,7 @@ def _print(title: str, values: Mapping[str, object]) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    """A torch that cannot be imported is a finding, not a failure."""
+    """Describe the machine; a torch that cannot be imported is reported, not raised."""
     found: dict[str, Any] = {"python": platform.python_version()}
     try:
         import torch
@@ -70,7 +70,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _sample() -> dict[str, Any]:
-    """How many photographs came with the package, or which of them are not as shipped."""
+    """Count the photos that came with the package, or name those that were changed."""
     from ssdd_bench.data.sample import SAMPLE_DIR, sample_sources
 
     sources = sample_sources()
@@ -96,19 +96,22 @@ def _states(registry: Registry[Entry], state: Callable[[Entry], str]) -> dict[st
 
 
 def _metric(info: MetricInfo) -> str:
+    from ssdd_bench.errors import UnavailableError, WeightsError
     from ssdd_bench.weights.assets import get_asset
-    from ssdd_bench.weights.cache import find
+    from ssdd_bench.weights.cache import cached_path, inspect
 
     needs = []
     if info.extra and importlib.util.find_spec(PACKAGES[info.extra]) is None:
         needs.append(f"needs {PACKAGES[info.extra]}: pip install 'ssdd-bench[{info.extra}]'")
-    paths = {name: find(name) for name in info.assets}
-    if missing := [name for name, path in paths.items() if path is None]:
+    missing = [name for name in info.assets if get_asset(name).sha256 and not cached_path(name)]
+    if missing:
         needs.append(f"needs weights: ssdd-bench weights fetch {' '.join(missing)}")
-    for name, path in paths.items():
-        size = get_asset(name).bytes
-        if path is not None and size and path.stat().st_size != size:
-            needs.append(f"{path} is cut off: delete it, then ssdd-bench weights fetch {name}")
+    for name in info.assets:
+        try:
+            if name not in missing:
+                inspect(name)
+        except (UnavailableError, WeightsError) as error:
+            needs.append(str(error))
     return "; ".join(needs) or "ready"
 
 
@@ -125,10 +128,10 @@ def _tokenizer(info: TokenizerInfo) -> str:
 
 
 def _folders() -> dict[str, float | str]:
-    """Free space where weights are looked for; the second, or first, is where they are put."""
-    from ssdd_bench.weights.cache import folders
+    """Return the free space of the folders in which weights are looked for, in GB."""
+    from ssdd_bench.weights.cache import search_folders
 
-    return {str(folder): _free(folder) for folder in folders()}
+    return {str(folder): _free(folder) for folder in search_folders()}
 
 
 def _free(folder: Path) -> float | str:

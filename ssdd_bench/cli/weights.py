@@ -1,6 +1,8 @@
-"""``ssdd-bench weights``: the external files of metrics, listed, fetched and verified."""
+"""``ssdd-bench weights``: list, fetch and verify the external files of metrics."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import click
 
@@ -17,22 +19,18 @@ def command() -> None:
 @command.command("list", short_help="List files, their checksums and where they are.")
 @json_option
 def list_(as_json: bool) -> None:
-    """List every file: its size, licence, checksum, who needs it and where it was found."""
+    """List every file with its size, checksum, licence, metrics and place on this machine."""
     from ssdd_bench.metrics.base import needed_by
-    from ssdd_bench.weights import assets as table
-    from ssdd_bench.weights.cache import find
+    from ssdd_bench.weights.assets import assets
+    from ssdd_bench.weights.cache import cached_path
 
     rows = {
         name: {
-            "file": asset.file,
-            "url": asset.url,
-            "bytes": asset.bytes,
-            "sha256": asset.sha256,
-            "licence": asset.licence,
+            **asdict(asset),
             "needed_by": list(needed_by(name)),
-            "found": str(find(name) or ""),
+            "found": str(cached_path(name) or ""),
         }
-        for name, asset in table.assets().items()
+        for name, asset in assets().items()
     }
     if as_json:
         print_json({"weights": rows})
@@ -42,13 +40,13 @@ def list_(as_json: bool) -> None:
         [
             (
                 name,
-                f"{asset.bytes / 1e6:.0f}" if asset.bytes else "?",
-                asset.sha256[:8] or "unpinned",
-                asset.licence,
-                "\n".join(needed_by(name)),
-                str(rows[name]["found"]) or "no",
+                f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "?",
+                row["sha256"][:8] or "none",
+                row["licence"],
+                "\n".join(row["needed_by"]),
+                row["found"] or "no",
             )
-            for name, asset in table.assets().items()
+            for name, row in rows.items()
         ],
     )
 
@@ -57,7 +55,7 @@ def list_(as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, shell_complete=complete_weights)
 @json_option
 def fetch(names: tuple[str, ...], as_json: bool) -> None:
-    """Download NAMES: of weights, of metrics, or `all`; what is here already is verified."""
+    """Download NAMES of weights or of metrics, or `all`; files on this machine are verified."""
     from rich.console import Console
 
     from ssdd_bench.cli._downloads import fetch_with_bars
@@ -74,21 +72,21 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
 @command.command(short_help="Compare the checksum of every file with the table.")
 @json_option
 def verify(as_json: bool) -> None:
-    """Compare the checksum of every file that is here with the table."""
-    from ssdd_bench.errors import WeightsError
-    from ssdd_bench.weights import assets as table
-    from ssdd_bench.weights.cache import find
-    from ssdd_bench.weights.cache import verify as check
+    """Compare the checksum of every file on this machine with the table."""
+    from ssdd_bench.errors import UnavailableError, WeightsError
+    from ssdd_bench.weights.assets import assets
+    from ssdd_bench.weights.cache import cached_path, inspect, require
 
     wrong = []
     found = {}
-    for name in table.assets():
-        path = find(name)
+    for name in assets():
+        path = cached_path(name)
         if path is None:
             continue
         try:
-            sha256 = check(name, path)
-        except WeightsError as error:
+            require(name)
+            sha256 = inspect(name)[1]
+        except (UnavailableError, WeightsError) as error:
             wrong.append(str(error))
             sha256 = ""
         found[name] = {"path": path, "sha256": sha256, "right": bool(sha256)}
@@ -101,19 +99,19 @@ def verify(as_json: bool) -> None:
 
 
 def _expand(names: tuple[str, ...]) -> list[str]:
-    """Names of weights, in place of those of metrics and of ``all``."""
+    """Replace metrics by the weights that they need, and ``all`` by every file with a checksum."""
     from ssdd_bench.errors import UnknownNameError
     from ssdd_bench.metrics.base import METRICS
-    from ssdd_bench.weights import assets as table
+    from ssdd_bench.weights.assets import assets
 
     found: list[str] = []
     for name in names:
         if name == "all":
-            found += table.assets()
+            found += [name for name, asset in assets().items() if asset.sha256]
         elif name in METRICS:
             found += METRICS[name].assets
-        elif name in table.assets():
+        elif name in assets():
             found.append(name)
         else:
-            raise UnknownNameError("weights", name, [*table.assets(), *METRICS, "all"])
+            raise UnknownNameError("weights", name, [*assets(), *METRICS, "all"])
     return list(dict.fromkeys(found))

@@ -38,7 +38,7 @@ from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_token
 from ssdd_bench.protocols.schema import Protocol, get_protocol
 from ssdd_bench.results.schema import Result, TokenizerRecord
 from ssdd_bench.results.store import load_results, result_path, save_result
-from ssdd_bench.weights.cache import find
+from ssdd_bench.weights.cache import cached_path
 
 CPU_BATCH = 1
 """Images per call on a CPU, for the scores and the clock.
@@ -292,7 +292,7 @@ class _Run:
         info = self._metrics[key]
         if info.source != "built-in":  # its author may have mended it
             return True
-        return self._plan.strict or (bool(info.assets) and all(map(find, info.assets)))
+        return self._plan.strict or (bool(info.assets) and all(map(cached_path, info.assets)))
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)

@@ -27,7 +27,7 @@ from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import DataRecord, LatentRecord, Result
 from ssdd_bench.results.store import load_results, result_path, save_result
-from ssdd_bench.weights.cache import find
+from ssdd_bench.weights.cache import cached_path
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ def score_generated(
 def _default_metrics(
     protocol: GenerationProtocol, path: Path, reference: Reference
 ) -> tuple[str, ...]:
-    own = protocol.metrics if find("inception") else ("gfid",)  # one line says what is missing
+    own = (
+        protocol.metrics if cached_path("inception") else ("gfid",)
+    )  # one line says what is missing
     both = read_labels(path) is not None and bool(reference.classes)
     return (*own, "fd_effnet", *((INTRA,) if both else ()))
 

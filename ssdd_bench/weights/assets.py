@@ -1,4 +1,4 @@
-"""The table of external weights. Imports no torch."""
+"""Table of the external weights that metrics and training need. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TABLE = Path(__file__).with_name("assets.toml")
 
 @dataclass(frozen=True)
 class Asset:
-    """One file.
+    """One external file.
 
     Attributes:
-        file: its name, exactly as published.
+        file: its name, as published.
         url: where it is published.
-        bytes: its size; 0 where that is not known.
-        sha256: its checksum; empty where its publisher gives none.
-        licence: of the weights.
+        bytes: its size; 0 if unknown.
+        sha256: its checksum; "" if none is known, in which case it is never fetched.
+        licence: licence of the weights.
     """
 
     file: str
@@ -33,18 +33,22 @@ class Asset:
 
     @property
     def size(self) -> str:
-        """For messages."""
+        """Format the size for messages."""
         return f"{self.bytes / 1e6:.0f} MB" if self.bytes else "size unknown"
 
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Every asset by name."""
+    """Read the table: every asset by name."""
     return read_record(dict[str, Asset], read_toml(TABLE), TABLE.name)
 
 
 def get_asset(name: str) -> Asset:
-    """Look up an asset; ``UnknownNameError`` names the nearest."""
+    """Look up an asset.
+
+    Raises:
+        UnknownNameError: there is none of that name; the message has the nearest.
+    """
     if name not in assets():
         raise UnknownNameError("weights", name, assets())
     return assets()[name]

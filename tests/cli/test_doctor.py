@@ -6,13 +6,14 @@ from ssdd_bench.cli.doctor import PACKAGES, command
 from ssdd_bench.metrics.base import METRICS
 
 
-def test_says_what_is_ready_and_what_mends_the_rest(tmp_path, monkeypatch):
+def test_says_what_is_ready_and_how_to_fix_the_rest(tmp_path, monkeypatch):
     for name in ("XDG_CACHE_HOME", "HOME", "TORCH_HOME", "SSDD_BENCH_WEIGHTS"):
         monkeypatch.setenv(name, str(tmp_path / name))
     found = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
     assert found["metrics"].keys() == METRICS.keys()
     assert found["metrics"]["psnr"] == "ready"
     assert found["metrics"]["rfid"] == "needs weights: ssdd-bench weights fetch inception"
+    assert "ssundaram21/dreamsim/releases" in found["metrics"]["dreamsim"]
     assert found["tokenizers"]["ssdd"] == "found"
     assert found["sample photographs"] == 35
     text = CliRunner().invoke(command, [], catch_exceptions=False).stdout

@@ -19,7 +19,7 @@ from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables import to_markdown
 from ssdd_bench.results.store import load_results, to_json
 from ssdd_bench.train.latent_model import load_generator
-from ssdd_bench.weights.cache import find
+from ssdd_bench.weights.cache import cached_path
 
 
 class Colours(Extractor):
@@ -174,7 +174,7 @@ def test_the_verb_refuses_a_protocol_of_reconstruction(photos, drawn, tmp_path):
     done = run(photos, drawn, "--protocol", "gfid-v1", "--metrics", "fd_effnet", "--offline")
     assert done.exit_code == 0
     assert "fd_effnet" in done.stdout
-    if find("inception") is None:
+    if cached_path("inception") is None:
         with pytest.raises(UnavailableError, match="ssdd-bench weights fetch inception"):
             run(photos, drawn, "--protocol", "gfid-v1", "--metrics", "gfid", "--offline")
     with pytest.raises(UserError, match="default-v1"):

@@ -11,7 +11,7 @@ from PIL import Image
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.metrics.base import METRICS
-from ssdd_bench.weights.cache import find
+from ssdd_bench.weights.cache import cached_path
 
 EXTERNAL = [key for key, info in METRICS.items() if info.assets]
 HOME_CACHE = os.environ.get("XDG_CACHE_HOME")  # before the tests move it
@@ -48,7 +48,7 @@ def tensor(images):
 @pytest.mark.weights
 @pytest.mark.parametrize("key", EXTERNAL)
 def test_identity_is_best_and_jpeg_is_ordered(key, users_cache, photos, score_pairs):
-    missing = [name for name in METRICS[key].assets if find(name) is None]
+    missing = [name for name in METRICS[key].assets if cached_path(name) is None]
     if missing:
         pytest.skip(f"not on this machine: ssdd-bench weights fetch {' '.join(missing)}")
     sides = [photos, jpeg(photos, 75), jpeg(photos, 10)]

@@ -14,6 +14,7 @@ def test_entries_are_whole():
         assert asset.url.endswith(f"/{asset.file}")
         assert asset.licence
         assert len(asset.sha256) in (0, 64)
+        assert asset.bytes > 0 or not asset.sha256  # a download is resumed by its size
         stem = asset.file.rsplit(".", 1)[0]
         if asset.sha256 and "-" in stem:  # publishers end the name with the hash's first digits
             assert asset.sha256.startswith(stem.rsplit("-", 1)[1])
