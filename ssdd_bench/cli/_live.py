@@ -19,7 +19,10 @@ from rich.text import Text
 from ssdd_bench.cli._progress import new_progress
 from ssdd_bench.evaluation.job import Cell
 from ssdd_bench.evaluation.run import Failure, Finished, Listener, RunPlan
-from ssdd_bench.report.grid import MISSING, metric_format, three_digits
+from ssdd_bench.report.frame import metric_directions, to_frame
+from ssdd_bench.report.tables.columns import scores
+from ssdd_bench.report.tables.model import MISSING
+from ssdd_bench.report.tables.numbers import format_short
 from ssdd_bench.results.schema import Result
 
 # Shown before other metrics where a terminal is too narrow for all of them.
@@ -137,18 +140,10 @@ def _widths(plan: RunPlan, width: int) -> dict[str, int]:
 
 
 def _cells(result: Result) -> dict[str, str]:
-    """Texts of a row by column."""
-    cells = {
-        "tokenizer": result.tokenizer.label,
-        "px": str(result.resolution),
-        "protocol": str(result.protocol["id"]),
-        "seed": str(result.seed),
-    }
-    for key, score in result.metrics.items():
-        if score.value is not None:
-            cells[key] = metric_format(key)(score.value)
-        elif score.infinite:
-            cells[key] = "∞"
-    if result.speed is not None:
-        cells[SPEED] = three_digits(result.speed.decode.images_per_s)
-    return cells
+    """Write the texts of a row by column."""
+    frame = to_frame([result])
+    row = frame.iloc[0]
+    columns = {"tokenizer": "label", "px": "resolution", "protocol": "protocol", "seed": "seed"}
+    cells = {heading: str(row[column]) for heading, column in columns.items()}
+    cells |= {one.key: one.show(row) for one in scores(metric_directions(frame))}
+    return cells | {SPEED: format_short(row["decode_ips"])}

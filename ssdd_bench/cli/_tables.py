@@ -1,4 +1,4 @@
-"""What several verbs do with rows: choose, write and show those of results; list any."""
+"""Helpers of several verbs: choose, write and show tables of results; print plain columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("id", "key", "setting", "latent", "options", "scores")  # columns that 
 
 
 def default_metric(frame: pd.DataFrame) -> str | None:
-    """The quality to draw where none was asked for; None if the rows hold no metric."""
+    """Choose the metric to draw by default; None if the rows hold no metric."""
     from ssdd_bench.report.frame import metric_directions
 
     measured = list(metric_directions(frame))
@@ -26,12 +26,16 @@ def default_metric(frame: pd.DataFrame) -> str | None:
 
 
 def has_speed(frame: pd.DataFrame) -> bool:
-    """Whether any row was timed."""
+    """Return True if any row was timed."""
     return bool((frame["decode_ips"] > 0).any())
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a table; ``OutputError`` where the folder cannot be written."""
+    """Write a text file.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     from ssdd_bench.results.files import write_atomically
 
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
@@ -39,13 +43,14 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def show_table(frame: pd.DataFrame) -> None:
-    """Print the table on standard output, as wide as the terminal."""
+    """Print the tables on standard output, as wide as the terminal."""
     from rich.console import Console
 
-    from ssdd_bench.report.tables import print_table
+    from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.terminal import print_tables
 
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    print_table(frame, Console(width=WIDTH if fixed else None))
+    print_tables(build_tables(frame), Console(width=WIDTH if fixed else None))
 
 
 def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -166,10 +166,11 @@ def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> list[Path]:
     from ssdd_bench.cli._tables import default_metric, has_speed, show_table, write_text
     from ssdd_bench.report.frame import load_frame
     from ssdd_bench.report.plots import quality_speed_plot
-    from ssdd_bench.report.tables import to_markdown
+    from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.markdown import to_markdown
 
     frame = load_frame(paths)
-    written = [write_text(plan.out / "table.md", to_markdown(frame))]
+    written = [write_text(plan.out / "table.md", to_markdown(build_tables(frame)))]
     metric = default_metric(frame)
     if metric and has_speed(frame):
         written.append(plan.out / "quality-vs-speed.png")

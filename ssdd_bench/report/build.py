@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from ssdd_bench.report import curves
-from ssdd_bench.report.frame import metric_directions
+from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, build_table_page
-from ssdd_bench.report.paper import build_paper_tables
 from ssdd_bench.report.plots import published_plot, quality_speed_plot
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.seeds import pool_seeds
-from ssdd_bench.report.tables import to_csv
+from ssdd_bench.report.tables.build import build_report_tables
+from ssdd_bench.report.tables.latex import to_latex
+from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
-from ssdd_bench.report.writers import to_latex, to_markdown
 from ssdd_bench.results.files import write_atomically
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -41,7 +41,7 @@ def build_texts(
     Raises:
         UserError: a saved picture is damaged, or no image has a tag.
     """
-    tables = build_paper_tables(source.frame)
+    tables = build_report_tables(source.frame)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
     means = split_by_tag(source.frame, tags) if tags else None
     by_tag = [] if means is None else build_tag_tables(source.frame, means)

@@ -14,11 +14,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from ssdd_bench.report.canvas import LOG_FROM, canvas, finish, put_title, scale_y, styles_of
 from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.grid import NEGLIGIBLE
 from ssdd_bench.report.groups import comparable_groups, describe_hardware, split
 from ssdd_bench.report.labels import Point
-from ssdd_bench.report.paper import heading_of, metric_name
 from ssdd_bench.report.ranking import is_eligible
+from ssdd_bench.report.tables.numbers import NEGLIGIBLE, metric_heading, metric_name
 
 _WITHIN = ["protocol", "data", "n"]
 _POINTS_SHOWN = 200  # images, above which a distribution is a box alone
@@ -177,7 +176,7 @@ def _panel(rows: pd.DataFrame, x: str, metric: str, line: str, n: int, x_label: 
         ("" if x == "resolution" else f"n = {n} ({first['data']}), ")
         + f"protocol {first['protocol']}",
         x_label,
-        heading_of(metric, higher, n),
+        metric_heading(metric, higher, n),
         distance=not higher,
     )
 

@@ -119,6 +119,13 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
     return frame
 
 
+def to_csv(frame: pd.DataFrame) -> str:
+    """Write every column of the frame; footnotes become one column of text."""
+    notes = ["; ".join(note.text for note in notes) for notes in frame["footnotes"]]
+    plain = frame.drop(columns=["footnotes", "scores"])
+    return plain.assign(footnotes=notes).to_csv(index=False)
+
+
 def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:
     """Return the metric columns of a frame and whether more is better, in column order."""
     directions: dict[str, bool] = frame.attrs[_METRICS]
@@ -126,7 +133,7 @@ def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:
 
 
 def check_metric(frame: pd.DataFrame, metric: str) -> None:
-    """Refuse a metric that no result holds, naming those that are there."""
+    """Raise an error that names the known metrics if no result holds this one."""
     if metric not in metric_directions(frame):
         raise UnknownNameError("metric", metric, metric_directions(frame))
 

@@ -1,4 +1,4 @@
-"""A short table of results in a page that somebody writes by hand, such as a README."""
+"""A short table of results, inserted into a page such as a README."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Final
 import pandas as pd
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.grid import MISSING, build_tables
 from ssdd_bench.report.groups import comparable_groups
-from ssdd_bench.report.tables import markdown_row
+from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.report.tables.markdown import markdown_grid
+from ssdd_bench.report.tables.model import MISSING
 from ssdd_bench.results.files import write_atomically
 
 START: Final = "<!-- results: the lines below are written by ssdd-bench report --insert -->"
@@ -20,33 +21,30 @@ COLUMNS: Final = ("psnr", "ssim", "lpips_alex", "rfid", "fd_effnet", "decode img
 
 
 def short_table(frame: pd.DataFrame) -> str:
-    """Write the main scores of reconstructions as one Markdown table, a row per cell.
+    """Write the main scores of reconstructions as one Markdown table, a row per result.
 
     Notes are left out: the tables of the report have them.
     """
     frame = frame[frame["kind"] == "reconstruction"]
     several = frame["protocol"].nunique() > 1
+    numeric = {"tokenizer": False}
     rows: list[dict[str, str]] = []
-    for group, table in zip(comparable_groups(frame), build_tables(frame), strict=True):
-        columns = {column.key: column for column in table.columns}
-        for index, cell in enumerate(columns["tokenizer"].cells):
-            row = {"tokenizer": cell.text, "px": str(group.resolution)}
-            if several:
-                row["protocol"] = group.protocol
-            shown = [columns[key] for key in COLUMNS if key in columns]
-            rows.append(row | {column.heading: column.cells[index].text for column in shown})
+    tables = [table for table in build_tables(frame) if table.kind == "reconstruction"]
+    for group, table in zip(comparable_groups(frame), tables, strict=True):
+        shown = [column for column in table.columns if column.key in COLUMNS]
+        shown.sort(key=lambda column: COLUMNS.index(column.key))
+        setting = {"px": str(group.resolution)} | ({"protocol": group.protocol} if several else {})
+        numeric |= {"px": True, "protocol": False} | {c.heading: c.numeric for c in shown}
+        for name, *cells in zip(table.columns[0].cells, *(c.cells for c in shown), strict=True):
+            scores = {c.heading: cell.text for c, cell in zip(shown, cells, strict=True)}
+            rows.append({"tokenizer": name.text} | setting | scores)
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
-    words = ("tokenizer", "protocol")
-    lines = [
-        markdown_row(headings),
-        markdown_row("---" if heading in words else "---:" for heading in headings),
-        *(markdown_row(row.get(heading, MISSING) for heading in headings) for row in rows),
-    ]
-    return "\n".join(lines)
+    texts = ([row.get(heading, MISSING) for heading in headings] for row in rows)
+    return "\n".join(markdown_grid(headings, (numeric[one] for one in headings), texts))
 
 
 def insert(page: str, table: str, name: str) -> str:
-    """Put a table between the two comments of a page, in place of what stands there.
+    """Replace the text between the two comments of a page by a table.
 
     Args:
         page: all its text.

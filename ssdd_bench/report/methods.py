@@ -1,35 +1,15 @@
-"""What was done, in words that come from the results' own records."""
+"""Methods: tables of protocols, weights and machines, from the records in the results."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.schema import Result
 
-# Knobs of a protocol in the order of telling; those that a protocol lacks are left out.
-_SENTENCES = (
-    ("colour", "Images were read as {}."),
-    ("crop", "Each was cropped to a square by the rule '{}'."),
-    ("reference", "The reference of every score is {}."),
-    ("posterior", "Encoders gave the posterior's {}."),
-    ("noise", "Noise was drawn as {}."),
-    ("decoder_noise", "Decoder noise: {}."),
-    ("dtype", "Networks ran in {}."),
-    ("quantization", "Outputs became 8-bit by {}."),
-    ("psnr", "PSNR: {}."),
-    ("ssim", "SSIM: {}."),
-    ("frechet", "Fréchet distances: {}."),
-    ("inception_score", "Inception score: {}."),
-    ("precision_recall", "Precision and recall: {}."),
-    ("latents", "Latents: {}."),
-    ("labels", "Class labels: {}."),
-    ("sampler", "Sampler: {}."),
-    ("steps", "Sampling steps: {}."),
-    ("guidance", "Guidance: {}."),
-)
 _TITLE = "SSDD: Single-Step Diffusion Decoder for Efficient Image Tokenization"
 CITATION = f"""@article{{ssdd,
   title  = {{{{{_TITLE}}}}},
@@ -46,45 +26,19 @@ CITATION = f"""@article{{ssdd,
 
 
 def citation(results: Sequence[Result]) -> str:
-    """BibTeX of the paper and of the version of this package that measured."""
+    """Write BibTeX entries of the paper and of the version of this package that measured."""
     versions = {str(result.environment.get("ssdd_bench", "unknown")) for result in results}
     return CITATION.replace("{version}", ", ".join(sorted(versions)))
 
 
-def describe_methods(results: Sequence[Result]) -> list[str]:
-    """Write one paragraph per protocol, and one on timing where anything was timed."""
-    by_protocol: dict[str, list[Result]] = {}
-    for result in results:
-        by_protocol.setdefault(json.dumps(result.protocol, sort_keys=True), []).append(result)
-    paragraphs = [" ".join(_protocol_sentences(mine)) for mine in by_protocol.values()]
-    timed = [result for result in results if result.speed]
-    if timed:
-        paragraphs.append(" ".join(_timing_sentences(timed)))
-    return sorted(paragraphs, key=lambda text: text.startswith("Speed"))
+def build_method_tables(results: Sequence[Result]) -> list[Table]:
+    """Build the tables of protocols with their settings, of weights and of the environment."""
+    return [_protocols(results), *_weights(results), _environment(results)]
 
 
 def commands(results: Sequence[Result]) -> list[str]:
     """List the commands that made the results, each once."""
     return sorted({result.command for result in results})
-
-
-def environments(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """List what is known about the machines: each key with its distinct values."""
-    keys = sorted({key for result in results for key in result.environment})
-    return [
-        (key, sorted({_show(r.environment.get(key)) for r in results if key in r.environment}))
-        for key in keys
-    ]
-
-
-def weights(results: Sequence[Result]) -> list[tuple[str, str, str, str]]:
-    """List weights files: tokenizer, file, sha256 and licence."""
-    rows = {
-        (result.tokenizer.id, name, digest, result.tokenizer.licence)
-        for result in results
-        for name, digest in result.tokenizer.weights.items()
-    }
-    return sorted(rows)
 
 
 def merge_alike(texts: Iterable[str]) -> list[str]:
@@ -98,82 +52,95 @@ def merge_alike(texts: Iterable[str]) -> list[str]:
     ]
 
 
-def _protocol_sentences(results: Sequence[Result]) -> Iterator[str]:
-    protocol = results[0].protocol
-    yield f"Protocol {protocol['id']} (sha256 {str(protocol.get('sha256', ''))[:16]})."
-    if protocol.get("description"):
-        yield f"{protocol['description']}."
-    generated = [r for r in results if r.generation or protocol.get("kind") == "generation"]
-    what = "generated images against" if generated else "images of"
-    sets = {
-        f"n = {r.data.n} {what} {r.data.name} at {r.resolution} px (pixels "
-        f"{r.data.pixels_sha256[:16]})": r.resolution
-        for r in results
-    }
-    yield f"It was run on {'; '.join(sorted(sets, key=lambda text: (sets[text], text)))}."
-    for knob, sentence in _SENTENCES:
-        value = protocol.get(knob)
-        if value not in (None, ""):
-            yield sentence.format(_show(value))
-    switches = {"tf32": "TensorFloat-32", "autocast": "autocast"}
-    states = [
-        f"{name} {'off' if not protocol[key] else _show(protocol[key])}"
-        for key, name in switches.items()
-        if key in protocol
+def _protocols(results: Sequence[Result]) -> Table:
+    """Build a table with a row per setting and a column per protocol."""
+    by_protocol: dict[tuple[str, str], list[Result]] = {}
+    for one in sorted(results, key=_is_generation):
+        by_protocol.setdefault((one.protocol["id"], str(one.protocol.get("sha256"))), []).append(
+            one
+        )
+    ids = [name for name, _ in by_protocol]
+    headings = [
+        name if ids.count(name) == 1 else f"{name} ({digest[:8]})" for name, digest in by_protocol
     ]
-    if states:
-        yield f"Settings: {', '.join(states)}."
-    backends = _backends(results)
-    if backends:
-        yield "Metrics by " + "; ".join(f"{key}: {text}" for key, text in backends.items()) + "."
-    methods = {m.interval_method for r in results for m in r.metrics.values() if m.interval_method}
-    if methods:
-        yield f"95% intervals over images: {', '.join(sorted(methods))}."
-    for one in generated:
-        if record := one.generation:
-            yield (
-                f"{one.tokenizer.label}: {record.model} with {record.params / 1e6:.3g} million "
-                f"parameters, {record.sampler}, {record.steps} steps, guidance "
-                f"{record.guidance_scale:g}, latents scaled by {record.statistics}."
-            )
-    skipped = sum(len(result.data.skipped) for result in results)
-    if skipped:
-        yield f"{skipped} images could not be decoded and are left out."
+    columns = [dict(_settings(mine)) for mine in by_protocol.values()]
+    keys = list(dict.fromkeys(key for one in columns for key, value in one.items() if value))
+    table = Table("Protocols and settings", "As recorded in the results.", "methods", "methods")
+    table.add("setting", keys, numeric=False)
+    for heading, column in zip(headings, columns, strict=True):
+        table.add(heading, (column.get(key) for key in keys), numeric=False)
+    return table
 
 
-def _timing_sentences(results: Sequence[Result]) -> Iterator[str]:
-    speeds = [result.speed for result in results if result.speed]
+def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
+    """Yield what the results of one protocol share, and the distinct values of the rest."""
+    protocol = results[0].protocol
+    yield "sha256", str(protocol.get("sha256", ""))[:16]
+    for key, value in protocol.items():
+        if key not in ("id", "sha256") and value not in (None, "", [], ()):
+            yield key.replace("_", " "), _show(value)
+    sizes = sorted({(r.resolution, r.data.n, r.data.name, r.data.pixels_sha256) for r in results})
+    yield "data", _join(f"{n} of {name} at {px} px ({sha[:16]})" for px, n, name, sha in sizes)
+    yield "images left out", _show(sum(len(r.data.skipped) for r in results) or "")
+    backends = sorted({(k, m.backend) for r in results for k, m in r.metrics.items() if m.backend})
+    yield "metric backends", _join(f"{key}: {backend}" for key, backend in backends)
+    intervals = {m.interval_method for r in results for m in r.metrics.values()}
+    yield "95% intervals", _join(sorted(intervals - {""}))
+    if made := [r.generation for r in results if r.generation]:
+        models = sorted({(one.model, one.params) for one in made})
+        yield "model", _join(f"{name}, {params / 1e6:.3g} M parameters" for name, params in models)
+        yield "samplers", _join(sorted({f"{one.sampler}, {one.steps} steps" for one in made}))
+        scales = sorted({one.guidance_scale for one in made})
+        yield "guidance scales", _join(f"{scale:g}" for scale in scales)
+        yield "latents scaled", _join(sorted({one.statistics for one in made}))
+    speeds = [r.speed for r in results if r.speed]
     timings = [timing for speed in speeds for timing in (speed.encode, speed.decode)]
-    machines = sorted({f"{s.device}, {s.threads} thread{_s(s.threads)}, {s.dtype}" for s in speeds})
-    batches = ", ".join(str(batch) for batch in sorted({timing.batch for timing in timings}))
-    repeats = [timing.repeats for timing in timings]
-    warmups = sorted({timing.warmup for timing in timings})
-    yield f"Speed: encoding and decoding timed apart on {'; '.join(machines)}, batch {batches}."
-    yield (f"Median of {_range(repeats)} calls after {', '.join(map(str, warmups))} to warm up.")
-    kinds = sorted({t.peak_memory_kind for t in timings if t.peak_memory_kind})
-    if kinds:
-        yield f"Memory: {', '.join(kinds)}."
-    warned = merge_alike(sorted({s.warning for s in speeds if s.warning}))
-    if warned:
-        yield f"Warnings: {'; '.join(warned)}."
+    machines = {f"{s.device}, threads: {s.threads}, {s.dtype}" for s in speeds}
+    yield "timed on", _join(sorted(machines))
+    yield "timed batches", _join(map(str, sorted({timing.batch for timing in timings})))
+    yield "timed calls", _range([timing.repeats for timing in timings])
+    yield "warm-up calls", _range([timing.warmup for timing in timings])
+    yield "memory", _join(sorted({t.peak_memory_kind for t in timings} - {""}))
+    yield "warnings of timing", _join(merge_alike(sorted({s.warning for s in speeds} - {""})))
 
 
-def _backends(results: Sequence[Result]) -> Mapping[str, str]:
+def _weights(results: Sequence[Result]) -> list[Table]:
+    """Build the table of weights files; none where no tokenizer has weights."""
+    rows = sorted(
+        {
+            (result.tokenizer.id, name, f"{digest[:16]}…", result.tokenizer.licence)
+            for result in results
+            for name, digest in result.tokenizer.weights.items()
+        }
+    )
+    table = Table("Weights", "", "weights", "methods")
+    for index, heading in enumerate(("tokenizer", "file", "sha256", "licence")):
+        table.add(heading, (row[index] for row in rows), numeric=False)
+    return [table] if rows else []
+
+
+def _environment(results: Sequence[Result]) -> Table:
+    """Build the table of what is known about the machines, with all distinct values."""
     found: dict[str, set[str]] = {}
     for result in results:
-        for key, metric in result.metrics.items():
-            if metric.backend:
-                found.setdefault(key, set()).add(metric.backend)
-    return {key: " / ".join(sorted(texts)) for key, texts in sorted(found.items())}
+        for key, value in result.environment.items():
+            found.setdefault(key, set()).add(_show(value))
+    table = Table("Environment", "", "environment", "methods")
+    table.add("key", sorted(found), numeric=False)
+    table.add("values", (_join(sorted(found[key])) for key in sorted(found)), numeric=False)
+    return table
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
+def _is_generation(result: Result) -> bool:
+    return result.generation is not None or result.protocol.get("kind") == "generation"
+
+
+def _join(texts: Iterable[str]) -> str:
+    return "; ".join(texts)
 
 
 def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return str(low) if low == high else f"{low} to {high}"
+    return " to ".join(dict.fromkeys(map(str, (min(values), max(values))))) if values else ""
 
 
 def _show(value: Any) -> str:

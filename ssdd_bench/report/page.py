@@ -15,13 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from ssdd_bench.report import methods
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
-from ssdd_bench.report.grid import NEGLIGIBLE, TIED, build_tables, format_number
 from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.paper import PaperTable, build_paper_tables, metric_name
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.ranking import is_baseline, is_eligible, is_ranked
+from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_baseline, is_eligible, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
+from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
+from ssdd_bench.report.tables.model import TIED, Table
+from ssdd_bench.report.tables.numbers import NEGLIGIBLE, format_number, metric_name
 
 _IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
 
@@ -30,7 +31,7 @@ def build_page(
     source: Source,
     published: Mapping[str, PublishedFile],
     metric: str,
-    by_tag: Sequence[PaperTable] = (),
+    by_tag: Sequence[Table] = (),
 ) -> str:
     """Render the page.
 
@@ -49,7 +50,7 @@ def build_page(
     frame, results = pool_seeds(source.frame), source.results
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
-    tables = build_paper_tables(frame)
+    tables = build_report_tables(frame)
     extremes = [
         one
         for one in find_extremes(source, sets)
@@ -70,18 +71,18 @@ def build_page(
         published=[published_table(name, file) for name, file in published.items()],
         sets=sets,
         extremes=_by_group(extremes, groups),
-        methods=methods.describe_methods(results),
+        methods=methods.build_method_tables(results),
         commands=methods.commands(results),
-        environments=methods.environments(results),
-        weights=methods.weights(results),
         citation=methods.citation(results),
         tied=TIED,
+        tie_rule=TIE_RULE,
+        eligible_rule=ELIGIBLE_RULE,
         metric_name=metric_name,
         show=format_number,
     )
 
 
-def build_table_page(tables: Sequence[PaperTable]) -> str:
+def build_table_page(tables: Sequence[Table]) -> str:
     """Render the tables alone, as a plain page without scripts."""
     template = _template("tables.html.j2")
     return template.render(style=_asset("page.css"), tables=tables, tied=TIED)
@@ -118,7 +119,7 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     frame, results = source.frame, source.results
     sizes = [f"{size} px" for size in sorted(set(frame["resolution"]))]
     images = dict.fromkeys(
-        f"{n} {'images of' if kind == 'reconstruction' else 'generated images against'} {name}"
+        f"{n} {images_of(kind)} {name}"
         for n, kind, name in zip(frame["n"], frame["kind"], frame["data"], strict=True)
     )
     dates = sorted(result.created[:10] for result in results)
@@ -139,7 +140,7 @@ def _findings(group: Group) -> list[dict[str, str]]:
     """The best of each column that is ranked, with the runner-up and whether it is a tie."""
     ranked_rows = is_ranked(group.rows)
     rows = group.rows[ranked_rows]
-    (table,) = build_tables(group.rows)
+    table = build_tables(group.rows)[0]
     columns = {column.key: column for column in table.columns}
     names = row_names(group.rows)
     found = []
@@ -161,7 +162,7 @@ def _findings(group: Group) -> list[dict[str, str]]:
         best = [n for n, cell in zip(names, column.cells, strict=True) if cell.best]
         found.append(
             {
-                "what": column.heading.replace(key, metric_name(key), 1),
+                "what": column.heading,
                 "best": ", ".join(best) if len(best) > 1 else name,
                 "value": text,
                 "next": "" if len(best) > 1 else f"{second} {second_text}",
@@ -171,9 +172,9 @@ def _findings(group: Group) -> list[dict[str, str]]:
     return found
 
 
-def _cautions(tables: Sequence[PaperTable]) -> list[str]:
+def _cautions(tables: Sequence[Table]) -> list[str]:
     texts = [text for table in tables for text in (*table.footnotes, *table.remarks)]
-    return methods.merge_alike([text for text in texts if "over seeds" not in text])
+    return methods.merge_alike(texts)
 
 
 def _by_group(extremes: Sequence[Any], groups: Sequence[Group]) -> list[tuple[int, str, list[Any]]]:

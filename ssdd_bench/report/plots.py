@@ -24,13 +24,12 @@ from ssdd_bench.report.canvas import (
     styles_of,
 )
 from ssdd_bench.report.frame import check_metric, metric_directions
-from ssdd_bench.report.grid import NEGLIGIBLE, format_number
 from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names, split
 from ssdd_bench.report.labels import Point
-from ssdd_bench.report.paper import heading_of
 from ssdd_bench.report.published import PublishedRow
 from ssdd_bench.report.ranking import is_baseline, is_eligible
 from ssdd_bench.report.seeds import pool_seeds
+from ssdd_bench.report.tables.numbers import NEGLIGIBLE, format_number, metric_heading
 
 
 def quality_speed_plot(frame: pd.DataFrame, metric: str, *paths: Path) -> None:
@@ -172,7 +171,7 @@ def draw_panel(
             label="Pareto front",
         )
         axes.legend(loc="best", frameon=False, fontsize=8)
-    heading = heading_of(metric, higher, group.n)
+    heading = metric_heading(metric, higher, group.n)
     scale = " (log)" if axes.get_yscale() == "log" else ""
     _label_axes(axes, heading + scale, "decode images/s (log)")
     batches = ", ".join(str(batch) for batch in sorted(set(rows["batch"].dropna())))

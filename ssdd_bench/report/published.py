@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.grid import MISSING, Cell, Column
-from ssdd_bench.report.paper import PaperTable, metric_name
+from ssdd_bench.report.tables.model import Table, name_of
+from ssdd_bench.report.tables.numbers import metric_heading
 from ssdd_bench.results.records import read_json, read_record
 
 SCHEMA_VERSION = 1
@@ -75,40 +75,37 @@ def load_published(folder: Path) -> dict[str, PublishedFile]:
     return {file.stem: _load(file) for file in files}
 
 
-def published_table(name: str, file: PublishedFile) -> PaperTable:
-    """Format numbers that others printed; nothing in it is ranked."""
-    keys = {key for row in file.rows for key in row.metrics}
-    keys_in_order = [key for key in _FIRST_METRICS if key in keys]
-    keys_in_order += sorted(keys.difference(keys_in_order))
-    table = PaperTable(f"Published: {file.title}", "", name=f"published-{name}", kind="published")
-    table.caption = f"Published by others, not measured here. {file.note}"
-
-    def add(heading: str, texts: Iterable[object], numeric: bool = True) -> None:
-        cells = [Cell(MISSING if text in (None, "") else str(text)) for text in texts]
-        table.columns.append(Column(heading, heading, cells, (), numeric))
-
-    add("model", (row.model for row in file.rows), False)
-    for cell, row in zip(table.columns[0].cells, file.rows, strict=True):
-        notes = [row.note] if row.note else []
-        notes += ["read off a figure"] if row.digitised else []
-        notes += ["read in another document than the original"] if row.second_hand else []
-        index = table.columns[0].cells.index(cell)
-        table.columns[0].cells[index] = Cell(cell.text, notes=table.number(notes))
-    add("latent", (row.latent for row in file.rows), False)
-    add("px", (row.resolution for row in file.rows))
-    add("images", (f"{row.n:,}" if row.n else None for row in file.rows))
-    for key in keys_in_order:
-        arrow = "↑" if key.startswith(("psnr", "ssim")) else "↓"
-        texts = [f"{row.metrics[key]:g}" if key in row.metrics else "" for row in file.rows]
-        add(f"{metric_name(key)} {arrow}", texts)
-    if any(row.images_per_s for row in file.rows):
-        speeds = (f"{row.images_per_s:g}" if row.images_per_s else None for row in file.rows)
-        add("decode img/s", speeds)
-        add("hardware", (row.hardware for row in file.rows), False)
-    add("source", (row.source for row in file.rows), False)
-    table.spans = [("", len(table.columns))]
-    table.sections = [("", len(file.rows))]
+def published_table(name: str, file: PublishedFile) -> Table:
+    """Build the table of numbers printed by others, without ranks."""
+    rows = file.rows
+    keys = {key for row in rows for key in row.metrics}
+    ordered = [key for key in _FIRST_METRICS if key in keys]
+    caption = f"Published by others, not measured here. {file.note}"
+    table = Table(f"Published: {file.title}", caption, name_of("published", name), kind="published")
+    table.add("model", (row.model for row in rows), map(_notes, rows), numeric=False)
+    table.add("latent", (row.latent for row in rows), numeric=False)
+    table.add("px", (row.resolution for row in rows))
+    table.add("images", (f"{row.n:,}" if row.n else None for row in rows))
+    for key in [*ordered, *sorted(keys.difference(ordered))]:
+        higher = key.startswith(("psnr", "ssim"))
+        texts = [f"{row.metrics[key]:g}" if key in row.metrics else "" for row in rows]
+        table.add(metric_heading(key, higher), texts, lower_is_better=not higher)
+    if any(row.images_per_s for row in rows):
+        table.add(
+            "decode img/s", (f"{row.images_per_s:g}" if row.images_per_s else "" for row in rows)
+        )
+        table.add("hardware", (row.hardware for row in rows), numeric=False)
+    table.add("source", (row.source for row in rows), numeric=False)
     return table
+
+
+def _notes(row: PublishedRow) -> Iterator[str]:
+    if row.note:
+        yield row.note
+    if row.digitised:
+        yield "read off a figure"
+    if row.second_hand:
+        yield "read in another document than the original"
 
 
 def _load(file: Path) -> PublishedFile:

@@ -1,4 +1,4 @@
-"""Rows that differ in nothing but the seed become one row, which is what tables rank and show."""
+"""Pooling of rows that differ in the seed alone: tables rank and show their means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ssdd_bench.report.frame import Footnote, Scores, metric_directions
+from ssdd_bench.report.frame import Scores, metric_directions
 
 _SAME: Final = [
     *("label", "identity", "resolution", "protocol", "data", "n", "data_sha256"),
@@ -16,7 +16,7 @@ _SAME: Final = [
 
 
 def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put means over the seeds in place of rows that were measured with several.
+    """Replace rows measured with several seeds by their means.
 
     Rows of other images, weights, settings or machines stay apart, and so do those that have
     other metrics or a seed twice.
@@ -27,7 +27,7 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The frame with two more columns: seeds (tuple) and spread (by metric: least and greatest
         over the seeds; empty for one seed). Metrics, ends of intervals, speeds and scores of
-        single images are means, a footnote says so, and the rest is the first row's.
+        single images are means, footnotes are merged, and the rest is the first row's.
     """
     if "seeds" in frame:
         return frame
@@ -52,15 +52,14 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         known = [metric for metric in metrics if rows[metric].notna().all()]
         spread[first] = {key: (float(rows[key].min()), float(rows[key].max())) for key in known}
         scores[first] = _mean_scores(list(rows["scores"]))
-        said = Footnote("label", f"mean over seeds {', '.join(map(str, own))}")
-        footnotes[first] = tuple(dict.fromkeys([*chain(*rows["footnotes"]), said]))
+        footnotes[first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
     columns = {"seeds": seeds, "spread": spread, "scores": scores, "footnotes": footnotes}
     pooled = pooled.assign(**{key: pd.Series(values) for key, values in columns.items()})
     return pooled.drop(index=dropped)
 
 
 def _mean_scores(found: list[Scores]) -> Scores:
-    """Means image by image, of the metrics that every seed has for the same images."""
+    """Average image by image the metrics that every seed has for the same images."""
     return {
         metric: sum((scores[metric] for scores in found[1:]), first) / len(found)
         for metric, first in found[0].items()

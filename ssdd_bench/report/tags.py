@@ -14,9 +14,9 @@ import pandas as pd
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.grid import Cell, Column, metric_format
 from ssdd_bench.report.groups import comparable_groups, row_names
-from ssdd_bench.report.paper import PaperTable, metric_name
+from ssdd_bench.report.tables.model import Table, name_of
+from ssdd_bench.report.tables.numbers import format_metric, metric_name
 from ssdd_bench.results.records import Rule, read_record, read_toml
 
 TAGS_FILE: Final = "tags.toml"
@@ -99,8 +99,8 @@ def images_by_tag(ids: list[str], tags: Tags) -> dict[str, list[str]]:
     return {ALL: ids, **images, **({UNTAGGED: rest} if rest else {})}
 
 
-def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[PaperTable]:
-    """Lay out :func:`split_by_tag`: a table per set of images and metric, a line per tag."""
+def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
+    """Build the tables of :func:`split_by_tag`: one per set of images and metric, a row per tag."""
     directions = metric_directions(frame)
     tables = []
     for group in comparable_groups(frame):
@@ -110,19 +110,18 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[PaperTabl
         whole = [key for key in directions if group.rows[key].notna().any()]
         split = [key for key in directions if key in set(mine["metric"])]
         for metric in split:
-            one = mine[mine["metric"] == metric]
-            title = f"{metric_name(metric)} by tag, {group.resolution} px, {group.protocol}"
-            arrow = "higher" if directions[metric] else "lower"
+            parts = (metric, group.resolution, group.protocol, group.data, group.n)
+            title = (
+                f"{metric_name(metric)} by tag, {group.resolution} px, {group.protocol}, "
+                f"{group.data}"
+            )
+            better = "higher" if directions[metric] else "lower"
             caption = (
-                f"{group.data}: mean over the images of each tag, {arrow} is better. An image "
+                f"{group.data}: mean over the images of each tag, {better} is better. An image "
                 "counts under each of its tags."
             )
-            slug = f"tags-{metric}-{group.resolution}-{group.protocol}-{group.data}-{group.n}"
-            slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in slug)
-            table = PaperTable(f"{title}, {group.data}", caption, name=slug, kind="tags")
-            table.columns = _columns(one, names, metric, table)
-            lines = len(table.columns[0].cells)
-            table.spans, table.sections = [("", len(table.columns))], [("", lines)]
+            table = Table(title, caption, name_of("tags", *parts), kind="tags")
+            _add_columns(table, mine[mine["metric"] == metric], names, metric, directions[metric])
             if left_out := [metric_name(key) for key in whole if key not in split]:
                 table.remarks.append(
                     f"Not split, since they are scores of whole sets: {', '.join(left_out)}."
@@ -131,28 +130,21 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[PaperTabl
     return tables
 
 
-def _columns(
-    means: pd.DataFrame, names: Mapping[str, str], metric: str, table: PaperTable
-) -> list[Column]:
-    """Tag, number of images, and a column per result."""
+def _add_columns(
+    table: Table, means: pd.DataFrame, names: Mapping[str, str], metric: str, higher: bool
+) -> None:
+    """Add the tag, the number of images, and a column per result."""
     largest = means.groupby("tag", sort=False)["n"].max()
-    sizes = {str(tag): int(n) for tag, n in largest.items()}
     few = f"Fewer than {FEW} images: a mean of so few says little about the subject."
     same = "Images identical to their originals are left out of the mean."
-    show = metric_format(metric)
-    tags = [Cell(tag, notes=table.number([few] if n < FEW else [])) for tag, n in sizes.items()]
-    columns = [
-        Column("tag", "tag", tags, numeric=False),
-        Column("n", "n", [Cell(str(n)) for n in sizes.values()]),
-    ]
+    table.add("tag", largest.index, ([few] if n < FEW else [] for n in largest), numeric=False)
+    table.add("n", largest)
     for fingerprint, name in names.items():
-        records = means[means["fingerprint"] == fingerprint].to_dict("records")
-        own = {record["tag"]: record for record in records}
-        cells = []
-        for tag in sizes:
-            record = own.get(tag, {"mean": math.nan})
-            partly = 0 < record.get("infinite", 0) < record.get("n", 0)
-            text = show(record["mean"])  # a dash where there is none
-            cells.append(Cell(text, notes=table.number([same] if partly else [])))
-        columns.append(Column(name, name, cells))
-    return columns
+        own = means[means["fingerprint"] == fingerprint].set_index("tag")
+        own = own.reindex(largest.index)
+        table.add(
+            name,
+            (format_metric(metric, value) for value in own["mean"]),
+            ([same] if partly else [] for partly in own["infinite"].between(1, own["n"] - 1)),
+            lower_is_better=not higher,
+        )

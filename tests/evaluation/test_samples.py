@@ -16,7 +16,8 @@ from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import DrawPlan
 from ssdd_bench.metrics.features.base import EXTRACTORS, Extractor
 from ssdd_bench.report.frame import to_frame
-from ssdd_bench.report.tables import to_markdown
+from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.store import load_results, to_json
 from ssdd_bench.train.latent_model import load_generator
 from ssdd_bench.weights.cache import cached_path
@@ -155,7 +156,7 @@ def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     text = " ".join(other.warnings)
     assert "labels are 'equal'; adm-v1 draws them as 'random'" in text
     assert "latents scaled per channel; adm-v1: one factor" in text
-    table = to_markdown(to_frame([result]))
+    table = to_markdown(build_tables(to_frame([result])))
     assert "block-mean + DiT-tiny/1, euler 2, cfg 1.5" in table
     assert "gfid@20 ↓" in table
     assert "model img/s" in table

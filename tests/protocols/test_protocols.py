@@ -27,7 +27,7 @@ from ssdd_bench.protocols.schema import (
     get_protocol,
 )
 from ssdd_bench.report.frame import to_frame
-from ssdd_bench.report.grid import build_tables
+from ssdd_bench.report.tables.build import build_tables
 
 CPU = torch.device("cpu")
 SIZE = 32
@@ -291,8 +291,8 @@ def test_protocols_stand_side_by_side_and_never_in_one_table(make_photos, tmp_pa
     assert len({result.fingerprint for result in results}) == 4
     tables = build_tables(to_frame(results))
     assert [table.title for table in tables] == [
-        "48 × 48 px, default-v1",
-        "48 × 48 px, ssdd-paper-v1",
+        "Reconstruction, 48 × 48 px, default-v1, photos3",
+        "Reconstruction, 48 × 48 px, ssdd-paper-v1, photos3",
     ]
     for table in tables:
         names = [cell.text for cell in table.columns[0].cells]

@@ -286,7 +286,7 @@ def test_rows_without_the_metric_are_left_out(
 
 
 def test_reports_import_neither_torch_nor_pyplot() -> None:
-    modules = ("frame", "grid", "tables", "labels", "plots", "published")
+    modules = ("frame", "tables.build", "tables.terminal", "labels", "plots", "published")
     imports = ", ".join(f"ssdd_bench.report.{name}" for name in modules)
     code = (
         f"import sys, {imports}\n"

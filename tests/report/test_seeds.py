@@ -29,7 +29,6 @@ def test_means_and_ranges_take_the_place_of_the_rows(make_result: Make) -> None:
     assert row["seeds"] == (1, 2, 3)
     assert row["spread"]["psnr"] == (20.0, 25.0)
     assert list(row["scores"]["psnr"]) == [21.0, 31.0]
-    assert "mean over seeds 1, 2, 3" in {note.text for note in row["footnotes"]}
     assert len(frame) == 3
     assert "seeds" not in frame
 

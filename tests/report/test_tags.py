@@ -14,8 +14,9 @@ from ssdd_bench.cli import report
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import load_frame
 from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.tables.latex import to_latex
+from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tags import ALL, UNTAGGED, build_tag_tables, read_tags, split_by_tag
-from ssdd_bench.report.writers import to_latex, to_markdown
 from ssdd_bench.results.store import load_results, save_result
 
 MINI = Path(__file__).parents[2] / "results" / "mini"

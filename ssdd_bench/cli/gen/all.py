@@ -118,7 +118,8 @@ def command(
     from ssdd_bench.generation.samples import DrawPlan
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
-    from ssdd_bench.report.tables import to_markdown
+    from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.markdown import to_markdown
     from ssdd_bench.train.latent_model import load_generator, shipped_for
 
     if data and (dit or not res):
@@ -169,7 +170,7 @@ def command(
         )
         results.append(score_generated(scored))
     frame = to_frame([result for result, _ in results])
-    path = write_text(out / "results" / "table.md", to_markdown(frame))
+    path = write_text(out / "results" / "table.md", to_markdown(build_tables(frame)))
     if as_json:
         cells = [describe_result(result, file) for result, file in results]
         print_json({"dit": dit, "table": path, "cells": cells})

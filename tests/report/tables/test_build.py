@@ -1,4 +1,4 @@
-"""Tables as papers print them: grouped by rate, ranked per column, nothing published ranked."""
+"""Tables of a report: grouped by rate, ranked per column, nothing published ranked."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import pytest
 
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.paper import PaperTable, build_paper_tables
 from ssdd_bench.report.published import load_published, published_table
-from ssdd_bench.report.writers import escape_latex, to_latex, to_markdown
-from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
+from ssdd_bench.report.tables.build import build_report_tables
+from ssdd_bench.report.tables.latex import escape_latex, to_latex
+from ssdd_bench.report.tables.markdown import to_markdown
+from ssdd_bench.report.tables.model import Table
+from ssdd_bench.results.schema import GenerationRecord, LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+GENERATION = GenerationRecord(
+    "DiT-S/2", {}, 1, "flow", "euler", 50, 50, 1.0, (0.0, 1.0), 4, "equal", 10, "", None, None
+)
+PUBLISHED = Path(__file__).parents[3] / "results" / "published"
 STREAM = LatentRecord("bytes", 1, 0, None, None, None, 0.75)
 SMALL = LatentRecord("continuous", 16, 4, (4, 4, 4), 16, 1 / 64, None)
 
@@ -38,7 +43,7 @@ def results(make_result: Make) -> list[Result]:
     ]
 
 
-def marked(table: PaperTable, heading: str, mark: str) -> list[str]:
+def marked(table: Table, heading: str, mark: str) -> list[str]:
     """Tokenizers whose cells of the first column with this heading carry a mark."""
     column = next(column for column in table.columns if column.heading == heading)
     pairs = zip(table.columns[0].cells, column.cells, strict=True)
@@ -46,7 +51,7 @@ def marked(table: PaperTable, heading: str, mark: str) -> list[str]:
 
 
 def test_rows_stand_by_compression_rate_and_columns_by_resolution(results: list[Result]) -> None:
-    quality, speed = build_paper_tables(to_frame(results))
+    quality, speed = build_report_tables(to_frame(results))
     assert [(heading.split(":")[0], count) for heading, count in quality.sections] == [
         ("f8c4", 2),
         ("f16c4", 1),
@@ -58,8 +63,8 @@ def test_rows_stand_by_compression_rate_and_columns_by_resolution(results: list[
     assert (quality.kind, speed.kind) == ("reconstruction", "speed")
 
 
-def test_best_and_second_are_marked_and_controls_do_not_compete(results: list[Result]) -> None:
-    quality, speed = build_paper_tables(to_frame(results))
+def test_best_and_second_are_marked_and_controls_are_not_ranked(results: list[Result]) -> None:
+    quality, speed = build_report_tables(to_frame(results))
     assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
     assert marked(quality, "PSNR ↑", "second") == ["jpeg"]
     assert marked(quality, "fd_effnet@28 ↓", "best") == ["ssdd"]
@@ -67,7 +72,7 @@ def test_best_and_second_are_marked_and_controls_do_not_compete(results: list[Re
 
 
 def test_of_two_rows_none_is_second(results: list[Result]) -> None:
-    (quality, _) = build_paper_tables(to_frame(results[:2]))
+    (quality, _) = build_report_tables(to_frame(results[:2]))
     assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
     assert marked(quality, "PSNR ↑", "second") == []
 
@@ -78,12 +83,12 @@ def test_what_other_images_might_turn_round_is_marked(write_run: Callable[..., P
     differ = {"a": [20.0, 25.0, 30.0, 35.0], "b": [35.0, 30.0, 24.8, 19.8], "c": [9.0] * 4}
     for scores, tied in ((agree, []), (differ, ["b"])):
         source = load_source([write_run(scores, name=f"runs{len(tied)}")])
-        quality, _ = build_paper_tables(source.frame)
+        quality, _ = build_report_tables(source.frame)
         assert marked(quality, "PSNR ↑", "tied") == tied
 
 
 def test_caption_states_n_protocol_pixels_and_seed(results: list[Result]) -> None:
-    quality, speed = build_paper_tables(to_frame(results))
+    quality, speed = build_report_tables(to_frame(results))
     for table in (quality, speed):
         for piece in ("n = 28", "sample", "default-v1", "seed 0", "22222222 at 64 px"):
             assert piece in table.caption
@@ -92,14 +97,14 @@ def test_caption_states_n_protocol_pixels_and_seed(results: list[Result]) -> Non
 
 def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
-    _, speed = build_paper_tables(frame)
+    _, speed = build_report_tables(frame)
     assert marked(speed, "decode img/s", "best") == []
     assert "machine" in [column.heading for column in speed.columns]
 
 
 def test_one_label_of_two_machines_is_two_rows(make_result: Make) -> None:
     twice = [make_result("a"), make_result("a", device="cuda"), make_result("b")]
-    table = build_paper_tables(to_frame(twice))[0]
+    table = build_report_tables(to_frame(twice))[0]
     names = [cell.text for cell in table.columns[0].cells]
     assert names == ["a (cpu: example processor)", "a (cuda)", "b"]
 
@@ -111,12 +116,47 @@ def test_seeds_compete_by_their_mean(make_result: Make) -> None:
         make_result(label, seed=seed, metrics={"psnr": value})
         for (label, seed), value in scores.items()
     ]
-    quality, _ = build_paper_tables(to_frame(results))
+    quality, spread, _ = build_report_tables(to_frame(results))
     assert [cell.text for cell in quality.columns[0].cells] == ["a", "b"]
     assert marked(quality, "PSNR ↑", "best") == ["b"]
-    (line,) = (line for line in quality.remarks if "b, mean (range) over seeds 0, 1" in line)
-    assert "psnr 23.25 (23.00 to 23.50)" in line
-    assert "seed 0, 1." in quality.caption
+    assert spread.kind == "seeds"
+    (ranges,) = (column for column in spread.columns if column.heading == "PSNR, seeds")
+    assert [cell.text for cell in ranges.cells] == ["20.00 to 24.00", "23.00 to 23.50"]
+    assert "mean over seeds 0, 1." in quality.caption
+
+
+def test_rows_tell_their_seeds_where_these_differ(make_result: Make) -> None:
+    results = [make_result("a", seed=seed) for seed in (0, 1)]
+    quality, spread, _ = build_report_tables(to_frame([*results, make_result("b")]))
+    (seeds,) = (column for column in quality.columns if column.heading == "seeds")
+    assert [cell.text for cell in seeds.cells] == ["0, 1", "0"]
+    assert [cell.text for cell in spread.columns[0].cells] == ["a"]
+
+
+def test_how_latents_were_generated_is_in_columns_where_it_differs(make_result: Make) -> None:
+    one = make_result("ssdd + DiT-S/2, euler 50", generation=GENERATION)
+    other = replace(
+        one,
+        tokenizer=replace(one.tokenizer, label="ssdd + DiT-S/2, euler 50, cfg 1.5"),
+        generation=replace(GENERATION, guidance_scale=1.5),
+    )
+    table = build_report_tables(to_frame([one, other]))[0]
+    assert [cell.text for cell in table.columns[0].cells] == ["ssdd", "ssdd"]
+    (guidance,) = (column for column in table.columns if column.heading == "guidance")
+    assert [cell.text for cell in guidance.cells] == ["1", "1.5"]
+    assert "sampler" not in [column.heading for column in table.columns]
+    assert "DiT-S/2, euler, 50 steps" in table.caption
+
+
+def test_a_metric_of_one_resolution_only_says_why(make_result: Make) -> None:
+    """No reason is lost, and each says the resolution that it is about."""
+    absent = MetricValue(None, 28, False, "", unavailable="too small")
+    small = make_result("a", 64)
+    small = replace(small, metrics={**small.metrics, "rfid": absent})
+    large = make_result("a", 128, metrics={"rfid": 2.0})
+    table = build_report_tables(to_frame([small, large]))[0]
+    assert table.remarks == ["64 × 64 px: rfid is not available: too small"]
+    assert [column.key for column in table.columns].count("rfid") == 1
 
 
 def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
@@ -124,7 +164,7 @@ def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
     protocol = {**one.protocol, "id": "gfid-v1", "kind": "generation"}
     metrics = {"gfid": MetricValue(31.0, 28, False, "test"), "isc": MetricValue(9.0, 28, True, "")}
     generated = replace(one, protocol=protocol, metrics=metrics)
-    tables = build_paper_tables(to_frame([make_result("klvae"), generated]))
+    tables = build_report_tables(to_frame([make_result("klvae"), generated]))
     assert [table.kind for table in tables] == [
         "reconstruction",
         "speed",
@@ -146,7 +186,7 @@ def test_published_numbers_are_never_ranked() -> None:
 
 
 def test_markdown_has_the_marks(results: list[Result]) -> None:
-    text = to_markdown(build_paper_tables(to_frame(results)))
+    text = to_markdown(build_report_tables(to_frame(results)))
     assert "| **24.10** |" in text
     assert "| <ins>23.00</ins> |" in text
     assert "*byte streams*" in text
@@ -166,7 +206,9 @@ def test_latex_compiles_as_it_stands(make_result: Make, tmp_path: Path) -> None:
     awkward = "klvae:path=50%_a&b#{c}~^\\中"
     frame = to_frame([make_result(awkward), make_result("ssdd", warnings=("§ 5 → $x$ “q” ½",))])
     published = [published_table(*item) for item in load_published(PUBLISHED).items()]
-    (tmp_path / "table.tex").write_text(to_latex([*build_paper_tables(frame), *published]), "utf-8")
+    (tmp_path / "table.tex").write_text(
+        to_latex([*build_report_tables(frame), *published]), "utf-8"
+    )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -180,5 +222,5 @@ def test_a_control_that_prints_like_the_best_is_not_called_best(make_result: Mak
         make_result("b", metrics={"psnr": 23.0}),
         make_result("copy", metrics={"psnr": 24.0}, family="control"),
     ]
-    table = build_paper_tables(to_frame(results))[0]
+    table = build_report_tables(to_frame(results))[0]
     assert marked(table, "PSNR ↑", "best") == ["a"]

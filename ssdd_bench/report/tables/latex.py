@@ -1,4 +1,4 @@
-"""The tables of a report as Markdown and as LaTeX that compiles as it stands."""
+"""Tables as LaTeX that compiles as it stands."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from ssdd_bench.report.grid import TIED, Cell
-from ssdd_bench.report.paper import PaperTable
-from ssdd_bench.report.tables import markdown_foot, markdown_notes, markdown_row
+from ssdd_bench.report.tables.model import Cell, Table
 
 _PREAMBLE = r"""% Written by ssdd-bench report. Compile it as it stands, or copy a table environment
 % into a paper that loads booktabs, graphicx and textcomp.
@@ -54,19 +52,14 @@ _LATEX = {
 _ROWS_OF_A_PAGE = 26  # that fit beside caption and notes
 
 
-def to_markdown(tables: Iterable[PaperTable]) -> str:
-    """Write tables as GitHub Markdown; a heading over columns goes into each of them."""
-    return "\n".join(_markdown(table) for table in tables)
-
-
-def to_latex(tables: Iterable[PaperTable]) -> str:
+def to_latex(tables: Iterable[Table]) -> str:
     """Write a document of booktabs tables, which pdflatex compiles as it stands."""
     body = "\n".join(piece for table in tables for piece in _latex(table))
     return f"{_PREAMBLE}{body}\\end{{document}}\n"
 
 
 def escape_latex(text: str) -> str:
-    """Write any text such that pdflatex prints it; letters it has no font for by their number."""
+    """Escape any text for pdflatex; characters without a glyph become their code point."""
     return "".join(_LATEX.get(character) or _latin(character) for character in text)
 
 
@@ -77,32 +70,8 @@ def _latin(character: str) -> str:
     return plain or rf"\texttt{{U+{ord(character):04X}}}"
 
 
-def _markdown(table: PaperTable) -> str:
-    def cell_text(cell: Cell) -> str:
-        text = f"**{cell.text}**" if cell.best else cell.text
-        text = f"<ins>{text}</ins>" if cell.second else text
-        return text + (TIED if cell.tied else "") + markdown_notes(cell.notes)
-
-    def lines() -> Iterator[str]:
-        yield f"### {table.title}\n"
-        spans = [heading for heading, count in table.spans for _ in range(count)]
-        yield markdown_row(
-            (f"{span}<br>" if span else "") + column.heading + markdown_notes(column.notes)
-            for span, column in zip(spans, table.columns, strict=True)
-        )
-        yield markdown_row("---:" if column.numeric else ":---" for column in table.columns)
-        for heading, rows in table.rows():
-            if len(table.sections) > 1 or table.kind == "reconstruction":
-                yield markdown_row([f"*{heading}*", *[""] * (len(table.columns) - 1)])
-            for cells in rows:
-                yield markdown_row(map(cell_text, cells))
-        yield from markdown_foot(table.caption, table.footnotes, table.remarks)
-
-    return "\n".join(lines()).rstrip() + "\n"
-
-
-def _latex(table: PaperTable) -> Iterator[str]:
-    """One table environment, or several where the rows do not fit on a page."""
+def _latex(table: Table) -> Iterator[str]:
+    """Yield one table environment, or several where the rows do not fit on a page."""
     lines = [(heading, cells) for heading, rows in table.rows() for cells in rows]
     pages = range(0, len(lines), _ROWS_OF_A_PAGE)
     for start in pages:
@@ -111,9 +80,7 @@ def _latex(table: PaperTable) -> Iterator[str]:
         yield "\n".join(_latex_page(table, part, more)) + "\n"
 
 
-def _latex_page(
-    table: PaperTable, lines: Sequence[tuple[str, list[Cell]]], more: str
-) -> Iterator[str]:
+def _latex_page(table: Table, lines: Sequence[tuple[str, list[Cell]]], more: str) -> Iterator[str]:
     def marks(notes: Iterable[int]) -> str:
         text = ",".join(map(str, notes))
         return rf"\textsuperscript{{{text}}}" if text else ""
@@ -146,7 +113,7 @@ def _latex_page(
     yield " & ".join(headings) + r" \\"
     section = None
     for heading, cells_of_row in lines:
-        if heading != section or section is None:
+        if heading != section:
             yield r"\midrule"
             if heading:
                 words = rf"\textit{{{escape_latex(heading)}}}"

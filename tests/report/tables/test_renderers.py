@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from ssdd_bench.report.frame import to_frame
-from ssdd_bench.report.grid import Table, build_tables, format_number
-from ssdd_bench.report.tables import print_table, to_csv, to_markdown
+from ssdd_bench.report.frame import to_csv, to_frame
+from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.report.tables.markdown import to_markdown
+from ssdd_bench.report.tables.model import Table
+from ssdd_bench.report.tables.numbers import format_number
+from ssdd_bench.report.tables.terminal import print_tables
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
@@ -38,7 +41,7 @@ def frame(make_result: Make) -> pd.DataFrame:
 def printed(frame: pd.DataFrame, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
     with console.capture() as capture:
-        print_table(frame, console)
+        print_tables(build_tables(frame), console)
     return capture.get()
 
 
@@ -57,8 +60,8 @@ def best(table: Table, key: str) -> set[str]:
 def test_one_table_per_resolution_with_its_own_best(frame: pd.DataFrame) -> None:
     tables = build_tables(frame)
     assert [table.title for table in tables] == [
-        "64 × 64 px, default-v1",
-        "128 × 128 px, default-v1",
+        "Reconstruction, 64 × 64 px, default-v1, sample",
+        "Reconstruction, 128 × 128 px, default-v1, sample",
     ]
     for table in tables:
         assert best(table, "psnr") == {"ssdd"}
@@ -99,8 +102,8 @@ def test_headings_have_arrows_and_distances_their_n_but_never_the_name_fid(
 ) -> None:
     headings = {column.key: column.heading for column in build_tables(frame)[0].columns}
     assert headings["fd_effnet"] == "fd_effnet@28 ↓"
-    assert headings["psnr"] == "psnr ↑"
-    for text in (to_markdown(frame), printed(frame)):
+    assert headings["psnr"] == "PSNR ↑"
+    for text in (to_markdown(build_tables(frame)), printed(frame)):
         assert "fid" not in text.lower()
 
 
@@ -154,7 +157,7 @@ def test_no_warning_is_lost(make_result: Make) -> None:
         results.append(replace(result, speed=speed, metrics=metrics))
     for few in (results, results[:1], [results[0], make_result("c", decode_ips=None)]):
         frame = to_frame(few)
-        markdown, terminal = to_markdown(frame), printed(frame, 160)
+        markdown, terminal = to_markdown(build_tables(frame)), printed(frame, 160)
         for notes in frame["footnotes"]:
             for note in notes:
                 assert note.text in markdown
@@ -162,7 +165,7 @@ def test_no_warning_is_lost(make_result: Make) -> None:
 
 
 def test_markdown_is_a_well_formed_table(frame: pd.DataFrame) -> None:
-    lines = to_markdown(frame).splitlines()
+    lines = to_markdown(build_tables(frame)).splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 * (2 + 3)
     assert len({line.count("|") for line in rows}) == 1
@@ -172,7 +175,9 @@ def test_markdown_is_a_well_formed_table(frame: pd.DataFrame) -> None:
 
 
 def test_markdown_escapes_bars(make_result: Make) -> None:
-    assert r"images:path=a\|b" in to_markdown(to_frame([make_result("images:path=a|b")]))
+    assert r"images:path=a\|b" in to_markdown(
+        build_tables(to_frame([make_result("images:path=a|b")]))
+    )
 
 
 def test_terminal_bolds_the_best_and_numbers_footnotes(frame: pd.DataFrame) -> None:
@@ -234,7 +239,7 @@ def test_a_metric_that_no_row_has_is_a_line_and_not_a_column(make_result: Make) 
     (table,) = build_tables(to_frame(results))
     assert "rfid" not in [column.key for column in table.columns]
     assert table.remarks == ["rfid is not available: ssdd-bench weights fetch inception"]
-    assert "- rfid is not available" in to_markdown(to_frame(results))
+    assert "- rfid is not available" in to_markdown(build_tables(to_frame(results)))
     present = replace(absent, value=1.5, unavailable="")
     results.append(replace(results[0], metrics={**results[0].metrics, "rfid": present}))
     (table,) = build_tables(to_frame(results))
@@ -257,8 +262,8 @@ def test_a_difference_inside_the_noise_is_marked(make_result: Make) -> None:
         (False, True),
         (False, False),
     ]
-    assert "24.40≈" in to_markdown(to_frame(results))
-    assert "≈: on other images" in table.caption
+    assert "<ins>24.40</ins>≈" in to_markdown(build_tables(to_frame(results)))
+    assert "≈" in table.caption
     (table,) = build_tables(to_frame([with_psnr(x, 25.0 - i, None) for i, x in enumerate("ab")]))
     (cells,) = (column.cells for column in table.columns if column.key == "psnr")
     assert not any(cell.tied for cell in cells)
@@ -270,10 +275,11 @@ def test_several_seeds_are_summed_up(make_result: Make) -> None:
         replace(make_result("ssdd", metrics={"psnr": value}), seed=seed)
         for seed, value in enumerate((20.0, 20.5, 21.0))
     ]
-    (table,) = build_tables(to_frame([*results, make_result("klvae", metrics={"psnr": 19.0})]))
-    (line,) = table.remarks
-    assert line.startswith("ssdd, mean (range) over seeds 0, 1, 2: ")
-    assert "psnr 20.50 (20.00 to 21.00)" in line
+    frame = to_frame([*results, make_result("klvae", metrics={"psnr": 19.0})])
+    table, spread = build_tables(frame)
+    assert cells(table, "psnr") == {"klvae": "19.00", "ssdd": "20.50"}
+    assert cells(table, "seeds") == {"klvae": "0", "ssdd": "0, 1, 2"}
+    assert cells(spread, "psnr") == {"ssdd": "20.00 to 21.00"}
 
 
 def test_images_seen_by_both_tell_finer_than_two_intervals(make_result: Make) -> None:
@@ -312,7 +318,8 @@ def test_seeds_and_images_spread_apart(make_result: Make) -> None:
         result = make_result("ssdd", seed=seed)
         psnr = replace(result.metrics["psnr"], value=value, interval=(value - 1, value + 2))
         results.append(replace(result, metrics={"psnr": psnr}))
-    (line,) = build_tables(to_frame(results))[0].remarks
-    assert "psnr 20.25 (20.00 to 20.50; 95% over images 19.25 to 22.25)" in line
+    _, spread = build_tables(to_frame(results))
+    assert cells(spread, "psnr") == {"ssdd": "20.00 to 20.50"}
+    assert cells(spread, "psnr 95%") == {"ssdd": "19.25 to 22.25"}
     twice = [results[0], replace(results[0], fingerprint="another machine")]
-    assert build_tables(to_frame(twice))[0].remarks == []
+    assert [table.kind for table in build_tables(to_frame(twice))] == ["reconstruction"]

@@ -1,0 +1,1 @@
+"""Tables: one model, built from the frame, and a renderer per format."""

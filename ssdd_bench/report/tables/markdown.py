@@ -1,0 +1,62 @@
+"""Tables as GitHub Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ssdd_bench.report.tables.model import TIED, Cell, Table
+
+
+def to_markdown(tables: Iterable[Table]) -> str:
+    """Write tables as GitHub Markdown; a heading over columns goes into each of them."""
+    return "\n".join("\n".join(_lines(table)).rstrip() + "\n" for table in tables)
+
+
+def markdown_grid(
+    headings: Iterable[str], numeric: Iterable[bool], rows: Iterable[Iterable[str]]
+) -> Iterator[str]:
+    """Yield the lines of a bare table, bars escaped.
+
+    Args:
+        headings: one per column.
+        numeric: whether a column is aligned to the right.
+        rows: texts of every row.
+    """
+    yield _row(headings)
+    yield _row("---:" if right else ":---" for right in numeric)
+    yield from map(_row, rows)
+
+
+def _lines(table: Table) -> Iterator[str]:
+    yield f"### {table.title}\n"
+    headings = (
+        (f"{span}<br>" if span else "") + column.heading + _marks(column.notes)
+        for span, column in zip(table.span_of_columns(), table.columns, strict=True)
+    )
+    body: list[list[str]] = []
+    for heading, rows in table.rows():
+        if heading:
+            body.append([f"*{heading}*", *[""] * (len(table.columns) - 1)])
+        body += [list(map(_cell, cells)) for cells in rows]
+    yield from markdown_grid(headings, (column.numeric for column in table.columns), body)
+    yield f"\n{table.caption}\n"
+    for number, text in enumerate(table.footnotes, start=1):
+        yield f"{number}. {text}"
+    if table.remarks:
+        yield ""
+    for text in table.remarks:
+        yield f"- {text}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _marks(notes: tuple[int, ...]) -> str:
+    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
+
+
+def _cell(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.best else cell.text
+    text = f"<ins>{text}</ins>" if cell.second else text
+    return text + (TIED if cell.tied else "") + _marks(cell.notes)

@@ -1,0 +1,85 @@
+"""Formats of numbers and headings, the same in tables, figures and terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import pandas as pd
+
+from ssdd_bench.report.tables.model import MISSING
+
+NEGLIGIBLE: Final = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
+_DISTANCES: Final = ("fd_", "rfid", "gfid", "sfid", "kid")  # depend on the number of images
+_NAMES: Final = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "mse": "MSE",
+    "mae": "MAE",
+    "rfid": "rFID",
+    "gfid": "gFID",
+    "sfid": "sFID",
+    "kid": "KID",
+    "isc": "IS",
+    "lpips": "LPIPS",
+    "lpips_alex": "LPIPS-Alex",
+    "lpips_vgg": "LPIPS-VGG",
+    "dreamsim": "DreamSim",
+}
+
+
+def metric_name(key: str) -> str:
+    """Write a metric as papers do, where they agree on how."""
+    return _NAMES.get(key, key)
+
+
+def metric_heading(key: str, higher_is_better: bool, n: int | None = None) -> str:
+    """Head a metric's column with its name, an arrow and, for a distance, the number of images."""
+    at = f"@{n}" if n is not None and key.startswith(_DISTANCES) else ""
+    return f"{metric_name(key)}{at} {'↑' if higher_is_better else '↓'}"
+
+
+def format_metric(key: str, value: float) -> str:
+    """Write a metric's value: decibels with two decimals, others with four digits."""
+    if key.startswith("psnr") and math.isfinite(value):
+        return f"{value:.2f}"
+    return format_number(value)
+
+
+def format_number(value: float) -> str:
+    """Write four significant digits, without an exponent where that stays readable."""
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if abs(value) < NEGLIGIBLE:
+        return "0"
+    if abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def format_short(value: Any) -> str:
+    """Write three significant digits, and no exponent of large numbers."""
+    if pd.isna(value):
+        return MISSING
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def format_rate(row: Any) -> str:
+    """Write the size of a row's latent per pixel, in floats or bits."""
+    if not pd.isna(row["bits_per_pixel"]):
+        return f"{row['bits_per_pixel']:.3g} bit"
+    if not pd.isna(row["floats_per_pixel"]):
+        return f"{row['floats_per_pixel']:.3g} fl"
+    return MISSING
+
+
+def format_speed(row: Any, direction: str) -> str:
+    """Write a row's median images/s and half the interquartile range."""
+    median, low, high = (row[f"{direction}_ips{end}"] for end in ("", "_q1", "_q3"))
+    if math.isnan(median):
+        return MISSING
+    digits = max(0, 2 - math.floor(math.log10(median)))
+    return f"{median:.{digits}f} ±{(high - low) / 2:.{digits}f}"

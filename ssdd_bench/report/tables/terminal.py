@@ -1,0 +1,77 @@
+"""Tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ssdd_bench.report.tables.model import TIED, Cell, Column, Table
+
+# Left out in this order until the rest fits; other formats keep them all.
+_LESS_NEEDED: Final = (
+    *("mae", "mse", "memory MB", "psnr_pooled", "decode GMAC", "model GMAC", "steps", "decoder M"),
+    "latent",
+)
+_GAP: Final = 2
+_SUPERSCRIPTS: Final = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def print_tables(tables: Iterable[Table], console: Console) -> None:
+    """Print tables; columns that do not fit are left out and named below."""
+    for table in tables:
+        columns, hidden = _fit(table.columns, console.width)
+        grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
+        for column in columns:
+            grid.add_column(
+                Text("\n".join(_heading_lines(column))),
+                justify="right" if column.numeric else "left",
+                no_wrap=column.numeric,
+                overflow="fold",
+            )
+        for cells in zip(*(column.cells for column in columns), strict=True):
+            grid.add_row(*map(_styled, cells))
+        console.print(Text(table.title, "bold"))
+        console.print(grid)
+        notes = [f"{_superscript((i,))} {text}" for i, text in enumerate(table.footnotes, start=1)]
+        left_out = [f"Columns left out here: {', '.join(hidden)}."] if hidden else []
+        for text in (table.caption, *notes, *table.remarks, *left_out):
+            console.print(Text(text, "dim"))
+        console.print()
+
+
+def _fit(columns: Sequence[Column], width: int) -> tuple[Sequence[Column], list[str]]:
+    """Drop the less needed columns until the rest is at most ``width`` characters wide."""
+    hidden: list[str] = []
+    for key in _LESS_NEEDED:
+        if sum(_width(column) + _GAP for column in columns) <= width:
+            break
+        hidden += [column.key for column in columns if column.key == key]
+        columns = [column for column in columns if column.key != key]
+    return columns, hidden
+
+
+def _width(column: Column) -> int:
+    return max(map(len, [*_heading_lines(column), *map(_plain, column.cells)]))
+
+
+def _heading_lines(column: Column) -> list[str]:
+    """Break a heading where n, the unit or the arrow begins."""
+    heading = column.heading + _superscript(column.notes)
+    return heading.replace("@", "\n@").split("\n") if "@" in heading else heading.split(" ", 1)
+
+
+def _styled(cell: Cell) -> Text:
+    return Text(_plain(cell), "bold" if cell.best else "underline" if cell.second else "")
+
+
+def _plain(cell: Cell) -> str:
+    return cell.text + (TIED if cell.tied else "") + _superscript(cell.notes)
+
+
+def _superscript(notes: tuple[int, ...]) -> str:
+    return ",".join(map(str, notes)).translate(_SUPERSCRIPTS)

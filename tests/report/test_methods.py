@@ -1,0 +1,58 @@
+"""Tables of methods: every recorded setting once, by protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ssdd_bench.report import methods
+from ssdd_bench.report.tables.model import Table
+from ssdd_bench.results.schema import GenerationRecord, Result
+
+Make = Callable[..., Result]
+GENERATION = GenerationRecord(
+    *("DiT-S/2", {}, 33_000_000, "flow", "euler", 50, 50, 1.0, (0.0, 1.0), 4, "equal", 10),
+    *("per channel", None, None),
+)
+
+
+def settings(table: Table, column: str) -> dict[str, str]:
+    columns = {one.heading: [cell.text for cell in one.cells] for one in table.columns}
+    return dict(zip(columns["setting"], columns[column], strict=True))
+
+
+def test_settings_are_those_recorded_of_each_protocol(make_result: Make) -> None:
+    one = make_result()
+    protocol = {**one.protocol, "posterior": "sample", "tf32": True, "id": "other-v1"}
+    table = methods.build_method_tables([one, replace(one, protocol=protocol)])[0]
+    first, second = settings(table, "default-v1"), settings(table, "other-v1")
+    assert first["posterior"] == "–"
+    assert (second["posterior"], second["tf32"]) == ("sample", "true")
+    assert second["data"].startswith("28 of sample at 64 px (22222222")
+    assert second["timed on"].startswith("cpu: example processor, threads: 2")
+    assert "model" not in first
+
+
+def test_what_many_results_share_is_said_once(make_result: Make) -> None:
+    scales = (1.0, 1.5, 1.0)
+    results = [
+        make_result(generation=replace(GENERATION, guidance_scale=scale)) for scale in scales
+    ]
+    one = settings(methods.build_method_tables(results)[0], "default-v1")
+    assert one["model"] == "DiT-S/2, 33 M parameters"
+    assert (one["samplers"], one["guidance scales"]) == ("euler, 50 steps", "1; 1.5")
+
+
+def test_one_name_with_two_hashes_is_two_protocols(make_result: Make) -> None:
+    one = make_result()
+    other = replace(one, protocol={**one.protocol, "sha256": "ab" * 32})
+    headings = [c.heading for c in methods.build_method_tables([one, other])[0].columns]
+    assert headings[2] == "default-v1 (abababab)"
+
+
+def test_commands_and_versions_come_from_the_results(make_result: Make) -> None:
+    one = make_result(environment={"ssdd_bench": "9.8.7"}, command="ssdd-bench run --res 64")
+    assert methods.commands([one, one]) == ["ssdd-bench run --res 64"]
+    assert "version 9.8.7" in methods.citation([one])
+    environment = methods.build_method_tables([one])[-1]
+    assert [cell.text for line in environment.lines() for cell in line] == ["ssdd_bench", "9.8.7"]
