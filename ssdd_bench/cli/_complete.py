@@ -45,15 +45,15 @@ def _tokenizers() -> Iterable[str]:
 
 
 def _metrics() -> Iterable[str]:
-    from ssdd_bench.metrics.registry import find_metrics
+    from ssdd_bench.metrics.catalog import find_metrics
 
-    return find_metrics()
+    return find_metrics("pairs")
 
 
 def _generation_metrics() -> Iterable[str]:
-    from ssdd_bench.metrics.generation import GENERATION_METRICS
+    from ssdd_bench.metrics.catalog import find_metrics
 
-    return GENERATION_METRICS
+    return find_metrics("samples")
 
 
 def _protocols() -> Iterable[str]:
@@ -63,9 +63,10 @@ def _protocols() -> Iterable[str]:
 
 
 def _weights() -> Iterable[str]:
+    from ssdd_bench.metrics.catalog import find_metrics
     from ssdd_bench.weights.assets import assets
 
-    return [*assets(), *_metrics(), "all"]
+    return [*assets(), *find_metrics(), "all"]
 
 
 def _suites() -> Iterable[str]:

@@ -55,13 +55,14 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, console: 
         UnavailableError: a file is missing and the network is forbidden, or ``strict``.
     """
     from ssdd_bench.errors import UnavailableError
-    from ssdd_bench.metrics.base import METRICS
+    from ssdd_bench.metrics.catalog import METRICS
     from ssdd_bench.weights.cache import cached_path, require
     from ssdd_bench.weights.download import is_offline
 
     if offline:
         os.environ["SSDD_BENCH_OFFLINE"] = "1"
-    names = {name: key for key in metrics if key in METRICS for name in METRICS[key].assets}
+    known = METRICS.all()
+    names = {name: key for key in metrics if key in known for name in known[key].assets}
     missing = [name for name in names if cached_path(name) is None]
     for name in missing:
         if is_offline():

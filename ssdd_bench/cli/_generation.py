@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -37,12 +36,3 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
 def choose_sampler(method: Method | None, objective: str) -> Method:
     """Return the sampler that was asked for, or else the usual one of a model's objective."""
     return method or ("ddpm" if objective == "ddpm" else "euler")
-
-
-def weights_of(metrics: Iterable[str]) -> list[str]:
-    """Metrics of reconstructions that need the same files as these of generated images."""
-    from ssdd_bench.metrics.generation import GENERATION_METRICS
-
-    networks = {"inception": "rfid", "dinov2_vitl14": "fd_dinov2"}
-    found = (GENERATION_METRICS[key].network for key in metrics if key in GENERATION_METRICS)
-    return [networks[network] for network in found if network in networks]

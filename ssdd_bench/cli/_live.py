@@ -19,14 +19,13 @@ from rich.text import Text
 from ssdd_bench.cli._progress import new_progress
 from ssdd_bench.evaluation.job import Cell
 from ssdd_bench.evaluation.run import Failure, Finished, Listener, RunPlan
+from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.report.frame import metric_directions, to_frame
 from ssdd_bench.report.tables.columns import scores
 from ssdd_bench.report.tables.model import MISSING
 from ssdd_bench.report.tables.numbers import format_short
 from ssdd_bench.results.schema import Result
 
-# Shown before other metrics where a terminal is too narrow for all of them.
-MAIN_METRICS: Final = ("psnr", "ssim", "lpips_alex", "rfid", "fd_effnet")
 GAP: Final = 2
 LABEL: Final = 40  # a longer tokenizer goes on in the next line
 NUMBER: Final = 8  # characters of a score
@@ -131,8 +130,7 @@ def _widths(plan: RunPlan, width: int) -> dict[str, int]:
         columns["seed"] = 4
     ends = {SPEED: len(SPEED)} if plan.speed else {}
     ends[DONE] = len(DONE)
-    keys = {key: None for one in protocols.values() for key in plan.metric_keys(one)}
-    for key in [*(key for key in MAIN_METRICS if key in keys), *keys]:
+    for key in sort_metrics({key for one in protocols.values() for key in plan.metric_keys(one)}):
         wanted = columns | {key: max(NUMBER, len(key))}
         if sum(size + GAP for size in (*wanted.values(), *ends.values())) <= width + GAP:
             columns = wanted

@@ -17,14 +17,6 @@ LIST_WIDTH = 100
 NAMES = ("id", "key", "setting", "latent", "options", "scores")  # columns that are never broken
 
 
-def default_metric(frame: pd.DataFrame) -> str | None:
-    """Choose the metric to draw by default; None if the rows hold no metric."""
-    from ssdd_bench.report.frame import metric_directions
-
-    measured = list(metric_directions(frame))
-    return "fd_effnet" if "fd_effnet" in measured else next(iter(measured), None)
-
-
 def has_speed(frame: pd.DataFrame) -> bool:
     """Return True if any row was timed."""
     return bool((frame["decode_ips"] > 0).any())

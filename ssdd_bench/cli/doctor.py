@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,9 @@ from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
-    from ssdd_bench.metrics.base import MetricInfo
-    from ssdd_bench.plugins.discovery import Entry
+    from ssdd_bench.metrics.catalog import MetricInfo
+    from ssdd_bench.plugins.discovery import Broken, Entry
     from ssdd_bench.plugins.manifest import TokenizerInfo
-    from ssdd_bench.plugins.registry import Registry
 
 PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
@@ -84,15 +83,16 @@ def _sha256(path: Path) -> str:
 
 
 def _metrics() -> dict[str, str]:
-    from ssdd_bench.metrics.registry import REGISTRY
+    from ssdd_bench.metrics.catalog import METRICS, find_metrics
 
-    return _states(REGISTRY, _metric)
+    return _states(find_metrics(), METRICS.broken(), _metric)
 
 
-def _states(registry: Registry[Entry], state: Callable[[Entry], str]) -> dict[str, str]:
-    states = {name: state(info) for name, info in registry.all().items()}
-    broken = (one for one in registry.broken() if one.name not in states)
-    return states | {one.name: f"broken: {one.error}" for one in broken}
+def _states(
+    found: Mapping[str, Entry], broken: Iterable[Broken], state: Callable[[Entry], str]
+) -> dict[str, str]:
+    states = {one.name: f"broken: {one.error}" for one in broken}
+    return states | {name: state(info) for name, info in found.items()}
 
 
 def _metric(info: MetricInfo) -> str:
@@ -118,7 +118,7 @@ def _metric(info: MetricInfo) -> str:
 def _tokenizers() -> dict[str, str]:
     from ssdd_bench.plugins.registry import TOKENIZERS
 
-    return _states(TOKENIZERS, _tokenizer)
+    return _states(TOKENIZERS.all(), TOKENIZERS.broken(), _tokenizer)
 
 
 def _tokenizer(info: TokenizerInfo) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +13,7 @@ from ssdd_bench.cli._tables import print_columns
 
 if TYPE_CHECKING:
     from ssdd_bench.api import LatentSpec
-    from ssdd_bench.metrics.base import MetricInfo
-    from ssdd_bench.metrics.generation import GenerationMetricInfo
+    from ssdd_bench.metrics.catalog import MetricInfo
     from ssdd_bench.plugins.discovery import Broken
     from ssdd_bench.plugins.manifest import Published, TokenizerInfo
     from ssdd_bench.plugins.options import OptionInfo
@@ -93,55 +92,37 @@ def _zoo(as_json: bool) -> None:
 
 
 def _metrics(as_json: bool) -> None:
-    from ssdd_bench.metrics.generation import GENERATION_METRICS
-    from ssdd_bench.metrics.registry import REGISTRY
+    from ssdd_bench.metrics.catalog import METRICS, find_metrics
 
-    found, broken = REGISTRY.all(), REGISTRY.broken()
-    kinds: dict[str, Iterable[MetricInfo | GenerationMetricInfo]] = {
-        "reconstruction": found.values(),
-        "generation": GENERATION_METRICS.values(),
-    }
-    entries: list[dict[str, Any]] = [
-        {
-            "key": info.key,
-            "scores": kind,
-            "title": info.title,
-            "higher_is_better": info.higher_is_better,
-            "default": info.default,
-            "weights": info.assets,
-            "reference": getattr(info, "reference", ""),
-            "source": getattr(info, "source", "built-in"),
-        }
-        for kind, infos in kinds.items()
-        for info in infos
-    ]
+    found, broken = find_metrics(), METRICS.broken()
     if as_json:
+        entries = [asdict(info) for info in found.values()]
         print_json({"metrics": entries, "broken": _describe_broken(broken)})
         return
     print_columns(
-        ("key", "scores", "better", "measured", "what"),
+        ("key", "scores", "better", "default", "what"),
         [
             (
-                one["key"],
-                one["scores"],
-                "higher" if one["higher_is_better"] else "lower",
-                "always" if one["default"] else "on request",
-                _describe_metric(one),
+                info.key,
+                info.applies_to,
+                "higher" if info.higher_is_better else "lower",
+                info.default_for,
+                _describe_metric(info),
             )
-            for one in entries
+            for info in found.values()
         ],
     )
     _warn(broken)
 
 
-def _describe_metric(metric: Mapping[str, Any]) -> str:
-    """Its title, and what it needs besides the images that it scores."""
-    needs = (*metric["weights"], metric["reference"])
-    parts = [metric["title"]]
-    if text := ", ".join(filter(None, needs)):
-        parts.append(f"needs {text}")
-    if metric["source"] != "built-in":
-        parts.append(metric["source"])
+def _describe_metric(info: MetricInfo) -> str:
+    """Write its title, its needs besides images, and its package."""
+    needs = [*info.assets, *(["labels"] if info.needs_labels else [])]
+    parts = [info.title]
+    if needs:
+        parts.append(f"needs {', '.join(needs)}")
+    if info.source != "built-in":
+        parts.append(info.source)
     return "; ".join(parts)
 
 

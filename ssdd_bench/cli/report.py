@@ -27,7 +27,7 @@ _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 )
 @click.option(
     "--metric",
-    help="Quality in the figures.  [default: fd_effnet, or else the first metric measured]",
+    help="Quality in the figures.  [default: the first metric of the table]",
 )
 @click.option(
     "--published",
@@ -60,10 +60,10 @@ def command(
 
     The page, index.html, holds everything it shows and opens from disk.
     """
-    from ssdd_bench.cli._tables import default_metric, has_speed, show_table
+    from ssdd_bench.cli._tables import has_speed, show_table
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.build import build_report
-    from ssdd_bench.report.frame import check_metric
+    from ssdd_bench.report.frame import check_metric, default_metric
     from ssdd_bench.report.insert import insert_into
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.published import load_published

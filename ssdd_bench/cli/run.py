@@ -163,8 +163,8 @@ def _document(outcome: Outcome, files: list[Path]) -> dict[str, Any]:
 
 def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> list[Path]:
     """Write the table and the figure of this run's results, print the table, name the files."""
-    from ssdd_bench.cli._tables import default_metric, has_speed, show_table, write_text
-    from ssdd_bench.report.frame import load_frame
+    from ssdd_bench.cli._tables import has_speed, show_table, write_text
+    from ssdd_bench.report.frame import default_metric, load_frame
     from ssdd_bench.report.plots import quality_speed_plot
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.markdown import to_markdown

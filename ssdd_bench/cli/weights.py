@@ -20,7 +20,7 @@ def command() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List every file with its size, checksum, licence, metrics and place on this machine."""
-    from ssdd_bench.metrics.base import needed_by
+    from ssdd_bench.metrics.catalog import needed_by
     from ssdd_bench.weights.assets import assets
     from ssdd_bench.weights.cache import cached_path
 
@@ -101,17 +101,18 @@ def verify(as_json: bool) -> None:
 def _expand(names: tuple[str, ...]) -> list[str]:
     """Replace metrics by the weights that they need, and ``all`` by every file with a checksum."""
     from ssdd_bench.errors import UnknownNameError
-    from ssdd_bench.metrics.base import METRICS
+    from ssdd_bench.metrics.catalog import find_metrics
     from ssdd_bench.weights.assets import assets
 
+    metrics = find_metrics()
     found: list[str] = []
     for name in names:
         if name == "all":
             found += [name for name, asset in assets().items() if asset.sha256]
-        elif name in METRICS:
-            found += METRICS[name].assets
+        elif name in metrics:
+            found += metrics[name].assets
         elif name in assets():
             found.append(name)
         else:
-            raise UnknownNameError("weights", name, [*assets(), *METRICS, "all"])
+            raise UnknownNameError("weights", name, [*assets(), *metrics, "all"])
     return list(dict.fromkeys(found))

@@ -22,7 +22,7 @@ from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.evaluation.job import Cell
 from ssdd_bench.evaluation.reconstruct import Pass, reconstruct
 from ssdd_bench.evaluation.timing import measure_speed
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TokenizerRequest
 from ssdd_bench.results.files import write_atomically
@@ -94,17 +94,17 @@ def measure_cell(
         settings.source, cell.resolution, cell.protocol.crop, settings.batch_size, settings.strict
     )
     protocol = cell.protocol
-    with Scorer(
+    with MetricSuite(
         metric_keys,
         device,
         protocol.metric_batch,
         protocol.metric_options,
         settings.strict,
         settings.intervals,
-    ) as scorer:
-        seen = reconstruct(tokenizer, loader, scorer, protocol, cell.seed, device, on_images)
+    ) as suite:
+        seen = reconstruct(tokenizer, loader, suite, protocol, cell.seed, device, on_images)
         on_stage("scores")
-        scores = scorer.finish()
+        scores = suite.compute()
     timed = None
     if speed:
         on_stage("speed")

@@ -20,7 +20,7 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.environment import choose_device, describe_environment, hide_home
 from ssdd_bench.evaluation.measure import save_scores
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import get_protocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import (
@@ -92,22 +92,22 @@ def score(
     hashes = hashlib.sha256(), hashlib.sha256()
     resolution = plan.resolution or min(reconstruction.read_named(pairs[0][1]).size)
     crop = CROPS[protocol.crop] if plan.resolution else None
-    with Scorer(
+    with MetricSuite(
         plan.metrics or protocol.metric_keys,
         device,
         protocol.metric_batch,
         protocol.metric_options,
         plan.strict,
         plan.intervals,
-    ) as scorer:
+    ) as suite:
         for done, (image_id, other_id) in enumerate(pairs, start=1):
             original = _read(reference, image_id, resolution, crop)
             restored = _read(reconstruction, other_id, resolution, None)
             for digest, image in zip(hashes, (original, restored), strict=True):
                 digest.update(image.numpy().tobytes())
-            scorer.add([image_id], original[None], restored[None])
+            suite.add_pairs([image_id], original[None], restored[None])
             on_images(done, len(pairs))
-        scores = scorer.finish()
+        scores = suite.compute()
     ids = [image_id for image_id, _ in pairs]
     data = DataRecord(reference.name, len(pairs), fingerprint(ids), hashes[0].hexdigest())
     result = Result(

@@ -15,7 +15,7 @@ from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.memory import is_out_of_memory, release_memory
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
 
 MOST_CODE_BITS = 24.0  # of codebooks whose codes are counted: 16.8 million
@@ -52,7 +52,7 @@ class Pass:
 def reconstruct(
     tokenizer: Tokenizer,
     loader: ImageLoader,
-    scorer: Scorer,
+    suite: MetricSuite,
     protocol: Protocol,
     seed: int,
     device: torch.device,
@@ -66,7 +66,7 @@ def reconstruct(
     Args:
         tokenizer: on ``device``, in eval mode.
         loader: the crops; each batch is also the largest one tried.
-        scorer: takes every pair of uint8 images; the caller finishes it.
+        suite: takes every pair of uint8 images; the caller computes its scores.
         protocol: how to encode and to decode.
         seed: of the encoder's and the decoder's noise.
         device: of the tokenizer.
@@ -87,7 +87,7 @@ def reconstruct(
         pixels.update(batch.images.numpy().tobytes())
         for part, latent, restored in halving.round_trips(batch):
             size.add(latent)
-            scorer.add(part.ids, part.images, restored)
+            suite.add_pairs(part.ids, part.images, restored)
             room = EXAMPLES - len(ids)
             if room > 0:
                 originals.append(part.images[:room])

@@ -31,9 +31,9 @@ from ssdd_bench.evaluation.measure import (
     save_scores,
 )
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.metrics.distances import FrechetMetric
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.frechet import FrechetDistance
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
-from ssdd_bench.metrics.registry import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_tokenizer
 from ssdd_bench.protocols.schema import Protocol, get_protocol
 from ssdd_bench.results.schema import Result, TokenizerRecord
@@ -187,7 +187,7 @@ class _Run:
         self._plan = plan
         self._listener = listener
         self._cells = plan.cells()
-        self._metrics = find_metrics()
+        self._metrics = find_metrics("pairs")
         for key in chain.from_iterable(plan.metric_keys(cell.protocol) for cell in self._cells):
             if key not in self._metrics:
                 raise UnknownNameError("metric", key, self._metrics)
@@ -286,7 +286,7 @@ class _Run:
         if value is None:
             return True
         if not value.unavailable:
-            has_interval = issubclass(self._metrics[key].load(), FrechetMetric)
+            has_interval = issubclass(self._metrics[key].load(), FrechetDistance)
             enough = value.n >= GROUPS and not value.interval_method
             return self._plan.intervals and has_interval and enough
         info = self._metrics[key]

@@ -6,7 +6,6 @@ reference may be moments of a training set, as ADM's npz files hold them.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,13 +14,14 @@ from pathlib import Path
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.environment import choose_device, describe_environment, hide_home
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.pairs import describe_foreign
 from ssdd_bench.evaluation.reference import Reference
-from ssdd_bench.evaluation.sample_metrics import GenerationScorer
-from ssdd_bench.metrics.generation import GENERATION_METRICS, INTRA
+from ssdd_bench.evaluation.sample_metrics import add_reference, add_samples, labels_match
+from ssdd_bench.metrics.catalog import default_metrics, find_metrics
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import PROTOCOLS, GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
@@ -40,8 +40,8 @@ class GenerationScorePlan:
             with moments.
         out: folder of the result.
         protocol: id of a protocol of generation.
-        metrics: keys of :data:`ssdd_bench.metrics.generation.GENERATION_METRICS`; empty for those
-            of the protocol, ``fd_effnet`` and, where both sides have labels, ``fd_effnet_intra``.
+        metrics: keys of metrics of samples; empty for those of the protocol and the other default
+            ones.
         limit: reference images to use; None for all.
         label: name in tables; by default from how the samples were made, or their file's name.
         device: of the metrics' networks.
@@ -94,9 +94,6 @@ def score_generated(
     samples = open_images(path)
     reference = Reference(plan.reference, plan.limit)
     keys = plan.metrics or _default_metrics(protocol, path, reference)
-    for key in keys:
-        if key not in GENERATION_METRICS:
-            raise UnknownNameError("metric of generated images", key, GENERATION_METRICS)
     resolution = min(samples.read_named(samples.ids[0]).size)
     label = plan.label or (_label(made) if made else samples.name)
     seed = made.seed if made else 0
@@ -118,11 +115,13 @@ def score_generated(
         seen += images
         on_images(seen, total)
 
-    with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as folder:
-        scorer = GenerationScorer(keys, reference, device, Path(folder), plan.strict)
-        scorer.add_samples(samples, resolution, count)
-        reference_hash = scorer.add_reference(resolution, count)
-        values = scorer.values(samples, read_labels(path), made.classes if made else ())
+    labels = read_labels(path) if labels_match(made.classes if made else (), reference) else None
+    with MetricSuite(
+        keys, device, strict=plan.strict, kind="samples", moments=reference.moments
+    ) as suite:
+        add_samples(suite, samples, labels, resolution, count)
+        reference_hash = add_reference(suite, reference, resolution, count)
+        values = dict(suite.compute().values)
     data = DataRecord(reference.name, len(samples), fingerprint(samples.ids), reference_hash)
     result = Result(
         tokenizer=replace(made.tokenizer, label=label)
@@ -150,11 +149,18 @@ def score_generated(
 def _default_metrics(
     protocol: GenerationProtocol, path: Path, reference: Reference
 ) -> tuple[str, ...]:
-    own = (
-        protocol.metrics if cached_path("inception") else ("gfid",)
-    )  # one line says what is missing
-    both = read_labels(path) is not None and bool(reference.classes)
-    return (*own, "fd_effnet", *((INTRA,) if both else ()))
+    labelled = read_labels(path) is not None and bool(reference.classes)
+    known = find_metrics("samples")
+    absent: set[tuple[str, ...]] = set()  # One metric says what is missing for all.
+    keys = []
+    for key in dict.fromkeys((*protocol.metrics, *default_metrics("samples"))):
+        info = known[key]
+        if (info.needs_labels and not labelled) or info.assets in absent:
+            continue
+        if not all(map(cached_path, info.assets)):
+            absent.add(info.assets)
+        keys.append(key)
+    return tuple(keys)
 
 
 def _departures(

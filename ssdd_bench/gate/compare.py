@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ssdd_bench.gate.load import Cell, Key
 from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
-from ssdd_bench.metrics.bootstrap import bootstrap
+from ssdd_bench.metrics.intervals import bootstrap
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.evaluation.measure import check_resolution
 from ssdd_bench.gate.thresholds import Threshold
-from ssdd_bench.metrics.bootstrap import bootstrap
+from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.protocols.schema import get_protocol
 

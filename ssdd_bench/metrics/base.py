@@ -1,28 +1,27 @@
-"""What a metric is, and the table of those there are. Imports no torch, so listing is quick."""
+"""Base classes of metrics. Imports no torch, so that listing metrics is quick."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from ssdd_bench.errors import DataError, UnavailableError, UserError
+from ssdd_bench.errors import DataError, UnavailableError
 from ssdd_bench.results.schema import MetricValue
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from ssdd_bench.metrics.features.base import FeaturePairs
+    from ssdd_bench.metrics.catalog import MetricInfo
+    from ssdd_bench.metrics.features.files import FeatureSets
 
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """What a protocol may say about how a metric is computed; the defaults are ours.
+    """Settings of metrics that a protocol may change.
 
     Attributes:
         lpips_padding: images are padded with zeros to a power of two before LPIPS.
@@ -33,75 +32,84 @@ class MetricOptions:
     dreamsim_resize: bool = True
 
 
-class PairMetric(ABC):
-    """Compares each image with its reconstruction.
+class Metric:
+    """Base of all metrics, made by ``MetricInfo.make`` from the catalogue's facts.
 
-    Attributes:
-        key: name in results, which carries the variant.
-        higher_is_better: direction.
-        backend: library and version, and the weights' hash where there are any.
+    Args:
+        info: key, direction and what else the catalogue says.
+        device: of the networks, if any; the CPU by default.
+        options: settings of the protocol.
     """
 
-    key: str
-    higher_is_better: bool
-    backend: str
-
     def __init__(
-        self, device: torch.device | None = None, options: MetricOptions | None = None
+        self,
+        info: MetricInfo,
+        device: torch.device | None = None,
+        options: MetricOptions | None = None,
     ) -> None:
-        """Load what it needs; ``UnavailableError`` where that is not on this machine.
-
-        Args:
-            device: of the networks, if any.
-            options: what the protocol says.
-        """
+        self.info = info
         self.device = device
         self.options = options or MetricOptions()
 
+
+class PairMetric(Metric, ABC):
+    """Base of metrics that compare each image with its reconstruction.
+
+    A class whose weights or packages are missing raises ``UnavailableError`` when it is made.
+
+    Attributes:
+        backend: library and version, and the weights' hash where there are any.
+    """
+
+    backend: str
+
     @abstractmethod
-    def update(self, ids: Sequence[str], reference: Tensor, reconstruction: Tensor) -> None:
-        """Take in pairs: uint8 (B, 3, H, W) on the CPU, with an id each that comes only once."""
+    def update(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
+        """Add pairs: uint8 (B, 3, H, W) on the CPU, each with an id of its own."""
 
     @abstractmethod
     def compute(self) -> MetricValue:
-        """The score over all pairs so far."""
+        """Return the score over all pairs so far."""
 
     def per_image(self) -> dict[str, float]:
-        """Score of each image by id, for paired comparisons; empty for distances of sets."""
+        """Return the score of each image by id, for paired comparisons; {} if there is none."""
         return {}
 
 
 class PerImageMetric(PairMetric):
-    """A metric with a score per image, which the mean is taken over.
+    """Base of metrics whose value is the mean of one score per image.
 
     Sums are exact (``math.fsum``), so the order and the batches of the images change nothing.
     """
 
     def __init__(
-        self, device: torch.device | None = None, options: MetricOptions | None = None
+        self,
+        info: MetricInfo,
+        device: torch.device | None = None,
+        options: MetricOptions | None = None,
     ) -> None:
-        super().__init__(device, options)
+        super().__init__(info, device, options)
         self._scores: dict[str, float] = {}
 
     @abstractmethod
-    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
-        """Score of each pair of a batch, uint8 (B, 3, H, W)."""
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return the score of each pair of a batch, uint8 (B, 3, H, W)."""
 
-    def update(self, ids: Sequence[str], reference: Tensor, reconstruction: Tensor) -> None:
-        """Score a batch; ``DataError`` where an image comes twice."""
-        for name, score in zip(ids, self.score(reference, reconstruction), strict=True):
+    def update(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
+        """Score a batch; ``DataError`` if an image comes twice."""
+        for name, score in zip(ids, self.score(references, reconstructions), strict=True):
             if name in self._scores:
-                raise DataError(f"{self.key}: image '{name}' came twice")
+                raise DataError(f"{self.info.key}: image '{name}' came twice")
             self._scores[name] = score
 
     def compute(self) -> MetricValue:
-        """Mean of the finite scores; the infinite ones are counted apart."""
+        """Return the mean of the finite scores and the number of infinite ones."""
         finite = [score for score in self._in_order() if math.isfinite(score)]
         interval, method = self._interval(finite)
         return MetricValue(
             value=math.fsum(finite) / len(finite) if finite else None,
             n=len(self._scores),
-            higher_is_better=self.higher_is_better,
+            higher_is_better=self.info.higher_is_better,
             backend=self.backend,
             infinite=len(self._scores) - len(finite),
             interval=interval,
@@ -109,13 +117,13 @@ class PerImageMetric(PairMetric):
         )
 
     def _in_order(self) -> list[float]:
-        """Scores sorted by id, so that the order of the images changes no draw."""
+        """Return the scores sorted by id: the order of the images must not change an interval."""
         return [self._scores[name] for name in sorted(self._scores)]
 
     def _interval(
         self, scores: list[float], of_mean: Callable[[float], float] = float
     ) -> tuple[tuple[float, float] | None, str]:
-        """Interval of the mean and its method; none for fewer than two scores."""
+        """Return the interval of the mean and its method; none for fewer than two scores."""
         import numpy as np
 
         from ssdd_bench.metrics.intervals import BOOTSTRAP, bootstrap_interval
@@ -125,216 +133,59 @@ class PerImageMetric(PairMetric):
         return bootstrap_interval(np.array(scores), of_mean), BOOTSTRAP
 
     def per_image(self) -> dict[str, float]:
-        """Score by id."""
+        """Return the score of each image by id."""
         return dict(self._scores)
 
 
-class SetMetric(ABC):
-    """Compares the set of images with the set of reconstructions, by a network's features.
+class DistributionMetric(Metric, ABC):
+    """Base of metrics that compare two sets of images by features of a network.
 
-    The features of an image are computed once and shared by every metric that names them.
+    The sets are references and their reconstructions, or references and samples of a generative
+    model. The catalogue (or metric.toml) names the network and its layer; the features of an
+    image are computed once for all metrics.
 
     Attributes:
-        key: name in results, which carries the variant.
-        higher_is_better: direction.
-        extractor: key in ``ssdd_bench.metrics.features.base.EXTRACTORS``.
-        tap: which of the extractor's outputs.
+        least: images that each side needs.
     """
 
-    key: str
-    higher_is_better: bool
-    extractor: str
-    tap: str
-
-    def __init__(self, options: MetricOptions | None = None) -> None:
-        self.options = options or MetricOptions()
+    least: ClassVar[int] = 2
 
     @abstractmethod
-    def compute(self, features: FeaturePairs, intervals: bool = False) -> MetricValue:
-        """The score, from one row of features per image on both sides.
-
-        Args:
-            features: of the images and of their reconstructions.
-            intervals: also tell how uncertain it is, where that can be had.
-        """
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """A metric before it is made.
-
-    Attributes:
-        key: name in results and on the command line.
-        title: one line for the list.
-        higher_is_better: direction.
-        location: ``module:class`` in ``package``, imported when the metric is made.
-        default: whether a run measures it unless told otherwise.
-        assets: names in ``ssdd_bench.assets`` of the external files that it needs.
-        extra: the optional dependencies that it needs, as in ``pip install 'ssdd-bench[EXTRA]'``.
-        package: dotted name of the package it lies in.
-        source: ``built-in`` or ``package NAME``.
-    """
-
-    key: str
-    title: str
-    higher_is_better: bool
-    location: str
-    default: bool = True
-    assets: tuple[str, ...] = ()
-    extra: str = ""
-    package: str = "ssdd_bench.metrics"
-    source: str = "built-in"
-
-    def load(self) -> type[PairMetric] | type[SetMetric]:
-        """Import the class behind it.
+    def score(self, features: FeatureSets) -> float:
+        """Return the value.
 
         Raises:
-            UnavailableError: a third party's is no metric or cannot be imported; keeps the cause.
+            UnavailableError: it cannot be computed from these sets; says why.
         """
-        module, name = self.location.split(":")
-        with self.guarded():
-            found = getattr(import_module(f"{self.package}.{module}"), name)
-            if not (isinstance(found, type) and issubclass(found, (PairMetric, SetMetric))):
-                raise TypeError(f"{self.location} is neither a PairMetric nor a SetMetric")
-            for attribute in ("key", "higher_is_better"):
-                if getattr(found, attribute, None) != getattr(self, attribute):
-                    raise TypeError(f"{self.location} says another {attribute} than its package")
-        return found
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Turn what the code of a third party raises into an ``UnavailableError``."""
+    def warnings(self, features: FeatureSets) -> Iterator[str]:
+        """Yield what a reader of the value must know."""
+        yield from ()
+
+    def compute(self, features: FeatureSets, intervals: bool = False) -> MetricValue:
+        """Return the score of the candidates, or the reason why there is none.
+
+        Args:
+            features: of both sides.
+            intervals: also compute how uncertain the value is, if the metric can tell.
+        """
+        value, warning, reason = None, "", ""
+        sides = [features.candidate.n]
+        sides += [features.reference_n] if self.info.needs_reference else []
         try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            if self.source == "built-in":
-                raise
-            reason = next(iter(str(error).splitlines()), "")
-            raise UnavailableError(
-                f"{self.key} ({self.source}) cannot be loaded: {type(error).__name__}: {reason}; "
-                "mend or remove the package (--strict --debug shows where)"
-            ) from error
-
-
-METRICS: Mapping[str, MetricInfo] = {
-    info.key: info
-    for info in (
-        MetricInfo("psnr", "PSNR in dB, mean over images", True, "psnr:PSNR"),
-        MetricInfo("psnr_pooled", "PSNR in dB of the whole set's error", True, "psnr:PooledPSNR"),
-        MetricInfo("mse", "mean squared error on [0, 1]", False, "psnr:MSE", default=False),
-        MetricInfo("mae", "mean absolute error on [0, 1]", False, "psnr:MAE", default=False),
-        MetricInfo("ssim", "SSIM, Gaussian window, borders left out", True, "ssim:SSIM"),
-        MetricInfo(
-            "fd_effnet",
-            "Fréchet distance of EfficientNet-Lite0 features, not FID",
-            False,
-            "distances:FDEffNet",
-        ),
-        MetricInfo(
-            "ssim_skimage7",
-            "SSIM with scikit-image's defaults, a uniform 7 x 7 window",
-            True,
-            "ssim:UniformSSIM",
-            default=False,
-        ),
-        MetricInfo("ms_ssim", "SSIM over five scales", True, "ssim:MSSSIM", default=False),
-        MetricInfo(
-            "lpips_alex",
-            "LPIPS v0.1 on AlexNet",
-            False,
-            "lpips:LPIPSAlex",
-            assets=("alexnet",),
-        ),
-        MetricInfo(
-            "lpips_vgg",
-            "LPIPS v0.1 on VGG-16",
-            False,
-            "lpips:LPIPSVGG",
-            default=False,
-            assets=("vgg16",),
-        ),
-        MetricInfo(
-            "dreamsim",
-            "DreamSim, the ensemble",
-            False,
-            "dreamsim:DreamSim",
-            assets=("dreamsim_ensemble", "dino_vitb16"),
-            extra="dreamsim",
-        ),
-        MetricInfo(
-            "dreamsim_dino_vitb16",
-            "DreamSim, the DINO branch alone",
-            False,
-            "dreamsim:DreamSimDINO",
-            default=False,
-            assets=("dreamsim_dino_vitb16", "dino_vitb16"),
-            extra="dreamsim",
-        ),
-        MetricInfo(
-            "rfid",
-            "reconstruction FID: Fréchet distance of Inception features from the very crops",
-            False,
-            "distances:RFID",
-            assets=("inception",),
-        ),
-        MetricInfo(
-            "sfid",
-            "Fréchet distance of Inception's spatial features",
-            False,
-            "distances:SFID",
-            default=False,
-            assets=("inception",),
-        ),
-        MetricInfo(
-            "fd_dinov2",
-            "Fréchet distance of DINOv2 ViT-L/14 features",
-            False,
-            "distances:FDDINOv2",
-            default=False,
-            assets=("dinov2_vitl14",),
-            extra="dinov2",
-        ),
-        MetricInfo(
-            "kid",
-            "kernel distance of Inception features, of disjoint halves",
-            False,
-            "inception_metrics:KID",
-            default=False,
-            assets=("inception",),
-        ),
-        MetricInfo(
-            "isc",
-            "Inception Score of the reconstructions, which looks at no reference",
-            True,
-            "inception_metrics:InceptionScore",
-            default=False,
-            assets=("inception",),
-        ),
-        MetricInfo(
-            "precision",
-            "fraction of reconstructions among the originals' neighbours",
-            True,
-            "inception_metrics:Precision",
-            default=False,
-            assets=("inception",),
-        ),
-        MetricInfo(
-            "recall",
-            "fraction of originals among the reconstructions' neighbours",
-            True,
-            "inception_metrics:Recall",
-            default=False,
-            assets=("inception",),
-        ),
-    )
-}
-
-
-def needed_by(asset: str) -> tuple[str, ...]:
-    """Keys of the metrics that need an external file."""
-    return tuple(key for key, info in METRICS.items() if asset in info.assets)
-
-
-DEFAULT_METRICS = tuple(info.key for info in METRICS.values() if info.default)
+            if min(sides) < self.least:
+                raise UnavailableError(
+                    f"needs at least {self.least} images on each side: give more"
+                )
+            value = self.score(features)
+            warning = "; ".join(self.warnings(features))
+        except UnavailableError as error:
+            reason = str(error)
+        return MetricValue(
+            value,
+            features.candidate.n,
+            self.info.higher_is_better,
+            features.backend,
+            warning=warning,
+            unavailable=reason,
+        )

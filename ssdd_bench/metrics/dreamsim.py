@@ -1,4 +1,4 @@
-"""DreamSim (Fu et al. 2023) by the authors' package, without its downloads.
+"""DreamSim (Fu et al. 2023), by the authors' package, without its downloads.
 
 The package fetches weights even where it is told not to, and code from a repository, which it
 runs. Here its weights come from verified files, and the one network that it takes from that
@@ -13,18 +13,20 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
+from ssdd_bench.metrics.images import exact_convolutions, resize, split_on_cpu
 from ssdd_bench.weights.cache import cache_folder, require
 from ssdd_bench.weights.download import unpack
 from ssdd_bench.weights.files import sha256_file
+
+if TYPE_CHECKING:
+    from ssdd_bench.metrics.catalog import MetricInfo
 
 SIDE = 224
 
@@ -72,21 +74,22 @@ def load_dreamsim(kind: str, folder: Path, dino: Path, device: torch.device) -> 
 
 
 class _DreamSim(PerImageMetric):
-    higher_is_better = False
     kind: ClassVar[str]
-    asset: ClassVar[str]
     members: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self, device: torch.device | None = None, options: MetricOptions | None = None
+        self,
+        info: MetricInfo,
+        device: torch.device | None = None,
+        options: MetricOptions | None = None,
     ) -> None:
-        super().__init__(device, options)
-        archive, dino = require(self.asset), require("dino_vitb16")
+        super().__init__(info, device, options)
+        archive, dino = map(require, info.assets)
         try:
             import dreamsim  # noqa: F401
         except ImportError as error:
             raise UnavailableError(
-                f"{self.key} needs the package dreamsim: pip install 'ssdd-bench[dreamsim]'"
+                f"{info.key} needs the package dreamsim: pip install 'ssdd-bench[dreamsim]'"
             ) from error
         checksum = sha256_file(archive)[:8]
         folder = cache_folder() / "dreamsim" / checksum
@@ -96,34 +99,25 @@ class _DreamSim(PerImageMetric):
         self.backend = f"dreamsim {version('dreamsim')} {self.kind} (sha256 {checksum})"
 
     @torch.inference_mode()
-    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
-        """One minus the cosine of two embeddings, in [0, 2]; one image at a time on a CPU."""
-        group = 1 if self._device.type == "cpu" else len(reference)
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return one minus the cosine of two embeddings, in [0, 2]."""
         scores: list[float] = []
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for a, b in zip(reference.split(group), reconstruction.split(group), strict=True):
-                scores += self.model(self._input(a), self._input(b)).tolist()
+        with exact_convolutions():
+            for a, b in split_on_cpu(1, self._input(references), self._input(reconstructions)):
+                scores += self.model(a, b).tolist()
         return scores
 
     def _input(self, images: Tensor) -> Tensor:
-        """In [0, 1], at 224 px by Pillow (bicubic, antialiased), as the package does it."""
+        """Scale to [0, 1], at 224 px like the package."""
         if self.options.dreamsim_resize:
-            images = torch.stack([_resize(image) for image in images])
+            images = resize(images, SIDE).contiguous()
         return images.to(self._device).float() / 255
 
 
-def _resize(image: Tensor) -> Tensor:
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-    small = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
-
-
 class DreamSim(_DreamSim):
-    """The ensemble of three networks, which is the package's default."""
+    """DreamSim by the ensemble of three networks, the package's default."""
 
-    key = "dreamsim"
     kind = "ensemble"
-    asset = "dreamsim_ensemble"
     members = (
         "dino_vitb16_pretrain.pth",
         "clip_vitb16_pretrain.pth.tar",
@@ -133,9 +127,7 @@ class DreamSim(_DreamSim):
 
 
 class DreamSimDINO(_DreamSim):
-    """The single DINO branch, some three times as fast; another scale."""
+    """DreamSim by the DINO branch alone, three times as fast and on another scale."""
 
-    key = "dreamsim_dino_vitb16"
     kind = "dino_vitb16"
-    asset = "dreamsim_dino_vitb16"
     members = ("dino_vitb16_pretrain.pth", "dino_vitb16_single_lora/")

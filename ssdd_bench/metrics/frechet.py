@@ -1,21 +1,46 @@
-"""Fréchet distance between two sets of feature vectors, from float64 moments.
+"""Fréchet distances between two sets of feature vectors, from float64 moments.
 
 Heusel et al. 2017: ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))``, the squared distance of the
 Gaussians with the sets' means and covariances. The root is taken by symmetric eigenvalues, which
 is several times faster than a general matrix root and more exact on few samples.
+
+torchmetrics' class resizes with antialiasing unless told otherwise and casts the distance to
+float32; torch-fidelity's keeps all features in memory. So the networks are theirs, and the
+moments and the distance ours.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, UnavailableError
+from ssdd_bench.metrics.base import DistributionMetric
+from ssdd_bench.metrics.intervals import (
+    GROUPS,
+    JACKKNIFE,
+    at_infinity,
+    jackknife_interval,
+)
+from ssdd_bench.results.schema import MetricValue
+
+if TYPE_CHECKING:
+    from ssdd_bench.metrics.catalog import MetricInfo
+    from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
 
 Array = NDArray[np.float64]
 
 NEGLIGIBLE = 1e-15
 """Eigenvalues up to this fraction of the largest are rounding errors of zero."""
+
+SIZES = 10  # of subsets, for the line to infinitely many images
+PUBLISHED_N = 50_000  # images behind published moments, whose files do not tell
 
 
 class Moments:
@@ -131,3 +156,207 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         root = root_trace(*covariances)
         total = float(sum(np.trace(covariance) for covariance in covariances))
     return max(0.0, float(offset @ offset) + total - 2 * root)
+
+
+class PublishedMoments(Moments):
+    """Mean and covariance as a file holds them, without the vectors behind them."""
+
+    def __init__(self, mean: Array, covariance: Array) -> None:
+        super().__init__(len(mean))
+        self.n = PUBLISHED_N
+        self._mean = mean
+        self._covariance = covariance
+        self._vectors = None
+
+    @property
+    def mean(self) -> Array:
+        """(dims,)."""
+        return self._mean
+
+    @property
+    def covariance(self) -> Array:
+        """(dims, dims)."""
+        return self._covariance
+
+
+@dataclass(frozen=True)
+class ReferenceMoments:
+    """Moments of a training set in place of its images, as ADM's npz files hold them.
+
+    Attributes:
+        name: of the file, for messages.
+        arrays: means and covariances by the names that the catalogue's ``moments`` uses.
+        has_images: the file also holds images, though not all that the moments come from.
+        network: whose features the moments are of.
+    """
+
+    name: str
+    arrays: Mapping[str, Array]
+    has_images: bool
+    network: str = "inception"
+
+    def check(self, info: MetricInfo) -> None:
+        """Refuse a metric that cannot be computed from this reference.
+
+        Raises:
+            UnavailableError: names what the reference lacks.
+        """
+        if not info.needs_reference:
+            return
+        if info.network != self.network:
+            raise UnavailableError(
+                f"{self.name} holds moments of {self.network} features only: give a folder of "
+                "images as the reference"
+            )
+        if missing := [name for name in info.moments if name not in self.arrays]:
+            raise UnavailableError(f"{self.name} holds no {missing[0]}")
+        if not info.moments and not self.has_images:
+            raise UnavailableError(f"{self.name} holds no images (arr_0)")
+
+    def of(self, info: MetricInfo, dims: int) -> Moments | None:
+        """Return the moments that a metric compares with; None if it compares with images.
+
+        Raises:
+            UnavailableError: they are of another number of features.
+        """
+        if not info.moments:
+            return None
+        mean, covariance = (self.arrays[name] for name in info.moments)
+        if len(mean) != dims:
+            raise UnavailableError(
+                f"{self.name} has moments of {len(mean)} features, expected {dims}"
+            )
+        return PublishedMoments(mean, covariance)
+
+
+class FrechetDistance(DistributionMetric):
+    """Squared Fréchet distance of the Gaussians of two sets; lower is better.
+
+    The reference of reconstructions is always the very crops that were encoded. Moments of a
+    training set are for samples: they make a reconstruction score two to three times as large.
+
+    Heusel et al. 2017 on Inception's pooled features; Nash et al. 2021 on the first seven channels
+    of its 17 x 17 map (sFID); Stein et al. 2023 on DINOv2 ViT-L/14. The distance of
+    EfficientNet-Lite0 features needs no download. It is not FID and not comparable with it.
+    """
+
+    def score(self, features: FeatureSets) -> float:
+        """Return the distance."""
+        return frechet_distance(features.reference_moments(), features.candidate.moments())
+
+    def compute(self, features: FeatureSets, intervals: bool = False) -> MetricValue:
+        """Return the distance.
+
+        With ``intervals`` also a jackknife interval, and as ``fd_infinity`` the distance at
+        infinitely many images if there are enough to extrapolate it.
+        """
+        found = super().compute(features)
+        value = found.value
+        if not intervals or value is None:
+            return found
+        limit = frechet_at_infinity(features)
+        if limit is not None:
+            found = replace(found, extra={"fd_infinity": limit})
+        if found.n < GROUPS:
+            return found
+
+        def without(rows: NDArray[np.int64]) -> float:
+            return frechet_distance(
+                moments_without(features.reference, rows)
+                if features.paired
+                else features.reference_moments(),
+                moments_without(features.candidate, rows),
+            )
+
+        interval = jackknife_interval(without, features.order(), value)
+        return replace(found, interval=interval, interval_method=JACKKNIFE)
+
+    def warnings(self, features: FeatureSets) -> Iterator[str]:
+        """Warn of too few images."""
+        n, dims = min(features.candidate.n, features.reference_n), features.candidate.dims
+        same = "the same images" if features.paired else "as many samples and the same reference"
+        if n <= dims:
+            yield (
+                f"{n} images for {dims} features: the covariance is singular and the value mostly "
+                f"the number of images'; compare only values of {same}"
+            )
+        elif n < 2 * dims:
+            yield f"biased upwards: {n} images for {dims} features; compare only values of {same}"
+        if features.candidate.n < self.info.published_n:
+            yield (
+                f"not comparable with published values, which take {self.info.published_n:,} images"
+            )
+
+
+class IntraClassDistance(DistributionMetric):
+    """Mean over classes of the Fréchet distance between samples and references of one class.
+
+    Unlike distances of whole sets, it sees if a sample belongs to the class that it was asked for.
+    """
+
+    def score(self, features: FeatureSets) -> float:
+        """Return the mean; every class needs two images on each side."""
+        labels, reference_labels = features.labels, features.reference_labels
+        if labels is None or reference_labels is None:
+            raise UnavailableError(
+                "needs labels: arr_1 in the samples' npz, and the same classes as folders in the "
+                "reference"
+            )
+        classes = int(reference_labels.max()) + 1
+        if int(labels.max()) >= classes:
+            raise UnavailableError(
+                f"samples have labels up to {int(labels.max())} and the reference {classes} "
+                "classes: give the reference of the same classes"
+            )
+        samples, references = features.candidate.rows(), features.reference.rows()
+        distances = []
+        for label in range(classes):
+            one, other = Moments(features.candidate.dims), Moments(features.candidate.dims)
+            one.update(samples[labels == label])
+            other.update(references[reference_labels == label])
+            if min(one.n, other.n) < 2:
+                raise UnavailableError(f"class {label} has fewer than two images on a side")
+            distances.append(frechet_distance(one, other))
+        return math.fsum(distances) / len(distances)
+
+    def warnings(self, features: FeatureSets) -> Iterator[str]:
+        """Name the size of the smallest class."""
+        assert features.labels is not None
+        least = int(np.bincount(features.labels).min())
+        yield f"mean over classes; the smallest has {least} samples"
+
+
+def moments_without(file: FeatureFile, rows: NDArray[np.int64]) -> Moments:
+    """Return the moments of all rows except some."""
+    if file.n <= 2 * file.dims:  # From the vectors themselves it is exact, and cheap.
+        moments = Moments(file.dims)
+        moments.update(np.delete(file.rows(), rows, axis=0))
+        return moments
+    every, some = file.moments(), Moments(file.dims)
+    some.update(file.rows()[np.sort(rows)])
+    return every.without(some)
+
+
+def frechet_at_infinity(features: FeatureSets) -> float | None:
+    """Extrapolate a distance to infinitely many images, through subsets of ten sizes.
+
+    An image and its reconstruction are always in a subset together; samples are compared with the
+    whole reference. None if the smallest subset, a tenth of the images, does not have more images
+    than features.
+    """
+    n, dims = features.candidate.n, features.candidate.dims
+    smallest = max(n // 10, dims + 1)
+    if smallest > n // 2:
+        return None
+    order = features.order()
+    sizes = np.linspace(smallest, n, SIZES).astype(int).tolist()
+    candidate, reference = Moments(dims), Moments(dims)
+    distances = []
+    for start, stop in pairwise((0, *sizes)):
+        rows = np.sort(order[start:stop])
+        candidate.update(features.candidate.rows()[rows])
+        if features.paired:
+            reference.update(features.reference.rows()[rows])
+        whole = reference if features.paired else features.reference_moments()
+        distances.append(frechet_distance(whole, candidate))
+    return at_infinity(sizes, distances)

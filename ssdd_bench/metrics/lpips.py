@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018) by the authors' package, version 0.1, from verified weights.
+"""LPIPS (Zhang et al. 2018), by the authors' package, version 0.1, from verified weights.
 
 torchmetrics has the same networks and scores, but no way to give it a backbone file, and lets
 values above 1 pass unseen. Here every image is uint8, scaled to [-1, 1] in one place.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,12 @@ from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
+from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
 from ssdd_bench.weights.cache import require
 from ssdd_bench.weights.files import sha256_file
+
+if TYPE_CHECKING:
+    from ssdd_bench.metrics.catalog import MetricInfo
 
 HEADS = {
     "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
@@ -41,8 +45,8 @@ def load_lpips(net: str, backbone: Path) -> Any:
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     if sha256_file(heads) != HEADS[net]:
         raise WeightsError(f"{heads} is not what the package released: reinstall lpips")
-    with warnings.catch_warnings(), torch.device("meta"):  # draws no weights, which takes seconds
-        warnings.simplefilter("ignore", UserWarning)  # torchvision's, on the argument 'pretrained'
+    with warnings.catch_warnings(), torch.device("meta"):  # Initialising takes seconds.
+        warnings.simplefilter("ignore", UserWarning)  # of torchvision's, on 'pretrained'
         network = lpips.LPIPS(net=net, pnet_rand=True, pretrained=False, verbose=False)
     network.scaling_layer = lpips.ScalingLayer()
     network.load_state_dict(
@@ -58,31 +62,32 @@ def load_lpips(net: str, backbone: Path) -> Any:
 
 
 class _LPIPS(PerImageMetric):
-    higher_is_better = False
     net: ClassVar[str]
-    asset: ClassVar[str]
 
     def __init__(
-        self, device: torch.device | None = None, options: MetricOptions | None = None
+        self,
+        info: MetricInfo,
+        device: torch.device | None = None,
+        options: MetricOptions | None = None,
     ) -> None:
-        super().__init__(device, options)
-        path = require(self.asset)
+        super().__init__(info, device, options)
+        path = require(info.assets[0])
         self._device = device or torch.device("cpu")
         self.network = load_lpips(self.net, path).to(self._device)
         self.backend = f"lpips {version('lpips')} {self.net} (sha256 {sha256_file(path)[:8]})"
 
     @torch.inference_mode()
-    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
-        """At least 0; on a CPU one image at a time, so that batches do not move it."""
-        group = 1 if self._device.type == "cpu" else len(reference)
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return distances of at least 0."""
         scores: list[float] = []
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for a, b in zip(reference.split(group), reconstruction.split(group), strict=True):
+        pairs = references.to(self._device), reconstructions.to(self._device)
+        with exact_convolutions():
+            for a, b in split_on_cpu(1, *pairs):
                 scores += self.network(self._scaled(a), self._scaled(b)).flatten().tolist()
         return scores
 
     def _scaled(self, images: Tensor) -> Tensor:
-        x = images.to(self._device).float() / 127.5 - 1
+        x = images.float() / 127.5 - 1
         return pad_to_power_of_two(x) if self.options.lpips_padding else x
 
 
@@ -93,16 +98,12 @@ def pad_to_power_of_two(x: Tensor) -> Tensor:
 
 
 class LPIPSAlex(_LPIPS):
-    """On AlexNet, as most papers report it."""
+    """LPIPS on AlexNet, as most papers report it."""
 
-    key = "lpips_alex"
     net = "alex"
-    asset = "alexnet"
 
 
 class LPIPSVGG(_LPIPS):
-    """On VGG-16, as most papers train with it; another scale than ``lpips_alex``."""
+    """LPIPS on VGG-16, as most papers train with it; on another scale than ``lpips_alex``."""
 
-    key = "lpips_vgg"
     net = "vgg"
-    asset = "vgg16"

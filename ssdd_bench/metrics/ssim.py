@@ -1,4 +1,4 @@
-"""Structural similarity: as Wang et al. 2004 define it, with a uniform window, over scales.
+"""Structural similarity: of Wang et al. 2004, with a uniform window, and over scales.
 
 torchmetrics computes the map of local similarities in float64, but its own mean takes in borders
 made of reflected pixels, which is off by up to 0.01 from every other implementation. We crop the
@@ -21,9 +21,10 @@ BORDER = WINDOW // 2
 
 
 def ssim(reference: Tensor, reconstruction: Tensor) -> float:
-    """SSIM of two images, uint8 (3, H, W): Gaussian window of 11 taps, sigma 1.5, in [-1, 1].
+    """Compute the SSIM of two images, uint8 (3, H, W), in [-1, 1].
 
-    Population covariance, K1 0.01, K2 0.03; mean over the channels and the valid region.
+    Gaussian window of 11 taps, sigma 1.5; population covariance, K1 0.01, K2 0.03; mean over the
+    channels and the valid region.
 
     Raises:
         ResolutionError: a side is shorter than the window.
@@ -44,23 +45,21 @@ def ssim(reference: Tensor, reconstruction: Tensor) -> float:
 
 
 class SSIM(PerImageMetric):
-    """Mean over images; one image at a time, so that memory stays that of one."""
+    """Mean SSIM over images, taken one by one, so that memory stays that of one image."""
 
-    key = "ssim"
-    higher_is_better = True
     backend = f"torchmetrics {torchmetrics.__version__}, borders cropped"
 
-    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
-        """In [-1, 1]."""
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return similarities in [-1, 1]."""
         with torch.inference_mode():
-            return [ssim(a, b) for a, b in zip(reference, reconstruction, strict=True)]
+            return [ssim(a, b) for a, b in zip(references, reconstructions, strict=True)]
 
 
 UNIFORM = 7
 
 
 def uniform_ssim(reference: Tensor, reconstruction: Tensor) -> float:
-    """SSIM of two images, uint8 (3, H, W), as scikit-image computes it by default.
+    """Compute the SSIM of two images, uint8 (3, H, W), as scikit-image does by default.
 
     A uniform window of 7 x 7 and sample covariance, which is 0.01 to 0.03 above :func:`ssim`.
     Sums over windows are exact integers here; scikit-image's differ by 1e-12.
@@ -85,7 +84,7 @@ def uniform_ssim(reference: Tensor, reconstruction: Tensor) -> float:
 
 
 def _window_sums(x: Tensor) -> Tensor:
-    """Sums over windows of 7 x 7 of integers (..., H, W), which is ten times as fast as pooling."""
+    """Sum integers (..., H, W) over windows of 7 x 7, ten times as fast as by pooling."""
     height, width = (side - UNIFORM + 1 for side in x.shape[-2:])
     rows = sum((x[..., k : k + height, :] for k in range(1, UNIFORM)), x[..., :height, :])
     return sum((rows[..., k : k + width] for k in range(1, UNIFORM)), rows[..., :width])
@@ -94,14 +93,12 @@ def _window_sums(x: Tensor) -> Tensor:
 class UniformSSIM(PerImageMetric):
     """Mean over images of :func:`uniform_ssim`; torchmetrics has no sample covariance."""
 
-    key = "ssim_skimage7"
-    higher_is_better = True
     backend = f"ssdd-bench, as skimage.metrics, torch {torch.__version__.split('+')[0]}"
 
-    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
-        """In [-1, 1]."""
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return similarities in [-1, 1]."""
         with torch.inference_mode():
-            return [uniform_ssim(a, b) for a, b in zip(reference, reconstruction, strict=True)]
+            return [uniform_ssim(a, b) for a, b in zip(references, reconstructions, strict=True)]
 
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -109,7 +106,7 @@ SMALLEST = (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 
 
 def ms_ssim(reference: Tensor, reconstruction: Tensor) -> float:
-    """Multi-scale SSIM of two images, uint8 (3, H, W): Wang et al. 2003.
+    """Compute the multi-scale SSIM of two images, uint8 (3, H, W): Wang et al. 2003.
 
     At five scales, each half the last (mean of 2 x 2), the mean contrast-structure term of every
     channel, and at the last the mean SSIM; negative ones count as 0. The weighted product per
@@ -134,7 +131,7 @@ def ms_ssim(reference: Tensor, reconstruction: Tensor) -> float:
 
 
 def _gaussian_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance and contrast-structure of (C, 1, H, W), float64 in [0, 255], valid region."""
+    """Return luminance and contrast-structure of (C, 1, H, W), float64 in [0, 255]."""
     offsets = torch.arange(WINDOW, dtype=torch.float64) - BORDER
     taps = torch.exp(-(offsets**2) / (2 * 1.5**2))
     taps /= taps.sum()
@@ -153,11 +150,9 @@ def _gaussian_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 class MSSSIM(PerImageMetric):
     """Mean over images of :func:`ms_ssim`."""
 
-    key = "ms_ssim"
-    higher_is_better = True
     backend = f"ssdd-bench, torch {torch.__version__.split('+')[0]}"
 
-    def score(self, reference: Tensor, reconstruction: Tensor) -> list[float]:
-        """In [0, 1]."""
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return similarities in [0, 1]."""
         with torch.inference_mode():
-            return [ms_ssim(a, b) for a, b in zip(reference, reconstruction, strict=True)]
+            return [ms_ssim(a, b) for a, b in zip(references, reconstructions, strict=True)]

@@ -1,50 +1,95 @@
-"""All metrics of one pass: pairs go in, in groups of a fixed size, and scores come out."""
+"""All metrics of one evaluation: images go in, in groups of a fixed size, and scores come out."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
-from ssdd_bench.metrics.base import MetricOptions, PairMetric, SetMetric
+from ssdd_bench.metrics.base import DistributionMetric, MetricOptions, PairMetric
+from ssdd_bench.metrics.catalog import Kind, find_metrics
 from ssdd_bench.metrics.features import cache as reference_cache
-from ssdd_bench.metrics.features.base import FeaturePool
-from ssdd_bench.metrics.registry import find_metrics
+from ssdd_bench.metrics.features.base import FeaturePool, Side
+from ssdd_bench.metrics.features.files import FeatureSets
+from ssdd_bench.metrics.frechet import ReferenceMoments
 from ssdd_bench.results.schema import MetricValue
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the metrics found.
+    """Values of all metrics.
 
     Attributes:
         values: by metric key, in the order asked for.
-        per_image: by metric key, then by image id; metrics of sets are not in it.
+        per_image: by metric key, then by image id; metrics of distributions are not in it.
     """
 
     values: Mapping[str, MetricValue]
     per_image: Mapping[str, Mapping[str, float]]
 
 
-class Scorer:
-    """Takes pairs of images and updates every metric; use it as a context manager.
+class _Images:
+    """Ids, labels and images of one side; the images leave in groups of a fixed size."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, None] = {}
+        self._labels: list[int] | None = []
+        self._waiting: list[tuple[str, Tensor]] = []
+
+    def add(self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None) -> None:
+        """Take in images; ``DataError`` if an id comes twice."""
+        for name in ids:
+            if name in self.ids:
+                raise DataError(f"image '{name}' came twice")
+            self.ids[name] = None
+        self._waiting += zip(ids, images, strict=True)
+        if labels is None:
+            self._labels = None
+        elif self._labels is not None:
+            self._labels += labels
+
+    def labels(self) -> NDArray[np.int64] | None:
+        """Return the class of each image; None if that of some is not known."""
+        return None if self._labels is None else np.array(self._labels, np.int64)
+
+    def groups(self, size: int, last: bool) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+        """Yield full groups of ids and images, and with ``last`` also the rest."""
+        while len(self._waiting) >= (1 if last else size):
+            ids, images = zip(*self._waiting[:size], strict=True)
+            del self._waiting[:size]
+            yield ids, torch.stack(images)
+
+
+class MetricSuite:
+    """Score pairs, or samples against references, by many metrics; use it as a context manager.
 
     A metric whose weights or package are missing is unavailable, with the reason and the fix.
 
+    >>> import torch
+    >>> images = torch.arange(3 * 16 * 16, dtype=torch.uint8).reshape(1, 3, 16, 16)
+    >>> with MetricSuite(["mae"], torch.device("cpu")) as suite:
+    ...     suite.add_pairs(["a"], images, images)
+    ...     suite.compute().values["mae"].value
+    0.0
+
     Args:
-        keys: in ``ssdd_bench.metrics.registry.find_metrics()``.
+        keys: of :func:`ssdd_bench.metrics.catalog.find_metrics`.
         device: of the metrics' networks.
-        group: pairs given to a metric at a time, so that its rounding does not depend on the
+        batch: images given to a metric at a time, so that its rounding does not depend on the
             batch size of the networks under test.
-        options: what the protocol says about metrics.
-        strict: a metric that is unavailable is an error.
-        intervals: of Fréchet distances too, which take twenty more distances each.
+        options: settings of the protocol.
+        strict: an unavailable metric is an error.
+        intervals: also of Fréchet distances, which take twenty more distances each.
+        kind: ``pairs`` of an image and its reconstruction, or ``samples``.
+        moments: of the reference of samples, in place of its images.
 
     Raises:
         UnknownNameError: no such metric; names the nearest.
@@ -56,54 +101,60 @@ class Scorer:
         self,
         keys: Iterable[str],
         device: torch.device,
-        group: int = 64,
+        batch: int = 64,
         options: MetricOptions | None = None,
         strict: bool = False,
         intervals: bool = False,
+        kind: Kind = "pairs",
+        moments: ReferenceMoments | None = None,
     ) -> None:
+        known = find_metrics(kind)
+        self._infos = {}
+        for key in keys:
+            if key not in known:
+                raise UnknownNameError(f"metric of {kind}", key, known)
+            self._infos[key] = known[key]
+        self._batch = batch
         self._intervals = intervals
-        self._keys = tuple(dict.fromkeys(keys))
-        self._group = group
-        self._known = find_metrics()
+        self._kind = kind
+        self._moments = moments
         self._pairs: dict[str, PairMetric] = {}
-        self._sets: dict[str, SetMetric] = {}
+        self._distributions: dict[str, DistributionMetric] = {}
         self._unavailable: dict[str, str] = {}
-        self._seen: dict[str, None] = {}  # ids in order
-        self._ids: list[str] = []
-        self._images: list[Tensor] = []
-        self._restored: list[Tensor] = []
-        for key in self._keys:
-            if key not in self._known:
-                raise UnknownNameError("metric", key, self._known)
+        self._sides: dict[Side, _Images] = {"reference": _Images(), "candidate": _Images()}
         self._folder = tempfile.TemporaryDirectory(prefix="ssdd-bench-")
         self._pool = FeaturePool(device, Path(self._folder.name))
-        for key in self._keys:
-            try:
-                self._make(key, device, options or MetricOptions())
-            except UnavailableError as error:
-                if strict:
-                    self.close()
-                    raise
-                self._unavailable[key] = str(error)
-            except BaseException:
-                self.close()
-                raise
+        try:
+            for key in self._infos:
+                self._make(key, device, options, strict)
+        except BaseException:
+            self.close()
+            raise
 
-    def _make(self, key: str, device: torch.device, options: MetricOptions) -> None:
-        info = self._known[key]
-        kind = info.load()
-        with info.guarded():
-            if issubclass(kind, SetMetric):
-                self._sets[key] = kind(options)
-                self._pool.want(kind.extractor, kind.tap)
+    def _make(
+        self, key: str, device: torch.device, options: MetricOptions | None, strict: bool
+    ) -> None:
+        info = self._infos[key]
+        try:
+            if self._moments:
+                self._moments.check(info)
+            metric = info.make(device, options)
+            if isinstance(metric, PairMetric):
+                self._pairs[key] = metric
             else:
-                self._pairs[key] = kind(device, options)
+                with info.guarded():
+                    self._pool.want(info.network, info.layer)
+                self._distributions[key] = metric
+        except UnavailableError as error:
+            if strict:
+                raise
+            self._unavailable[key] = str(error)
 
     def close(self) -> None:
         """Delete the features."""
         self._folder.cleanup()
 
-    def __enter__(self) -> Scorer:
+    def __enter__(self) -> MetricSuite:
         return self
 
     def __exit__(
@@ -114,47 +165,84 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def add(self, ids: Sequence[str], reference: Tensor, reconstruction: Tensor) -> None:
-        """Take in pairs, uint8 (B, 3, H, W) on the CPU; ``DataError`` where an id comes twice."""
-        for name in ids:
-            if name in self._seen:
-                raise DataError(f"image '{name}' came twice")
-            self._seen[name] = None
-        self._ids += ids
-        self._images += reference.unbind()
-        self._restored += reconstruction.unbind()
-        while len(self._ids) >= self._group:
-            self._update(self._group)
+    def add_pairs(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
+        """Add images and their reconstructions.
 
-    def finish(self) -> Scores:
-        """Score what is left, then everything."""
-        if self._ids:
-            self._update(len(self._ids))
+        Args:
+            ids: one for each pair; ``DataError`` if one comes twice.
+            references: uint8 (B, 3, H, W) on the CPU.
+            reconstructions: likewise, in the same order.
+        """
+        self._sides["reference"].add(ids, references, None)
+        self._sides["candidate"].add(ids, reconstructions, None)
+        self._update()
+
+    def add_samples(
+        self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None = None
+    ) -> None:
+        """Add images of a generative model.
+
+        Args:
+            ids: one for each image; ``DataError`` if one comes twice.
+            images: uint8 (B, 3, H, W) on the CPU.
+            labels: class of each, counted from 0 as those of the references, if known.
+        """
+        self._sides["candidate"].add(ids, images, labels)
+        self._update()
+
+    def add_references(
+        self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None = None
+    ) -> None:
+        """Add images that samples are compared with; arguments as of :meth:`add_samples`."""
+        self._sides["reference"].add(ids, images, labels)
+        self._update()
+
+    def compute(self) -> Scores:
+        """Score all images so far; more cannot be added afterwards."""
+        self._update(last=True)
         reference_cache.prune()
         return Scores(
-            {key: self._value(key) for key in self._keys},
+            {key: self._value(key) for key in self._infos},
             {key: scores for key, metric in self._pairs.items() if (scores := metric.per_image())},
         )
 
     def _value(self, key: str) -> MetricValue:
-        if key in self._unavailable:
-            return MetricValue(
-                None,
-                len(self._seen),
-                self._known[key].higher_is_better,
-                "",
-                unavailable=self._unavailable[key],
-            )
-        if key in self._pairs:
-            return self._pairs[key].compute()
-        metric = self._sets[key]
-        features = self._pool.pairs(metric.extractor, metric.tap, tuple(self._seen))
-        return metric.compute(features, self._intervals)
+        if metric := self._pairs.get(key):
+            return metric.compute()
+        info, n = self._infos[key], len(self._sides["candidate"].ids)
+        try:
+            if key in self._unavailable:
+                raise UnavailableError(self._unavailable[key])
+            return self._distributions[key].compute(self._features(key), self._intervals)
+        except UnavailableError as error:
+            return MetricValue(None, n, info.higher_is_better, "", unavailable=str(error))
 
-    def _update(self, count: int) -> None:
-        ids = tuple(self._ids[:count])
-        images, restored = torch.stack(self._images[:count]), torch.stack(self._restored[:count])
-        for metric in self._pairs.values():
-            metric.update(ids, images, restored)
-        self._pool.update(images, restored)
-        del self._ids[:count], self._images[:count], self._restored[:count]
+    def _features(self, key: str) -> FeatureSets:
+        info = self._infos[key]
+        reference, candidate = (
+            self._pool.file(info.network, info.layer, side) for side in self._sides
+        )
+        return FeatureSets(
+            tuple(self._sides["candidate"].ids),
+            reference,
+            candidate,
+            self._pool.backend(info.network),
+            paired=self._kind == "pairs",
+            published=self._moments.of(info, candidate.dims) if self._moments else None,
+            labels=self._sides["candidate"].labels(),
+            reference_labels=self._sides["reference"].labels(),
+        )
+
+    def _update(self, last: bool = False) -> None:
+        """Give full groups to the metrics, and with ``last`` also the rest."""
+        sides = {side: images.groups(self._batch, last) for side, images in self._sides.items()}
+        if self._kind == "samples":
+            for side, groups in sides.items():
+                for _, images in groups:
+                    self._pool.add(side, images)
+            return
+        for (ids, references), (_, reconstructions) in zip(*sides.values(), strict=True):
+            for metric in self._pairs.values():
+                metric.update(ids, references, reconstructions)
+            self._pool.add("reference", references)
+            self._pool.add("candidate", reconstructions)

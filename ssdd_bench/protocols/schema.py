@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.metrics.base import DEFAULT_METRICS, MetricOptions
+from ssdd_bench.metrics.base import MetricOptions
+from ssdd_bench.metrics.catalog import default_metrics
 from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, Packaged, find_packaged
 from ssdd_bench.plugins.registry import Registry
 from ssdd_bench.results.fingerprint import fingerprint
@@ -119,7 +120,7 @@ class Protocol(Knobs):
     @property
     def metric_keys(self) -> tuple[str, ...]:
         """What a run measures unless told otherwise."""
-        return self.metrics or DEFAULT_METRICS
+        return self.metrics or default_metrics("pairs")
 
     @property
     def metric_options(self) -> MetricOptions:

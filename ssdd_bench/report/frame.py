@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import GenerationRecord, MetricValue, Result, Timing
 from ssdd_bench.results.store import find_results, load_results
@@ -22,19 +23,6 @@ _INTEGERS = (
     "peak_memory_bytes",
 )
 _FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_model", "gmac_decode")
-
-# What a reader looks for first; other metrics follow in alphabetical order.
-_FIRST_METRICS = (
-    "rfid",
-    "gfid",
-    "fd_dinov2",
-    "fd_effnet",
-    "psnr",
-    "ssim",
-    "lpips_alex",
-    "lpips_vgg",
-)
-
 
 Scores = Mapping[str, "pd.Series[float]"]
 """By metric: the score of each image, by id."""
@@ -107,8 +95,7 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
                     f"metric '{key}' is better higher in one result and better lower in another: "
                     "measure both again with one version of ssdd-bench"
                 )
-    metrics = [key for key in _FIRST_METRICS if key in directions]
-    metrics += sorted(directions.keys() - set(metrics))
+    metrics = sort_metrics(directions)
     pairs = zip(results, scores or [{}] * len(results), strict=True)
     ordered = sorted(pairs, key=lambda pair: _sort_key(pair[0]))
     frame = pd.DataFrame([{**_row(one, metrics), "scores": found} for one, found in ordered])
@@ -130,6 +117,12 @@ def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:
     """Return the metric columns of a frame and whether more is better, in column order."""
     directions: dict[str, bool] = frame.attrs[_METRICS]
     return {key: directions[key] for key in frame.columns if key in directions}
+
+
+def default_metric(frame: pd.DataFrame) -> str | None:
+    """Return the first metric column that holds values; None if there is none."""
+    keys = metric_directions(frame)
+    return next((key for key in keys if frame[key].notna().any()), None)
 
 
 def check_metric(frame: pd.DataFrame, metric: str) -> None:

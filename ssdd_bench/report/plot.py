@@ -19,7 +19,7 @@ def pareto(
 
     Args:
         df: from :func:`ssdd_bench.load_results`, filtered or not.
-        metric: a metric's column; by default ``fd_effnet``, or else the first that is there.
+        metric: a metric's column; by default the first with values.
         resolution: in pixels; by default the smallest with a timing.
         ax: where to draw; by default new axes of :mod:`matplotlib.pyplot`.
 
@@ -32,13 +32,12 @@ def pareto(
     """
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.canvas import styles_of
-    from ssdd_bench.report.frame import check_metric, metric_directions
+    from ssdd_bench.report.frame import check_metric, default_metric, metric_directions
     from ssdd_bench.report.labels import place_labels
     from ssdd_bench.report.plots import draw_panel, speed_panels
 
     directions = metric_directions(df)
-    known = [key for key in directions if df[key].notna().any()]
-    metric = metric or ("fd_effnet" if "fd_effnet" in known else next(iter(known), ""))
+    metric = metric or default_metric(df) or ""
     check_metric(df, metric)
     panels = list(speed_panels(df, metric))
     if resolution is None and panels:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.metrics.catalog import METRICS, sort_metrics
 from ssdd_bench.report.tables.model import Table, name_of
 from ssdd_bench.report.tables.numbers import metric_heading
 from ssdd_bench.results.records import read_json, read_record
 
 SCHEMA_VERSION = 1
-_FIRST_METRICS = ("rfid", "psnr", "ssim", "lpips_alex", "lpips_vgg", "lpips", "dreamsim")
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,14 @@ def load_published(folder: Path) -> dict[str, PublishedFile]:
 def published_table(name: str, file: PublishedFile) -> Table:
     """Build the table of numbers printed by others, without ranks."""
     rows = file.rows
-    keys = {key for row in rows for key in row.metrics}
-    ordered = [key for key in _FIRST_METRICS if key in keys]
     caption = f"Published by others, not measured here. {file.note}"
     table = Table(f"Published: {file.title}", caption, name_of("published", name), kind="published")
     table.add("model", (row.model for row in rows), map(_notes, rows), numeric=False)
     table.add("latent", (row.latent for row in rows), numeric=False)
     table.add("px", (row.resolution for row in rows))
     table.add("images", (f"{row.n:,}" if row.n else None for row in rows))
-    for key in [*ordered, *sorted(keys.difference(ordered))]:
-        higher = key.startswith(("psnr", "ssim"))
+    for key in sort_metrics({key for row in rows for key in row.metrics}):
+        higher = METRICS.get(key).higher_is_better
         texts = [f"{row.metrics[key]:g}" if key in row.metrics else "" for row in rows]
         table.add(metric_heading(key, higher), texts, lower_is_better=not higher)
     if any(row.images_per_s for row in rows):
@@ -119,4 +117,6 @@ def _load(file: Path) -> PublishedFile:
             raise UserError(f"{file}: key 'rows[{index}].source' is empty: name the document")
         if not row.metrics:
             raise UserError(f"{file}: key 'rows[{index}].metrics' is empty")
+        if unknown := row.metrics.keys() - METRICS.all().keys():
+            raise UnknownNameError(f"{file}: rows[{index}]: metric", min(unknown), METRICS.all())
     return content

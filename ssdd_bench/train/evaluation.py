@@ -11,7 +11,8 @@ from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.evaluation.measure import save_picture
 from ssdd_bench.evaluation.reconstruct import reconstruct
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.protocols.schema import get_protocol
 from ssdd_bench.train.recipe import EvaluationRecipe
@@ -38,7 +39,7 @@ class Evaluator:
         self.device = device
         self.pictures = pictures
         self.protocol = get_protocol(recipe.protocol)
-        self._higher_is_better: bool | None = None
+        self._higher_is_better = find_metrics("pairs")[recipe.metrics[0]].higher_is_better
 
     def score(self, weights: Path, stage: Stage, iteration: int) -> dict[str, float]:
         """Values by metric; one whose weights are not on this machine is left out."""
@@ -52,13 +53,12 @@ class Evaluator:
         loader = iterate_batches(
             self.source, self.recipe.resolution, protocol.crop, batch, strict=False
         )
-        with Scorer(
+        with MetricSuite(
             self.recipe.metrics, self.device, protocol.metric_batch, protocol.metric_options
-        ) as scorer:
-            seen = reconstruct(tokenizer, loader, scorer, protocol, 0, self.device)
-            values = scorer.finish().values
+        ) as suite:
+            seen = reconstruct(tokenizer, loader, suite, protocol, 0, self.device)
+            values = suite.compute().values
         save_picture(seen, self.pictures / f"{iteration:07}.png")
-        self._higher_is_better = values[self.recipe.metrics[0]].higher_is_better
         return {key: value.value for key, value in values.items() if value.value is not None}
 
     def merit(self, scores: dict[str, float]) -> float | None:

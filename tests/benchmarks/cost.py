@@ -80,15 +80,15 @@ def ours(n: int, paths: dict[str, Path], keys: tuple[str, ...] = KEYS) -> dict[s
     from ssdd_bench.evaluation.memory import keep_freed_memory
     from ssdd_bench.metrics import lpips
     from ssdd_bench.metrics.features import inception
-    from ssdd_bench.metrics.suite import Scorer
+    from ssdd_bench.metrics.suite import MetricSuite
 
     keep_freed_memory()
     for module in (inception, lpips):
         module.require = paths.__getitem__  # type: ignore[assignment]
-    with Scorer(keys, torch.device("cpu")) as scorer:
+    with MetricSuite(keys, torch.device("cpu")) as suite:
         for batch in pairs(n):
-            scorer.add(*batch)
-        return {key: value.value or 0.0 for key, value in scorer.finish().values.items()}
+            suite.add_pairs(*batch)
+        return {key: value.value or 0.0 for key, value in suite.compute().values.items()}
 
 
 def usual(n: int, paths: dict[str, Path], folder: Path) -> dict[str, float]:

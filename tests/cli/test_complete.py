@@ -9,8 +9,7 @@ import pytest
 from click.shell_completion import CompletionItem, ShellComplete
 
 from ssdd_bench.cli.main import cli
-from ssdd_bench.metrics.base import METRICS
-from ssdd_bench.metrics.generation import GENERATION_METRICS
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
 
 
@@ -48,10 +47,11 @@ def test_options_of_a_tokenizer() -> None:
 
 
 def test_metrics_and_protocols() -> None:
-    assert values("run --metrics psnr,") == [f"psnr,{key}" for key in METRICS if key != "psnr"]
+    pairs, samples = find_metrics("pairs"), find_metrics("samples")
+    assert values("run --metrics psnr,") == [f"psnr,{key}" for key in pairs if key != "psnr"]
     assert values("gen all --metrics fd_effnet_") == ["fd_effnet_intra"]
-    assert set(values("score --metrics ")) == {*METRICS}
-    assert set(values("gen score --metrics ")) == {*GENERATION_METRICS}
+    assert set(values("score --metrics ")) == pairs.keys()
+    assert set(values("gen score --metrics ")) == samples.keys()
     assert values("run --protocol default-v1,ssdd") == ["default-v1,ssdd-paper-v1"]
     assert values("protocol show ad") == ["adm-v1"]
     assert values("weights fetch alex") == ["alexnet"]

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ssdd_bench.cli._config import find_suites
 from ssdd_bench.cli.run import command
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.schema import PROTOCOLS
 from ssdd_bench.results.records import read_toml
@@ -133,7 +133,7 @@ def test_suites_are_whole():
     for name, path in find_suites().items():
         data = read_toml(path)
         parse_requests(" ".join(data["tokenizers"]))
-        assert set(data["metrics"]) <= METRICS.keys()
+        assert set(data["metrics"]) <= find_metrics("pairs").keys()
         assert data.get("protocol", "default-v1") in PROTOCOLS.all()
         assert len(cells("--suite", name)) >= 4
         first = path.read_text(encoding="utf-8").splitlines()[0]

@@ -3,14 +3,14 @@ import json
 from click.testing import CliRunner
 
 from ssdd_bench.cli.doctor import PACKAGES, command
-from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.metrics.catalog import find_metrics
 
 
 def test_says_what_is_ready_and_how_to_fix_the_rest(tmp_path, monkeypatch):
     for name in ("XDG_CACHE_HOME", "HOME", "TORCH_HOME", "SSDD_BENCH_WEIGHTS"):
         monkeypatch.setenv(name, str(tmp_path / name))
     found = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
-    assert found["metrics"].keys() == METRICS.keys()
+    assert found["metrics"].keys() == find_metrics().keys()
     assert found["metrics"]["psnr"] == "ready"
     assert found["metrics"]["rfid"] == "needs weights: ssdd-bench weights fetch inception"
     assert "ssundaram21/dreamsim/releases" in found["metrics"]["dreamsim"]
@@ -28,4 +28,4 @@ def test_a_file_that_is_cut_off_is_not_ready(tmp_path, monkeypatch):
 
 
 def test_every_extra_of_a_metric_has_a_package():
-    assert {info.extra for info in METRICS.values() if info.extra} == PACKAGES.keys()
+    assert {info.extra for info in find_metrics().values() if info.extra} == PACKAGES.keys()

@@ -11,7 +11,7 @@ from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import PluginError
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.run import RunPlan, run
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.schema import get_protocol
 
@@ -43,8 +43,8 @@ def photos(make_photos):
 def count(tokenizer, photos):
     protocol = get_protocol("default-v1")
     loader = iterate_batches(open_images(photos), 32, protocol.crop, 2)
-    with Scorer(["mse"], CPU) as scorer:
-        return reconstruct(tokenizer, loader, scorer, protocol, 0, CPU).codes
+    with MetricSuite(["mse"], CPU) as suite:
+        return reconstruct(tokenizer, loader, suite, protocol, 0, CPU).codes
 
 
 def test_usage_and_entropy(photos):

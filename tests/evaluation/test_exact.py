@@ -13,7 +13,7 @@ from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.timing import Effort, measure_speed, time_calls
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import get_protocol
 
 CPU = torch.device("cpu")
@@ -54,9 +54,9 @@ def photos(make_photos):
 
 def scores(tokenizer, photos, batch=3, seed=0):
     loader = iterate_batches(photos, 32, PROTOCOL.crop, batch)
-    with Scorer(["psnr", "psnr_pooled", "ssim"], CPU) as scorer:
-        seen = reconstruct(tokenizer, loader, scorer, PROTOCOL, seed, CPU)
-        return scorer.finish().values, seen
+    with MetricSuite(["psnr", "psnr_pooled", "ssim"], CPU) as suite:
+        seen = reconstruct(tokenizer, loader, suite, PROTOCOL, seed, CPU)
+        return suite.compute().values, seen
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +28,13 @@ def noisy():
 
 @pytest.fixture(scope="session")
 def score_pairs():
-    def score(keys, reference, reconstruction, batch=None, ids=None, **more):
+    def score(keys, reference, reconstruction, step=None, ids=None, **more):
         """Scores of pairs that come in batches."""
         ids = ids or [f"{n:04}" for n in range(len(reference))]
-        with Scorer(keys, torch.device("cpu"), **more) as scorer:
-            for start in range(0, len(ids), batch or len(ids)):
-                cut = slice(start, start + (batch or len(ids)))
-                scorer.add(ids[cut], reference[cut], reconstruction[cut])
-            return scorer.finish()
+        with MetricSuite(keys, torch.device("cpu"), **more) as suite:
+            for start in range(0, len(ids), step or len(ids)):
+                cut = slice(start, start + (step or len(ids)))
+                suite.add_pairs(ids[cut], reference[cut], reconstruction[cut])
+            return suite.compute()
 
     return score

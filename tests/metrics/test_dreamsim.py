@@ -10,7 +10,8 @@ import torch
 
 from ssdd_bench.metrics import dreamsim as module
 from ssdd_bench.metrics.base import MetricOptions
-from ssdd_bench.metrics.dreamsim import DreamSim, DreamSimDINO, _without_hub
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.dreamsim import _without_hub
 
 WIDTH = 48
 HUBCONF = """
@@ -117,7 +118,8 @@ def make(files, monkeypatch, tmp_path):
     kind, _, archive, dino = files
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "require", lambda name: dino if name == "dino_vitb16" else archive)
-    return {"ensemble": DreamSim, "dino_vitb16": DreamSimDINO}[kind]
+    keys = {"ensemble": "dreamsim", "dino_vitb16": "dreamsim_dino_vitb16"}
+    return find_metrics()[keys[kind]].make
 
 
 @torch.no_grad()

@@ -3,18 +3,20 @@
 import numpy as np
 import pytest
 
-from ssdd_bench.metrics.distances import FDEffNet
-from ssdd_bench.metrics.features.base import FeatureFile, FeaturePairs
-from ssdd_bench.metrics.frechet import frechet_distance
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
+from ssdd_bench.metrics.frechet import (
+    Moments,
+    frechet_at_infinity,
+    frechet_distance,
+    moments_without,
+)
 from ssdd_bench.metrics.intervals import (
     GROUPS,
     NORMAL_95,
-    _moments_without,
     bootstrap_interval,
-    frechet_at_infinity,
     jackknife_interval,
 )
-from ssdd_bench.metrics.psnr import MSE, PSNR, PooledPSNR
 
 DIMS = 8
 
@@ -31,11 +33,11 @@ def pairs(folder, n, seed, noise=0.5, dims=DIMS):
         file = FeatureFile(folder / name, dims)
         file.append(rows.astype(np.float32))
         files.append(file)
-    return FeaturePairs([str(i) for i in range(n)], *files, "test")
+    return FeatureSets([str(i) for i in range(n)], *files, "test")
 
 
 def distance(features):
-    return frechet_distance(features.reference.moments(), features.reconstruction.moments())
+    return frechet_distance(features.reference.moments(), features.candidate.moments())
 
 
 def truth():
@@ -68,21 +70,27 @@ def test_large_sets_are_quick():
     assert high - low == pytest.approx(2 * NORMAL_95 / 50_000**0.5, rel=0.1)
 
 
+def jackknife(features, value):
+    def without(rows):
+        sides = (features.reference, features.candidate)
+        return frechet_distance(*(moments_without(side, rows) for side in sides))
+
+    return jackknife_interval(without, features.order(), value)
+
+
 def jackknife_error(features):
-    low, high = jackknife_interval(features, distance(features) + 10)  # far from the floor at 0
+    low, high = jackknife(features, distance(features) + 10)  # far from the floor at 0
     return (high - low) / (2 * NORMAL_95)
 
 
 def bootstrap_mean(features):
     """The known mistake: images drawn with replacement."""
-    from ssdd_bench.metrics.frechet import Moments
-
     rng = np.random.default_rng(0)
     found = []
     for _ in range(40):
         rows = rng.integers(0, features.reference.n, features.reference.n)
         sides = []
-        for file in (features.reference, features.reconstruction):
+        for file in (features.reference, features.candidate):
             moments = Moments(DIMS)
             moments.update(file.rows()[rows])
             sides.append(moments)
@@ -99,9 +107,9 @@ def test_jackknife_error_is_the_spread_over_sets(tmp_path):
 
 def unequal_groups_error(features):
     """The known mistake: the bias of sets of 47 and of 48 images differs, and passes for spread."""
-    sides = (features.reference, features.reconstruction)
+    sides = (features.reference, features.candidate)
     found = [
-        frechet_distance(*(_moments_without(side, rows) for side in sides))
+        frechet_distance(*(moments_without(side, rows) for side in sides))
         for rows in np.array_split(features.order(), GROUPS)
     ]
     return ((GROUPS - 1) * np.var(found)) ** 0.5
@@ -117,7 +125,7 @@ def test_groups_have_one_size_where_images_are_fewer_than_features(tmp_path):
 def test_the_bootstrap_is_biased_where_the_jackknife_is_not(tmp_path):
     small = [pairs(tmp_path, 60, seed, noise=0.1) for seed in range(10)]
     bias = np.mean([bootstrap_mean(one) - distance(one) for one in small])
-    middles = [sum(jackknife_interval(one, distance(one))) / 2 - distance(one) for one in small]
+    middles = [sum(jackknife(one, distance(one))) / 2 - distance(one) for one in small]
     assert bias > 10 * abs(np.mean(middles)) + 1e-3
 
 
@@ -125,7 +133,7 @@ def test_the_bootstrap_is_biased_where_the_jackknife_is_not(tmp_path):
 def test_leaving_out_equals_never_having_had(tmp_path, n):
     file = pairs(tmp_path, n, 0).reference
     rows = np.array([1, 5, 7])
-    found = _moments_without(file, rows)
+    found = moments_without(file, rows)
     kept = np.delete(file.rows().astype(np.float64), rows, axis=0)
     np.testing.assert_allclose(found.mean, kept.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(found.covariance, np.cov(kept.T), atol=1e-12)
@@ -146,19 +154,21 @@ def test_no_limit_from_too_few_images(tmp_path):
 
 def test_only_where_asked_for(tmp_path):
     features = pairs(tmp_path, 100, 0)
-    assert FDEffNet().compute(features).interval is None
-    asked = FDEffNet().compute(features, intervals=True)
+    fd_effnet = find_metrics()["fd_effnet"].make()
+    assert fd_effnet.compute(features).interval is None
+    asked = fd_effnet.compute(features, intervals=True)
     assert asked.interval[0] < asked.value < asked.interval[1]
     assert "jackknife" in asked.interval_method
     assert asked.extra["fd_infinity"] < asked.value
-    few = FDEffNet().compute(pairs(tmp_path, 19, 0), intervals=True)
+    few = fd_effnet.compute(pairs(tmp_path, 19, 0), intervals=True)
     assert few.interval is None
 
 
-@pytest.mark.parametrize("kind", [PSNR, PooledPSNR, MSE])
-def test_of_images(kind, photo_like, noisy):
+@pytest.mark.parametrize("key", ["psnr", "psnr_pooled", "mse"])
+def test_of_images(key, photo_like, noisy):
     a = photo_like(12)
-    metrics = kind(), kind()
+    info = find_metrics()[key]
+    metrics = info.make(), info.make()
     ids = [f"{n:02}" for n in range(12)]
     b = noisy(a, 20)
     b[:3] = noisy(a[:3], 40)
@@ -168,6 +178,6 @@ def test_of_images(kind, photo_like, noisy):
     assert value.interval[0] < value.value < value.interval[1]
     assert "bootstrap" in value.interval_method
     assert value == metrics[1].compute()
-    one = kind()
+    one = info.make()
     one.update(["a"], a[:1], b[:1])
     assert one.compute().interval is None

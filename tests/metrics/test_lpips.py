@@ -11,9 +11,8 @@ from torchmetrics.functional.image.lpips import _LPIPS as TorchmetricsLPIPS
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics import lpips as module
 from ssdd_bench.metrics.base import MetricOptions
-from ssdd_bench.metrics.lpips import LPIPSVGG, LPIPSAlex, load_lpips, pad_to_power_of_two
-
-KINDS = {"alex": LPIPSAlex, "vgg": LPIPSVGG}
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.lpips import load_lpips, pad_to_power_of_two
 
 
 @pytest.fixture(scope="module", params=["alex", "vgg"])
@@ -35,7 +34,7 @@ def backbone(request, tmp_path_factory):
 def metric(backbone, monkeypatch):
     net, path, _ = backbone
     monkeypatch.setattr(module, "require", lambda name: path)
-    return KINDS[net]()
+    return find_metrics()[f"lpips_{net}"].make()
 
 
 @pytest.fixture
@@ -93,7 +92,8 @@ def test_identity_symmetry_and_batches(metric, pair):
 def test_padding(backbone, monkeypatch, photo_like, noisy):
     net, path, _ = backbone
     monkeypatch.setattr(module, "require", lambda name: path)
-    plain, padded = KINDS[net](), KINDS[net](options=MetricOptions(lpips_padding=True))
+    info = find_metrics()[f"lpips_{net}"]
+    plain, padded = info.make(), info.make(options=MetricOptions(lpips_padding=True))
     a = photo_like(1, side=80)
     b = noisy(a, 20)
     assert padded.score(a, b) != plain.score(a, b)

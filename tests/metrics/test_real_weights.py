@@ -10,9 +10,10 @@ from PIL import Image
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
-from ssdd_bench.metrics.base import METRICS
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.weights.cache import cached_path
 
+METRICS = find_metrics("pairs")
 EXTERNAL = [key for key, info in METRICS.items() if info.assets]
 HOME_CACHE = os.environ.get("XDG_CACHE_HOME")  # before the tests move it
 

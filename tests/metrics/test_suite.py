@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
-from ssdd_bench.metrics.base import METRICS, PairMetric, SetMetric
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.suite import MetricSuite
 
 CPU = torch.device("cpu")
-# Those that need no download.
-LOCAL = [key for key, info in METRICS.items() if not info.assets]
+METRICS = find_metrics("pairs")
+LOCAL = [key for key, info in METRICS.items() if not info.assets]  # They need no download.
 SIDE = {"ms_ssim": 176}  # px; the others take 64
 
 
@@ -46,23 +46,15 @@ def test_more_noise_is_worse(key, photo_like, noisy, score_pairs):
 
 def test_an_image_that_comes_twice(photo_like):
     a = photo_like(1)
-    with Scorer(["psnr"], CPU) as scorer:
-        scorer.add(["a"], a, a)
+    with MetricSuite(["psnr"], CPU) as suite:
+        suite.add_pairs(["a"], a, a)
         with pytest.raises(DataError, match="'a' came twice"):
-            scorer.add(["a"], a, a)
+            suite.add_pairs(["a"], a, a)
 
 
 def test_unknown_metric():
     with pytest.raises(UnknownNameError, match="did you mean psnr"):
-        Scorer(["psnrr"], CPU)
-
-
-@pytest.mark.parametrize("info", METRICS.values(), ids=METRICS)
-def test_the_table_agrees_with_the_metrics(info):
-    kind = info.load()
-    assert kind.key == info.key
-    assert kind.higher_is_better == info.higher_is_better
-    assert issubclass(kind, PairMetric | SetMetric)
+        MetricSuite(["psnrr"], CPU)
 
 
 def test_a_metric_that_cannot_be_had_leaves_the_others(monkeypatch, photo_like, score_pairs):
@@ -86,7 +78,7 @@ def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
     made = features.make_extractor("effnet", CPU)
 
     class Counting(Extractor):
-        taps = made.taps
+        layers = made.layers
         backend = "counting"
 
         def __call__(self, images):
@@ -95,8 +87,6 @@ def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
 
     monkeypatch.setattr(features, "make_extractor", lambda key, device: Counting())
     a = photo_like(5)
-    sets = [
-        key for key, info in METRICS.items() if getattr(info.load(), "extractor", "") == "effnet"
-    ]
-    score_pairs([*sets, "psnr"], a, a, group=3)
+    sets = [key for key, info in METRICS.items() if info.network == "effnet"]
+    score_pairs([*sets, "psnr"], a, a, batch=3)
     assert calls == [3, 3, 2, 2]

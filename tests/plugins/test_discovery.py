@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from ssdd_bench.cli import doctor, run
 from ssdd_bench.cli import list as list_
 from ssdd_bench.errors import ManifestError, UnavailableError, UnknownNameError
-from ssdd_bench.metrics import registry as metrics
-from ssdd_bench.metrics.registry import find_metrics
+from ssdd_bench.metrics import catalog as metrics
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.protocols import schema as protocols
 from ssdd_bench.protocols.schema import PROTOCOLS, get_protocol
 
@@ -27,8 +27,6 @@ CODE = """
 from ssdd_bench.metrics.base import PerImageMetric
 
 class WorstPixel(PerImageMetric):
-    key = "worst_pixel"
-    higher_is_better = False
     backend = "mine 1"
 
     def score(self, reference, reconstruction):
@@ -98,7 +96,7 @@ def test_a_metric_is_listed_without_its_code(install: Install) -> None:
     )
     listed = {one["key"]: one for one in json.loads(done.stdout)["metrics"]}
     assert listed["worst_pixel"]["source"] == "package mine"
-    assert not listed["worst_pixel"]["default"]
+    assert listed["worst_pixel"]["default_for"] == "none"
 
 
 def test_a_metric_is_measured_and_reported(
@@ -117,9 +115,9 @@ def test_a_metric_is_measured_and_reported(
     [
         ("raise OSError('no licence file')", "OSError: no licence file"),
         (CODE.replace("class WorstPixel", "class Other"), "AttributeError"),
-        (CODE + "WorstPixel.higher_is_better = True", "another higher_is_better"),
+        (CODE.replace("PerImageMetric", "DistributionMetric"), "needs 'network' and 'layer'"),
         (CODE + "WorstPixel.__init__ = None", "TypeError"),
-        ("WorstPixel = int", "neither a PairMetric nor a SetMetric"),
+        ("WorstPixel = int", "neither a PairMetric nor a DistributionMetric"),
     ],
 )
 def test_a_metric_that_cannot_be_loaded_breaks_only_itself(
@@ -174,7 +172,7 @@ def test_a_bad_metric_file_is_set_apart(
     install(
         "mine", metrics.GROUP, {key: {"metric.toml": manifest}, "good": {"metric.toml": METRIC}}
     )
-    found, (broken,) = metrics.REGISTRY.all(), metrics.REGISTRY.broken()
+    found, (broken,) = metrics.METRICS.all(), metrics.METRICS.broken()
     assert reason in str(broken.error)
     assert found["psnr"].source == "built-in"
     assert found["good"].source == "package mine"

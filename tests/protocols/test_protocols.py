@@ -16,8 +16,9 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import measure, run
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.timing import Effort, measure_speed
-from ssdd_bench.metrics.base import DEFAULT_METRICS, METRICS, MetricOptions
-from ssdd_bench.metrics.suite import Scorer
+from ssdd_bench.metrics.base import MetricOptions
+from ssdd_bench.metrics.catalog import default_metrics, find_metrics
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.schema import (
     MEANT_BEFORE,
@@ -84,9 +85,9 @@ def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
     """The pass of a tokenizer, and the PSNR of its reconstructions."""
     protocol = get_protocol(protocol_id)
     loader = iterate_batches(photos, SIZE, protocol.crop, batch)
-    with Scorer(["psnr"], CPU) as scorer:
-        seen = reconstruct(tokenizer, loader, scorer, protocol, seed, CPU)
-        return seen, scorer.finish().values["psnr"].value
+    with MetricSuite(["psnr"], CPU) as suite:
+        seen = reconstruct(tokenizer, loader, suite, protocol, seed, CPU)
+        return seen, suite.compute().values["psnr"].value
 
 
 def test_protocols_never_change():
@@ -134,8 +135,8 @@ def test_protocols_of_generation_are_not_run(name):
 
 def test_metrics_of_protocols_exist():
     for name in ("default-v1", "ssdd-paper-v1", "ldm-v1"):
-        assert set(get_protocol(name).metric_keys) <= METRICS.keys()
-    assert get_protocol("default-v1").metric_keys == DEFAULT_METRICS
+        assert set(get_protocol(name).metric_keys) <= find_metrics("pairs").keys()
+    assert get_protocol("default-v1").metric_keys == default_metrics("pairs")
 
 
 @pytest.mark.parametrize("name", ["ssdd-paper-v1", "ldm-v1"])
@@ -212,9 +213,9 @@ def test_only_ldm_samples_the_posterior(photos):
     assert found[0] == found[1]
     mode = replace(get_protocol("ldm-v1"), posterior="mode")
     loader = iterate_batches(photos, SIZE, "bilinear", 3)
-    with Scorer(["psnr"], CPU) as scorer:
-        reconstruct(Plain(), loader, scorer, mode, 0, CPU)
-        assert scorer.finish().values["psnr"].value > found[0] + 1
+    with MetricSuite(["psnr"], CPU) as suite:
+        reconstruct(Plain(), loader, suite, mode, 0, CPU)
+        assert suite.compute().values["psnr"].value > found[0] + 1
 
 
 @pytest.mark.parametrize(
@@ -228,14 +229,14 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
     tokenizer = Plain()
     protocol = get_protocol(name)
 
-    class Watching(Scorer):
-        def add(self, ids, reference, reconstruction):
+    class Watching(MetricSuite):
+        def add_pairs(self, ids, references, reconstructions):
             assert not torch.is_autocast_enabled("cpu")
-            super().add(ids, reference, reconstruction)
+            super().add_pairs(ids, references, reconstructions)
 
     loader = iterate_batches(photos, SIZE, protocol.crop, 4)
-    with Watching(["psnr"], CPU) as scorer:
-        reconstruct(tokenizer, loader, scorer, protocol, 0, CPU)
+    with Watching(["psnr"], CPU) as suite:
+        reconstruct(tokenizer, loader, suite, protocol, 0, CPU)
     assert tokenizer.products == {dtype}
     images = next(iter(loader)).images
     record = measure_speed(
@@ -263,17 +264,17 @@ def plan_of(make_photos, out, **changes):
 def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_path, monkeypatch):
     made = []
 
-    class Watching(Scorer):
+    class Watching(MetricSuite):
         def __init__(self, keys, device, group, options, strict, intervals):
             made.append((tuple(keys), options))
             super().__init__(["psnr"], device, group, options, strict, intervals)
 
-    monkeypatch.setattr(measure, "Scorer", Watching)
+    monkeypatch.setattr(measure, "MetricSuite", Watching)
     identity = tuple(parse_requests("identity"))
     run.run(plan_of(make_photos, tmp_path / "a", requests=identity))
     paper = get_protocol("ssdd-paper-v1")
     assert made == [
-        (DEFAULT_METRICS, MetricOptions(lpips_padding=False, dreamsim_resize=True)),
+        (default_metrics("pairs"), MetricOptions(lpips_padding=False, dreamsim_resize=True)),
         (paper.metrics, MetricOptions(lpips_padding=True, dreamsim_resize=False)),
     ]
     made.clear()

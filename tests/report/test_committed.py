@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ssdd_bench.cli._tables import default_metric
 from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.build import build_texts
+from ssdd_bench.report.frame import default_metric
 from ssdd_bench.report.insert import END, START, insert, insert_into, short_table
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.published import load_published

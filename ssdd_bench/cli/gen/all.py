@@ -11,7 +11,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_generation_metrics, complete_tokenizers
-from ssdd_bench.cli._generation import choose_sampler, open_tokenizer, weights_of
+from ssdd_bench.cli._generation import choose_sampler, open_tokenizer
 from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
@@ -128,7 +128,7 @@ def command(
         raise click.UsageError(
             "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
         )
-    fetch_weights(weights_of(metrics), offline, False, Console(stderr=True, quiet=quiet))
+    fetch_weights(metrics, offline, False, Console(stderr=True, quiet=quiet))
     chosen = choose_device(device)
     loaded, record = open_tokenizer(tokenizer, chosen)
     encoder = encoder_sha256(loaded, record)

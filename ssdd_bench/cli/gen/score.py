@@ -8,7 +8,6 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_generation_metrics
-from ssdd_bench.cli._generation import weights_of
 from ssdd_bench.cli._json import json_option, show_result
 from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
@@ -51,7 +50,7 @@ def command(
     from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
 
-    fetch_weights(weights_of(metrics), offline, strict, Console(stderr=True, quiet=quiet))
+    fetch_weights(metrics, offline, strict, Console(stderr=True, quiet=quiet))
     plan = GenerationScorePlan(
         samples=samples,
         reference=reference,

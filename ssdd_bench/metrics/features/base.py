@@ -1,45 +1,39 @@
-"""Feature vectors of images, computed once per image and kept on disk for every metric.
-
-Rows of float32 go to files, so memory does not grow with the number of images; means and
-covariances are summed in float64 from those rows, in the order of the images.
-"""
+"""Networks that turn images into feature vectors, each run once per image for all metrics."""
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssdd_bench.errors import DataError, UnknownNameError
+from ssdd_bench.errors import UnknownNameError
 from ssdd_bench.metrics.features.cache import ReferenceCache
-from ssdd_bench.metrics.frechet import Moments
+from ssdd_bench.metrics.features.files import FeatureFile
 
-CHUNK = 2048  # rows in memory at a time
+Side = Literal["reference", "candidate"]
 
 
 class Extractor(ABC):
-    """A network that turns images into features.
+    """Base of networks that turn images into features.
 
     Attributes:
-        taps: outputs by name, with their lengths.
+        layers: outputs by name, with their lengths.
         backend: library and version, and the weights' hash.
     """
 
-    taps: ClassVar[Mapping[str, int]]
+    layers: ClassVar[Mapping[str, int]]
     backend: str
 
     @abstractmethod
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Features (B, length) by tap, of images uint8 (B, 3, H, W)."""
+        """Return features (B, length) by layer, of images uint8 (B, 3, H, W)."""
 
 
 EXTRACTORS: Mapping[str, str] = {
@@ -65,122 +59,53 @@ def make_extractor(key: str, device: torch.device) -> Extractor:
     return made
 
 
-class FeatureFile:
-    """One row of float32 per image, in a file that grows.
-
-    Args:
-        path: of the file, which is created or emptied.
-        dims: length of a row.
-    """
-
-    def __init__(self, path: Path, dims: int) -> None:
-        self.path = path
-        self.dims = dims
-        self.n = 0
-        path.write_bytes(b"")
-        self._moments: Moments | None = None
-
-    def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows (N, dims); ``DataError`` where one is not finite."""
-        if rows.ndim != 2 or rows.shape[1] != self.dims:
-            raise ValueError(f"features of shape {rows.shape}, not (N, {self.dims})")
-        if not np.isfinite(rows).all():
-            raise DataError("a feature vector is not finite")
-        with self.path.open("ab") as file:
-            file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
-        self.n += len(rows)
-        self._moments = None
-
-    def rows(self) -> NDArray[np.float32]:
-        """All rows (n, dims), mapped from the file and not read before they are used."""
-        if not self.n:
-            return np.zeros((0, self.dims), np.float32)
-        return np.memmap(self.path, np.float32, mode="r", shape=(self.n, self.dims))
-
-    def chunks(self) -> Iterator[NDArray[np.float32]]:
-        """The rows in order, a bounded number at a time."""
-        rows = self.rows()
-        for start in range(0, self.n, CHUNK):
-            yield rows[start : start + CHUNK]
-
-    def moments(self) -> Moments:
-        """Mean and covariance, summed once however many metrics ask."""
-        if self._moments is None:
-            self._moments = Moments(self.dims)
-            for chunk in self.chunks():
-                self._moments.update(chunk)
-        return self._moments
-
-
-@dataclass(frozen=True)
-class FeaturePairs:
-    """What a metric of sets is computed from.
-
-    Attributes:
-        ids: of the images.
-        reference: features of the originals, in the order of ``ids``.
-        reconstruction: of their reconstructions, in the same order.
-        backend: of the network.
-    """
-
-    ids: Sequence[str]
-    reference: FeatureFile
-    reconstruction: FeatureFile
-    backend: str
-
-    def order(self) -> NDArray[np.int64]:
-        """Row numbers sorted by a hash of the ids: random, whatever the order of the images."""
-        hashes = [
-            hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() for name in self.ids
-        ]
-        return np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64)
-
-
 class FeaturePool:
-    """Runs each network once over both sides of every pair, and keeps the features.
+    """Features of two sets of images by every network that a metric asks for.
 
-    Those of originals that were seen before come from the disk.
+    Features of references that were computed before come from the disk.
 
     Args:
         device: of the networks.
         folder: for the files.
     """
 
-    SIDES = ("reference", "reconstruction")
-
     def __init__(self, device: torch.device, folder: Path) -> None:
         self._device = device
         self._folder = folder
         self._extractors: dict[str, Extractor] = {}
         self._caches: dict[str, ReferenceCache] = {}
-        self._files: dict[tuple[str, str, str], FeatureFile] = {}
+        self._files: dict[tuple[str, str, Side], FeatureFile] = {}
 
-    def want(self, extractor: str, tap: str) -> None:
-        """Keep this output from now on; errors as of :func:`make_extractor`."""
-        if extractor not in self._extractors:
-            made = make_extractor(extractor, self._device)
-            self._extractors[extractor] = made
-            self._caches[extractor] = ReferenceCache(made.backend, made.taps, self._device)
-        dims = self._extractors[extractor].taps[tap]
-        for side in self.SIDES:
-            if (extractor, tap, side) not in self._files:
-                path = self._folder / f"{extractor}-{tap}-{side}.f32"
-                self._files[extractor, tap, side] = FeatureFile(path, dims)
+    def want(self, network: str, layer: str) -> None:
+        """Keep this output from now on; raises what :func:`make_extractor` raises."""
+        if network not in self._extractors:
+            made = make_extractor(network, self._device)
+            self._extractors[network] = made
+            self._caches[network] = ReferenceCache(made.backend, made.layers, self._device)
+        for side in ("reference", "candidate"):
+            self.file(network, layer, side)
 
-    def update(self, reference: Tensor, reconstruction: Tensor) -> None:
-        """Add the features of pairs, uint8 (B, 3, H, W)."""
-        for key, extractor in self._extractors.items():
-            cache = self._caches[key]
-            known = cache.read(reference)
-            originals = extractor(reference) if known is None else known
-            if known is None:
-                cache.write(reference, originals)
-            for side, found in zip(self.SIDES, (originals, extractor(reconstruction)), strict=True):
-                for tap, rows in found.items():
-                    if (key, tap, side) in self._files:
-                        self._files[key, tap, side].append(rows)
+    def backend(self, network: str) -> str:
+        """Return library, version and weights of a network."""
+        return self._extractors[network].backend
 
-    def pairs(self, extractor: str, tap: str, ids: Sequence[str]) -> FeaturePairs:
-        """Features of both sides, of the images ``ids`` in the order of their coming."""
-        reference, reconstruction = (self._files[extractor, tap, side] for side in self.SIDES)
-        return FeaturePairs(ids, reference, reconstruction, self._extractors[extractor].backend)
+    def file(self, network: str, layer: str, side: Side) -> FeatureFile:
+        """Return the features of one side."""
+        key = network, layer, side
+        if key not in self._files:
+            path = self._folder / f"{network}-{layer}-{side}.f32"
+            self._files[key] = FeatureFile(path, self._extractors[network].layers[layer])
+        return self._files[key]
+
+    def add(self, side: Side, images: Tensor) -> None:
+        """Add the features of images, uint8 (B, 3, H, W), to one side."""
+        for network, extractor in self._extractors.items():
+            cache = self._caches[network]
+            found = cache.read(images) if side == "reference" else None
+            if found is None:
+                found = extractor(images)
+                if side == "reference":
+                    cache.write(images, found)
+            for layer, rows in found.items():
+                if (network, layer, side) in self._files:
+                    self._files[network, layer, side].append(rows)

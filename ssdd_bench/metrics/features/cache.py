@@ -1,4 +1,4 @@
-"""Features of originals kept on disk, so that the next tokenizer does not compute them again.
+"""Features of references kept on disk, so that the next tokenizer does not compute them again.
 
 An entry belongs to one group of images as the network was given it, by the hash of their pixels:
 a run with entries gives the same bits as one without. Whatever else decides the features is in
@@ -31,35 +31,38 @@ Features = Mapping[str, NDArray[np.float32]]
 
 
 class ReferenceCache:
-    """Features by tap of groups of images, for one network on one kind of device.
+    """Features by layer of groups of images, for one network on one kind of device.
 
     ``$SSDD_BENCH_NO_CACHE`` turns it off; a folder that cannot be written keeps nothing.
 
     Args:
         backend: of the extractor: library, version and the weights' hash.
-        taps: its outputs.
+        layers: its outputs, with their lengths.
         device: where it runs.
     """
 
-    def __init__(self, backend: str, taps: Mapping[str, int], device: torch.device) -> None:
+    def __init__(self, backend: str, layers: Mapping[str, int], device: torch.device) -> None:
         self._on = _is_on()
-        self._taps = dict(taps)
+        self._layers = dict(layers)
         versions = [torch.__version__, PIL.__version__]  # Pillow resizes what some networks see
-        name = fingerprint([backend, self._taps, versions, _arithmetic(device)])
+        name = fingerprint([backend, self._layers, versions, _arithmetic(device)])
         self._folder = _root() / name[:16]
 
     def read(self, images: Tensor) -> Features | None:
-        """What is known of a group, uint8 (B, 3, H, W) on the CPU; a damaged entry is not known."""
+        """Return the features of a group, uint8 (B, 3, H, W) on the CPU.
+
+        None if there is no entry or it is damaged.
+        """
         if not self._on:
             return None
         path = self._path(images)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found = {tap: arrays[tap] for tap in self._taps}
+                found = {layer: arrays[layer] for layer in self._layers}
         except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile):
             return None
-        for tap, dims in self._taps.items():
-            if found[tap].shape != (len(images), dims) or found[tap].dtype != np.float32:
+        for layer, dims in self._layers.items():
+            if found[layer].shape != (len(images), dims) or found[layer].dtype != np.float32:
                 return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -91,7 +94,7 @@ def prune(limit: int = LIMIT_BYTES) -> None:
         return
     entries = []
     for path in _root().glob("*/*"):
-        with contextlib.suppress(OSError):  # another process deleted it
+        with contextlib.suppress(OSError):  # Another process deleted it.
             status = path.stat()
             entries.append((status.st_mtime_ns, status.st_size, path))
     total = sum(size for _, size, _ in entries)
@@ -112,7 +115,7 @@ def _root() -> Path:
 
 
 def _arithmetic(device: torch.device) -> list[str | int]:
-    """What decides how a sum is split and rounded."""
+    """Name what decides how a sum is split and rounded."""
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
     if device.type == "cpu":

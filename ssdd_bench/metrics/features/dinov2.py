@@ -12,11 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.metrics.images import exact_convolutions, resize
 from ssdd_bench.weights.cache import require
 from ssdd_bench.weights.files import sha256_file
 
@@ -24,7 +24,7 @@ MODEL = "vit_large_patch14_dinov2.lvd142m"
 SIDE = 224
 PATCH = 14
 TABLE = 37  # side of the table in the file, made for 518 px
-OFFSET = 0.1  # which the authors add to the size before they divide, and so resize a little off
+OFFSET = 0.1  # The authors add it to the size before they divide, and so resize a little off.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 GROUP = 8  # images at a time
@@ -39,7 +39,7 @@ def hub_positions(table: Tensor, cells: int) -> Tensor:
 
 
 class DINOv2Features(Extractor):
-    """1024 per image, as ``cls``.
+    """DINOv2's class token as ``cls``: 1024 features per image.
 
     Images are resized to 224 x 224 by Pillow (bicubic, antialiased) and normalised by ImageNet's
     mean and deviation.
@@ -48,7 +48,7 @@ class DINOv2Features(Extractor):
         device: where the network runs.
     """
 
-    taps: ClassVar = {"cls": 1024}
+    layers: ClassVar = {"cls": 1024}
     model = MODEL
 
     def __init__(self, device: torch.device) -> None:
@@ -74,18 +74,12 @@ class DINOv2Features(Extractor):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Features (B, 1024) of images, uint8 (B, 3, H, W)."""
+        """Return features (B, 1024) of images, uint8 (B, 3, H, W)."""
         return {"cls": np.concatenate([self._features(part) for part in images.split(GROUP)])}
 
     def _features(self, images: Tensor) -> NDArray[np.float32]:
-        pixels = np.stack([_resize(image) for image in images])
-        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
+        x = resize(images, SIDE).to(self.device).float() / 255
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with exact_convolutions():
             features: NDArray[np.float32] = self.network((x - mean) / std).float().cpu().numpy()
         return features
-
-
-def _resize(image: Tensor) -> NDArray[np.uint8]:
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC))

@@ -8,17 +8,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.metrics.images import exact_convolutions, resize, split_on_cpu
 from ssdd_bench.weights.files import sha256_file
 
 EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 EFFNET_SIDE = 224
 CPU_GROUP = 4
-"""Images given to the network at a time on a CPU, whose cache then holds its maps."""
+"""Images given to the network at a time on a CPU, so that its cache holds their maps."""
 
 
 class EffNetFeatures(Extractor):
@@ -30,7 +30,7 @@ class EffNetFeatures(Extractor):
         device: where the network runs.
     """
 
-    taps: ClassVar = {"pool": 1280}
+    layers: ClassVar = {"pool": 1280}
     backend = f"EfficientNet-Lite0 (sha256 {EFFNET_SHA256[:8]})"
 
     def __init__(self, device: torch.device) -> None:
@@ -51,27 +51,23 @@ class EffNetFeatures(Extractor):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Features (B, 1280) of images, uint8 (B, 3, H, W), as ``pool``.
+        """Return features (B, 1280) of images, uint8 (B, 3, H, W), as ``pool``.
 
         Images are resized to 224 x 224 by Pillow (bicubic, antialiased) and scaled as the network
         was trained: (pixel - 127) / 128.
         """
-        pixels = np.stack([_resize(image) for image in images])
-        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device, torch.float32)
+        x = resize(images, EFFNET_SIDE).to(self.device, torch.float32)
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
-        groups = x.split(CPU_GROUP) if x.is_cpu else (x,)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            pooled = [self.network.extract_features(one).mean(dim=(2, 3)) for one in groups]
+        with exact_convolutions():
+            pooled = [
+                self.network.extract_features(part).mean(dim=(2, 3))
+                for (part,) in split_on_cpu(CPU_GROUP, x)
+            ]
         return {"pool": torch.cat(pooled).cpu().numpy()}
 
     @torch.inference_mode()
     def classify(self, images: Tensor) -> Tensor:
-        """Most likely ImageNet class (B,) of each image, to show that the input is right."""
+        """Return the most likely ImageNet class (B,), to show that the input is right."""
         features = torch.from_numpy(self(images)["pool"]).to(self.device)
         classes: Tensor = self.network._fc(features).argmax(dim=1)
         return classes
-
-
-def _resize(image: Tensor) -> NDArray[np.uint8]:
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
-    return np.asarray(picture.resize((EFFNET_SIDE, EFFNET_SIDE), Image.Resampling.BICUBIC))

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
 from ssdd_bench.weights.cache import require
 from ssdd_bench.weights.files import sha256_file
 
-CPU_BATCH = 4  # images at a time: no faster with more, and a feature map of 64 takes 350 MB
+CPU_GROUP = 4  # images at a time: no faster with more, and a feature map of 64 takes 350 MB
 SPATIAL_CHANNELS = 7
 
 
 class InceptionFeatures(Extractor):
-    """Pooled features, logits without bias, and the map that sFID takes.
+    """Inception's pooled features, logits without bias, and the map that sFID takes.
 
     ``pool``: 2048 after average pooling. ``logits``: 1008, as the Inception Score of ADM's
     evaluator takes them. ``spatial``: 7 x 17 x 17, in the order height, width, channel of the
@@ -32,7 +33,7 @@ class InceptionFeatures(Extractor):
         device: where the network runs.
     """
 
-    taps: ClassVar = {"pool": 2048, "logits": 1008, "spatial": SPATIAL_CHANNELS * 17 * 17}
+    layers: ClassVar = {"pool": 2048, "logits": 1008, "spatial": SPATIAL_CHANNELS * 17 * 17}
 
     def __init__(self, device: torch.device) -> None:
         import torch_fidelity
@@ -57,14 +58,14 @@ class InceptionFeatures(Extractor):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Features by tap of images, uint8 (B, 3, H, W)."""
-        group = CPU_BATCH if self.device.type == "cpu" else len(images)
-        parts = [self._features(part) for part in images.split(group)]
-        return {tap: np.concatenate([part[tap] for part in parts]) for tap in self.taps}
+        """Return features by layer of images, uint8 (B, 3, H, W)."""
+        x = images.to(self.device)
+        parts = [self._features(part) for (part,) in split_on_cpu(CPU_GROUP, x)]
+        return {layer: np.concatenate([part[layer] for part in parts]) for layer in self.layers}
 
     def _features(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            pool, logits = self.network(images.to(self.device))
+        with exact_convolutions():
+            pool, logits = self.network(images)
         assert self._spatial is not None
         found = {"pool": pool, "logits": logits, "spatial": self._spatial}
-        return {tap: values.float().cpu().numpy() for tap, values in found.items()}
+        return {layer: values.float().cpu().numpy() for layer, values in found.items()}

@@ -7,43 +7,30 @@ from typing import Any, Final
 
 import pandas as pd
 
+from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.report.tables.model import MISSING
 
 NEGLIGIBLE: Final = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
-_DISTANCES: Final = ("fd_", "rfid", "gfid", "sfid", "kid")  # depend on the number of images
-_NAMES: Final = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "mse": "MSE",
-    "mae": "MAE",
-    "rfid": "rFID",
-    "gfid": "gFID",
-    "sfid": "sFID",
-    "kid": "KID",
-    "isc": "IS",
-    "lpips": "LPIPS",
-    "lpips_alex": "LPIPS-Alex",
-    "lpips_vgg": "LPIPS-VGG",
-    "dreamsim": "DreamSim",
-}
 
 
 def metric_name(key: str) -> str:
-    """Write a metric as papers do, where they agree on how."""
-    return _NAMES.get(key, key)
+    """Write a metric as papers do, if they agree on how."""
+    info = METRICS.all().get(key)
+    return (info and info.name) or key
 
 
 def metric_heading(key: str, higher_is_better: bool, n: int | None = None) -> str:
-    """Head a metric's column with its name, an arrow and, for a distance, the number of images."""
-    at = f"@{n}" if n is not None and key.startswith(_DISTANCES) else ""
+    """Head a metric's column with its name, an arrow, and the number of images if it matters."""
+    info = METRICS.all().get(key)
+    at = f"@{n}" if n is not None and info and info.depends_on_n else ""
     return f"{metric_name(key)}{at} {'↑' if higher_is_better else '↓'}"
 
 
 def format_metric(key: str, value: float) -> str:
-    """Write a metric's value: decibels with two decimals, others with four digits."""
-    if key.startswith("psnr") and math.isfinite(value):
-        return f"{value:.2f}"
+    """Write a metric's value with its own decimals, or four digits."""
+    info = METRICS.all().get(key)
+    if info and info.decimals is not None and math.isfinite(value):
+        return f"{value:.{info.decimals}f}"
     return format_number(value)
 
 

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 class Sums(Extractor):
     """Few features, many calls counted."""
 
-    taps = {"a": 3, "b": 1}  # noqa: RUF012
+    layers = {"a": 3, "b": 1}  # noqa: RUF012
     backend = "sums 1"
 
     def __init__(self):
@@ -46,9 +46,9 @@ def run(folder, a, b):
     folder.mkdir()
     pool = features.FeaturePool(CPU, folder)
     pool.want("x", "a")
-    pool.update(a, b)
-    pairs = pool.pairs("x", "a", [])
-    return [file.rows().copy() for file in (pairs.reference, pairs.reconstruction)]
+    pool.add("reference", a)
+    pool.add("candidate", b)
+    return [pool.file("x", "a", side).rows().copy() for side in ("reference", "candidate")]
 
 
 def test_second_pass_computes_reconstructions_only(extractor, tmp_path, photo_like, noisy):
@@ -106,14 +106,14 @@ def test_whatever_decides_the_features_is_in_the_name(extractor, tmp_path, photo
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
     a = photo_like(2)
     found = extractor(a)
-    ReferenceCache("sums 1", Sums.taps, CPU).write(a, found)
-    assert ReferenceCache("sums 1", Sums.taps, CPU).read(a) is not None
-    assert ReferenceCache("sums 2", Sums.taps, CPU).read(a) is None
+    ReferenceCache("sums 1", Sums.layers, CPU).write(a, found)
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read(a) is not None
+    assert ReferenceCache("sums 2", Sums.layers, CPU).read(a) is None
     assert ReferenceCache("sums 1", {"a": 3}, CPU).read(a) is None
-    assert ReferenceCache("sums 1", Sums.taps, torch.device("cuda")).read(a) is None
-    assert ReferenceCache("sums 1", Sums.taps, CPU).read(a[:1]) is None
+    assert ReferenceCache("sums 1", Sums.layers, torch.device("cuda")).read(a) is None
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read(a[:1]) is None
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
-    assert ReferenceCache("sums 1", Sums.taps, CPU).read(a) is None
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read(a) is None
 
 
 def test_an_entry_that_cannot_be_touched_is_used(extractor, tmp_path, photo_like, monkeypatch):
@@ -128,7 +128,7 @@ def test_an_entry_that_cannot_be_touched_is_used(extractor, tmp_path, photo_like
 
 
 def test_what_was_not_used_for_longest_goes_first(extractor, tmp_path, photo_like):
-    cache = ReferenceCache("sums 1", Sums.taps, CPU)
+    cache = ReferenceCache("sums 1", Sums.layers, CPU)
     groups = [photo_like(2, seed=seed) for seed in range(3)]
     for age, group in enumerate(groups):
         cache.write(group, extractor(group))

@@ -23,7 +23,7 @@ LENGTH = 384
 class SmallFeatures(DINOv2Features):
     """The smallest network of the family, to be quick."""
 
-    taps = {"cls": LENGTH}  # noqa: RUF012
+    layers = {"cls": LENGTH}  # noqa: RUF012
     model = SMALL
 
 

@@ -9,10 +9,10 @@ import torch
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.metrics.distances import FDEffNet
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import effnet as module
-from ssdd_bench.metrics.features.base import FeatureFile, FeaturePairs
 from ssdd_bench.metrics.features.effnet import EffNetFeatures
+from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
 from ssdd_bench.metrics.frechet import Moments, frechet_distance
 
 CPU = torch.device("cpu")
@@ -73,14 +73,15 @@ def test_no_warning_with_enough_images(tmp_path):
     for file in files:
         file.append(rng.normal(size=(2560, 1280)).astype(np.float32))
     ids = [str(number) for number in range(2560)]
-    assert FDEffNet().compute(FeaturePairs(ids, *files, "random")).warning == ""
+    metric = find_metrics()["fd_effnet"].make()
+    assert metric.compute(FeatureSets(ids, *files, "random")).warning == ""
 
 
 def test_one_image_says_why_there_is_no_score(photos, score_pairs):
     image = next(iter(photos.values()))[None]
     value = score_pairs(["fd_effnet"], image, image).values["fd_effnet"]
     assert value.value is None
-    assert "at least two images" in value.unavailable
+    assert "at least 2 images" in value.unavailable
 
 
 def test_other_weights_are_refused_before_they_are_loaded(monkeypatch, tmp_path):

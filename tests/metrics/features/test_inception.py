@@ -7,13 +7,17 @@ import torch_fidelity
 from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import inception as module
-from ssdd_bench.metrics.features.base import FeatureFile, FeaturePairs
+from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
 from ssdd_bench.metrics.features.inception import InceptionFeatures
-from ssdd_bench.metrics.inception_metrics import KID, InceptionScore, Precision, Recall
 
 CPU = torch.device("cpu")
 N = 24
+
+
+def make(key):
+    return find_metrics()[key].make()
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +82,7 @@ def pairs_of(folder, reference, reconstruction, ids=None):
         file = FeatureFile(folder / f"{name}.f32", rows.shape[1])
         file.append(rows.astype(np.float32))
         files.append(file)
-    return FeaturePairs(ids or [f"{i:04}" for i in range(len(reference))], *files, "test")
+    return FeatureSets(ids or [f"{i:04}" for i in range(len(reference))], *files, "test")
 
 
 def test_features_are_those_of_torch_fidelity(weights, sides, features):
@@ -88,9 +92,9 @@ def test_features_are_those_of_torch_fidelity(weights, sides, features):
     with torch.no_grad():
         pool, logits = network(sides[0][:8])
     # Ours keeps channels last, where float32 kernels round otherwise.
-    for tap, expected in (("pool", pool.numpy()), ("logits", logits.numpy())):
+    for layer, expected in (("pool", pool.numpy()), ("logits", logits.numpy())):
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(features[0][tap][:8], expected, rtol=0, atol=2e-6 * scale)
+        np.testing.assert_allclose(features[0][layer][:8], expected, rtol=0, atol=2e-6 * scale)
 
 
 def test_torchmetrics_resizes_otherwise_by_default(weights, sides, features):
@@ -127,7 +131,7 @@ def test_rfid_is_torch_fidelitys(given, weights, sides, folders, score_pairs, tm
 
 def test_other_scores_are_torch_fidelitys(features, tmp_path):
     pool = pairs_of(tmp_path, features[0]["pool"], features[1]["pool"])
-    found = {kind.key: kind().compute(pool).value for kind in (Precision, Recall)}
+    found = {key: make(key).compute(pool).value for key in ("precision", "recall")}
     expected = torch_fidelity.metric_prc.prc_features_to_metric(
         torch.from_numpy(features[1]["pool"]),
         torch.from_numpy(features[0]["pool"]),
@@ -140,7 +144,7 @@ def test_other_scores_are_torch_fidelitys(features, tmp_path):
     score = torch_fidelity.metric_isc.isc_features_to_metric(
         torch.from_numpy(features[1]["logits"])
     )
-    assert InceptionScore().compute(logits).value == score["inception_score_mean"]
+    assert make("isc").compute(logits).value == score["inception_score_mean"]
 
 
 def test_spatial_features_are_height_width_channel(given, sides):
@@ -163,28 +167,28 @@ def gaussians():
 def test_named_precision_and_recall(tmp_path):
     a, b = gaussians()
     pairs = pairs_of(tmp_path, b, a)
-    assert Precision().compute(pairs).value == pytest.approx(0.974)
-    assert Recall().compute(pairs).value == pytest.approx(0.230)
+    assert make("precision").compute(pairs).value == pytest.approx(0.974)
+    assert make("recall").compute(pairs).value == pytest.approx(0.230)
 
 
 def test_inception_score_is_shuffled(tmp_path):
     logits = np.random.RandomState(2).standard_normal((1000, 10)) * 2
-    found = InceptionScore().compute(pairs_of(tmp_path, logits, logits)).value
+    found = make("isc").compute(pairs_of(tmp_path, logits, logits)).value
     assert found == pytest.approx(2.5972315786941595, rel=1e-6)
     order = np.random.RandomState(3).permutation(1000)
     ids = [f"{i:04}" for i in order]
     other = pairs_of(tmp_path, logits[order], logits[order], ids)
-    assert InceptionScore().compute(other).value == found
+    assert make("isc").compute(other).value == found
     sorted_by_class = np.repeat(np.eye(10) * 8, 100, axis=0)
-    found = InceptionScore().compute(pairs_of(tmp_path, sorted_by_class, sorted_by_class)).value
+    found = make("isc").compute(pairs_of(tmp_path, sorted_by_class, sorted_by_class)).value
     assert found == pytest.approx(9.389151491077893, rel=1e-6)  # 1.0 without the shuffle
 
 
 def test_kid_keeps_an_image_from_its_own_reconstruction(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 32))
-    found = KID().compute(pairs_of(tmp_path, x, x))
-    other = KID().compute(pairs_of(tmp_path, x, x + 1))
+    found = make("kid").compute(pairs_of(tmp_path, x, x))
+    other = make("kid").compute(pairs_of(tmp_path, x, x + 1))
     assert abs(found.value) < 0.01
     assert other.value > 0.1
     assert "subsets of 500" in found.warning
@@ -208,9 +212,9 @@ def test_named_kid():
     assert found["kernel_inception_distance_mean"] == pytest.approx(0.0684904575112835)
 
 
-@pytest.mark.parametrize("kind", [KID, InceptionScore, Precision, Recall])
-def test_too_few_images(kind, tmp_path):
+@pytest.mark.parametrize("key", ["kid", "isc", "precision", "recall"])
+def test_too_few_images(key, tmp_path):
     one = np.zeros((1, 8))
-    value = kind().compute(pairs_of(tmp_path, one, one))
+    value = make(key).compute(pairs_of(tmp_path, one, one))
     assert value.value is None
     assert "at least" in value.unavailable

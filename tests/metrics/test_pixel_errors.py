@@ -9,10 +9,14 @@ from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ssdd_bench.errors import DataError, ResolutionError
-from ssdd_bench.metrics.psnr import MAE, MSE, PSNR, PooledPSNR
-from ssdd_bench.metrics.ssim import SSIM, ssim
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.ssim import ssim
 
 CPU = torch.device("cpu")
+
+
+def make(key):
+    return find_metrics()[key].make()
 
 
 def value(metric, reference, reconstruction, batch=None):
@@ -34,8 +38,8 @@ def fixture_pair():
 
 def test_named_values():
     pair = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in fixture_pair()]
-    assert value(PSNR(), *pair).value == pytest.approx(30.174362158972663, rel=1e-12)
-    assert value(SSIM(), *pair).value == pytest.approx(0.6547028516042274, abs=1e-8)
+    assert value(make("psnr"), *pair).value == pytest.approx(30.174362158972663, rel=1e-12)
+    assert value(make("ssim"), *pair).value == pytest.approx(0.6547028516042274, abs=1e-8)
     with_borders = structural_similarity_index_measure(
         pair[1].double() / 255, pair[0].double() / 255, data_range=1.0
     )
@@ -61,26 +65,26 @@ def test_ssim_with_twice_the_range_is_another_score(photo_like, noisy):
     a = photo_like(1)
     b = noisy(a, 20)
     wrong = structural_similarity_index_measure(a.double() / 255, b.double() / 255, data_range=2.0)
-    assert abs(wrong - value(SSIM(), a, b).value) > 0.01
+    assert abs(wrong - value(make("ssim"), a, b).value) > 0.01
 
 
 def test_ssim_of_an_image_below_the_window(photo_like):
     tiny = photo_like(1, side=8)
     with pytest.raises(ResolutionError, match="at least 11 px"):
-        value(SSIM(), tiny, tiny)
+        value(make("ssim"), tiny, tiny)
 
 
 def test_one_level_off(photo_like):
     a = photo_like().clamp(0, 254)
-    assert value(PSNR(), a, a + 1).value == pytest.approx(48.1308036086791, rel=1e-12)
-    assert value(MAE(), a, a + 1).value == pytest.approx(1 / 255, rel=1e-12)
-    assert value(MSE(), a, a + 1).value == pytest.approx(1 / 255**2, rel=1e-12)
+    assert value(make("psnr"), a, a + 1).value == pytest.approx(48.1308036086791, rel=1e-12)
+    assert value(make("mae"), a, a + 1).value == pytest.approx(1 / 255, rel=1e-12)
+    assert value(make("mse"), a, a + 1).value == pytest.approx(1 / 255**2, rel=1e-12)
 
 
 def test_differences_do_not_wrap_around():
     black, white = torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.full((1, 3, 4, 4), 255).byte()
-    assert value(PSNR(), black, white).value == 0
-    assert value(MAE(), black, white).value == 1
+    assert value(make("psnr"), black, white).value == 0
+    assert value(make("mae"), black, white).value == 1
     wrapped = (black - white).double().square().mean()  # uint8 arithmetic: 0 - 255 is 1
     assert wrapped == 1
 
@@ -89,20 +93,20 @@ def test_identical_images_are_counted_apart(photo_like, noisy):
     a = photo_like()
     b = a.clone()
     b[0] = noisy(a[:1], 10)[0]
-    mixed = value(PSNR(), a, b)
+    mixed = value(make("psnr"), a, b)
     assert (mixed.n, mixed.infinite) == (4, 3)
-    assert mixed.value == value(PSNR(), a[:1], b[:1]).value
-    for metric in (PSNR(), PooledPSNR()):
+    assert mixed.value == value(make("psnr"), a[:1], b[:1]).value
+    for metric in (make("psnr"), make("psnr_pooled")):
         same = value(metric, a, a)
         assert (same.value, same.infinite) == (None, 4)
-    assert value(SSIM(), a, a).value == pytest.approx(1, abs=1e-12)
-    assert value(MSE(), a, a).value == 0
+    assert value(make("ssim"), a, a).value == pytest.approx(1, abs=1e-12)
+    assert value(make("mse"), a, a).value == 0
 
 
 def test_pooled_is_never_above_the_mean(photo_like, noisy):
     a = photo_like()
     b = torch.cat([noisy(a[:2], 3), noisy(a[2:], 30)])
-    mean, pooled = value(PSNR(), a, b).value, value(PooledPSNR(), a, b).value
+    mean, pooled = value(make("psnr"), a, b).value, value(make("psnr_pooled"), a, b).value
     assert pooled < mean - 1
     expected = 10 * math.log10(255**2 / (a.double() - b.double()).square().mean().item())
     assert pooled == pytest.approx(expected, rel=1e-12)
@@ -110,7 +114,7 @@ def test_pooled_is_never_above_the_mean(photo_like, noisy):
 
 def test_an_image_that_comes_twice(photo_like):
     a = photo_like(1)
-    metric = PSNR()
+    metric = make("psnr")
     metric.update(["a"], a, a)
     with pytest.raises(DataError, match="'a' came twice"):
         metric.update(["a"], a, a)

@@ -1,0 +1,92 @@
+"""Exact pixel errors: differences of uint8 images are integers, and so are their sums."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ssdd_bench.metrics.base import PerImageMetric
+from ssdd_bench.results.schema import MetricValue
+
+BACKEND = f"ssdd-bench, integer sums by torch {torch.__version__.split('+')[0]}"
+
+
+def squared_errors(references: Tensor, reconstructions: Tensor) -> list[float]:
+    """Return the mean squared error of each image, uint8 (B, 3, H, W), on 0 to 255 squared."""
+    difference = references.int() - reconstructions.int()
+    sums = difference.square().flatten(1).sum(dim=1)  # int64
+    return [total / difference[0].numel() for total in sums.tolist()]
+
+
+def absolute_errors(references: Tensor, reconstructions: Tensor) -> list[float]:
+    """Return the mean absolute error of each image, uint8 (B, 3, H, W), on 0 to 255."""
+    difference = (references.int() - reconstructions.int()).abs()
+    return [total / difference[0].numel() for total in difference.flatten(1).sum(dim=1).tolist()]
+
+
+def decibel(mse: float) -> float:
+    """Convert an error on 0 to 255 squared to PSNR in dB; no error is infinite."""
+    return 10 * math.log10(255**2 / mse) if mse else math.inf
+
+
+class PSNR(PerImageMetric):
+    """Mean PSNR over images; identical images are infinite and counted apart."""
+
+    backend = BACKEND
+
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return decibels."""
+        return [decibel(mse) for mse in squared_errors(references, reconstructions)]
+
+
+class PooledPSNR(PerImageMetric):
+    """PSNR of the mean squared error over the whole set, never above the mean of ``psnr``."""
+
+    backend = BACKEND
+
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return squared errors, from which the set's PSNR follows."""
+        return squared_errors(references, reconstructions)
+
+    def compute(self) -> MetricValue:
+        """Return the PSNR of the mean error; infinite only if every image is identical."""
+        n = len(self._scores)
+        mse = math.fsum(self._scores.values()) / n if n else 0.0
+        interval, method = self._interval(self._in_order() if mse else [], decibel)
+        if interval and math.isinf(interval[1]):  # Nearly every image is identical.
+            interval, method = None, ""
+        return MetricValue(
+            value=decibel(mse) if mse else None,
+            n=n,
+            higher_is_better=self.info.higher_is_better,
+            backend=self.backend,
+            infinite=0 if mse else n,
+            interval=interval,
+            interval_method=method,
+        )
+
+    def per_image(self) -> dict[str, float]:
+        """Return {}: the errors behind it are those of ``mse``."""
+        return {}
+
+
+class MSE(PerImageMetric):
+    """Mean squared error of images in [0, 1]."""
+
+    backend = BACKEND
+
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return errors on [0, 1]."""
+        return [mse / 255**2 for mse in squared_errors(references, reconstructions)]
+
+
+class MAE(PerImageMetric):
+    """Mean absolute error of images in [0, 1]."""
+
+    backend = BACKEND
+
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return errors on [0, 1]."""
+        return [mae / 255 for mae in absolute_errors(references, reconstructions)]
