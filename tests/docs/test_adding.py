@@ -88,3 +88,5 @@ def test_a_metric_and_a_protocol_are_added_as_the_document_says(follow: Follow) 
             by_cell[f"jpeg:quality={quality}", protocol]["edge_error"] for quality in (10, 90)
         )
         assert coarse["value"] > fine["value"] > 0  # type: ignore[index]
+    shift = by_cell["jpeg:quality=10", "default-v1"]["mean_shift"]
+    assert shift["value"] > 0  # type: ignore[index]
