@@ -1,20 +1,25 @@
-"""Do scores of reconstructions predict scores of generation? Rank correlation over tokenizers."""
+"""Rank correlation over tokenizers between scores of reconstructions and of generated images."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.results.fingerprint import canonical_json
+from ssdd_bench.report.frame import metric_directions, to_frame
+from ssdd_bench.report.groups import split
 from ssdd_bench.results.schema import Result
 
-LEAST = 3  # pairs: two always agree or disagree entirely
+LEAST: Final = 3  # tokenizers: two always agree or disagree entirely
+_SETTING: Final = [
+    *("network_family", "sampler", "sampling_steps", "guidance"),
+    *("resolution", "n", "data"),
+]
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Correlation:
     Attributes:
         reconstruction: key of the score of reconstructions.
         generation: key of the score of generated images.
-        settings: what the generated rows share: network (its patch aside), sampler, guidance,
+        settings: shared by the generated rows: network (its patch aside), sampler, guidance,
             image size and reference.
         value: from -1 to 1; positive where a better reconstruction goes with a better generation.
         labels: the tokenizers, with both scores, means over seeds.
@@ -38,7 +43,7 @@ class Correlation:
 
 
 def correlate(results: Sequence[Result], first: str, second: str) -> list[Correlation]:
-    """Pair rows of reconstructions with rows of generation by tokenizer, options and resolution.
+    """Pair rows of reconstructions with rows of generation by tokenizer and resolution.
 
     Args:
         results: of both kinds.
@@ -51,32 +56,22 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
     Raises:
         UserError: there is none.
     """
-    restored: dict[str, list[float]] = defaultdict(list)
-    drawn: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    labels: dict[str, str] = {}
-    better: dict[str, bool] = {}
-    for result in results:
-        key = first if result.generation is None else second
-        metric = result.metrics.get(key)
-        if metric is None or metric.value is None:
-            continue
-        better[key] = metric.higher_is_better
-        which = canonical_json([result.tokenizer.id, result.tokenizer.options, result.resolution])
-        if result.generation is None:
-            labels[which] = result.tokenizer.label
-            restored[which].append(metric.value)
-        else:
-            drawn[_settings(result)][which].append(metric.value)
+    frame = to_frame(results)
+    better = metric_directions(frame)
     found = []
-    for settings, scores in drawn.items():
-        both = sorted(restored.keys() & scores.keys(), key=labels.__getitem__)
-        if len(both) < LEAST:
-            continue
-        rows = [(labels[one], fmean(restored[one]), fmean(scores[one])) for one in both]
-        frame = pd.DataFrame(rows, columns=["label", "first", "second"])
-        value = float(frame["first"].rank().corr(frame["second"].rank()))
+    if {first, second} <= better.keys():
         sign = 1.0 if better[first] == better[second] else -1.0
-        found.append(Correlation(first, second, settings, sign * value, tuple(rows)))
+        family = frame["model"].str.partition("/")[0]  # smaller latents have smaller patches
+        made = frame.assign(network_family=family)[frame["model"] != ""]
+        for rows in split(made, _SETTING):
+            setting = rows.iloc[0]
+            same_size = frame["resolution"] == setting["resolution"]
+            scores = _means(frame[(frame["model"] == "") & same_size], first)
+            both = scores.to_frame("first").join(_means(rows, second).rename("second"), how="inner")
+            if len(both) >= LEAST:
+                value = float(both["first"].rank().corr(both["second"].rank()))
+                labels = tuple(both.itertuples(name=None))
+                found.append(Correlation(first, second, _words(setting), sign * value, labels))
     if not found:
         raise UserError(
             f"no setting has {LEAST} tokenizers with both {first} of reconstructions and {second} "
@@ -85,12 +80,15 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
     return found
 
 
-def _settings(result: Result) -> str:
-    one = result.generation
-    assert one is not None
-    size = one.model.partition("/")[0]  # latents of fewer cells have smaller patches
-    interval: Any = "" if one.guidance_interval == (0.0, 1.0) else f" in {one.guidance_interval}"
+def _means(rows: pd.DataFrame, metric: str) -> pd.Series[Any]:
+    """Average the finite scores of each tokenizer."""
+    finite = rows[np.isfinite(rows[metric])]
+    return finite.groupby("tokenizer")[metric].agg(fmean)
+
+
+def _words(setting: pd.Series[Any]) -> str:
     return (
-        f"{size}, {one.sampler} {one.steps}, cfg {one.guidance_scale:g}{interval}, "
-        f"{result.resolution} px, {result.data.n} samples against {result.data.name}"
+        f"{setting['network_family']}, {setting['sampler']} {setting['sampling_steps']}, "
+        f"cfg {setting['guidance']}, {setting['resolution']} px, "
+        f"{setting['n']} samples against {setting['data']}"
     )

@@ -16,7 +16,7 @@ from PIL import Image
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
-from ssdd_bench.report.loading import Source, row_key
+from ssdd_bench.report.loading import Source
 
 BUDGET = 7_000_000  # characters of pictures in one page
 EXTREMES = 4  # best and worst images named per tokenizer
@@ -80,9 +80,9 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
     sets, waiting = [], []
     for index, group in enumerate(comparable_groups(source.frame)):
         found = [
-            (name, source.pictures[row_key(row)], row["scores"])
+            (name, source.pictures[row["fingerprint"]], row["scores"])
             for name, (_, row) in zip(row_names(group.rows), group.rows.iterrows(), strict=True)
-            if row_key(row) in source.pictures
+            if row["fingerprint"] in source.pictures
         ]
         if not found:
             continue

@@ -100,7 +100,7 @@ def write_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..
                     {"psnr": float(np.mean(values)), "fd_effnet": 10.0 + place},
                     n=len(values),
                     note="",
-                    fingerprint=f"{place:064x}",
+                    fingerprint=f"{resolution:032x}{place:032x}",
                 )
                 path = save_result(result, folder)
                 table = pd.DataFrame(

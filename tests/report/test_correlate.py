@@ -25,7 +25,7 @@ def results():
 
     def make(quality, value, key, generation=None, seed=0):
         tokenizer = replace(base.tokenizer, id="jpeg", options={"quality": quality})
-        label = f"jpeg:quality={quality}" + (" + DiT" if generation else "")
+        label = f"jpeg:quality={quality}" + (f" + {generation.model}" if generation else "")
         return replace(
             base,
             tokenizer=replace(tokenizer, label=label),
