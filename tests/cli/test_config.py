@@ -124,7 +124,7 @@ def test_a_value_out_of_range_and_a_missing_file(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('tokenizers = "identity"\nlimit = 0\n')
     assert "--limit" in invoke("--config", path, code=2).output
-    with pytest.raises(UserError, match=r"absent\.toml: No such file"):
+    with pytest.raises(UserError, match=r"absent\.toml"):
         invoke("--config", tmp_path / "absent.toml")
 
 

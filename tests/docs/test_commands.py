@@ -1,0 +1,82 @@
+"""Commands in README.md and docs/: each is one that the program takes."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from ssdd_bench.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`(ssdd-bench [^`]+)`")
+PLACEHOLDERS = {"COMMAND", "..."}
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Arguments of every use of the program, in blocks and in inline code."""
+    lines = [
+        line for block in BLOCK.findall(text) for line in block.replace("\\\n", " ").splitlines()
+    ]
+    prose = BLOCK.sub("", text)
+    lines += [" ".join(found.split()) for found in INLINE.findall(prose)]
+    for line in lines:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+        lexer.whitespace_split = True
+        words = list(lexer)
+        while "ssdd-bench" in words:
+            words = words[words.index("ssdd-bench") + 1 :]
+            end = next((i for i, word in enumerate(words) if word[0] in "|&;<>()"), len(words))
+            if not PLACEHOLDERS & set(words[:end]):
+                yield words[:end]
+
+
+def leaf(arguments: list[str]) -> tuple[click.Command, list[str]]:
+    """Descend through the groups to the verb, with the arguments that are left."""
+    command: click.Command = cli
+    while isinstance(command, click.Group) and arguments:
+        context = click.Context(command)
+        name, found, arguments = command.resolve_command(context, arguments)
+        assert found is not None, name
+        command = found
+    return command, arguments
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_program_takes_every_command(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    for arguments in commands(page.read_text(encoding="utf-8")):
+        command, rest = leaf(arguments)
+        if isinstance(command, click.Group) or not rest:
+            continue  # a command that is named, without arguments
+        if "--config" in rest:  # these files do not exist here
+            at = rest.index("--config")
+            rest = [*rest[:at], *rest[at + 2 :], "--tokenizers", "identity"]
+        try:
+            with command.make_context(arguments[0], list(rest)):
+                pass
+        except click.exceptions.Exit:
+            pass  # --help
+        except click.ClickException as error:
+            raise AssertionError(f"{' '.join(arguments)}: {error.format_message()}") from error
+
+
+def test_the_table_of_commands_is_complete() -> None:
+    """docs/commands.md names every verb, and no verb that is gone."""
+
+    def verbs(group: click.Group, *names: str) -> Iterator[str]:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if isinstance(command, click.Group):
+                yield from verbs(command, *names, name)
+            else:
+                yield " ".join((*names, name))
+
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    missing = [name for name in verbs(cli) if not re.search(rf"`ssdd-bench {name}\b", text)]
+    assert not missing
