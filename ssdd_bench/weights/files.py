@@ -1,4 +1,4 @@
-"""Weight files read so that a missing, damaged or unfitting one is one clear line.
+"""Read weight files safely; a missing, damaged or wrong one is an error of one line.
 
 Nothing in a file is executed: safetensors hold tensors only, and pickles are read with
 ``weights_only``. Torch is imported on use.
@@ -12,42 +12,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-SHOWN = 3  # names per kind of mismatch: enough to recognise the cause, short enough for a line
-
-
-MINI_F = 8
-"""Pixels per side of a latent cell of the mini weights that a plugin takes by default."""
-
-
-def choose_weights(plugin: Path, f: int, given: str) -> Path:
-    """The user's file, or the mini weights that lie in a plugin's folder.
-
-    Args:
-        plugin: the plugin's folder, whose name the files begin with.
-        f: the mini weights' pixels per side of a latent cell; ``MINI_F`` beside a file.
-        given: path of the user's file; empty for the mini weights.
-
-    Raises:
-        OptionError: both a file and another ``f`` were asked for.
-    """
-    if not given:
-        return plugin / "weights" / f"{plugin.name}-mini-f{f}c4.safetensors"
-    if f != MINI_F:
-        raise OptionError(
-            f"{plugin.name}: f={f} chooses among the mini weights, but {given} has its own f: "
-            "leave one of the two out"
-        )
-    return Path(given).expanduser()
+SHOWN = 3  # names per kind of mismatch in a message
 
 
 def sha256_file(path: Path | str) -> str:
-    """Checksum by which a result says exactly which weights it measured.
+    """Compute the checksum of a file.
 
     Returns:
         64 lower-case hexadecimal digits.
@@ -78,7 +53,7 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"{path}: damaged or not a safetensors file ({reason}): fetch or export it again"
+            f"{path}: damaged or not a safetensors file ({reason}). Fetch or export it again"
         ) from error
 
 
@@ -100,13 +75,13 @@ def load_tensors(path: Path | str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"{path}: damaged, or holds more than tensors ({type(error).__name__}): fetch it again "
+            f"{path}: damaged, or holds more than tensors ({type(error).__name__}). Fetch it again "
             "or convert it to safetensors"
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
-        raise WeightsError(f"{path}: not a dictionary of named tensors: save the state dict alone")
+        raise WeightsError(f"{path}: not a dictionary of named tensors. Save the state dict alone")
     return state
 
 
@@ -116,7 +91,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
     Args:
         module: receives the values; float16 files become float32 in a float32 module.
         state: tensors by their state-dict names.
-        path: where ``state`` came from, for the message.
+        path: file that ``state`` was read from, for the message.
 
     Raises:
         WeightsError: a name is missing or unexpected, or a shape differs; nothing was copied.
@@ -135,8 +110,8 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
     problems = [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds.items() if names]
     if problems:
         raise WeightsError(
-            f"{path}: does not fit {type(module).__name__} ({'; '.join(problems)}): "
-            "use the weights and the configuration of the same model"
+            f"{path}: does not fit {type(module).__name__} ({'; '.join(problems)}). "
+            "Use the weights and the configuration of the same model"
         )
     module.load_state_dict(state)
 
@@ -144,7 +119,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
 def _existing(path: Path | str) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file: give the path of an existing one")
+        raise WeightsError(f"{path}: no such file. Pass the path of a weights file")
     return path
 
 

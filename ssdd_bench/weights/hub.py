@@ -1,4 +1,4 @@
-"""Find a pretrained model on disk or on the Hugging Face Hub, and build all of it or nothing."""
+"""Fetch models from the Hugging Face Hub and build diffusers autoencoders."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ssdd_bench.weights.files import load_strict, load_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-TIMEOUT_S = 10.0  # for the Hub's first answer
+TIMEOUT_S = 10.0  # until the Hub's first answer
 
-# What the errors of huggingface_hub mean.
+# Meanings of the errors of huggingface_hub.
 REASONS = {
     "GatedRepoError": "accept its licence there and log in",
     "LocalEntryNotFoundError": "no connection, and it is not in the cache",
@@ -23,7 +23,7 @@ REASONS = {
     "RevisionNotFoundError": "no such revision",
 }
 
-# Files saved before diffusers 0.12 name the layers of the attention in the middle otherwise.
+# Files saved before diffusers 0.12 have other names for the attention layers in the middle.
 OLD_NAMES = {
     ".query.": ".to_q.",
     ".key.": ".to_k.",
@@ -33,7 +33,7 @@ OLD_NAMES = {
 
 
 def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
-    """Give a folder with some files of a repository on the Hub, from its cache where they lie.
+    """Return a folder with files of a repository on the Hub, downloaded unless they are cached.
 
     Args:
         repo: id such as ``stabilityai/sd-vae-ft-mse``.
@@ -60,17 +60,53 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
         name = type(error).__name__
         reason = "SSDD_BENCH_OFFLINE is set" if is_offline() else REASONS.get(name, name)
         raise WeightsError(
-            f"{repo}: the Hugging Face Hub did not give it ({reason}): download it elsewhere and "
-            "give its place as an option"
+            f"{repo} cannot be fetched from the Hugging Face Hub ({reason}). Download it elsewhere "
+            "and pass its path as an option"
         ) from error
     for name in files:
         if not (folder / name).is_file():
-            raise WeightsError(f"{repo}: the Hugging Face Hub did not give its file {name}")
+            raise WeightsError(
+                f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision"
+            )
     return folder
 
 
+def fetch_model(repo: str, subfolder: str = "", revision: str = "") -> Path:
+    """Return a folder with the configuration and the weights of a diffusers model on the Hub.
+
+    Args:
+        repo: id such as ``stabilityai/sd-vae-ft-mse``.
+        subfolder: folder of the model in the repository; empty: its root.
+        revision: branch, tag or commit; empty: main.
+
+    Raises:
+        WeightsError: see :func:`fetch`.
+    """
+    prefix = f"{subfolder}/" if subfolder else ""
+    return fetch(repo, [prefix + CONFIG, prefix + WEIGHTS], revision) / subfolder
+
+
+def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:
+    """Load what ``save_pretrained`` of a diffusers autoencoder wrote.
+
+    Args:
+        folder: with a config.json and the weights, safetensors or else a ``.bin`` of tensors.
+        changes: entries that replace those of the configuration.
+
+    Returns:
+        The model, as of :func:`build_model`, and its weights file.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or the two do not fit.
+    """
+    file = folder / WEIGHTS
+    if not file.is_file() and file.with_suffix(".bin").is_file():
+        file = file.with_suffix(".bin")
+    return build_model(read_config(folder / CONFIG) | changes, file), file
+
+
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the config.json of a model.
+    """Read a JSON object, such as the config.json of a model or the card beside weights.
 
     Raises:
         WeightsError: it is missing, damaged or no JSON object.
@@ -79,7 +115,7 @@ def read_config(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WeightsError(
-            f"{path}: {error.strerror or error}: give a folder in the layout of diffusers"
+            f"{path}: {error.strerror or error}. Pass a folder in the layout of diffusers"
         ) from error
     except ValueError as error:
         raise WeightsError(f"{path}: damaged JSON: {error}") from error

@@ -145,7 +145,7 @@ def test_what_is_no_dit_is_one_line_and_runs_no_code(tmp_path):
     torch.save(state, path)
     with pytest.raises(WeightsError, match=r"1 missing: blocks\.1\.mlp\.fc1\.bias"):
         load_dit(path)
-    with pytest.raises(WeightsError, match="no such weights file"):
+    with pytest.raises(WeightsError, match="no such file"):
         load_dit(tmp_path / "nowhere.pt")
 
 

@@ -144,10 +144,10 @@ def rewrite(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Path], N
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / WEIGHTS).unlink(), f"{WEIGHTS}: no such weights file"),
+        (lambda folder: (folder / WEIGHTS).unlink(), f"{WEIGHTS}: no such file"),
         (
             lambda folder: (folder / "config.json").unlink(),
-            "No such file or directory: give a folder in the layout of diffusers",
+            "config.json: No such file or directory",
         ),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: damaged JSON"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not a JSON obj"),
@@ -199,7 +199,7 @@ def test_what_is_no_folder_and_no_hub_id_is_not_looked_for_in_the_net(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", pytest.fail)
-    with pytest.raises(WeightsError, match="no such folder: give one in the layout of diffusers"):
+    with pytest.raises(WeightsError, match="no such folder"):
         load_tokenizer("klvae", path=path)
 
 
@@ -226,13 +226,13 @@ def test_an_unreachable_model_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError) as caught:
         load_tokenizer("klvae:path=someone/model")
-    assert "someone/model: the Hugging Face Hub did not give it" in str(caught.value)
+    assert "someone/model cannot be fetched" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("options", ["subfolder=vae", "revision=v1"])
 def test_options_of_folders_do_not_go_with_files(options: str) -> None:
-    with pytest.raises(WeightsError, match="subfolder and revision go with"):
+    with pytest.raises(WeightsError, match="subfolder or revision"):
         load_tokenizer(f"klvae:{options}")
 
 

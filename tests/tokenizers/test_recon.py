@@ -47,7 +47,7 @@ def test_suffixes_may_differ_and_folders_tell_names_apart(image_id, tmp_path):
     latent = tokenizer.encode(first[None])
     decoded = tokenizer.decode(latent, KeyedNoise(0, [image_id], "decode"))
     torch.testing.assert_close(decoded[0], first)
-    with pytest.raises(WeightsError, match="2 files named like the reconstruction of photo"):
+    with pytest.raises(WeightsError, match="2 files for image photo"):
         tokenizer.decode(latent, KeyedNoise(0, ["photo.v2.JPEG"], "decode"))
 
 
@@ -65,9 +65,9 @@ def test_missing_damaged_and_wrong_sizes_are_one_line(folder):
     (folder / "damaged.png").write_text("no")
     tokenizer = load_tokenizer(f"recon:dir={folder}")
     for side, name, message in (
-        (64, "other", "no reconstruction of other"),
+        (64, "other", "0 files for image other"),
         (32, "first", r"first\.png: 64 x 64 px, the crop has 32 x 32"),
-        (64, "damaged", "cannot be decoded"),
+        (64, "damaged", "damaged, or no image"),
     ):
         latent = tokenizer.encode(torch.zeros(1, 3, side, side))
         with pytest.raises(WeightsError, match=message) as caught:

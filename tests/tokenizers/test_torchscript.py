@@ -91,7 +91,7 @@ def test_discrete(tmp_path):
     spec = f"torchscript:encoder={encoder},decoder={decoder}"
     assert check_tokenizer(f"{spec},codes=16") == []
     assert load_tokenizer(f"{spec},codes=16").latent == LatentSpec("discrete", 4, 1, 4.0)
-    with pytest.raises(WeightsError, match="give codes=N"):
+    with pytest.raises(WeightsError, match="codes=N"):
         load_tokenizer(spec)
 
 
@@ -136,10 +136,10 @@ def test_user_errors_are_one_line(spec, tmp_path):
     (tmp_path / "bad.jit").write_text("no")
     encoder = spec.partition(",")[0]
     for wrong, message in (
-        ("torchscript", "give both files"),
+        ("torchscript", "encoder=FILE"),
         (f"{encoder},decoder=missing.jit", r"missing\.jit: no such file"),
         (f"{encoder},decoder={tmp_path / 'bad.jit'}", "not a TorchScript file"),
-        (f"{spec},codes=16", "leave codes out"),
+        (f"{spec},codes=16", "codes"),
     ):
         with pytest.raises(WeightsError, match=message) as caught:
             load_tokenizer(wrong)

@@ -11,7 +11,7 @@ from typing import Any
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import CLASSES, from_diffusers
-from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, read_config
+from ssdd_bench.weights.hub import CONFIG, build_model, fetch_model, load_model, read_config
 
 HERE = Path(__file__).parent
 
@@ -34,37 +34,40 @@ def load(
             knows, or not the one that was named.
     """
     if path and (repo or revision):
-        raise WeightsError("give a path, or a repo with its revision, not both")
+        raise WeightsError(f"{path} was given beside a repo or revision. Pass one of the two")
     manifest = tomllib.loads((HERE / "tokenizer.toml").read_text(encoding="utf-8"))
     known = manifest["models"].get(model, {})
     published = known.get("published", {})
     if Path(path).is_file():
         if not model:
-            raise WeightsError(f"{path}: give the folder with its {CONFIG}, or a model's name")
-        config, file = model_config(model), Path(path)
+            raise WeightsError(f"{path} has no {CONFIG}. Pass its folder, or name the model")
+        file = Path(path)
+        built = build_model(model_config(model), file)
     else:
         folder = _find_folder(path, repo, subfolder, revision, model, published)
-        config, file = read_config(folder / CONFIG), folder / WEIGHTS
-        if not file.is_file() and (folder / WEIGHTS).with_suffix(".bin").is_file():
-            file = file.with_suffix(".bin")
-    if config.get("_class_name") not in CLASSES:
-        raise WeightsError(
-            f"{file.parent}: no adapter for class {config.get('_class_name')}: known are "
-            + ", ".join(CLASSES)
-        )
-    if not model and config["_class_name"] == "ConsistencyDecoderVAE":
-        raise WeightsError(f"{file.parent}: name it, as in consistency-decoder:path={path or repo}")
-    tokenizer = from_diffusers(build_model(config, file), weights=[file], steps=steps)
+        _check_class(read_config(folder / CONFIG).get("_class_name"), folder, model)
+        built, file = load_model(folder)
+    tokenizer = from_diffusers(built, weights=[file], steps=steps)
     if model:
         _check_identity(tokenizer, model, known, file)
     return tokenizer
 
 
 def model_config(model: str) -> dict[str, Any]:
-    """The published configuration of one of the manifest's models."""
+    """Read the published configuration of one of the manifest's models."""
     configs = json.loads((HERE / "configs.json").read_text(encoding="utf-8"))
     config: dict[str, Any] = configs[model]
     return config
+
+
+def _check_class(name: Any, folder: Path, model: str) -> None:
+    """Refuse a class before its weights, which may be large, are read."""
+    if name not in CLASSES:
+        raise WeightsError(
+            f"{folder}: no adapter for class {name}. Pass a model of {', '.join(CLASSES)}"
+        )
+    if not model and name == "ConsistencyDecoderVAE":
+        raise WeightsError(f"{folder}: name it, as in consistency-decoder:path={folder}")
 
 
 def _find_folder(
@@ -73,19 +76,20 @@ def _find_folder(
     if path:
         folder = Path(path) / subfolder
         inside = folder / published.get("folder", "")
-        # Of a named model, the folder of its whole pipeline will do.
+        # The folder of a whole pipeline is enough for a named model.
         return folder if (folder / CONFIG).is_file() else inside
     if not repo and not model:
-        raise WeightsError("diffusers: give a folder as path=DIR or a Hub id as repo=ID")
+        raise WeightsError(
+            "diffusers: no model was given. Pass a folder as path=DIR or a Hub id as repo=ID"
+        )
     if not repo:
         repo, subfolder = published["hub"], subfolder or published.get("folder", "")
         revision = revision or published.get("revision", "")
-    prefix = f"{subfolder}/" if subfolder else ""
-    return fetch(repo, [prefix + CONFIG, prefix + WEIGHTS], revision) / subfolder
+    return fetch_model(repo, subfolder, revision)
 
 
 def _check_identity(tokenizer: Tokenizer, model: str, known: dict[str, Any], file: Path) -> None:
-    """Refuse another model under a published one's name, such as one whose scale was forgotten."""
+    """Refuse another model under a published name, such as one without its scaling factor."""
     info, published = tokenizer.info(), known["published"]
     expected = {
         "class": model_config(model)["_class_name"],
@@ -101,7 +105,7 @@ def _check_identity(tokenizer: Tokenizer, model: str, known: dict[str, Any], fil
         wrong.append(f"its latent is {tokenizer.latent}")
     if wrong:
         raise WeightsError(
-            f"{file}: not {model} ({'; '.join(wrong)}): give it to diffusers:path=, or mend its "
+            f"{file} is not {model} ({'; '.join(wrong)}). Load it as diffusers:path=, or fix its "
             f"{CONFIG}"
         )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers
-from ssdd_bench.weights.files import choose_weights
+from ssdd_bench.weights.hub import build_model, fetch_model, load_model, read_config
+from ssdd_bench.weights.mini import choose_weights
 
-from .loading import find_folder, load_file, load_folder
+CLASS = "AutoencoderKL"
 
 
 def load(f: int, path: str, subfolder: str, revision: str) -> Tokenizer:
@@ -19,10 +21,35 @@ def load(f: int, path: str, subfolder: str, revision: str) -> Tokenizer:
         OptionError: ``f`` was given beside ``path``.
         WeightsError: the model is missing, out of reach, damaged or of another architecture.
     """
-    chosen = choose_weights(Path(__file__).parent, f, path)
-    if path.endswith(".safetensors") or not path:
+    file = choose_weights(Path(__file__).parent, f, path)
+    if file.suffix == ".safetensors":
         if subfolder or revision:
-            raise WeightsError("klvae: subfolder and revision go with a folder or a Hub id as path")
-        return from_diffusers(load_file(chosen), weights=[chosen])
-    model, file = load_folder(find_folder(path, subfolder, revision))
+            raise WeightsError(
+                f"{file} is a file, which has no subfolder or revision. Leave these options out"
+            )
+        model = _load_file(file)
+    else:
+        model, file = load_model(_find_folder(path, subfolder, revision), _class_name=CLASS)
     return from_diffusers(model, weights=[file])
+
+
+def _load_file(file: Path) -> Any:
+    """Load a state dict, built by the ``config`` in the JSON card beside it."""
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such file. Pass the path of a weights file")
+    card = file.with_suffix(".json")
+    config = read_config(card).get("config")
+    if not isinstance(config, dict):
+        raise WeightsError(f"{card} has no key 'config'. Add it, with the arguments of {CLASS}")
+    return build_model({**config, "_class_name": CLASS}, file)
+
+
+def _find_folder(path: str, subfolder: str, revision: str) -> Path:
+    """Find the folder with the model, fetching it where ``path`` is an id on the Hub."""
+    if Path(path).is_dir():
+        if revision:
+            raise WeightsError(f"{path}: a folder has no revision. Leave that option out")
+        return Path(path) / subfolder
+    if path.startswith((".", "/")) or path.count("/") != 1:
+        raise WeightsError(f"{path}: no such folder. Pass one in the layout of diffusers")
+    return fetch_model(path, subfolder, revision)

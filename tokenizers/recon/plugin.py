@@ -1,4 +1,4 @@
-"""Adapter: decoding looks up the image of the same name."""
+"""Adapter: reconstructions that another system made, found by the names of the images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 class Reconstructions(Tokenizer):
-    """A folder of images in place of an encoder and a decoder.
+    """A folder of images that takes the place of an encoder and a decoder.
 
     Args:
-        folder: of the images, at any depth.
-        latent: as the user states it.
+        folder: holds the images, at any depth.
+        latent: shape of the latent, as the user states it.
     """
 
     def __init__(self, folder: Path, latent: LatentSpec) -> None:
@@ -34,7 +34,7 @@ class Reconstructions(Tokenizer):
             self._names.setdefault(file.stem, []).append(file)
 
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
-        """Zeros in the shape of the latent, which nobody reads."""
+        """Return zeros in the shape of the latent, which the decoder ignores."""
         size = (images.shape[-2], images.shape[-1])
         shape = self.latent.shape(*size)
         assert shape is not None
@@ -55,22 +55,22 @@ class Reconstructions(Tokenizer):
             with Image.open(path) as image:
                 array = np.array(image.convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
-            raise WeightsError(f"{path}: cannot be decoded: make it again") from error
+            raise WeightsError(f"{path}: damaged, or no image. Write it again") from error
         if array.shape[:2] != size:
             height, width = size
             raise WeightsError(
-                f"{path}: {array.shape[1]} x {array.shape[0]} px, the crop has {width} x {height}: "
-                "reconstruct the crops of this resolution"
+                f"{path} has {array.shape[1]} x {array.shape[0]} px, expected {width} x {height}. "
+                "Reconstruct the crops of this resolution"
             )
         return torch.from_numpy(array).permute(2, 0, 1).float() / 255
 
     def _find(self, image_id: str) -> Path:
-        """The file of the same path but for its suffix, or the only one of the same name."""
+        """Find the file of the same path without suffix, or else the only one of the same name."""
         found = list(self._candidates(image_id))
         if len(found) != 1:
-            problem = "no" if not found else f"{len(found)} files named like the"
             raise WeightsError(
-                f"{self._folder}: {problem} reconstruction of {image_id}: name one file like it"
+                f"{self._folder} has {len(found)} files for image {image_id}, expected 1. Name one "
+                "file like it"
             )
         return found[0]
 
@@ -89,11 +89,11 @@ def load(dir: str, f: int, channels: int) -> Reconstructions:
         WeightsError: there is no such folder.
     """
     if not dir or not Path(dir).is_dir():
-        raise WeightsError(f"recon: no folder '{dir}': give one as recon:dir=DIR")
+        raise WeightsError(f"recon: no folder '{dir}'. Pass one as recon:dir=DIR")
     return Reconstructions(Path(dir), LatentSpec("continuous", f, channels))
 
 
 def _stem(name: str) -> PurePosixPath:
-    """A path without the suffix of an image; other dots belong to the name."""
+    """Remove the suffix of an image; other dots belong to the name."""
     path = PurePosixPath(name)
     return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path

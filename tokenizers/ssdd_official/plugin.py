@@ -9,7 +9,7 @@ from pathlib import Path
 from ssdd_bench.errors import UnknownNameError, WeightsError
 from ssdd_bench.nn.encoder import VAEEncoder
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, read_config
+from ssdd_bench.weights.hub import fetch, fetch_model, load_model
 
 REPOSITORY = "facebook/SSDD"
 LICENCE = "CC-BY-NC-4.0"
@@ -38,7 +38,7 @@ def load(
         path = _fetch(checkpoint, accept_licence)
     if not (vae or path.stem.startswith("SDVAE")):
         return SSDDTokenizer(path, steps, t_pow_shift)
-    encoder, file = _load_encoder(Path(vae) if vae else fetch(VAE, [CONFIG, WEIGHTS]))
+    encoder, file = _load_encoder(Path(vae) if vae else fetch_model(VAE))
     made = SSDDTokenizer(path, steps, t_pow_shift, encoder)
     made.weights = (path, file)
     return made
@@ -46,23 +46,22 @@ def load(
 
 def _fetch(name: str, accept_licence: bool) -> Path:
     if name.endswith(".safetensors") or "/" in name:
-        raise WeightsError(f"{name}: no such weights file: give the path of an existing one")
+        raise WeightsError(f"{name}: no such file. Pass the path of a weights file")
     if name not in NAMES:
         raise UnknownNameError("SSDD checkpoint", name, NAMES)
     if not accept_licence and os.environ.get(ACCEPTED, "") != LICENCE:
         raise WeightsError(
-            f"{name} is licensed {LICENCE}, for non-commercial use only: to download it under "
-            f"that licence, give accept_licence=true or set {ACCEPTED}={LICENCE}"
+            f"{name} is licensed {LICENCE}, for non-commercial use only. To download it under "
+            f"that licence, pass accept_licence=true or set {ACCEPTED}={LICENCE}"
         )
     file = f"{name}.safetensors"
     return fetch(REPOSITORY, [file]) / file
 
 
 def _load_encoder(folder: Path) -> tuple[VAEEncoder, Path]:
-    """Keep the half of SD-VAE that is needed."""
-    file = folder / WEIGHTS
-    model = build_model(read_config(folder / CONFIG), file)
+    """Load SD-VAE and keep its encoder."""
+    model, file = load_model(folder)
     if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
-        raise WeightsError(f"{folder}: not the autoencoder {VAE}: give its folder as vae")
+        raise WeightsError(f"{folder} does not hold the autoencoder {VAE}. Pass its folder as vae")
     f = 2 ** (len(model.config.down_block_types) - 1)
     return VAEEncoder(model.encoder, model.quant_conv, f, model.config.latent_channels), file

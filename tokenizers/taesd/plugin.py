@@ -6,13 +6,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
+from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.plugins.adapters.functions import FunctionTokenizer
 from ssdd_bench.weights.files import load_strict, load_tensors
 from ssdd_bench.weights.hub import fetch
 
@@ -23,52 +23,7 @@ SUFFIXES = (".pth", ".safetensors")
 JOINT = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
 
 
-class TinyAutoencoder(Tokenizer):
-    """A deterministic encoder and decoder; the latents are a diffusion model's normalised ones.
-
-    Args:
-        encoder: in evaluation mode.
-        decoder: in evaluation mode.
-        weights: the files that they were loaded from.
-        channels: of the latents.
-    """
-
-    def __init__(
-        self,
-        encoder: nn.Sequential,
-        decoder: nn.Sequential,
-        weights: tuple[Path, ...],
-        channels: int,
-    ) -> None:
-        # On a CPU the convolutions run faster on channels-last tensors.
-        self._encoder = encoder.to(memory_format=torch.channels_last)
-        self._decoder = decoder.to(memory_format=torch.channels_last)
-        self.weights = weights
-        self.latent = LatentSpec("continuous", scale_of(encoder), channels)
-
-    @torch.no_grad()
-    def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
-        """Latents as they are; there is nothing to sample."""
-        z: Tensor = self._encoder(images.to(_dtype(self._encoder)))
-        return Latent(z.float(), (images.shape[-2], images.shape[-1]))
-
-    @torch.no_grad()
-    def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """The decoder works on [0, 1] itself."""
-        assert isinstance(latent.data, Tensor)
-        decoded: Tensor = self._decoder(latent.data.to(_dtype(self._decoder)))
-        return decoded.float()
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Both chains of convolutions."""
-        return {"encoder": self._encoder, "decoder": self._decoder}
-
-    def info(self) -> dict[str, Any]:
-        """The networks imitate latents that are normalised already."""
-        return {"scaling_factor": 1.0, "shift_factor": 0.0}
-
-
-def load(path: str, model: str) -> TinyAutoencoder:
+def load(path: str, model: str) -> Tokenizer:
     """Load one of the family.
 
     Args:
@@ -85,19 +40,25 @@ def load(path: str, model: str) -> TinyAutoencoder:
     encoder_state, decoder_state = _read(files)
     encoder = _build(build_encoder, encoder_state, files[0])
     decoder = _build(build_decoder, decoder_state, files[-1])
-    tokenizer = TinyAutoencoder(encoder, decoder, files, _channels(encoder))
+    found = LatentSpec("continuous", scale_of(encoder), _channels(encoder))
     expected = LatentSpec(**known["latent"])
-    if tokenizer.latent != expected or scale_of(decoder) != expected.f:
-        made = tokenizer.latent
+    if found != expected or scale_of(decoder) != expected.f:
         raise WeightsError(
-            f"{files[0]}: not {name}, whose latents are f{expected.f}c{expected.channels}: these "
-            f"are f{made.f}c{made.channels}: give it to the model of its name"
+            f"{files[0]} has latents f{found.f}c{found.channels}, expected "
+            f"f{expected.f}c{expected.channels} for {name}. Load it under the name of its model"
         )
-    return tokenizer
+    return FunctionTokenizer(
+        _caller(encoder),
+        _caller(decoder),
+        found,
+        networks={"encoder": encoder, "decoder": decoder},
+        weights=files,
+        info={"scaling_factor": 1.0, "shift_factor": 0.0},  # the latents are normalised already
+    )
 
 
 def _find(path: Path) -> tuple[Path, ...]:
-    """One file with both networks, or the encoder's and the decoder's, by their names."""
+    """Find one file with both networks, or the encoder's and the decoder's by their names."""
     if path.is_file():
         return (path,)
     found = []
@@ -105,8 +66,8 @@ def _find(path: Path) -> tuple[Path, ...]:
         files = sorted(file for file in path.glob(f"*{role}*") if file.suffix in SUFFIXES)
         if len(files) != 1:
             raise WeightsError(
-                f"{path}: {len(files)} files named *{role}*.pth or .safetensors: give a folder "
-                "with one of each, or one safetensors file"
+                f"{path} has {len(files)} files named *{role}*.pth or .safetensors. Pass a folder "
+                "with one for each role, or one safetensors file"
             )
         found += files
     return tuple(found)
@@ -115,7 +76,7 @@ def _find(path: Path) -> tuple[Path, ...]:
 def _fetch(name: str, published: Mapping[str, str]) -> tuple[Path, ...]:
     if "hub" not in published:
         raise WeightsError(
-            f"{name}: its weights are on no known Hub: give their folder as path=DIR"
+            f"{name}: no repository of its weights is known. Pass their folder as path=DIR"
         )
     return (fetch(published["hub"], [published["file"]]) / published["file"],)
 
@@ -127,7 +88,9 @@ def _read(files: tuple[Path, ...]) -> tuple[dict[str, Tensor], dict[str, Tensor]
     for key, tensor in load_tensors(files[0]).items():
         match = JOINT.fullmatch(key)
         if match is None:
-            raise WeightsError(f"{files[0]}: tensor '{key}' is of no tiny autoencoder")
+            raise WeightsError(
+                f"{files[0]}: tensor '{key}' is of no tiny autoencoder. Pass another file"
+            )
         role, index, rest = match.groups()
         states[role][f"{int(index) + (role == 'decoder')}.{rest}"] = tensor
     return states["encoder"], states["decoder"]
@@ -139,9 +102,12 @@ def _build(
     try:
         network = build(state)
     except (KeyError, ValueError, IndexError) as error:
-        raise WeightsError(f"{file}: not a tiny autoencoder: {error} does not fit") from error
+        raise WeightsError(
+            f"{file} is no tiny autoencoder: {error} does not fit. Pass another file"
+        ) from error
     load_strict(network, state, file)
-    return network.eval()
+    # On a CPU the convolutions run faster on channels-last tensors.
+    return network.eval().to(memory_format=torch.channels_last)
 
 
 def _channels(encoder: nn.Sequential) -> int:
@@ -149,5 +115,11 @@ def _channels(encoder: nn.Sequential) -> int:
     return last.out_channels if isinstance(last, nn.Conv2d) else 0
 
 
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype
+def _caller(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a function that runs a network in its own dtype and gives float32."""
+
+    def call(x: Tensor) -> Tensor:
+        out: Tensor = network(x.to(next(network.parameters()).dtype))
+        return out.float()
+
+    return call

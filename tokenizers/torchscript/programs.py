@@ -1,4 +1,4 @@
-"""Run an exported program on one tensor."""
+"""Exported programs: functions of one tensor."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Program(ABC):
 
     Attributes:
         path: the file.
-        module: what can be moved to a GPU; None where nothing can.
+        module: network that can move to a GPU; None for a program that stays on the CPU.
     """
 
     path: Path
     module: nn.Module | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The first of what the program gives.
+        """Run the program and return the first tensor of its result.
 
         Raises:
             PluginError: the program fails, for example at a size that it was not exported for.
@@ -42,7 +42,7 @@ class Program(ABC):
 
 
 class TorchScriptProgram(Program):
-    """What ``torch.jit.save`` wrote.
+    """A program that ``torch.jit.save`` wrote.
 
     Raises:
         WeightsError: the file is missing or damaged.
@@ -55,7 +55,9 @@ class TorchScriptProgram(Program):
                 warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated
                 module = torch.jit.load(self.path, map_location="cpu")
         except (RuntimeError, ValueError) as error:
-            raise WeightsError(f"{path}: not a TorchScript file, or damaged") from error
+            raise WeightsError(
+                f"{path}: not a TorchScript file, or damaged. Export it again"
+            ) from error
         self.module = module.eval()
 
     def _run(self, x: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class OnnxProgram(Program):
                 str(self.path), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # classes of its own, which derive from nothing narrower
-            raise WeightsError(f"{path}: not an ONNX file, or damaged") from error
+            raise WeightsError(f"{path}: not an ONNX file, or damaged. Export it again") from error
         self._input = self._session.get_inputs()[0]
 
     def _run(self, x: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class OnnxProgram(Program):
 
 def _existing(path: str) -> Path:
     if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file: give the path of an exported program")
+        raise WeightsError(f"{path}: no such file. Pass the path of an exported program")
     return Path(path)
 
 

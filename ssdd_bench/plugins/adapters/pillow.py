@@ -1,7 +1,4 @@
-"""Codecs of Pillow as tokenizers, and the way between tensors and Pillow images.
-
-For plugins: a classical codec needs nothing but a format's name and its parameters.
-"""
+"""Image formats of Pillow as tokenizers, and conversions between tensors and Pillow images."""
 
 from __future__ import annotations
 
@@ -20,17 +17,17 @@ from ssdd_bench.errors import PluginError
 
 
 def to_levels(images: Tensor) -> Tensor:
-    """Round float images in [0, 1] to the uint8 that they came from."""
+    """Round float images in [0, 1] to uint8 of the same shape."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def to_pillow(levels: Tensor) -> list[Image.Image]:
-    """Turn uint8 (B, 3, H, W) into RGB images."""
+    """Convert uint8 (B, 3, H, W) to RGB images."""
     return [Image.fromarray(image) for image in levels.permute(0, 2, 3, 1).cpu().numpy()]
 
 
 def from_pillow(images: Iterable[Image.Image]) -> Tensor:
-    """Turn RGB images of one size into uint8 (B, 3, H, W) on the CPU."""
+    """Convert RGB images of one size to uint8 (B, 3, H, W) on the CPU."""
     return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
 
 
@@ -38,9 +35,9 @@ class PillowCodec(Tokenizer):
     """An image format of Pillow; the latent is the file, headers included.
 
     Args:
-        image_format: as ``Image.save`` names it, such as ``JPEG``.
-        parameters: its other arguments.
-        libraries: names in :mod:`PIL.features` of what does the work, the indispensable one first.
+        image_format: name of the format for ``Image.save``, such as ``JPEG``.
+        parameters: other arguments of ``Image.save``.
+        libraries: names in :mod:`PIL.features` of the libraries, the required one first.
 
     Raises:
         PluginError: this build of Pillow lacks the first library.
@@ -53,7 +50,7 @@ class PillowCodec(Tokenizer):
     ) -> None:
         if not features.check(libraries[0]):
             raise PluginError(
-                f"Pillow was built without {libraries[0]}, which {image_format} needs: "
+                f"Pillow was built without {libraries[0]}, which {image_format} needs. Run: "
                 "pip install --force-reinstall pillow"
             )
         self._format = image_format
@@ -66,12 +63,12 @@ class PillowCodec(Tokenizer):
         return Latent(files, (images.shape[-2], images.shape[-1]))
 
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """Read the files back, on the CPU."""
+        """Decode the files, on the CPU."""
         images = [Image.open(io.BytesIO(data)).convert("RGB") for data in latent.data]
         return from_pillow(images).float() / 255
 
     def info(self) -> dict[str, Any]:
-        """Versions, on which sizes and pixels depend."""
+        """Return the versions of Pillow and its libraries, on which sizes and pixels depend."""
         versions = {name: features.version(name) for name in self._libraries}
         return {"pillow": PIL.__version__, **versions}
 
