@@ -1,8 +1,8 @@
-"""What ``run`` shows while it goes: rows of finished cells, and a bar of the one at work.
+"""Live display of ``run``: rows of finished jobs, and a progress bar of the current one.
 
 On a terminal, rows are printed one by one above the bar and never drawn again: they outlive an
 interrupt, scroll like other text and may be more than a screen holds. Elsewhere, as in a log of
-CI, there is a bar for each cell and no table. Imports torch, by way of the harness.
+CI, there is a bar for each job and no table. Imports torch, through the evaluation.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ DONE: Final = "seconds"
 
 @contextmanager
 def follow(plan: RunPlan, console: Console) -> Iterator[Listener]:
-    """Show how a run goes on; the rows stay when it ends, whatever ends it.
+    """Show the progress of a run; the rows stay when it ends, even by an interrupt.
 
     Args:
-        plan: of the run, whose cells decide the columns.
+        plan: of the run, whose jobs decide the columns.
         console: for standard error.
     """
     with new_progress(console) as progress:
@@ -46,31 +46,31 @@ def follow(plan: RunPlan, console: Console) -> Iterator[Listener]:
 
 
 class Bars(Listener):
-    """One bar per cell: images done, images per second, then what follows them."""
+    """One bar per job: images done, images per second, then what follows them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.task: TaskID | None = None
 
     def cell_started(self, cell: Cell, number: int, total: int, images: int) -> None:
-        """Add its bar."""
+        """Add a bar."""
         name = f"[{number}/{total}] {cell.name}"
         self.task = self.progress.add_task(name, total=images, state="")
 
     def images_done(self, count: int) -> None:
-        """Move the bar, and tell the speed."""
+        """Move the bar and show the speed."""
         assert self.task is not None
         self.progress.advance(self.task, count)
         speed = self.progress.tasks[-1].speed
         self.progress.update(self.task, state=f"{speed:.2f} images/s" if speed else "")
 
     def stage(self, name: str) -> None:
-        """Say what follows the images."""
+        """Show the stage that follows the images."""
         assert self.task is not None
         self.progress.update(self.task, state=name)
 
     def cell_finished(self, finished: Finished) -> None:
-        """Leave the bar, or say that there was nothing to do."""
+        """Mark the bar as done, or say that the result was kept."""
         if not finished.reused:
             self.stage("done")
             return
@@ -82,7 +82,7 @@ class Bars(Listener):
 
 
 class Rows(Bars):
-    """A row for each finished cell, under headings that come again on every screen."""
+    """A row for each finished job, under headings that are repeated on every screen."""
 
     def __init__(self, progress: Progress, plan: RunPlan) -> None:
         super().__init__(progress)
@@ -90,7 +90,7 @@ class Rows(Bars):
         self._printed = 0
 
     def cell_finished(self, finished: Finished) -> None:
-        """Put a row in the bar's place."""
+        """Replace the bar by a row."""
         cells = _cells(finished.result)
         cells[DONE] = "kept" if finished.reused else f"{finished.result.seconds:.0f}"
         if self._printed % max(self.progress.console.height - 3, 5) == 0:
@@ -100,7 +100,7 @@ class Rows(Bars):
         self._remove_bar()
 
     def cell_failed(self, failure: Failure) -> None:
-        """Say so among the rows."""
+        """Print the failure among the rows."""
         self.progress.console.print(Text(f"failed: {failure}", "red"), soft_wrap=True)
         self._remove_bar()
 
@@ -119,7 +119,7 @@ class Rows(Bars):
 
 
 def _widths(plan: RunPlan, width: int) -> dict[str, int]:
-    """Columns with their widths; as many metrics as a line of ``width`` characters holds."""
+    """Choose columns and widths: as many metrics as a line of ``width`` characters holds."""
     cells = plan.cells()
     labels = max(len(cell.request.label) for cell in cells)
     columns = {"tokenizer": max(len("tokenizer"), min(labels, LABEL, width // 3)), "px": 4}

@@ -30,7 +30,7 @@ Scores = Mapping[str, "pd.Series[float]"]
 
 @dataclass(frozen=True)
 class Footnote:
-    """A remark about one cell of the table.
+    """Remark about one value or one row.
 
     Attributes:
         column: a metric's key, ``decode_ips`` for timings, or ``label`` for the whole row.

@@ -144,4 +144,6 @@ def _range(values: Sequence[int]) -> str:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_show, value))
     return value if isinstance(value, str) else json.dumps(value)

@@ -110,7 +110,6 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
         whole = [key for key in directions if group.rows[key].notna().any()]
         split = [key for key in directions if key in set(mine["metric"])]
         for metric in split:
-            parts = (metric, group.resolution, group.protocol, group.data, group.n)
             title = (
                 f"{metric_name(metric)} by tag, {group.resolution} px, {group.protocol}, "
                 f"{group.data}"
@@ -120,7 +119,7 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
                 f"{group.data}: mean over the images of each tag, {better} is better. An image "
                 "counts under each of its tags."
             )
-            table = Table(title, caption, name_of("tags", *parts), kind="tags")
+            table = Table(title, caption, name_of(title, group.n), kind="tags")
             _add_columns(table, mine[mine["metric"] == metric], names, metric, directions[metric])
             if left_out := [metric_name(key) for key in whole if key not in split]:
                 table.remarks.append(

@@ -97,11 +97,7 @@ class _Builder:
         if kind in ("speed", "seeds") and first["kind"] == "generation":
             topic += " of generation"
         title = ", ".join([topic, *sizes, first["protocol"], first["data"]])
-        parts = [first["kind"], first["protocol"], first["data"], first["n"]]
-        parts = [kind, *parts] if kind in ("speed", "seeds") else parts
-        if not by_rate:
-            parts.append(first["resolution"])
-        self.table = Table(title, "", name_of(*parts), kind)
+        self.table = Table(title, "", name_of(title, first["n"]), kind)
         counts: dict[str, int] = {}
         for heading in sections.values():
             counts[heading] = counts.get(heading, 0) + 1
@@ -167,7 +163,7 @@ class _Builder:
         for column, (heading, words) in _MADE_BY.items():
             values = ["" if pd.isna(value) else str(value) for value in self.firsts[column]]
             if len(set(values)) > 1:
-                self.table.add(heading, values, numeric=column == "sampling_steps")
+                self.table.add(heading, values, numeric=column in ("sampling_steps", "guidance"))
             elif values[0]:
                 same.append(words.format(values[0]))
         if same:

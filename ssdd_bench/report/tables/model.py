@@ -133,5 +133,5 @@ class Table:
 
 
 def name_of(*parts: object) -> str:
-    """Join parts to a name of letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]", "-", "-".join(map(str, parts)))
+    """Join parts to a name of lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, parts)).lower())
