@@ -1,1 +1,1 @@
-"""The command line: one file per verb; a file whose name starts with an underscore is none."""
+"""The command line: one verb per file, and files with an underscore for what verbs share."""

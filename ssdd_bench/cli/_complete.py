@@ -1,4 +1,4 @@
-"""What the shell offers after TAB: ids, in lists too. Imports no torch, for it must be quick."""
+"""Completion of ids in the shell, in lists too. Imports no torch, since it must be quick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def _one(names: Callable[[], Iterable[str]]) -> Complete:
-    """Offer names."""
+    """Return a completion that offers names."""
 
     def complete(
         ctx: click.Context, option: click.Parameter, incomplete: str
@@ -22,7 +22,7 @@ def _one(names: Callable[[], Iterable[str]]) -> Complete:
 
 
 def _several(names: Callable[[], Iterable[str]]) -> Complete:
-    """Offer names for the last piece of a list, after whatever stands before it."""
+    """Return a completion that offers names for the last item of a list."""
 
     def complete(
         ctx: click.Context, option: click.Parameter, incomplete: str
@@ -76,7 +76,7 @@ def _suites() -> Iterable[str]:
 
 
 def _of_data(ctx: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer data sets that have a name, else files and folders: bash takes only one of the two."""
+    """Offer named data sets, or else files and folders: bash takes only one of the two."""
     from ssdd_bench.data.named import DATA_SETS
 
     named = [CompletionItem(name) for name in DATA_SETS.all() if name.startswith(incomplete)]
@@ -86,7 +86,7 @@ def _of_data(ctx: click.Context, option: click.Parameter, incomplete: str) -> li
 def _of_tokenizers(
     ctx: click.Context, option: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer ids of tokenizers in a list, and after a colon the options of the one before it."""
+    """Offer ids of tokenizers in a list, and after a colon the options of that tokenizer."""
     from ssdd_bench.plugins.registry import TOKENIZERS
 
     before, comma, last = incomplete.rpartition(",")

@@ -1,7 +1,8 @@
-"""The options of ``run`` from a TOML file: read before the flags, written beside the results.
+"""The options of ``run`` in TOML files: flags override them, and a run writes its own.
 
-A key is an option's name without its dashes, and a value is what the option takes; names and
-sizes may be lists. A suite is such a file that comes with the package.
+A key is an option's name without its dashes, and a value is what the option takes. Options that
+take a list on the command line take a list in the file too. A suite is such a file that comes with
+the package.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from ssdd_bench.results.records import read_toml
 
 SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
 NOT_IN_FILES: Final = ("config", "suite", "dry_run", "as_json")
-NOT_SAVED: Final = ("force", "quiet")  # of the moment, and no part of what a run is
+NOT_SAVED: Final = ("force", "quiet")  # these do not say what is measured
 
 _WORDS: Final = {str: "a string", int: "an integer", bool: "true or false"}
 
 
 def find_suites() -> dict[str, Path]:
-    """Every suite by name."""
+    """Return the files of all suites by name."""
     return {path.stem: path for path in sorted(SUITES.glob("*.toml"))}
 
 
 def describe_suite(path: Path) -> str:
-    """What a suite is for: its first line, a comment."""
+    """Return the description of a suite, a comment in its first line."""
     return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def take_suite(ctx: click.Context, option: click.Parameter, name: str | None) -> str | None:
-    """Let a suite stand where neither a flag nor a configuration file says anything.
+    """Take defaults from a suite; flags and configuration files override them.
 
     Raises:
         UnknownNameError: there is no such suite; names the nearest.
@@ -49,7 +50,7 @@ def take_suite(ctx: click.Context, option: click.Parameter, name: str | None) ->
 
 
 def take_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Let a file stand where no flag says anything.
+    """Take defaults from a file; flags override them.
 
     Raises:
         UserError: it cannot be read, or a key is unknown or has a value of the wrong type.
@@ -76,7 +77,7 @@ def save_config(ctx: click.Context, path: Path) -> None:
 
 
 def as_flags(ctx: click.Context) -> str:
-    """The options in force that are no defaults, as they would be typed."""
+    """Return the options in force that are not defaults, as they would be typed."""
     words = []
     for option, value in _in_force(ctx):
         if _is_default(ctx, option, value):
@@ -98,7 +99,7 @@ def _is_default(ctx: click.Context, option: click.Option, value: Any) -> bool:
 
 
 def _in_force(ctx: click.Context) -> list[tuple[click.Option, Any]]:
-    """Options that say what is measured, with their values, where they have one."""
+    """Return the options that say what is measured and have a value."""
     options = [one for one in _options(ctx.command) if one.name not in NOT_SAVED]
     pairs = [(option, ctx.params[option.name or ""]) for option in options]
     return [(option, value) for option, value in pairs if value not in (None, ())]
@@ -114,7 +115,7 @@ def _key(option: click.Option) -> str:
 
 
 def _read(command: click.Command, path: Path) -> dict[str, Any]:
-    """Values by parameter, as the command line would give them."""
+    """Read values by parameter."""
     options = {_key(option): option for option in _options(command)}
     values = {}
     for key, value in read_toml(path).items():

@@ -1,4 +1,4 @@
-"""What the verbs of generation share."""
+"""Helpers of the verbs of generation."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> bool:
-    """Send what libraries print elsewhere to standard error, as long as the verb runs."""
+    """Redirect what libraries print to standard error while the verb runs."""
     if as_json and not ctx.resilient_parsing:
         ctx.meta[__name__] = sys.stdout
         ctx.with_resource(redirect_stdout(sys.stderr))
@@ -45,7 +45,7 @@ def print_json(data: object) -> None:
 
 
 def describe_result(result: Result, path: Path) -> dict[str, Any]:
-    """A measured cell: what it is, its scores, its speed, and the file that has everything."""
+    """Return the document of a result: its job, scores, speed and file."""
     return {
         "tokenizer": result.tokenizer.label,
         "resolution": result.resolution,

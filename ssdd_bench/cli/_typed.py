@@ -1,4 +1,4 @@
-"""The command line, for records."""
+"""The command that is recorded in results."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import sys
 
 
 def typed() -> str:
-    """What the user typed."""
+    """Return the command as the user typed it."""
     return " ".join(["ssdd-bench", *sys.argv[1:]])

@@ -1,10 +1,10 @@
-"""``ssdd-bench list``: what there is to run. Imports neither torch nor a plugin."""
+"""``ssdd-bench list``: names of what there is to run. Imports neither torch nor a plugin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,100 +19,160 @@ if TYPE_CHECKING:
     from ssdd_bench.plugins.options import OptionInfo
 
 
-@click.command("list", short_help="List tokenizers, metrics, protocols, data sets, suites.")
-@click.argument(
-    "what",
-    type=click.Choice(["tokenizers", "zoo", "metrics", "protocols", "data", "suites"]),
-    default="tokenizers",
-)
-@json_option
-def command(what: str, as_json: bool) -> None:
-    """List the tokenizers, metrics, protocols, data sets or suites that `ssdd-bench run` takes.
+@dataclass(frozen=True)
+class Listing:
+    """A list of one kind of things, as a document and as a table.
 
-    The zoo are the tokenizers whose weights others published, as the table of docs/zoo.md.
+    Attributes:
+        entries: of the document.
+        columns: headings of the table.
+        rows: of the table.
+        broken: plugins that are left out.
+        note: line below the table.
     """
-    show = {
-        "tokenizers": _tokenizers,
-        "zoo": _zoo,
-        "metrics": _metrics,
-        "protocols": _protocols,
-        "data": _data,
-        "suites": _suites,
-    }[what]
-    show(as_json)
+
+    entries: Sequence[Any]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    broken: Sequence[Broken] = ()
+    note: str = ""
 
 
-def _tokenizers(as_json: bool) -> None:
+def _tokenizers() -> Listing:
     from ssdd_bench.plugins.registry import TOKENIZERS
 
-    found, broken = TOKENIZERS.all(), TOKENIZERS.broken()
-    if as_json:
-        entries = [asdict(info) for info in found.values()]
-        print_json({"tokenizers": entries, "broken": _describe_broken(broken)})
-        return
-    print_columns(
-        ("id", "family", "latent", "options", "licence", "source", "note"),
-        [
-            (
-                info.id,
-                info.family,
-                _describe_latent(info.latent),
-                _describe_options(info, found.values()),
-                info.licence,
-                info.source,
-                info.note,
-            )
-            for info in found.values()
-        ],
-    )
-    _warn(broken)
+    found = TOKENIZERS.all().values()
+    rows = [
+        (
+            info.id,
+            info.family,
+            _describe_latent(info.latent),
+            _describe_options(info, found),
+            info.licence,
+            info.source,
+            info.note,
+        )
+        for info in found
+    ]
+    columns = ("id", "family", "latent", "options", "licence", "source", "note")
+    return Listing([asdict(info) for info in found], columns, rows, TOKENIZERS.broken())
 
 
-def _zoo(as_json: bool) -> None:
+def _zoo() -> Listing:
     from ssdd_bench.plugins.registry import TOKENIZERS
 
-    zoo = [info for info in TOKENIZERS.all().values() if info.published]
-    if as_json:
-        print_json({"zoo": [asdict(info) for info in zoo]})
-        return
-    head = ("id", "model", "latent", "licence", "latents leave as", "trained on", "weights")
-    click.echo(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    for info in zoo:
-        assert info.published is not None
-        row = (
+    zoo = [(info, info.published) for info in TOKENIZERS.all().values() if info.published]
+    rows = [
+        (
             f"`{info.id}`",
             f"[{info.title}]({info.paper})" if info.paper else info.title,
             _describe_latent(info.latent).replace("\n", ", "),
             info.licence,
-            _describe_normalisation(info.published),
-            info.published.training_data or "not stated",
-            _describe_weights(info.published),
+            _describe_normalisation(published),
+            published.training_data or "not stated",
+            _describe_weights(published),
         )
-        click.echo(f"| {' | '.join(row)} |")
+        for info, published in zoo
+    ]
+    columns = ("id", "model", "latent", "licence", "latents leave as", "trained on", "weights")
+    return Listing([asdict(info) for info, _ in zoo], columns, rows)
 
 
-def _metrics(as_json: bool) -> None:
+def _metrics() -> Listing:
     from ssdd_bench.metrics.catalog import METRICS, find_metrics
 
-    found, broken = find_metrics(), METRICS.broken()
+    found = find_metrics().values()
+    rows = [
+        (
+            info.key,
+            info.applies_to,
+            "higher" if info.higher_is_better else "lower",
+            info.default_for,
+            _describe_metric(info),
+        )
+        for info in found
+    ]
+    columns = ("key", "scores", "better", "default", "description")
+    return Listing([asdict(info) for info in found], columns, rows, METRICS.broken())
+
+
+def _protocols() -> Listing:
+    from ssdd_bench.protocols.schema import PROTOCOLS
+
+    found = PROTOCOLS.all().values()
+    rows = [(one.id, one.kind, one.description, one.sha256[:12]) for one in found]
+    columns = ("id", "scores", "description", "sha256")
+    return Listing([one.record() for one in found], columns, rows, PROTOCOLS.broken())
+
+
+def _data() -> Listing:
+    from ssdd_bench.data.named import DATA_SETS, roots
+
+    found = [(one, one.find()) for one in DATA_SETS.all().values()]
+    rows = [
+        (
+            one.name,
+            f"{one.images:,}",
+            "here" if here else "absent",
+            one.title,
+            one.protocol,
+            one.licence,
+        )
+        for one, here in found
+    ]
+    entries = [{**asdict(one), "here": here} for one, here in found]
+    columns = ("id", "images", "state", "description", "protocol", "licence")
+    places = " or ".join(str(root / "ID") for root in roots())
+    note = f"Looked for at {places}; --json says where to get them."
+    return Listing(entries, columns, rows, DATA_SETS.broken(), note)
+
+
+def _suites() -> Listing:
+    from ssdd_bench.cli._config import SUITES, describe_suite, find_suites
+
+    found = find_suites()
+    rows = [(name, describe_suite(path)) for name, path in found.items()]
+    entries = [{"id": name, "description": text, "path": found[name]} for name, text in rows]
+    note = f"Files to copy and change: {SUITES / 'ID.toml'}"
+    return Listing(entries, ("id", "description"), rows, (), note)
+
+
+LISTINGS: Mapping[str, Callable[[], Listing]] = {
+    "tokenizers": _tokenizers,
+    "zoo": _zoo,
+    "metrics": _metrics,
+    "protocols": _protocols,
+    "data": _data,
+    "suites": _suites,
+}
+
+
+@click.command("list", short_help="List tokenizers, metrics, protocols, data sets, suites.")
+@click.argument("what", type=click.Choice(list(LISTINGS)), default="tokenizers")
+@json_option
+def command(what: str, as_json: bool) -> None:
+    """List the tokenizers, metrics, protocols, data sets or suites that `ssdd-bench run` takes.
+
+    `list zoo` prints the tokenizers with published weights as the table of docs/zoo.md.
+    """
+    found = LISTINGS[what]()
     if as_json:
-        entries = [asdict(info) for info in found.values()]
-        print_json({"metrics": entries, "broken": _describe_broken(broken)})
+        broken = [
+            {"name": one.name, "source": one.source, "error": str(one.error)}
+            for one in found.broken
+        ]
+        print_json({what: found.entries, "broken": broken})
         return
-    print_columns(
-        ("key", "scores", "better", "default", "what"),
-        [
-            (
-                info.key,
-                info.applies_to,
-                "higher" if info.higher_is_better else "lower",
-                info.default_for,
-                _describe_metric(info),
-            )
-            for info in found.values()
-        ],
-    )
-    _warn(broken)
+    if what == "zoo":
+        rule = ["---"] * len(found.columns)
+        for row in (found.columns, rule, *found.rows):
+            click.echo(f"| {' | '.join(row)} |")
+    else:
+        print_columns(found.columns, found.rows)
+    if found.note:
+        click.echo(found.note)
+    for one in found.broken:
+        click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
 
 
 def _describe_metric(info: MetricInfo) -> str:
@@ -124,73 +184,6 @@ def _describe_metric(info: MetricInfo) -> str:
     if info.source != "built-in":
         parts.append(info.source)
     return "; ".join(parts)
-
-
-def _protocols(as_json: bool) -> None:
-    from ssdd_bench.protocols.schema import PROTOCOLS
-
-    found, broken = PROTOCOLS.all(), PROTOCOLS.broken()
-    if as_json:
-        records = [protocol.record() for protocol in found.values()]
-        print_json({"protocols": records, "broken": _describe_broken(broken)})
-        return
-    print_columns(
-        ("id", "scores", "what", "sha256"),
-        [(one.id, one.kind, one.description, one.sha256[:12]) for one in found.values()],
-    )
-    _warn(broken)
-
-
-def _describe_broken(broken: Iterable[Broken]) -> list[dict[str, str]]:
-    return [{"name": one.name, "source": one.source, "error": str(one.error)} for one in broken]
-
-
-def _warn(broken: Iterable[Broken]) -> None:
-    for one in broken:
-        click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
-
-
-def _data(as_json: bool) -> None:
-    from ssdd_bench.data.named import DATA_SETS, roots
-
-    found, broken = DATA_SETS.all(), DATA_SETS.broken()
-    if as_json:
-        entries = [{**asdict(one), "here": one.find()} for one in found.values()]
-        print_json({"data": entries, "broken": _describe_broken(broken)})
-        return
-    print_columns(
-        ("id", "images", "state", "what", "protocol", "licence"),
-        [
-            (
-                one.name,
-                f"{one.images:,}",
-                "here" if one.find() else "absent",
-                one.title,
-                one.protocol,
-                one.licence,
-            )
-            for one in found.values()
-        ],
-    )
-    places = " or ".join(str(root / "ID") for root in roots())
-    click.echo(f"Looked for at {places}; --json says where to get them.")
-    _warn(broken)
-
-
-def _suites(as_json: bool) -> None:
-    from ssdd_bench.cli._config import SUITES, describe_suite, find_suites
-
-    suites = find_suites()
-    if as_json:
-        entries = [
-            {"id": name, "description": describe_suite(path), "path": path}
-            for name, path in suites.items()
-        ]
-        print_json({"suites": entries})
-        return
-    rows = [(name, describe_suite(path)) for name, path in suites.items()]
-    print_columns(("id", "what"), rows)
-    click.echo(f"Files to copy and change: {SUITES / 'ID.toml'}")
 
 
 def _describe_latent(latent: LatentSpec | None) -> str:
@@ -217,7 +210,7 @@ def _describe_weights(published: Published) -> str:
 
 
 def _describe_options(info: TokenizerInfo, others: Iterable[TokenizerInfo]) -> str:
-    """One per line; a model names its family instead of the options that are common to it."""
+    """List options, one per line; a model names its family in place of the common ones."""
     common: Mapping[str, OptionInfo] = {}
     lines = []
     for other in others:

@@ -20,11 +20,11 @@ INTERRUPTED = 130
 @click.version_option(__version__, prog_name="ssdd-bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    """Benchmark image tokenizers: quality beside speed beside compression."""
+    """Benchmark image tokenizers: quality, speed and compression."""
 
 
 def main() -> NoReturn:
-    """Run the command line; leaves with 0 for success, 2 for a usage error, 3 for failed cells."""
+    """Run the command line; exit with 0 for success, 2 for a usage error, 3 for failed jobs."""
     try:
         code = cli.main(prog_name="ssdd-bench", standalone_mode=False)
     except click.exceptions.Exit as leaving:
@@ -34,7 +34,9 @@ def main() -> NoReturn:
     except UserError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted: what is finished is on disk; the same command goes on", INTERRUPTED)
+        _fail(
+            "interrupted: what is finished is on disk; run the same command to resume", INTERRUPTED
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 
