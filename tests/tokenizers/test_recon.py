@@ -66,7 +66,7 @@ def test_missing_damaged_and_wrong_sizes_are_one_line(folder):
     tokenizer = load_tokenizer(f"recon:dir={folder}")
     for side, name, message in (
         (64, "other", "0 files for image other"),
-        (32, "first", r"first\.png: 64 x 64 px, the crop has 32 x 32"),
+        (32, "first", r"first\.png has 64 x 64 px, expected 32 x 32"),
         (64, "damaged", "damaged, or no image"),
     ):
         latent = tokenizer.encode(torch.zeros(1, 3, side, side))
