@@ -1,8 +1,8 @@
-"""The networks of the TAESD family, built from the names and shapes of their tensors.
+"""Networks of the TAESD family, built from the names and shapes of their tensors.
 
-A file numbers its layers, and a layer without tensors leaves a gap. An encoder is a chain of 3x3
-convolutions and residual blocks; in a decoder a gap is the clamp at the start, the activation
-after the first convolution, or an upsampling.
+A file numbers its layers, and a layer without tensors leaves a gap in the numbers. An encoder is a
+chain of 3x3 convolutions and residual blocks, where a gap is an activation. In a decoder a gap is
+the clamp at the start, the activation after the first convolution, or an upsampling.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ NORM_GROUPS = 4
 
 
 class Clamp(nn.Module):
-    """Squashes latents into (-3, 3)."""
+    """Soft clamp of latents to (-3, 3)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Map a tensor of any shape to the same shape."""
         return torch.tanh(x / 3) * 3
 
 
@@ -30,9 +30,9 @@ class Block(nn.Module):
     """Three convolutions around a skip connection.
 
     Args:
-        inner: channels that come in.
-        outer: channels that go out.
-        pooled: whether a normalised 1x1 branch is added to the input first.
+        inner: input channels.
+        outer: output channels.
+        pooled: add a normalised 1x1 branch to the input first.
     """
 
     def __init__(self, inner: int, outer: int, pooled: bool) -> None:
@@ -55,14 +55,14 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) to (B, outer, H, W)."""
+        """Map (B, inner, H, W) to (B, outer, H, W)."""
         if self.pool is not None:
             x = x + self.pool(x)
         return torch.relu(self.conv(x) + self.skip(x))
 
 
 def build_encoder(state: State) -> nn.Sequential:
-    """An untrained encoder for a file's tensors; (B, 3, H, W) in [0, 1] to latents.
+    """Build an untrained encoder for a file's tensors: (B, 3, H, W) in [0, 1] to latents.
 
     A convolution has stride 2 if it has no bias, or if an activation follows it.
 
@@ -82,7 +82,7 @@ def build_encoder(state: State) -> nn.Sequential:
 
 
 def build_decoder(state: State) -> nn.Sequential:
-    """An untrained decoder for a file's tensors; latents to (B, 3, H, W), nominally in [0, 1].
+    """Build an untrained decoder for a file's tensors: latents to (B, 3, H, W) in [0, 1].
 
     Raises:
         KeyError: the tensors are not those of a decoder.
@@ -99,7 +99,7 @@ def build_decoder(state: State) -> nn.Sequential:
 
 
 def scale_of(network: nn.Sequential) -> int:
-    """Pixels per latent cell along one side."""
+    """Return the pixels per latent cell along one side."""
     halvings = sum(isinstance(one, nn.Conv2d) and one.stride == (2, 2) for one in network)
     return 2 ** (halvings + sum(isinstance(one, nn.Upsample) for one in network))
 
