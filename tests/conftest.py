@@ -17,26 +17,34 @@ from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.generation.latents import encode_set, plan_latents
 from ssdd_bench.nn.dit import SIZES
 from ssdd_bench.results.schema import TokenizerRecord
-from ssdd_bench.train.dit_recipe import DiTRecipe
-from ssdd_bench.train.stages.dit import DiTTrainer
+from ssdd_bench.train.pipeline import make_dit_trainer
+from ssdd_bench.train.recipe import AdamWRecipe, DiTRecipe, DiTStageRecipe
 
 CPU = torch.device("cpu")
 SIDE = 16
 RECIPE = DiTRecipe(
-    size="tiny",
-    patch=1,
-    objective="flow",
-    iterations=6,
-    batch_size=4,
-    lr=2e-3,
-    warmup=2,
-    weight_decay=0.0,
-    clip=1.0,
-    ema_decay=0.9,
-    label_dropout=0.2,
-    times="logit-normal",
-    bf16=False,
-    seed=0,
+    dit=DiTStageRecipe(
+        size="tiny",
+        patch=1,
+        objective="flow",
+        label_dropout=0.2,
+        times="logit-normal",
+        iterations=6,
+        lr=2e-3,
+        batch_size=4,
+        accumulate=1,
+        evaluate_every=0,
+    ),
+    optimiser=AdamWRecipe(
+        warmup=2,
+        weight_decay=0.0,
+        clip=1.0,
+        ema_decay=0.9,
+        ema_start=1,
+        bf16=False,
+        compile=False,
+        seed=0,
+    ),
 )
 
 
@@ -151,6 +159,6 @@ def latents(photos, encode, tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(latents, tmp_path_factory):
     """Weights after a few iterations, enough for tests of everything but quality."""
-    trainer = DiTTrainer(latents, RECIPE, tmp_path_factory.mktemp("dit"), CPU)
-    list(trainer.run(RECIPE.iterations))
+    trainer = make_dit_trainer(latents, RECIPE, tmp_path_factory.mktemp("dit"), CPU)
+    list(trainer.run(RECIPE.dit.iterations))
     return trainer.weights_path

@@ -19,50 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import UserError
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json, read_record
 
 SCHEMA_VERSION = 1
 SHARD_IMAGES = 1024
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of every channel of the latents over the training set.
-
-    The network sees ``(z - mean) / std``; what it draws is mapped back before it is decoded.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def normalise(self, latents: Tensor) -> Tensor:
-        """To mean 0 and standard deviation 1; (B, channels, h, w)."""
-        mean, std = self._like(latents)
-        return (latents - mean) / std
-
-    def denormalise(self, latents: Tensor) -> Tensor:
-        """Back to what the tokenizer decodes; (B, channels, h, w)."""
-        mean, std = self._like(latents)
-        return latents * std + mean
-
-    def _like(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        if latents.shape[1] != len(self.mean):
-            raise UserError(
-                f"statistics of {len(self.mean)} channels for latents of {latents.shape[1]}: take "
-                "those that were stored with these latents"
-            )
-        mean, std = (latents.new_tensor(one).view(1, -1, 1, 1) for one in (self.mean, self.std))
-        return mean, std
-
-
-@dataclass(frozen=True)
-class PixelStatistics:
-    """Mean and standard deviation of the images' colours in [0, 1], to know good decodings by."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -119,8 +82,8 @@ class LatentsRecord:
     """What ``latents.json`` holds."""
 
     plan: LatentsPlan
-    statistics: Statistics
-    pixels: PixelStatistics
+    statistics: ChannelStats
+    pixels: ChannelStats
     command: str
     created: str
     schema_version: int = SCHEMA_VERSION

@@ -23,13 +23,14 @@ from torch import Tensor
 from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
+from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.timing import count_gmac
-from ssdd_bench.generation.check import Spread
 from ssdd_bench.generation.identity import check_encoder
 from ssdd_bench.generation.labels import draw_labels
 from ssdd_bench.generation.latents import CPU_BATCH
+from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import draw_latents
 from ssdd_bench.generation.samples import DrawPlan, put_together
 from ssdd_bench.results.files import write_atomically
@@ -37,13 +38,12 @@ from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import TokenizerRecord
-from ssdd_bench.train.latent_model import Generator
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def draw_samples(
-    generator: Generator,
+    model: LatentModel,
     tokenizer: Tokenizer,
     record: TokenizerRecord,
     plan: DrawPlan,
@@ -53,7 +53,7 @@ def draw_samples(
     """Draw what is not on disk yet, then put it together.
 
     Args:
-        generator: the network and its card.
+        model: the network and its facts.
         tokenizer: on ``device``, in eval mode; its decoder is used.
         record: its description.
         plan: what to draw, and where to.
@@ -68,48 +68,48 @@ def draw_samples(
         UserError: the tokenizer has another encoder, or ``out`` holds other samples.
         PluginError: decoded pixels are not finite.
     """
-    plan.settings.check(generator.card.objective)
+    plan.settings.check(model.facts.objective)
     if plan.samples < 1:
         raise OptionError(f"{plan.samples} samples: give 1 or more")
-    _check_latent(generator, tokenizer, record)
+    _check_latent(model, tokenizer, record)
     keep_freed_memory()
-    drawing = _Drawing(generator, tokenizer, record, plan, device)
+    drawing = _Drawing(model, tokenizer, record, plan, device)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return drawing.run(on_images)
 
 
 @torch.inference_mode()
 def decode_latents(
-    generator: Generator, tokenizer: Tokenizer, latents: Tensor, noise: KeyedNoise
+    model: LatentModel, tokenizer: Tokenizer, latents: Tensor, noise: KeyedNoise
 ) -> Tensor:
     """Map latents of the network back to the tokenizer's and decode them to (B, 3, H, W)."""
-    side = generator.card.resolution
-    mapped = generator.card.statistics.denormalise(latents)
+    side = model.resolution
+    mapped = model.facts.statistics.denormalise(latents)
     return tokenizer.decode(Latent(mapped, (side, side)), noise)
 
 
 class _Drawing:
     def __init__(
         self,
-        generator: Generator,
+        model: LatentModel,
         tokenizer: Tokenizer,
         record: TokenizerRecord,
         plan: DrawPlan,
         device: torch.device,
     ) -> None:
-        card = generator.card
-        self._generator = generator
+        facts = model.facts
+        self._model = model
         self._tokenizer = tokenizer
         self._record = record
         self._plan = plan
         self._device = device
-        self._network = generator.network.to(device)
-        self._labels = draw_labels(plan.samples, card.config.classes, plan.labels, plan.seed)
+        self._network = model.network.to(device)
+        self._labels = draw_labels(plan.samples, model.config.classes, plan.labels, plan.seed)
         self._batch = plan.batch_size if device.type == "cuda" else CPU_BATCH
         self._fresh = {"latents": True, "images": True}
         drawn = {
-            "network": sorted(generator.weights.values()),
-            "objective": card.objective,
+            "network": sorted(model.weights.values()),
+            "objective": facts.objective,
             "settings": asdict(plan.settings),
             "labels": plan.labels,
             "samples": plan.samples,
@@ -119,7 +119,7 @@ class _Drawing:
         }
         decoded = {
             "drawn": drawn,
-            "statistics": asdict(card.statistics),
+            "statistics": asdict(facts.statistics),
             "tokenizer": [record.id, record.version, record.options],
             "weights": sorted(record.weights.values()),
         }
@@ -144,7 +144,7 @@ class _Drawing:
             return None
         result = put_together(
             plan,
-            self._generator,
+            self._model,
             self._tokenizer,
             self._record,
             self._labels,
@@ -178,10 +178,10 @@ class _Drawing:
         ids = self._ids(start)
         began = self._clock()
         noise = KeyedNoise(self._plan.seed, ids, "decode")
-        decoded = decode_latents(self._generator, self._tokenizer, latents, noise)
+        decoded = decode_latents(self._model, self._tokenizer, latents, noise)
         seconds = self._clock() - began
         pixels = to_uint8(decoded, ids).permute(0, 2, 3, 1)[:count].cpu().numpy()
-        spread = Spread.of(drawn["latents"][:count])
+        spread = ChannelSums.of(drawn["latents"][:count])
         return {
             "images": pixels,
             "latent_sums": spread.sums,
@@ -195,7 +195,7 @@ class _Drawing:
         labels = torch.from_numpy(self._labels[numbers]).to(self._device)
         began = self._clock()
         noise = KeyedNoise(self._plan.seed, self._ids(start), "sample")
-        config = self._generator.card.config
+        config = self._model.config
         latents = draw_latents(self._network, config, labels, noise, self._plan.settings)
         return {
             "latents": latents.cpu().numpy(),
@@ -230,7 +230,7 @@ class _Drawing:
     @torch.inference_mode()
     def _count_work(self) -> tuple[float, float | None]:
         """GMAC per image of the network, all its evaluations, and of the decoder."""
-        config = self._generator.card.config
+        config = self._model.config
         shape = (1, config.channels, config.side, config.side)
         x = torch.zeros(shape, device=self._device)
         one = torch.zeros(1, dtype=torch.int64, device=self._device)
@@ -238,18 +238,18 @@ class _Drawing:
         decoder = None
         if self._tokenizer.networks():
             noise = KeyedNoise(0, ["work"], "decode")
-            decoder = count_gmac(lambda: decode_latents(self._generator, self._tokenizer, x, noise))
+            decoder = count_gmac(lambda: decode_latents(self._model, self._tokenizer, x, noise))
         return network * self._plan.settings.evaluations(), decoder
 
 
-def _check_latent(generator: Generator, tokenizer: Tokenizer, record: TokenizerRecord) -> None:
-    card, spec = generator.card, tokenizer.latent
-    if card.encoder_sha256:
-        what = next(iter(generator.weights))
-        check_encoder(tokenizer, record, card.encoder_sha256, card.tokenizer, what)
-    elif (spec.kind, spec.channels, spec.f) != ("continuous", card.config.channels, card.f):
+def _check_latent(model: LatentModel, tokenizer: Tokenizer, record: TokenizerRecord) -> None:
+    facts, spec = model.facts, tokenizer.latent
+    if facts.encoder_sha256:
+        what = next(iter(model.weights))
+        check_encoder(tokenizer, record, facts.encoder_sha256, facts.tokenizer, what)
+    elif (spec.kind, spec.channels, spec.f) != ("continuous", model.config.channels, facts.f):
         raise UserError(
-            f"the network draws f{card.f}c{card.config.channels} latents and '{record.label}' "
+            f"the network draws f{facts.f}c{model.config.channels} latents and '{record.label}' "
             f"decodes f{spec.f}c{spec.channels}: take another tokenizer"
         )
 

@@ -19,8 +19,6 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.latents import (
     LatentsPlan,
     LatentsRecord,
-    PixelStatistics,
-    Statistics,
     map_safetensors,
     read_header,
     read_key,
@@ -29,6 +27,7 @@ from ssdd_bench.data.latents import (
 )
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource, Subset, class_names
+from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.evaluation.measure import check_resolution
@@ -181,36 +180,29 @@ def _encode(
     return latents, sums.tolist()
 
 
-def _statistics(folder: Path, plan: LatentsPlan) -> Statistics:
-    """Mean and unbiased standard deviation by channel, float64, shard after shard."""
-    sums = np.zeros((2, plan.channels))
-    count = 0
+def _statistics(folder: Path, plan: LatentsPlan) -> ChannelStats:
+    """Compute the statistics of the latents, in float64, shard after shard."""
+    sums = ChannelSums(0, 0, np.zeros((2, plan.channels)))
     for shard in range(plan.shards):
         tensors = map_safetensors(shard_path(folder, shard))
         for name in sorted(tensors.keys() - {"labels"}):
-            values = np.asarray(tensors[name], np.float64)
-            sums += [values.sum((0, 2, 3)), (values**2).sum((0, 2, 3))]
-            count += values.size // plan.channels
-    mean = sums[0] / count
-    variance = np.maximum(sums[1] - count * mean**2, 0) / max(count - 1, 1)
-    std = np.sqrt(variance)
-    if (std < LEAST_STD).any():
+            sums += ChannelSums.of(tensors[name])
+    statistics = sums.stats(ddof=1)
+    if min(statistics.std) < LEAST_STD:
         raise UserError(
-            f"{folder}: latent channel {int(std.argmin())} is the same everywhere: give more "
+            f"{folder}: latent channel {int(np.argmin(statistics.std))} is constant: use more "
             "images, or another tokenizer"
         )
-    return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+    return statistics
 
 
-def _pixel_statistics(folder: Path, plan: LatentsPlan) -> PixelStatistics:
-    total = np.zeros((2, 3))
+def _pixel_statistics(folder: Path, plan: LatentsPlan) -> ChannelStats:
+    """Compute the statistics of the images' colours in [0, 1]."""
+    sums = ChannelSums(plan.n, plan.n * plan.resolution**2, np.zeros((2, 3)))
     for shard in range(plan.shards):
         header, _ = read_header(shard_path(folder, shard))
-        total += np.array(shard_facts(header)["pixels"], np.float64)
-    count = plan.n * plan.resolution**2
-    mean = total[0] / count / 255
-    std = np.sqrt(np.maximum(total[1] / count / 255**2 - mean**2, 0))
-    return PixelStatistics(tuple(mean.tolist()), tuple(std.tolist()))
+        sums += ChannelSums(0, 0, np.array(shard_facts(header)["pixels"], np.float64))
+    return sums.stats(scale=255)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -15,10 +15,12 @@ from PIL import Image
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.npz import write_npz
+from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.evaluation.environment import describe_environment, hide_home
-from ssdd_bench.generation.check import Spread, check_colours, check_latents
+from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.labels import LabelRule
 from ssdd_bench.generation.latents import CPU_BATCH
+from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.samples import GeneratedRecord
@@ -28,7 +30,6 @@ from ssdd_bench.results.schema import (
     Timing,
     TokenizerRecord,
 )
-from ssdd_bench.train.latent_model import Generator
 
 GRID = (4, 10)  # rows and most columns of the sample picture
 
@@ -63,7 +64,7 @@ class DrawPlan:
 
 def put_together(
     plan: DrawPlan,
-    generator: Generator,
+    model: LatentModel,
     tokenizer: Tokenizer,
     record: TokenizerRecord,
     labels: NDArray[np.int64],
@@ -77,7 +78,7 @@ def put_together(
 
     Args:
         plan: what was asked for.
-        generator: the network and its card.
+        model: the network and its facts.
         tokenizer: whose decoder was used.
         record: its description.
         labels: of all samples.
@@ -87,19 +88,19 @@ def put_together(
         identity: hash of whatever decides the samples.
         device: that they were drawn on.
     """
-    card, spec = generator.card, tokenizer.latent
-    side = card.resolution
-    seen = _Totals(labels, min(GRID[1], card.config.classes))
+    facts, spec = model.facts, tokenizer.latent
+    side = model.resolution
+    seen = _Totals(labels, min(GRID[1], model.config.classes))
     write_npz(plan.out / "samples.npz", seen.watch(batches), (plan.samples, side, side, 3), labels)
     picture = Image.fromarray(seen.picture())
     write_atomically(plan.out / "samples.png", lambda path: picture.save(path, format="PNG"))
     result = GeneratedRecord(
         fingerprint=identity,
         generation=GenerationRecord(
-            model=card.config.name,
-            weights=generator.weights,
-            params=sum(one.numel() for one in generator.network.parameters()),
-            objective=card.objective,
+            model=model.config.name,
+            weights=model.weights,
+            params=sum(one.numel() for one in model.network.parameters()),
+            objective=facts.objective,
             sampler=plan.settings.method,
             steps=plan.settings.steps,
             evaluations=plan.settings.evaluations(),
@@ -107,11 +108,11 @@ def put_together(
             guidance_interval=plan.settings.interval,
             guided_channels=min(plan.settings.cfg_channels or spec.channels, spec.channels),
             labels=plan.labels,
-            classes=card.config.classes,
-            statistics="per channel" if card.encoder_sha256 else "by the tokenizer",
+            classes=model.config.classes,
+            statistics="per channel" if facts.encoder_sha256 else "by the tokenizer",
             model_time=seen.timing(0, batch_size, work[0]),
             decoder_time=seen.timing(1, batch_size, work[1]),
-            training=card.training,
+            training=model.training,
         ),
         tokenizer=record,
         decoder_steps=tokenizer.steps,
@@ -127,8 +128,8 @@ def put_together(
         resolution=side,
         samples=plan.samples,
         seed=plan.seed,
-        classes=card.classes,
-        warnings=(*check_latents(seen.latents()), *check_colours(seen.colours(), card.pixels)),
+        classes=facts.classes,
+        warnings=(*check_latents(seen.latents()), *check_colours(seen.colours(), facts.pixels)),
         environment=describe_environment(device),
         command=hide_home(plan.command),
     )
@@ -145,8 +146,8 @@ class _Totals:
         self._wanted = [np.flatnonzero(labels == label)[: GRID[0]] for label in range(columns)]
         self._needed = {int(number) for numbers in self._wanted for number in numbers}
         self._shown: dict[int, NDArray[np.uint8]] = {}
-        self._latents: list[Spread] = []
-        self._colours: list[Spread] = []
+        self._latents: list[ChannelSums] = []
+        self._colours: list[ChannelSums] = []
         self._seconds: list[NDArray[np.float64]] = []
         self._fresh: list[NDArray[np.bool_]] = []
 
@@ -156,8 +157,8 @@ class _Totals:
         for batch in batches:
             images = batch["images"]
             count = int(batch["latent_count"])
-            self._latents.append(Spread(len(images), count, batch["latent_sums"]))
-            self._colours.append(Spread.of(images.transpose(0, 3, 1, 2)))
+            self._latents.append(ChannelSums(len(images), count, batch["latent_sums"]))
+            self._colours.append(ChannelSums.of(images.transpose(0, 3, 1, 2)))
             self._seconds.append(batch["seconds"])
             self._fresh.append(batch["fresh"])
             numbers = self._needed & set(range(start, start + len(images)))
@@ -165,11 +166,11 @@ class _Totals:
             start += len(images)
             yield images
 
-    def latents(self) -> Spread:
+    def latents(self) -> ChannelSums:
         """Of the latents drawn, in the network's space."""
         return sum(self._latents[1:], self._latents[0])
 
-    def colours(self) -> Spread:
+    def colours(self) -> ChannelSums:
         """Of the decoded images, 0 to 255."""
         return sum(self._colours[1:], self._colours[0])
 

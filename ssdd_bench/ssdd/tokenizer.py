@@ -30,7 +30,11 @@ class SSDDTokenizer(Tokenizer):
     steps: int
 
     def __init__(
-        self, checkpoint: Path, steps: int, t_pow_shift: float, encoder: Encoder | None = None
+        self,
+        checkpoint: Path,
+        steps: int = 1,
+        t_pow_shift: float = 2.0,
+        encoder: Encoder | None = None,
     ) -> None:
         if encoder is None:
             encoder, decoder = load_ssdd(checkpoint)

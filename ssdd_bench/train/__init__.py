@@ -1,1 +1,1 @@
-"""Training: one loop, and one file for each stage that says what its loss is."""
+"""Training: one loop, one file per stage with its networks and loss, recipes and model cards."""

@@ -1,4 +1,4 @@
-"""What a stage costs, before it is run: parameters, operations and memory, on no device at all."""
+"""Cost of a stage before it is run: parameters, operations and memory, on torch's meta device."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.train.recipe import Recipe, StageRecipe
+from ssdd_bench.train.recipe import CropRecipe, Recipe
 
 OPTIMISER_COPIES = 2  # the second moment and the schedule-free iterate, beside the weights
 BYTES = 4
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Of one stage, without the frozen networks of the losses and without discriminators.
+class Cost:
+    """Cost of one stage, without the frozen networks of the losses and without discriminators.
 
     Attributes:
         stage: its name.
         iterations: updates.
-        images: seen in all.
+        images: images seen in all.
         resolution: in pixels.
         batch_size: images per update.
-        parameters: that are trained.
+        parameters: number of trained ones.
         gmac_per_image: multiply-accumulates of one forward and backward pass, in 10^9.
         activation_bytes: kept for the backward pass, per image.
         state_bytes: weights, gradients, optimiser and average.
@@ -45,8 +45,8 @@ class Estimate:
     state_bytes: int
 
 
-def estimate(stage: str, recipe: Recipe) -> Estimate:
-    """Run one image through the networks on torch's meta device, which stores nothing."""
+def stage_cost(stage: str, recipe: Recipe) -> Cost:
+    """Compute the cost by one image on torch's meta device, which stores nothing."""
     table = recipe.stage(stage)
     with torch.device("meta"):
         trained, call = (_klvae if stage == "klvae" else _ssdd)(stage, recipe, table)
@@ -62,7 +62,7 @@ def estimate(stage: str, recipe: Recipe) -> Estimate:
             call().square().mean().backward()
     parameters = sum(p.numel() for p in trained.parameters())
     width = 2 if recipe.optimiser.bf16 else BYTES
-    return Estimate(
+    return Cost(
         stage=stage,
         iterations=table.iterations,
         images=table.iterations * table.batch_size,
@@ -75,9 +75,7 @@ def estimate(stage: str, recipe: Recipe) -> Estimate:
     )
 
 
-def _klvae(
-    stage: str, recipe: Recipe, table: StageRecipe
-) -> tuple[nn.Module, Callable[[], Tensor]]:
+def _klvae(stage: str, recipe: Recipe, table: CropRecipe) -> tuple[nn.Module, Callable[[], Tensor]]:
     from diffusers import AutoencoderKL
 
     vae: Any = AutoencoderKL(**recipe.model.klvae)
@@ -85,7 +83,7 @@ def _klvae(
     return vae, lambda: vae.decode(vae.encode(images).latent_dist.mean).sample
 
 
-def _ssdd(stage: str, recipe: Recipe, table: StageRecipe) -> tuple[nn.Module, Callable[[], Tensor]]:
+def _ssdd(stage: str, recipe: Recipe, table: CropRecipe) -> tuple[nn.Module, Callable[[], Tensor]]:
     model = recipe.model
     encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
     size = model.encoder_stage_size if stage == "encoder" else model.size

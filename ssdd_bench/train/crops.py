@@ -1,4 +1,4 @@
-"""Random training crops, a pure function of (seed, number of the image): so resuming is exact."""
+"""Random training crops: a pure function of the seed and the image's number, for exact resuming."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError
-from ssdd_bench.train.recipe import StageRecipe
+from ssdd_bench.train.batches import Shard
+from ssdd_bench.train.recipe import CropRecipe
 
-AHEAD = 3  # batches that are decoded before they are asked for
+AHEAD = 3  # shards that are decoded before the loop needs them
 
 
 def held_out(source: ImageSource, fraction: float) -> ImageSource | None:
-    """The images never trained on: the very ones that ``ssdd-bench run --limit N`` reads.
+    """Select the images that are never trained on: those that ``ssdd-bench run --limit N`` reads.
 
     N is their number, ``round(fraction * images)``; None where that is 0.
     """
@@ -28,30 +29,32 @@ def held_out(source: ImageSource, fraction: float) -> ImageSource | None:
 
 
 def training_ids(source: ImageSource, fraction: float) -> tuple[str, ...]:
-    """All images but those of :func:`held_out`."""
+    """List all images but those of :func:`held_out`."""
     kept = held_out(source, fraction)
     without = set(kept.ids) if kept else set()
     return tuple(name for name in source.ids if name not in without)
 
 
-class CropStream:
-    """Crops, resized by Lanczos and flipped at random, decoded ahead by threads.
+class CropBatches:
+    """Crops of images, resized by Lanczos and flipped at random, decoded ahead by threads.
 
-    Nothing is kept in memory. The ``n``-th image of a run is the same for any batch size and
-    number of processes.
+    The ``n``-th image of a run is the same for any batch size and number of processes.
 
     Args:
-        source: the photographs.
+        source: the images.
         stage: scales and side of the crops.
-        holdout: fraction that is never trained on.
+        holdout: share of the images that is never trained on.
         seed: of the order and of every crop.
         workers: decoding threads.
+
+    Raises:
+        DataError: no image is left to train on.
     """
 
     def __init__(
         self,
         source: ImageSource,
-        stage: StageRecipe,
+        stage: CropRecipe,
         holdout: float,
         seed: int,
         workers: int = 2,
@@ -65,7 +68,7 @@ class CropStream:
         self.workers = workers
 
     def crop(self, n: int) -> np.ndarray:
-        """The ``n``-th image of the run: uint8 (side, side, 3)."""
+        """Return the ``n``-th image of the run: uint8 (side, side, 3)."""
         epoch, position = divmod(n, len(self.ids))
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.ids))
         rng = np.random.default_rng([self.seed, 1, n])
@@ -80,19 +83,16 @@ class CropStream:
         pixels = np.asarray(image.crop((left, top, left + side, top + side)))
         return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
-    def batches(self, starts: Iterator[int], size: int) -> Generator[Tensor, None, None]:
-        """Batches of ``size`` images, each from the number of the run that ``starts`` gives.
-
-        Returns:
-            float32 (size, 3, side, side) in [-1, 1].
-        """
+    def batches(self, shards: Iterator[Shard]) -> Generator[Tensor, None, None]:
+        """Yield the images of each shard: float32 (size, 3, side, side) in [-1, 1]."""
         with ThreadPoolExecutor(self.workers) as pool:
             ahead: deque[list[Future[np.ndarray]]] = deque()
             try:
                 while True:
                     while len(ahead) < AHEAD:
-                        first = next(starts)
-                        ahead.append([pool.submit(self.crop, first + i) for i in range(size)])
+                        shard = next(shards)
+                        numbers = range(shard.first, shard.first + shard.size)
+                        ahead.append([pool.submit(self.crop, n) for n in numbers])
                     pixels = np.stack([future.result() for future in ahead.popleft()])
                     yield torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
             finally:

@@ -1,9 +1,8 @@
-"""Scores during training, by the harness itself: what a later ``ssdd-bench run`` would find."""
+"""Scores during training, equal to those that ``ssdd-bench run`` finds for the same weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,14 +12,16 @@ from ssdd_bench.evaluation.measure import save_picture
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.protocols.schema import get_protocol
+from ssdd_bench.train.card import Scores
 from ssdd_bench.train.recipe import EvaluationRecipe
-from ssdd_bench.train.stages.base import Stage
+from ssdd_bench.train.stages.base import TokenizerStage
+
+GPU_BATCH = 16
 
 
 class Evaluator:
-    """Scores weights on photographs that the training does not see.
+    """Scores weights on images that are not trained on.
 
     Args:
         recipe: images, resolution, protocol and metrics.
@@ -28,8 +29,6 @@ class Evaluator:
         device: to decode on.
         pictures: folder for a picture of the first reconstructions at every evaluation.
     """
-
-    BATCH = 16  # on a GPU
 
     def __init__(
         self, recipe: EvaluationRecipe, source: ImageSource, device: torch.device, pictures: Path
@@ -41,14 +40,10 @@ class Evaluator:
         self.protocol = get_protocol(recipe.protocol)
         self._higher_is_better = find_metrics("pairs")[recipe.metrics[0]].higher_is_better
 
-    def score(self, weights: Path, stage: Stage, iteration: int) -> dict[str, float]:
-        """Values by metric; one whose weights are not on this machine is left out."""
-        if stage.exports == "klvae":
-            tokenizer = load_tokenizer("klvae", self.device, path=str(weights))
-        else:
-            steps = stage.steps() or 1
-            tokenizer = load_tokenizer("ssdd", self.device, checkpoint=str(weights), steps=steps)
-        batch = 1 if self.device.type == "cpu" else self.BATCH
+    def score(self, stage: TokenizerStage, weights: Path, iteration: int) -> Scores:
+        """Measure an exported weights file; a metric that is unavailable here is left out."""
+        tokenizer = stage.tokenizer(weights).to(self.device)
+        batch = 1 if self.device.type == "cpu" else GPU_BATCH
         protocol = self.protocol
         loader = iterate_batches(
             self.source, self.recipe.resolution, protocol.crop, batch, strict=False
@@ -59,22 +54,19 @@ class Evaluator:
             seen = reconstruct(tokenizer, loader, suite, protocol, 0, self.device)
             values = suite.compute().values
         save_picture(seen, self.pictures / f"{iteration:07}.png")
-        return {key: value.value for key, value in values.items() if value.value is not None}
+        return Scores(
+            metrics={k: one.value for k, one in values.items() if one.value is not None},
+            images=f"{len(self.source)} of {self.source.name} that were not trained on",
+            n=len(self.source),
+            resolution=self.recipe.resolution,
+            protocol=self.recipe.protocol,
+            steps=stage.steps,
+            seed=0,
+        )
 
-    def merit(self, scores: dict[str, float]) -> float | None:
-        """The first metric as a number of which more is better; None where it was not measured."""
-        value = scores.get(self.recipe.metrics[0])
+    def selection_score(self, scores: Scores) -> float | None:
+        """Return the first metric, negated if lower is better; None where it was not measured."""
+        value = scores.metrics.get(self.recipe.metrics[0])
         if value is None:
             return None
         return value if self._higher_is_better else -value
-
-    def facts(self, stage: Stage) -> dict[str, Any]:
-        """What the scores depend on, for the card."""
-        return {
-            "images": f"{len(self.source)} of {self.source.name} that were not trained on",
-            "n": len(self.source),
-            "resolution": self.recipe.resolution,
-            "protocol": self.recipe.protocol,
-            "steps": stage.steps(),
-            "seed": 0,
-        }

@@ -1,4 +1,4 @@
-"""Stop a training when asked to, at a moment of its own choosing."""
+"""Requests to stop a training, which it obeys between two iterations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them, so that a checkpoint is written."""
+    """Collect SIGINT and SIGTERM instead of ending at once, so that a checkpoint can be written."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

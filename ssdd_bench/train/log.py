@@ -1,4 +1,4 @@
-"""What a training tells while it runs: ``metrics.jsonl``, and TensorBoard where it is installed."""
+"""Log of a training: ``metrics.jsonl``, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class MetricsLog:
-    """Appends rows; a resumed run goes on in the same files.
+    """Log that appends rows; a resumed run continues the same files.
 
     Args:
         folder: of ``metrics.jsonl`` and ``tensorboard/``.
@@ -20,7 +20,13 @@ class MetricsLog:
         self._board = _board(folder / "tensorboard")
 
     def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
-        """Write one row; ``kind`` is ``train`` or ``evaluation``."""
+        """Write one row.
+
+        Args:
+            kind: ``train`` or ``evaluation``.
+            iteration: iterations done.
+            values: by name.
+        """
         row = {"kind": kind, "iteration": iteration, **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

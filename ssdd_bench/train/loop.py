@@ -1,6 +1,6 @@
-"""The training loop: the same for every stage, on one device or many, by accelerate.
+"""Training loop of every stage, on one device or many, by accelerate.
 
-Crops, noise and times depend on the seed and the number of images seen only, so that on a CPU a
+Data and random numbers depend on the seed and on the number of images seen only, so on a CPU a
 run that is stopped and resumed ends in the same weights as one that is not, bit for bit.
 """
 
@@ -16,30 +16,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import schedulefree
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from ssdd_bench import __version__
 from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
-from ssdd_bench.train.checkpoint import load_checkpoint, save_card, save_checkpoint, save_weights
-from ssdd_bench.train.crops import CropStream
+from ssdd_bench.train.batches import Batches, Shard
+from ssdd_bench.train.card import Card, Origin, Scores, read_card, save_card
+from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.interrupts import stop_requests
 from ssdd_bench.train.log import MetricsLog
-from ssdd_bench.train.recipe import OptimiserRecipe
-from ssdd_bench.train.stages.base import Stage
+from ssdd_bench.train.optimiser import make_optimiser
+from ssdd_bench.train.stages.base import Stage, TokenizerStage
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10
-NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where a training stands, for a progress display.
+    """Progress of a training.
 
     Attributes:
         iteration: iterations done.
@@ -54,34 +54,17 @@ class TrainState:
     images_per_s: float
 
 
-def make_optimiser(
-    networks: nn.Module, recipe: OptimiserRecipe, lr: float
-) -> schedulefree.RAdamScheduleFree:
-    """RAdamScheduleFree; no decay of biases and position tables, of norms as the recipe says."""
-    norms = {id(p) for m in networks.modules() if isinstance(m, NORMS) for p in m.parameters()}
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    for name, parameter in networks.named_parameters():
-        is_free = name.endswith(("bias", "relative_bias_table"))
-        is_free |= id(parameter) in norms and not recipe.decay_norms
-        (free if is_free else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return schedulefree.RAdamScheduleFree(groups, lr=lr, betas=(0.9, recipe.beta2), eps=1e-8)
-
-
 class Trainer:
-    """Runs one stage; iterate over :meth:`run` to train and to see how it goes.
+    """Trains one stage; iterate over :meth:`run` to train and to follow the progress.
 
     Args:
         stage: networks and losses.
-        stream: crops.
-        out: folder for ``checkpoint.pt``, ``metrics.jsonl``, the weights ``last.safetensors`` and
-            ``best.safetensors`` with their cards, and pictures.
-        card: facts about the run that the cards shall hold.
+        data: source of the batches.
+        out: folder for ``checkpoint.pt``, ``metrics.jsonl``, and the weights ``last.safetensors``
+            and ``best.safetensors`` with their cards.
+        origin: facts about the run for the cards.
         evaluator: scores the averaged weights; None never does.
+        device: None for accelerate's choice, which may be several processes' devices.
 
     Raises:
         OptionError: the batch cannot be divided among the processes.
@@ -91,45 +74,51 @@ class Trainer:
     def __init__(
         self,
         stage: Stage,
-        stream: CropStream,
+        data: Batches,
         out: Path,
-        card: Mapping[str, Any],
+        origin: Origin,
         evaluator: Evaluator | None = None,
+        device: torch.device | None = None,
     ) -> None:
-        recipe, schedule = stage.recipe.optimiser, stage.schedule
+        recipe, schedule = stage.optimiser, stage.schedule
+        if device is not None and device.type == "cuda":
+            torch.cuda.set_device(device)
         self.accelerator = Accelerator(
-            mixed_precision="no",  # autocast is ours, so that stages of one process may differ
+            cpu=device is not None and device.type == "cpu",
+            mixed_precision="no",  # autocast is entered below, so that stages may differ
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         self.stage, self.recipe, self.schedule = stage, recipe, schedule
-        self.stream, self.out, self.card, self.evaluator = stream, out, card, evaluator
+        self.data, self.out, self.origin, self.evaluator = data, out, origin, evaluator
         self.iteration = 0
         self.seconds = 0.0
         self.best: float | None = None
         self.evaluated = -1  # the iteration of the latest evaluation
         self.ema = EMA(recipe.ema_decay, recipe.ema_start)
-        parts = self.accelerator.num_processes * schedule.accumulate
-        if schedule.batch_size % parts:
+        shards = self.accelerator.num_processes * schedule.accumulate
+        if schedule.batch_size % shards:
             raise OptionError(
-                f"a batch of {schedule.batch_size} cannot be divided by {parts}: change batch_size "
-                "or accumulate in the recipe, or the number of processes"
+                f"batch_size is {schedule.batch_size}, which {shards} shards (processes times "
+                "accumulate) do not divide: change batch_size or accumulate in the recipe, or the "
+                "number of processes"
             )
-        self.part = schedule.batch_size // parts
-        self.critic = stage.critic()
+        self.shard_size = schedule.batch_size // shards
         if self.accelerator.device.type == "cpu":
-            stage.networks.to(memory_format=torch.channels_last)
+            if stage.channels_last:
+                stage.networks.to(memory_format=torch.channels_last)
         elif recipe.compile:
             for network in stage.networks.values():
                 network.compile()
-        trained = nn.ModuleDict({"networks": stage.networks, "helper": stage.helper})
+        trained = nn.ModuleDict({"networks": stage.networks, "auxiliary": stage.auxiliary})
+        self.discriminator = stage.make_discriminator()
         self.model, self.optimiser = self.accelerator.prepare(
             stage, make_optimiser(trained, recipe, schedule.lr)
         )
-        self.critic_model: Any = None
-        self.critic_optimiser: Any = None
-        if self.critic is not None:
-            self.critic_model, self.critic_optimiser = self.accelerator.prepare(
-                self.critic, make_optimiser(self.critic, recipe, schedule.lr)
+        self.discriminator_model: Any = None
+        self.discriminator_optimiser: Any = None
+        if self.discriminator is not None:
+            self.discriminator_model, self.discriminator_optimiser = self.accelerator.prepare(
+                self.discriminator, make_optimiser(self.discriminator, recipe, schedule.lr)
             )
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -139,144 +128,171 @@ class Trainer:
 
     @property
     def checkpoint_path(self) -> Path:
-        """File that ``resume`` continues from."""
+        """File that :meth:`resume` continues from."""
         return self.out / "checkpoint.pt"
+
+    @property
+    def weights_path(self) -> Path:
+        """File of the latest averaged weights."""
+        return self.out / "last.safetensors"
+
+    def _stateful(self) -> dict[str, Any]:
+        """Return all objects with a state that a checkpoint holds."""
+        found = {
+            "networks": self.stage.networks,
+            "auxiliary": self.stage.auxiliary,
+            "optimiser": self.optimiser,
+        }
+        if self.discriminator is not None:
+            found["discriminator"] = self.discriminator
+            found["discriminator_optimiser"] = self.discriminator_optimiser
+        return found
+
+    def _identity(self) -> str:
+        return json.dumps(self.stage.identity(), sort_keys=True)
 
     def resume(self) -> None:
         """Continue from the checkpoint in ``out``, if there is one.
 
         Raises:
-            UserError: it was made by another recipe.
+            UserError: it was made with other settings or other latents.
             WeightsError: it is damaged.
         """
         if not self.checkpoint_path.exists():
             return
         state = load_checkpoint(self.checkpoint_path)
-        if state["recipe"] != json.dumps(self.card["recipe"], sort_keys=True):
+        if state.get("identity") != self._identity():
             raise UserError(
-                f"{self.checkpoint_path} was made by another recipe: "
-                "choose another --out, or --restart to overwrite it"
+                f"{self.checkpoint_path} was made with another recipe or other latents: choose "
+                "another --out, or --restart to overwrite it"
             )
-        self.stage.networks.load_state_dict(state["networks"])
-        self.stage.helper.load_state_dict(state["helper"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.critic is not None and self.critic_optimiser is not None:
-            self.critic.load_state_dict(state["critic"])
-            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        for name, holder in self._stateful().items():
+            holder.load_state_dict(state[name])
         device = self.accelerator.device
         self.ema.weights = {k: v.to(device) for k, v in state["ema"].items()}
-        self.iteration, self.seconds, self.best = (
-            state[key] for key in ("iteration", "seconds", "best")
-        )
-        self.evaluated = state.get("evaluated", -1)
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self.best, self.evaluated = state["best"], state["evaluated"]
 
     def save(self) -> None:
         """Write the checkpoint, then the averaged weights as ``last.safetensors``."""
         if self.accelerator.is_main_process:
             self._save_state()
-            self.save_weights("last", {})
+            self.save_weights("last")
 
     def _save_state(self) -> None:
         state = {
-            "recipe": json.dumps(self.card["recipe"], sort_keys=True),
-            "networks": self.stage.networks.state_dict(),
-            "helper": self.stage.helper.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "identity": self._identity(),
+            **{name: holder.state_dict() for name, holder in self._stateful().items()},
             "ema": self.ema.weights,
             "iteration": self.iteration,
             "seconds": self.seconds,
             "best": self.best,
             "evaluated": self.evaluated,
         }
-        if self.critic is not None and self.critic_optimiser is not None:
-            state["critic"] = self.critic.state_dict()
-            state["critic_optimiser"] = self.critic_optimiser.state_dict()
         save_checkpoint(self.checkpoint_path, state)
 
-    def save_weights(self, name: str, scores: Mapping[str, Any]) -> Path:
-        """Write the averaged weights, and beside them a card with what is known of them."""
+    def save_weights(self, name: str, scores: Scores | None = None) -> Path:
+        """Write the averaged weights with their card, and those of auxiliary modules apart."""
         path = self.out / f"{name}.safetensors"
-        weights = self.stage.exported(self.averaged_weights())
-        save_weights(path, weights, self._card(scores))
-        helper = {key: value.detach() for key, value in self.stage.helper.state_dict().items()}
-        if helper:
-            save_weights(self.out / f"{name}-helper.safetensors", helper)
+        save_weights(path, self.stage.exported(self.averaged_weights()), self._card(scores))
+        auxiliary = self.stage.auxiliary.state_dict()
+        if auxiliary:
+            save_weights(self.out / f"{name}-auxiliary.safetensors", auxiliary)
         return path
 
-    def _card(self, scores: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            **self.card,
-            "version": __version__,
-            "torch": torch.__version__,
-            "config": self.stage.config(),
-            "iterations": self.iteration,
-            "images_seen": self.iteration * self.schedule.batch_size,
-            "seconds": round(self.seconds),
-            "processes": self.accelerator.num_processes,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "scores": dict(scores),
-        }
+    def _is_saved(self) -> bool:
+        """Return True if ``last.safetensors`` and its card are those of this iteration."""
+        try:
+            done = read_card(self.weights_path).iterations == self.iteration
+        except UserError:  # there is no card, or it is damaged
+            return False
+        return done and self.weights_path.exists()
+
+    def _card(self, scores: Scores | None) -> Card:
+        return Card(
+            stage=self.stage.name,
+            origin=self.origin,
+            config=self.stage.config(),
+            parameters=sum(p.numel() for p in self.stage.networks.parameters()),
+            recipe=self.stage.settings(),
+            iterations=self.iteration,
+            images_seen=self.iteration * self.schedule.batch_size,
+            seconds=round(self.seconds),
+            processes=self.accelerator.num_processes,
+            threads=torch.get_num_threads(),
+            device=self.accelerator.device.type,
+            scores=scores,
+            latents=self.stage.latent_facts(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            version=__version__,
+            torch=str(torch.__version__),
+        )
 
     def averaged_weights(self) -> dict[str, Tensor]:
-        """What is evaluated and handed on: the EMA of the optimiser's own average."""
+        """Return the weights to evaluate and to hand on: the EMA, of the optimiser's average."""
         if self.ema.weights:
             return self.ema.weights
-        self.optimiser.eval()
-        weights = {k: v.detach().clone() for k, v in self.stage.networks.state_dict().items()}
-        self.optimiser.train()
-        return weights
+        with self._averages():
+            return {k: v.detach().clone() for k, v in self.stage.networks.state_dict().items()}
 
-    def step(self, parts: Iterator[Tensor]) -> dict[str, float]:
-        """One iteration on ``accumulate`` batches; returns the weighted loss terms."""
-        starts = self.stage.discriminator_starts()
-        critic = self.critic if starts is not None and self.iteration >= starts else None
+    @contextmanager
+    def _averages(self) -> Iterator[None]:
+        """Put the averaged weights of a schedule-free optimiser into the networks."""
+        self.optimiser.eval()
+        yield
+        self.optimiser.train()
+
+    def step(self, batches: Iterator[Any]) -> dict[str, float]:
+        """Run one iteration on ``accumulate`` batches; return the weighted loss terms."""
+        start = self.stage.discriminator_start()
+        discriminator = self.discriminator
+        if start is None or self.iteration < start:
+            discriminator = None
         count = self.schedule.accumulate
         terms: dict[str, float] = {}
         shown = []
-        for part in range(count):
-            images = next(parts).to(self.accelerator.device)
-            with self._synchronised_at_last(self.model, part):
+        for index in range(count):
+            batch = send_to_device(next(batches), self.accelerator.device)
+            with self._synchronised_at_last(self.model, index):
                 with self._autocast():
-                    found, seen = self.model(images, self._generator(part), critic)
+                    found, seen = self.model(
+                        batch, self._shard(self.iteration, index), discriminator
+                    )
                 self._backward(found, terms)
             shown.append(seen)
-        self._update(self.optimiser, self.stage.networks, self.stage.helper)
-        if critic is not None:
-            for part, seen in enumerate(shown):
-                with self._synchronised_at_last(self.critic_model, part):
+        self._update(self.optimiser, self.stage.networks, self.stage.auxiliary)
+        if discriminator is not None:
+            for index, seen in enumerate(shown):
+                with self._synchronised_at_last(self.discriminator_model, index):
                     with self._autocast():
-                        found = self.critic_model(**seen)
+                        found = self.discriminator_model(**seen)
                     self._backward(found, terms)
-            self._update(self.critic_optimiser, critic)
+            self._update(self.discriminator_optimiser, discriminator)
         self.iteration += 1
         if self.ema.averages_at(self.iteration):
-            self.optimiser.eval()
-            self.ema.update(self.stage.networks.state_dict(), self.iteration)
-            self.optimiser.train()
+            with self._averages():
+                self.ema.update(self.stage.networks.state_dict(), self.iteration)
         return {term: value / count for term, value in terms.items()}
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.recipe.bf16)
 
-    def _generator(self, part: int) -> torch.Generator:
-        """Random numbers of one part of a batch, told apart by the number of its first image."""
-        first = self._first_image(self.iteration, part)
-        return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + first)
+    def _shard(self, iteration: int, index: int) -> Shard:
+        """Describe the data of one of this process's passes in an iteration."""
+        place = self.accelerator.process_index * self.schedule.accumulate + index
+        return Shard(iteration, place * self.shard_size, self.shard_size, self.schedule.batch_size)
 
-    def _first_image(self, iteration: int, part: int) -> int:
-        before = self.accelerator.process_index * self.schedule.accumulate + part
-        return iteration * self.schedule.batch_size + before * self.part
-
-    def _starts(self) -> Iterator[int]:
-        for iteration in itertools.count(self.iteration):
-            for part in range(self.schedule.accumulate):
-                yield self._first_image(iteration, part)
+    def batches(self) -> Any:
+        """Start the stream of this process's batches at the current iteration."""
+        indices = range(self.schedule.accumulate)
+        numbers = itertools.count(self.iteration)
+        return self.data.batches(self._shard(i, index) for i in numbers for index in indices)
 
     @contextmanager
-    def _synchronised_at_last(self, model: Any, part: int) -> Iterator[None]:
-        """Processes exchange gradients once per iteration."""
-        if part == self.schedule.accumulate - 1:
+    def _synchronised_at_last(self, model: Any, index: int) -> Iterator[None]:
+        """Let processes exchange gradients in the last pass of an iteration only."""
+        if index == self.schedule.accumulate - 1:
             yield
         else:
             with self.accelerator.no_sync(model):
@@ -287,8 +303,9 @@ class Trainer:
             value = loss.item()
             if value != value or abs(value) == float("inf"):
                 raise UserError(
-                    f"{self.stage.name}: the loss term '{term}' is {value} at iteration "
-                    f"{self.iteration}; the last good state is {self.checkpoint_path}"
+                    f"{self.stage.name}: loss term '{term}' is {value} at iteration "
+                    f"{self.iteration}: use a smaller lr; the last good state is "
+                    f"{self.checkpoint_path}"
                 )
             sums[term] = sums.get(term, 0.0) + value
         total = torch.stack(list(found.values())).sum() / self.schedule.accumulate
@@ -297,8 +314,17 @@ class Trainer:
     def _update(self, optimiser: Any, *networks: nn.Module) -> None:
         for network in networks:
             self.accelerator.clip_grad_norm_(network.parameters(), self.recipe.clip)
+        for group in optimiser.param_groups:
+            group["lr"] = self.schedule.lr * self.recipe.lr_factor(self.iteration)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+
+    def start(self) -> None:
+        """Put networks and optimisers into training mode."""
+        self.model.train()
+        for optimiser in (self.optimiser, self.discriminator_optimiser):
+            if optimiser is not None:
+                optimiser.train()
 
     def run(self, iterations: int, seconds: float = float("inf")) -> Iterator[TrainState]:
         """Train up to ``iterations`` or ``seconds`` in all, whichever ends first.
@@ -307,26 +333,23 @@ class Trainer:
         and on SIGINT or SIGTERM, after which ``KeyboardInterrupt`` is raised. Evaluates as often as
         the recipe says and at the end.
         """
-        self.model.train()
-        for optimiser in (self.optimiser, self.critic_optimiser):
-            if optimiser is not None:
-                optimiser.train()
+        self.start()
         first, before, saved = self.iteration, self.seconds, time.monotonic()
         reports: list[dict[str, float]] = []
         every = self.schedule.evaluate_every
-        parts = self.stream.batches(self._starts(), self.part)
-        with stop_requests() as stop, closing(parts):
+        batches = self.batches()
+        with stop_requests() as stop, closing(batches):
             while self.iteration < iterations:
                 if self._any(bool(stop) or self.seconds >= seconds):
                     break
                 started = time.monotonic()
                 try:
-                    reports.append(self.step(parts))
-                except DataError:  # an image that cannot be read costs nothing of the training
+                    reports.append(self.step(batches))
+                except DataError:  # an unreadable image must not cost the iterations before it
                     self.save()
                     raise
                 self.seconds += time.monotonic() - started
-                if len(reports) == LOG_EVERY:
+                if len(reports) == LOG_EVERY or self.iteration == iterations:
                     done = (self.iteration - first) * self.schedule.batch_size
                     yield self._report(reports, done / (self.seconds - before))
                     reports = []
@@ -335,7 +358,7 @@ class Trainer:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-            if self.iteration > first or self.evaluated != self.iteration:
+            if self.iteration > first or not self._is_saved():
                 self.save()
             if stop:
                 raise KeyboardInterrupt
@@ -343,9 +366,10 @@ class Trainer:
             self._save_state()
 
     def _report(self, reports: list[dict[str, float]], speed: float) -> TrainState:
-        terms = {term: 0.0 for report in reports for term in report}
-        for term in terms:
-            terms[term] = sum(report.get(term, 0.0) for report in reports) / len(reports)
+        names = dict.fromkeys(term for report in reports for term in report)
+        terms = {
+            term: sum(report.get(term, 0.0) for report in reports) / len(reports) for term in names
+        }
         state = TrainState(self.iteration, terms, self.seconds, speed)
         if self.log:
             row = {"seconds": round(state.seconds, 1), "images_per_s": round(speed, 2), **terms}
@@ -353,30 +377,33 @@ class Trainer:
         return state
 
     def _any(self, asked: bool) -> bool:
-        """Whether one of the processes wants to stop: then all do, after the same iteration."""
+        """Return True on all processes if one of them wants to stop."""
         if self.accelerator.num_processes == 1:
             return asked
         flag = torch.tensor(float(asked), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag) > 0)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> Scores | None:
         """Score the averaged weights, and keep them if they are the best so far.
 
         Returns:
-            Values by metric; empty without an evaluator and on all processes but the first.
+            None without an evaluator, and on all processes but the first.
         """
-        scores: dict[str, float] = {}
-        if self.evaluator is not None and self.accelerator.is_main_process:
-            path = self.save_weights("last", {})
-            scores = self.evaluator.score(path, self.stage, self.iteration)
-            facts = self.evaluator.facts(self.stage) | scores
-            save_card(path, self._card(facts))
-            value = self.evaluator.merit(scores)
+        scores = None
+        if (
+            self.evaluator is not None
+            and isinstance(self.stage, TokenizerStage)
+            and self.accelerator.is_main_process
+        ):
+            path = self.save_weights("last")
+            scores = self.evaluator.score(self.stage, path, self.iteration)
+            save_card(path, self._card(scores))
+            value = self.evaluator.selection_score(scores)
             if value is not None and (self.best is None or value > self.best):
                 self.best = value
-                self.save_weights("best", facts)
+                self.save_weights("best", scores)
             if self.log:
-                self.log.add("evaluation", self.iteration, scores)
+                self.log.add("evaluation", self.iteration, scores.metrics)
         self.evaluated = self.iteration
         self.accelerator.wait_for_everyone()
         return scores

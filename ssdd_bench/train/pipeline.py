@@ -1,40 +1,46 @@
-"""The stages of a recipe in their order: what each starts from, and what is kept at the end."""
+"""Stages of a recipe in their order: the weights they start from, and those that are kept."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
-from ssdd_bench.train.checkpoint import save_half
-from ssdd_bench.train.crops import CropStream, held_out
+from ssdd_bench.train.card import (
+    Origin,
+    StageCost,
+    TrainingData,
+    card_path,
+    read_card,
+)
+from ssdd_bench.train.checkpoint import copy_half
+from ssdd_bench.train.crops import CropBatches, held_out
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.loop import Trainer
-from ssdd_bench.train.recipe import SSDD_STAGES, Recipe
-from ssdd_bench.train.stages.base import Stage
+from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
+from ssdd_bench.train.stages.base import TokenizerStage
 from ssdd_bench.train.stages.distillation import DistillationStage
+from ssdd_bench.train.stages.dit import DiTStage, LatentBatches
 from ssdd_bench.train.stages.flow_matching import FlowMatchingStage
 from ssdd_bench.train.stages.klvae import KLVAEStage
 from ssdd_bench.weights.files import load_safetensors
-from ssdd_bench.weights.hub import read_config
 
-# The average at the end is handed on, but distillation takes the best by the scores.
+# The average at the end is handed on, but distillation starts from the best by the scores.
 HANDED_ON = {"pretrain": "last", "finetune": "last", "distil": "best"}
-
-FINISHED = {"klvae": "klvae", "finetune": "diffusion", "distil": "ssdd"}
-"""Stages whose best weights are a tokenizer, and its name."""
 
 
 def start_file(stage: str, recipe: Recipe, out: Path) -> Path | None:
-    """Weights that a stage starts from, in the folder of the stage before; None for the first.
+    """Find the weights that a stage starts from, in the folder of the stage before.
+
+    Returns:
+        None for a first stage.
 
     Raises:
-        OptionError: that stage has not been trained.
+        OptionError: the stage before has not been trained.
     """
     if stage not in HANDED_ON:
         return None
@@ -42,19 +48,22 @@ def start_file(stage: str, recipe: Recipe, out: Path) -> Path | None:
     before = next(name for name in reversed(earlier) if recipe.stage(name).iterations)
     path = out / before / f"{HANDED_ON[stage]}.safetensors"
     if not path.exists():
-        raise OptionError(f"{stage} starts from {path}, which is not there: train {before} first")
+        raise OptionError(f"{stage} starts from {path}, which does not exist: train {before} first")
     return path
 
 
-def make_stage(stage: str, recipe: Recipe, start: Path | None) -> Stage:
-    """Build the networks of a stage, drawn from the recipe's seed or taken from ``start``.
+def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage:
+    """Build the networks of a stage, initialised by the recipe's seed or taken from ``start``.
 
-    REPA's head is taken over too where the decoder is.
+    REPA's head is taken over together with the decoder.
+
+    Raises:
+        OptionError: ``distil`` without weights to start from.
     """
     torch.manual_seed(recipe.optimiser.seed)
-    made: Stage
     if stage == "klvae":
         return KLVAEStage(recipe)
+    made: TokenizerStage
     if stage != "distil":
         made = FlowMatchingStage(stage, recipe, start)
     elif start is None:
@@ -64,27 +73,25 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> Stage:
     else:
         made = DistillationStage(recipe, start)
     if start is not None and not (stage == "pretrain" and recipe.pretrain.new_decoder):
-        helper = start.with_name(f"{start.stem}-helper.safetensors")
-        if helper.exists() and len(made.helper):
-            made.helper.load_state_dict(load_safetensors(helper))
+        auxiliary = start.with_name(f"{start.stem}-auxiliary.safetensors")
+        if auxiliary.exists() and len(made.auxiliary):
+            made.auxiliary.load_state_dict(load_safetensors(auxiliary))
     return made
 
 
-def earlier_stages(start: Path | None) -> list[dict[str, Any]]:
-    """What the stages before cost, in their order, from the cards beside their weights.
+def earlier_stages(start: Path | None) -> tuple[StageCost, ...]:
+    """List the cost of the stages before, in their order, from the card beside their weights.
 
     Args:
         start: weights that a stage starts from; those without a card count as none.
 
     Raises:
-        WeightsError: the card is damaged.
+        UserError: the card is damaged.
     """
-    card = start.with_suffix(".json") if start else None
-    if card is None or not card.exists():
-        return []
-    told = read_config(card)
-    kept = ("stage", "iterations", "images_seen", "seconds", "threads")
-    return [*told.get("before", []), {key: told.get(key) for key in kept}]
+    if start is None or not card_path(start).exists():
+        return ()
+    card = read_card(start)
+    return (*card.origin.before, card.cost())
 
 
 def make_trainer(
@@ -92,10 +99,12 @@ def make_trainer(
     recipe: Recipe,
     source: ImageSource,
     out: Path,
-    start: Path | None,
-    facts: Mapping[str, Any],
+    start: Path | None = None,
+    *,
+    recipe_name: str = "",
+    command: str = "",
 ) -> Trainer:
-    """Everything for one stage, in its own folder under ``out``.
+    """Build the trainer of one stage of a tokenizer, in its own folder under ``out``.
 
     Args:
         stage: one of :data:`ssdd_bench.train.recipe.STAGES`.
@@ -103,26 +112,23 @@ def make_trainer(
         source: all images; those held out are scored and never trained on.
         out: folder of the run.
         start: from :func:`start_file`, or the user's.
-        facts: for the cards, such as the command.
+        recipe_name: for the cards.
+        command: for the cards.
     """
     made = make_stage(stage, recipe, start)
     fraction = recipe.evaluation.holdout
-    stream = CropStream(
+    data = CropBatches(
         source, made.schedule, fraction, recipe.optimiser.seed, workers=min(8, os.cpu_count() or 1)
     )
-    card = {
-        **facts,
-        "stage": stage,
-        "recipe": recipe.decides(stage),
-        "start": start.name if start else None,
-        "before": earlier_stages(start),
-        "data": {"name": source.name, "trained_on": len(stream.ids), "images": len(source)},
-        "parameters": sum(p.numel() for p in made.networks.parameters()),
-        "threads": torch.get_num_threads(),
-        "licence": "Apache-2.0",
-    }
+    origin = Origin(
+        data=TrainingData(source.name, images=len(source), trained_on=len(data.ids)),
+        command=command,
+        recipe_name=recipe_name,
+        start=start.name if start else None,
+        before=earlier_stages(start),
+    )
     folder = out / stage
-    trainer = Trainer(made, stream, folder, card)
+    trainer = Trainer(made, data, folder, origin)
     kept = held_out(source, fraction)
     if kept is not None:
         device = trainer.accelerator.device
@@ -130,14 +136,47 @@ def make_trainer(
     return trainer
 
 
-def finish(stage: str, out: Path) -> Path | None:
-    """Copy the best weights of a finished tokenizer to ``out``, in float16; tells where.
+def make_dit_trainer(
+    latents: LatentSet,
+    recipe: DiTRecipe,
+    out: Path,
+    device: torch.device | None = None,
+    *,
+    recipe_name: str = "",
+    command: str = "",
+) -> Trainer:
+    """Build the trainer of a DiT.
 
-    None for a stage that ends in no tokenizer, or where nothing was scored.
+    Args:
+        latents: of the training set.
+        recipe: every number.
+        out: folder of the run.
+        device: None for accelerate's choice.
+        recipe_name: for the card.
+        command: for the card.
+
+    Raises:
+        OptionError: the network does not fit the latents.
     """
-    best = out / stage / "best.safetensors"
-    if stage not in FINISHED or not best.exists():
+    plan = latents.record.plan
+    torch.manual_seed(recipe.optimiser.seed)
+    stage = DiTStage(recipe, latents.record)
+    data = TrainingData(plan.data, images=plan.n, trained_on=plan.n)
+    origin = Origin(data=data, command=command, recipe_name=recipe_name)
+    batches = LatentBatches(latents, recipe.optimiser.seed)
+    return Trainer(stage, batches, out, origin, device=device)
+
+
+def finish(trainer: Trainer) -> Path | None:
+    """Copy the best weights of a finished tokenizer to the folder of the run, in float16.
+
+    Returns:
+        The copy, named like the stage; None for a stage that ends in no tokenizer, or where
+        nothing was scored.
+    """
+    best, stage = trainer.out / "best.safetensors", trainer.stage
+    if not isinstance(stage, TokenizerStage) or not stage.is_final or not best.exists():
         return None
-    target = out / f"{FINISHED[stage]}.safetensors"
-    save_half(best, target)
+    target = trainer.out.parent / f"{stage.name}.safetensors"
+    copy_half(best, target)
     return target

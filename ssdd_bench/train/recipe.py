@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.records import read_record, read_toml
@@ -17,14 +17,14 @@ STAGES = ("klvae", *SSDD_STAGES)
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """The networks.
+    """Networks of a tokenizer.
 
     Attributes:
         f: image pixels per latent cell along one side.
         z_dim: channels of the latent.
-        encoder_base: width of the encoder's finest level; 128 in the paper.
+        encoder_base: width of the encoder at its finest resolution; 128 in the paper.
         size: of the decoder, a name in :data:`ssdd_bench.nn.decoder.SIZES`.
-        encoder_stage_size: of the decoder that the encoder is trained with.
+        encoder_stage_size: size of the decoder that the encoder is trained with.
         klvae: arguments of diffusers' ``AutoencoderKL``.
     """
 
@@ -38,11 +38,11 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """Terms and their weights; 0 leaves a term out and loads nothing for it.
+    """Terms of a tokenizer's loss; a weight of 0 leaves a term out and loads nothing for it.
 
     Attributes:
         perceptual: a name in :data:`ssdd_bench.train.losses.perceptual.DISTANCES`.
-        perceptual_weight: of the distance between the target and the one-step estimate.
+        perceptual_weight: of the distance between the target and the one-step prediction.
         repa: a name in :data:`ssdd_bench.train.losses.repa.TARGETS`.
         repa_weight: of the alignment of the decoder's tokens with that network's.
         kl_weight: of the posterior's divergence, summed over a latent.
@@ -61,23 +61,19 @@ class LossRecipe:
 
 @dataclass(frozen=True)
 class OptimiserRecipe:
-    """RAdamScheduleFree at a constant learning rate, and the average that is kept.
+    """Settings of every optimiser, and of the average of the weights.
 
     Attributes:
-        beta2: memory of the squared gradient.
-        weight_decay: on weights of layers; none on biases and tables of positions.
-        decay_norms: on weights of norms too, as the paper's code does.
-        clip: largest norm of the gradient, of the tokenizer and of the REPA head apart.
+        weight_decay: see the subclass.
+        clip: largest norm of the gradient, of the networks and of the auxiliary modules apart.
         ema_decay: see :class:`ssdd_bench.nn.ema.EMA`.
         ema_start: iterations before averaging begins.
         bf16: compute in bfloat16, with float32 weights.
-        compile: the networks, on a GPU.
-        seed: of crops, noise and initial weights.
+        compile: compile the networks, on a GPU.
+        seed: of initial weights, the order of the data, crops and noise.
     """
 
-    beta2: float
     weight_decay: float
-    decay_norms: bool
     clip: float
     ema_decay: float
     ema_start: int
@@ -85,13 +81,45 @@ class OptimiserRecipe:
     compile: bool
     seed: int
 
+    def lr_factor(self, iteration: int) -> float:
+        """Return the share of the learning rate at an iteration, counted from 0."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class ScheduleFreeRecipe(OptimiserRecipe):
+    """RAdamScheduleFree at a constant learning rate; weights of layers decay.
+
+    Attributes:
+        beta2: memory of the squared gradient.
+        decay_norms: weights of norms decay too, as in the paper's code.
+    """
+
+    beta2: float
+    decay_norms: bool
+
+
+@dataclass(frozen=True)
+class AdamWRecipe(OptimiserRecipe):
+    """AdamW at a constant learning rate, as the DiT and SiT papers train; all weights decay.
+
+    Attributes:
+        warmup: iterations over which the learning rate grows from 0.
+    """
+
+    warmup: int
+
+    def lr_factor(self, iteration: int) -> float:
+        """Grow linearly to 1."""
+        return min(1.0, (iteration + 1) / max(self.warmup, 1))
+
 
 @dataclass(frozen=True)
 class EvaluationRecipe:
-    """Scores during training, by the harness, on photographs that are never trained on.
+    """Scores during training, on images that are never trained on.
 
     Attributes:
-        holdout: fraction of the images that is kept for it, chosen by the hash of their id.
+        holdout: share of the images that is kept for it, chosen by the hash of their id.
         images: how many of them are scored, at most.
         resolution: in pixels.
         protocol: a name of ``ssdd-bench list protocols``.
@@ -109,16 +137,13 @@ class EvaluationRecipe:
 
 @dataclass(frozen=True)
 class StageRecipe:
-    """Length and data of one stage.
+    """Length of a stage.
 
     Attributes:
         iterations: updates of the weights; 0 leaves the stage out.
         lr: learning rate.
-        batch_size: images per update, over all processes.
-        accumulate: parts that a batch is computed in, one after the other.
-        resolution: side of a crop in pixels.
-        min_side: smallest length that an image's shorter side is resized to.
-        max_side: largest one, exclusive; ``min_side + 1`` gives a fixed scale.
+        batch_size: images or latents per update, over all processes.
+        accumulate: shards that a process computes its batch in, one after the other.
         evaluate_every: iterations between two evaluations; 0 for one at the end.
     """
 
@@ -126,20 +151,32 @@ class StageRecipe:
     lr: float
     batch_size: int
     accumulate: int
-    resolution: int
-    min_side: int
-    max_side: int
     evaluate_every: int
 
 
 @dataclass(frozen=True)
-class KLVAERecipe(StageRecipe):
-    """The KL-VAE with its adversarial loss.
+class CropRecipe(StageRecipe):
+    """Stage that is trained on crops of images.
+
+    Attributes:
+        resolution: side of a crop in pixels.
+        min_side: smallest length that an image's shorter side is resized to.
+        max_side: largest one, exclusive; ``min_side + 1`` gives a fixed scale.
+    """
+
+    resolution: int
+    min_side: int
+    max_side: int
+
+
+@dataclass(frozen=True)
+class KLVAERecipe(CropRecipe):
+    """KL-VAE with its adversarial loss.
 
     Attributes:
         gan_weight: of the adversarial term, after its adaptive weight; 0 for none.
         gan_start: iterations before it begins.
-        discriminator_width: channels of the first layer of the discriminator.
+        discriminator_width: channels of the discriminator's first layer.
     """
 
     gan_weight: float
@@ -148,8 +185,8 @@ class KLVAERecipe(StageRecipe):
 
 
 @dataclass(frozen=True)
-class FlowRecipe(StageRecipe):
-    """Stages 0 to 2, by flow matching.
+class FlowRecipe(CropRecipe):
+    """Stages 0 to 2 of SSDD, by flow matching.
 
     Attributes:
         time_mean: of the logit of the training times; 0 in the paper.
@@ -172,12 +209,12 @@ class PretrainRecipe(FlowRecipe):
 
 
 @dataclass(frozen=True)
-class DistilRecipe(StageRecipe):
+class DistilRecipe(CropRecipe):
     """Stage 3.
 
     Attributes:
         teacher_steps: Euler steps of the teacher.
-        teacher_power: exponent of its time grid.
+        teacher_power: exponent of its timestep schedule.
     """
 
     teacher_steps: int
@@ -186,11 +223,13 @@ class DistilRecipe(StageRecipe):
 
 @dataclass(frozen=True)
 class Recipe:
-    """One TOML file: what the stages share, and a table for each stage."""
+    """Recipe of tokenizers: settings that the stages share, and a table for each stage."""
+
+    prefix: ClassVar[str] = ""
 
     model: ModelRecipe
     loss: LossRecipe
-    optimiser: OptimiserRecipe
+    optimiser: ScheduleFreeRecipe
     evaluation: EvaluationRecipe
     klvae: KLVAERecipe
     encoder: FlowRecipe
@@ -198,54 +237,91 @@ class Recipe:
     finetune: FlowRecipe
     distil: DistilRecipe
 
-    def stage(self, name: str) -> StageRecipe:
-        """The table of one of :data:`STAGES`."""
-        table: StageRecipe = getattr(self, name)
+    def stage(self, name: str) -> CropRecipe:
+        """Return the table of one of :data:`STAGES`."""
+        table: CropRecipe = getattr(self, name)
         return table
 
-    def decides(self, stage: str) -> dict[str, Any]:
-        """What decides the training of one stage; a change of it does not resume."""
+    def settings(self, stage: str) -> dict[str, Any]:
+        """Return every setting that decides the training of one stage."""
         whole = asdict(self)
         return {key: whole[key] for key in ("model", "loss", "optimiser", stage)}
 
 
-def recipe_names() -> tuple[str, ...]:
-    """Names that :func:`load_recipe` takes; files that others build on start with ``_``."""
-    return tuple(sorted(p.stem for p in RECIPES.glob("*.toml") if not p.name.startswith("_")))
+@dataclass(frozen=True)
+class DiTStageRecipe(StageRecipe):
+    """DiT on latents.
+
+    Attributes:
+        size: name in :data:`ssdd_bench.nn.dit.SIZES`.
+        patch: latent cells along one side of a token.
+        objective: ``flow`` predicts the velocity of the straight path (SiT); ``ddpm`` the noise,
+            at 1,000 timesteps with linear betas (DiT) and fixed variances, which DiT learns too.
+        label_dropout: share of labels replaced by none, for guidance.
+        times: distribution of a flow's training times: ``uniform``, or ``logit-normal``
+            (arXiv 2403.03206).
+    """
+
+    size: str
+    patch: int
+    objective: Literal["flow", "ddpm"]
+    label_dropout: float
+    times: Literal["uniform", "logit-normal"]
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+@dataclass(frozen=True)
+class DiTRecipe:
+    """Recipe of a network of latents."""
+
+    prefix: ClassVar[str] = "dit-"
+
+    dit: DiTStageRecipe
+    optimiser: AdamWRecipe
+
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, DiTRecipe)
+
+
+def recipe_names(kind: type[Recipe] | type[DiTRecipe] = Recipe) -> tuple[str, ...]:
+    """List the names that :func:`load_recipe` takes for a kind of recipe."""
+    names = {p.stem for p in RECIPES.glob("*.toml") if not p.name.startswith("_")}
+    dits = {name for name in names if name.startswith(DiTRecipe.prefix)}
+    chosen = dits if kind is DiTRecipe else names - dits
+    return tuple(sorted(name.removeprefix(kind.prefix) for name in chosen))
+
+
+def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
     """Read a recipe by its name, or from a path that ends in ``.toml``.
 
-    A file may name another one beside it as ``base`` and then holds only what differs.
+    A file may name another one beside it as ``base`` and then holds only the differences.
 
     Raises:
-        UnknownNameError: no such recipe.
-        UserError: the file is missing, not TOML, or has an unknown or missing key or one of the
-            wrong type.
+        UnknownNameError: no recipe has that name.
+        UserError: the file is missing, not TOML, or has an unknown or missing key or a value that
+            is not allowed.
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
-    elif name_or_path in recipe_names():
-        path = RECIPES / f"{name_or_path}.toml"
+    elif name_or_path in recipe_names(kind):
+        path = RECIPES / f"{kind.prefix}{name_or_path}.toml"
     else:
-        raise UnknownNameError("recipe", name_or_path, recipe_names())
-    return read_record(Recipe, read_tables(path), f"recipe {path}")
+        raise UnknownNameError("recipe", name_or_path, recipe_names(kind))
+    recipe = read_record(kind, _read_tables(path), f"recipe {path}")
+    for table in vars(recipe).values():
+        if isinstance(table, StageRecipe) and min(table.batch_size, table.accumulate) < 1:
+            raise UserError(f"recipe {path}: batch_size and accumulate must be 1 or more")
+    return recipe
 
 
-def read_tables(path: Path) -> dict[str, Any]:
-    """Read a recipe's file, and below it the one that it names as ``base``.
-
-    Raises:
-        UserError: a file is missing or not TOML, or ``base`` is no name.
-    """
+def _read_tables(path: Path) -> dict[str, Any]:
+    """Read a recipe's file, and the one that it names as ``base`` under it."""
     tables = read_toml(path, "recipe")
     base = tables.pop("base", None)
     if base is None:
         return tables
     if not isinstance(base, str) or Path(base).name != base:
-        raise UserError(f"recipe {path}: base is the name of a file beside it, not {base!r}")
-    return _merged(read_tables(path.parent / f"{base}.toml"), tables)
+        raise UserError(f"recipe {path}: base is {base!r}: give the name of a file beside it")
+    return _merged(_read_tables(path.parent / f"{base}.toml"), tables)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

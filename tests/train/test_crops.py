@@ -1,17 +1,19 @@
 """Training crops are a pure function of their number, and never of a photograph held out."""
 
 from dataclasses import replace
+from itertools import repeat
 
 import pytest
 import torch
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import limited
-from ssdd_bench.train.crops import CropStream, held_out, training_ids
-from ssdd_bench.train.recipe import load_recipe
+from ssdd_bench.train.batches import Shard
+from ssdd_bench.train.crops import CropBatches, held_out, training_ids
+from ssdd_bench.train.recipe import Recipe, load_recipe
 
 STAGE = replace(
-    load_recipe("mini-f8c4").encoder, batch_size=2, resolution=32, min_side=32, max_side=48
+    load_recipe("mini-f8c4", Recipe).encoder, batch_size=2, resolution=32, min_side=32, max_side=48
 )
 
 
@@ -21,18 +23,18 @@ def photos(make_photos):
 
 
 def test_crops_depend_on_seed_and_number_only(photos):
-    stream = CropStream(photos, STAGE, 0.1, seed=3)
-    four = next(stream.batches(iter([4] * 9), 4))
-    twos = stream.batches(iter([4, 6, 8, 10, 12, 14]), 2)
+    stream = CropBatches(photos, STAGE, 0.1, seed=3)
+    four = next(stream.batches(repeat(Shard(iteration=1, start=0, size=4, batch_size=4))))
+    twos = stream.batches(Shard(1, start, 2, 4) for start in (0, 2, 0, 2, 0))
     assert torch.equal(four, torch.cat([next(twos), next(twos)]))
-    other = CropStream(photos, STAGE, 0.1, seed=4)
-    assert not torch.equal(four, next(other.batches(iter([4] * 9), 4)))
+    other = CropBatches(photos, STAGE, 0.1, seed=4)
+    assert not torch.equal(four, next(other.batches(repeat(Shard(1, 0, 4, 4)))))
     assert four.min() >= -1
     assert four.max() <= 1
 
 
 def test_one_epoch_sees_every_training_photo_once(photos, monkeypatch):
-    stream = CropStream(photos, STAGE, 0.1, seed=0)
+    stream = CropBatches(photos, STAGE, 0.1, seed=0)
     seen = []
     read = photos.read
     monkeypatch.setattr(photos, "read", lambda name: (seen.append(name), read(name))[1])

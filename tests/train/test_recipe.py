@@ -10,11 +10,19 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.train.cost import estimate
+from ssdd_bench.train.cost import stage_cost
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import TARGETS, Target
 from ssdd_bench.train.pipeline import make_trainer
-from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, load_recipe, recipe_names
+from ssdd_bench.train.recipe import (
+    RECIPES,
+    SSDD_STAGES,
+    STAGES,
+    DiTRecipe,
+    Recipe,
+    load_recipe,
+    recipe_names,
+)
 
 LATENTS = ("f8c4", "f16c4", "f16c16", "f32c64")
 SIZES = ("S", "B", "M", "L", "XL", "H")
@@ -24,26 +32,26 @@ PAPER = [f"paper-{latent}-{size}" for latent in LATENTS for size in SIZES]
 def test_every_recipe_is_there_and_complete():
     assert set(recipe_names()) == {*PAPER, "mini-f8c4", "mini-f16c4"}
     for name in recipe_names():
-        recipe = load_recipe(name)
+        recipe = load_recipe(name, Recipe)
         assert f"f{recipe.model.f}c{recipe.model.z_dim}" in name
         assert len(recipe.model.klvae["block_out_channels"]) == recipe.model.f.bit_length()
         assert recipe.model.klvae["latent_channels"] == recipe.model.z_dim
 
 
 def test_numbers_of_the_paper():
-    recipe = load_recipe("paper-f8c4-M")
+    recipe = load_recipe("paper-f8c4-M", Recipe)
     epochs = [recipe.stage(name).iterations / 5005 for name in SSDD_STAGES]
     assert epochs == [300, 300, 100, 10]
     assert [recipe.stage(name).lr for name in SSDD_STAGES] == [1e-4, 8e-4, 1e-4, 1e-4]
-    assert load_recipe("paper-f16c4-H").pretrain.lr == 3e-4
+    assert load_recipe("paper-f16c4-H", Recipe).pretrain.lr == 3e-4
     assert (recipe.loss.perceptual_weight, recipe.loss.repa_weight) == (0.5, 0.25)
     assert (recipe.optimiser.clip, recipe.optimiser.beta2) == (0.1, 0.999)
     assert recipe.distil.teacher_steps == 12
 
 
-def test_estimate_counts_what_is_trained():
-    recipe = load_recipe("paper-f8c4-S")
-    found = {name: estimate(name, recipe) for name in SSDD_STAGES}
+def test_cost_counts_what_is_trained():
+    recipe = load_recipe("paper-f8c4-S", Recipe)
+    found = {name: stage_cost(name, recipe) for name in SSDD_STAGES}
     encoder = sum(p.numel() for p in SSDDEncoder(8, 4).parameters())
     medium, small = (sum(p.numel() for p in SSDDDecoder(size).parameters()) for size in ("M", "S"))
     assert found["encoder"].parameters == encoder + medium
@@ -80,7 +88,7 @@ class NoTarget(Target):
 def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
     monkeypatch.setitem(DISTANCES, "lpips-vgg", NoDistance)
     monkeypatch.setitem(TARGETS, "dinov2-b", NoTarget)
-    recipe = load_recipe(name)
+    recipe = load_recipe(name, Recipe)
     levels = len(recipe.model.klvae["block_out_channels"])
     narrow = {"block_out_channels": [32] * levels, "layers_per_block": 1}
     model = replace(
@@ -98,7 +106,7 @@ def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
     before = None
     for stage in STAGES:
         start = before if stage not in ("klvae", "encoder") else None
-        run = make_trainer(stage, recipe, data, tmp_path, start, {})
+        run = make_trainer(stage, recipe, data, tmp_path, start)
         run.evaluator = None
         list(run.run(2))
         assert all(torch.isfinite(value).all() for value in run.averaged_weights().values())
@@ -122,18 +130,36 @@ def test_wrong_recipe(tmp_path, edit, message):
     path = tmp_path / "mine.toml"
     path.write_text(edit((RECIPES / "mini-f8c4.toml").read_text()))
     with pytest.raises(UserError, match=message):
-        load_recipe(str(path))
+        load_recipe(str(path), Recipe)
 
 
 def test_recipe_holds_only_what_differs_from_its_base(tmp_path):
     (tmp_path / "below.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
     path = tmp_path / "mine.toml"
     path.write_text('base = "below"\n[loss]\nrepa_weight = 0.0\n')
-    mine, below = load_recipe(str(path)), load_recipe("mini-f8c4")
+    mine, below = load_recipe(str(path), Recipe), load_recipe("mini-f8c4", Recipe)
     assert mine.loss.repa_weight == 0
     assert replace(mine, loss=below.loss) == below
 
 
 def test_unknown_recipe():
     with pytest.raises(UnknownNameError, match="did you mean mini-f8c4"):
-        load_recipe("mini-f8c5")
+        load_recipe("mini-f8c5", Recipe)
+
+
+def test_dit_recipes_lie_beside_the_others():
+    assert set(recipe_names(DiTRecipe)) == {"nano", "nano-1", "xl-2"}
+    nano, nano_1 = (load_recipe(name, DiTRecipe) for name in ("nano", "nano-1"))
+    assert replace(nano, dit=replace(nano.dit, patch=1)) == nano_1
+    with pytest.raises(UnknownNameError, match="nano"):
+        load_recipe("nani", DiTRecipe)
+    with pytest.raises(UnknownNameError):
+        load_recipe("mini-f8c4", DiTRecipe)
+    with pytest.raises(UserError, match="missing key 'dit'|unknown key"):
+        load_recipe(str(RECIPES / "mini-f8c4.toml"), DiTRecipe)
+
+
+def test_dits_warm_up_linearly():
+    optimiser = replace(load_recipe("nano", DiTRecipe).optimiser, warmup=4)
+    assert [optimiser.lr_factor(i) for i in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert replace(optimiser, warmup=0).lr_factor(0) == 1

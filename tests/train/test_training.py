@@ -17,10 +17,11 @@ from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.ssdd.checkpoints import load_ssdd
+from ssdd_bench.train.card import Scores, read_card
 from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint
-from ssdd_bench.train.loop import make_optimiser
+from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.pipeline import finish, make_stage, make_trainer, start_file
-from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, load_recipe
+from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, Recipe, load_recipe
 
 
 def small(recipe):
@@ -40,7 +41,7 @@ def small(recipe):
     )
 
 
-RECIPE = small(load_recipe("mini-f8c4"))
+RECIPE = small(load_recipe("mini-f8c4", Recipe))
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +55,27 @@ def earlier(photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("earlier")
     for name in SSDD_STAGES[:3]:
         run = trainer(name, photos, out)
-        run.save_weights("last", {})
-        run.save_weights("best", {})
+        run.save_weights("last")
+        run.save_weights("best")
     return out
 
 
 def trainer(name, photos, out, earlier=None, recipe=RECIPE, score=False):
     start = start_file(name, recipe, earlier or out)
-    made = make_trainer(name, recipe, photos, out, start, {"command": "test"})
+    made = make_trainer(name, recipe, photos, out, start, command="test")
     if not score:
         made.evaluator = None
     return made
 
 
+def scores(fd_effnet):
+    return Scores({"fd_effnet": fd_effnet}, "2 photos", 2, 64, "default-v1", steps=None, seed=0)
+
+
 def ready(run):
     """Put everything into training mode, and give the run's batches."""
-    run.model.train()
-    run.optimiser.train()
-    if run.critic_optimiser:
-        run.critic_optimiser.train()
-    return run.stream.batches(run._starts(), run.part)
+    run.start()
+    return run.batches()
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -86,14 +88,14 @@ def test_resumed_run_equals_one_that_was_not_stopped(name, photos, earlier, tmp_
     assert second.iteration == 10
     list(second.run(20))
     states = [
-        (run.stage.networks.state_dict(), run.stage.helper.state_dict(), run.averaged_weights())
+        (run.stage.networks.state_dict(), run.stage.auxiliary.state_dict(), run.averaged_weights())
         for run in (whole, second)
     ]
     for a, b in zip(*states, strict=True):
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a)
     if name == "klvae":
-        a, b = (run.critic.state_dict() for run in (whole, second))
+        a, b = (run.discriminator.state_dict() for run in (whole, second))
         assert all(torch.equal(a[key], b[key]) for key in a)
     start = make_stage(name, RECIPE, start_file(name, RECIPE, earlier)).networks.state_dict()
     assert any(not torch.equal(start[key], value) for key, value in states[0][0].items())
@@ -173,22 +175,26 @@ def test_accumulated_parts_are_the_batch(photos, tmp_path):
 
 @pytest.mark.parametrize("name", ["klvae", "finetune", "distil"])
 def test_finished_stage_is_scored_drawn_and_exported(name, photos, earlier, tmp_path):
-    list(trainer(name, photos, tmp_path, earlier, score=True).run(1))
+    run = trainer(name, photos, tmp_path, earlier, score=True)
+    list(run.run(1))
     folder = tmp_path / name
-    last, card = (json.loads((folder / f"{kind}.json").read_text()) for kind in ("last", "best"))
-    assert last["scores"] == card["scores"]
-    assert set(card["scores"]) >= {"fd_effnet", "psnr", "ssim", "n", "resolution", "protocol"}
-    assert (card["iterations"], card["images_seen"], card["scores"]["n"]) == (1, 2, 2)
-    assert card["recipe"]["loss"]["perceptual"] == card["recipe"]["loss"]["repa"] == "effnet-lite1"
+    last, card = (read_card(folder / f"{kind}.safetensors") for kind in ("last", "best"))
+    assert last.scores == card.scores
+    assert set(card.scores.metrics) == {"fd_effnet", "psnr", "ssim"}
+    assert card.scores.steps == {"klvae": None, "finetune": 2, "distil": 1}[name]
+    assert (card.iterations, card.images_seen, card.scores.n) == (1, 2, 2)
+    assert card.recipe["loss"]["perceptual"] == card.recipe["loss"]["repa"] == "effnet-lite1"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["kind"] == "evaluation"
     assert len(list((folder / "samples").glob("*.png"))) == 1
     assert any((folder / "tensorboard").iterdir())
-    assert load_checkpoint(folder / "checkpoint.pt")["best"] == -card["scores"]["fd_effnet"]
-    shipped = finish(name, tmp_path)
+    assert load_checkpoint(folder / "checkpoint.pt")["best"] == -card.scores.metrics["fd_effnet"]
+    shipped = finish(run)
+    assert shipped == tmp_path / f"{name}.safetensors"
+    assert read_card(shipped) == card
     assert {v.dtype for v in load_file(shipped).values()} == {torch.float16}
     if name == "klvae":
-        assert card["config"]["latent_channels"] == 4
+        assert card.config["latent_channels"] == 4
     else:
         encoder, decoder = load_ssdd(shipped)
         assert (encoder.f, encoder.z_dim, decoder.z_dim) == (8, 4, 4)
@@ -198,31 +204,32 @@ def test_card_tells_what_the_stages_before_cost(photos, tmp_path):
     for name in SSDD_STAGES[:3]:
         run = trainer(name, photos, tmp_path)
         list(run.run(1))
-        run.save_weights("best", {})
+        run.save_weights("best")
     run = trainer("distil", photos, tmp_path)
-    assert [stage["stage"] for stage in run.card["before"]] == list(SSDD_STAGES[:3])
-    assert all(stage["images_seen"] == 2 for stage in run.card["before"])
+    before = run.origin.before
+    assert [cost.stage for cost in before] == list(SSDD_STAGES[:3])
+    assert {cost.images_seen for cost in before} == {2}
 
 
-def test_a_stage_in_between_is_no_tokenizer(earlier):
-    assert finish("pretrain", earlier) is None
+def test_a_stage_in_between_is_no_tokenizer(photos, earlier):
+    assert finish(trainer("pretrain", photos, earlier)) is None
 
 
 def test_best_weights_are_kept_when_later_ones_are_worse(photos, tmp_path, monkeypatch):
     recipe = replace(RECIPE, klvae=replace(RECIPE.klvae, evaluate_every=1))
     run = trainer("klvae", photos, tmp_path, recipe=recipe, score=True)
     values = iter([30.0, 10.0, 20.0])
-    monkeypatch.setattr(run.evaluator, "score", lambda *args: {"fd_effnet": next(values)})
+    monkeypatch.setattr(run.evaluator, "score", lambda *args: scores(next(values)))
     run.evaluator._higher_is_better = False
     list(run.run(3))
-    cards = [json.loads((tmp_path / "klvae" / f"{k}.json").read_text()) for k in ("last", "best")]
-    assert [card["iterations"] for card in cards] == [3, 2]
+    cards = [read_card(tmp_path / "klvae" / f"{k}.safetensors") for k in ("last", "best")]
+    assert [card.iterations for card in cards] == [3, 2]
     again = trainer("klvae", photos, tmp_path, recipe=recipe)
     again.resume()
     assert again.best == -10.0
 
 
-def test_scores_that_failed_are_made_up_for_once(photos, tmp_path, monkeypatch):
+def test_scores_that_failed_are_measured_by_the_next_run(photos, tmp_path, monkeypatch):
     """As where the machine stopped between the last iteration and the end of its evaluation."""
 
     def resumed(score):
@@ -231,7 +238,7 @@ def test_scores_that_failed_are_made_up_for_once(photos, tmp_path, monkeypatch):
         run.evaluator._higher_is_better = False
         run.resume()
         list(run.run(1))
-        return json.loads((tmp_path / "klvae" / "last.json").read_text())["scores"]
+        return read_card(tmp_path / "klvae" / "last.safetensors").scores
 
     def fails(*args):
         raise RuntimeError
@@ -239,11 +246,11 @@ def test_scores_that_failed_are_made_up_for_once(photos, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         resumed(fails)
     assert not (tmp_path / "klvae" / "best.json").exists()
-    assert resumed(lambda *args: {"fd_effnet": 10.0})["fd_effnet"] == 10.0
-    assert resumed(fails)["fd_effnet"] == 10.0
+    assert resumed(lambda *args: scores(10.0)) == scores(10.0)
+    assert resumed(fails) == scores(10.0)
 
 
-def test_weights_that_were_not_written_are_made_up_for(photos, tmp_path):
+def test_weights_that_were_not_written_are_written_by_the_next_run(photos, tmp_path):
     """As where the machine stopped between the checkpoint and the weights."""
     weights = tmp_path / "klvae" / "last.safetensors"
     for _ in range(2):
@@ -256,28 +263,28 @@ def test_weights_that_were_not_written_are_made_up_for(photos, tmp_path):
 
 def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
-    start = run.critic.layers[0].weight.detach().clone()
+    start = run.discriminator.layers[0].weight.detach().clone()
     batches = ready(run)
     terms = [set(run.step(batches)) for _ in range(2)]
     assert terms[1] == {"l1", "perceptual", "kl"}
-    assert torch.equal(run.critic.layers[0].weight, start)
+    assert torch.equal(run.discriminator.layers[0].weight, start)
     # The first updates of rectified Adam are of length zero.
     terms = [set(run.step(batches)) for _ in range(8)]
-    assert terms[0] == {"l1", "perceptual", "kl", "gan", "critic"}
-    assert not torch.equal(run.critic.layers[0].weight, start)
+    assert terms[0] == {"l1", "perceptual", "kl", "gan", "discriminator"}
+    assert not torch.equal(run.discriminator.layers[0].weight, start)
 
 
 def test_optional_adversarial_term_of_ssdd(photos, tmp_path):
     loss = replace(RECIPE.loss, gan_weight=0.5, gan_start=1)
     encoder = replace(RECIPE.encoder, resolution=64, min_side=64, max_side=65)
     run = trainer("encoder", photos, tmp_path, recipe=replace(RECIPE, loss=loss, encoder=encoder))
-    start = run.critic.head.weight.detach().clone()
+    start = run.discriminator.head.weight.detach().clone()
     batches = ready(run)
     assert "gan" not in run.step(batches)
-    assert {"gan", "critic"} <= set(run.step(batches))
+    assert {"gan", "discriminator"} <= set(run.step(batches))
     for _ in range(7):
         run.step(batches)
-    assert not torch.equal(run.critic.head.weight, start)
+    assert not torch.equal(run.discriminator.head.weight, start)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -307,7 +314,8 @@ def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(photos, tmp_path)
 def test_an_unreadable_image_is_named_and_nothing_is_lost(photos, tmp_path, monkeypatch):
     run = trainer("klvae", photos, tmp_path)
     read = photos.read
-    bad = run.stream.ids[np.random.default_rng([0, 0, 0]).permutation(len(run.stream.ids))[5]]
+    ids = run.data.ids
+    bad = ids[np.random.default_rng([0, 0, 0]).permutation(len(ids))[5]]
 
     def some(name):
         if name == bad:
@@ -330,7 +338,7 @@ def test_other_recipe_is_not_resumed(photos, tmp_path):
 def test_damaged_checkpoint(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     run.checkpoint_path.write_bytes(b"no checkpoint")
-    with pytest.raises(WeightsError, match="is not a checkpoint"):
+    with pytest.raises(WeightsError, match="no training state"):
         run.resume()
 
 
@@ -359,7 +367,7 @@ def test_stage_needs_the_one_before(tmp_path):
 
 def test_batch_must_divide(photos, tmp_path):
     recipe = replace(RECIPE, klvae=replace(RECIPE.klvae, accumulate=3))
-    with pytest.raises(OptionError, match="a batch of 2 cannot be divided by 3"):
+    with pytest.raises(OptionError, match="batch_size is 2, which 3 shards"):
         trainer("klvae", photos, tmp_path, recipe=recipe)
 
 
@@ -379,8 +387,8 @@ def test_decay_spares_biases_and_position_tables_and_where_told_norms(decay_norm
 
 
 def test_only_the_papers_recipes_decay_norms():
-    assert load_recipe("paper-f8c4-M").optimiser.decay_norms
-    assert not load_recipe("mini-f8c4").optimiser.decay_norms
+    assert load_recipe("paper-f8c4-M", Recipe).optimiser.decay_norms
+    assert not load_recipe("mini-f8c4", Recipe).optimiser.decay_norms
 
 
 def test_ema_copies_then_averages():
@@ -411,5 +419,5 @@ def test_two_processes_train_together(make_photos, tmp_path):
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    card = json.loads((tmp_path / "out" / "klvae" / "best.json").read_text())
-    assert (card["processes"], card["images_seen"]) == (2, 12)
+    card = read_card(tmp_path / "out" / "klvae" / "best.safetensors")
+    assert (card.processes, card.images_seen) == (2, 12)

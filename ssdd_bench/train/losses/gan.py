@@ -1,4 +1,4 @@
-"""Discriminators: of the KL-VAE, as latent diffusion trains it, and SSDD's optional one."""
+"""Discriminators: the KL-VAE's, as in latent diffusion, and the optional one of SSDD."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class PatchDiscriminator(nn.Module):
                 nn.init.normal_(module.weight, 1.0, 0.02)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 1, h, w) of images (B, 3, H, W) in [-1, 1]; positive looks real."""
+        """Map images (B, 3, H, W) in [-1, 1] to (B, 1, h, w); positive values look real."""
         return self.layers(images).float()
 
     def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Hinge loss of both."""
+        """Compute the hinge loss of real and reconstructed images."""
         loss = F.relu(1 - self.logits(real)).mean() + F.relu(1 + self.logits(fake)).mean()
-        return {"critic": 0.5 * loss}
+        return {"discriminator": 0.5 * loss}
 
-    def fool(self, fake: Tensor) -> Tensor:
-        """What the generator minimises."""
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        """Compute the adversarial term that the decoder minimises."""
         return -self.logits(fake).mean()
 
 
 class TimedDiscriminator(nn.Module):
-    """SSDD's optional discriminator: one probability per image, told the noisy input and its time.
+    """SSDD's optional discriminator: one logit per image, given the noisy input and its time.
 
     Spectral norms, 4x4 convolutions of width 64 to 512, four of stride 2 and one of stride 1,
     each group norm modulated by the time; spatial mean, one linear layer, binary cross entropy.
@@ -83,7 +83,7 @@ class TimedDiscriminator(nn.Module):
         self.head = nn.Linear(before, 1)
 
     def logits(self, images: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """(B,) of images and their noisy inputs (B, 3, H, W) at times (B,) in [0, 1]."""
+        """Map images and their noisy inputs (B, 3, H, W) at times (B,) in [0, 1] to (B,)."""
         h = torch.cat([images.clamp(-1, 1), x_t.clamp(-1, 1)], dim=1)
         time = F.silu(self.time_embedding(t, h.dtype))
         for convolution, modulation in zip(self.convolutions, self.modulations, strict=True):
@@ -93,29 +93,29 @@ class TimedDiscriminator(nn.Module):
         return self.head(h.mean(dim=(2, 3))).flatten().float()
 
     def forward(self, real: Tensor, fake: Tensor, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """Binary cross entropy of both."""
+        """Compute the binary cross entropy of real and reconstructed images."""
         loss = F.softplus(-self.logits(real, x_t, t)) + F.softplus(self.logits(fake, x_t, t))
-        return {"critic": loss.mean()}
+        return {"discriminator": loss.mean()}
 
-    def fool(self, fake: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """What the generator minimises."""
+    def generator_loss(self, fake: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """Compute the adversarial term that the decoder minimises."""
         return F.softplus(-self.logits(fake, x_t, t)).mean()
 
 
 @contextmanager
-def frozen(critic: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a discriminator without reaching its weights."""
-    critic.requires_grad_(False)
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without reaching its weights."""
+    network.requires_grad_(False)
     try:
         yield
     finally:
-        critic.requires_grad_(True)
+        network.requires_grad_(True)
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
-    """Ratio of the two losses' gradients at the decoder's last layer, in [0, 10,000].
+    """Compute the ratio of the losses' gradients at the decoder's last layer, in [0, 10,000].
 
-    Esser et al. 2021, so that the adversarial term pulls as hard as the reconstruction.
+    The adversarial term then weighs as much as the reconstruction (Esser et al. 2021).
     """
     (a,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (b,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)

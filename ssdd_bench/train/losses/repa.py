@@ -1,4 +1,4 @@
-"""REPA: tokens of the decoder's transformer are drawn towards those of a frozen network.
+"""REPA: tokens of the decoder's transformer are aligned with those of a frozen network.
 
 Yu et al. 2024, as SSDD uses it: one minus the mean cosine between a small network of the tokens
 after an early block and the target's features of the real image, on the same grid.
@@ -25,7 +25,7 @@ EPS = 1e-5
 
 
 def aligned_block(depth: int) -> int:
-    """Index of the transformer block whose output is aligned: the fifth, or half way."""
+    """Return the index of the transformer block to align: the fifth, or the one half way."""
     return min(4, depth // 2)
 
 
@@ -40,7 +40,7 @@ class Target(FrozenNetwork):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, tokens, channels), row by row, of images (B, 3, H, W) in [-1, 1]."""
+        """Map images (B, 3, H, W) in [-1, 1] to features (B, tokens, channels), row by row."""
 
 
 class DINOv2Target(Target):
@@ -70,7 +70,7 @@ class DINOv2Target(Target):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, tokens, 768)."""
+        """Compute features (B, tokens, 768)."""
         size = [PATCH * side // TOKEN for side in images.shape[-2:]]
         x = F.interpolate((images + 1) / 2, size=size, mode="bicubic", antialias=True)
         mean, std = (x.new_tensor(value)[:, None, None] for value in (MEAN, STD))
@@ -91,7 +91,7 @@ class EffNetTarget(Target):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, tokens, 112)."""
+        """Compute features (B, tokens, 112)."""
         x = F.interpolate(images, scale_factor=2.0, mode="bicubic")
         (features,) = self.network(x, (self.block,))
         return features.flatten(2).transpose(1, 2)
@@ -101,11 +101,11 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "dinov2-b": DINOv2Target,
     "effnet-lite1": EffNetTarget,
 }
-"""What a recipe's ``loss.repa`` names."""
+"""Targets by the name that a recipe gives as ``loss.repa``."""
 
 
 class REPA(nn.Module):
-    """The head that learns, beside its target, which does not.
+    """Head that is trained to predict the target's features from the decoder's tokens.
 
     Args:
         width: channels of the decoder's tokens.
@@ -121,6 +121,6 @@ class REPA(nn.Module):
         self.head = nn.Sequential(first, nn.SiLU(), last)
 
     def forward(self, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """One minus the mean cosine of (B, tokens, width) and (B, tokens, channels), float32."""
+        """Compute 1 - mean cosine of (B, tokens, width) and (B, tokens, channels), float32."""
         cosine = F.cosine_similarity(self.head(tokens).float(), wanted.float(), dim=2, eps=EPS)
         return 1 - cosine.mean()

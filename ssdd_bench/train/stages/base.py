@@ -1,81 +1,137 @@
-"""What a training stage gives to the loop: networks, a loss, and what to keep of them."""
+"""Training stage: the networks that learn, their loss, and what is kept of them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ssdd_bench.train.recipe import Recipe, StageRecipe
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.train.batches import Shard
+from ssdd_bench.train.card import LatentFacts
+from ssdd_bench.train.recipe import CropRecipe, OptimiserRecipe, Recipe, StageRecipe
+
+Terms = dict[str, Tensor]
+"""Loss terms by name; their sum is minimised."""
 
 
 class Stage(nn.Module):
-    """One training: its file says which networks learn and from which loss.
+    """One training, as the loop sees it.
 
-    A subclass sets, in ``__init__``, the attributes below; frozen networks may be further
-    attributes.
+    A subclass sets ``networks`` in ``__init__``; frozen networks may be further attributes.
+
+    Args:
+        name: of the stage.
+        schedule: its length.
+        optimiser: settings of its optimiser.
+
+    Attributes:
+        networks: updated by the optimiser, averaged and exported.
+        auxiliary: updated by the same optimiser and handed to the next stage, not exported, such
+            as REPA's head.
+        channels_last: convert the networks to that memory format on a CPU, where convolutions are
+            then several times as fast.
+    """
+
+    networks: nn.ModuleDict
+    channels_last: ClassVar[bool] = True
+
+    def __init__(self, name: str, schedule: StageRecipe, optimiser: OptimiserRecipe) -> None:
+        super().__init__()
+        self.name = name
+        self.schedule = schedule
+        self.optimiser = optimiser
+        self.auxiliary = nn.ModuleDict()
+
+    @abstractmethod
+    def forward(
+        self, batch: Any, shard: Shard, discriminator: nn.Module | None, /
+    ) -> tuple[Terms, Mapping[str, Tensor]]:
+        """Compute the loss of one shard.
+
+        Args:
+            batch: data of the shard, on the device of the networks.
+            shard: its place, on which all random numbers depend, so that a run can be repeated.
+            discriminator: None until it takes part.
+
+        Returns:
+            Loss terms; and the arguments of the discriminator's ``forward``.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return every setting that decides the training, for the card."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that a checkpoint must have in common with this stage to be resumed.
+
+        The number of iterations is not among it: a run may be continued beyond its end.
+        """
+        settings = self.settings()
+        table = {key: value for key, value in settings[self.name].items() if key != "iterations"}
+        return {**settings, self.name: table}
+
+    def make_discriminator(self) -> nn.Module | None:
+        """Build the discriminator that this stage trains against; None without one.
+
+        Its ``forward`` takes the mapping that :meth:`forward` returns and returns loss terms.
+        """
+        return None
+
+    def discriminator_start(self) -> int | None:
+        """Return the iteration at which the discriminator takes part; None without one."""
+        return None
+
+    def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Convert weights of ``networks`` to the tensors of a weights file."""
+        return dict(weights)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that a loader builds the networks with, for the card."""
+        return {}
+
+    def latent_facts(self) -> LatentFacts | None:
+        """Return what the card of a network of latents tells of them; None for tokenizers."""
+        return None
+
+
+class TokenizerStage(Stage):
+    """Stage that trains a tokenizer on crops of images.
 
     Args:
         name: of the stage, a table of the recipe.
         recipe: every number.
 
     Attributes:
-        networks: the tokenizer; what the optimiser updates, is averaged and exported.
-        helper: trained by the same optimiser and handed to the next stage, not exported: REPA's
-            head.
-        exports: ``ssdd`` or ``klvae``, whose plugin loads the exported file.
+        steps: of the decoder to evaluate with; None for one without steps.
+        is_final: the best weights of this stage are a finished tokenizer.
     """
 
-    networks: nn.ModuleDict
-    helper: nn.ModuleDict
-    exports: Literal["ssdd", "klvae"]
+    schedule: CropRecipe
+    steps: int | None = None
+    is_final: bool = True
 
     def __init__(self, name: str, recipe: Recipe) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name, recipe.stage(name), recipe.optimiser)
         self.recipe = recipe
-        self.schedule: StageRecipe = recipe.stage(name)
-        self.helper = nn.ModuleDict()
 
-    def critic(self) -> nn.Module | None:
-        """The discriminator that this stage trains against, made once; None without one.
+    def settings(self) -> dict[str, Any]:
+        """Return the tables of the recipe that this stage reads."""
+        return self.recipe.settings(self.name)
 
-        Its ``forward`` takes the mapping that :meth:`forward` gives it and returns loss terms.
-        """
-        return None
+    def generator(self, shard: Shard) -> torch.Generator:
+        """Return a generator on the CPU, seeded by the number of the shard's first image."""
+        return torch.Generator().manual_seed(self.optimiser.seed * 1_000_003 + shard.first)
 
     @abstractmethod
-    def forward(
-        self, images: Tensor, generator: torch.Generator, critic: nn.Module | None
-    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
-        """Loss terms, whose sum is minimised, and what the discriminator is shown.
-
-        Args:
-            images: (B, 3, H, W) in [-1, 1].
-            generator: on the CPU; source of every random number, so that a run can be repeated.
-            critic: the discriminator once it takes part, else None.
-        """
-
-    def discriminator_starts(self) -> int | None:
-        """Iterations before the discriminator takes part; None where there is none."""
-        return None
-
-    def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of a tokenizer's weights file, from those of ``networks``."""
-        return dict(weights)
-
-    def config(self) -> dict[str, Any]:
-        """What a loader must know to build the networks, for the card."""
-        return {}
-
-    def steps(self) -> int | None:
-        """Steps of the decoder to evaluate with; None where the word has no meaning."""
-        return None
+    def tokenizer(self, weights: Path) -> Tokenizer:
+        """Load an exported weights file of this stage as a tokenizer, on the CPU."""
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normals of the shape and on the device of ``like``, drawn on the CPU."""
+    """Sample standard normals on the CPU; return them on the device of ``like``, in its shape."""
     return torch.randn(like.shape, generator=generator).to(like.device)

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.ssdd.checkpoints import load_ssdd
+from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.recipe import Recipe
-from ssdd_bench.train.stages.flow_matching import DecoderLoss, SSDDStage, with_encoder
+from ssdd_bench.train.stages.base import Terms, normal
+from ssdd_bench.train.stages.flow_matching import DecoderLoss, SSDDStage
 
 
 class DistillationStage(SSDDStage):
-    """A student that jumps from noise to where its teacher arrives in many steps.
+    """Student that jumps from noise to the image that its teacher reaches in many steps.
 
     Both start from the weights of stage 2. The latent is the posterior's mean, since the teacher
     is in evaluation mode; the alignment is with the real image.
@@ -27,6 +29,8 @@ class DistillationStage(SSDDStage):
         start: weights of stage 2.
     """
 
+    steps = 1
+
     def __init__(self, recipe: Recipe, start: Path) -> None:
         super().__init__("distil", recipe)
         self.encoder, self.teacher = load_ssdd(start)
@@ -35,8 +39,8 @@ class DistillationStage(SSDDStage):
         self.teacher.requires_grad_(False)
         self.networks = nn.ModuleDict({"decoder": self.student})
         self.loss = DecoderLoss(recipe, self.student)
-        self.helper = self.loss.head(self.student)
-        self.grid = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
+        self.auxiliary = self.loss.head(self.student)
+        self.times = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
 
     def train(self, mode: bool = True) -> DistillationStage:
         """Leave the teacher and the encoder in evaluation mode."""
@@ -46,21 +50,13 @@ class DistillationStage(SSDDStage):
         return self
 
     def forward(
-        self, images: Tensor, generator: torch.Generator, critic: nn.Module | None
-    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
-        """Terms of one step from noise against the teacher's image from the same noise."""
-        noise = torch.randn(images.shape, generator=generator).to(images.device)
+        self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
+    ) -> tuple[Terms, Mapping[str, Tensor]]:
+        """Compute the loss of one step against the teacher's image from the same noise."""
+        noise = normal(images, self.generator(shard))
         with torch.no_grad():
             z = self.encoder(images).mode()
-            target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.grid)
+            target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.times)
         t = torch.ones(len(images), device=images.device)
         predicted = self.student(noise, t, z).float()
-        return self.loss(predicted, noise, t, noise, target, images, self.helper, critic)
-
-    def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The student beside the encoder that it was trained for."""
-        return with_encoder(self.encoder, weights)
-
-    def steps(self) -> int:
-        """One."""
-        return 1
+        return self.loss(predicted, noise, t, noise, target, images, self.auxiliary, discriminator)

@@ -1,7 +1,7 @@
 """Stages 0 to 2 of SSDD: a multi-step diffusion decoder, trained by flow matching.
 
 Stage 0 trains the encoder with a decoder, stage 1 a decoder for the frozen encoder, stage 2 that
-decoder at the resolution of use. The loss is the same but for the encoder's divergence.
+decoder at the resolution of use. The loss is the same, plus the KL term where the encoder learns.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.ssdd.checkpoints import load_ssdd
+from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
+from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.losses.gan import TimedDiscriminator, frozen
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import REPA, TARGETS, aligned_block
 from ssdd_bench.train.recipe import FlowRecipe, Recipe
-from ssdd_bench.train.stages.base import Stage, normal
+from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
 
 
 class DecoderLoss(nn.Module):
-    """What every SSDD stage minimises: velocity error, perceptual distance, alignment, GAN.
+    """Loss of every SSDD stage: velocity error, perceptual distance, alignment, GAN.
 
     Args:
-        recipe: weights of the terms, and which networks judge.
-        decoder: the one that learns; the tokens of one of its blocks are watched.
+        recipe: weights of the terms, and the networks behind them.
+        decoder: the one that learns; the tokens of one of its blocks are aligned.
     """
 
     def __init__(self, recipe: Recipe, decoder: SSDDDecoder) -> None:
@@ -47,7 +49,7 @@ class DecoderLoss(nn.Module):
         self._tokens = [tokens]
 
     def head(self, decoder: SSDDDecoder) -> nn.ModuleDict:
-        """The REPA head that belongs to this loss, empty without that term."""
+        """Build the REPA head that belongs to this loss, empty without that term."""
         if not self.weights.repa_weight:
             return nn.ModuleDict()
         return nn.ModuleDict({"repa": REPA(decoder.size.widths[-1], self.target)})
@@ -60,53 +62,63 @@ class DecoderLoss(nn.Module):
         noise: Tensor,
         target: Tensor,
         images: Tensor,
-        helper: nn.ModuleDict,
-        critic: nn.Module | None,
-    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
-        """Terms of one evaluation of the decoder.
+        auxiliary: nn.ModuleDict,
+        discriminator: nn.Module | None,
+    ) -> tuple[Terms, Mapping[str, Tensor]]:
+        """Compute the terms of one evaluation of the decoder.
 
         Args:
             predicted: its velocity at ``x_t``, float32 (B, 3, H, W).
             x_t: its input.
             t: times (B,).
             noise: at the end of the path.
-            target: image at the start of the path: a teacher's, or the real one.
+            target: images at the start of the path: the teacher's, or the real ones.
             images: the real ones.
-            helper: from :meth:`head`.
-            critic: the discriminator once it takes part.
+            auxiliary: from :meth:`head`.
+            discriminator: None until it takes part.
         """
-        estimate = predict_x0(x_t, predicted, t)
+        x0 = predict_x0(x_t, predicted, t)
         terms = {"flow": (predicted - velocity(target, noise)).square().mean()}
         if self.weights.perceptual_weight:
-            terms["perceptual"] = self.weights.perceptual_weight * self.distance(estimate, target)
+            terms["perceptual"] = self.weights.perceptual_weight * self.distance(x0, target)
         if self.weights.repa_weight:
-            aligned = helper["repa"](self._tokens.pop(), self.target(images))
+            aligned = auxiliary["repa"](self._tokens.pop(), self.target(images))
             terms["repa"] = self.weights.repa_weight * aligned
-        if critic is not None:
-            assert isinstance(critic, TimedDiscriminator)
-            with frozen(critic):
-                terms["gan"] = self.weights.gan_weight * critic.fool(estimate, x_t, t)
-        return terms, {"real": target, "fake": estimate.detach(), "x_t": x_t, "t": t}
+        if discriminator is not None:
+            assert isinstance(discriminator, TimedDiscriminator)
+            with frozen(discriminator):
+                adversarial = discriminator.generator_loss(x0, x_t, t)
+            terms["gan"] = self.weights.gan_weight * adversarial
+        return terms, {"real": target, "fake": x0.detach(), "x_t": x_t, "t": t}
 
 
-class SSDDStage(Stage):
-    """What stages 0 to 3 share: an optional discriminator and the file they export."""
+class SSDDStage(TokenizerStage):
+    """Base of stages 0 to 3: an optional discriminator, and the exported file."""
 
-    exports = "ssdd"
+    encoder: SSDDEncoder
 
-    def critic(self) -> nn.Module | None:
-        """Off in the paper's main result."""
+    def make_discriminator(self) -> nn.Module | None:
+        """Build SSDD's discriminator, unless its weight is 0, as in the paper's main result."""
         return TimedDiscriminator() if self.recipe.loss.gan_weight else None
 
-    def discriminator_starts(self) -> int | None:
-        """As the recipe says."""
+    def discriminator_start(self) -> int | None:
+        """Return the recipe's ``loss.gan_start``."""
         return self.recipe.loss.gan_start if self.recipe.loss.gan_weight else None
+
+    def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Add the encoder, which is not among ``weights`` where it is frozen."""
+        encoder = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
+        return encoder | dict(weights)
+
+    def tokenizer(self, weights: Path) -> SSDDTokenizer:
+        """Load the file with the stage's number of steps."""
+        return SSDDTokenizer(weights, self.steps or 1)
 
 
 class FlowMatchingStage(SSDDStage):
     """Stage 0 (``encoder``), 1 (``pretrain``) or 2 (``finetune``).
 
-    While training the latent is a sample, with a frozen encoder too.
+    The latent is sampled while training, also from a frozen encoder.
 
     Args:
         name: of the stage.
@@ -120,6 +132,8 @@ class FlowMatchingStage(SSDDStage):
         schedule = recipe.stage(name)
         assert isinstance(schedule, FlowRecipe)
         self.flow = schedule
+        self.steps = recipe.evaluation.steps
+        self.is_final = name == "finetune"
         self.learns_encoder = start is None
         if start is None:
             self.encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
@@ -132,13 +146,13 @@ class FlowMatchingStage(SSDDStage):
             self.decoder = SSDDDecoder(model.size, model.z_dim) if new else decoder
             self.networks = nn.ModuleDict({"decoder": self.decoder})
         self.loss = DecoderLoss(recipe, self.decoder)
-        self.helper = self.loss.head(self.decoder)
+        self.auxiliary = self.loss.head(self.decoder)
 
     def forward(
-        self, images: Tensor, generator: torch.Generator, critic: nn.Module | None
-    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
-        """Terms at one random time per image, and the divergence where the encoder learns."""
-        loss = self.recipe.loss
+        self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
+    ) -> tuple[Terms, Mapping[str, Tensor]]:
+        """Compute the loss at one random time per image, with the KL where the encoder learns."""
+        generator = self.generator(shard)
         with torch.set_grad_enabled(self.learns_encoder and torch.is_grad_enabled()):
             posterior = self.encoder(images)
             z = posterior.sample(noise=normal(posterior.mean, generator))
@@ -147,21 +161,9 @@ class FlowMatchingStage(SSDDStage):
         t = t.to(images.device)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()
-        terms, shown = self.loss(predicted, x_t, t, noise, images, images, self.helper, critic)
+        terms, shown = self.loss(
+            predicted, x_t, t, noise, images, images, self.auxiliary, discriminator
+        )
         if self.learns_encoder:
-            terms["kl"] = loss.kl_weight * posterior.kl().mean()
+            terms["kl"] = self.recipe.loss.kl_weight * posterior.kl().mean()
         return terms, shown
-
-    def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Encoder and decoder; a frozen encoder is not among ``weights``."""
-        return with_encoder(self.encoder, weights)
-
-    def steps(self) -> int:
-        """As the recipe says."""
-        return self.recipe.evaluation.steps
-
-
-def with_encoder(encoder: SSDDEncoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A whole checkpoint from a frozen encoder and the tensors that were trained beside it."""
-    frozen = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    return frozen | dict(weights)

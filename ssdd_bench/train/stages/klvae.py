@@ -1,30 +1,32 @@
-"""Train the KL-VAE, the baseline: L1, perceptual, KL and a PatchGAN with an adaptive weight.
+"""KL-VAE, the baseline: L1, perceptual distance, KL and a PatchGAN with an adaptive weight.
 
-The recipe of latent diffusion (Rombach et al. 2022): hinge loss, the discriminator takes part
-after a number of iterations, and its pull on the decoder's last layer is scaled to that of the
-reconstruction. The network is diffusers' ``AutoencoderKL``.
+The recipe is that of latent diffusion (Rombach et al. 2022): hinge loss, a discriminator that
+takes part after a number of iterations, and an adversarial gradient at the decoder's last layer
+that is scaled to that of the reconstruction. The network is diffusers' ``AutoencoderKL``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
-import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from ssdd_bench.api import Tokenizer
 from ssdd_bench.nn.encoder import DiagonalGaussian
+from ssdd_bench.plugins.adapters.diffusers import from_diffusers
+from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight, frozen
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.recipe import Recipe
-from ssdd_bench.train.stages.base import Stage, normal
+from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
+from ssdd_bench.weights.hub import build_model
 
 
-class KLVAEStage(Stage):
+class KLVAEStage(TokenizerStage):
     """Encoder and decoder together, from scratch."""
-
-    exports = "klvae"
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__("klvae", recipe)
@@ -33,41 +35,46 @@ class KLVAEStage(Stage):
         self.networks = nn.ModuleDict({"vae": cast("nn.Module", self.vae)})
         self.distance = DISTANCES[recipe.loss.perceptual]()
 
-    def critic(self) -> nn.Module | None:
-        """One logit for each patch."""
+    def make_discriminator(self) -> nn.Module | None:
+        """Build a PatchGAN, unless its weight is 0."""
         return PatchDiscriminator(self.gan.discriminator_width) if self.gan.gan_weight else None
 
-    def discriminator_starts(self) -> int | None:
-        """As the recipe says."""
+    def discriminator_start(self) -> int | None:
+        """Return the recipe's ``klvae.gan_start``."""
         return self.gan.gan_start if self.gan.gan_weight else None
 
     def forward(
-        self, images: Tensor, generator: torch.Generator, critic: nn.Module | None
-    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
-        """Terms of a sampled latent's reconstruction."""
+        self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
+    ) -> tuple[Terms, Mapping[str, Tensor]]:
+        """Compute the loss of the reconstruction from a sampled latent."""
         loss = self.recipe.loss
         found = self.vae.encode(images).latent_dist
         posterior = DiagonalGaussian(found.mean.float(), found.logvar.float())
-        z = posterior.sample(noise=normal(posterior.mean, generator))
+        z = posterior.sample(noise=normal(posterior.mean, self.generator(shard)))
         output = self.vae.decode(z).sample.float()
         terms = {
             "l1": (output - images).abs().mean(),
             "perceptual": loss.perceptual_weight * self.distance(output, images),
             "kl": loss.kl_weight * posterior.kl().mean(),
         }
-        if critic is not None:
-            assert isinstance(critic, PatchDiscriminator)
-            with frozen(critic):
-                fooling = critic.fool(output)
+        if discriminator is not None:
+            assert isinstance(discriminator, PatchDiscriminator)
+            with frozen(discriminator):
+                adversarial = discriminator.generator_loss(output)
             last = self.vae.decoder.conv_out.weight
-            pull = adaptive_weight(terms["l1"] + terms["perceptual"], fooling, last)
-            terms["gan"] = self.gan.gan_weight * pull * fooling
+            weight = adaptive_weight(terms["l1"] + terms["perceptual"], adversarial, last)
+            terms["gan"] = self.gan.gan_weight * weight * adversarial
         return terms, {"real": images, "fake": output.detach()}
 
     def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Keys as diffusers names them."""
+        """Name the tensors as diffusers does."""
         return {name.removeprefix("vae."): value for name, value in weights.items()}
 
     def config(self) -> dict[str, Any]:
-        """Arguments of ``AutoencoderKL``."""
+        """Return the arguments of ``AutoencoderKL``."""
         return dict(self.recipe.model.klvae)
+
+    def tokenizer(self, weights: Path) -> Tokenizer:
+        """Load the file through the adapter of diffusers' autoencoders."""
+        config = {**self.config(), "_class_name": AutoencoderKL.__name__}
+        return from_diffusers(build_model(config, weights), weights=[weights])

@@ -1,157 +1,184 @@
-"""Training a DiT: it learns, stops, resumes bit for bit, and says what it was trained on."""
+"""DiT: it trains as before, learns, resumes bit for bit, and its card tells what samples need."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.resources import files
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ssdd_bench.data.latents import LatentSet
-from ssdd_bench.errors import OptionError, UnknownNameError, UserError, WeightsError
-from ssdd_bench.nn.dit import SIZES
-from ssdd_bench.train.dit_recipe import RECIPES, load_dit_recipe
-from ssdd_bench.train.latent_model import load_generator, read_card, shipped_for
-from ssdd_bench.train.stages.dit import DiTTrainer
+from ssdd_bench.errors import OptionError, UserError, WeightsError
+from ssdd_bench.train.card import read_card
+from ssdd_bench.train.pipeline import make_dit_trainer
 
 CPU = torch.device("cpu")
+
+# Of the training loop that DiTs had before they became a stage of the common one: losses of eight
+# iterations, and sums of the absolute averaged weights after them.
+BEFORE = {
+    "flow": (
+        [1.9983474, 2.0029395, 1.9175192, 2.0772262, 1.9927465, 2.1863754, 1.9223672, 1.8663994],
+        {"x_embedder.proj.weight": 18.64678486, "final_layer.linear.weight": 0.712302129},
+    ),
+    "ddpm": (
+        [0.9316614, 1.0463942, 0.8650391, 0.9403205, 0.9351363, 0.8643767, 0.8207803, 0.7764110],
+        {"x_embedder.proj.weight": 18.88735007, "final_layer.linear.weight": 1.070470245},
+    ),
+}
+
+
+def changed(recipe, optimiser=None, **dit):
+    return replace(
+        recipe,
+        dit=replace(recipe.dit, **dit),
+        optimiser=replace(recipe.optimiser, **(optimiser or {})),
+    )
+
+
+def trainer(latents, recipe, out, command=""):
+    return make_dit_trainer(latents, recipe, out, CPU, command=command)
+
+
+@pytest.mark.parametrize("objective", BEFORE)
+def test_it_trains_as_before(latents, recipe, objective, tmp_path):
+    run = trainer(latents, changed(recipe, objective=objective), tmp_path)
+    losses, weights = BEFORE[objective]
+    run.start()
+    batches = run.batches()
+    found = [run.step(batches)["loss"] for _ in losses]  # more than one epoch of 24 images
+    assert found == pytest.approx(losses, rel=1e-5)
+    for name, expected in weights.items():
+        average = run.averaged_weights()[f"dit.{name}"]
+        assert average.double().abs().sum().item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("objective", ["flow", "ddpm"])
 def test_resumed_run_equals_one_that_was_not_stopped(latents, recipe, objective, tmp_path):
-    recipe = replace(recipe, objective=objective)
-    whole = DiTTrainer(latents, recipe, tmp_path / "whole", CPU)
-    list(whole.run(8))  # more than one epoch of 24 images
-    list(DiTTrainer(latents, recipe, tmp_path / "halves", CPU).run(3))
-    half = DiTTrainer(latents, recipe, tmp_path / "halves", CPU)
+    recipe = changed(recipe, objective=objective)
+    whole = trainer(latents, recipe, tmp_path / "whole")
+    list(whole.run(8))
+    list(trainer(latents, recipe, tmp_path / "halves").run(3))
+    half = trainer(latents, recipe, tmp_path / "halves")
     half.resume()
     assert half.iteration == 3
-    torch.rand(7)  # what others draw changes nothing
+    torch.rand(7)  # global random numbers change nothing
     list(half.run(8))
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(half.network.state_dict()[name], value), name
+    for name, value in whole.stage.networks.state_dict().items():
+        assert torch.equal(half.stage.networks.state_dict()[name], value), name
         assert torch.equal(half.ema.weights[name], whole.ema.weights[name]), name
-    files = [load_file(tmp_path / name / "dit.safetensors") for name in ("whole", "halves")]
+    files = [load_file(tmp_path / name / "last.safetensors") for name in ("whole", "halves")]
     assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+    assert {value.dtype for value in files[0].values()} == {torch.float16}
+
+
+TWO = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from ssdd_bench.data.latents import LatentSet
+from ssdd_bench.nn.dit import SIZES
+from ssdd_bench.train.pipeline import make_dit_trainer
+from ssdd_bench.train.recipe import DiTRecipe, load_recipe
+
+SIZES["tiny"] = (2, 32, 2)
+latents, recipe, out = sys.argv[1:]
+recipe = load_recipe(recipe, DiTRecipe)
+list(make_dit_trainer(LatentSet(Path(latents)), recipe, Path(out)).run(4))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(latents, tmp_path):
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(
+        'base = "dit-nano"\n[dit]\nsize = "tiny"\npatch = 1\nbatch_size = 8\naccumulate = 2\n'
+        "lr = 2e-3\n[optimiser]\nwarmup = 2\nbf16 = false\n"
+    )
+    nano = files("ssdd_bench.train") / "recipes" / "dit-nano.toml"
+    (tmp_path / "dit-nano.toml").write_text(nano.read_text())
+    (tmp_path / "two.py").write_text(TWO)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    for count in ("1", "2"):
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", count),
+            *("--standalone", tmp_path / "two.py", latents.folder, recipe, tmp_path / count),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (tmp_path / count / "last.safetensors" for count in ("1", "2"))
+    assert (read_card(one).processes, read_card(two).processes) == (1, 2)
+    ours, theirs = load_file(one), load_file(two)
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name].float(), value.float(), rtol=1e-3, atol=1e-4)
+    assert ours["final_layer.linear.weight"].abs().max() > 1e-4  # it did train
 
 
 def test_a_finished_run_is_left_alone_and_one_that_lost_its_weights_is_not(
     latents, recipe, tmp_path
 ):
-    list(DiTTrainer(latents, recipe, tmp_path, CPU, "first").run(2))
-    path, card = tmp_path / "dit.safetensors", tmp_path / "dit.json"
+    list(trainer(latents, recipe, tmp_path, "first").run(2))
+    path, card = tmp_path / "last.safetensors", tmp_path / "last.json"
     weights = path.read_bytes()
     for lost, command in ((None, "second"), (card, "third"), (path, "fourth")):
         if lost:
             lost.unlink()
-        trainer = DiTTrainer(latents, recipe, tmp_path, CPU, command)
-        trainer.resume()
-        assert list(trainer.run(2)) == []
-        assert read_card(card).training["command"] == (command if lost else "first")
+        run = trainer(latents, recipe, tmp_path, command)
+        run.resume()
+        assert list(run.run(2)) == []
+        assert read_card(path).origin.command == (command if lost else "first")
         assert path.read_bytes() == weights
-    list(trainer.run(3))
-    assert read_card(card).training["iterations"] == 3
+    list(run.run(3))
+    assert read_card(path).iterations == 3
 
-    list(DiTTrainer(latents, replace(recipe, seed=1), tmp_path, CPU, "anew").run(3))  # --restart
-    assert read_card(card).training["command"] == "anew"
+    list(trainer(latents, changed(recipe, {"seed": 1}), tmp_path, "anew").run(3))  # --restart
+    assert read_card(path).origin.command == "anew"
 
 
 def test_it_learns(latents, recipe, tmp_path):
-    trainer = DiTTrainer(latents, replace(recipe, batch_size=24), tmp_path, CPU)
-    states = list(trainer.run(150))
-    losses = [state.loss for state in states]
-    assert losses[-1] < 0.75 * losses[0]
+    run = trainer(latents, changed(recipe, batch_size=24), tmp_path)
+    losses = [state.losses["loss"] for state in run.run(150)]
+    assert np.mean(losses[-5:]) < 0.75 * losses[0]
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["iteration"] == 150
 
 
 def test_batches_go_through_every_image_once_an_epoch(latents, recipe, tmp_path):
-    trainer = DiTTrainer(latents, replace(recipe, batch_size=6), tmp_path, CPU)
-    counts = sum(trainer._batch(i)[1].sum().item() for i in range(4))
-    assert counts == latents.labels.sum()
-    first = torch.cat([trainer._batch(i)[0] for i in range(4)])
-    assert first.mean((0, 2, 3)).abs().max() < 0.05
-    assert first.std((0, 2, 3)).sub(1).abs().max() < 0.05
+    run = trainer(latents, changed(recipe, batch_size=6, accumulate=2), tmp_path)
+    batches = run.batches()
+    data, labels = map(torch.cat, zip(*(next(batches) for _ in range(8)), strict=True))
+    assert len(labels) == 24
+    assert labels.sum().item() == latents.labels.sum()
+    assert data.mean((0, 2, 3)).abs().max() < 0.05
+    assert data.std((0, 2, 3)).sub(1).abs().max() < 0.05
 
 
 def test_a_checkpoint_of_other_settings_or_latents_is_refused(
     photos, latents, encode, recipe, tmp_path
 ):
-    list(DiTTrainer(latents, recipe, tmp_path, CPU).run(1))
-    with pytest.raises(UserError, match="another recipe or from other latents"):
-        DiTTrainer(latents, replace(recipe, lr=1e-3), tmp_path, CPU).resume()
+    list(trainer(latents, recipe, tmp_path).run(1))
+    with pytest.raises(UserError, match="--restart"):
+        trainer(latents, changed(recipe, lr=1e-3), tmp_path).resume()
     encode(photos, tmp_path / "other", flips=False)
-    with pytest.raises(UserError, match="another recipe or from other latents"):
-        DiTTrainer(LatentSet(tmp_path / "other"), recipe, tmp_path, CPU).resume()
-    longer = DiTTrainer(latents, replace(recipe, iterations=99), tmp_path, CPU)
+    with pytest.raises(UserError, match="--restart"):
+        trainer(LatentSet(tmp_path / "other"), recipe, tmp_path).resume()
+    longer = trainer(latents, changed(recipe, iterations=99), tmp_path)
     longer.resume()
     assert longer.iteration == 1
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
-    with pytest.raises(WeightsError, match="no checkpoint of a DiT"):
-        DiTTrainer(latents, recipe, tmp_path, CPU).resume()
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
+        trainer(latents, recipe, tmp_path).resume()
 
 
 def test_bad_settings_are_one_line(latents, recipe, tmp_path):
-    with pytest.raises(OptionError, match="a batch of 25 from 24 images"):
-        DiTTrainer(latents, replace(recipe, batch_size=25), tmp_path, CPU)
-    with pytest.raises(OptionError, match="no DiT of size 'x'"):
-        DiTTrainer(latents, replace(recipe, size="x"), tmp_path, CPU)
-    with pytest.raises(UserError, match="take a smaller lr"):
-        list(DiTTrainer(latents, replace(recipe, lr=float("inf")), tmp_path, CPU).run(5))
-
-
-def test_recipes_that_come_along_are_whole_and_errors_name_the_key(tmp_path):
-    for path in RECIPES.glob("*.toml"):
-        assert load_dit_recipe(path.stem).size in SIZES
-    with pytest.raises(UnknownNameError, match="did you mean nano"):
-        load_dit_recipe("nani")
-    path = tmp_path / "mine.toml"
-    path.write_text((RECIPES / "nano.toml").read_text().replace("warmup", "warm"))
-    with pytest.raises(UserError, match="unknown key 'warm'"):
-        load_dit_recipe(str(path))
-    with pytest.raises(UserError, match="No such file"):
-        load_dit_recipe(str(tmp_path / "nowhere.toml"))
-
-
-def test_the_card_tells_what_samples_need(latents, trained):
-    generator = load_generator(trained)
-    assert generator.card.statistics == latents.record.statistics
-    assert generator.card.classes == ("cat", "dog")
-    assert generator.card.resolution == 16
-    assert generator.card.training["iterations"] == 6
-    with pytest.raises(WeightsError, match="no network of latents comes with the package"):
-        shipped_for(generator.card.encoder_sha256)
-
-
-def test_a_shipped_network_is_found_by_the_encoder(trained, monkeypatch):
-    monkeypatch.setattr("ssdd_bench.train.latent_model.SHIPPED", trained.parent)
-    assert shipped_for(read_card(trained.with_suffix(".json")).encoder_sha256) == trained
-
-
-def test_a_card_without_statistics_or_with_other_classes_is_refused(trained, tmp_path):
-    card = json.loads(trained.with_suffix(".json").read_text())
-    path = tmp_path / "dit.json"
-
-    def refused(**changes):
-        path.write_text(json.dumps({**card, **changes}))
-        with pytest.raises(UserError) as caught:
-            read_card(path)
-        return str(caught.value)
-
-    assert "no statistics of the latents" in refused(statistics=None)
-    assert "statistics of 1 channels for latents of 3" in refused(
-        statistics={"mean": [0.0], "std": [1.0]}
-    )
-    assert "3 class names for a network of 2 classes" in refused(classes=["a", "b", "c"])
-
-
-def test_a_published_checkpoint_needs_to_be_told_what_it_predicts(trained, tmp_path):
-    network = load_generator(trained).network
-    torch.save(network.state_dict(), tmp_path / "published.pt")
-    with pytest.raises(OptionError, match="give --objective ddpm for DiT or flow for SiT"):
-        load_generator(tmp_path / "published.pt")
-    with pytest.raises(OptionError, match="latents of 3 channels: give --f"):
-        load_generator(tmp_path / "published.pt", "flow")
-    generator = load_generator(tmp_path / "published.pt", "flow", f=4)
-    assert generator.card.statistics.std == (1.0, 1.0, 1.0)
-    assert generator.card.config.classes == 2
+    with pytest.raises(OptionError, match="25"):
+        trainer(latents, changed(recipe, batch_size=25), tmp_path)
+    with pytest.raises(OptionError, match="'x'"):
+        trainer(latents, changed(recipe, size="x"), tmp_path)
+    with pytest.raises(UserError, match="'loss' is nan"):
+        list(trainer(latents, changed(recipe, lr=float("inf")), tmp_path).run(5))

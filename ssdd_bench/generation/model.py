@@ -1,0 +1,138 @@
+"""Network of latents together with the facts that its samples need."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ssdd_bench.data.statistics import ChannelStats
+from ssdd_bench.errors import OptionError, UserError, WeightsError
+from ssdd_bench.nn.dit import DiT, DiTConfig, load_dit
+from ssdd_bench.results.records import read_record
+from ssdd_bench.train.card import Card, LatentFacts, card_path, read_card
+from ssdd_bench.weights.files import load_safetensors, load_strict, sha256_file
+
+SHIPPED = Path(__file__).parent / "weights"
+ENCODERS = {4: 8}  # latent channels and f of the SD-VAE, under every published DiT and SiT
+
+
+@dataclass(frozen=True)
+class LatentModel:
+    """Network of latents that is ready to sample from.
+
+    Attributes:
+        network: in evaluation mode.
+        facts: statistics, classes and encoder of its latents.
+        weights: file name and SHA-256.
+        training: facts of its training, for people; empty where unknown.
+    """
+
+    network: DiT
+    facts: LatentFacts
+    weights: dict[str, str]
+    training: dict[str, Any]
+
+    @property
+    def config(self) -> DiTConfig:
+        """Shape of the network."""
+        return self.network.config
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return self.config.side * self.facts.f
+
+
+def load_latent_model(
+    path: Path, objective: Literal["flow", "ddpm"] | None = None, f: int | None = None
+) -> LatentModel:
+    """Load a network trained here, or a published DiT or SiT.
+
+    Args:
+        path: weights file with its card, or the folder of a training, or a published checkpoint,
+            which has no card.
+        objective: of a published one: ``ddpm`` for DiT, ``flow`` for SiT.
+        f: of the tokenizer under a published one; 8 for the SD-VAE.
+
+    Returns:
+        Without a card the statistics are those of latents that the tokenizer scales itself: mean
+        0, standard deviation 1.
+
+    Raises:
+        WeightsError: the file is missing, damaged or no DiT.
+        OptionError: a published checkpoint without ``objective``.
+        UserError: the card is damaged or is that of a tokenizer.
+    """
+    if path.is_dir():
+        path /= "last.safetensors"
+    weights = {path.name: sha256_file(path)}
+    if path.suffix == ".safetensors" and card_path(path).is_file():
+        card = read_card(path)
+        config, facts = _latents_of(card, path)
+        network = DiT(config)
+        load_strict(network, {**load_safetensors(path), "pos_embed": network.pos_embed}, path)
+        return LatentModel(network.eval(), facts, weights, _training(card))
+    network = load_dit(path)
+    if objective is None:
+        raise OptionError(
+            f"{path} has no card with its objective: give --objective ddpm for DiT or flow for SiT"
+        )
+    channels = network.config.channels
+    f = f or ENCODERS.get(channels)
+    if f is None:
+        raise OptionError(f"{path} has latents of {channels} channels: give --f")
+    facts = LatentFacts(
+        objective=objective,
+        statistics=ChannelStats((0.0,) * channels, (1.0,) * channels),
+        pixels=None,
+        tokenizer="",
+        encoder_sha256="",
+        f=f,
+        classes=tuple(str(label) for label in range(network.config.classes)),
+    )
+    return LatentModel(network, facts, weights, training={})
+
+
+def shipped_for(encoder_sha256: str) -> Path:
+    """Find the network that comes with the package for the latents of an encoder.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        facts = read_card(path).latents
+        if facts is not None and facts.encoder_sha256 == encoder_sha256:
+            return path
+    raise WeightsError(
+        "no network of latents comes with the package for this encoder: train one with "
+        "`ssdd-bench gen encode` and `ssdd-bench gen train`, and give --dit FILE"
+    )
+
+
+def _latents_of(card: Card, path: Path) -> tuple[DiTConfig, LatentFacts]:
+    """Read the shape of the network and the facts of its latents, which must agree."""
+    name, facts = str(card_path(path)), card.latents
+    if facts is None:
+        raise UserError(f"{name}: 'latents' is null, so this is no network of latents: give a DiT")
+    config = read_record(DiTConfig, card.config, name, "config")
+    sizes = {len(facts.statistics.mean), len(facts.statistics.std)}
+    if sizes != {config.channels}:
+        raise UserError(
+            f"{name}: statistics of {sizes.pop()} channels for latents of {config.channels}: "
+            "restore the card, or train again"
+        )
+    if len(facts.classes) != config.classes:
+        raise UserError(
+            f"{name}: {len(facts.classes)} class names for a network of {config.classes} classes: "
+            "restore the card, or train again"
+        )
+    return config, facts
+
+
+def _training(card: Card) -> dict[str, Any]:
+    """Select what a result repeats of a training."""
+    told = asdict(card)
+    for key in ("config", "latents", "scores", "schema_version"):
+        del told[key]
+    return told
