@@ -10,12 +10,11 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
-from ssdd_bench.cli._progress import progress_bar
+from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._typed import typed
 from ssdd_bench.train.recipe import SSDD_STAGES
 
 if TYPE_CHECKING:
-    from ssdd_bench.train.loop import Trainer
     from ssdd_bench.train.recipe import Recipe
 
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
@@ -54,9 +53,9 @@ def command(
     itself. On several GPUs: accelerate launch -m ssdd_bench train ...
     """
     from ssdd_bench.errors import OptionError
-    from ssdd_bench.train.recipe import load_recipe
+    from ssdd_bench.train.recipe import Recipe, load_recipe
 
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, Recipe)
     stages = (
         [name for name in SSDD_STAGES if loaded.stage(name).iterations]
         if what == "ssdd"
@@ -69,23 +68,25 @@ def command(
         raise OptionError("training needs images: give --data DIR")
     if start is not None and len(stages) > 1:
         raise OptionError("--start is for a single stage: ssdd begins with its encoder")
+    check_installed()
     folder = out or Path("train") / Path(recipe).stem
     made: list[Stage] = []
     for stage in stages:
-        limits = (iterations or loaded.stage(stage).iterations, 60 * minutes if minutes else None)
-        made += _train(stage, loaded, recipe, data, folder, start, limits, restart, quiet)
+        made += _train(
+            stage, loaded, recipe, data, folder, start, iterations, minutes, restart, quiet
+        )
     if as_json and made:
         print_json({"path": folder, "stages": made})
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Summary of a trained stage; ``tokenizer`` is as `ssdd-bench run` takes it."""
+    """Summary of a trained stage; ``tokenizer`` is the weights file of a finished one."""
 
     stage: str
     path: Path
     iterations: int
-    tokenizer: str = ""
+    tokenizer: Path | None
 
 
 def _train(
@@ -95,74 +96,52 @@ def _train(
     data: Path,
     out: Path,
     start: Path | None,
-    limits: tuple[int, float | None],
+    iterations: int | None,
+    minutes: float | None,
     restart: bool,
     quiet: bool,
 ) -> list[Stage]:
     """Train one stage; return its summary in the main process, and nothing in others."""
-    try:
-        import accelerate  # noqa: F401
-        import schedulefree  # noqa: F401
-    except ImportError as error:
-        from ssdd_bench.errors import PluginError
-
-        raise PluginError(
-            f"training needs the package '{error.name}': pip install 'ssdd-bench[train]'"
-        ) from error
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import hide_home
     from ssdd_bench.evaluation.memory import keep_freed_memory
     from ssdd_bench.train.pipeline import finish, make_trainer, start_file
 
     keep_freed_memory()
-    facts = {
-        "command": hide_home(typed()),
-        "recipe_name": recipe_name,
-    }
-    first = start or start_file(stage, recipe, out)
-    trainer = make_trainer(stage, recipe, open_images(data), out, first, facts)
-    if not restart:
-        trainer.resume()
-    _show(trainer, limits, quiet)
+    trainer = make_trainer(
+        stage,
+        recipe,
+        open_images(data),
+        out,
+        start or start_file(stage, recipe, out),
+        recipe_name=recipe_name,
+        command=hide_home(typed()),
+    )
+    run_trainer(trainer, iterations or trainer.schedule.iterations, minutes, restart, quiet)
     if not trainer.accelerator.is_main_process:
         return []
-    option = ""
-    if file := finish(stage, out):
-        name = file.stem
-        option = f"klvae:path={file}" if name == "klvae" else f"{name}:checkpoint={file}"
-        if not quiet:
-            click.echo(f"ssdd-bench run --tokenizers {option} --res 256", err=True)
-    return [Stage(stage, trainer.out, trainer.iteration, option)]
-
-
-def _show(trainer: Trainer, limits: tuple[int, float | None], quiet: bool) -> None:
-    """Train under a bar with the loss terms, images per second and the time left."""
-    total, seconds = limits
-    quiet = quiet or not trainer.accelerator.is_main_process
-    with progress_bar(trainer.stage.name, total, trainer.iteration, quiet) as bar:
-        for state in trainer.run(total, float("inf") if seconds is None else seconds):
-            terms = " ".join(f"{term} {loss:.3g}" for term, loss in state.losses.items())
-            bar.show(state.iteration, state=f"{state.images_per_s:.1f} images/s {terms}")
-    if not quiet:
-        click.echo(f"{trainer.out}: {trainer.iteration} iterations", err=True)
+    tokenizer = finish(trainer)
+    if tokenizer and not quiet:
+        click.echo(f"{tokenizer}: a finished tokenizer, in float16", err=True)
+    return [Stage(stage, trainer.out, trainer.iteration, tokenizer)]
 
 
 def _print_plan(stages: list[str], recipe: Recipe, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ssdd_bench.train.cost import estimate
+    from ssdd_bench.train.cost import stage_cost
 
-    estimates = [estimate(stage, recipe) for stage in stages]
+    costs = [stage_cost(stage, recipe) for stage in stages]
     if as_json:
-        print_json({"stages": estimates})
+        print_json({"stages": costs})
         return
     table = Table(box=None, header_style="bold")
     for heading in ("stage", "iterations", "million images", "px", "batch"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     for heading in ("trained M", "GMAC/image", "activations MB/image", "state GB"):
         table.add_column(heading, justify="right")
-    for found in estimates:
+    for found in costs:
         table.add_row(
             found.stage,
             f"{found.iterations:,}",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssdd_bench.cli.main import cli
 from ssdd_bench.results.store import load_results
-from ssdd_bench.train.dit_recipe import RECIPES
+from ssdd_bench.train.recipe import RECIPES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "generation.md").read_text(encoding="utf-8")
 
@@ -43,7 +43,7 @@ def small(tmp_path, monkeypatch):
             for i in range(count):
                 image = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
                 image.resize((64, 64)).save(tmp_path / folder / name / f"{i}.png")
-    recipe = (RECIPES / "nano.toml").read_text()
+    recipe = (RECIPES / "dit-nano.toml").read_text()
     for old, new in (('"nano"', '"tiny"'), ("= 64", "= 4"), ("= 20000", "= 3")):
         assert old in recipe
         recipe = recipe.replace(old, new)

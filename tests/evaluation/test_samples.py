@@ -12,6 +12,7 @@ from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, Use
 from ssdd_bench.evaluation import samples as module
 from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
 from ssdd_bench.generation.draw import draw_samples
+from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import DrawPlan
 from ssdd_bench.metrics.features.base import Extractor
@@ -19,7 +20,6 @@ from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.store import load_results, to_json
-from ssdd_bench.train.latent_model import load_generator
 from ssdd_bench.weights.cache import cached_path
 
 
@@ -138,7 +138,7 @@ def test_the_set_itself_scores_nothing(photos, tmp_path):
 def drawn(trained, block_mean, record, tmp_path):
     plan = DrawPlan(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
     device = torch.device("cpu")
-    draw_samples(load_generator(trained), block_mean(), record(), plan, device)
+    draw_samples(load_latent_model(trained), block_mean(), record(), plan, device)
     return plan.out
 
 

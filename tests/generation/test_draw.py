@@ -8,16 +8,16 @@ import torch
 
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.latents import Statistics
 from ssdd_bench.data.npz import read_labels, read_moments, write_npz
+from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import OptionError, PluginError, UserError
-from ssdd_bench.generation.check import Spread, check_colours, check_latents
+from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.draw import decode_latents, draw_samples
 from ssdd_bench.generation.labels import draw_labels
+from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import DrawPlan
 from ssdd_bench.results.samples import read_generated
-from ssdd_bench.train.latent_model import load_generator
 
 CPU = torch.device("cpu")
 SETTINGS = SamplerSettings("euler", steps=2, cfg=1.5)
@@ -28,7 +28,7 @@ def draw(trained, block_mean, record):
     def draw(out, samples=40, tokenizer=None, named=None, weights=trained, **more):
         plan = DrawPlan(**{"out": out, "samples": samples, "settings": SETTINGS} | more)
         return draw_samples(
-            load_generator(weights), tokenizer or block_mean(), named or record(), plan, CPU
+            load_latent_model(weights), tokenizer or block_mean(), named or record(), plan, CPU
         )
 
     return draw
@@ -115,7 +115,7 @@ def test_drawn_latents_are_shared_by_decoders_of_one_encoder(draw, trained, tmp_
 
 def test_what_does_not_fit_is_one_line(draw, drawn, record, block_mean, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"dit\.safetensors: latents are those of 'block-mean'"):
+    with pytest.raises(UserError, match=r"last\.safetensors: latents are those of 'block-mean'"):
         draw(out, named=record(label="other", x=1))
     with pytest.raises(PluginError, match="has bytes latents"):
         draw(out, tokenizer=block_mean(kind="bytes"))
@@ -132,13 +132,13 @@ def test_what_does_not_fit_is_one_line(draw, drawn, record, block_mean, tmp_path
 
 
 def test_a_published_network_fits_by_shape_alone(draw, trained, block_mean, record, tmp_path):
-    torch.save(load_generator(trained).network.state_dict(), tmp_path / "published.pt")
-    generator = load_generator(tmp_path / "published.pt", "flow", f=8)
+    torch.save(load_latent_model(trained).network.state_dict(), tmp_path / "published.pt")
+    model = load_latent_model(tmp_path / "published.pt", "flow", f=8)
     plan = DrawPlan(tmp_path / "out", 4, settings=SETTINGS)
     with pytest.raises(UserError, match="draws f8c3 latents and 'block-mean' decodes f4c3"):
-        draw_samples(generator, block_mean(), record(), plan, CPU)
-    generator = load_generator(tmp_path / "published.pt", "flow", f=4)
-    made = draw_samples(generator, block_mean(), record(), plan, CPU)
+        draw_samples(model, block_mean(), record(), plan, CPU)
+    model = load_latent_model(tmp_path / "published.pt", "flow", f=4)
+    made = draw_samples(model, block_mean(), record(), plan, CPU)
     assert made.generation.statistics == "by the tokenizer"
 
 
@@ -161,28 +161,28 @@ def test_mis_scaled_latents_are_noticed(latents, trained, block_mean, scale, shi
     rows = np.arange(24)
     statistics = latents.record.statistics
     perfect = statistics.normalise(latents.batch(rows, rows % 2 == 0))
-    wrong = Statistics(
+    wrong = ChannelStats(
         tuple(mean + shift for mean in statistics.mean),
         tuple(std * scale for std in statistics.std),
     )
-    generator = load_generator(trained)
-    generator = replace(generator, card=replace(generator.card, statistics=wrong))
+    model = load_latent_model(trained)
+    model = replace(model, facts=replace(model.facts, statistics=wrong))
     noise = KeyedNoise(0, [str(i) for i in rows], "decode")
-    decoded = decode_latents(generator, block_mean(), perfect, noise)
-    colours = Spread.of((decoded.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+    decoded = decode_latents(model, block_mean(), perfect, noise)
+    colours = ChannelSums.of((decoded.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
     found = [
-        *check_latents(Spread.of(perfect.numpy())),
+        *check_latents(ChannelSums.of(perfect.numpy())),
         *check_colours(colours, latents.record.pixels),
     ]
     assert bool(found) == warned
     if warned:
-        assert "may be scaled by the wrong statistics" in found[0]
+        assert "scaled by the wrong statistics" in found[0]
 
 
 def test_latents_that_were_not_mapped_back_are_noticed(latents):
     raw = latents.batch(np.arange(24), np.zeros(24, bool))  # mean 5, where N(0, 1) is expected
-    (line,) = check_latents(Spread.of(raw.numpy()))
-    assert "unlike the training set's" in line
+    (line,) = check_latents(ChannelSums.of(raw.numpy()))
+    assert "mean of a channel by 6.5" in line
 
 
 def test_too_few_or_too_many_images_in_a_file_are_refused(tmp_path):

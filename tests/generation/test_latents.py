@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.latents import LatentSet, Statistics
+from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import class_names
+from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.latents import plan_latents
@@ -56,8 +57,8 @@ def test_statistics_are_those_of_everything_and_undo_themselves(latents):
     assert normal.mean((0, 2, 3)).abs().max() < 1e-9
     torch.testing.assert_close(normal.std((0, 2, 3)), torch.ones(3, dtype=torch.float64))
     torch.testing.assert_close(statistics.denormalise(normal), z)
-    with pytest.raises(UserError, match="statistics of 2 channels for latents of 3"):
-        Statistics((0.0, 0.0), (1.0, 1.0)).normalise(z)
+    with pytest.raises(UserError, match="latents have 3 channels, the statistics 2"):
+        ChannelStats((0.0, 0.0), (1.0, 1.0)).normalise(z)
 
 
 def test_statistics_do_not_depend_on_how_python_hashes_names(latents):
@@ -154,7 +155,7 @@ def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
     assert set(class_names(["0.png", "1.png"])) == {"."}  # one class: no labels at all
     (tmp_path / "grey").mkdir()
     Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "grey" / "0.png")
-    with pytest.raises(UserError, match="latent channel 0 is the same everywhere"):
+    with pytest.raises(UserError, match="latent channel 0 is constant"):
         encode(tmp_path / "grey", tmp_path / "out")
     (tmp_path / "grey" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"grey: 1\.png"):

@@ -11,8 +11,9 @@ from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli.main import cli
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.generation.identity import encoder_sha256
+from ssdd_bench.generation.model import load_latent_model, shipped_for
 from ssdd_bench.results.store import load_results
-from ssdd_bench.train.latent_model import load_generator, shipped_for
+from ssdd_bench.train.card import read_card
 
 COMMITTED = Path(__file__).parents[2] / "results" / "generation"
 
@@ -22,7 +23,7 @@ def shipped(name):
 
 
 def test_it_draws_out_of_the_box(tmp_path):
-    line = f"generate --tokenizer ssdd --samples 3 --steps 2 --cfg 1.5 --quiet --out {tmp_path}"
+    line = f"gen sample --tokenizer ssdd --samples 3 --steps 2 --cfg 1.5 --quiet --out {tmp_path}"
     done = CliRunner().invoke(cli, line.split())
     assert done.exit_code == 0, done.output
     with np.load(tmp_path / "samples.npz") as samples:
@@ -42,18 +43,17 @@ def test_it_serves_every_decoder_of_its_encoder_and_no_other():
 def test_it_is_small_and_its_card_tells_how_it_was_made():
     path = shipped("ssdd")
     assert path.stat().st_size < 10_000_000
-    card = load_generator(path).card
-    assert len(card.classes) == 10
-    assert card.training["command"].startswith("ssdd-bench train-dit --latents ssdd/latents ")
-    assert card.training["images_seen"] == (
-        card.training["iterations"] * card.training["recipe"]["batch_size"]
-    )
-    assert card.training["seconds"] > 0
-    assert card.training["licence"] == "Apache-2.0"
+    card = read_card(path)
+    assert len(card.latents.classes) == 10
+    assert card.origin.command.startswith("ssdd-bench train-dit --latents ssdd/latents ")
+    assert card.images_seen == card.iterations * card.recipe["dit"]["batch_size"]
+    assert card.seconds > 0
+    assert card.licence == "Apache-2.0"
+    assert load_latent_model(path).training["iterations"] == card.iterations
 
 
 def test_committed_rows_of_its_decoders_were_drawn_with_it():
-    (sha256,) = load_generator(shipped("ssdd")).weights.values()
+    (sha256,) = load_latent_model(shipped("ssdd")).weights.values()
     rows = load_results([COMMITTED])
     mine = [row for row in rows if row.tokenizer.id != "klvae" and row.latent.f == 8]
     assert len(mine) > 10

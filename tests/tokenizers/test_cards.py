@@ -1,11 +1,12 @@
 """The cards beside the shipped weights."""
 
-import json
-
 import pytest
 
 from ssdd_bench.errors import OptionError
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
+from ssdd_bench.results.records import read_record
+from ssdd_bench.train.card import read_card
+from ssdd_bench.train.recipe import ModelRecipe
 from ssdd_bench.weights.files import load_safetensors
 
 STAGES = {"klvae": "klvae", "diffusion": "finetune", "ssdd": "distil"}
@@ -15,8 +16,8 @@ BYTES = 8_000_000
 
 def files(name, latent):
     folder = TOKENIZERS.all()[name].folder / "weights"
-    stem = folder / f"{name}-mini-{latent}"
-    return stem.with_suffix(".safetensors"), json.loads(stem.with_suffix(".json").read_text())
+    path = folder / f"{name}-mini-{latent}.safetensors"
+    return path, read_card(path)
 
 
 @pytest.mark.parametrize("latent", LATENTS)
@@ -24,20 +25,31 @@ def files(name, latent):
 def test_card_tells_the_training_and_the_scores_on_unseen_photographs(name, latent):
     _, card = files(name, latent)
     family = "klvae" if name == "klvae" else "ssdd"
-    trained, recipe = card["command"].split()[2], card["recipe_name"]
-    assert trained in (family, STAGES[name])
-    assert recipe == f"mini-{latent}"
-    assert f"--recipe {recipe} " in card["command"]
-    assert card["stage"] == STAGES[name]
-    assert card["seconds"] > 0
-    stage = card["recipe"][card["stage"]]
-    assert card["iterations"] == stage["iterations"]
-    assert card["images_seen"] == card["iterations"] * stage["batch_size"] * stage["accumulate"]
-    scores = card["scores"]
+    origin, scores = card.origin, card.scores
+    assert origin.command.split()[2] in (family, STAGES[name])
+    assert origin.recipe_name == f"mini-{latent}"
+    assert f"--recipe {origin.recipe_name} " in origin.command
+    assert card.stage == STAGES[name]
+    assert card.seconds > 0
+    stage = card.recipe[card.stage]
+    assert card.iterations == stage["iterations"]
+    assert card.images_seen == card.iterations * stage["batch_size"] * stage["accumulate"]
     asked = name if latent == "f8c4" else f"{name}:f=16"
-    assert scores["command"].startswith(f"ssdd-bench run --tokenizers {asked} ")
-    assert scores["n"] == card["data"]["images"] - card["data"]["trained_on"]
-    assert scores["psnr"] > 18
+    assert scores.command.startswith(f"ssdd-bench run --tokenizers {asked} ")
+    assert scores.n == origin.data.images - origin.data.trained_on
+    assert scores.metrics["psnr"] > 18
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("name", STAGES)
+def test_config_builds_the_network_of_the_weights(name, latent):
+    path, card = files(name, latent)
+    recipe = read_record(ModelRecipe, card.recipe["model"], str(path))
+    assert f"f{recipe.f}c{recipe.z_dim}" == latent
+    assert card.config == (recipe.klvae if name == "klvae" else {})
+    tensors = load_safetensors(path)
+    learned = [key for key in tensors if name == "klvae" or key.startswith("decoder.")]
+    assert sum(tensors[key].numel() for key in learned) == card.parameters
 
 
 @pytest.mark.parametrize("latent", LATENTS)
@@ -45,7 +57,7 @@ def test_both_families_saw_about_as_many_crops(latent):
     seen = {}
     for name in ("klvae", "ssdd"):
         _, card = files(name, latent)
-        seen[name] = sum(stage["images_seen"] for stage in [*card["before"], card])
+        seen[name] = sum(cost.images_seen for cost in [*card.origin.before, card.cost()])
     assert 0.9 < seen["ssdd"] / seen["klvae"] < 1.1
 
 

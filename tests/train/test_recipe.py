@@ -155,7 +155,7 @@ def test_dit_recipes_lie_beside_the_others():
         load_recipe("nani", DiTRecipe)
     with pytest.raises(UnknownNameError):
         load_recipe("mini-f8c4", DiTRecipe)
-    with pytest.raises(UserError, match="missing key 'dit'|unknown key"):
+    with pytest.raises(UserError, match="mini-f8c4"):
         load_recipe(str(RECIPES / "mini-f8c4.toml"), DiTRecipe)
 
 

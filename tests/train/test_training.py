@@ -306,7 +306,7 @@ def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(photos, tmp_path)
     run = trainer("klvae", photos, tmp_path)
     list(run.run(2))
     next(iter(run.stage.networks.parameters())).data.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"'l1' is nan at iteration 2; .*checkpoint\.pt"):
+    with pytest.raises(UserError, match=r"'l1' is nan at iteration 2: .*checkpoint\.pt"):
         list(run.run(4))
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 2
 

@@ -114,13 +114,13 @@ def command(
     from ssdd_bench.generation.draw import draw_samples
     from ssdd_bench.generation.identity import check_encoder, encoder_sha256
     from ssdd_bench.generation.latents import encode_set, plan_latents
+    from ssdd_bench.generation.model import load_latent_model, shipped_for
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.generation.samples import DrawPlan
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.markdown import to_markdown
-    from ssdd_bench.train.latent_model import load_generator, shipped_for
 
     if data and (dit or not res):
         raise click.UsageError("--data needs --res, and trains a DiT: leave --dit out")
@@ -146,8 +146,8 @@ def command(
         dit = train(folder, recipe, out / "dit", iterations, minutes, device, False, quiet)
     elif dit is None:
         dit = shipped_for(encoder)
-    generator = load_generator(dit)
-    method = choose_sampler(sampler, generator.card.objective)
+    model = load_latent_model(dit)
+    method = choose_sampler(sampler, model.facts.objective)
     results: list[tuple[Result, Path]] = []
     for (decoder, described), scale, number in product(pairs, cfg, seed):
         name = f"{described.label} cfg {scale:g} seed {number}"
@@ -157,7 +157,7 @@ def command(
             folder, samples, number, labels, settings, batch_size, (0, 1), out / "drawn", typed()
         )
         with progress_bar(name, samples, quiet=quiet) as bar:
-            draw_samples(generator, decoder, described, drawn, chosen, bar.advance)
+            draw_samples(model, decoder, described, drawn, chosen, bar.advance)
         scored = GenerationScorePlan(
             samples=folder,
             reference=reference,

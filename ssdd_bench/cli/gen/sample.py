@@ -69,15 +69,15 @@ def command(
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.generation.draw import draw_samples
     from ssdd_bench.generation.identity import encoder_sha256
+    from ssdd_bench.generation.model import load_latent_model, shipped_for
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.generation.samples import DrawPlan
-    from ssdd_bench.train.latent_model import load_generator, shipped_for
 
     chosen = choose_device(device)
     loaded, record = open_tokenizer(tokenizer, chosen)
     path = shipped_for(encoder_sha256(loaded, record)) if dit is None else dit
-    generator = load_generator(path, objective, f)
-    method = choose_sampler(sampler, generator.card.objective)
+    model = load_latent_model(path, objective, f)
+    method = choose_sampler(sampler, model.facts.objective)
     plan = DrawPlan(
         out=out,
         samples=samples,
@@ -90,7 +90,7 @@ def command(
         command=typed(),
     )
     with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
-        made = draw_samples(generator, loaded, record, plan, chosen, bar.advance)
+        made = draw_samples(model, loaded, record, plan, chosen, bar.advance)
     if as_json:
         print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
         return

@@ -8,7 +8,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, print_json
-from ssdd_bench.cli._progress import progress_bar
+from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._typed import typed
 
 
@@ -37,7 +37,8 @@ def command(
     """Train a DiT on latents.
 
     Stopping it (Ctrl-C) writes a checkpoint; the same command goes on from there. OUT holds
-    dit.safetensors, which `ssdd-bench gen sample --dit` takes, beside a card in JSON.
+    last.safetensors, which `ssdd-bench gen sample --dit` takes, beside a card in JSON. On several
+    GPUs: accelerate launch -m ssdd_bench gen train ...
     """
     path = train(latents, recipe, out, iterations, minutes, device, restart, quiet)
     if as_json:
@@ -54,23 +55,22 @@ def train(
     restart: bool,
     quiet: bool,
 ) -> Path:
-    """Train with a bar; returns the weights file."""
+    """Train with a bar; return the weights file."""
     from ssdd_bench.data.latents import LatentSet
-    from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.train.dit_recipe import load_dit_recipe
-    from ssdd_bench.train.stages.dit import DiTTrainer
+    from ssdd_bench.evaluation.environment import choose_device, hide_home
+    from ssdd_bench.evaluation.memory import keep_freed_memory
+    from ssdd_bench.train.pipeline import make_dit_trainer
+    from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
-    trainer = DiTTrainer(
-        LatentSet(latents), load_dit_recipe(recipe), out, choose_device(device), typed()
+    check_installed()
+    keep_freed_memory()
+    trainer = make_dit_trainer(
+        LatentSet(latents),
+        load_recipe(recipe, DiTRecipe),
+        out,
+        choose_device(device),
+        recipe_name=recipe,
+        command=hide_home(typed()),
     )
-    if not restart:
-        trainer.resume()
-    total = iterations or trainer.recipe.iterations
-    seconds = float("inf") if minutes is None else 60 * minutes
-    with progress_bar(trainer.config.name, total, trainer.iteration, quiet) as bar:
-        for state in trainer.run(total, seconds):
-            speed = state.seconds / state.iteration
-            bar.show(state.iteration, state=f"loss {state.loss:.4f} {speed:.3f} s/it")
-    if not quiet:
-        click.echo(f"{trainer.weights_path} after {trainer.iteration} iterations", err=True)
+    run_trainer(trainer, iterations or trainer.schedule.iterations, minutes, restart, quiet)
     return trainer.weights_path
