@@ -20,7 +20,9 @@ def command(context: click.Context, tokenizer: str, res: int, as_json: bool) -> 
     Shapes, ranges, noise and the manifest are checked. Exits with 1 if there is a problem.
     """
     from ssdd_bench.evaluation.conformance import check_tokenizer
+    from ssdd_bench.plugins.registry import parse_requests
 
+    parse_requests(tokenizer)  # an unknown id or option is a mistake of the user, not a problem
     problems = check_tokenizer(tokenizer, res)
     if as_json:
         print_json({"tokenizer": tokenizer, "resolution": res, "problems": problems})

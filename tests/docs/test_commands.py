@@ -1,4 +1,4 @@
-"""Commands in README.md and docs/: each is one that the program takes."""
+"""Commands in README.md, docs/ and pages of plugins: the program takes each of them."""
 
 import re
 import shlex
@@ -11,28 +11,43 @@ import pytest
 from ssdd_bench.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PATTERNS = ("*.md", "docs/*.md", "tokenizers/*/README.md", ".github/workflows/ci.yml")
+LOGS = {"LOG.md", "CHANGELOG.md"}  # these tell of earlier times
+PAGES = [
+    page for pattern in PATTERNS for page in sorted(ROOT.glob(pattern)) if page.name not in LOGS
+]
+BLOCKS = (
+    re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE),
+    re.compile(r"^```\w+\n()(?:.*?)^```$", re.DOTALL | re.MULTILINE),  # of other languages
+    re.compile(r"^ {4}(.*ssdd-bench .*)\n", re.MULTILINE),
+    re.compile(r"^ *- run: (.*)\n", re.MULTILINE),
+)
 INLINE = re.compile(r"`(ssdd-bench [^`]+)`")
+END = re.compile(r"[|&;<>()]+$")
 PLACEHOLDERS = {"COMMAND", "..."}
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Arguments of every use of the program, in blocks and in inline code."""
-    lines = [
-        line for block in BLOCK.findall(text) for line in block.replace("\\\n", " ").splitlines()
-    ]
-    prose = BLOCK.sub("", text)
-    lines += [" ".join(found.split()) for found in INLINE.findall(prose)]
-    for line in lines:
-        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
-        lexer.whitespace_split = True
-        words = list(lexer)
-        while "ssdd-bench" in words:
-            words = words[words.index("ssdd-bench") + 1 :]
-            end = next((i for i, word in enumerate(words) if word[0] in "|&;<>()"), len(words))
-            if not PLACEHOLDERS & set(words[:end]):
-                yield words[:end]
+    """Find the arguments of every use of the program, in blocks and in inline code."""
+    text = text.replace("\\\n", " ")
+    for block in BLOCKS:
+        for found in block.findall(text):
+            for line in found.splitlines():
+                yield from _arguments(line)
+        text = block.sub("", text)
+    for found in INLINE.findall(text):
+        yield from _arguments(" ".join(found.split()))
+
+
+def _arguments(line: str) -> Iterator[list[str]]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+    lexer.whitespace_split = True
+    words = list(lexer)
+    while "ssdd-bench" in words:
+        words = words[words.index("ssdd-bench") + 1 :]
+        end = next((i for i, word in enumerate(words) if END.match(word)), len(words))
+        if not PLACEHOLDERS & set(words[:end]):
+            yield words[:end]
 
 
 def leaf(arguments: list[str]) -> tuple[click.Command, list[str]]:
@@ -46,7 +61,7 @@ def leaf(arguments: list[str]) -> tuple[click.Command, list[str]]:
     return command, arguments
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_program_takes_every_command(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
     for arguments in commands(page.read_text(encoding="utf-8")):

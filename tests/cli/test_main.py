@@ -1,0 +1,72 @@
+"""The entry point: every mistake of a user is one line on standard error, and exit code 2."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.cli import main as module
+
+
+def run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    """Return the exit code and standard error of the program; standard output is empty."""
+    monkeypatch.setattr(sys, "argv", ["ssdd-bench", *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        module.main()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return int(leaving.value.code or 0), captured.err
+
+
+@pytest.mark.parametrize(
+    ("line", "token"),
+    [
+        ("rum", "rum"),
+        ("gen sampel", "sampel"),
+        ("list tokenisers", "tokenisers"),
+        ("check-tokenizer jpg", "jpg"),
+        ("check-tokenizer jpeg --res 0", "--res"),
+        ("compare absent-base absent-head", "absent-base"),
+        ("noise absent-results", "absent-results"),
+        ("report absent-results", "absent-results"),
+        ("protocol show default-v9", "default-v9"),
+        ("protocol diff default-v1 default-v9", "default-v9"),
+        ("score absent-a absent-b", "absent-a"),
+        ("score absent-a absent-b --intervals --ci", "--ci"),
+        ("train ssdd --recipe absent-recipe --plan", "absent-recipe"),
+        ("train ssdd", "--data"),
+        ("run --tokenizers jpeg --seed 0,x", "'x'"),
+        ("gen sample --tokenizer jpeg,webp --out x", "jpeg,webp"),
+        ("gen encode --tokenizer jpeg --data absent-images --res 8 --out x", "absent-images"),
+        ("gen encode --tokenizer jpeg --data x --res 8 --out x --shard 2/2", "2/2"),
+        ("gen all --tokenizer ssdd --reference x --out x --seed 0,-1", "-1"),
+        ("gen all --tokenizer ssdd --reference x --out x --cfg-interval 0", "--cfg-interval"),
+        ("gen train --latents absent-latents --out x", "absent-latents"),
+        ("gen score absent-a absent-b --metrics gfidd", "absent-"),
+        ("gen speed --shapes f8 --sizes S", "f8"),
+        ("gen correlate absent-results", "absent-results"),
+        ("weights fetch alexnett", "alexnett"),
+        ("new-tokenizer Bad_Name", "Bad_Name"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(
+    line: str,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, error = run(line.split(), monkeypatch, capsys)
+    assert code == 2, error
+    assert "Traceback" not in error
+    (told,) = (one for one in error.splitlines() if one.startswith("error: "))
+    assert token in told
+
+
+def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ssdd-bench", "--debug", "protocol", "show", "default-v9"])
+    with pytest.raises(module.UserError, match="default-v9"):
+        module.main()
