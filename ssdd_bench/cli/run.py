@@ -163,18 +163,18 @@ def _document(outcome: Outcome, files: list[Path]) -> dict[str, Any]:
 
 def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> list[Path]:
     """Write the table and the figure of this run's results, print the table, name the files."""
-    from ssdd_bench.cli._tables import has_speed, show_table, write_text
+    from ssdd_bench.cli._tables import show_table, write_text
+    from ssdd_bench.report.figures.speed import draw_speed
+    from ssdd_bench.report.figures.style import Palette
     from ssdd_bench.report.frame import default_metric, load_frame
-    from ssdd_bench.report.plots import quality_speed_plot
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.markdown import to_markdown
 
     frame = load_frame(paths)
     written = [write_text(plan.out / "table.md", to_markdown(build_tables(frame)))]
     metric = default_metric(frame)
-    if metric and has_speed(frame):
-        written.append(plan.out / "quality-vs-speed.png")
-        quality_speed_plot(frame, metric, written[-1])
+    if metric and (figure := draw_speed(frame, metric, Palette.of(frame))):
+        written.append(figure.save(plan.out / f"{figure.name}.png"))
     if quiet:
         return written
     show_table(frame)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from ssdd_bench.report import curves
+from ssdd_bench.report.figures import curves
+from ssdd_bench.report.figures.distribution import draw_distributions
+from ssdd_bench.report.figures.published import draw_published
+from ssdd_bench.report.figures.speed import draw_speed
+from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, build_table_page
-from ssdd_bench.report.plots import published_plot, quality_speed_plot
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables
@@ -22,12 +25,17 @@ from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_atomically
 
 SUFFIXES = (".png", ".svg", ".pdf")
+FIGURES = (
+    *("quality-vs-speed", "generation-vs-speed", "quality-vs-rate", "quality-vs-steps"),
+    *("quality-vs-resolution", "score-distributions", "speed-scaling", "published-figure"),
+)
 
 
 def build_texts(
     source: Source,
     published: Mapping[str, PublishedFile],
     metric: str,
+    drawings: Sequence[Drawing],
     tags: TagsOfSets | None = None,
 ) -> dict[str, str]:
     """Make everything that is text, by file name: tables and the page.
@@ -36,6 +44,7 @@ def build_texts(
         source: what to report.
         published: numbers by others, shown apart; may be empty.
         metric: the quality that figures begin with.
+        drawings: figures for the page.
         tags: adds tables by subject; None for a report without.
 
     Raises:
@@ -50,7 +59,7 @@ def build_texts(
         "table.csv": to_csv(source.frame),
         "table.tex": to_latex(shown),
         "table.html": build_table_page(shown),
-        "index.html": build_page(source, published, metric, by_tag),
+        "index.html": build_page(source, published, metric, drawings, by_tag),
     }
     if means is not None:
         texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
@@ -77,52 +86,54 @@ def build_report(
         OutputError: a file cannot be written.
         UserError: a saved picture is damaged, or no image has a tag.
     """
-    for name, text in build_texts(source, published, metric, tags).items():
+    drawings = draw_figures(source.frame, published, metric)
+    for name, text in build_texts(source, published, metric, drawings, tags).items():
         path = out / name
         write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
         yield path
     if not tags:
         for name in ("by-tag.md", "by-tag.csv"):  # of an earlier report
             (out / name).unlink(missing_ok=True)
-    for name, draw in _figures(source.frame, published, metric).items():
-        paths = [out / f"{name}{suffix}" for suffix in SUFFIXES]
-        if draw(paths):
-            yield from paths
-        else:
-            for path in paths:  # of an earlier report, which had something to show
-                path.unlink(missing_ok=True)
+    shown = main_figures(drawings)
+    for name in FIGURES:
+        for path in (out / f"{name}{suffix}" for suffix in SUFFIXES):
+            if name in shown:
+                yield shown[name].save(path)
+            else:
+                path.unlink(missing_ok=True)  # of an earlier report, which had something to show
 
 
-def _figures(
+def draw_figures(
     frame: pd.DataFrame, published: Mapping[str, PublishedFile], metric: str
-) -> dict[str, Callable[[Sequence[Path]], bool]]:
-    """Each figure by file name, drawn by a call that says whether there was anything to draw."""
-    frame = pool_seeds(frame[frame["kind"] == "reconstruction"])
+) -> list[Drawing]:
+    """Draw every figure that the rows have something for.
+
+    Quality against speed is drawn once for each metric, of which the page shows one at a time.
+    The other figures of quality show ``metric`` and the mean PSNR.
+    """
+    frame = pool_seeds(frame)
+    palette = Palette.of(frame)
     measured = [key for key in metric_directions(frame) if frame[key].notna().any()]
-    metrics = [metric, *(key for key in ("psnr",) if key in measured and key != metric)]
+    measured = sorted(measured, key=lambda key: key != metric)
+    metrics = list(dict.fromkeys([metric, *(key for key in measured if key == "psnr")]))
     single = {key for scores in frame["scores"] for key in scores}
-    rows = [row for file in published.values() for row in file.rows]
-
-    def speed(paths: Sequence[Path]) -> bool:
-        known = frame[metric].notna() & (frame["decode_ips"] > 0)
-        if known.any():
-            quality_speed_plot(frame, metric, *paths)
-        return bool(known.any())
-
-    def printed(paths: Sequence[Path]) -> bool:
-        drawn = [row for row in rows if "rfid" in row.metrics and row.images_per_s is not None]
-        if drawn:
-            published_plot(drawn, *paths)
-        return bool(drawn)
-
-    return {
-        "quality-vs-speed": speed,
-        "quality-vs-rate": lambda paths: curves.rate_plot(frame, metrics, *paths),
-        "quality-vs-steps": lambda paths: curves.steps_plot(frame, metrics, *paths),
-        "quality-vs-resolution": lambda paths: curves.resolution_plot(frame, metrics, *paths),
-        "score-distributions": lambda paths: curves.distribution_plot(
-            frame, [key for key in measured if key in single][:4], *paths
+    printed = [row for file in published.values() for row in file.rows]
+    drawn = [
+        *(
+            draw_speed(frame, key, palette, kind)
+            for kind in ("reconstruction", "generation")
+            for key in measured
         ),
-        "speed-scaling": lambda paths: curves.speed_scaling_plot(frame, *paths),
-        "published-figure": printed,
-    }
+        curves.draw_rates(frame, metrics, palette),
+        curves.draw_steps(frame, metrics, palette),
+        curves.draw_resolutions(frame, metrics, palette),
+        curves.draw_speeds(frame, palette),
+        draw_distributions(frame, [key for key in measured if key in single][:4], palette),
+        draw_published(printed),
+    ]
+    return [one for one in drawn if one is not None]
+
+
+def main_figures(drawings: Sequence[Drawing]) -> dict[str, Drawing]:
+    """Choose the figure of each name that becomes files: the first, which shows the main metric."""
+    return {one.name: one for one in reversed(drawings)}

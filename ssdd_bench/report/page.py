@@ -8,29 +8,28 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ssdd_bench.report import methods
+from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
 from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_baseline, is_eligible, is_ranked
+from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
 from ssdd_bench.report.tables.model import TIED, Table
-from ssdd_bench.report.tables.numbers import NEGLIGIBLE, format_number, metric_name
-
-_IMAGES_LISTED = 500  # of a group, above which the page holds quantiles of their scores
+from ssdd_bench.report.tables.numbers import format_number, metric_name
 
 
 def build_page(
     source: Source,
     published: Mapping[str, PublishedFile],
     metric: str,
+    drawings: Sequence[Drawing] = (),
     by_tag: Sequence[Table] = (),
 ) -> str:
     """Render the page.
@@ -39,6 +38,7 @@ def build_page(
         source: what to report.
         published: numbers by others, shown apart; may be empty.
         metric: the quality that figures begin with.
+        drawings: figures; may be empty.
         by_tag: tables by subject, in a section of their own; may be empty.
 
     Returns:
@@ -51,16 +51,13 @@ def build_page(
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
     tables = build_report_tables(frame)
-    extremes = [
-        one
-        for one in find_extremes(source, sets)
-        if metric_directions(frame).get(one.metric) is not None
-    ]
+    figures = [_figure(one, metric) for one in drawings]
+    palette = Palette.of(frame)
     template = _template("page.html.j2")
     return template.render(
         style=_asset("page.css"),
         scripts=[_asset(name) for name in ("base.js", "tables.js", "figures.js", "gallery.js")],
-        data=_json(_data(source, groups, published, sets, metric)),
+        data=_json(_data(frame, drawings, palette, sets)),
         digest=source.digest,
         facts=_facts(source),
         findings=[(_group_title(group), _findings(group)) for group in groups],
@@ -68,9 +65,18 @@ def build_page(
         cautions=_cautions(tables),
         tables=tables,
         by_tag=by_tag,
+        figures=[one for one in figures if one["name"] != "published-figure"],
+        published_figures=[one for one in figures if one["name"] == "published-figure"],
+        choices={one["metric"]: metric_name(one["metric"]) for one in figures if one["metric"]},
+        metric=metric,
+        legend=[
+            (index, family, palette.color(family))
+            for index, family in enumerate(palette.families)
+            if any(family == owner for one in drawings for owner, _ in one.parts.values())
+        ],
         published=[published_table(name, file) for name, file in published.items()],
         sets=sets,
-        extremes=_by_group(extremes, groups),
+        extremes=_by_group(find_extremes(source, sets), groups),
         methods=methods.build_method_tables(results),
         commands=methods.commands(results),
         citation=methods.citation(results),
@@ -185,53 +191,37 @@ def _by_group(extremes: Sequence[Any], groups: Sequence[Group]) -> list[tuple[in
     ]
 
 
-def _data(
-    source: Source,
-    groups: Sequence[Group],
-    published: Mapping[str, PublishedFile],
-    sets: Sequence[Set],
-    metric: str,
-) -> dict[str, Any]:
-    """What the scripts draw from."""
-    frame = source.frame
-    directions = metric_directions(frame)
-    measured = [key for key in directions if frame[key].notna().any()]
+def _figure(drawing: Drawing, metric: str) -> dict[str, Any]:
+    """Describe a figure for the template; those of other metrics are hidden at first."""
+    own = drawing.key.removeprefix(drawing.name).removeprefix("-")
     return {
-        "metric": metric,
-        "metrics": {key: {"name": metric_name(key), "higher": directions[key]} for key in measured},
-        "ids": list(dict.fromkeys(frame["id"])),
-        "groups": [
-            {
-                "title": _group_title(group),
-                "resolution": group.resolution,
-                "setting": f"{group.protocol}, {group.data}, n = {group.n}",
-                "n": group.n,
-                "rows": [
-                    _row(row, name, races, yardstick, measured)
-                    for name, races, yardstick, (_, row) in zip(
-                        row_names(group.rows),
-                        is_eligible(group.rows),
-                        is_baseline(group.rows),
-                        group.rows.iterrows(),
-                        strict=True,
-                    )
-                ],
-            }
-            for group in groups
-        ],
-        "published": [
-            {
-                "name": row.model,
-                "x": row.images_per_s,
-                "y": row.metrics["rfid"],
-                "source": row.source,
-                "hardware": row.hardware,
-                "digitised": row.digitised,
-            }
-            for file in published.values()
-            for row in file.rows
-            if row.images_per_s is not None and "rfid" in row.metrics
-        ],
+        "name": drawing.name,
+        "key": drawing.key,
+        "title": drawing.title,
+        "metric": own,
+        "hidden": own not in ("", metric),
+        "svg": inline_svg(drawing.svg),
+    }
+
+
+def _data(
+    frame: pd.DataFrame, drawings: Sequence[Drawing], palette: Palette, sets: Sequence[Set]
+) -> dict[str, Any]:
+    """Collect what the scripts need: names, parts of the figures by id, and pictures."""
+    directions = metric_directions(frame)
+    families = palette.families
+    return {
+        "metrics": {
+            key: {"name": metric_name(key), "higher": higher}
+            for key, higher in directions.items()
+            if frame[key].notna().any()
+        },
+        "parts": {
+            gid: [families.index(family) if family in families else -1, tip]
+            for one in drawings
+            for gid, (family, tip) in one.parts.items()
+        },
+        "panels": {one.key: one.panels for one in drawings},
         "sets": [
             {
                 "group": one.group,
@@ -250,56 +240,3 @@ def _data(
             for one in sets
         ],
     }
-
-
-def _row(
-    row: Any, name: str, races: bool, yardstick: bool, metrics: Sequence[str]
-) -> dict[str, Any]:
-    speeds = {
-        way: [_number(row[f"{way}_ips{end}"]) for end in ("", "_q1", "_q3")]
-        for way in ("encode", "decode")
-    }
-    return {
-        "name": name,
-        "id": row["id"],
-        "network": row["network"],
-        "races": bool(races),
-        "yardstick": bool(yardstick),
-        "kind": row["kind"],
-        "steps": _number(row["steps"]),
-        "floats": _number(row["floats_per_pixel"]),
-        "bits": _number(row["bits_per_pixel"]),
-        "machine": "; ".join(describe_hardware(row.to_frame().T)),
-        "metrics": {key: _number(row[key]) for key in metrics},
-        "infinite": {key: True for key in metrics if math.isinf(row[key])},
-        "low": {key: _number(row[f"{key}_low"]) for key in metrics},
-        "high": {key: _number(row[f"{key}_high"]) for key in metrics},
-        "speeds": speeds,
-        "scores": {
-            key: _spread(scores)
-            for key, scores in row["scores"].items()
-            if key in metrics and len(scores) > 1
-        },
-    }
-
-
-def _spread(scores: pd.Series[float]) -> dict[str, Any]:
-    """Quantiles of finite scores, and the scores themselves where there are not too many."""
-    values = scores[scores.map(math.isfinite)]
-    if values.empty:
-        return {"quantiles": [], "values": []}
-    quantiles = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
-    listed = len(values) <= _IMAGES_LISTED
-    return {
-        "quantiles": [_number(value) for value in quantiles],
-        "values": [[str(key), _number(value)] for key, value in values.items()] if listed else [],
-    }
-
-
-def _number(value: Any) -> float | None:
-    """Six digits are more than a picture shows; what is not finite is no number."""
-    if pd.isna(value) or not math.isfinite(value):
-        return None
-    if abs(value) < NEGLIGIBLE:
-        return 0.0
-    return float(f"{value:.6g}")

@@ -14,6 +14,7 @@ def pareto(
     metric: str | None = None,
     resolution: int | None = None,
     ax: Axes | None = None,
+    f: int | None = None,
 ) -> Axes:
     """Draw quality against decode speed, with the front of tokenizers that no other beats.
 
@@ -22,6 +23,7 @@ def pareto(
         metric: a metric's column; by default the first with values.
         resolution: in pixels; by default the smallest with a timing.
         ax: where to draw; by default new axes of :mod:`matplotlib.pyplot`.
+        f: compression rate; by default that of most rows.
 
     Returns:
         The axes, labelled and titled.
@@ -31,33 +33,36 @@ def pareto(
             protocols, sets of images or machines are left, which do not compare.
     """
     from ssdd_bench.errors import UserError
-    from ssdd_bench.report.canvas import styles_of
-    from ssdd_bench.report.frame import check_metric, default_metric, metric_directions
-    from ssdd_bench.report.labels import place_labels
-    from ssdd_bench.report.plots import draw_panel, speed_panels
+    from ssdd_bench.report.figures.draw import draw_axes, draw_marks
+    from ssdd_bench.report.figures.speed import speed_panels
+    from ssdd_bench.report.figures.style import Palette
+    from ssdd_bench.report.frame import check_metric, default_metric
+    from ssdd_bench.report.ranking import is_baseline
 
-    directions = metric_directions(df)
     metric = metric or default_metric(df) or ""
     check_metric(df, metric)
-    panels = list(speed_panels(df, metric))
-    if resolution is None and panels:
-        resolution = min(panel.resolution for panel in panels)
-    panels = [panel for panel in panels if panel.resolution == resolution]
+    rows = df[df[metric].notna() & (df["decode_ips"] > 0)]
+    rows = rows[~is_baseline(rows)]
+    rows = rows[rows["kind"] == rows["kind"].max()]  # reconstructions where there are any
+    rows = rows[rows["resolution"] == (resolution or rows["resolution"].min())]
+    rows = rows[rows["f"] == (f or rows["f"].mode().min())]
+    panels = list(speed_panels(rows, metric))
     if not panels:
-        raise UserError(f"no row has both {metric} and a decode timing at {resolution} px")
+        raise UserError(
+            f"no row has both {metric} and a decode timing at resolution={resolution}, f={f}"
+        )
     if len(panels) > 1:
         raise UserError(
-            f"{len(panels)} groups at {resolution} px do not compare: filter the frame by "
-            "protocol, data or device first"
+            f"{len(panels)} groups of rows do not compare: filter the frame by protocol, data or "
+            "device first"
         )
     if ax is None:
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots(figsize=(6.4, 5.0), layout="constrained")[1]
-    styles = styles_of(list(dict.fromkeys(df["id"])))
-    points = draw_panel(ax, panels[0], metric, directions[metric], styles)
+        ax = plt.subplots(figsize=(5.6, 3.6), layout="constrained")[1]
+    draw_axes(ax, panels[0], panels[0].remark)
     figure = ax.get_figure(root=True)
-    assert figure is not None
+    assert figure is not None, "axes without a figure"
     figure.draw_without_rendering()  # labels need the axes' final place
-    place_labels(ax, points)
+    draw_marks(ax, panels[0], Palette.of(df), "pareto")
     return ax

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ssdd_bench.report.build import draw_figures
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
@@ -40,7 +41,9 @@ def browser(write_run: Callable[..., Path], tmp_path: Path) -> Iterator[Any]:
     source = load_source([write_run(SCORES, (32, 64))])
     source.frame.loc[source.frame["label"].str.startswith("jpeg"), "family"] = "codec"
     path = tmp_path / "index.html"
-    path.write_text(build_page(source, load_published(PUBLISHED), "psnr"), "utf-8")
+    published = load_published(PUBLISHED)
+    drawings = draw_figures(source.frame, published, "psnr")
+    path.write_text(build_page(source, published, "psnr", drawings), "utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     calm = "--force-prefers-reduced-motion"  # no scrolling under the pointer
@@ -103,27 +106,32 @@ def test_page_in_a_browser(browser: Any) -> None:
     assert len(names(browser)) == 3
     put(browser, "filter", "")
 
-    beside_speed = (
-        "return [...document.querySelector('#plots figure').querySelectorAll('.mark')]"
-        ".map(mark => mark.getAttribute('aria-label').split('\\n')[0])"
-    )
-    assert sorted(browser.execute_script(beside_speed)) == ["klvae", "ssdd"]  # not the codec
-    marks = "return document.querySelectorAll('#plots .mark').length"
-    before = browser.execute_script(marks)
+    def tips(selector: str) -> list[str]:
+        """Hover texts of the marks in sight, first lines alone."""
+        script = (
+            "return [...document.querySelectorAll(arguments[0] + ' .mark')]"
+            ".filter(mark => mark.getClientRects().length)"
+            ".map(mark => mark.getAttribute('aria-label').split('\\n')[0])"
+        )
+        found: list[str] = browser.execute_script(script, selector)
+        return sorted(found)
+
+    speed = "figure[data-key=quality-vs-speed-psnr]"
+    both = [f"{name}, {size} px" for name in ("klvae", "ssdd") for size in (32, 64)]
+    assert tips(speed) == both  # not the codec
     browser.find_element(By.CSS_SELECTOR, "#legend input").click()
-    assert 0 < browser.execute_script(marks) < before
+    assert tips(speed) == both[2:]  # klvae comes first
     browser.find_element(By.CSS_SELECTOR, "#legend input").click()
-    browser.execute_script("document.querySelector('#plots .mark').focus()")
+    assert tips(speed) == both
+    browser.execute_script(f"document.querySelector('{speed} .mark').focus()")
     tip = browser.find_element(By.ID, "tip")
     assert tip.is_displayed()
+    assert "PSNR" in tip.text
     assert "images/s" in tip.text
     put(browser, "figure-metric", "fd_effnet", "change")
-    assert "fd_effnet" in browser.find_element(By.ID, "plots").text
-    published = browser.execute_script(
-        "return [...document.querySelectorAll('#published-plots .mark')]"
-        ".map(mark => mark.getAttribute('fill'))"
-    )
-    assert set(published) == {"var(--grey)"}
+    assert tips(speed) == []
+    assert tips("figure[data-key=quality-vs-speed-fd_effnet]") == both
+    assert len(tips("figure[data-key=published-figure]")) == 16
 
     cut = browser.find_element(By.ID, "cut")
     cut.send_keys(Keys.HOME)
@@ -162,6 +170,11 @@ def test_page_in_a_browser(browser: Any) -> None:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width  # only tables scroll sideways, in frames of their own
+        tops = browser.execute_script(
+            "return ['0', '1'].map(i => document.getElementById(`quality-vs-speed-fd_effnet-${i}`)"
+            ".getBoundingClientRect().top)"
+        )
+        assert (tops[1] - tops[0] > 100) is (width == 390)  # panels below each other
 
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.report.build import draw_figures
+from ssdd_bench.report.figures.style import inline_svg
 from ssdd_bench.report.gallery import build_sets, find_extremes
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
@@ -36,11 +38,18 @@ def data_of(page: str) -> dict[str, object]:
 
 
 def test_the_page_asks_for_nothing(write_run: Write) -> None:
-    page = build_page(load_source([write_run(SCORES)]), PUBLISHED, "psnr")
-    assert len(page.encode()) < 10_000_000
+    source = load_source([write_run(SCORES)])
+    page = build_page(source, PUBLISHED, "psnr", draw_figures(source.frame, PUBLISHED, "psnr"))
+    assert page.count("<svg ") > 3
     assert "default-src 'none'" in page
     without_data = re.sub(r"data:[^\"']*", "", page)
-    for pattern in (r"(src|href)=\"(?!#|\")", r"url\(", r"@import", r"fetch\(", r"XMLHttpRequest"):
+    for pattern in (
+        r"(src|href)=\"(?!#|\")",
+        r"url\((?!#)",
+        r"@import",
+        r"fetch\(",
+        r"XMLHttpRequest",
+    ):
         assert not re.search(pattern, without_data), pattern
 
 
@@ -48,7 +57,11 @@ def test_equal_input_gives_an_equal_page_and_another_input_another_digest(
     write_run: Write,
 ) -> None:
     folder = write_run(SCORES)
-    one, two = (build_page(load_source([folder]), PUBLISHED, "psnr") for _ in range(2))
+    sources = [load_source([folder]) for _ in range(2)]
+    one, two = (
+        build_page(source, PUBLISHED, "psnr", draw_figures(source.frame, PUBLISHED, "psnr"))
+        for source in sources
+    )
     assert one == two
     before = load_source([folder]).digest
     path = next(folder.glob("*.json"))
@@ -59,10 +72,27 @@ def test_equal_input_gives_an_equal_page_and_another_input_another_digest(
 def test_a_name_from_outside_is_text_and_never_markup(make_result: Make, tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)>"
     save_result(make_result(evil, note="<b>bold</b>"), tmp_path)
-    page = build_page(load_source([tmp_path]), {}, "psnr")
+    source = load_source([tmp_path])
+    page = build_page(source, {}, "psnr", draw_figures(source.frame, {}, "psnr"))
     assert "<img src=x" not in page
     assert "<b>bold" not in page
-    assert data_of(page)["groups"][0]["rows"][0]["name"] == evil  # type: ignore[index]
+    tips = [tip for _, tip in data_of(page)["parts"].values()]  # type: ignore[attr-defined]
+    assert any(tip.startswith(evil) for tip in tips)
+
+
+def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
+    source = load_source([write_run(SCORES, (32, 64))])
+    drawings = draw_figures(source.frame, PUBLISHED, "psnr")
+    page = build_page(source, PUBLISHED, "psnr", drawings)
+    assert len({one.key for one in drawings}) == len(drawings) > 4
+    for one in drawings:
+        assert inline_svg(one.svg) in page
+        assert all(f'id="{gid}"' in page for gid in (*one.parts, *one.panels))
+    ids = re.findall(r' id="([^"]+)"', re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
+    assert len(ids) == len(set(ids))
+    first = page.index('data-metric="fd_effnet"')
+    assert page[first:].startswith('data-metric="fd_effnet" hidden')
+    assert 'data-metric="psnr" hidden' not in page
 
 
 def test_pictures_are_those_that_the_run_saved(write_run: Write) -> None:

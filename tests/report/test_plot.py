@@ -61,3 +61,11 @@ def test_rows_that_do_not_compare_are_refused() -> None:
         ssdd_bench.plot.pareto(frame, "psnr")
     with pytest.raises(UserError, match="no row has both"):
         ssdd_bench.plot.pareto(frame, "psnr", resolution=7)
+
+
+def test_pareto_shows_one_compression_rate_of_reconstructions() -> None:
+    frame = ssdd_bench.load_results(ROOT / "results")
+    ax = ssdd_bench.plot.pareto(frame, ax=Figure().subplots())
+    assert ax.get_title("left") == "256 px, f8"
+    ax = ssdd_bench.plot.pareto(frame, f=16, ax=Figure().subplots())
+    assert ax.get_title("left") == "256 px, f16"

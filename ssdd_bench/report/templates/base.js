@@ -1,15 +1,13 @@
 "use strict";
 // What the other scripts share: the data, new elements, numbers, the tooltip, light and dark.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const COLORS = [0, 1, 2, 3, 4, 5, 6].map((index) => `var(--c${index})`); // in page.css
 
 const byId = (id) => document.getElementById(id);
 
+const nameOf = (key) => `${DATA.metrics[key].name} ${DATA.metrics[key].higher ? "↑" : "↓"}`;
+
 function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "path", "line", "text", "rect", "polyline"].includes(tag);
-  const node = svg
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   node.append(...children);
   return node;

@@ -1,0 +1,176 @@
+"""Drawn panels: readable labels, a true front, values that no scale has a place for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from ssdd_bench.report.figures.draw import draw_panels, pareto_front
+from ssdd_bench.report.figures.labels import place_labels
+from ssdd_bench.report.figures.panel import Mark, Panel
+from ssdd_bench.report.figures.style import Drawing, Palette
+
+NAMES = (
+    *("ssdd", "klvae", "tiny-autoencoder", "jpeg:quality=10", "jpeg:quality=50"),
+    *("jpeg:quality=90", "downsample:f=8", "patch-pca:channels=4", "dc-ae", "vq", "flux", "last"),
+)
+
+
+def panel(*marks: Mark, higher: bool = True, ends: bool = False) -> Panel:
+    return Panel(
+        *(marks, "64 px", "28 images", "decode images/s (log)", "PSNR"),
+        higher=higher,
+        front=not ends,
+        ends=ends,
+    )
+
+
+def draw(*panels: Panel) -> Drawing:
+    return draw_panels("figure", "A figure", panels, Palette(NAMES))
+
+
+def twelve() -> list[Mark]:
+    return [
+        Mark(10.0 + 3.1 * i**1.7, 20 + 5 * math.sin(i), name, label=name)
+        for i, name in enumerate(NAMES)
+    ]
+
+
+def labels_in(axes: Axes) -> list[Text]:
+    return [text for text in axes.texts if text.get_gid()]
+
+
+def assert_labels_are_readable(axes: Axes, labels: Sequence[Text], marks: Sequence[Mark]) -> None:
+    frame = axes.get_window_extent()
+    boxes = [label.get_window_extent() for label in labels]
+    for label, box in zip(labels, boxes, strict=True):
+        assert frame.x0 <= box.x0, label.get_text()
+        assert box.x1 <= frame.x1 + 1, label.get_text()
+        assert frame.y0 <= box.y0, label.get_text()
+        assert box.y1 <= frame.y1 + 1, label.get_text()
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for label, box in zip(labels, boxes, strict=True):
+        for mark in marks:
+            place = axes.transData.transform((mark.x, mark.y))
+            assert not box.contains(*place), label.get_text()
+
+
+def test_twelve_labels_overlap_nothing() -> None:
+    marks = twelve()
+    (axes,) = draw(panel(*marks)).figure.axes
+    labels = labels_in(axes)
+    assert {label.get_text() for label in labels} == set(NAMES)
+    assert_labels_are_readable(axes, labels, marks)
+
+
+def test_crowded_marks_get_separate_labels() -> None:
+    random = np.random.default_rng(0)
+    marks = [
+        Mark(x, y, name, label=name)
+        for name, (x, y) in zip(NAMES, 0.5 + 0.06 * random.standard_normal((12, 2)), strict=True)
+    ]
+    figure = Figure(figsize=(5, 4))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    labels = [texts[0] for texts in place_labels(axes, marks)]
+    assert_labels_are_readable(axes, labels, [])
+
+
+def test_the_check_itself_notices_overlaps() -> None:
+    figure = Figure(figsize=(5, 4))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    labels = [axes.text(0.5 + shift, 0.5, "naive label") for shift in (0, 0.01)]
+    with pytest.raises(AssertionError):
+        assert_labels_are_readable(axes, labels, [])
+
+
+def test_labels_of_close_lines_stand_right_of_their_ends() -> None:
+    marks = [
+        Mark(size, 20 + 0.01 * i, name, line=name, label=name if size == 128 else "")
+        for i, name in enumerate(NAMES[:5])
+        for size in (64, 128)
+    ]
+    (axes,) = draw(panel(*marks, ends=True)).figure.axes
+    labels = labels_in(axes)
+    assert_labels_are_readable(axes, labels, marks)
+    end = axes.transData.transform((128, 20))[0]
+    assert all(label.get_window_extent().x0 > end for label in labels)
+
+
+def test_front_holds_only_what_nothing_beats() -> None:
+    speeds = [1.0, 2.0, 3.0, 3.0, 0.5]
+    assert pareto_front(speeds, [5.0, 4.0, 3.0, 2.0, 6.0], True) == [4, 0, 1, 2]
+    assert pareto_front(speeds, [1.0, 1.0, 3.0, 2.0, 0.5], False) == [4, 1, 3]
+    assert pareto_front([1.0], [1.0], True) == [0]
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_front_bounds_all_eligible_marks_and_no_other(higher: bool) -> None:
+    sign = 1 if higher else -1
+    marks = [Mark(x, sign * y, "a") for x, y in ((1, 5), (2, 4), (3, 1), (1.5, 3))]
+    control = Mark(9, sign * 9, "b", eligible=False)
+    (axes,) = draw(panel(*marks, control, higher=higher)).figure.axes
+    (front,) = (line for line in axes.get_lines() if line.get_label() == "front")
+    xs, ys = (list(np.asarray(values, float)) for values in front.get_data())
+    corners = {(x, sign * y) for x, y in zip(xs, ys, strict=True)}
+    assert {(1, 5), (2, 4), (3, 1)} <= corners
+    assert max(xs) == 3
+    assert axes.get_xlim()[1] > 9
+    words = [text.get_text() for text in axes.texts]
+    assert f"better {'↗' if higher else '↘'}" in words
+
+
+def test_lossless_values_are_pinned_and_named() -> None:
+    marks = [Mark(x, y, "a") for x, y in ((1, 20.0), (2, 30.0))]
+    (axes,) = draw(panel(*marks, Mark(3, math.inf, "b", label="identity"))).figure.axes
+    assert [label.get_text() for label in labels_in(axes)] == ["identity (∞)"]
+    assert axes.get_yscale() == "linear"
+    marks = [Mark(x, y, "a") for x, y in ((1, 1.0), (2, 300.0))]
+    none = Mark(3, 0.0, "b", label="identity")
+    (axes,) = draw(panel(*marks, none, higher=False)).figure.axes
+    assert [label.get_text() for label in labels_in(axes)] == ["identity (0)"]
+    assert axes.get_yscale() == "log"
+    near = [Mark(1, 0.0, "a", label="a"), Mark(2, 9.0, "b", label="b")]
+    (axes,) = draw(panel(*near, higher=False)).figure.axes
+    assert axes.get_yscale() == "linear"
+    assert [label.get_text() for label in labels_in(axes)] == ["a", "b"]
+
+
+def test_error_bars_lie_inside_the_axes() -> None:
+    mark = Mark(1, 20.0, "a", y_range=(10.0, 30.0), x_range=(0.9, 1.1))
+    (axes,) = draw(panel(mark, Mark(2, 21.0, "b"))).figure.axes
+    low, high = axes.get_ylim()
+    assert low < 10
+    assert high > 30
+    bars = [list(line.get_ydata()) for line in axes.get_lines()]  # type: ignore[arg-type]
+    assert [10.0, 30.0] in bars
+
+
+def test_panels_of_few_marks_are_narrow_and_a_common_remark_is_written_once() -> None:
+    wide, narrow = panel(*twelve()), panel(Mark(1, 20.0, "a"), Mark(2, 21.0, "b"))
+    drawing = draw(wide, narrow)
+    widths = [axes.get_position().width for axes in drawing.figure.axes]
+    assert widths[0] > 1.6 * widths[1]
+    assert drawing.figure.get_supxlabel() == "28 images"
+
+
+def test_every_part_of_a_family_is_in_the_svg_once() -> None:
+    marks = [Mark(x, 20.0 + x, "ssdd", line="s", label=f"{x}", tip=f"tip {x}") for x in (1, 2)]
+    drawing = draw(panel(*marks, Mark(3, 25.0, "klvae", label="klvae", tip="other")))
+    assert [family for family, tip in drawing.parts.values() if tip] == ["ssdd", "ssdd", "klvae"]
+    assert [family for family, _ in drawing.parts.values()].count(
+        "ssdd"
+    ) == 5  # line, marks, labels
+    for gid in [*drawing.parts, *drawing.panels]:
+        assert drawing.svg.count(f'id="{gid}"') == 1, gid
