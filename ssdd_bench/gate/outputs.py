@@ -7,17 +7,18 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ssdd_bench.gate.compare import Comparison, Difference
+from ssdd_bench.report.tables.markdown import markdown_grid
 
 _WORDS = {0: "no regression", 1: "regression", 2: "not comparable"}
 
 
 def verdict(comparison: Comparison) -> str:
-    """In two words."""
+    """Return the verdict in two words."""
     return _WORDS[comparison.exit_code]
 
 
 def cells(found: Difference) -> tuple[str, ...]:
-    """Texts of one row: cell, metric, base, head, change, interval, threshold, verdict."""
+    """Write the texts of one row, by :data:`HEADINGS`."""
     label, resolution, protocol, seed = found.key
     interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
     return (
@@ -36,17 +37,17 @@ HEADINGS = ("cell", "metric", "base", "head", "change", "95%", "allowed", "verdi
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """A table with a headline, for a step summary or a comment."""
+    """Write a table with a headline, for a step summary or a comment."""
     lines = [f"### Tokenizer quality: {verdict(comparison)}", ""]
     lines += [f"- {text}" for text in (*comparison.obstacles, *comparison.notes)]
     if comparison.differences:
-        lines += ["", "| " + " | ".join(HEADINGS) + " |", "| --- " * len(HEADINGS) + "|"]
-        lines += ["| " + " | ".join(cells(found)) + " |" for found in comparison.differences]
+        left = [False] * len(HEADINGS)
+        lines += ["", *markdown_grid(HEADINGS, left, map(cells, comparison.differences))]
     return "\n".join(lines) + "\n"
 
 
 def to_document(comparison: Comparison) -> dict[str, Any]:
-    """Everything, with the exit code, for JSON."""
+    """Collect everything, with the exit code, for JSON."""
     return asdict(comparison) | {
         "exit_code": comparison.exit_code,
         "verdict": verdict(comparison),
@@ -54,7 +55,7 @@ def to_document(comparison: Comparison) -> dict[str, Any]:
 
 
 def to_junit(comparison: Comparison) -> str:
-    """A test case for each metric of each cell; cells that cannot be compared are errors."""
+    """Write a test case for each metric of each job; jobs that cannot be compared are errors."""
     suite = ElementTree.Element("testsuite", name="ssdd-bench compare")
     for found in comparison.differences:
         row = cells(found)

@@ -204,7 +204,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "data": data.name,
         "data_sha256": data.pixels_sha256,
         "note": tokenizer.note,
-        "kind": "generation" if _is_generation(result) else "reconstruction",
+        "kind": "generation" if is_generation(result) else "reconstruction",
         "identity": _identity(result),
         "fingerprint": result.fingerprint,
         "footnotes": tuple(_footnotes(result)),
@@ -214,8 +214,8 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
 def _without(spec: str, option: str) -> str:
     """Leave one option out of a tokenizer's spec."""
     name, _, options = spec.partition(":")
-    kept = [one for one in options.split(",") if one not in ("", option)]
-    return f"{name}:{','.join(kept)}" if kept else name
+    kept = ",".join(one for one in options.split(",") if one != option)
+    return f"{name}:{kept}" if kept else name
 
 
 def _guidance(made: GenerationRecord, channels: int) -> str:
@@ -235,7 +235,8 @@ def _identity(result: Result) -> str:
     return fingerprint([one.id, one.options, one.version, one.weights, result.steps, how])
 
 
-def _is_generation(result: Result) -> bool:
+def is_generation(result: Result) -> bool:
+    """Return True for scores of generated images."""
     return result.generation is not None or result.protocol.get("kind") == "generation"
 
 
@@ -291,7 +292,7 @@ def _sort_key(result: Result) -> tuple[Any, ...]:
     pieces = re.split(r"(\d+)", result.tokenizer.label)
     natural = [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
     return (
-        _is_generation(result),
+        is_generation(result),
         result.resolution,
         str(result.protocol["id"]),
         result.data.name,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ssdd_bench.report.frame import is_generation
 from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.schema import Result
 
@@ -55,7 +56,7 @@ def merge_alike(texts: Iterable[str]) -> list[str]:
 def _protocols(results: Sequence[Result]) -> Table:
     """Build a table with a row per setting and a column per protocol."""
     by_protocol: dict[tuple[str, str], list[Result]] = {}
-    for one in sorted(results, key=_is_generation):
+    for one in sorted(results, key=is_generation):
         by_protocol.setdefault((one.protocol["id"], str(one.protocol.get("sha256"))), []).append(
             one
         )
@@ -129,10 +130,6 @@ def _environment(results: Sequence[Result]) -> Table:
     table.add("key", sorted(found), numeric=False)
     table.add("values", (_join(sorted(found[key])) for key in sorted(found)), numeric=False)
     return table
-
-
-def _is_generation(result: Result) -> bool:
-    return result.generation is not None or result.protocol.get("kind") == "generation"
 
 
 def _join(texts: Iterable[str]) -> str:

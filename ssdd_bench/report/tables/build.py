@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -20,7 +20,8 @@ from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, best_two, find_ti
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.columns import Measure, scores, speeds, spreads
 from ssdd_bench.report.tables.model import MISSING, TIED, Cell, Column, Table, name_of
-from ssdd_bench.report.tables.numbers import format_rate, format_short
+from ssdd_bench.report.tables.numbers import format_short
+from ssdd_bench.report.tables.rates import format_rate, sections_by_rate, span_of_rates
 
 _SETTING: Final = ["protocol", "data", "n"]  # shared by all resolutions of one table
 _TOPICS: Final = {
@@ -88,7 +89,7 @@ class _Builder:
         self.rows = rows.assign(name=row_names(rows))
         self.groups = list(comparable_groups(self.rows))
         self.by_rate = by_rate
-        sections = _sections(self.rows) if by_rate else dict.fromkeys(self.rows["name"], "")
+        sections = sections_by_rate(self.rows) if by_rate else dict.fromkeys(self.rows["name"], "")
         self.names = list(sections)
         self.firsts = self.rows.drop_duplicates("name").set_index("name", drop=False)
         self.firsts = self.firsts.loc[self.names]
@@ -144,7 +145,9 @@ class _Builder:
             table.add("latent", firsts["latent"].str.replace("x", "×"), numeric=False)
         streams = self.rows["floats_per_pixel"].isna() & self.rows["bits_per_pixel"].notna()
         if table.kind == "reconstruction" and (streams.any() or not self.by_rate):
-            rates = self.rows.apply(format_rate, axis=1).groupby(self.rows["name"]).agg(_span_text)
+            rates = (
+                self.rows.apply(format_rate, axis=1).groupby(self.rows["name"]).agg(span_of_rates)
+            )
             table.add("per pixel", rates[self.names])
             self.conditions.append("Per pixel: floats (fl) or bits of the latent.")
         self._add_made_by()
@@ -286,33 +289,3 @@ def _shared(notes: list[set[str]]) -> set[str]:
 
 def _pixels(group: Group) -> str:
     return str(group.rows["data_sha256"].iloc[0])[:8]
-
-
-def _sections(rows: pd.DataFrame) -> dict[str, str]:
-    """Find each row's section by name, in the order of rows: least compressed first."""
-    section = pd.Series([_section(row) for row in rows.itertuples()], rows.index, dtype=object)
-    ordered = rows.assign(section=section).sort_values(["section", "id", "steps"], kind="stable")
-    return {name: text for name, (_, text) in zip(ordered["name"], ordered["section"], strict=True)}
-
-
-def _section(row: Any) -> tuple[tuple[int, float], str]:
-    """Return the sort key and the heading of a row's section."""
-    if row.family == "control":
-        return (4, 0.0), "controls"
-    if not pd.isna(row.floats_per_pixel):
-        rate = row.floats_per_pixel
-        heading = f"f{row.f}c{row.channels}: {rate:.3g} floats per pixel (1/{3 / rate:.3g} of RGB)"
-        return (1, -rate), heading
-    if pd.isna(row.bits_per_pixel):
-        return (3, 0.0), "latents of unknown size"
-    if not pd.isna(row.tokens):
-        rate = row.bits_per_pixel
-        return (2, -rate), f"f{row.f}, tokens: {rate:.3g} bits per pixel (1/{24 / rate:.3g} of RGB)"
-    return (3, 0.0), "byte streams"
-
-
-def _span_text(texts: pd.Series[str]) -> str:
-    """Return one text where all are equal, else the first and the last."""
-    distinct = list(dict.fromkeys(texts))
-    numbers = sorted(distinct, key=lambda text: float(text.split()[0]) if text[0].isdigit() else 0)
-    return numbers[0] if len(numbers) == 1 else f"{numbers[0].split()[0]}–{numbers[-1]}"

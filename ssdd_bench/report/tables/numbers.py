@@ -54,15 +54,6 @@ def format_short(value: Any) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
-def format_rate(row: Any) -> str:
-    """Write the size of a row's latent per pixel, in floats or bits."""
-    if not pd.isna(row["bits_per_pixel"]):
-        return f"{row['bits_per_pixel']:.3g} bit"
-    if not pd.isna(row["floats_per_pixel"]):
-        return f"{row['floats_per_pixel']:.3g} fl"
-    return MISSING
-
-
 def format_speed(row: Any, direction: str) -> str:
     """Write a row's median images/s and half the interquartile range."""
     median, low, high = (row[f"{direction}_ips{end}"] for end in ("", "_q1", "_q3"))
