@@ -9,7 +9,7 @@ from typing import Any
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.weights.download import is_offline
-from ssdd_bench.weights.files import load_strict, load_tensors
+from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -41,7 +41,8 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
         revision: branch, tag or commit; empty: main.
 
     Raises:
-        WeightsError: the network is forbidden or fails, or there is no such file.
+        WeightsError: the network is forbidden or fails, there is no such file, or its content is
+            not what the Hub records for it.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -67,6 +68,12 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
         if not (folder / name).is_file():
             raise WeightsError(
                 f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision"
+            )
+        # The Hub records the sha256 of every large file, and its cache names the file by it.
+        blob = (folder / name).resolve()
+        if len(blob.name) == 64 and sha256_file(blob) != blob.name:
+            raise WeightsError(
+                f"{blob} does not have the sha256 of its name. Delete it and try again"
             )
     return folder
 

@@ -1,0 +1,40 @@
+"""Files of the Hub: its cache is imitated, and no network is used."""
+
+import hashlib
+
+import huggingface_hub
+import pytest
+
+from ssdd_bench.errors import WeightsError
+from ssdd_bench.weights.hub import CONFIG, WEIGHTS, fetch, fetch_model
+
+CONTENT = b"tensors"
+
+
+@pytest.fixture
+def snapshot(tmp_path, monkeypatch):
+    """A snapshot as huggingface_hub lays it out: links to blobs named by their hash."""
+    snapshot, blobs = tmp_path / "snapshots" / "main" / "vae", tmp_path / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for name, blob in ((CONFIG, "a" * 40), (WEIGHTS, hashlib.sha256(CONTENT).hexdigest())):
+        (blobs / blob).write_bytes(CONTENT)
+        (snapshot / name).symlink_to(blobs / blob)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot.parent))
+    return snapshot
+
+
+def test_a_model_in_a_subfolder(snapshot):
+    assert fetch_model("someone/model", "vae") == snapshot
+
+
+def test_a_large_file_must_have_the_checksum_that_the_hub_records(snapshot):
+    blob = (snapshot / WEIGHTS).resolve()
+    blob.write_bytes(CONTENT[:-1])
+    with pytest.raises(WeightsError, match=f"{blob.name} does not have the sha256"):
+        fetch_model("someone/model", "vae")
+
+
+def test_a_file_that_the_repository_lacks(snapshot):
+    with pytest.raises(WeightsError, match=r"someone/model has no file other\.safetensors"):
+        fetch("someone/model", ["other.safetensors"])
