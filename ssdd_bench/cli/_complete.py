@@ -57,7 +57,7 @@ def _generation_metrics() -> Iterable[str]:
 
 
 def _protocols() -> Iterable[str]:
-    from ssdd_bench.protocols.schema import PROTOCOLS
+    from ssdd_bench.protocols.registry import PROTOCOLS
 
     return PROTOCOLS.all()
 

@@ -97,7 +97,7 @@ def _metrics() -> Listing:
 
 
 def _protocols() -> Listing:
-    from ssdd_bench.protocols.schema import PROTOCOLS
+    from ssdd_bench.protocols.registry import PROTOCOLS
 
     found = PROTOCOLS.all().values()
     rows = [(one.id, one.kind, one.description, one.sha256[:12]) for one in found]

@@ -22,13 +22,17 @@ def command() -> None:
 @json_option
 def show(protocol: str, as_json: bool) -> None:
     """Show every setting of PROTOCOL, and the hash that pins them."""
-    from ssdd_bench.protocols.schema import PROTOCOLS
+    from ssdd_bench.protocols.descriptions import describe
+    from ssdd_bench.protocols.registry import find_protocol
 
-    record = PROTOCOLS.get(protocol).record()
+    record = find_protocol(protocol).record()
     if as_json:
         print_json(record)
     else:
-        print_columns(("setting", "value"), [(name, _text(record[name])) for name in record])
+        sha256 = record.pop("sha256")
+        rows = [(name, _text(value), describe(name, value)) for name, value in record.items()]
+        print_columns(("setting", "value", "meaning"), rows)
+        click.echo(f"sha256: {sha256}")
 
 
 @command.command(short_help="Show the settings in which two protocols differ.")
@@ -37,9 +41,10 @@ def show(protocol: str, as_json: bool) -> None:
 @json_option
 def diff(first: str, second: str, as_json: bool) -> None:
     """Show the settings in which the protocols FIRST and SECOND differ."""
-    from ssdd_bench.protocols.schema import PROTOCOLS, differences
+    from ssdd_bench.protocols.registry import find_protocol
+    from ssdd_bench.protocols.schema import differences
 
-    found: Mapping[str, Sequence[Any]] = differences(PROTOCOLS.get(first), PROTOCOLS.get(second))
+    found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
     if as_json:
         print_json({"protocols": [first, second], "settings": found})
     elif found:
@@ -50,8 +55,8 @@ def diff(first: str, second: str, as_json: bool) -> None:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(value) or "the default ones"
     return str(value)

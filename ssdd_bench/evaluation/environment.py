@@ -1,19 +1,26 @@
-"""What a measurement ran on and with, so that a reader can tell why two numbers differ."""
+"""Records of the machine, the libraries and the settings of execution of a measurement."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
+from torch import nn
 
 import ssdd_bench
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.memory import freed_memory_is_kept
+from ssdd_bench.results.schema import ExecutionRecord
+
+MemoryFormat = Literal["contiguous", "channels_last", "mixed", "none"]
 
 LIBRARIES = (
     "numpy",
@@ -38,15 +45,47 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": cpu_name(),
         "cores": cores(),
-        "threads": torch.get_num_threads(),
         "memory_bytes": int(psutil.virtual_memory().total),
-        "device": device_name(device),
         "gpu_driver": _gpu_driver() if device.type == "cuda" else None,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
         "torch": str(torch.__version__),
         **{name: _version(name) for name in LIBRARIES},
     }
+
+
+def describe_execution(
+    device: torch.device, networks: Iterable[nn.Module] = (), dtype: str = "float32"
+) -> ExecutionRecord:
+    """Collect the settings of execution of this process.
+
+    Args:
+        device: of the networks.
+        networks: whose memory format counts.
+        dtype: what they compute in, see ``Settings.number_format`` of a protocol.
+    """
+    cuda = device.type == "cuda"
+    return ExecutionRecord(
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        dtype=dtype,
+        memory_format=memory_format(networks),
+        kept_memory=freed_memory_is_kept(),
+        cpu_kernels=torch.backends.cpu.get_cpu_capability(),
+        onednn=torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled),
+        cudnn=torch.backends.cudnn.version() if cuda else None,
+    )
+
+
+def memory_format(networks: Iterable[nn.Module]) -> MemoryFormat:
+    """Tell the order in memory of the weights of convolutions, of those where it matters."""
+    formats: set[MemoryFormat] = set()
+    for weight in chain.from_iterable(network.parameters() for network in networks):
+        channels_last = weight.dim() == 4 and weight.is_contiguous(
+            memory_format=torch.channels_last
+        )
+        if weight.dim() == 4 and not (channels_last and weight.is_contiguous()):
+            formats.add("channels_last" if channels_last else "contiguous")
+    return "mixed" if len(formats) > 1 else formats.pop() if formats else "none"
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,7 +18,7 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OutputError, ResolutionError
-from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.evaluation.environment import describe_execution, hide_home
 from ssdd_bench.evaluation.job import Cell
 from ssdd_bench.evaluation.reconstruct import Pass, reconstruct
 from ssdd_bench.evaluation.timing import measure_speed
@@ -133,6 +133,7 @@ def measure_cell(
         ),
         metrics=dict(scores.values),
         speed=timed,
+        execution=describe_execution(device, tokenizer.networks().values(), protocol.number_format),
         environment=settings.environment,
         command=settings.command,
         created=created,
@@ -176,6 +177,7 @@ def describe_tokenizer(
         options={k: hide_home(v) if isinstance(v, str) else v for k, v in options.items()},
         title=info.title,
         family=info.family,
+        role=info.role,
         licence=info.licence,
         version=info.version,
         note=info.note,

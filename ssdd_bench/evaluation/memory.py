@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -27,8 +28,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
+@cache
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, for its next call; tells whether that was possible.
+    """Let this process keep what it frees, for its next call; return True if that is possible.
 
     By default the GNU C library maps every large tensor anew and gives it back at once: the kernel
     then clears its pages again and again, half of the time of decoding at 512 px on a CPU.
@@ -37,6 +39,11 @@ def keep_freed_memory() -> bool:
     if set_option is None:
         return False
     return all(set_option(option, value) for option, value in MALLOC_OPTIONS)
+
+
+def freed_memory_is_kept() -> bool:
+    """Return True if :func:`keep_freed_memory` was called in this process, with success."""
+    return keep_freed_memory.cache_info().currsize > 0 and keep_freed_memory()
 
 
 def release_memory(device: torch.device) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,10 +19,15 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError
-from ssdd_bench.evaluation.environment import choose_device, describe_environment, hide_home
+from ssdd_bench.evaluation.environment import (
+    choose_device,
+    describe_environment,
+    describe_execution,
+    hide_home,
+)
 from ssdd_bench.evaluation.measure import save_scores
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.protocols.schema import get_protocol
+from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import (
     DataRecord,
@@ -122,6 +128,7 @@ def score(
         data=data,
         metrics=dict(scores.values),
         speed=None,
+        execution=describe_execution(device),
         environment=describe_environment(device),
         command=hide_home(plan.command),
         created=created,
@@ -201,7 +208,9 @@ def _warnings(
             yield f"{what} are JPEG files: the scores include that loss, so store PNG"
 
 
-def describe_foreign(kind: str, label: str, stochastic: bool) -> TokenizerRecord:
+def describe_foreign(
+    kind: Literal["reconstructions", "samples"], label: str, stochastic: bool
+) -> TokenizerRecord:
     """What there is to say of a system that is no plugin.
 
     Args:
@@ -215,6 +224,7 @@ def describe_foreign(kind: str, label: str, stochastic: bool) -> TokenizerRecord
         options={},
         title=label,
         family=kind,
+        role=kind,
         licence="",
         version="",
         note=f"{kind} made elsewhere",

@@ -35,7 +35,8 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.frechet import FrechetDistance
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
 from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_tokenizer
-from ssdd_bench.protocols.schema import Protocol, get_protocol
+from ssdd_bench.protocols.registry import get_protocol
+from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import Result, TokenizerRecord
 from ssdd_bench.results.store import load_results, result_path, save_result
 from ssdd_bench.weights.cache import cached_path

@@ -15,14 +15,21 @@ from pathlib import Path
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.environment import choose_device, describe_environment, hide_home
+from ssdd_bench.evaluation.environment import (
+    choose_device,
+    describe_environment,
+    describe_execution,
+    hide_home,
+)
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.pairs import describe_foreign
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.sample_metrics import add_reference, add_samples, labels_match
 from ssdd_bench.metrics.catalog import default_metrics, find_metrics
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.protocols.schema import PROTOCOLS, GenerationProtocol
+from ssdd_bench.protocols.descriptions import describe
+from ssdd_bench.protocols.registry import find_protocol
+from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import DataRecord, LatentRecord, Result
@@ -81,7 +88,7 @@ def score_generated(
     """
     started = time.perf_counter()
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    protocol = PROTOCOLS.get(plan.protocol)
+    protocol = find_protocol(plan.protocol)
     if not isinstance(protocol, GenerationProtocol):
         raise UserError(f"protocol '{protocol.id}' is for reconstructions: take gfid-v1 or adm-v1")
     device = choose_device(plan.device)
@@ -135,6 +142,7 @@ def score_generated(
         data=data,
         metrics=values,
         speed=None,
+        execution=made.execution if made else describe_execution(device),
         environment=describe_environment(device),
         command=hide_home(plan.command),
         created=created,
@@ -166,23 +174,32 @@ def _default_metrics(
 def _departures(
     made: GeneratedRecord, protocol: GenerationProtocol, reference: Reference
 ) -> Iterator[str]:
-    """What a row's samples do otherwise than its protocol says, so that nobody is misled."""
-    one = made.generation
+    """Name each setting of the protocol that the samples were not made by."""
+    one, name = made.generation, protocol.id
     yield from made.warnings
-    if one.steps != protocol.steps or one.sampler == "heun":
-        usual = f"{protocol.steps} ({protocol.sampler})"
-        yield f"{one.steps} steps of {one.sampler}; {protocol.id}: {usual}"
-    rule = "random" if "uniform" in protocol.labels else "equal"
-    if one.labels != rule:
-        yield f"labels are '{one.labels}'; {protocol.id} draws them as '{rule}'"
-    channels = protocol.guided_channels
-    wanted = made.latent.channels if channels == "all" else min(channels, made.latent.channels)
-    if one.guidance_scale != 1 and one.guided_channels != wanted:
-        yield f"{one.guided_channels} guided channels; {protocol.id} guides {channels}"
-    if ("per channel" in protocol.latents) != (one.statistics == "per channel"):
-        yield f"latents scaled {one.statistics}; {protocol.id}: {protocol.latents}"
+    sampler = protocol.flow_sampler if one.objective == "flow" else protocol.ddpm_sampler
+    if (one.steps, one.sampler) != (protocol.steps, sampler):
+        yield f"{one.steps} steps of {one.sampler}; {name}: {protocol.steps} of {sampler}"
+    if one.labels != protocol.labels:
+        yield f"{one.labels} labels; {name}: {describe('labels', protocol.labels)}"
+    if one.guidance_scale != 1:
+        channels = protocol.guided_channels
+        wanted = made.latent.channels if channels == "all" else min(channels, made.latent.channels)
+        if one.guided_channels != wanted:
+            yield f"{one.guided_channels} guided channels; {name} guides {channels}"
+        low, high = one.guidance_interval
+        if protocol.guidance_interval == "whole" and (low, high) != (0.0, 1.0):
+            yield f"guided at times {low:g} to {high:g}; {name} guides at all times"
+    if one.statistics != protocol.statistics:
+        yield (
+            f"latents scaled {one.statistics}; {name}: "
+            f"{describe('statistics', protocol.statistics)}"
+        )
     if not reference.moments:
-        yield f"compared with images of {reference.name}; {protocol.id}: {protocol.reference}"
+        yield (
+            f"compared with images of {reference.name}; {name}: "
+            f"{describe('reference', protocol.reference)}"
+        )
 
 
 def _label(made: GeneratedRecord) -> str:

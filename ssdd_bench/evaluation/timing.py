@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
-from ssdd_bench.evaluation.environment import cores, device_name
+from ssdd_bench.evaluation.environment import cores
 from ssdd_bench.evaluation.memory import is_out_of_memory, peak_memory, release_memory
 from ssdd_bench.evaluation.reconstruct import autocast
 from ssdd_bench.protocols.schema import Protocol
@@ -100,9 +100,6 @@ def measure_speed(
     return SpeedRecord(
         encode=encode,
         decode=decode,
-        device=device_name(device),
-        threads=torch.get_num_threads(),
-        dtype=protocol.number_format,
         warning=warning,
     )
 

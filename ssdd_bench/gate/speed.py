@@ -16,7 +16,7 @@ from ssdd_bench.evaluation.measure import check_resolution
 from ssdd_bench.gate.thresholds import Threshold
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.plugins.registry import load_tokenizer
-from ssdd_bench.protocols.schema import get_protocol
+from ssdd_bench.protocols.registry import get_protocol
 
 WARMUP = 2
 

@@ -16,7 +16,7 @@ from PIL import Image
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.statistics import ChannelSums
-from ssdd_bench.evaluation.environment import describe_environment, hide_home
+from ssdd_bench.evaluation.environment import describe_environment, describe_execution, hide_home
 from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.labels import LabelRule
 from ssdd_bench.generation.latents import CPU_BATCH
@@ -130,6 +130,7 @@ def put_together(
         seed=plan.seed,
         classes=facts.classes,
         warnings=(*check_latents(seen.latents()), *check_colours(seen.colours(), facts.pixels)),
+        execution=describe_execution(device, [model.network, *tokenizer.networks().values()]),
         environment=describe_environment(device),
         command=hide_home(plan.command),
     )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
@@ -59,7 +59,7 @@ class TokenizerInfo:
     Attributes:
         id: kebab-case, unique among all tokenizers found.
         title: name for tables.
-        family: kin it is compared with first, such as ``codec`` or ``kl-vae``.
+        family: display group of its kin, such as ``kl-vae``; nothing hangs on its words.
         description: one sentence.
         licence: of the weights and the adapter, as an SPDX id where there is one.
         version: of the adapter, raised when its numbers change.
@@ -67,6 +67,8 @@ class TokenizerInfo:
         source: ``built-in``, ``folder PATH`` or ``package NAME``.
         package: import name of the folder.
         note: a reservation shown beside every number, such as how the weights were trained.
+        role: ``tokenizer``; ``codec`` for file formats, ranked only among themselves; ``control``
+            for trivial ones that bound the scale and are never ranked.
         stochastic: whether decoding depends on its noise.
         plugin: ``module:function`` inside the folder; the function takes the options.
         options: by name, in the order of the manifest.
@@ -89,6 +91,7 @@ class TokenizerInfo:
     source: str
     package: str
     note: str = ""
+    role: Literal["tokenizer", "codec", "control"] = "tokenizer"
     stochastic: bool = False
     plugin: Annotated[str, IN_MODULE] = "plugin:load"
     options: Mapping[str, OptionInfo] = field(default_factory=dict)

@@ -69,7 +69,7 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         Speeds are images/s: median, and first and third quartile.
 
         label, tokenizer (the label without the model that generated latents), network (the same
-        of all numbers of decoder steps: ``d:f=16`` of ``d:f=16,steps=4``), id, title, family,
+        of all numbers of decoder steps: ``d:f=16`` of ``d:f=16,steps=4``), id, title, family, role,
         model, sampler, sampling_steps, guidance (of generated latents), resolution, protocol, f,
         channels, latent ("32x32x4": height, width, channels), tokens, floats_per_pixel,
         bits_per_pixel, steps, n, metrics..., ends of their 95% intervals (METRIC_low,
@@ -155,13 +155,8 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     spec = spec or tokenizer.label
     network = _without(spec, f"steps={tokenizer.options.get('steps')}")
     decode = speed.decode if speed else generation.decoder_time if generation else None
-    machine = (
-        (speed.device, speed.threads, speed.dtype)
-        if speed
-        else (*(result.environment.get(key) for key in ("device", "threads")), "float32")
-        if decode
-        else ("", None, "")
-    )
+    execution = result.execution
+    machine = (execution.device, execution.threads, execution.dtype) if decode else ("", None, "")
     return {
         "label": tokenizer.label,
         "tokenizer": spec,
@@ -169,6 +164,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "id": tokenizer.id,
         "title": tokenizer.title,
         "family": tokenizer.family,
+        "role": tokenizer.role,
         "model": generation.model if generation else "",
         "sampler": generation.sampler if generation else "",
         "sampling_steps": generation.steps if generation else None,

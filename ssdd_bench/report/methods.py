@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import is_generation
 from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.schema import Result
@@ -79,7 +81,7 @@ def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
     yield "sha256", str(protocol.get("sha256", ""))[:16]
     for key, value in protocol.items():
         if key not in ("id", "sha256") and value not in (None, "", [], ()):
-            yield key.replace("_", " "), _show(value)
+            yield key.replace("_", " "), describe(key, value) or _show(value)
     sizes = sorted({(r.resolution, r.data.n, r.data.name, r.data.pixels_sha256) for r in results})
     yield "data", _join(f"{n} of {name} at {px} px ({sha[:16]})" for px, n, name, sha in sizes)
     yield "images left out", _show(sum(len(r.data.skipped) for r in results) or "")
@@ -96,7 +98,8 @@ def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
         yield "latents scaled", _join(sorted({one.statistics for one in made}))
     speeds = [r.speed for r in results if r.speed]
     timings = [timing for speed in speeds for timing in (speed.encode, speed.decode)]
-    machines = {f"{s.device}, threads: {s.threads}, {s.dtype}" for s in speeds}
+    timed = [r.execution for r in results if r.speed]
+    machines = {f"{one.device}, threads: {one.threads}, {one.dtype}" for one in timed}
     yield "timed on", _join(sorted(machines))
     yield "timed batches", _join(map(str, sorted({timing.batch for timing in timings})))
     yield "timed calls", _range([timing.repeats for timing in timings])
@@ -124,7 +127,7 @@ def _environment(results: Sequence[Result]) -> Table:
     """Build the table of what is known about the machines, with all distinct values."""
     found: dict[str, set[str]] = {}
     for result in results:
-        for key, value in result.environment.items():
+        for key, value in {**result.environment, **asdict(result.execution)}.items():
             found.setdefault(key, set()).add(_show(value))
     table = Table("Environment", "", "environment", "methods")
     table.add("key", sorted(found), numeric=False)

@@ -20,7 +20,7 @@ TIE_RULE: Final = "the difference from the best is within twice its standard err
 def is_eligible(rows: pd.DataFrame) -> pd.Series[bool]:
     """Mark the rows that may be called best: all but controls and lossless reconstructions."""
     scores = rows[list(metric_directions(rows))]
-    return (rows["family"] != "control") & ~scores.isin([math.inf, -math.inf]).any(axis=1)
+    return (rows["role"] != "control") & ~scores.isin([math.inf, -math.inf]).any(axis=1)
 
 
 def is_baseline(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -29,7 +29,7 @@ def is_baseline(rows: pd.DataFrame) -> pd.Series[bool]:
     At the rates of photographs codecs beat every tokenizer, at a hundred times the speed, but no
     model can be trained on a file. Without any tokenizer among the rows, none is a baseline.
     """
-    baselines = rows["family"].isin(["codec", "control"])
+    baselines = rows["role"].isin(["codec", "control"])
     return baselines & (not baselines.all())
 
 

@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssdd_bench.results.migrations import GENERATED, migrate
 from ssdd_bench.results.records import read_json, read_record
-from ssdd_bench.results.schema import GenerationRecord, LatentRecord, TokenizerRecord
+from ssdd_bench.results.schema import (
+    ExecutionRecord,
+    GenerationRecord,
+    LatentRecord,
+    TokenizerRecord,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
 class GeneratedRecord:
-    """What ``generated.json`` holds, beside ``samples.npz``."""
+    """Content of ``generated.json``, beside ``samples.npz``."""
 
     fingerprint: str  # of whatever decides the samples
     generation: GenerationRecord
@@ -26,16 +32,20 @@ class GeneratedRecord:
     seed: int
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
+    execution: ExecutionRecord
     environment: dict[str, Any]
     command: str
     schema_version: int = SCHEMA_VERSION
 
 
 def read_generated(folder: Path) -> GeneratedRecord | None:
-    """What a folder of samples says about itself; None if it is no finished one.
+    """Read the record of a folder of samples; None if it is no finished one.
 
     Raises:
         UserError: it is damaged.
     """
     path = folder / "generated.json"
-    return read_record(GeneratedRecord, read_json(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    data = migrate(read_json(path), GENERATED, SCHEMA_VERSION, str(path))
+    return read_record(GeneratedRecord, data, str(path))

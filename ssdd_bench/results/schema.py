@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+
+Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
+"""What a row stands for in rankings; the last two are images that were made elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class TokenizerRecord:
     id: str
     options: dict[str, Any]  # every option, defaults included
     title: str
-    family: str
+    family: str  # display group
     licence: str
     version: str  # adapter version from the manifest
     note: str  # e.g. "mini weights, trained on 720 photographs"
@@ -25,6 +28,7 @@ class TokenizerRecord:
     params_encoder: int
     params_decoder: int
     extra: dict[str, Any] = field(default_factory=dict)
+    role: Role = "tokenizer"
 
 
 @dataclass(frozen=True)
@@ -89,33 +93,47 @@ class Timing:
 
 @dataclass(frozen=True)
 class SpeedRecord:
-    """Encode and decode timed apart, with what they depend on."""
+    """Encode and decode timed apart; :class:`ExecutionRecord` tells what they depend on."""
 
     encode: Timing
     decode: Timing
-    device: str
-    threads: int
-    dtype: str
     warning: str = ""  # e.g. other load on the machine
 
 
 @dataclass(frozen=True)
+class ExecutionRecord:
+    """Settings of execution, which decide the speed and may move the last digits of a number.
+
+    None stands for what was not recorded, as in results older than version 4 of the schema.
+    """
+
+    device: str  # a GPU's model, otherwise "cpu"
+    threads: int | None  # of the CPU, per operation
+    dtype: str  # what the networks computed in, e.g. "float32" or "bfloat16 autocast"
+    memory_format: Literal["contiguous", "channels_last", "mixed", "none"] | None  # of weights
+    kept_memory: bool | None  # the C library kept freed memory for the next call
+    cpu_kernels: str | None  # instruction set of torch's kernels, e.g. "AVX512"
+    onednn: bool | None  # oneDNN's kernels were on
+    cudnn: int | None  # version; None on a CPU
+
+
+@dataclass(frozen=True)
 class GenerationRecord:
-    """How images were drawn by a model of latents, and how long that took."""
+    """Sampling of images from a model of latents, and how long it took."""
 
     model: str  # e.g. "DiT-XL/2"
     weights: dict[str, str]  # file name -> sha256
     params: int
-    objective: str  # "flow" or "ddpm"
-    sampler: str
+    objective: Literal["flow", "ddpm"]
+    sampler: Literal["euler", "heun", "ddpm"]
     steps: int
     evaluations: int  # of the network per image, those of guidance included
     guidance_scale: float  # 1: none
     guidance_interval: tuple[float, float]  # times, 1 is noise
     guided_channels: int
-    labels: str  # "equal" or "random"
+    labels: Literal["equal", "random"]
     classes: int
-    statistics: str  # how latents are scaled for the model
+    statistics: Literal["per channel", "by the tokenizer"]  # scaling of latents for the model
     model_time: Timing | None
     decoder_time: Timing | None
     training: dict[str, Any] = field(default_factory=dict)
@@ -123,18 +141,19 @@ class GenerationRecord:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything about one measured cell."""
+    """Everything about one measured job."""
 
     tokenizer: TokenizerRecord
     resolution: int
-    protocol: dict[str, Any]  # {"id": "default-v1", "sha256": ..., and every knob}
+    protocol: dict[str, Any]  # {"id": "default-v1", "sha256": ..., and every setting}
     seed: int
     steps: int | None
     latent: LatentRecord
     data: DataRecord
     metrics: dict[str, MetricValue]
     speed: SpeedRecord | None
-    environment: dict[str, Any]
+    execution: ExecutionRecord
+    environment: dict[str, Any]  # versions and hardware
     command: str
     created: str  # ISO 8601, UTC
     seconds: float

@@ -5,31 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.migrations import RESULTS, migrate
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import SCHEMA_VERSION, Result
-
-# The key is the version a function reads; it returns the data of the next version. A change of
-# the fields below raises SCHEMA_VERSION and adds one entry.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    # Intervals of scores, and scores of single images in a file of their own.
-    1: lambda data: {
-        **data,
-        "scores": "",
-        "metrics": {
-            key: {**metric, "interval": None, "interval_method": "", "extra": {}}
-            for key, metric in data.get("metrics", {}).items()
-        },
-    },
-    # Images drawn by a model of latents.
-    2: lambda data: {**data, "generation": None},
-}
 
 
 def to_json(result: Result) -> dict[str, Any]:
@@ -56,34 +41,19 @@ def from_json(data: Any, source: Path | str) -> Result:
         source: the file's name, for messages.
 
     Raises:
-        UserError: the version is unknown, or a key is unknown, missing or of the wrong type.
+        UserError: the version or an older file's protocol is unknown, or a key is unknown, missing
+            or of the wrong type.
     """
     if not isinstance(data, dict):
         raise UserError(f"{source}: not a result file (expected a JSON object)")
-    version = data.get("schema_version")
-    if type(version) is not int:
-        raise UserError(f"{source}: not a result file (no integer key 'schema_version')")
-    if version > SCHEMA_VERSION:
-        raise UserError(
-            f"{source}: key 'schema_version' is {version} and this ssdd-bench reads up to "
-            f"{SCHEMA_VERSION}: update ssdd-bench"
-        )
-    while version < SCHEMA_VERSION:
-        if version not in MIGRATIONS:
-            raise UserError(
-                f"{source}: key 'schema_version' is {version}, which this ssdd-bench cannot "
-                "read any more: measure again"
-            )
-        data = MIGRATIONS[version](data)
-        version += 1
-        data = {**data, "schema_version": version}
+    data = migrate(data, RESULTS, SCHEMA_VERSION, str(source))
     return read_record(Result, data, str(source))
 
 
 def result_path(
     folder: Path, label: str, resolution: int, protocol_id: str, fingerprint: str
 ) -> Path:
-    """Name a cell's file so that any label is safe and equal fingerprints meet in one file."""
+    """Name a job's file so that any label is safe and equal fingerprints meet in one file."""
     name = f"{_slug(label)}_{resolution}_{_slug(protocol_id)}_{_slug(fingerprint)[:10]}.json"
     return Path(folder) / name
 

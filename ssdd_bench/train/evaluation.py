@@ -12,7 +12,7 @@ from ssdd_bench.evaluation.measure import save_picture
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.protocols.schema import get_protocol
+from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.train.card import Scores
 from ssdd_bench.train.recipe import EvaluationRecipe
 from ssdd_bench.train.stages.base import TokenizerStage

@@ -11,7 +11,7 @@ from ssdd_bench.cli.run import command
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import parse_requests
-from ssdd_bench.protocols.schema import PROTOCOLS
+from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.records import read_toml
 from ssdd_bench.results.store import load_results
 

@@ -9,7 +9,7 @@ from ssdd_bench.cli.list import command
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins import registry
 from ssdd_bench.plugins.registry import TOKENIZERS
-from ssdd_bench.protocols.schema import PROTOCOLS
+from ssdd_bench.protocols.registry import PROTOCOLS
 
 MANIFEST = """
 id = "{name}"

@@ -19,7 +19,7 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.named import DATA_SETS, expand_names, hash_names
 from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import DataError
-from ssdd_bench.protocols.schema import PROTOCOLS
+from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.store import load_results
 
 THREE = """

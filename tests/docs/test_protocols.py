@@ -14,7 +14,7 @@ from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.evaluation.run import RunPlan, run
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import parse_requests
-from ssdd_bench.protocols.schema import PROTOCOLS
+from ssdd_bench.protocols.registry import PROTOCOLS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
 SIZE = 64

@@ -13,7 +13,7 @@ from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.run import RunPlan, run
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.registry import parse_requests
-from ssdd_bench.protocols.schema import get_protocol
+from ssdd_bench.protocols.registry import get_protocol
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.timing import Effort, measure_speed, time_calls
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.protocols.schema import get_protocol
+from ssdd_bench.protocols.registry import get_protocol
 
 CPU = torch.device("cpu")
 PROTOCOL = get_protocol("default-v1")

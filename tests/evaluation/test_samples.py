@@ -16,6 +16,7 @@ from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import DrawPlan
 from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import to_markdown
@@ -154,11 +155,11 @@ def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     assert images.startswith("compared with images of photos")
     other = score(drawn, photos, tmp_path / "adm", metrics=("gfid",), protocol="adm-v1")
     text = " ".join(other.warnings)
-    assert "labels are 'equal'; adm-v1 draws them as 'random'" in text
-    assert "latents scaled per channel; adm-v1: one factor" in text
+    assert f"equal labels; adm-v1: {describe('labels', 'random')}" in text
+    assert f"scaled per channel; adm-v1: {describe('statistics', 'by the tokenizer')}" in text
     table = to_markdown(build_tables(to_frame([result])))
-    assert "block-mean + DiT-tiny/1, euler 2, cfg 1.5" in table
-    assert "gfid@20 ↓" in table
+    assert "block-mean" in table
+    assert "gFID@20 ↓" in table
     assert "model img/s" in table
     assert "decode img/s" in table
     monkeypatch.setattr(module, "MetricSuite", None)  # what is there is not measured again

@@ -17,6 +17,8 @@ from ssdd_bench.results.store import load_results, save_result
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 
+_OF_TOKENIZER = ("family", "role", "note", "params_decoder")
+
 
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
@@ -36,14 +38,18 @@ def make_result() -> Callable[..., Result]:
             label=label,
             id=label.split(":")[0],
             options=base.tokenizer.options | {k: changes[k] for k in ("steps",) if k in changes},
-            **{k: changes.pop(k) for k in ("family", "note", "params_decoder") if k in changes},
+            **{
+                k: changes.pop(k)
+                for k in ("family", "role", "note", "params_decoder")
+                if k in changes
+            },
         )
         n = changes.pop("n", base.data.n)
         values = dict(base.metrics)
         for key, value in (metrics or {}).items():
             old = base.metrics.get(key, MetricValue(0.0, n, key.startswith("psnr"), "test"))
             values[key] = replace(old, value=value, infinite=0 if value is not None else n)
-        speed = base.speed
+        speed, execution = base.speed, base.execution
         if decode_ips is None:
             speed = None
         else:
@@ -60,12 +66,13 @@ def make_result() -> Callable[..., Result]:
                 ),
             )
             if "device" in changes:
-                speed = replace(speed, device=changes.pop("device"))
+                execution = replace(execution, device=changes.pop("device"))
         return replace(
             base,
             tokenizer=tokenizer,
             resolution=resolution,
             speed=speed,
+            execution=execution,
             data=replace(base.data, n=n),
             metrics={key: replace(value, n=n) for key, value in values.items()},
             **changes,

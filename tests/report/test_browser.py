@@ -39,7 +39,7 @@ def browser(write_run: Callable[..., Path], tmp_path: Path) -> Iterator[Any]:
     from selenium.webdriver.chrome.service import Service
 
     source = load_source([write_run(SCORES, (32, 64))])
-    source.frame.loc[source.frame["label"].str.startswith("jpeg"), "family"] = "codec"
+    source.frame.loc[source.frame["label"].str.startswith("jpeg"), "role"] = "codec"
     path = tmp_path / "index.html"
     published = load_published(PUBLISHED)
     drawings = draw_figures(source.frame, published, "psnr")

@@ -203,7 +203,7 @@ def test_only_equal_pixels_protocol_and_resolution_are_compared(make_result: Mak
 def test_controls_and_lossless_rows_are_not_eligible(make_result: Make) -> None:
     frame = to_frame(
         [
-            make_result("a-control", family="control"),
+            make_result("a-control", role="control"),
             make_result("b-lossless", metrics={"psnr": None}),
             make_result("c"),
         ]
@@ -212,15 +212,15 @@ def test_controls_and_lossless_rows_are_not_eligible(make_result: Make) -> None:
 
 
 def test_codecs_are_ranked_among_themselves_only(make_result: Make) -> None:
-    codecs = [make_result(label, family="codec") for label in ("a", "b")]
-    control = make_result("d", family="control")
+    codecs = [make_result(label, role="codec") for label in ("a", "b")]
+    control = make_result("d", role="control")
     assert list(is_ranked(to_frame([*codecs, make_result("c")]))) == [False, False, True]
     assert list(is_ranked(to_frame([*codecs, control]))) == [True, True, False]
     assert list(is_eligible(to_frame([*codecs, make_result("c")]))) == [True, True, True]
 
 
 def test_codecs_and_controls_are_baselines_beside_tokenizers_only(make_result: Make) -> None:
-    beside = [make_result("a", family="codec"), make_result("b", family="control")]
+    beside = [make_result("a", role="codec"), make_result("b", role="control")]
     assert list(is_baseline(to_frame([*beside, make_result("c")]))) == [True, True, False]
     assert not is_baseline(to_frame(beside)).any()
 

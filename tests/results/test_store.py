@@ -18,6 +18,7 @@ from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results import store as results
 from ssdd_bench.results.schema import (
     DataRecord,
+    ExecutionRecord,
     LatentRecord,
     MetricValue,
     Result,
@@ -64,7 +65,8 @@ def result() -> Result:
             "psnr": MetricValue(math.pi, 2, True, "numpy 2.0"),
             "fd_effnet": MetricValue(None, 2, False, "x", unavailable="install y"),
         },
-        speed=SpeedRecord(TIMING, TIMING, "cpu", 2, "float32"),
+        speed=SpeedRecord(TIMING, TIMING),
+        execution=ExecutionRecord("cpu", 2, "float32", "contiguous", True, "AVX2", True, None),
         environment={"python": "3.11"},
         command="ssdd-bench run",
         created="2025-01-01T00:00:00Z",
@@ -183,30 +185,6 @@ def test_a_missing_key_is_named_even_where_a_default_exists(result: Result) -> N
     del data["data"]["skipped"]
     with pytest.raises(UserError, match=r"some.json: missing key 'data.skipped'"):
         from_json(data, "some.json")
-
-
-def test_older_files_pass_through_every_migration(
-    result: Result, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def rename(data: dict[str, Any]) -> dict[str, Any]:
-        return {**{k: v for k, v in data.items() if k != "took"}, "seconds": data["took"]}
-
-    def double(data: dict[str, Any]) -> dict[str, Any]:
-        return {**data, "seconds": 2 * data["seconds"]}
-
-    old = to_json(result)
-    old["took"] = old.pop("seconds")
-    old["schema_version"] = 1
-    monkeypatch.setattr(results, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(results, "MIGRATIONS", {1: rename, 2: double})
-    migrated = from_json(old, "old.json")
-    assert migrated.seconds == 2 * result.seconds
-    assert migrated.schema_version == 3
-    assert "took" in old  # the caller's data is left as it was
-
-    monkeypatch.setattr(results, "MIGRATIONS", {2: double})
-    with pytest.raises(UserError, match=r"old.json: key 'schema_version' is 1, which"):
-        from_json(old, "old.json")
 
 
 def test_load_takes_files_and_folders_once_each_in_name_order(

@@ -27,7 +27,7 @@ def sections_by_rate(rows: pd.DataFrame) -> dict[str, str]:
 
 def _section(row: Any) -> tuple[tuple[int, float], str]:
     """Return the sort key and the heading of a row's section."""
-    if row.family == "control":
+    if row.role == "control":
         return (4, 0.0), "controls"
     if not pd.isna(row.floats_per_pixel):
         rate = row.floats_per_pixel

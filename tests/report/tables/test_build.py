@@ -38,7 +38,7 @@ def results(make_result: Make) -> list[Result]:
             ("klvae", 30.0, 22.6, {"note": ""}),
             ("dcae", 25.0, 20.0, {"latent": SMALL, "note": ""}),
             ("jpeg", 900.0, 23.0, {"latent": STREAM, "note": "", "steps": None}),
-            ("identity", 999.0, None, {"latent": STREAM, "family": "control", "note": ""}),
+            ("identity", 999.0, None, {"latent": STREAM, "role": "control", "note": ""}),
         )
     ]
 
@@ -220,7 +220,7 @@ def test_a_control_that_prints_like_the_best_is_not_called_best(make_result: Mak
     results = [
         make_result("a", metrics={"psnr": 24.0}),
         make_result("b", metrics={"psnr": 23.0}),
-        make_result("copy", metrics={"psnr": 24.0}, family="control"),
+        make_result("copy", metrics={"psnr": 24.0}, role="control"),
     ]
     table = build_report_tables(to_frame(results))[0]
     assert marked(table, "PSNR ↑", "best") == ["a"]

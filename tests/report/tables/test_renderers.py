@@ -32,7 +32,7 @@ def frame(make_result: Make) -> pd.DataFrame:
             for label, ips, psnr, distance, more in (
                 ("ssdd", 20.0, 24.1, 12.3, {}),
                 ("klvae", 30.0, 22.6, 19.8, {"note": ""}),
-                ("identity", 900.0, None, 0.0, {"family": "control", "note": "", "steps": None}),
+                ("identity", 900.0, None, 0.0, {"role": "control", "note": "", "steps": None}),
             )
         ]
     )

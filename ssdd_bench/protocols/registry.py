@@ -1,0 +1,104 @@
+"""Find protocols: ours, those of installed packages, and those in users' files.
+
+A protocol is a TOML file that states every setting, or names another one as its ``base`` and
+states those that differ. A package names, in the entry point group ``ssdd_bench.protocols``, a
+package of its own that holds a protocol.toml; the entry point's name is the protocol's id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, attempt, find_packaged
+from ssdd_bench.plugins.registry import Registry
+from ssdd_bench.protocols.schema import AnyProtocol, GenerationProtocol, Protocol
+from ssdd_bench.results.records import read_record, read_toml
+
+GROUP: Final = "ssdd_bench.protocols"
+FILE_NAME: Final = "protocol.toml"
+FOLDER: Final = Path(__file__).parent
+# The order of listing; a base is one of these.
+OURS: Final = ("default-v1", "ssdd-paper-v1", "ldm-v1", "adm-v1", "gfid-v1")
+KINDS: Final[dict[Any, type[AnyProtocol]]] = {
+    "reconstruction": Protocol,
+    "generation": GenerationProtocol,
+}
+VERSIONED: Final = re.compile(r"[a-z][a-z0-9-]*-v[1-9]\d*")
+
+
+def get_protocol(name: str) -> Protocol:
+    """Look up a protocol of reconstructions, which is what a run measures.
+
+    Args:
+        name: an id, or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: no such protocol; names the nearest.
+        UserError: the file is wrong, or the protocol is about generated images.
+    """
+    protocol = find_protocol(name)
+    if isinstance(protocol, GenerationProtocol):
+        raise UserError(
+            f"protocol '{protocol.id}' scores samples of a model of latents, and a run measures "
+            "reconstructions: take default-v1, or see `ssdd-bench list protocols`"
+        )
+    return protocol
+
+
+def find_protocol(name: str) -> AnyProtocol:
+    """Look up a protocol of either kind, by its id or in a file whose name ends in ``.toml``.
+
+    Raises:
+        UnknownNameError: no such protocol; names the nearest.
+        UserError: the file, or the package that brings the protocol, is wrong.
+    """
+    if not name.endswith(".toml"):
+        return PROTOCOLS.get(name)
+    path = Path(name)
+    if path.stem in PROTOCOLS.all():
+        raise UserError(f"{name}: there is a protocol '{path.stem}' already: rename the file")
+    return load_protocol(path, path.stem)
+
+
+def load_protocol(path: Path, protocol_id: str) -> AnyProtocol:
+    """Read one protocol.
+
+    Args:
+        path: the TOML file.
+        protocol_id: name and version, as ``my-lab-v1``.
+
+    Raises:
+        UserError: a setting is unknown, missing or has no such value, or the base is none.
+    """
+    said = read_toml(path)
+    if not VERSIONED.fullmatch(protocol_id):
+        raise UserError(f"{path}: '{protocol_id}' is no id with a version such as my-lab-v1")
+    if "base" in said:
+        base = said.pop("base")
+        if base not in OURS:
+            raise UserError(f"{path}: {UnknownNameError('base', str(base), OURS)}")
+        settings = asdict(load_protocol(FOLDER / f"{base}.toml", base))
+        del settings["id"], settings["description"]
+        said = settings | {"metrics": list(settings["metrics"])} | said
+    kind = said.get("kind")
+    if kind not in KINDS:
+        raise UserError(f"{path}: key 'kind' must be one of {', '.join(KINDS)}, or name a base")
+    return read_record(KINDS[kind], said, str(path), fixed={"id": protocol_id})
+
+
+def _discover() -> Iterator[Found[AnyProtocol] | Broken]:
+    for name in OURS:
+        load = partial(load_protocol, FOLDER / f"{name}.toml")
+        yield from attempt(name, BUILT_IN, lambda name=name, load=load: {name: load(name)})  # type: ignore[misc]
+    yield from find_packaged(
+        GROUP, FILE_NAME, lambda entry: {entry.name: load_protocol(entry.file, entry.name)}
+    )
+
+
+PROTOCOLS: Final = Registry("protocol", _discover)
