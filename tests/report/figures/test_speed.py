@@ -35,8 +35,8 @@ def labels_of(panel: Panel) -> list[str]:
 
 def test_codecs_and_controls_do_not_crowd_out_tokenizers(make_result: Make) -> None:
     baselines = [
-        make_result("jpeg:quality=90", decode_ips=2900.0, family="codec"),
-        make_result("downsample", decode_ips=5200.0, family="control"),
+        make_result("jpeg:quality=90", decode_ips=2900.0, role="codec"),
+        make_result("downsample", decode_ips=5200.0, role="control"),
     ]
     ours = [make_result("ssdd"), make_result("klvae", family="kl-vae")]
     (both,) = panels_of(baselines + ours)

@@ -74,7 +74,7 @@ def test_a_family_has_one_colour_and_baselines_come_last(
     make_result: Callable[..., Result],
 ) -> None:
     results = [
-        make_result("jpeg", family="codec"),
+        make_result("jpeg", role="codec"),
         make_result("klvae"),
         make_result("ssdd"),
         make_result("ssdd:f=16"),
