@@ -13,8 +13,14 @@ from typing import Any, Final
 import click
 from click.decorators import FC
 
-from ssdd_bench.cli import _complete as complete
-from ssdd_bench.cli._complete import Complete
+from ssdd_bench.cli._complete import (
+    Complete,
+    complete_data,
+    complete_metrics,
+    complete_protocol,
+    complete_protocols,
+    complete_tokenizers,
+)
 
 PATH: Final = click.Path(path_type=Path)
 COUNT: Final = click.IntRange(min=1)
@@ -87,97 +93,106 @@ def _set_threads(ctx: click.Context, option: click.Parameter, count: int | None)
         torch.set_num_threads(count)
 
 
+def _option(
+    name: str,
+    help: str,
+    type: Any = None,
+    default: Any = None,
+    *,
+    metavar: str | None = None,
+    completion: Complete | None = None,
+    required: bool = False,
+) -> Callable[[FC], FC]:
+    """Return an option that shows its default, if it has one."""
+    return click.option(
+        name,
+        type=type,
+        default=default,
+        show_default=default not in (None, ""),
+        required=required,
+        metavar=metavar,
+        shell_complete=completion,
+        help=help,
+    )
+
+
 # What is measured or trained.
 
-tokenizers: Final = click.option(
+tokenizers: Final = _option(
     "--tokenizers",
-    type=Requests(),
+    "Ids with options: ssdd:steps=1,2,klvae",
+    Requests(),
+    completion=complete_tokenizers,
     required=True,
-    shell_complete=complete.complete_tokenizers,
-    help="Ids with options: ssdd:steps=1,2,klvae",
 )
-tokenizer: Final = click.option(
+tokenizer: Final = _option(
     "--tokenizer",
-    required=True,
+    "Id with options: ssdd, klvae:path=DIR",
     metavar="ID",
-    shell_complete=complete.complete_tokenizers,
-    help="Id with options: ssdd, klvae:path=DIR",
+    completion=complete_tokenizers,
+    required=True,
 )
-resolutions: Final = click.option(
+decoders: Final = _option(
+    "--decoders",
+    "That share its encoder: ssdd,diffusion:steps=1,4  [default: its own]",
+    Requests(),
+    "",
+    completion=complete_tokenizers,
+)
+resolutions: Final = _option(
     "--res",
-    type=CommaList(COUNT, "256,512"),
-    default="256",
-    show_default=True,
+    "Sides of the images in pixels: 256,512",
+    CommaList(COUNT, "256,512"),
+    "256",
     metavar="PX,...",
-    help="Sides of the images in pixels: 256,512",
 )
-limit: Final = click.option("--limit", type=COUNT, metavar="N", help="Use so many of the images.")
-seed: Final = click.option(
-    "--seed", type=SEED, default=0, show_default=True, metavar="N", help="Seed of the noise."
-)
-seeds: Final = click.option(
-    "--seed",
-    type=CommaList(SEED, "0,1,2"),
-    default="0",
-    show_default=True,
-    metavar="N,...",
-    help="Seeds of the noise: 0,1,2",
+limit: Final = _option("--limit", "Use so many of the images.", COUNT, metavar="N")
+seed: Final = _option("--seed", "Seed of the noise.", SEED, 0, metavar="N")
+seeds: Final = _option(
+    "--seed", "Seeds of the noise: 0,1,2", CommaList(SEED, "0,1,2"), "0", metavar="N,..."
 )
 
 
 def resolution(
-    default: int | None = None, required: bool = False, help: str = "Side of the images in pixels."
+    default: int | None = None,
+    required: bool = False,
+    help: str = "Side of the images in pixels.",
 ) -> Callable[[FC], FC]:
     """Return ``--res`` for a single resolution."""
-    return click.option(
-        "--res",
-        type=COUNT,
-        default=default,
-        show_default=default is not None,
-        required=required,
-        metavar="PX",
-        help=help,
-    )
+    return _option("--res", help, COUNT, default, metavar="PX", required=required)
 
 
 def data(missing: str = "", required: bool = False) -> Callable[[FC], FC]:
     """Return ``--data``; ``missing`` says what stands in for images where none are given."""
     text = "Name (list data), folder, .tar, .npz or .parquet."
-    return click.option(
-        "--data",
-        type=PATH,
-        required=required,
-        shell_complete=complete.complete_data,
-        help=f"{text}  [default: {missing}]" if missing else text,
-    )
+    text += f"  [default: {missing}]" if missing else ""
+    return _option("--data", text, PATH, completion=complete_data, required=required)
 
 
 def out(help: str, default: str | None = None) -> Callable[[FC], FC]:
     """Return ``--out``, which is required unless it has a default."""
-    return click.option(
-        "--out",
-        type=PATH,
-        default=default,
-        show_default=default is not None,
-        required=default is None,
-        help=help,
-    )
+    return _option("--out", help, PATH, default, required=default is None)
 
 
 # Scores.
 
-protocols: Final = click.option(
-    "--protocol",
-    type=CommaList(str, "default-v1,ssdd-paper-v1"),
-    default="default-v1",
-    show_default=True,
-    metavar="IDS",
-    shell_complete=complete.complete_protocols,
-    help="Protocols: default-v1,ssdd-paper-v1",
+reference: Final = _option(
+    "--reference", "Images to compare with, or an npz with mu and sigma.", PATH, required=True
 )
+reference_limit: Final = _option(
+    "--reference-limit", "Use so many of the reference images.", COUNT, metavar="N"
+)
+protocols: Final = _option(
+    "--protocol",
+    "Protocols: default-v1,ssdd-paper-v1",
+    CommaList(str, "default-v1,ssdd-paper-v1"),
+    "default-v1",
+    metavar="IDS",
+    completion=complete_protocols,
+)
+label: Final = _option("--label", "Name in tables.  [default: the name of the images]", default="")
 intervals: Final = click.option(
-    "--intervals/--no-intervals",
-    help="Add confidence intervals and FD-infinity: slower.",
+    "--intervals/--no-intervals", help="Add confidence intervals and FD-infinity: slower."
 )
 strict: Final = click.option(
     "--strict/--no-strict", help="Fail if an image is unreadable or a metric unavailable."
@@ -186,43 +201,24 @@ offline: Final = click.option(
     "--offline/--no-offline", help="Fetch no weights: fail at once if one is missing."
 )
 
-reference_limit: Final = click.option(
-    "--reference-limit", type=COUNT, metavar="N", help="Use so many of the reference images."
-)
-
 
 def protocol(default: str) -> Callable[[FC], FC]:
     """Return ``--protocol`` for a single protocol."""
-    return click.option(
-        "--protocol",
-        default=default,
-        show_default=True,
-        metavar="ID",
-        shell_complete=complete.complete_protocol,
-        help="Protocol: list protocols.",
-    )
+    text = "Protocol: list protocols."
+    return _option("--protocol", text, default=default, metavar="ID", completion=complete_protocol)
 
 
-def metrics(completion: Complete = complete.complete_metrics) -> Callable[[FC], FC]:
+def metrics(completion: Complete = complete_metrics) -> Callable[[FC], FC]:
     """Return ``--metrics``, completed by the keys that the verb takes."""
-    return click.option(
-        "--metrics",
-        type=CommaList(str, "psnr,ssim", length=0),
-        default="",
-        metavar="KEYS",
-        shell_complete=completion,
-        help="Keys, comma-separated.  [default: the protocol's]",
-    )
+    kind = CommaList(str, "psnr,ssim", length=0)
+    text = "Keys, comma-separated.  [default: the protocol's]"
+    return _option("--metrics", text, kind, "", metavar="KEYS", completion=completion)
 
 
 # How it runs.
 
-device: Final = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="Device: auto, cpu, cuda, cuda:1",
+device: Final = _option(
+    "--device", "Device: auto, cpu, cuda, cuda:1", default="auto", metavar="NAME"
 )
 threads: Final = click.option(
     "--threads",
@@ -244,28 +240,20 @@ quiet: Final = click.option("--quiet", is_flag=True, help="Show neither progress
 
 def batch_size(default: int, on_cpu: str = "") -> Callable[[FC], FC]:
     """Return ``--batch-size``; ``on_cpu`` is the size that a CPU takes instead, if any."""
-    return click.option(
-        "--batch-size",
-        type=COUNT,
-        default=default,
-        show_default=True,
-        metavar="N",
-        help=f"Images in a batch on a GPU; a CPU takes {on_cpu}."
-        if on_cpu
-        else "Images in a batch.",
-    )
+    text = f"Images in a batch{f' on a GPU; a CPU takes {on_cpu}' if on_cpu else ''}."
+    return _option("--batch-size", text, COUNT, default, metavar="N")
 
 
 # Training.
 
-iterations: Final = click.option(
-    "--iterations", type=COUNT, metavar="N", help="Iterations, instead of the recipe's."
+iterations: Final = _option(
+    "--iterations", "Iterations, instead of the recipe's.", COUNT, metavar="N"
 )
-minutes: Final = click.option(
+minutes: Final = _option(
     "--minutes",
-    type=click.FloatRange(min=0),
+    "Stop after this time in all, resumed runs included.",
+    click.FloatRange(min=0),
     metavar="N",
-    help="Stop after this time in all, resumed runs included.",
 )
 restart: Final = click.option(
     "--restart", is_flag=True, help="Start from scratch instead of resuming."
@@ -274,74 +262,50 @@ restart: Final = click.option(
 
 def recipe(default: str, known: str) -> Callable[[FC], FC]:
     """Return ``--recipe``, with some of the names it takes."""
-    return click.option(
-        "--recipe",
-        default=default,
-        show_default=True,
-        metavar="NAME",
-        help=f"Name or .toml: {known}",
-    )
+    return _option("--recipe", f"Name or .toml: {known}", default=default, metavar="NAME")
 
 
 # Sampling.
 
-dit: Final = click.option(
-    "--dit",
-    type=PATH,
-    help="Weights or their folder; DiT or SiT checkpoint.  [default: a shipped one]",
+dit: Final = _option(
+    "--dit", "Weights or their folder; DiT or SiT checkpoint.  [default: a shipped one]", PATH
 )
-labels: Final = click.option(
+labels: Final = _option(
     "--labels",
-    type=click.Choice(["equal", "random"]),
-    default="equal",
-    show_default=True,
-    help="Equally many of each class, or random ones.",
+    "Equally many of each class, or random ones.",
+    click.Choice(["equal", "random"]),
+    "equal",
 )
-sampler: Final = click.option(
+sampler: Final = _option(
     "--sampler",
-    type=click.Choice(["euler", "heun", "ddpm"]),
-    help="Solver.  [default: euler for flows, ddpm for DDPM]",
+    "Solver.  [default: euler for flows, ddpm for DDPM]",
+    click.Choice(["euler", "heun", "ddpm"]),
 )
-cfg: Final = click.option(
+cfg: Final = _option("--cfg", "Guidance; 1 is none.", float, 1.0, metavar="SCALE")
+cfgs: Final = _option(
     "--cfg",
-    type=float,
-    default=1.0,
-    show_default=True,
-    metavar="SCALE",
-    help="Guidance; 1 is none.",
+    "One or more guidance scales; 1 is none.",
+    CommaList(float, "1,1.5"),
+    "1",
+    metavar="SCALE,...",
 )
-cfg_interval: Final = click.option(
+cfg_interval: Final = _option(
     "--cfg-interval",
-    type=CommaList(float, "0,0.9", length=2),
-    default="0,1",
-    show_default=True,
+    "Times of guidance: 1 is noise, 0 the image.",
+    CommaList(float, "0,0.9", length=2),
+    "0,1",
     metavar="FROM,TO",
-    help="Times of guidance: 1 is noise, 0 the image.",
 )
-cfg_channels: Final = click.option(
-    "--cfg-channels", type=COUNT, metavar="N", help="Guided channels.  [default: all]"
+cfg_channels: Final = _option(
+    "--cfg-channels", "Guided channels.  [default: all]", COUNT, metavar="N"
 )
 
 
 def samples(default: int) -> Callable[[FC], FC]:
     """Return ``--samples``, the number of images."""
-    return click.option(
-        "--samples",
-        type=COUNT,
-        default=default,
-        show_default=True,
-        metavar="N",
-        help="Images to sample.",
-    )
+    return _option("--samples", "Images to sample.", COUNT, default, metavar="N")
 
 
 def steps(default: int) -> Callable[[FC], FC]:
     """Return ``--steps`` of the sampler."""
-    return click.option(
-        "--steps",
-        type=COUNT,
-        default=default,
-        show_default=True,
-        metavar="N",
-        help="Steps of the sampler.",
-    )
+    return _option("--steps", "Steps of the sampler.", COUNT, default, metavar="N")

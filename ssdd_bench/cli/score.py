@@ -18,7 +18,7 @@ from ssdd_bench.cli._typed import typed
 @options.resolution(help="Crop REFERENCE to this side in pixels.")
 @options.protocol("default-v1")
 @options.metrics()
-@click.option("--label", default="", help="Name in tables.  [default: RECONSTRUCTION's]")
+@options.label
 @options.device
 @options.out("Folder of the result.", "runs")
 @options.intervals

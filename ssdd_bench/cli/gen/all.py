@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._complete import complete_generation_metrics, complete_tokenizers
+from ssdd_bench.cli._complete import complete_generation_metrics
 from ssdd_bench.cli._generation import choose_sampler, open_tokenizer
 from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._progress import progress_bar
@@ -23,22 +23,11 @@ if TYPE_CHECKING:
 
 @click.command("all", short_help="Encode, train, sample and score in one go.")
 @options.tokenizer
-@click.option(
-    "--decoders",
-    type=options.Requests(),
-    default="",
-    shell_complete=complete_tokenizers,
-    help="That share its encoder: ssdd,diffusion:steps=1,4  [default: its own]",
-)
-@options.data("none: take --dit, or a shipped one")
-@click.option("--dit", type=options.PATH, help="A trained one, instead of --data.")
+@options.decoders
+@options.data("none: take --dit")
+@options.dit
 @options.limit
-@click.option(
-    "--reference",
-    type=options.PATH,
-    required=True,
-    help="Images to compare with, or an npz with mu and sigma.",
-)
+@options.reference
 @options.reference_limit
 @options.resolution()
 @options.out("Folder of everything.")
@@ -49,14 +38,7 @@ if TYPE_CHECKING:
 @options.labels
 @options.sampler
 @options.steps(250)
-@click.option(
-    "--cfg",
-    type=options.CommaList(float, "1,1.5"),
-    default="1",
-    show_default=True,
-    metavar="SCALE,...",
-    help="One or more guidance scales; 1 is none.",
-)
+@options.cfgs
 @options.cfg_interval
 @options.cfg_channels
 @options.seeds

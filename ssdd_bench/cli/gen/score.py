@@ -19,7 +19,7 @@ from ssdd_bench.cli._typed import typed
 @options.protocol("gfid-v1")
 @options.metrics(complete_generation_metrics)
 @options.reference_limit
-@click.option("--label", default="", help="Name in tables.  [default: SAMPLES' name]")
+@options.label
 @options.device
 @options.out("Folder of the result.", "runs")
 @options.strict
