@@ -86,8 +86,8 @@ class Autoencoder(Tokenizer):
             return _float(out["latent"] if "latent" in out else out["latents"])
         z = _float(out.latent_dist.mean)
         if noise is not None:
-            drawn = noise.normal(z.shape[1:], device=z.device)
-            z = z + _float(out.latent_dist.std) * drawn
+            sample = noise.normal(z.shape[1:], device=z.device)
+            z = z + _float(out.latent_dist.std) * sample
         return z
 
     def _decode(self, z: Tensor, latent: Latent, noise: Noise) -> Tensor:
