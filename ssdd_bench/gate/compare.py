@@ -137,7 +137,7 @@ def _obstacles(before: Cell, after: Cell) -> list[str]:
             found.append(f"{name}: HEAD has no {key}")
             continue
         one, other = a.metrics[key], b.metrics[key]
-        if one.unavailable != other.unavailable:
+        if bool(one.unavailable) != bool(other.unavailable):
             found.append(f"{name}: {key} was not measured on both sides")
         elif one.backend != other.backend:
             found.append(f"{name}: {key} by {one.backend} and by {other.backend}")

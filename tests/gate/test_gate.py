@@ -212,6 +212,18 @@ def test_unlike_is_not_compared(base, change, reason):
     assert any(reason in obstacle for obstacle in found.obstacles)
 
 
+def test_a_metric_missing_on_both_sides_is_no_obstacle_whatever_the_reasons(base):
+    def without_psnr(cell, reason):
+        psnr = replace(cell.result.metrics["psnr"], value=None, unavailable=reason)
+        metrics = {**cell.result.metrics, "psnr": psnr}
+        return Cell(replace(cell.result, metrics=metrics), cell.scores)
+
+    (cell, *_) = load_side(str(base / "results"))
+    found = compare([without_psnr(cell, "no weights")], [without_psnr(cell, "offline")], {})
+    assert found.exit_code == 0
+    assert "psnr" not in {one.metric for one in found.differences}
+
+
 def test_command_writes_every_form_and_exits_with_the_verdict(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
