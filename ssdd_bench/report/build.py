@@ -15,10 +15,11 @@ from ssdd_bench.report.figures.speed import draw_speed
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.page import build_page, build_table_page
+from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables
+from ssdd_bench.report.tables.html import to_html
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
@@ -58,7 +59,7 @@ def build_texts(
         "table.md": to_markdown(tables),
         "table.csv": to_csv(source.frame),
         "table.tex": to_latex(shown),
-        "table.html": build_table_page(shown),
+        "table.html": to_html(shown),
         "index.html": build_page(source, published, metric, drawings, by_tag),
     }
     if means is not None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ssdd_bench.report import methods
 from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
@@ -21,7 +19,8 @@ from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
-from ssdd_bench.report.tables.model import TIED, Table
+from ssdd_bench.report.tables.html import asset, render
+from ssdd_bench.report.tables.model import Table
 from ssdd_bench.report.tables.numbers import format_number, metric_name
 
 
@@ -53,10 +52,9 @@ def build_page(
     tables = build_report_tables(frame)
     figures = [_figure(one, metric) for one in drawings]
     palette = Palette.of(frame)
-    template = _template("page.html.j2")
-    return template.render(
-        style=_asset("page.css"),
-        scripts=[_asset(name) for name in ("base.js", "tables.js", "figures.js", "gallery.js")],
+    return render(
+        "page.html.j2",
+        scripts=[asset(name) for name in ("base.js", "tables.js", "figures.js", "gallery.js")],
         data=_json(_data(frame, drawings, palette, sets)),
         digest=source.digest,
         facts=_facts(source),
@@ -80,34 +78,11 @@ def build_page(
         methods=methods.build_method_tables(results),
         commands=methods.commands(results),
         citation=methods.citation(results),
-        tied=TIED,
         tie_rule=TIE_RULE,
         eligible_rule=ELIGIBLE_RULE,
         metric_name=metric_name,
         show=format_number,
     )
-
-
-def build_table_page(tables: Sequence[Table]) -> str:
-    """Render the tables alone, as a plain page without scripts."""
-    template = _template("tables.html.j2")
-    return template.render(style=_asset("page.css"), tables=tables, tied=TIED)
-
-
-def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("ssdd_bench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(name)
-
-
-def _asset(name: str) -> str:
-    return resources.files("ssdd_bench.report").joinpath("templates", name).read_text("utf-8")
 
 
 def _json(data: Any) -> str:
