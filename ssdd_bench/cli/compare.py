@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,11 +100,11 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
+    from ssdd_bench.cli._tables import write_text
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
     from ssdd_bench.gate.outputs import HEADINGS, cells, to_document, to_junit, to_markdown, verdict
     from ssdd_bench.gate.thresholds import load_learnt, parse_rules, project_rules
-    from ssdd_bench.results.files import write_atomically
 
     learnt = load_learnt(noise) if noise else {}
     thresholds = {**learnt, **project_rules(Path.cwd()), **parse_rules(rules)}
@@ -116,7 +115,7 @@ def command(
     found = compare(load_side(base), load_side(head), thresholds, any_change)
     for path, text in ((junit, to_junit(found)), (markdown, to_markdown(found))):
         if path is not None:
-            write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+            write_text(path, text)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(to_markdown(found))

@@ -33,7 +33,7 @@ def cells(found: Difference) -> tuple[str, ...]:
     )
 
 
-HEADINGS = ("cell", "metric", "base", "head", "change", "95%", "allowed", "verdict")
+HEADINGS = ("job", "metric", "base", "head", "change", "95%", "allowed", "verdict")
 
 
 def to_markdown(comparison: Comparison) -> str:
