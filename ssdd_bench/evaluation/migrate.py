@@ -1,0 +1,92 @@
+"""Rewrite a folder of results in the present schema: ``python -m ssdd_bench.evaluation.migrate``.
+
+Reading brings older files over in memory. On disk a new hash of the protocol makes a new
+fingerprint, and with it new names of a result and of the files beside it. No number changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.errors import DataError
+from ssdd_bench.evaluation.job import NUMBERS_VERSION, data_fingerprint
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import SCHEMA_VERSION, Result
+from ssdd_bench.results.store import find_results, from_json, save_result
+
+BESIDE: Final = ("scores/{}.parquet", "samples/{}.png")
+
+
+def migrate_folder(folder: Path) -> dict[Path, Path]:
+    """Rewrite every older result of a folder, and rename its scores and its picture.
+
+    Returns:
+        New files by old ones.
+
+    Raises:
+        UserError: there is no result, one cannot be read, or a file cannot be written.
+    """
+    moved = {}
+    for path in find_results([folder]):
+        data = read_json(path)
+        if data.get("schema_version") == SCHEMA_VERSION:
+            continue
+        result = from_json(data, path)
+        result = replace(result, fingerprint=_new_fingerprint(result, data["protocol"]["sha256"]))
+        new = save_result(result, path.parent)
+        for pattern in BESIDE:
+            beside = path.parent / pattern.format(path.stem)
+            if beside.exists():
+                beside.rename(path.parent / pattern.format(new.stem))
+        if result.scores:
+            save_result(replace(result, scores=BESIDE[0].format(new.stem)), path.parent)
+        if new != path:
+            path.unlink()
+        moved[path] = new
+    return moved
+
+
+def _new_fingerprint(result: Result, old_sha256: str) -> str:
+    """Recompute a fingerprint with the new hash of the protocol.
+
+    Where the images are not here, or the code that measured is another one, the old fingerprint
+    cannot be recomputed either; then it decides the new one together with the protocol's hash.
+    """
+    new_sha256 = str(result.protocol["sha256"])
+    inputs = None if result.generation else _inputs(result)
+    if inputs and fingerprint({**inputs, "protocol": old_sha256}) == result.fingerprint:
+        return fingerprint({**inputs, "protocol": new_sha256})
+    return fingerprint([result.fingerprint, new_sha256])
+
+
+def _inputs(result: Result) -> dict[str, Any] | None:
+    """Collect what a job's fingerprint hashes; None if the images are not here."""
+    tokenizer = result.tokenizer
+    try:
+        source = open_images(result.data.name)
+        if result.data.n < len(source):
+            source = open_images(result.data.name, result.data.n)
+    except DataError:
+        return None
+    return {
+        "numbers": NUMBERS_VERSION,
+        "tokenizer": tokenizer.id,
+        "adapter": tokenizer.version,
+        "options": tokenizer.options,
+        "weights": sorted(tokenizer.weights.values()),
+        "resolution": result.resolution,
+        "data": data_fingerprint(source),
+        "seed": result.seed,
+        "device": result.execution.device,
+    }
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        for old, new in migrate_folder(Path(argument)).items():
+            sys.stdout.write(f"{old.name} -> {new.name}\n")

@@ -1,0 +1,36 @@
+"""Results in the repository: of the present schema, of protocols of today, from clean commits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.protocols.registry import PROTOCOLS
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import SCHEMA_VERSION
+from ssdd_bench.results.store import find_results, from_json, result_path
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("results/mini", "results/generation")
+BASELINES = ("tests/gate/baseline/klvae", "tests/gate/baseline/ssdd")
+CLEAN = ("results/generation",)  # results/mini still is from a checkout with changed files
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, *BASELINES])
+def test_files_are_of_the_present_schema_under_their_names(folder: str) -> None:
+    for path in find_results([ROOT / folder]):
+        data = read_json(path)
+        assert data["schema_version"] == SCHEMA_VERSION
+        result = from_json(data, path)
+        place = (result.tokenizer.label, result.resolution, result.protocol["id"])
+        assert path == result_path(path.parent, *place, result.fingerprint)
+        assert not result.scores or (path.parent / result.scores).is_file()
+        today = json.loads(json.dumps(PROTOCOLS.get(result.protocol["id"]).record()))
+        assert result.protocol == today
+
+
+@pytest.mark.parametrize("folder", CLEAN)
+def test_results_come_from_a_clean_commit(folder: str) -> None:
+    files = find_results([ROOT / folder])
+    commits = [from_json(read_json(path), path).environment["commit"] for path in files]
+    assert not [commit for commit in commits if commit and commit.endswith("+")]
