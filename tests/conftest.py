@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +15,7 @@ from PIL import Image
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.latents import LatentSet
-from ssdd_bench.generation.latents import encode_set, plan_latents
+from ssdd_bench.generation.latents import configure_latents, encode_latents
 from ssdd_bench.nn.dit import SIZES
 from ssdd_bench.results.schema import TokenizerRecord
 from ssdd_bench.train.pipeline import make_dit_trainer
@@ -138,13 +139,13 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def encode():
-    def encode(photos, out, tokenizer=None, part=(0, 1), named=None, **more):
+    def encode(photos, out, tokenizer=None, shard=(0, 1), named=None, **more):
         """Encode with small shards."""
         source = open_images(photos)
         tokenizer = tokenizer or BlockMean()
-        plan = plan_latents(source, tokenizer, named or describe(), SIDE, **more)
-        plan = type(plan)(**{**plan.__dict__, "shard_images": 10})
-        return encode_set(source, tokenizer, plan, out, CPU, part=part)
+        config = configure_latents(source, tokenizer, named or describe(), SIDE, **more)
+        config = replace(config, shard_images=10)
+        return encode_latents(source, tokenizer, config, out, CPU, shard=shard)
 
     return encode
 

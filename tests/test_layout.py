@@ -43,6 +43,10 @@ NARROW = {
     "flow": {"errors"},
     "report": {"errors", "results", "protocols", "metrics"},
 }
+# Words of other meanings that are ids of plugins too.
+OTHER_MEANINGS = {"diffusers": "the library", "identity": "a key: what distinguishes two things"}
+# Trainings, as `ssdd-bench train WHAT` and recipes name them: a method and a stage.
+TRAININGS = {"ssdd", "klvae"}
 PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "ssdd", "plugins"}
 PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its manifest requires
 
@@ -132,6 +136,29 @@ def test_nothing_imports_a_plugin_by_name() -> None:
     for file in (file for files in unit_files().values() for file in files):
         found = [name for name in imports(file) if name.startswith("ssdd_bench.tokenizers.")]
         assert not found, f"{file.relative_to(ROOT)} imports {found}"
+
+
+def plugin_ids_in(file: Path) -> set[str]:
+    """Ids of built-in plugins among a file's strings, alone or with options; prose is left out."""
+    ids = {info.id for info in built_in()}
+    return {
+        node.value
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and " " not in node.value
+        and node.value.partition(":")[0] in ids
+    }
+
+
+def test_no_string_names_a_plugin() -> None:
+    """A plugin's folder can be deleted, or another plugin take its place."""
+    for unit, files in unit_files().items():
+        for file in files:
+            found = plugin_ids_in(file) - OTHER_MEANINGS.keys()
+            if file.relative_to(PACKAGE).as_posix() == "cli/train.py" or unit == "train":
+                found -= TRAININGS
+            assert not found, f"{file.relative_to(ROOT)} names {found}"
 
 
 def test_plugins_import_the_public_part_and_their_own_library() -> None:

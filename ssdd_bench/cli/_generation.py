@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import torch
 
     from ssdd_bench.api import Tokenizer
-    from ssdd_bench.generation.sampler import Method
     from ssdd_bench.results.schema import TokenizerRecord
 
 
@@ -31,8 +30,3 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
         network.eval()
     record = describe_tokenizer(TOKENIZERS.get(requests[0].id), requests[0], tokenizer)
     return tokenizer, record
-
-
-def choose_sampler(method: Method | None, objective: str) -> Method:
-    """Return the sampler that was asked for, or else the usual one of a model's objective."""
-    return method or ("ddpm" if objective == "ddpm" else "euler")

@@ -1,9 +1,9 @@
-"""A data set encoded once: shards of latents and labels, and what is needed to use them later.
+"""Latents of a data set on disk: shards of latents and labels, and their statistics.
 
 A folder holds ``shard-00000.safetensors`` and so on, each with ``latents`` and, unless flips were
 left out, ``latents_flip`` (float32 NCHW, as the tokenizer gives them) and ``labels`` (int64); and
 ``latents.json``, written last, with the statistics that a network of latents is trained under and
-its samples are mapped back by. Shards that are there are kept, so the same command resumes.
+its samples are mapped back by. Finished shards are kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json, read_record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SHARD_IMAGES = 1024
 
 
 @dataclass(frozen=True)
-class LatentsPlan:
-    """What decides every number in a folder of latents.
+class LatentsConfig:
+    """Everything that decides the numbers in a folder of latents.
 
     Attributes:
         tokenizer: label, such as ``klvae`` or ``ssdd:steps=4``.
@@ -40,11 +40,11 @@ class LatentsPlan:
         channels: of the latent.
         resolution: side of the crops in pixels.
         crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
-        posterior: ``mode``, or ``sample``: one draw per image.
-        seed: of those draws.
-        flips: whether mirrored images are encoded too.
+        posterior: ``mode``, or ``sample``: one sample per image.
+        seed: of those samples.
+        flips: mirrored images are encoded too.
         data: name of the images.
-        n: how many.
+        n: their number.
         ids_sha256: of their ordered ids.
         classes: names, in the order of the labels.
         shard_images: images per shard.
@@ -68,7 +68,7 @@ class LatentsPlan:
 
     @property
     def side(self) -> int:
-        """Latent cells along one side."""
+        """Number of latent cells along one side."""
         return self.resolution // self.f
 
     @property
@@ -79,9 +79,9 @@ class LatentsPlan:
 
 @dataclass(frozen=True)
 class LatentsRecord:
-    """What ``latents.json`` holds."""
+    """Content of ``latents.json``."""
 
-    plan: LatentsPlan
+    config: LatentsConfig
     statistics: ChannelStats
     pixels: ChannelStats
     command: str
@@ -90,10 +90,10 @@ class LatentsRecord:
 
 
 class LatentSet:
-    """Latents on disk, mapped and not read before they are used.
+    """Latents on disk, mapped into memory.
 
     Attributes:
-        record: what ``latents.json`` holds.
+        record: content of ``latents.json``.
         labels: int64 (n,).
 
     Raises:
@@ -103,10 +103,10 @@ class LatentSet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.record = read_latents(folder)
-        plan = self.record.plan
-        key = fingerprint(asdict(plan))
+        config = self.record.config
+        key = fingerprint(asdict(config))
         shards = []
-        for shard in range(plan.shards):
+        for shard in range(config.shards):
             path = shard_path(folder, shard)
             if not path.is_file() or read_key(path) != key:
                 raise UserError(
@@ -118,11 +118,11 @@ class LatentSet:
         self.labels: NDArray[np.int64] = np.concatenate([one["labels"] for one in shards])
 
     def __len__(self) -> int:
-        return self.record.plan.n
+        return self.record.config.n
 
     def batch(self, rows: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Tensor:
-        """Latents of some images, or of their mirror images; float32 (B, channels, side, side)."""
-        size = self.record.plan.shard_images
+        """Return float32 latents (B, channels, side, side) of images or of their mirror images."""
+        size = self.record.config.shard_images
         found = [
             self._shards[row // size]["latents_flip" if flip else "latents"][row % size]
             for row, flip in zip(rows.tolist(), mirrored.tolist(), strict=True)
@@ -131,7 +131,7 @@ class LatentSet:
 
 
 def read_latents(folder: Path) -> LatentsRecord:
-    """Read what a folder of latents says about itself.
+    """Read the record of a folder of latents.
 
     Raises:
         UserError: the statistics are missing or damaged.
@@ -146,7 +146,7 @@ def read_latents(folder: Path) -> LatentsRecord:
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """Name a shard's file."""
+    """Return the path of a shard."""
     return folder / f"shard-{shard:05d}.safetensors"
 
 
@@ -168,24 +168,24 @@ def map_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def shard_facts(header: dict[str, Any]) -> dict[str, Any]:
-    """What :func:`_save` wrote besides the tensors."""
+    """Read the facts that a shard holds besides its tensors."""
     found: dict[str, Any] = json.loads(header["__metadata__"]["ssdd-bench"])
     return found
 
 
 def read_key(path: Path) -> str | None:
-    """Hash of the plan that a shard was made under; None if it is no whole shard."""
+    """Read the hash of the settings that made a shard; None if it is not a whole shard."""
     try:
         header, start = read_header(path)
         end = max(one["data_offsets"][1] for name, one in header.items() if name[0] != "_")
         whole = path.stat().st_size == start + end
-        return str(shard_facts(header)["plan"]) if whole else None
+        return str(shard_facts(header)["config"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Header of a safetensors file, and where its data starts."""
+    """Read the header of a safetensors file, and the offset of its data."""
     with path.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
         header: dict[str, Any] = json.loads(file.read(size))

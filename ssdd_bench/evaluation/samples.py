@@ -93,7 +93,7 @@ def score_generated(
         raise UserError(f"protocol '{protocol.id}' is for reconstructions: take gfid-v1 or adm-v1")
     device = choose_device(plan.device)
     made = read_generated(plan.samples) if plan.samples.is_dir() else None
-    if made is None and (plan.samples / "batches" / "plan.json").is_file():
+    if made is None and (plan.samples / "batches" / "config.json").is_file():
         raise UserError(
             f"{plan.samples} is not finished: run `ssdd-bench gen sample` again, without --shard"
         )

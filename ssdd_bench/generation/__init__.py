@@ -1,1 +1,1 @@
-"""Generation: latents of a data set, a DiT trained on them, samples, and their scores."""
+"""Generation: latents of a data set, samples of a DiT that was trained on them, and a pipeline."""

@@ -1,4 +1,4 @@
-"""Which latent space numbers belong to: by the encoder that made them, not by a name.
+"""Identity of a latent space: a hash of the encoder, not a name.
 
 Decoders that share an encoder can decode the same latents: several steps of one, one step of
 another. So latents and the networks trained on them carry a hash of the encoder.
@@ -19,18 +19,18 @@ from ssdd_bench.results.schema import TokenizerRecord
 def encoder_sha256(tokenizer: Tokenizer, record: TokenizerRecord) -> str:
     """Hash an encoder: its weights in float32 and the shape of its latents.
 
-    An encoder without weights is known by the tokenizer's id, version and options. Scales that a
-    model's configuration holds apart from its weights are not seen; decoding with another one is
-    what :mod:`ssdd_bench.generation.check` notices.
+    An encoder without weights is known by the tokenizer's id, version and options. Scaling
+    factors in a model's configuration are not part of the hash; :mod:`ssdd_bench.generation.check`
+    warns of decoding with another one.
 
     Raises:
-        PluginError: the latents are no floats, so no network can be trained on them.
+        PluginError: the latents are not continuous, so no network can be trained on them.
     """
     spec = tokenizer.latent
     if spec.kind != "continuous":
         raise PluginError(
-            f"'{record.label}' has {spec.kind} latents and a DiT needs continuous ones: take a "
-            "tokenizer such as klvae or ssdd"
+            f"'{record.label}' has {spec.kind} latents and a DiT needs continuous ones: use a "
+            "tokenizer with continuous latents"
         )
     digest = hashlib.sha256(canonical_json([spec.f, spec.channels]).encode())
     encoder = tokenizer.networks().get("encoder")
@@ -48,14 +48,14 @@ def encoder_sha256(tokenizer: Tokenizer, record: TokenizerRecord) -> str:
 def check_encoder(
     tokenizer: Tokenizer, record: TokenizerRecord, expected: str, label: str, what: str
 ) -> None:
-    """Refuse a tokenizer whose encoder is another than that of some latents.
+    """Check that a tokenizer has the encoder that made some latents.
 
     Args:
         tokenizer: loaded.
         record: its description.
         expected: hash of the encoder that made the latents.
         label: of the tokenizer that they were made by.
-        what: whose latents, for the message.
+        what: owner of the latents, for the message.
 
     Raises:
         UserError: the hashes differ.
@@ -64,6 +64,6 @@ def check_encoder(
     if found != expected:
         raise UserError(
             f"{what}: latents are those of '{label}' (encoder {expected[:10]}), which "
-            f"'{record.label}' (encoder {found[:10]}) cannot decode: take a tokenizer with that "
+            f"'{record.label}' (encoder {found[:10]}) cannot decode: use a tokenizer with that "
             "encoder, or encode and train again"
         )

@@ -1,4 +1,4 @@
-"""Which class each sample is of: a pure function of the sample's number and the seed."""
+"""Class labels of samples: a pure function of the sample's number and the seed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 LabelRule = Literal["equal", "random"]
-SHUFFLE = 2020  # one order of balanced labels for every seed
+SHUFFLE = 2020  # seed of the order of balanced labels, which is the same for every seed
 
 
-def draw_labels(n: int, classes: int, rule: LabelRule, seed: int) -> NDArray[np.int64]:
-    """Labels of samples 0 to ``n - 1``.
+def make_labels(n: int, classes: int, rule: LabelRule, seed: int) -> NDArray[np.int64]:
+    """Choose the labels of samples 0 to ``n - 1``.
 
     Args:
-        n: samples.
-        classes: labels are below it.
-        rule: ``equal``: as many of each class, the first ones get the rest, in one shuffled
+        n: number of samples.
+        classes: labels lie below it.
+        rule: ``equal``: as many of each class, the first classes get the rest, in one shuffled
             order; ``random``: each uniform, by a hash of the seed and the sample's number.
         seed: of ``random``.
     """

@@ -1,4 +1,4 @@
-"""Encode a data set into a folder of latents, shard after shard; what is there is kept."""
+"""Encode a data set into a folder of latents, shard after shard; finished shards are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.latents import (
-    LatentsPlan,
+    LatentsConfig,
     LatentsRecord,
     map_safetensors,
     read_header,
@@ -37,11 +37,11 @@ from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import TokenizerRecord
 
 CPU_BATCH = 16
-"""Images a call on a CPU, where results depend on it by rounding: so it is always this."""
+"""Images per call on a CPU, where the rounding of results depends on it."""
 LEAST_STD = 1e-6
 
 
-def plan_latents(
+def configure_latents(
     source: ImageSource,
     tokenizer: Tokenizer,
     record: TokenizerRecord,
@@ -50,8 +50,8 @@ def plan_latents(
     posterior: str = "mode",
     seed: int = 0,
     crop: str = "adm",
-) -> LatentsPlan:
-    """Describe the latents of a data set before they are made.
+) -> LatentsConfig:
+    """Describe the latents of a data set before they are encoded.
 
     Raises:
         ResolutionError: the resolution is no multiple of f.
@@ -59,7 +59,7 @@ def plan_latents(
         DataError: see :func:`class_names`.
     """
     check_resolution(tokenizer, resolution)
-    return LatentsPlan(
+    return LatentsConfig(
         tokenizer=record.label,
         encoder_sha256=encoder_sha256(tokenizer, record),
         weights=dict(record.weights),
@@ -77,46 +77,46 @@ def plan_latents(
     )
 
 
-def encode_set(
+def encode_latents(
     source: ImageSource,
     tokenizer: Tokenizer,
-    plan: LatentsPlan,
+    config: LatentsConfig,
     out: Path,
     device: torch.device,
     batch_size: int = CPU_BATCH,
-    part: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = (0, 1),
     command: str = "",
     on_images: Callable[[int], None] = lambda count: None,
 ) -> LatentsRecord | None:
-    """Encode what is not there yet, then sum up.
+    """Encode the images that are not on disk yet, then compute the statistics.
 
     Args:
         source: the images.
         tokenizer: on ``device``, in eval mode.
-        plan: from :func:`plan_latents` of the same.
+        config: from :func:`configure_latents` of the same.
         out: folder.
         device: of the tokenizer.
-        batch_size: images a call on a GPU; a CPU takes :data:`CPU_BATCH`.
-        part: (i, n) does every n-th shard from the i-th, for several processes; a run with
-            (0, 1) fills in what is missing and sums up.
-        command: what the user typed.
-        on_images: told how many images were finished, kept ones included.
+        batch_size: images per call on a GPU; a CPU takes :data:`CPU_BATCH`.
+        shard: (i, n) encodes every n-th file from the i-th, for several processes; a run with
+            (0, 1) fills in what is missing and computes the statistics.
+        command: as typed by the user.
+        on_images: called with the number of images that were finished, kept ones included.
 
     Returns:
-        What was written to ``latents.json``; None for one part of several.
+        The record that was written to ``latents.json``; None for one shard of several.
 
     Raises:
-        UserError: ``out`` holds other latents, or a channel is the same everywhere.
+        UserError: ``out`` holds other latents, or a channel is constant.
         DataError: an image cannot be decoded.
         PluginError: the latents have another shape than described, or are not finite.
     """
     batch = batch_size if device.type == "cuda" else CPU_BATCH
-    key = fingerprint(asdict(plan))
-    number = {name: label for label, name in enumerate(plan.classes)}
+    key = fingerprint(asdict(config))
+    number = {name: label for label, name in enumerate(config.classes)}
     ids = source.ids
-    for shard in range(part[0], plan.shards, part[1]):
-        chosen = ids[shard * plan.shard_images : (shard + 1) * plan.shard_images]
-        path = shard_path(out, shard)
+    for index in range(shard[0], config.shards, shard[1]):
+        chosen = ids[index * config.shard_images : (index + 1) * config.shard_images]
+        path = shard_path(out, index)
         found = read_key(path) if path.exists() else None
         if found != key:
             if found is not None:
@@ -125,17 +125,17 @@ def encode_set(
                     "--out, or delete it"
                 )
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                tensors, sums = _encode(Subset(source, chosen), tokenizer, plan, device, batch)
+                tensors, sums = _encode(Subset(source, chosen), tokenizer, config, device, batch)
             labels = [number[name] for name in class_names(chosen)]
             tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
-            _save(path, tensors, {"plan": key, "pixels": sums})
+            _save(path, tensors, {"config": key, "pixels": sums})
         on_images(len(chosen))
-    if part[1] > 1:
+    if shard[1] > 1:
         return None
     record = LatentsRecord(
-        plan=plan,
-        statistics=_statistics(out, plan),
-        pixels=_pixel_statistics(out, plan),
+        config=config,
+        statistics=_statistics(out, config),
+        pixels=_pixel_statistics(out, config),
         command=hide_home(command),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -148,28 +148,31 @@ def encode_set(
 def _encode(
     source: ImageSource,
     tokenizer: Tokenizer,
-    plan: LatentsPlan,
+    config: LatentsConfig,
     device: torch.device,
     batch_size: int,
 ) -> tuple[dict[str, Tensor], list[list[int]]]:
-    """Latents by name, and the sums of pixels and of their squares by colour."""
+    """Return latents by name, and the sums of pixels and of their squares by colour."""
     found: dict[str, list[Tensor]] = {"latents": []}
-    if plan.flips:
+    if config.flips:
         found["latents_flip"] = []
     sums = np.zeros((2, 3), np.int64)
-    for batch in iterate_batches(source, plan.resolution, plan.crop, batch_size, strict=True):
+    for batch in iterate_batches(source, config.resolution, config.crop, batch_size, strict=True):
         pixels = batch.images.long()
         sums += torch.stack([p.sum((0, 2, 3)) for p in (pixels, pixels**2)]).numpy()
         for name, parts in found.items():
             mirrored = name.endswith("flip")
             images = batch.images.flip(-1) if mirrored else batch.images
             noise = None
-            if plan.posterior == "sample":
-                noise = KeyedNoise(plan.seed, batch.ids, "encode flip" if mirrored else "encode")
+            if config.posterior == "sample":
+                noise = KeyedNoise(config.seed, batch.ids, "encode flip" if mirrored else "encode")
             data = tokenizer.encode(images.to(device).float() / 255, noise).data
-            expected = (len(batch), plan.channels, plan.side, plan.side)
+            expected = (len(batch), config.channels, config.side, config.side)
             if not isinstance(data, Tensor) or data.shape != expected:
-                raise PluginError(f"encode gave no latents of shape {expected}: mend the plugin")
+                given = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
+                raise PluginError(
+                    f"encode returned {given}, expected latents of shape {expected}: fix the plugin"
+                )
             if not torch.isfinite(data).all():
                 raise PluginError(
                     f"NaN or infinite latents among {batch.ids[0]} to {batch.ids[-1]}: check the "
@@ -180,10 +183,10 @@ def _encode(
     return latents, sums.tolist()
 
 
-def _statistics(folder: Path, plan: LatentsPlan) -> ChannelStats:
+def _statistics(folder: Path, config: LatentsConfig) -> ChannelStats:
     """Compute the statistics of the latents, in float64, shard after shard."""
-    sums = ChannelSums(0, 0, np.zeros((2, plan.channels)))
-    for shard in range(plan.shards):
+    sums = ChannelSums(0, 0, np.zeros((2, config.channels)))
+    for shard in range(config.shards):
         tensors = map_safetensors(shard_path(folder, shard))
         for name in sorted(tensors.keys() - {"labels"}):
             sums += ChannelSums.of(tensors[name])
@@ -196,10 +199,10 @@ def _statistics(folder: Path, plan: LatentsPlan) -> ChannelStats:
     return statistics
 
 
-def _pixel_statistics(folder: Path, plan: LatentsPlan) -> ChannelStats:
+def _pixel_statistics(folder: Path, config: LatentsConfig) -> ChannelStats:
     """Compute the statistics of the images' colours in [0, 1]."""
-    sums = ChannelSums(plan.n, plan.n * plan.resolution**2, np.zeros((2, 3)))
-    for shard in range(plan.shards):
+    sums = ChannelSums(config.n, config.n * config.resolution**2, np.zeros((2, 3)))
+    for shard in range(config.shards):
         header, _ = read_header(shard_path(folder, shard))
         sums += ChannelSums(0, 0, np.array(shard_facts(header)["pixels"], np.float64))
     return sums.stats(scale=255)

@@ -1,7 +1,7 @@
-"""Draw latents from a network: a flow's ODE or a chain of noise levels, guided or not.
+"""Sample latents from a network: a flow's ODE or DDPM's timesteps, with or without guidance.
 
-Everything here is in the network's space, where latents have mean 0 and standard deviation 1.
-Times are ours: 1 is noise and 0 is data, for both kinds of network.
+Latents here have mean 0 and standard deviation 1, as the network sees them. Times are 1 for noise
+and 0 for data, for both kinds of network.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ ROUNDING = 1e-6  # of times, which reach a network in float32
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How samples are drawn.
+    """Settings of the sampler.
 
     Attributes:
-        method: ``euler`` and ``heun`` solve the ODE of a flow; ``ddpm`` walks the chain.
-        steps: intervals of the ODE, or levels visited.
-        cfg: scale of classifier-free guidance; 1 leaves it off and costs one evaluation a step
+        method: ``euler`` and ``heun`` solve the ODE of a flow; ``ddpm`` is ancestral sampling.
+        steps: intervals of the ODE, or timesteps visited.
+        cfg: scale of classifier-free guidance; 1 turns it off and costs one evaluation a step
             instead of two.
-        interval: times between which it is on, with 1 for noise and 0 for data.
-        cfg_channels: how many of the latent's channels are guided; None for all. Papers that
+        interval: times between which guidance is on.
+        cfg_channels: number of the latent's channels that are guided; None for all. Papers that
             build on DiT's code guide three.
     """
 
@@ -49,20 +49,20 @@ class SamplerSettings:
     cfg_channels: int | None = None
 
     def check(self, objective: Objective) -> None:
-        """Refuse what makes no sense for a network of this kind.
+        """Check the settings for a network of this kind.
 
         Raises:
-            OptionError: one line that says what to give instead.
+            OptionError: a value is out of range, or the sampler does not fit the network.
         """
         if OBJECTIVE_OF[self.method] != objective:
             fitting = [name for name, kind in OBJECTIVE_OF.items() if kind == objective]
             raise OptionError(
-                f"sampler '{self.method}' does not fit a network trained as '{objective}': take "
+                f"sampler '{self.method}' does not fit a network trained as '{objective}': use "
                 + " or ".join(fitting)
             )
         most = TIMESTEPS if self.method == "ddpm" else 100_000
         if not 1 <= self.steps <= most:
-            raise OptionError(f"{self.steps} steps: give 1 to {most}")
+            raise OptionError(f"steps is {self.steps}: give 1 to {most}")
         low, high = self.interval
         if not 0 <= low < high <= 1:
             raise OptionError(f"guidance interval {low} to {high}: give two times within 0 and 1")
@@ -72,33 +72,38 @@ class SamplerSettings:
             raise OptionError(f"{self.cfg_channels} guided channels: give 1 or more")
 
     def times(self) -> list[float]:
-        """Every time at which the network is evaluated."""
+        """List the times at which the network is evaluated."""
         if self.method == "ddpm":
-            return [level / (TIMESTEPS - 1) for level in spaced_timesteps(self.steps)]
-        grid = power_schedule(self.steps, power=1.0)
+            return [timestep / (TIMESTEPS - 1) for timestep in spaced_timesteps(self.steps)]
+        times = power_schedule(self.steps, power=1.0)
         if self.method == "euler":
-            return grid[:-1]
-        return [time for pair in pairwise(grid) for time in pair]
+            return times[:-1]
+        return [time for pair in pairwise(times) for time in pair]
 
     def evaluations(self) -> int:
-        """Network evaluations per sample, the unconditional ones of guidance included."""
+        """Count network evaluations per sample, with the unconditional ones of guidance."""
         return sum(2 if self.is_guided(time) else 1 for time in self.times())
 
     def is_guided(self, time: float) -> bool:
-        """Whether guidance changes anything at this time."""
+        """Return True if guidance is on at this time."""
         low, high = self.interval
         return self.cfg != 1 and low - ROUNDING <= time <= high + ROUNDING
 
 
+def default_method(objective: Objective) -> Method:
+    """Return the usual sampler of a network."""
+    return "ddpm" if objective == "ddpm" else "euler"
+
+
 @torch.inference_mode()
-def draw_latents(
+def sample_latents(
     network: nn.Module,
     config: DiTConfig,
     labels: Tensor,
     noise: Noise,
     settings: SamplerSettings,
 ) -> Tensor:
-    """Draw one latent per label.
+    """Sample one latent per label.
 
     Args:
         network: called as :class:`ssdd_bench.nn.dit.DiT`, on the labels' device.
@@ -115,13 +120,13 @@ def draw_latents(
     start = noise.normal(shape, device=labels.device)
     if settings.method == "ddpm":
 
-        def at_level(x: Tensor, level: int) -> Tensor:
-            return predict(x, level / (TIMESTEPS - 1), float(level))
+        def at_timestep(x: Tensor, timestep: int) -> Tensor:
+            return predict(x, timestep / (TIMESTEPS - 1), float(timestep))
 
-        def draw() -> Tensor:
+        def sample_noise() -> Tensor:
             return noise.normal(shape, device=labels.device)
 
-        return ancestral(at_level, start, draw, settings.steps)
+        return ancestral(at_timestep, start, sample_noise, settings.steps)
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         time = float(t[0])
@@ -134,10 +139,10 @@ def draw_latents(
 def guided(
     network: nn.Module, config: DiTConfig, labels: Tensor, settings: SamplerSettings
 ) -> Callable[[Tensor, float, float], Tensor]:
-    """The network as a function of (x, our time, the network's own time), with guidance in it.
+    """Return the network as a function of (x, time, the network's own time), with guidance.
 
     Guidance (arXiv 2207.12598): none + scale * (class - none), on the guided channels of the
-    velocity or the noise. A variance is the conditional one.
+    velocity or the noise. A predicted variance is the conditional one.
     """
     nothing = torch.full_like(labels, config.classes)
     count = min(settings.cfg_channels or config.channels, config.channels)

@@ -1,11 +1,10 @@
-"""Generated samples as a whole: what was asked for, and the files that hold what was drawn."""
+"""Generate samples: latents from a network, mapped back and decoded, as one file with a record."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,15 @@ from PIL import Image
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.statistics import ChannelSums
+from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.environment import describe_environment, describe_execution, hide_home
+from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_samples
 from ssdd_bench.generation.check import check_colours, check_latents
-from ssdd_bench.generation.labels import LabelRule
-from ssdd_bench.generation.latents import CPU_BATCH
+from ssdd_bench.generation.identity import check_encoder
 from ssdd_bench.generation.model import LatentModel
-from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.results.files import write_atomically
-from ssdd_bench.results.samples import GeneratedRecord
+from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import (
     GenerationRecord,
     LatentRecord,
@@ -34,88 +34,101 @@ from ssdd_bench.results.schema import (
 GRID = (4, 10)  # rows and most columns of the sample picture
 
 
-@dataclass(frozen=True)
-class DrawPlan:
-    """Which samples to draw.
-
-    Attributes:
-        out: folder of the samples.
-        samples: how many.
-        seed: of their noise, and of random labels.
-        labels: how classes are chosen.
-        settings: of the sampler.
-        batch_size: samples a call on a GPU; a CPU takes ``CPU_BATCH``.
-        part: (i, n) draws every n-th batch from the i-th, for several processes; a run with
-            (0, 1) fills in what is missing and puts everything together.
-        shared: folder in which drawn latents are kept for other decoders; None keeps none.
-        command: what the user typed.
-    """
-
-    out: Path
-    samples: int
-    seed: int = 0
-    labels: LabelRule = "equal"
-    settings: SamplerSettings = field(default_factory=SamplerSettings)
-    batch_size: int = CPU_BATCH
-    part: tuple[int, int] = (0, 1)
-    shared: Path | None = None
-    command: str = ""
-
-
-def put_together(
-    plan: DrawPlan,
+def generate_samples(
     model: LatentModel,
     tokenizer: Tokenizer,
     record: TokenizerRecord,
-    labels: NDArray[np.int64],
-    batches: Iterable[dict[str, NDArray[Any]]],
-    batch_size: int,
-    work: tuple[float, float | None],
-    identity: str,
+    config: SamplesConfig,
     device: torch.device,
-) -> GeneratedRecord:
-    """Write the samples as one file, a picture of the first, and the record.
+    on_images: Callable[[int], None] = lambda count: None,
+) -> GeneratedRecord | None:
+    """Make the samples that are not on disk yet, then join them.
 
     Args:
-        plan: what was asked for.
-        model: the network and its facts.
-        tokenizer: whose decoder was used.
+        model: network of latents; it is moved to ``device``.
+        tokenizer: on ``device``, in evaluation mode; its decoder is used.
         record: its description.
-        labels: of all samples.
-        batches: in order; see :meth:`ssdd_bench.generation.draw._Drawing._decode`.
-        batch_size: samples in each but the last.
-        work: GMAC per image of the network and of the decoder.
-        identity: hash of whatever decides the samples.
-        device: that they were drawn on.
+        config: samples to generate, and their folder.
+        device: to compute on.
+        on_images: called with the number of samples that were finished, kept ones included.
+
+    Returns:
+        The record that was written to ``generated.json``; None for one shard of several.
+
+    Raises:
+        OptionError: the settings do not fit the network.
+        UserError: the tokenizer has another encoder, or ``out`` holds other samples.
+        PluginError: decoded pixels are not finite.
     """
-    facts, spec = model.facts, tokenizer.latent
-    side = model.resolution
-    seen = _Totals(labels, min(GRID[1], model.config.classes))
-    write_npz(plan.out / "samples.npz", seen.watch(batches), (plan.samples, side, side, 3), labels)
+    config.settings.check(model.facts.objective)
+    if config.samples < 1:
+        raise OptionError(f"samples is {config.samples}: give 1 or more")
+    _check_latent(model, tokenizer, record)
+    keep_freed_memory()
+    batches = SampleBatches(model, tokenizer, record, config, device)
+    done = read_generated(config.out)
+    if done is not None:
+        if done.fingerprint != batches.identity:
+            raise other_samples(config.out)
+        on_images(config.samples)
+        return done
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        batches.claim()
+        for start in batches.starts(config.shard):
+            batches.load(start)
+            on_images(min(batches.size, config.samples - start))
+        if config.shard[1] > 1:
+            return None
+        made = _join(batches)
+    batches.discard()
+    return made
+
+
+def _check_latent(model: LatentModel, tokenizer: Tokenizer, record: TokenizerRecord) -> None:
+    facts, spec, channels = model.facts, tokenizer.latent, model.config.channels
+    if facts.encoder_sha256:
+        what = next(iter(model.weights))
+        check_encoder(tokenizer, record, facts.encoder_sha256, facts.tokenizer, what)
+    elif (spec.kind, spec.channels, spec.f) != ("continuous", channels, facts.f):
+        raise UserError(
+            f"the network samples f{facts.f}c{channels} latents and '{record.label}' decodes "
+            f"f{spec.f}c{spec.channels}: use another tokenizer"
+        )
+
+
+def _join(batches: SampleBatches) -> GeneratedRecord:
+    """Write the samples as one file, a picture of the first, and the record."""
+    model, config, spec = batches.model, batches.config, batches.tokenizer.latent
+    facts, settings, side = model.facts, config.settings, model.resolution
+    seen = _Summary(batches.labels, min(GRID[1], model.config.classes))
+    images = seen.watch(batches.load(start) for start in batches.starts())
+    shape = (config.samples, side, side, 3)
+    write_npz(config.out / "samples.npz", images, shape, batches.labels)
     picture = Image.fromarray(seen.picture())
-    write_atomically(plan.out / "samples.png", lambda path: picture.save(path, format="PNG"))
+    write_atomically(config.out / "samples.png", lambda path: picture.save(path, format="PNG"))
+    network_work, decoder_work = batches.count_work()
     result = GeneratedRecord(
-        fingerprint=identity,
+        fingerprint=batches.identity,
         generation=GenerationRecord(
             model=model.config.name,
             weights=model.weights,
             params=sum(one.numel() for one in model.network.parameters()),
             objective=facts.objective,
-            sampler=plan.settings.method,
-            steps=plan.settings.steps,
-            evaluations=plan.settings.evaluations(),
-            guidance_scale=float(plan.settings.cfg),
-            guidance_interval=plan.settings.interval,
-            guided_channels=min(plan.settings.cfg_channels or spec.channels, spec.channels),
-            labels=plan.labels,
+            sampler=settings.method,
+            steps=settings.steps,
+            evaluations=settings.evaluations(),
+            guidance_scale=float(settings.cfg),
+            guidance_interval=settings.interval,
+            guided_channels=min(settings.cfg_channels or spec.channels, spec.channels),
+            labels=config.labels,
             classes=model.config.classes,
             statistics="per channel" if facts.encoder_sha256 else "by the tokenizer",
-            model_time=seen.timing(0, batch_size, work[0]),
-            decoder_time=seen.timing(1, batch_size, work[1]),
+            model_time=seen.timing(0, batches.size, network_work),
+            decoder_time=seen.timing(1, batches.size, decoder_work),
             training=model.training,
         ),
-        tokenizer=record,
-        decoder_steps=tokenizer.steps,
+        tokenizer=batches.record,
+        decoder_steps=batches.tokenizer.steps,
         latent=LatentRecord(
             kind=spec.kind,
             f=spec.f,
@@ -126,29 +139,37 @@ def put_together(
             bits_per_pixel=None,
         ),
         resolution=side,
-        samples=plan.samples,
-        seed=plan.seed,
+        samples=config.samples,
+        seed=config.seed,
         classes=facts.classes,
-        warnings=(*check_latents(seen.latents()), *check_colours(seen.colours(), facts.pixels)),
-        execution=describe_execution(device, [model.network, *tokenizer.networks().values()]),
-        environment=describe_environment(device),
-        command=hide_home(plan.command),
+        warnings=(*check_latents(seen.latents), *check_colours(seen.colours, facts.pixels)),
+        execution=describe_execution(
+            batches.device, [model.network, *batches.tokenizer.networks().values()]
+        ),
+        environment=describe_environment(batches.device),
+        command=hide_home(config.command),
     )
     text = json.dumps(asdict(result), indent=2, sort_keys=True) + "\n"
-    path = plan.out / "generated.json"
+    path = config.out / "generated.json"
     write_atomically(path, lambda target: target.write_text(text, "utf-8"))
     return result
 
 
-class _Totals:
-    """What is kept of the batches while they pass by: sums, times and a few images."""
+class _Summary:
+    """Facts about the batches, collected while their images are written.
+
+    Attributes:
+        latents: sums of the sampled latents, in the network's space.
+        colours: sums of the decoded images, 0 to 255.
+    """
+
+    latents: ChannelSums
+    colours: ChannelSums
 
     def __init__(self, labels: NDArray[np.int64], columns: int) -> None:
         self._wanted = [np.flatnonzero(labels == label)[: GRID[0]] for label in range(columns)]
         self._needed = {int(number) for numbers in self._wanted for number in numbers}
         self._shown: dict[int, NDArray[np.uint8]] = {}
-        self._latents: list[ChannelSums] = []
-        self._colours: list[ChannelSums] = []
         self._seconds: list[NDArray[np.float64]] = []
         self._fresh: list[NDArray[np.bool_]] = []
 
@@ -157,9 +178,10 @@ class _Totals:
         start = 0
         for batch in batches:
             images = batch["images"]
-            count = int(batch["latent_count"])
-            self._latents.append(ChannelSums(len(images), count, batch["latent_sums"]))
-            self._colours.append(ChannelSums.of(images.transpose(0, 3, 1, 2)))
+            latents = ChannelSums(len(images), int(batch["latent_count"]), batch["latent_sums"])
+            colours = ChannelSums.of(images.transpose(0, 3, 1, 2))
+            self.latents = self.latents + latents if start else latents
+            self.colours = self.colours + colours if start else colours
             self._seconds.append(batch["seconds"])
             self._fresh.append(batch["fresh"])
             numbers = self._needed & set(range(start, start + len(images)))
@@ -167,16 +189,8 @@ class _Totals:
             start += len(images)
             yield images
 
-    def latents(self) -> ChannelSums:
-        """Of the latents drawn, in the network's space."""
-        return sum(self._latents[1:], self._latents[0])
-
-    def colours(self) -> ChannelSums:
-        """Of the decoded images, 0 to 255."""
-        return sum(self._colours[1:], self._colours[0])
-
     def timing(self, column: int, batch: int, gmac: float | None) -> Timing:
-        """Seconds of a batch; those that warmed up are left out where there are others."""
+        """Summarise the seconds per batch, without those that include the warm-up if possible."""
         seconds = np.stack(self._seconds)[:, column]
         warm = ~np.stack(self._fresh)[:, column]
         used = seconds[warm] if warm.any() else seconds
@@ -195,7 +209,7 @@ class _Totals:
         )
 
     def picture(self) -> NDArray[np.uint8]:
-        """The first samples of the first classes, a column for each class."""
+        """Draw the first samples of the first classes, a column for each class."""
         side = next(iter(self._shown.values())).shape[0]
         rows = max(map(len, self._wanted))
         picture = np.full((rows * side, len(self._wanted) * side, 3), 255, np.uint8)

@@ -1,7 +1,7 @@
-"""How fast a DiT samples, by its size and by the latent: what fewer latent tokens are worth.
+"""Sampling speed of DiTs by size and by latent.
 
-Weights are random, since they change no speed. One network evaluation is timed, and a sample
-takes as many of them as its sampler asks for; what else a step does is not measurable beside it.
+Weights are random, since they do not change the speed. One network evaluation is timed, and a
+sample takes as many of them as its sampler needs; the rest of a step is negligible.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLASSES = 1000
 
 @dataclass(frozen=True)
 class LatentShape:
-    """A latent by what papers call it: ``f8c4`` of images of some side in pixels."""
+    """Shape of a latent, ``f8c4`` in papers, for images of a side in pixels."""
 
     f: int
     channels: int
@@ -36,24 +36,24 @@ class LatentShape:
 
     @property
     def name(self) -> str:
-        """Such as ``f8c4``."""
+        """Name such as ``f8c4``."""
         return f"f{self.f}c{self.channels}"
 
     @property
     def side(self) -> int:
-        """Cells along one side."""
+        """Number of latent cells along one side."""
         return self.resolution // self.f
 
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """One network on one latent.
+    """Speed of one network on one latent.
 
     Attributes:
         model: such as ``DiT-XL/2``.
         latent: such as ``f8c4``.
         resolution: side of the images in pixels.
-        tokens: that the network sees.
+        tokens: tokens of a latent.
         params: of the network.
         gmac: per evaluation and sample.
         batch: samples per evaluation.
@@ -61,7 +61,7 @@ class SpeedRow:
         q1_s: first quartile.
         q3_s: third quartile.
         evaluations: per sample, those of guidance included.
-        images_per_s: samples drawn, decoding apart.
+        images_per_s: samples per second, without decoding.
     """
 
     model: str
@@ -106,7 +106,7 @@ def measure_sampling(
 
     Args:
         sizes: names in :data:`ssdd_bench.nn.dit.SIZES`.
-        latents: what is drawn.
+        latents: shapes of the latents.
         patch: latent cells along one side of a token.
         settings: of the sampler, for the number of evaluations.
         batch: samples per evaluation.

@@ -158,10 +158,10 @@ def make_dit_trainer(
     Raises:
         OptionError: the network does not fit the latents.
     """
-    plan = latents.record.plan
+    config = latents.record.config
     torch.manual_seed(recipe.optimiser.seed)
     stage = DiTStage(recipe, latents.record)
-    data = TrainingData(plan.data, images=plan.n, trained_on=plan.n)
+    data = TrainingData(config.data, images=config.n, trained_on=config.n)
     origin = Origin(data=data, command=command, recipe_name=recipe_name)
     batches = LatentBatches(latents, recipe.optimiser.seed)
     return Trainer(stage, batches, out, origin, device=device)

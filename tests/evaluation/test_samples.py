@@ -11,10 +11,10 @@ from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
 from ssdd_bench.evaluation import samples as module
 from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
-from ssdd_bench.generation.draw import draw_samples
+from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
-from ssdd_bench.generation.samples import DrawPlan
+from ssdd_bench.generation.samples import generate_samples
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import to_frame
@@ -137,9 +137,9 @@ def test_the_set_itself_scores_nothing(photos, tmp_path):
 
 @pytest.fixture
 def drawn(trained, block_mean, record, tmp_path):
-    plan = DrawPlan(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
+    plan = SamplesConfig(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
     device = torch.device("cpu")
-    draw_samples(load_latent_model(trained), block_mean(), record(), plan, device)
+    generate_samples(load_latent_model(trained), block_mean(), record(), plan, device)
     return plan.out
 
 

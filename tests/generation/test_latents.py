@@ -17,7 +17,7 @@ from ssdd_bench.data.source import class_names
 from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
-from ssdd_bench.generation.latents import plan_latents
+from ssdd_bench.generation.latents import configure_latents
 
 
 def shards(folder):
@@ -26,7 +26,7 @@ def shards(folder):
 
 def test_shards_hold_each_image_its_mirror_image_and_its_label(photos, latents, block_mean):
     source = open_images(photos)
-    assert latents.record.plan.classes == ("cat", "dog")
+    assert latents.record.config.classes == ("cat", "dog")
     assert len(shards(latents.folder)) == 3  # of 24 images, 10 a shard
     rows = np.array([0, 9, 10, 23])
     tokenizer = block_mean()
@@ -67,7 +67,7 @@ def test_statistics_do_not_depend_on_how_python_hashes_names(latents):
         "from pathlib import Path; from ssdd_bench.generation.latents import _statistics;"
         "from ssdd_bench.data.latents import LatentSet;"
         f"found = LatentSet(Path({str(latents.folder)!r}));"
-        "print(_statistics(found.folder, found.record.plan))"
+        "print(_statistics(found.folder, found.record.config))"
     )
     found = {
         subprocess.run(
@@ -90,8 +90,8 @@ def test_pixel_statistics_are_those_of_the_crops(photos, latents):
 
 
 def test_two_processes_and_a_resumed_run_write_the_same_bytes(photos, latents, encode, tmp_path):
-    for part in ((1, 2), (0, 2)):
-        assert encode(photos, tmp_path, part=part) is None
+    for shard in ((1, 2), (0, 2)):
+        assert encode(photos, tmp_path, shard=shard) is None
     assert not (tmp_path / "latents.json").exists()
     record = encode(photos, tmp_path)
     assert record.statistics == latents.record.statistics
@@ -147,9 +147,9 @@ def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
 def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
     source = open_images(photos)
     with pytest.raises(PluginError, match="has discrete latents and a DiT needs continuous"):
-        plan_latents(source, block_mean(kind="discrete"), record(), 16)
+        configure_latents(source, block_mean(kind="discrete"), record(), 16)
     with pytest.raises(ResolutionError, match="18 px is not a multiple of f = 4"):
-        plan_latents(source, block_mean(), record(), 18)
+        configure_latents(source, block_mean(), record(), 18)
     with pytest.raises(DataError, match="1 of 2 images lie in no class folder"):
         class_names(["cat/0.png", "1.png"])
     assert set(class_names(["0.png", "1.png"])) == {"."}  # one class: no labels at all

@@ -7,7 +7,7 @@ import torch
 
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import OptionError
-from ssdd_bench.generation.sampler import SamplerSettings, draw_latents
+from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
 from ssdd_bench.nn.dit import DiT, DiTConfig
 
 MEAN, STD = 1.5, 0.4
@@ -30,16 +30,16 @@ class Oracle:
 
 
 @pytest.mark.parametrize("method", ["euler", "heun"])
-def test_drawn_latents_follow_the_exact_flow(method):
+def test_sampled_latents_follow_the_exact_flow(method):
     ids = ["a", "b"]
     labels = torch.zeros(2, dtype=torch.int64)
     settings = SamplerSettings(method, steps=400)
-    found = draw_latents(Oracle(), CONFIG, labels, KeyedNoise(0, ids, "sample"), settings)
+    found = sample_latents(Oracle(), CONFIG, labels, KeyedNoise(0, ids, "sample"), settings)
     noise = KeyedNoise(0, ids, "sample").normal((4, 4, 4))
     tolerance = 2e-2 if method == "euler" else 1e-4
     torch.testing.assert_close(found, MEAN + STD * noise, atol=tolerance, rtol=0)
     # A clock that runs the other way, a common mistake, is far off.
-    backwards = draw_latents(
+    backwards = sample_latents(
         lambda x, clock, labels: gaussian_velocity(x, clock),
         CONFIG,
         labels,
@@ -71,33 +71,33 @@ def network():
     return made
 
 
-def draw(network, labels, ids=None, **settings):
+def sample(network, labels, ids=None, **settings):
     ids = ids or [str(i) for i in range(len(labels))]
     noise = KeyedNoise(0, ids, "sample")
-    return draw_latents(
+    return sample_latents(
         network, CONFIG, torch.tensor(labels), noise, SamplerSettings(**{"steps": 4} | settings)
     )
 
 
 def test_guidance_of_scale_1_is_none_and_scale_0_forgets_the_class(network):
     labels = [0, 1, 2]
-    plain = draw(network, labels)
-    assert torch.equal(draw(network, labels, cfg=1.0), plain)
-    torch.testing.assert_close(draw(network, labels, cfg=1 + 1e-7), plain, atol=1e-5, rtol=1e-5)
-    free = draw(network, [CONFIG.classes] * 3)
-    torch.testing.assert_close(draw(network, labels, cfg=0.0), free, atol=1e-5, rtol=1e-5)
-    assert (draw(network, labels, cfg=4.0) - plain).abs().max() > 1e-2
+    plain = sample(network, labels)
+    assert torch.equal(sample(network, labels, cfg=1.0), plain)
+    torch.testing.assert_close(sample(network, labels, cfg=1 + 1e-7), plain, atol=1e-5, rtol=1e-5)
+    free = sample(network, [CONFIG.classes] * 3)
+    torch.testing.assert_close(sample(network, labels, cfg=0.0), free, atol=1e-5, rtol=1e-5)
+    assert (sample(network, labels, cfg=4.0) - plain).abs().max() > 1e-2
 
 
 def test_guidance_only_where_and_when_it_is_asked_for(network):
     labels = [0, 1]
-    plain, guided = draw(network, labels, steps=1), draw(network, labels, steps=1, cfg=3.0)
-    three = draw(network, labels, steps=1, cfg=3.0, cfg_channels=3)
+    plain, guided = sample(network, labels, steps=1), sample(network, labels, steps=1, cfg=3.0)
+    three = sample(network, labels, steps=1, cfg=3.0, cfg_channels=3)
     torch.testing.assert_close(three[:, :3], guided[:, :3])
     torch.testing.assert_close(three[:, 3:], plain[:, 3:])
     # Four steps lie at times 1, 0.75, 0.5 and 0.25.
-    never = draw(network, labels, cfg=3.0, interval=(0.0, 0.2))
-    assert torch.equal(never, draw(network, labels))
+    never = sample(network, labels, cfg=3.0, interval=(0.0, 0.2))
+    assert torch.equal(never, sample(network, labels))
 
 
 @pytest.mark.parametrize("method", ["euler", "heun"])
@@ -105,7 +105,7 @@ def test_guidance_only_where_and_when_it_is_asked_for(network):
 def test_evaluations_are_counted_as_they_happen(network, method, cfg, interval):
     counting = Counting(network)
     settings = SamplerSettings(method, 5, cfg, interval)
-    draw_latents(
+    sample_latents(
         counting, CONFIG, torch.tensor([0, 1]), KeyedNoise(0, ["a", "b"], "sample"), settings
     )
     assert counting.seen == 2 * settings.evaluations()
@@ -113,8 +113,9 @@ def test_evaluations_are_counted_as_they_happen(network, method, cfg, interval):
 
 def test_a_sample_does_not_depend_on_its_batch(network):
     labels = [0, 1, 2, 1]
-    together = draw(network, labels, cfg=1.5)
-    alone = torch.cat([draw(network, [label], [str(i)], cfg=1.5) for i, label in enumerate(labels)])
+    together = sample(network, labels, cfg=1.5)
+    each = [sample(network, [label], [str(i)], cfg=1.5) for i, label in enumerate(labels)]
+    alone = torch.cat(each)
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
 
 
@@ -124,8 +125,8 @@ def test_settings_that_make_no_sense_are_one_line():
             SamplerSettings(**settings).check(objective)
         return str(caught.value)
 
-    assert "take euler or heun" in refused(method="ddpm")
-    assert "take ddpm" in refused("ddpm", method="euler")
+    assert "euler or heun" in refused(method="ddpm")
+    assert "ddpm" in refused("ddpm", method="euler")
     assert "give 1 to 1000" in refused("ddpm", method="ddpm", steps=1001)
     assert "two times within 0 and 1" in refused(interval=(0.5, 0.5))
     assert "guidance scale" in refused(cfg=-1.0)
@@ -141,6 +142,6 @@ def test_networks_that_predict_a_variance_too(method, cfg):
         torch.nn.init.normal_(parameter, std=0.05)
     noise = KeyedNoise(0, ["a", "b"], "sample")
     settings = SamplerSettings(method, 3, cfg, cfg_channels=3)
-    found = draw_latents(network, config, torch.tensor([0, 1]), noise, settings)
+    found = sample_latents(network, config, torch.tensor([0, 1]), noise, settings)
     assert found.shape == (2, 4, 4, 4)
     assert torch.isfinite(found).all()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from itertools import product
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,14 +11,14 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_generation_metrics
-from ssdd_bench.cli._generation import choose_sampler, open_tokenizer
+from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._progress import progress_bar
+from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
     from ssdd_bench.generation.sampler import Method
-    from ssdd_bench.results.schema import Result
 
 
 @click.command("all", short_help="Encode, train, sample and score in one go.")
@@ -89,20 +89,17 @@ def command(
 
     from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.cli._tables import show_table, write_text
-    from ssdd_bench.cli.gen.train import train
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
-    from ssdd_bench.generation.draw import draw_samples
-    from ssdd_bench.generation.identity import check_encoder, encoder_sha256
-    from ssdd_bench.generation.latents import encode_set, plan_latents
-    from ssdd_bench.generation.model import load_latent_model, shipped_for
+    from ssdd_bench.evaluation.samples import GenerationScorePlan
+    from ssdd_bench.generation.batches import SamplesConfig
+    from ssdd_bench.generation.pipeline import PipelineConfig, TrainConfig, run_pipeline
     from ssdd_bench.generation.sampler import SamplerSettings
-    from ssdd_bench.generation.samples import DrawPlan
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.markdown import to_markdown
+    from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     if data and (dit or not res):
         raise click.UsageError("--data needs --res, and trains a DiT: leave --dit out")
@@ -112,50 +109,63 @@ def command(
         )
     fetch_weights(metrics, offline, False, Console(stderr=True, quiet=quiet))
     chosen = choose_device(device)
-    loaded, record = open_tokenizer(tokenizer, chosen)
-    encoder = encoder_sha256(loaded, record)
-    pairs = [open_tokenizer(one.label, chosen) for one in parse_requests(decoders or tokenizer)]
-    for decoder, described in pairs:  # before hours of training
-        check_encoder(decoder, described, encoder, record.label, "--decoders")
+    encoder = open_tokenizer(tokenizer, chosen)
+    requests = parse_requests(decoders or tokenizer)
+    model: Path | TrainConfig | None = dit
     if data and res:
-        source = open_images(data, limit)
-        plan = plan_latents(source, loaded, record, res)
-        folder = out / "latents"
-        with progress_bar("latents", len(source), quiet=quiet) as bar:
-            encode_set(
-                source, loaded, plan, folder, chosen, batch_size, (0, 1), typed(), bar.advance
-            )
-        dit = train(folder, recipe, out / "dit", iterations, minutes, device, False, quiet)
-    elif dit is None:
-        dit = shipped_for(encoder)
-    model = load_latent_model(dit)
-    method = choose_sampler(sampler, model.facts.objective)
-    results: list[tuple[Result, Path]] = []
-    for (decoder, described), scale, number in product(pairs, cfg, seed):
-        name = f"{described.label} cfg {scale:g} seed {number}"
-        folder = out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
-        settings = SamplerSettings(method, steps, scale, cfg_interval, cfg_channels)
-        drawn = DrawPlan(
-            folder, samples, number, labels, settings, batch_size, (0, 1), out / "drawn", typed()
+        check_installed()
+        model = TrainConfig(
+            open_images(data, limit),
+            res,
+            load_recipe(recipe, DiTRecipe),
+            recipe,
+            run=lambda trainer: run_trainer(
+                trainer, iterations or trainer.schedule.iterations, minutes, False, quiet
+            ),
         )
-        with progress_bar(name, samples, quiet=quiet) as bar:
-            draw_samples(model, decoder, described, drawn, chosen, bar.advance)
-        scored = GenerationScorePlan(
-            samples=folder,
+    config = PipelineConfig(
+        out=out,
+        samples=SamplesConfig(
+            out=out,
+            samples=samples,
+            labels=labels,
+            settings=SamplerSettings(steps=steps, interval=cfg_interval, cfg_channels=cfg_channels),
+            batch_size=batch_size,
+            command=typed(),
+        ),
+        method=sampler,
+        scales=cfg,
+        seeds=seed,
+        scoring=GenerationScorePlan(
+            samples=out,
             reference=reference,
-            out=out / "results",
+            out=out,
             protocol=protocol,
             metrics=metrics,
             limit=reference_limit,
             device=device,
             command=typed(),
-        )
-        results.append(score_generated(scored))
+        ),
+    )
+
+    @contextmanager
+    def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+        with progress_bar(title, total, quiet=quiet) as bar:
+            yield bar.advance
+
+    trained, results = run_pipeline(
+        encoder,
+        [open_tokenizer(one.label, chosen) for one in requests],
+        model,
+        config,
+        chosen,
+        progress,
+    )
     frame = to_frame([result for result, _ in results])
     path = write_text(out / "results" / "table.md", to_markdown(build_tables(frame)))
     if as_json:
         cells = [describe_result(result, file) for result, file in results]
-        print_json({"dit": dit, "table": path, "cells": cells})
+        print_json({"dit": trained, "table": path, "cells": cells})
     elif not quiet:
         show_table(frame)
         click.echo(f"{path} and {len(results)} result files beside it", err=True)

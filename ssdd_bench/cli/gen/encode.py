@@ -55,19 +55,19 @@ def command(
     """
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.generation.latents import encode_set, plan_latents
+    from ssdd_bench.generation.latents import configure_latents, encode_latents
 
     chosen = choose_device(device)
     source = open_images(data, limit)
     loaded, record = open_tokenizer(tokenizer, chosen)
-    plan = plan_latents(source, loaded, record, res, flips, posterior, seed)
+    config = configure_latents(source, loaded, record, res, flips, posterior, seed)
     with progress_bar("latents", len(source) // shard[1], quiet=quiet) as bar:
-        encode_set(source, loaded, plan, out, chosen, batch_size, shard, typed(), bar.advance)
+        encode_latents(source, loaded, config, out, chosen, batch_size, shard, typed(), bar.advance)
     if as_json:
-        print_json({"path": out, "shard": shard, "plan": plan})
+        print_json({"path": out, "shard": shard, "config": config})
     elif not quiet:
         click.echo(
-            f"{out}: {plan.n} images of {len(plan.classes)} classes, latents {plan.channels} x "
-            f"{plan.side} x {plan.side}",
+            f"{out}: {config.n} images of {len(config.classes)} classes, "
+            f"latents {config.channels} x {config.side} x {config.side}",
             err=True,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._generation import choose_sampler, open_tokenizer
+from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
@@ -67,30 +67,30 @@ def command(
     Batches that are there are kept. After processes with --shard, run it once more without.
     """
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.generation.draw import draw_samples
+    from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.identity import encoder_sha256
     from ssdd_bench.generation.model import load_latent_model, shipped_for
-    from ssdd_bench.generation.sampler import SamplerSettings
-    from ssdd_bench.generation.samples import DrawPlan
+    from ssdd_bench.generation.sampler import SamplerSettings, default_method
+    from ssdd_bench.generation.samples import generate_samples
 
     chosen = choose_device(device)
     loaded, record = open_tokenizer(tokenizer, chosen)
     path = shipped_for(encoder_sha256(loaded, record)) if dit is None else dit
     model = load_latent_model(path, objective, f)
-    method = choose_sampler(sampler, model.facts.objective)
-    plan = DrawPlan(
+    method = sampler or default_method(model.facts.objective)
+    config = SamplesConfig(
         out=out,
         samples=samples,
         seed=seed,
         labels=labels,
         settings=SamplerSettings(method, steps, cfg, cfg_interval, cfg_channels),
         batch_size=batch_size,
-        part=shard,
+        shard=shard,
         shared=shared,
         command=typed(),
     )
     with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
-        made = draw_samples(model, loaded, record, plan, chosen, bar.advance)
+        made = generate_samples(model, loaded, record, config, chosen, bar.advance)
     if as_json:
         print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
         return

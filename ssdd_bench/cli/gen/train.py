@@ -40,22 +40,6 @@ def command(
     last.safetensors, which `ssdd-bench gen sample --dit` takes, beside a card in JSON. On several
     GPUs: accelerate launch -m ssdd_bench gen train ...
     """
-    path = train(latents, recipe, out, iterations, minutes, device, restart, quiet)
-    if as_json:
-        print_json({"weights": path, "card": path.with_suffix(".json")})
-
-
-def train(
-    latents: Path,
-    recipe: str,
-    out: Path,
-    iterations: int | None,
-    minutes: float | None,
-    device: str,
-    restart: bool,
-    quiet: bool,
-) -> Path:
-    """Train with a bar; return the weights file."""
     from ssdd_bench.data.latents import LatentSet
     from ssdd_bench.evaluation.environment import choose_device, hide_home
     from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -73,4 +57,6 @@ def train(
         command=hide_home(typed()),
     )
     run_trainer(trainer, iterations or trainer.schedule.iterations, minutes, restart, quiet)
-    return trainer.weights_path
+    if as_json and trainer.accelerator.is_main_process:
+        path = trainer.weights_path
+        print_json({"weights": path, "card": path.with_suffix(".json")})

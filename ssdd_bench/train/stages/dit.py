@@ -44,7 +44,7 @@ class LatentBatches:
         for shard in shards:
             rows = self._rows(shard.iteration, shard.batch_size)
             mirrored = np.zeros(len(rows), bool)
-            if self.latents.record.plan.flips:
+            if self.latents.record.config.flips:
                 rng = np.random.default_rng([self.seed, 1, shard.iteration])
                 mirrored = rng.random(len(rows)) < 0.5
             rows, mirrored = rows[shard.rows], mirrored[shard.rows]
@@ -89,14 +89,15 @@ class DiTStage(Stage):
     def __init__(self, recipe: DiTRecipe, record: LatentsRecord) -> None:
         super().__init__("dit", recipe.dit, recipe.optimiser)
         self.recipe, self.record = recipe, record
-        plan, classes = record.plan, len(record.plan.classes)
-        if recipe.dit.batch_size > plan.n:
+        latents, classes = record.config, len(record.config.classes)
+        if recipe.dit.batch_size > latents.n:
             raise OptionError(
-                f"batch_size is {recipe.dit.batch_size} and there are {plan.n} images: use more "
+                f"batch_size is {recipe.dit.batch_size} and there are {latents.n} images: use more "
                 "images, or a recipe with a smaller batch_size"
             )
-        shape = make_config(recipe.dit.size, recipe.dit.patch, plan.side, plan.channels, classes)
-        self.network = DiT(shape)
+        size, patch = recipe.dit.size, recipe.dit.patch
+        config = make_config(size, patch, latents.side, latents.channels, classes)
+        self.network = DiT(config)
         self.networks = nn.ModuleDict({"dit": self.network})
 
     def forward(
@@ -132,7 +133,7 @@ class DiTStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         """Add the latents: a checkpoint continues on the same ones only."""
-        return {**super().identity(), "latents": asdict(self.record.plan)}
+        return {**super().identity(), "latents": asdict(self.record.config)}
 
     def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert to float16, without the fixed table of positions."""
@@ -145,13 +146,13 @@ class DiTStage(Stage):
 
     def latent_facts(self) -> LatentFacts:
         """Return the objective, and the facts that stand beside the latents."""
-        plan = self.record.plan
+        latents = self.record.config
         return LatentFacts(
             objective=self.recipe.dit.objective,
             statistics=self.record.statistics,
             pixels=self.record.pixels,
-            tokenizer=plan.tokenizer,
-            encoder_sha256=plan.encoder_sha256,
-            f=plan.f,
-            classes=plan.classes,
+            tokenizer=latents.tokenizer,
+            encoder_sha256=latents.encoder_sha256,
+            f=latents.f,
+            classes=latents.classes,
         )

@@ -1,0 +1,257 @@
+"""Samples of a latent model, batch after batch, on disk: latents first, then decoded images.
+
+A sample depends on the seed and its number, so the number of processes changes nothing. On a CPU,
+whose kernels round differently from batch to batch, batches always have the same size and images
+are equal to the bit; on a GPU the batch size may change a pixel by one level.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssdd_bench.api import Latent, Tokenizer
+from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.api.pixels import to_uint8
+from ssdd_bench.data.statistics import ChannelSums
+from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.timing import count_gmac
+from ssdd_bench.generation.labels import LabelRule, make_labels
+from ssdd_bench.generation.latents import CPU_BATCH
+from ssdd_bench.generation.model import LatentModel
+from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import TokenizerRecord
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """Samples to generate.
+
+    Attributes:
+        out: folder of the samples.
+        samples: their number.
+        seed: of their noise, and of random labels.
+        labels: rule by which classes are chosen.
+        settings: of the sampler.
+        batch_size: samples per call on a GPU; a CPU takes ``CPU_BATCH``.
+        shard: (i, n) makes every n-th batch from the i-th, for several processes; a run with
+            (0, 1) fills in what is missing and joins everything.
+        shared: folder in which sampled latents are kept for other decoders; None keeps none.
+        command: as typed by the user.
+    """
+
+    out: Path
+    samples: int
+    seed: int = 0
+    labels: LabelRule = "equal"
+    settings: SamplerSettings = field(default_factory=SamplerSettings)
+    batch_size: int = CPU_BATCH
+    shard: tuple[int, int] = (0, 1)
+    shared: Path | None = None
+    command: str = ""
+
+
+@torch.inference_mode()
+def decode_latents(
+    model: LatentModel, tokenizer: Tokenizer, latents: Tensor, noise: KeyedNoise
+) -> Tensor:
+    """Map latents of the network back to the tokenizer's and decode them to (B, 3, H, W)."""
+    side = model.resolution
+    mapped = model.facts.statistics.denormalise(latents)
+    return tokenizer.decode(Latent(mapped, (side, side)), noise)
+
+
+class SampleBatches:
+    """Batches of samples; those on disk are kept.
+
+    Args:
+        model: its network is moved to ``device``.
+        tokenizer: on ``device``, in evaluation mode; its decoder is used.
+        record: its description.
+        config: samples to generate.
+        device: to compute on.
+
+    Attributes:
+        labels: of all samples, int64 (n,).
+        size: samples in each batch but the last.
+        identity: hash of everything that decides the samples.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        tokenizer: Tokenizer,
+        record: TokenizerRecord,
+        config: SamplesConfig,
+        device: torch.device,
+    ) -> None:
+        self.model, self.tokenizer, self.record = model, tokenizer, record
+        self.config, self.device = config, device
+        self.labels = make_labels(config.samples, model.config.classes, config.labels, config.seed)
+        self.size = config.batch_size if device.type == "cuda" else CPU_BATCH
+        self._network = model.network.to(device)
+        self._fresh = {"latents": True, "images": True}
+        latents = {
+            "network": sorted(model.weights.values()),
+            "objective": model.facts.objective,
+            "settings": asdict(config.settings),
+            "labels": config.labels,
+            "samples": config.samples,
+            "seed": config.seed,
+            "batch": self.size,
+            "device": device.type,
+        }
+        images = {
+            "latents": latents,
+            "statistics": asdict(model.facts.statistics),
+            "tokenizer": [record.id, record.version, record.options],
+            "weights": sorted(record.weights.values()),
+        }
+        self.identity = fingerprint(images)
+        shared = config.shared / fingerprint(latents)[:16] if config.shared else None
+        self._folders = {
+            "images": config.out / "batches",
+            "latents": shared or config.out / "latents",
+        }
+
+    def starts(self, shard: tuple[int, int] = (0, 1)) -> range:
+        """List the numbers of the first samples of batches, all or those of a shard."""
+        return range(0, self.config.samples, self.size)[shard[0] :: shard[1]]
+
+    def claim(self) -> None:
+        """Mark the folder as that of these samples.
+
+        Raises:
+            UserError: it holds batches of others.
+        """
+        path = self._folders["images"] / "config.json"
+        if path.is_file() and read_json(path) != {"fingerprint": self.identity}:
+            raise other_samples(self.config.out)
+        text = json.dumps({"fingerprint": self.identity}) + "\n"
+        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+
+    def discard(self) -> None:
+        """Delete the batches, but not latents that others share."""
+        shutil.rmtree(self._folders["images"], ignore_errors=True)
+        if self.config.shared is None:
+            shutil.rmtree(self._folders["latents"], ignore_errors=True)
+
+    def load(self, start: int) -> Arrays:
+        """Return a batch, from disk where it is there.
+
+        Args:
+            start: number of its first sample.
+
+        Returns:
+            ``images`` uint8 (B, H, W, 3), ``latent_sums`` and ``latent_count`` of the latents,
+            ``seconds`` of network and decoder, and ``fresh``: True for either that had to warm up.
+        """
+        return self._kept("images", start, self._decode)
+
+    def _decode(self, start: int) -> Arrays:
+        made = self._kept("latents", start, self._sample)
+        count = min(self.size, len(self.labels) - start)
+        latents = torch.from_numpy(made["latents"]).to(self.device)
+        ids = self._ids(start)
+        began = self._clock()
+        noise = KeyedNoise(self.config.seed, ids, "decode")
+        decoded = decode_latents(self.model, self.tokenizer, latents, noise)
+        seconds = self._clock() - began
+        pixels = to_uint8(decoded, ids).permute(0, 2, 3, 1)[:count].cpu().numpy()
+        sums = ChannelSums.of(made["latents"][:count])
+        return {
+            "images": pixels,
+            "latent_sums": sums.sums,
+            "latent_count": np.array(sums.count),
+            "seconds": np.array([made["seconds"], seconds]),
+            "fresh": np.array([made["fresh"], self._is_first("images")]),
+        }
+
+    def _sample(self, start: int) -> Arrays:
+        ids = self._ids(start)
+        labels = torch.from_numpy(self.labels[[int(one) for one in ids]]).to(self.device)
+        began = self._clock()
+        noise = KeyedNoise(self.config.seed, ids, "sample")
+        latents = sample_latents(
+            self._network, self.model.config, labels, noise, self.config.settings
+        )
+        return {
+            "latents": latents.cpu().numpy(),
+            "seconds": np.array(self._clock() - began),
+            "fresh": np.array(self._is_first("latents")),
+        }
+
+    def _ids(self, start: int) -> list[str]:
+        """Return the numbers of a batch; the last one is padded, so that all have one size."""
+        end = len(self.labels)
+        return [f"{n if n < end else start:08d}" for n in range(start, start + self.size)]
+
+    def _is_first(self, kind: str) -> bool:
+        """Return True for the first batch of its process, whose time includes the warm-up."""
+        first, self._fresh[kind] = self._fresh[kind], False
+        return first
+
+    def _kept(self, kind: str, start: int, make: Callable[[int], Arrays]) -> Arrays:
+        """Read a batch from its file, which is made where it is missing or damaged."""
+        path = self._folders[kind] / f"{start:08d}.npz"
+        found = _read(path)
+        if found is None:
+            found = make(start)
+            write_atomically(path, lambda target: _write(target, found))
+        return found
+
+    def _clock(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    @torch.inference_mode()
+    def count_work(self) -> tuple[float, float | None]:
+        """Count GMAC per image of the network, all its evaluations, and of the decoder."""
+        config = self.model.config
+        shape = (1, config.channels, config.side, config.side)
+        x = torch.zeros(shape, device=self.device)
+        one = torch.zeros(1, dtype=torch.int64, device=self.device)
+        network = count_gmac(lambda: self._network(x, one.float(), one))
+        decoder = None
+        if self.tokenizer.networks():
+            noise = KeyedNoise(0, ["work"], "decode")
+            decoder = count_gmac(lambda: decode_latents(self.model, self.tokenizer, x, noise))
+        return network * self.config.settings.evaluations(), decoder
+
+
+def other_samples(out: Path) -> UserError:
+    """Return the error for a folder that holds other samples."""
+    return UserError(
+        f"{out} holds samples of other settings or weights: choose another --out, or delete it"
+    )
+
+
+def _read(path: Path) -> Arrays | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception:  # a damaged file raises errors of many types; the batch is made again
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

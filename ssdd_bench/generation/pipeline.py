@@ -1,0 +1,166 @@
+"""Generation from images to scores: encode, train, sample with every decoder, and score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.data.latents import LatentSet
+from ssdd_bench.data.source import ImageSource
+from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
+from ssdd_bench.generation.batches import SamplesConfig
+from ssdd_bench.generation.identity import check_encoder, encoder_sha256
+from ssdd_bench.generation.latents import configure_latents, encode_latents
+from ssdd_bench.generation.model import load_latent_model, shipped_for
+from ssdd_bench.generation.sampler import Method, default_method
+from ssdd_bench.generation.samples import generate_samples
+from ssdd_bench.results.schema import Result, TokenizerRecord
+from ssdd_bench.train.loop import Trainer
+from ssdd_bench.train.pipeline import make_dit_trainer
+from ssdd_bench.train.recipe import DiTRecipe
+
+Described = tuple[Tokenizer, TokenizerRecord]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Function of a title and a total; its context gives a function to call with finished images."""
+
+
+@contextmanager
+def no_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show nothing."""
+    yield lambda count: None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training of a new DiT.
+
+    Attributes:
+        source: training images, in class folders.
+        resolution: side of the images in pixels.
+        recipe: of the DiT.
+        recipe_name: for its card.
+        run: trains, for example under a progress bar.
+    """
+
+    source: ImageSource
+    resolution: int
+    recipe: DiTRecipe
+    recipe_name: str
+    run: Callable[[Trainer], None]
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Samples to generate, and their scores.
+
+    Attributes:
+        out: folder that gets ``latents``, ``dit``, ``sampled``, ``samples`` and ``results``.
+        samples: template of the samples; folder, sampler, guidance scale and seed are replaced.
+        method: sampler; None for the usual one of the network.
+        scales: of guidance.
+        seeds: of the samples.
+        scoring: template of the scores; samples and folder are replaced.
+    """
+
+    out: Path
+    samples: SamplesConfig
+    method: Method | None
+    scales: tuple[float, ...]
+    seeds: tuple[int, ...]
+    scoring: GenerationScorePlan
+
+
+def run_pipeline(
+    encoder: Described,
+    decoders: Sequence[Described],
+    dit: Path | TrainConfig | None,
+    config: PipelineConfig,
+    device: torch.device,
+    progress: Progress = no_progress,
+) -> tuple[Path, list[tuple[Result, Path]]]:
+    """Encode and train where asked to, then sample with every decoder, scale and seed, and score.
+
+    Files that are there are kept, so a run that was stopped continues.
+
+    Args:
+        encoder: tokenizer that encodes the training images, and its description.
+        decoders: tokenizers with the same encoder.
+        dit: weights of a DiT, or how to train one; None for the one that comes with the package.
+        config: samples and scores.
+        device: of the tokenizers.
+        progress: shows how far each step is.
+
+    Returns:
+        The weights of the DiT; and the results with their files.
+
+    Raises:
+        UserError: a decoder has another encoder, or ``config.out`` holds other files.
+        WeightsError: no DiT comes with the package for this encoder.
+    """
+    tokenizer, record = encoder
+    sha256 = encoder_sha256(tokenizer, record)
+    for decoder, described in decoders:  # before hours of training
+        check_encoder(decoder, described, sha256, record.label, "--decoders")
+    if isinstance(dit, TrainConfig):
+        dit = _train(encoder, dit, config, device, progress)
+    elif dit is None:
+        dit = shipped_for(sha256)
+    model = load_latent_model(dit)
+    method = config.method or default_method(model.facts.objective)
+    results = []
+    for (decoder, described), scale, seed in product(decoders, config.scales, config.seeds):
+        name = f"{described.label} cfg {scale:g} seed {seed}"
+        folder = config.out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        samples = replace(
+            config.samples,
+            out=folder,
+            seed=seed,
+            settings=replace(config.samples.settings, method=method, cfg=scale),
+            shared=config.out / "sampled",
+        )
+        with progress(name, samples.samples) as on_images:
+            generate_samples(model, decoder, described, samples, device, on_images)
+        scoring = replace(config.scoring, samples=folder, out=config.out / "results")
+        results.append(score_generated(scoring))
+    return dit, results
+
+
+def _train(
+    encoder: Described,
+    config: TrainConfig,
+    pipeline: PipelineConfig,
+    device: torch.device,
+    progress: Progress,
+) -> Path:
+    """Encode the training images and train a DiT; return its weights."""
+    source, folder, command = config.source, pipeline.out / "latents", pipeline.samples.command
+    latents = configure_latents(source, *encoder, config.resolution)
+    with progress("latents", len(source)) as on_images:
+        encode_latents(
+            source,
+            encoder[0],
+            latents,
+            folder,
+            device,
+            pipeline.samples.batch_size,
+            command=command,
+            on_images=on_images,
+        )
+    trainer = make_dit_trainer(
+        LatentSet(folder),
+        config.recipe,
+        pipeline.out / "dit",
+        device,
+        recipe_name=config.recipe_name,
+        command=hide_home(command),
+    )
+    config.run(trainer)
+    return trainer.weights_path
