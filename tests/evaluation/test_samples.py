@@ -198,7 +198,7 @@ def test_bad_input_is_one_line(photos, samples, tmp_path):
     found = score(tmp_path / "one.npz", photos, tmp_path / "b", metrics=("gfid",))
     assert "at least 2 images" in found.metrics["gfid"].unavailable
     (tmp_path / "part" / "batches").mkdir(parents=True)
-    (tmp_path / "part" / "batches" / "plan.json").write_text("{}")
+    (tmp_path / "part" / "batches" / "config.json").write_text("{}")
     with pytest.raises(UserError, match="part is not finished: run `ssdd-bench gen sample`"):
         score(tmp_path / "part", photos, tmp_path)
     np.savez(tmp_path / "flat.npz", arr_0=images[:, :8])
