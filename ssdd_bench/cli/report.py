@@ -94,7 +94,7 @@ def command(
 
 
 def _find_tags(names: set[str], file: Path | None) -> TagsOfSets:
-    """Tags of each set of images: of the file given, or of the data set of that name."""
+    """Read the tags of each set of images from the file, or from the data set of that name."""
     from ssdd_bench.data.named import DATA_SETS
     from ssdd_bench.errors import UserError
     from ssdd_bench.report.tags import TAGS_FILE, read_tags

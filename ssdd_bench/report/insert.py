@@ -62,7 +62,7 @@ def insert(page: str, table: str, name: str) -> str:
 
 
 def insert_into(path: Path, frame: pd.DataFrame) -> Path:
-    """Bring the table of a page up to date.
+    """Update the table of a page.
 
     Raises:
         UserError: as :func:`insert`, or the page cannot be read.

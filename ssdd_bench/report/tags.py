@@ -92,7 +92,7 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
 
 
 def images_by_tag(ids: list[str], tags: Tags) -> dict[str, list[str]]:
-    """Ids of all images, of each tag in alphabetical order, and of those without a tag."""
+    """Group ids: all images, those of each tag in alphabetical order, and those without a tag."""
     names = sorted({tag for image_id in ids for tag in tags.get(image_id, ())})
     images = {tag: [one for one in ids if tag in tags.get(one, ())] for tag in names}
     rest = [image_id for image_id in ids if not tags.get(image_id)]

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.report.tables.model import TIED, Cell, Column, Table
 
-# Left out in this order until the rest fits; other formats keep them all.
-_LESS_NEEDED: Final = (
-    *("mae", "mse", "memory MB", "psnr_pooled", "decode GMAC", "model GMAC", "steps", "decoder M"),
-    "latent",
-)
+# Left out in this order until the rest fits, after metrics that have to be asked for and before
+# the others; other formats keep all columns.
+_LESS_NEEDED: Final = ("memory MB", "model GMAC", "decode GMAC", "latent", "decoder M")
 _GAP: Final = 2
 _SUPERSCRIPTS: Final = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -46,8 +45,11 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
 
 def _fit(columns: Sequence[Column], width: int) -> tuple[Sequence[Column], list[str]]:
     """Drop the less needed columns until the rest is at most ``width`` characters wide."""
+    last_first = list(METRICS.all().items())[::-1]
+    extra = [key for key, info in last_first if info.default_for == "none"]
+    default = [key for key, info in last_first if info.default_for != "none"]
     hidden: list[str] = []
-    for key in _LESS_NEEDED:
+    for key in (*extra, *_LESS_NEEDED, *default, "steps"):
         if sum(_width(column) + _GAP for column in columns) <= width:
             break
         hidden += [column.key for column in columns if column.key == key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -200,6 +201,16 @@ def test_terminal_cuts_no_number_and_names_what_it_leaves_out(
     assert all(label in text for label in labels)
     assert "1234 ±" in text or "1235 ±" in text
     assert ("left out here: mae, mse, memory MB" in text) == (width < 200)
+
+
+def test_a_narrow_terminal_keeps_the_first_metrics(make_result: Make) -> None:
+    frame = to_frame([make_result(metrics={"rfid": 2.0, "mae": 0.1, "psnr_pooled": 20.0})])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(frame, 60))
+    hidden = " ".join(text.partition("left out here:")[2].split())
+    assert hidden.index("mae") < hidden.index("memory MB") < hidden.index("psnr_pooled")
+    assert "rfid" not in hidden
+    assert "rFID" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 60
 
 
 def test_markup_in_labels_is_printed_as_it_is(make_result: Make) -> None:
