@@ -15,7 +15,7 @@ from ssdd_bench.report.figures.speed import draw_speed
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.page import build_page
+from ssdd_bench.report.page.build import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables
@@ -49,7 +49,7 @@ def build_texts(
         tags: adds tables by subject; None for a report without.
 
     Raises:
-        UserError: a saved picture is damaged, or no image has a tag.
+        UserError: a saved image is damaged, or no image has a tag.
     """
     tables = build_report_tables(source.frame)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
@@ -85,7 +85,7 @@ def build_report(
 
     Raises:
         OutputError: a file cannot be written.
-        UserError: a saved picture is damaged, or no image has a tag.
+        UserError: a saved image is damaged, or no image has a tag.
     """
     drawings = draw_figures(source.frame, published, metric)
     for name, text in build_texts(source, published, metric, drawings, tags).items():
@@ -95,7 +95,7 @@ def build_report(
     if not tags:
         for name in ("by-tag.md", "by-tag.csv"):  # of an earlier report
             (out / name).unlink(missing_ok=True)
-    shown = main_figures(drawings)
+    shown = first_of_each(drawings)
     for name in FIGURES:
         for path in (out / f"{name}{suffix}" for suffix in SUFFIXES):
             if name in shown:
@@ -133,8 +133,3 @@ def draw_figures(
         draw_published(printed),
     ]
     return [one for one in drawn if one is not None]
-
-
-def main_figures(drawings: Sequence[Drawing]) -> dict[str, Drawing]:
-    """Choose the figure of each name that becomes files: the first, which shows the main metric."""
-    return {one.name: one for one in reversed(drawings)}

@@ -10,11 +10,12 @@ import pytest
 
 from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.build import FIGURES, SUFFIXES, build_texts, draw_figures, main_figures
+from ssdd_bench.report.build import FIGURES, SUFFIXES, build_texts, draw_figures
 from ssdd_bench.report.figures.style import inline_svg
 from ssdd_bench.report.frame import default_metric
 from ssdd_bench.report.insert import END, START, insert, insert_into, short_table
 from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.page.build import first_of_each
 from ssdd_bench.report.published import load_published
 from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
@@ -32,7 +33,7 @@ def rebuilt() -> dict[str, str]:
     tags = {"sample": read_tags(SAMPLE_DIR / TAGS_FILE)}
     published = load_published(ROOT / "results" / "published")
     drawings = draw_figures(source.frame, published, metric)
-    figures = {f"{name}.svg": one.svg for name, one in main_figures(drawings).items()}
+    figures = {f"{name}.svg": one.svg for name, one in first_of_each(drawings).items()}
     return build_texts(source, published, metric, drawings, tags) | figures
 
 

@@ -31,7 +31,7 @@ RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compress
 GREY: Final = "#666666"
 LOG_FROM: Final = 20.0  # largest over smallest positive distance, above which y is logarithmic
 _UNITS: Final = 4  # columns of the grid that panels are laid out on
-_WIDTHS: Final = (4.2, 5.6, 7.0, 8.3)  # inches, by columns in use; the README shows 8.3 as 830 px
+_WIDTHS: Final = (4.2, 4.8, 7.0, 8.3)  # inches, by columns in use; the README shows 8.3 as 830 px
 _UNDATED: Final[dict[str, dict[str, Any]]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
@@ -153,11 +153,12 @@ class Drawing:
 
 def inline_svg(svg: str) -> str:
     """Make an SVG file part of a page: drop its prologue, size, comments and numbered ids."""
-    view = re.search(r'viewBox="[^"]*"', svg)
+    view = re.search(r'viewBox="0 0 ([\d.]+) [^"]*"', svg)
     assert view is not None, "an SVG file without a view box"
+    style = f"max-width: {1.6 * float(view[1]):.0f}px"  # text is as large in all figures
     body = svg[svg.index(">", view.end()) + 1 :]
     body = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", body, flags=re.DOTALL)
-    return f"<svg {view[0]}>" + re.sub(r' id="[\w.]+_\d+"', "", body)
+    return f'<svg {view[0]} style="{style}">' + re.sub(r' id="[\w.]+_\d+"', "", body)
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 "use strict";
-// What the other scripts share: the data, new elements, numbers, the tooltip, light and dark.
+// Shared by the other scripts: the data, new elements, numbers, the tooltip, light and dark.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
 const byId = (id) => document.getElementById(id);

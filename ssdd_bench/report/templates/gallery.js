@@ -33,9 +33,9 @@ function startGallery() {
 
   function showPair() {
     const name = byId("tokenizer").value;
-    byId("before").src = photo().original;
+    byId("before").src = photo().reference;
     byId("after").src = photo().reconstructions[name];
-    byId("before").alt = `${photo().name}, original`;
+    byId("before").alt = `${photo().name}, reference`;
     byId("after").alt = `${photo().name}, reconstructed by ${name}`;
     byId("after-name").textContent = name;
     byId("compare-caption").textContent = `${photo().name}, ${name}`;
@@ -63,10 +63,10 @@ function startGallery() {
 
   function showTiles() {
     const one = photo();
-    const tiles = [["original", one.original], ...Object.entries(one.reconstructions)].map(([name, uri]) => {
-      const picture = make("img", { src: uri, alt: `${one.name}, ${name}`, draggable: "false" });
+    const tiles = [["reference", one.reference], ...Object.entries(one.reconstructions)].map(([name, uri]) => {
+      const image = make("img", { src: uri, alt: `${one.name}, ${name}`, draggable: "false" });
       const box = make("div", { class: "window", tabindex: 0, role: "group", "aria-label": `${name}: zoom and move` });
-      box.append(picture);
+      box.append(image);
       const caption = make("figcaption", {}, make("strong", {}, name));
       const tile = make("figure", { class: "tile", "data-name": name }, box, caption);
       listen(box);
@@ -142,12 +142,12 @@ function startGallery() {
   }
 
   async function pixelsOf(uri) {
-    const picture = new Image();
-    picture.src = uri;
-    await picture.decode();
-    const canvas = make("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
+    const image = new Image();
+    image.src = uri;
+    await image.decode();
+    const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
     const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(picture, 0, 0);
+    context.drawImage(image, 0, 0);
     return context.getImageData(0, 0, canvas.width, canvas.height);
   }
 
@@ -158,7 +158,7 @@ function startGallery() {
     if (!byId("heat").checked) return;
     const one = photo();
     const full = Number(byId("heat-scale").value);
-    const original = await pixelsOf(one.original);
+    const reference = await pixelsOf(one.reference);
     for (const [name, uri] of Object.entries(one.reconstructions)) {
       const other = await pixelsOf(uri);
       if (mine !== drawing) return;
@@ -169,7 +169,7 @@ function startGallery() {
       let sum = 0;
       for (let i = 0; i < image.data.length; i += 4) {
         let error = 0;
-        for (let c = 0; c < 3; c++) error += Math.abs(original.data[i + c] - other.data[i + c]) / 3;
+        for (let c = 0; c < 3; c++) error += Math.abs(reference.data[i + c] - other.data[i + c]) / 3;
         sum += error;
         image.data.set([...colorAt(error / full), 255], i);
       }
@@ -221,7 +221,7 @@ function startGallery() {
     const { group, tokenizer } = button.closest(".extreme").dataset;
     const index = DATA.sets.findIndex((one) => String(one.group) === group);
     const one = DATA.sets[index].photos[button.dataset.photo];
-    for (const uri of [one.original, one.reconstructions[tokenizer]]) {
+    for (const uri of [one.reference, one.reconstructions[tokenizer]]) {
       if (uri) button.append(make("img", { src: uri, alt: "" }));
     }
     button.addEventListener("click", () => {

@@ -1,4 +1,4 @@
-"""The page: whole in itself, equal bytes, true to the results and to the saved pictures."""
+"""The page: whole in itself, equal bytes, true to the results and to the saved images."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from PIL import Image
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.build import draw_figures
 from ssdd_bench.report.figures.style import inline_svg
-from ssdd_bench.report.gallery import build_sets, find_extremes
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.page import build_page
+from ssdd_bench.report.page.build import build_page
+from ssdd_bench.report.page.gallery import build_sets, find_extremes
 from ssdd_bench.report.published import load_published
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results, save_result
 
 Make = Callable[..., Result]
 Write = Callable[..., Path]
-PUBLISHED = load_published(Path(__file__).parents[2] / "results" / "published")
+PUBLISHED = load_published(Path(__file__).parents[3] / "results" / "published")
 SCORES = {"ssdd": [30.0, 22.0, 21.0, 20.0], "klvae": [31.0, 21.0, 20.5, 10.0]}
 
 
@@ -95,7 +95,7 @@ def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     assert 'data-metric="psnr" hidden' not in page
 
 
-def test_pictures_are_those_that_the_run_saved(write_run: Write) -> None:
+def test_images_are_those_that_the_run_saved(write_run: Write) -> None:
     folder = write_run(SCORES)
     source = load_source([folder])
     (one,) = build_sets(source)
@@ -107,20 +107,20 @@ def test_pictures_are_those_that_the_run_saved(write_run: Write) -> None:
     assert one.photos[1].scores["klvae"]["psnr"] == (21.0, 2)
 
 
-def test_pictures_stop_at_the_budget(write_run: Write) -> None:
+def test_images_stop_at_the_budget(write_run: Write) -> None:
     source = load_source([write_run(SCORES)])
     (whole,) = build_sets(source)
     photo = whole.photos[0]
-    size = len(photo.original) + sum(map(len, photo.reconstructions.values()))
+    size = len(photo.reference) + sum(map(len, photo.reconstructions.values()))
     (one,) = build_sets(source, budget=int(1.5 * size))
     assert (len(one.photos), one.saved) == (1, 3)
 
 
-def test_pictures_of_other_originals_are_refused(write_run: Write) -> None:
+def test_images_of_other_references_are_refused(write_run: Write) -> None:
     folder = write_run(SCORES)
     path = sorted((folder / "samples").glob("ssdd*.png"))[0]
     Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
-    with pytest.raises(UserError, match="other originals"):
+    with pytest.raises(UserError, match="other references"):
         build_sets(load_source([folder]))
 
 
@@ -132,7 +132,7 @@ def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None
     assert [image.image for image in ssdd.best] == ["photo-3.jpg", "photo-1.jpg"]
     assert [image.image for image in ssdd.worst] == ["photo-0.jpg", "photo-2.jpg"]
     assert ssdd.best[0].difference == pytest.approx(10.0)
-    assert ssdd.best[0].photo is None  # only three pictures were saved
+    assert ssdd.best[0].photo is None  # only three images were saved
     assert ssdd.worst[0].photo == 0
 
 

@@ -1,4 +1,4 @@
-"""Pictures for the page, and which images a tokenizer does best and worst on."""
+"""Saved images for the page, and the images that a tokenizer does best and worst on."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.loading import Source
 
-BUDGET = 7_000_000  # characters of pictures in one page
+BUDGET = 7_000_000  # characters of images in one page
 EXTREMES = 4  # best and worst images named per tokenizer
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One original and what became of it, as data URIs of lossless WebP.
+    """One reference and its reconstructions, as data URIs of lossless WebP.
 
     Attributes:
         name: image id; "photo 3" where the run kept no scores and so no ids.
-        original: the crop.
+        reference: the crop.
         reconstructions: by tokenizer.
         scores: by tokenizer and metric: the score, and its rank among all images, 1 is best.
     """
 
     name: str
-    original: str
+    reference: str
     reconstructions: dict[str, str]
     scores: dict[str, dict[str, tuple[float, int]]]
 
@@ -47,7 +47,7 @@ class Set:
     title: str
     n: int
     photos: list[Photo] = field(default_factory=list)
-    saved: int = 0  # pictures that the runs kept; fewer photos where the page would grow too large
+    saved: int = 0  # by the runs; more than the photos where the page would grow too large
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Extremes:
 
 
 def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
-    """Cut the saved pictures into photos: as many as fit, alike from every group.
+    """Cut the saved grids into photos: as many as fit, alike from every group.
 
     Raises:
-        UserError: a picture is damaged or shows other originals than its neighbours.
+        UserError: a grid is damaged or shows other references than its neighbours.
     """
     sets, waiting = [], []
     for index, group in enumerate(comparable_groups(source.frame)):
@@ -99,7 +99,7 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
             photo = next(photos, None)
             size = 0
             if photo is not None:
-                size = len(photo.original) + sum(map(len, photo.reconstructions.values()))
+                size = len(photo.reference) + sum(map(len, photo.reconstructions.values()))
             if photo is None or used + size > budget:
                 continue
             one.photos.append(photo)
@@ -146,15 +146,15 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
 
 
 def _read(path: Path, resolution: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of original and reconstruction, uint8 (H, W, 3)."""
+    """Read pairs of reference and reconstruction, uint8 (H, W, 3)."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
     except OSError as error:
-        raise UserError(f"{path}: damaged picture: delete it; a report can do without") from error
+        raise UserError(f"{path}: damaged image. Delete it: a report can do without.") from error
     height, width, _ = pixels.shape
     if height != 2 * resolution or width % resolution:
-        raise UserError(f"{path}: not two rows of {resolution} px pictures: delete it")
+        raise UserError(f"{path}: not two rows of {resolution} px images. Delete it.")
     columns = [pixels[:, x : x + resolution] for x in range(0, width, resolution)]
     return [(column[:resolution], column[resolution:]) for column in columns]
 
@@ -171,14 +171,14 @@ def _photos(
         if metric in directions
     }
     for position in range(count):
-        original = pixels[0][1][position][0]
+        reference = pixels[0][1][position][0]
         image = f"photo {position + 1}"
         found: dict[str, dict[str, tuple[float, int]]] = {}
         for name, pairs, scores in pixels:
-            if not np.array_equal(pairs[position][0], original):
+            if not np.array_equal(pairs[position][0], reference):
                 raise UserError(
-                    f"the saved pictures of {name} show other originals than those of "
-                    f"{pixels[0][0]}: measure both again"
+                    f"the saved images of {name} show other references than those of "
+                    f"{pixels[0][0]}. Measure both again."
                 )
             for metric, each in scores.items():
                 if metric in directions and math.isfinite(each.iloc[position]):
@@ -187,7 +187,7 @@ def _photos(
                     found.setdefault(name, {})[metric] = (float(each.iloc[position]), rank)
         yield Photo(
             image,
-            _encode(original),
+            _encode(reference),
             {name: _encode(pairs[position][1]) for name, pairs, _ in pixels},
             found,
         )

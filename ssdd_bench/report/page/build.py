@@ -12,9 +12,9 @@ import pandas as pd
 from ssdd_bench.report import methods
 from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
 from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.gallery import Set, build_sets, find_extremes
 from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.loading import Source
+from ssdd_bench.report.page.gallery import Set, build_sets, find_extremes
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
@@ -44,13 +44,14 @@ def build_page(
         HTML; equal input gives equal text.
 
     Raises:
-        UserError: a saved picture is damaged.
+        UserError: a saved image is damaged.
     """
     frame, results = pool_seeds(source.frame), source.results
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
     tables = build_report_tables(frame)
-    figures = [_figure(one, metric) for one in drawings]
+    first = {id(one) for one in first_of_each(drawings).values()}
+    figures = [_figure(one, hidden=id(one) not in first) for one in drawings]
     palette = Palette.of(frame)
     return render(
         "page.html.j2",
@@ -86,7 +87,7 @@ def build_page(
 
 
 def _json(data: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Write JSON that cannot end the script element it stands in."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
@@ -96,7 +97,7 @@ def _group_title(group: Group) -> str:
 
 
 def _facts(source: Source) -> list[tuple[str, str]]:
-    """What the page is about, at a glance."""
+    """List what was measured, when and on what."""
     frame, results = source.frame, source.results
     sizes = [f"{size} px" for size in sorted(set(frame["resolution"]))]
     images = dict.fromkeys(
@@ -118,7 +119,7 @@ def _facts(source: Source) -> list[tuple[str, str]]:
 
 
 def _findings(group: Group) -> list[dict[str, str]]:
-    """The best of each column that is ranked, with the runner-up and whether it is a tie."""
+    """Find the best of each ranked column, the runner-up and the ties."""
     ranked_rows = is_ranked(group.rows)
     rows = group.rows[ranked_rows]
     table = build_tables(group.rows)[0]
@@ -166,15 +167,19 @@ def _by_group(extremes: Sequence[Any], groups: Sequence[Group]) -> list[tuple[in
     ]
 
 
-def _figure(drawing: Drawing, metric: str) -> dict[str, Any]:
-    """Describe a figure for the template; those of other metrics are hidden at first."""
-    own = drawing.key.removeprefix(drawing.name).removeprefix("-")
+def first_of_each(drawings: Sequence[Drawing]) -> dict[str, Drawing]:
+    """Choose the figure of each name that becomes files and that the page shows at first."""
+    return {one.name: one for one in reversed(drawings)}
+
+
+def _figure(drawing: Drawing, *, hidden: bool) -> dict[str, Any]:
+    """Describe a figure for the template."""
     return {
         "name": drawing.name,
         "key": drawing.key,
         "title": drawing.title,
-        "metric": own,
-        "hidden": own not in ("", metric),
+        "metric": drawing.key.removeprefix(drawing.name).removeprefix("-"),
+        "hidden": hidden,
         "svg": inline_svg(drawing.svg),
     }
 
@@ -182,7 +187,7 @@ def _figure(drawing: Drawing, metric: str) -> dict[str, Any]:
 def _data(
     frame: pd.DataFrame, drawings: Sequence[Drawing], palette: Palette, sets: Sequence[Set]
 ) -> dict[str, Any]:
-    """Collect what the scripts need: names, parts of the figures by id, and pictures."""
+    """Collect what the scripts need: names, parts of the figures by id, and images."""
     directions = metric_directions(frame)
     families = palette.families
     return {
@@ -205,7 +210,7 @@ def _data(
                 "photos": [
                     {
                         "name": photo.name,
-                        "original": photo.original,
+                        "reference": photo.reference,
                         "reconstructions": photo.reconstructions,
                         "scores": photo.scores,
                     }

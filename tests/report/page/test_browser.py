@@ -12,7 +12,7 @@ import pytest
 
 from ssdd_bench.report.build import draw_figures
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.page import build_page
+from ssdd_bench.report.page.build import build_page
 from ssdd_bench.report.published import load_published
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -24,7 +24,7 @@ pytestmark = [
     # Sockets of the browser's driver, which selenium leaves to the collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+PUBLISHED = Path(__file__).parents[3] / "results" / "published"
 SCORES = {
     "ssdd": [30.0, 22.0, 21.0, 20.0],
     "klvae": [31.0, 21.0, 20.5, 10.0],
@@ -145,7 +145,7 @@ def test_page_in_a_browser(browser: Any) -> None:
     assert "photo-1.jpg" in browser.find_element(By.ID, "compare-caption").text
 
     windows = browser.find_elements(By.CSS_SELECTOR, ".tile .window")
-    assert len(windows) == 4  # the original and three tokenizers
+    assert len(windows) == 4  # the reference and three tokenizers
     for key in ("+", "+", Keys.ARROW_LEFT):
         windows[2].send_keys(key)
     moved = browser.execute_script(
@@ -154,7 +154,7 @@ def test_page_in_a_browser(browser: Any) -> None:
     assert len(set(moved)) == 1  # all together
     assert "scale(3)" in moved[0]
 
-    # The reconstructions of the run are the originals and 10, 20 or 30 levels more.
+    # The reconstructions of the run are the references and 10, 20 or 30 levels more.
     browser.find_element(By.ID, "heat").send_keys(Keys.SPACE)
     means = WebDriverWait(browser, 20).until(
         lambda one: (found := one.find_elements(By.CSS_SELECTOR, ".mean"))[2:] and found

@@ -1,0 +1,1 @@
+"""The page: tables, figures and images in one HTML file."""
