@@ -103,7 +103,14 @@ def command(
     from ssdd_bench.cli._tables import write_text
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
-    from ssdd_bench.gate.outputs import HEADINGS, cells, to_document, to_junit, to_markdown, verdict
+    from ssdd_bench.gate.outputs import (
+        HEADINGS,
+        row_texts,
+        to_document,
+        to_junit,
+        to_markdown,
+        verdict,
+    )
     from ssdd_bench.gate.thresholds import load_learnt, parse_rules, project_rules
 
     learnt = load_learnt(noise) if noise else {}
@@ -125,7 +132,7 @@ def command(
         table = Table(*HEADINGS, box=None, header_style="bold")
         colours = {"regression": "red", "better": "green", "worse": "yellow"}
         for one in found.differences:
-            table.add_row(*cells(one), style=colours.get(one.verdict))
+            table.add_row(*row_texts(one), style=colours.get(one.verdict))
         console = Console()
         if found.differences:
             console.print(table)

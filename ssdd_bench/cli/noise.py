@@ -20,10 +20,10 @@ def command(results: tuple[Path, ...], out: Path, as_json: bool) -> None:
     A threshold is the difference between two seeds that is exceeded once in 10,000 times. RESULTS
     come from a run such as ssdd-bench run --tokenizers ssdd --res 256 --seed 0,1,2,3,4.
     """
-    from ssdd_bench.gate.load import read_cells
+    from ssdd_bench.gate.load import read_side
     from ssdd_bench.gate.thresholds import learn, save_learnt
 
-    thresholds = learn(read_cells(results))
+    thresholds = learn(read_side(results))
     save_learnt(thresholds, out)
     if as_json:
         print_json({"path": out, "thresholds": dict(sorted(thresholds.items()))})

@@ -1,1 +1,1 @@
-"""The gate: whether one set of results is worse than another, beyond doubt."""
+"""The regression gate: decide if one set of results is significantly worse than another."""

@@ -1,8 +1,7 @@
-"""Compare two sets of results, cell by cell, on the very same images.
+"""Compare two sets of results, job by job, on the same images.
 
-A metric is worse beyond doubt when two things hold: its change in the bad direction exceeds its
-threshold, and, where the scores of single images are there, the whole 95% interval of their mean
-difference lies on the bad side of zero.
+A metric fails if its change in the bad direction exceeds its threshold and, where scores of single
+images are there, the whole 95% interval of their mean difference lies on the bad side of zero.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdd_bench.gate.load import Cell, Key
+from ssdd_bench.gate.load import Key, ScoredResult
 from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
 from ssdd_bench.metrics.intervals import bootstrap
 
@@ -25,18 +24,18 @@ Verdict = Literal["same", "better", "worse", "changed", "regression"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of one cell.
+    """Comparison of one metric of one job.
 
     Attributes:
-        key: of the cell.
+        key: of the job.
         metric: its key.
-        base: value before; None where it is infinite.
-        head: value after.
-        change: head less base, mean over images where ``interval`` is there.
+        base: value before; None if it is infinite.
+        head: value after; None if it is infinite.
+        change: head minus base; a mean over images if there is an ``interval``.
         interval: 95% of the mean difference; None for scores of whole sets.
         threshold: worsening that passes.
-        verdict: ``regression`` fails the gate, and so does ``changed``, an improvement where
-            none was allowed; ``worse`` and ``better`` are within the threshold or in doubt.
+        verdict: ``regression`` fails the gate, and so does ``changed``, an improvement that
+            was not allowed; ``worse`` and ``better`` pass.
     """
 
     key: Key
@@ -51,12 +50,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it.
+    """Comparison of two sets of results.
 
     Attributes:
-        differences: in the order of the base's cells.
-        obstacles: why cells cannot be compared, a line each.
-        notes: what differs and may, such as the weights.
+        differences: in the order of the base's jobs.
+        obstacles: why jobs cannot be compared, a line each.
+        notes: differences that are allowed, such as other weights.
     """
 
     differences: tuple[Difference, ...]
@@ -65,33 +64,33 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 no regression, 1 regression, 2 not comparable."""
+        """Return 0 for no regression, 1 for a regression, 2 if sides are not comparable."""
         if self.obstacles or not self.differences:
             return 2
         return int(any(found.verdict in ("regression", "changed") for found in self.differences))
 
 
 def compare(
-    base: Sequence[Cell],
-    head: Sequence[Cell],
+    base: Sequence[ScoredResult],
+    head: Sequence[ScoredResult],
     thresholds: Thresholds,
     any_change: bool = False,
 ) -> Comparison:
-    """Match cells by tokenizer, resolution, protocol and seed, and compare every metric of both.
+    """Match jobs by tokenizer, resolution, protocol and seed, and compare every metric of both.
 
-    A cell of the base that the head lacks is an obstacle; a further one of the head is a note.
+    A job of the base that the head lacks is an obstacle; a further one of the head is a note.
 
     Args:
-        base: cells of before.
-        head: cells of after.
+        base: results before the change.
+        head: results after it.
         thresholds: by metric.
-        any_change: improvements beyond a threshold fail too, as a change of code that should
-            change nothing wants it.
+        any_change: fail on improvements beyond a threshold too, for code that should change
+            no score.
     """
-    heads = {cell.key: cell for cell in head}
+    heads = {one.key: one for one in head}
     differences: list[Difference] = []
     obstacles: list[str] = []
-    notes = [f"{_name(key)}: only in HEAD" for key in heads if key not in {c.key for c in base}]
+    notes = [f"{_name(key)}: only in HEAD" for key in heads if key not in {one.key for one in base}]
     for before in base:
         after = heads.get(before.key)
         if after is None:
@@ -121,7 +120,7 @@ def _name(key: Key) -> str:
     return f"{label} at {resolution} px, {protocol}, seed {seed}"
 
 
-def _obstacles(before: Cell, after: Cell) -> list[str]:
+def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
     a, b, name = before.result, after.result, _name(before.key)
     found = []
     if a.protocol.get("sha256") != b.protocol.get("sha256"):
@@ -145,7 +144,7 @@ def _obstacles(before: Cell, after: Cell) -> list[str]:
 
 
 def _difference(
-    before: Cell, after: Cell, key: str, thresholds: Thresholds, any_change: bool
+    before: ScoredResult, after: ScoredResult, key: str, thresholds: Thresholds, any_change: bool
 ) -> Difference:
     a, b = before.result.metrics[key], after.result.metrics[key]
     paired = key in before.scores and key in after.scores
@@ -155,7 +154,7 @@ def _difference(
     interval: tuple[float, float] | None = None
     if paired:
         gaps = _gaps(before.scores[key], after.scores[key])
-        unequal = bool(gaps.any())  # which holds for none of no values
+        unequal = bool(gaps.any())
         change = float(gaps.mean()) if unequal else 0.0
         interval = bootstrap(gaps) if unequal else (0.0, 0.0)
     elif a.value is None or b.value is None:
@@ -179,6 +178,6 @@ def _difference(
 
 
 def _gaps(before: Mapping[str, float], after: Mapping[str, float]) -> Array:
-    """Differences of the images whose scores are finite on both sides."""
+    """Return the differences of images whose scores are finite on both sides."""
     gaps = np.array([after[name] - value for name, value in before.items() if name in after])
     return gaps[np.isfinite(gaps)]

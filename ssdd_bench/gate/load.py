@@ -1,4 +1,4 @@
-"""Find the results of both sides: files, folders, or a revision of the repository."""
+"""Read the results of a side of the gate: files, folders, or a revision of the repository."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Key = tuple[str, int, str, int]  # label, resolution, protocol, seed
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoredResult:
     """A result and the scores of its single images, by metric and image id."""
 
     result: Result
@@ -30,35 +30,35 @@ class Cell:
 
     @property
     def key(self) -> Key:
-        """What cells of the two sides are matched by."""
+        """Return the job, by which results of the two sides are matched."""
         result = self.result
         protocol = str(result.protocol["id"])
         return (result.tokenizer.label, result.resolution, protocol, result.seed)
 
 
-def load_side(where: str) -> list[Cell]:
-    """Read ``where``: a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``.
+def load_side(where: str) -> list[ScoredResult]:
+    """Read a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``.
 
     Raises:
         UserError: nothing is there, a file is damaged, or git does not know the revision.
     """
     if not where.startswith("git:"):
-        return read_cells([Path(where)])
+        return read_side([Path(where)])
     revision, _, path = where.removeprefix("git:").partition(":")
     with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as name:
         _extract(revision, path or DEFAULT_PATH, Path(name))
-        return read_cells([Path(name) / (path or DEFAULT_PATH)])
+        return read_side([Path(name) / (path or DEFAULT_PATH)])
 
 
-def read_cells(paths: Sequence[Path]) -> list[Cell]:
+def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
     """Read result files and folders of them; errors as of :func:`load_side`."""
     return [_read(file) for file in find_results(paths)]
 
 
-def _read(file: Path) -> Cell:
+def _read(file: Path) -> ScoredResult:
     result = from_json(read_json(file), file)
     scores = read_scores(file, result)
-    return Cell(
+    return ScoredResult(
         result,
         {
             str(key): dict(zip(map(str, column.index), column, strict=True))
@@ -70,7 +70,7 @@ def _read(file: Path) -> Cell:
 def _extract(revision: str, path: str, folder: Path) -> None:
     command = ["git", "archive", "--format=tar", revision, "--", path]
     if revision.startswith("-"):
-        raise UserError(f"'{revision}' is no revision")
+        raise UserError(f"'{revision}' is no revision. Give a branch, a tag or a commit.")
     try:
         done = subprocess.run(command, capture_output=True, check=True)
     except FileNotFoundError as error:

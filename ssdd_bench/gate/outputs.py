@@ -17,7 +17,7 @@ def verdict(comparison: Comparison) -> str:
     return _WORDS[comparison.exit_code]
 
 
-def cells(found: Difference) -> tuple[str, ...]:
+def row_texts(found: Difference) -> tuple[str, ...]:
     """Write the texts of one row, by :data:`HEADINGS`."""
     label, resolution, protocol, seed = found.key
     interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
@@ -42,7 +42,7 @@ def to_markdown(comparison: Comparison) -> str:
     lines += [f"- {text}" for text in (*comparison.obstacles, *comparison.notes)]
     if comparison.differences:
         left = [False] * len(HEADINGS)
-        lines += ["", *markdown_grid(HEADINGS, left, map(cells, comparison.differences))]
+        lines += ["", *markdown_grid(HEADINGS, left, map(row_texts, comparison.differences))]
     return "\n".join(lines) + "\n"
 
 
@@ -58,7 +58,7 @@ def to_junit(comparison: Comparison) -> str:
     """Write a test case for each metric of each job; jobs that cannot be compared are errors."""
     suite = ElementTree.Element("testsuite", name="ssdd-bench compare")
     for found in comparison.differences:
-        row = cells(found)
+        row = row_texts(found)
         case = ElementTree.SubElement(suite, "testcase", classname=row[0], name=row[1])
         if found.verdict == "regression":
             message = f"{row[2]} -> {row[3]} ({row[4]}, allowed {row[6]})"

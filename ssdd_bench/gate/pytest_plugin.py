@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
-    """A function that measures a tokenizer and compares it with committed results.
+    """Return a function that measures a tokenizer and compares it with committed results.
 
     Its arguments: ``tokenizer`` as for ``ssdd-bench run --tokenizers``; ``baseline``, a folder of
     results relative to pytest's root; ``res``, ``data``, ``limit`` and ``metrics`` as the options

@@ -1,4 +1,4 @@
-"""How much worse a metric may get: given by hand, in pyproject.toml, or learnt from repeats."""
+"""Thresholds of the gate: given as rules, in pyproject.toml, or learnt from repeated runs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from ssdd_bench.errors import OptionError, UserError
-from ssdd_bench.gate.load import Cell
+from ssdd_bench.gate.load import ScoredResult
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.records import read_toml
 
 RELATIVE = 1e-4
-"""Of scores of single images, unless told otherwise: above what kernels of a GPU round."""
+"""Default for scores of single images, above the rounding of a GPU."""
 
 RELATIVE_OF_SETS = 0.01
-"""Of scores of whole sets, whose own uncertainty is not known as well."""
+"""Default for scores of whole sets, whose uncertainty is not known."""
 
 ONCE_IN = 10_000
-"""Two runs of one model differ by more than a learnt threshold so rarely."""
+"""Two runs of one model exceed a learnt threshold once in so many comparisons."""
 
 _RULE = re.compile(r"^\s*([a-z0-9_]+)\s*:\s*([+-]?)([0-9.eE-]+)(%?)\s*$")
 
@@ -34,7 +34,7 @@ class Threshold:
     relative: bool
 
     def allowed(self, base: float) -> float:
-        """In units of the metric."""
+        """Return the threshold in units of the metric."""
         return self.amount * abs(base) if self.relative else self.amount
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ Thresholds = Mapping[str, Threshold]
 
 
 def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
-    """Read ``rfid:+2%`` or ``psnr:-0.1``; the sign is for readers, the direction is known.
+    """Read rules such as ``rfid:+2%`` or ``psnr:-0.1``; their sign is ignored.
 
     Raises:
         OptionError: a rule is not of that form.
@@ -65,7 +65,7 @@ def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
 
 
 def project_rules(folder: Path) -> dict[str, Threshold]:
-    """``fail`` of ``[tool.ssdd-bench.gate]`` in the folder's pyproject.toml; {} without one.
+    """Read ``fail`` of ``[tool.ssdd-bench.gate]`` in a folder's pyproject.toml, if there is one.
 
     Raises:
         UserError: the file is no TOML.
@@ -78,33 +78,34 @@ def project_rules(folder: Path) -> dict[str, Threshold]:
     return parse_rules(table.get("tool", {}).get("ssdd-bench", {}).get("gate", {}).get("fail", []))
 
 
-def learn(cells: Sequence[Cell]) -> dict[str, Threshold]:
-    """What two seeds of one cell differ by once in 10,000 times, the largest over the cells.
+def learn(results: Sequence[ScoredResult]) -> dict[str, Threshold]:
+    """Learn the difference between two seeds that is exceeded once in 10,000 times.
 
-    A Student quantile of the spread over the seeds: the fewer they are, the wider it is.
+    It is a Student quantile of the spread over seeds, wider for fewer seeds, and the largest over
+    jobs.
 
     Raises:
-        UserError: no cell was measured with two seeds or more.
+        UserError: no job was measured with two seeds or more.
     """
     from scipy.stats import t as student
 
-    groups: dict[tuple[str, int, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.key[:3], []).append(cell)
+    groups: dict[tuple[str, int, str], list[ScoredResult]] = {}
+    for one in results:
+        groups.setdefault(one.key[:3], []).append(one)
     largest: dict[str, float] = {}
     for group in groups.values():
         for key in group[0].result.metrics:
             values = [
                 metric.value
-                for cell in group
-                if (metric := cell.result.metrics.get(key)) and metric.value is not None
+                for one in group
+                if (metric := one.result.metrics.get(key)) and metric.value is not None
             ]
             if len(values) > 1:
                 quantile = float(student.ppf(1 - 1 / ONCE_IN, len(values) - 1))
                 difference = quantile * 2**0.5 * float(np.std(values, ddof=1))
                 largest[key] = max(largest.get(key, 0.0), difference)
     if not largest:
-        raise UserError("no cell was measured twice: ssdd-bench run --seed 0,1,2,3,4")
+        raise UserError("no job was measured with two seeds. Run ssdd-bench run --seed 0,1,2,3,4.")
     return {key: Threshold(difference, False) for key, difference in largest.items()}
 
 
@@ -112,7 +113,7 @@ def save_learnt(thresholds: Thresholds, path: Path) -> None:
     """Write a TOML file that :func:`load_learnt` reads."""
     lines = [f"{key} = {threshold.amount!r}" for key, threshold in sorted(thresholds.items())]
     text = (
-        "# What two seeds of one tokenizer differ by once in 10,000 times.\n[noise]\n"
+        "# Differences of two seeds that are exceeded once in 10,000 times.\n[noise]\n"
         + "\n".join(lines)
         + "\n"
     )
@@ -120,7 +121,7 @@ def save_learnt(thresholds: Thresholds, path: Path) -> None:
 
 
 def load_learnt(path: Path) -> dict[str, Threshold]:
-    """Read what ``ssdd-bench noise`` wrote.
+    """Read a file of ``ssdd-bench noise``.
 
     Raises:
         UserError: the file is missing or something else.

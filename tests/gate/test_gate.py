@@ -17,7 +17,7 @@ from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation import reconstruct
 from ssdd_bench.evaluation.run import RunPlan, run
 from ssdd_bench.gate.compare import compare
-from ssdd_bench.gate.load import Cell, load_side
+from ssdd_bench.gate.load import ScoredResult, load_side
 from ssdd_bench.gate.speed import SpeedRatio, compare_speed
 from ssdd_bench.gate.thresholds import Threshold, learn, load_learnt, parse_rules, save_learnt
 from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
@@ -61,7 +61,7 @@ def base(tmp_path_factory):
 def again(base, out, request, any_change=False):
     """Measure one of the base's tokenizers anew, beside the base's result of it."""
     head = measure(request, out)
-    kept = [cell for cell in load_side(str(base / "results")) if cell.key == head[0].key]
+    kept = [one for one in load_side(str(base / "results")) if one.key == head[0].key]
     return compare(kept, head, {}, any_change)
 
 
@@ -121,12 +121,12 @@ def test_one_step_fewer(base, tmp_path, monkeypatch):
 
 
 def fake(values, seed=0, **changes):
-    """A cell of the base's shape with made-up scores of single images."""
-    cell = changes.pop("like")
+    """Make up scores of single images for a result like another one."""
+    like = changes.pop("like")
     scores = {f"{i:03}": float(v) for i, v in enumerate(values)}
-    value = replace(cell.result.metrics["psnr"], value=float(np.mean(values)), n=len(values))
-    result = replace(cell.result, metrics={"psnr": value}, seed=seed, **changes)
-    return Cell(result, {"psnr": scores})
+    value = replace(like.result.metrics["psnr"], value=float(np.mean(values)), n=len(values))
+    result = replace(like.result, metrics={"psnr": value}, seed=seed, **changes)
+    return ScoredResult(result, {"psnr": scores})
 
 
 def test_other_draws_of_the_same_model_never_fail_with_learnt_thresholds(base):
@@ -164,20 +164,22 @@ def test_scores_of_sets_have_a_threshold_and_a_direction(base):
     like = load_side(str(base / "results"))[0].result
     value = replace(like.metrics["mae"], backend="x")
 
-    def cell(number):
-        return Cell(replace(like, metrics={"rfid": replace(value, value=number)}), {})
+    def rfid(number):
+        return ScoredResult(replace(like, metrics={"rfid": replace(value, value=number)}), {})
 
-    assert compare([cell(2.0)], [cell(2.01)], {}).exit_code == 0
-    assert compare([cell(2.0)], [cell(2.03)], {}).exit_code == 1
-    assert compare([cell(2.0)], [cell(2.03)], parse_rules(["rfid:+2%"])).exit_code == 0
-    assert compare([cell(2.0)], [cell(1.5)], {}).exit_code == 0
+    assert compare([rfid(2.0)], [rfid(2.01)], {}).exit_code == 0
+    assert compare([rfid(2.0)], [rfid(2.03)], {}).exit_code == 1
+    assert compare([rfid(2.0)], [rfid(2.03)], parse_rules(["rfid:+2%"])).exit_code == 0
+    assert compare([rfid(2.0)], [rfid(1.5)], {}).exit_code == 0
 
 
 def test_a_lossless_codec_that_loses_an_image_fails(base):
     like = load_side(str(base / "results"))[0].result
     perfect = replace(like.metrics["psnr"], value=None, infinite=3)
     spoilt = replace(perfect, value=50.0, infinite=2)
-    sides = [Cell(replace(like, metrics={"psnr": value}), {}) for value in (perfect, spoilt)]
+    sides = [
+        ScoredResult(replace(like, metrics={"psnr": value}), {}) for value in (perfect, spoilt)
+    ]
     assert compare(sides[:1], sides[1:], {}).exit_code == 1
     assert compare(sides[:1], sides[:1], {}).exit_code == 0
 
@@ -206,20 +208,20 @@ def test_a_lossless_codec_that_loses_an_image_fails(base):
     ],
 )
 def test_unlike_is_not_compared(base, change, reason):
-    (cell, *_) = load_side(str(base / "results"))
-    found = compare([cell], [Cell(change(cell.result), cell.scores)], {})
+    (one, *_) = load_side(str(base / "results"))
+    found = compare([one], [ScoredResult(change(one.result), one.scores)], {})
     assert found.exit_code == 2
     assert any(reason in obstacle for obstacle in found.obstacles)
 
 
 def test_a_metric_missing_on_both_sides_is_no_obstacle_whatever_the_reasons(base):
-    def without_psnr(cell, reason):
-        psnr = replace(cell.result.metrics["psnr"], value=None, unavailable=reason)
-        metrics = {**cell.result.metrics, "psnr": psnr}
-        return Cell(replace(cell.result, metrics=metrics), cell.scores)
+    def without_psnr(one, reason):
+        psnr = replace(one.result.metrics["psnr"], value=None, unavailable=reason)
+        metrics = {**one.result.metrics, "psnr": psnr}
+        return ScoredResult(replace(one.result, metrics=metrics), one.scores)
 
-    (cell, *_) = load_side(str(base / "results"))
-    found = compare([without_psnr(cell, "no weights")], [without_psnr(cell, "offline")], {})
+    (one, *_) = load_side(str(base / "results"))
+    found = compare([without_psnr(one, "no weights")], [without_psnr(one, "offline")], {})
     assert found.exit_code == 0
     assert "psnr" not in {one.metric for one in found.differences}
 
@@ -284,12 +286,12 @@ def test_noise_is_learnt_from_seeds_and_kept(tmp_path):
     )
     assert done.exit_code == 0
     learnt = load_learnt(tmp_path / "noise.toml")
-    cells = load_side(str(tmp_path / "runs"))
-    values = [cell.result.metrics["psnr"].value for cell in cells]
+    results = load_side(str(tmp_path / "runs"))
+    values = [one.result.metrics["psnr"].value for one in results]
     # Student's quantile of 0.9999 with two degrees of freedom
     assert learnt["psnr"].amount == pytest.approx(70.7 * 2**0.5 * np.std(values, ddof=1), rel=1e-3)
-    with pytest.raises(UserError, match="measured twice"):
-        learn(cells[:1])
+    with pytest.raises(UserError, match="two seeds"):
+        learn(results[:1])
     (tmp_path / "noise.toml").write_text("x = 1")
     with pytest.raises(UserError, match="not written by"):
         load_learnt(tmp_path / "noise.toml")
