@@ -1,4 +1,4 @@
-"""docs/protocols.md: its scripts give the numbers of a run, and it leaves no key or knob out."""
+"""docs/protocols.md: its scripts give the numbers of a run, and it leaves no key or setting out."""
 
 import re
 import shutil
