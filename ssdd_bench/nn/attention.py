@@ -30,7 +30,7 @@ class RelativePositionBias(nn.Module):
         self.relative_bias_table = nn.Parameter(torch.zeros(side, side, heads))
 
     def forward(self, query: tuple[int, int], key: tuple[int, int], origin: int = 0) -> Tensor:
-        """Bias of a block of queries against a block of keys.
+        """Compute the bias of a block of queries against a block of keys.
 
         Args:
             query: (rows, columns) of the block of queries, whose first cell is (0, 0).
@@ -57,7 +57,7 @@ class RelativePositionBias(nn.Module):
 def neighbourhood_attention(
     q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
 ) -> Tensor:
-    """Softmax(q k / sqrt(d) + bias) v over each token's neighbourhood.
+    """Compute softmax(q k / sqrt(d) + bias) v over each token's neighbourhood.
 
     Args:
         q: queries (B, heads, tokens, d), in row-major order of ``grid``.

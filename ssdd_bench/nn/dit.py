@@ -1,10 +1,10 @@
-"""A transformer that predicts in latent space: DiT (arXiv 2212.09748), which SiT uses unchanged.
+"""Transformer that predicts in latent space: DiT (arXiv 2212.09748), which SiT uses unchanged.
 
-Why not diffusers' ``DiTTransformer2DModel``: it holds the embeddings of time and class once per
-block (28 times in DiT-XL), spaces the frequencies of time differently from the published
-networks, and draws its dropped labels from torch's global generator, which no training could
-resume exactly. Names and shapes of the tensors here are those of the published files, so they
-load as they are; files in diffusers' layout are renamed. A test holds both networks side by side.
+It replaces diffusers' ``DiTTransformer2DModel``, which holds the embeddings of time and class once
+per block (28 times in DiT-XL), spaces the frequencies of time differently from the published
+networks, and samples its dropped labels from torch's global generator, so that a training cannot
+be resumed exactly. Names and shapes of the tensors here are those of the published files; files in
+diffusers' layout are renamed. A test compares both networks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EPS = 1e-6
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """The shape of a network.
+    """Shape of a network.
 
     Attributes:
         depth: blocks.
@@ -63,7 +63,7 @@ class DiTConfig:
 
     @property
     def name(self) -> str:
-        """As papers write it, ``DiT-XL/2``; other sizes by depth and width."""
+        """Name as in papers, ``DiT-XL/2``; other sizes by depth and width."""
         shape = (self.depth, self.width, self.heads)
         size = next((name for name, one in SIZES.items() if one == shape), None)
         return f"DiT-{size or f'{self.depth}x{self.width}'}/{self.patch}"
@@ -78,17 +78,17 @@ def make_config(
         OptionError: no such size or patch, or the latent is not a whole number of patches.
     """
     if size not in SIZES:
-        raise OptionError(f"no DiT of size '{size}': take one of {', '.join(SIZES)}")
+        raise OptionError(f"no DiT has the size '{size}': use one of {', '.join(SIZES)}")
     if patch not in PATCHES or side % patch:
         raise OptionError(
-            f"patch {patch} does not fit a latent of {side} x {side} cells: take one of "
+            f"patch {patch} does not fit a latent of {side} x {side} cells: use one of "
             + ", ".join(str(one) for one in PATCHES if side % one == 0)
         )
     return DiTConfig(*SIZES[size], patch, side, channels, classes, doubled)
 
 
 class DiT(nn.Module):
-    """Maps a noisy latent, a time and a label to a velocity or to the noise."""
+    """Network that maps a noisy latent, a time and a label to a velocity or to the noise."""
 
     pos_embed: Tensor
 
@@ -130,13 +130,13 @@ class DiT(nn.Module):
         return self._unpatch(self.final_layer(tokens, condition))
 
     def _unpatch(self, tokens: Tensor) -> Tensor:
-        """(B, tokens, patch * patch * channels) to a map; channels vary fastest."""
+        """Map (B, tokens, patch * patch * channels) to maps; channels vary fastest."""
         grid, patch = self.config.side // self.config.patch, self.config.patch
         maps = tokens.unflatten(1, (grid, grid)).unflatten(3, (patch, patch, -1))
         return maps.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
     def _initialise(self) -> None:
-        """As the DiT paper: modulations and output at zero, so that every block is the identity."""
+        """Initialise modulations and output at zero, so that blocks are identities, as in DiT."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1 or "adaLN" in name or name.startswith("final_layer"):
                 nn.init.zeros_(parameter)
@@ -161,7 +161,7 @@ class DiTBlock(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Tokens (B, N, width) under a condition (B, width)."""
+        """Map tokens (B, N, width) under a condition (B, width) to the same shape."""
         change = self.adaLN_modulation(condition)[:, None].chunk(6, dim=-1)
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = change
         x = x + gate * self._attend(_modulate(x, shift, scale))
@@ -194,9 +194,9 @@ def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 def position_table(width: int, grid: int) -> Tensor:
-    """Fixed sinusoids of a token's place (grid * grid, width), row by row.
+    """Compute fixed sinusoids of the tokens' places (grid * grid, width), row by row.
 
-    The first half of the width tells the column, the second the row; in each, sines come first.
+    The first half of the width encodes the column, the second the row; in each, sines come first.
     """
     quarter = width // 4
     frequencies = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
@@ -259,7 +259,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _from_diffusers(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Rename diffusers' tensors; embeddings that it repeats in every block are equal."""
+    """Rename diffusers' tensors; of the embeddings, equal in all blocks, the first are taken."""
     config = path.with_name("config.json")
     if not config.is_file():
         raise WeightsError(f"{path}: needs the config.json that diffusers stores beside it")

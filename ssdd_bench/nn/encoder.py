@@ -204,7 +204,7 @@ class SSDDEncoder(nn.Module):
 
 
 class VAEEncoder(nn.Module):
-    """The encoder of a diffusers ``AutoencoderKL``, frozen, in the place of SSDD's own.
+    """Frozen encoder of a diffusers ``AutoencoderKL`` in the place of SSDD's own.
 
     Its latents are not scaled: SSDD's decoders of this kind were trained on them as they are.
 

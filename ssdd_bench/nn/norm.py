@@ -1,7 +1,7 @@
-"""Group norms whose scale and shift come from elsewhere: from a latent, from the time.
+"""Group norms with an external scale and shift, from a latent or from the time.
 
-PyTorch's own backward pass of a group norm is slow for ``channels_last`` maps on a CPU, and there
-only the one here takes its place: a few passes over the map.
+PyTorch's backward pass of a group norm is slow for ``channels_last`` maps on a CPU; there the one
+of this module is used, which takes a few passes over the map.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 def modulated_group_norm(
     x: Tensor, groups: int, eps: float, scale: Tensor, shift: Tensor
 ) -> Tensor:
-    """``group_norm(x) * scale + shift`` in the precision of ``x``.
+    """Compute ``group_norm(x) * scale + shift`` in the precision of ``x``.
 
     Args:
         x: (B, C, H, W).
@@ -37,7 +37,7 @@ def modulated_group_norm(
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's, with the backward pass of this module on a CPU."""
+    """PyTorch's group norm, with the backward pass of this module on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
@@ -74,7 +74,7 @@ class _ModulatedGroupNorm(torch.autograd.Function):
         to_scale, to_shift = _sums(gradient * y, scale), _sums(gradient, scale)
 
         def group_means(sums: Tensor) -> Tensor:
-            """Of the gradient at the normalised map, from its sums over cells."""
+            """Average the gradient at the normalised map over groups, from its sums over cells."""
             total = (scale * sums).sum(dim=(2, 3)).unflatten(1, (-1, in_group)).sum(dim=2)
             means = total / (in_group * y[0, 0].numel())
             return means.repeat_interleave(in_group, dim=1)[:, :, None, None] * of_channels
@@ -88,23 +88,23 @@ class _ModulatedGroupNorm(torch.autograd.Function):
 
 
 def _sums(x: Tensor, cells: Tensor) -> Tensor:
-    """Sums of (B, C, H, W) over the squares that each of ``cells`` covers, in float32 or better."""
+    """Sum (B, C, H, W) over the squares that each of ``cells`` covers, in float32 or better."""
     height, width = (side // few for side, few in zip(x.shape[2:], cells.shape[2:], strict=True))
     means = F.avg_pool2d(x, (height, width))
     return means.to(torch.promote_types(x.dtype, torch.float32)) * (height * width)
 
 
 def _spread(cells: Tensor, x: Tensor) -> Tensor:
-    """Maps of the size of ``x`` with the nearest of ``cells``; one cell is left to broadcasting."""
+    """Resize ``cells`` to the size of ``x``, nearest cell; a single one is left to broadcasting."""
     if cells.shape[2:] == (1, 1):
         return cells
     return F.interpolate(cells, size=x.shape[2:], mode="nearest")
 
 
 def _modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """``x * scale + shift``, written over ``x`` unless gradients need it.
+    """Compute ``x * scale + shift``, in place unless gradients need ``x``.
 
-    Where each cell covers whole squares of pixels nothing of the size of ``x`` is made of them.
+    Where each cell covers whole squares of pixels, no map of the size of ``x`` is allocated.
     """
     times = x.shape[-1] // scale.shape[-1]
     squares = times > 1 and x.shape[2:] == tuple(times * side for side in scale.shape[2:])

@@ -42,7 +42,7 @@ def split_state(state: State, path: Path) -> tuple[State, State]:
 
 
 def infer_decoder(state: State) -> SSDDDecoder:
-    """An untrained decoder of the size that the tensors have. ``KeyError`` if it is no decoder."""
+    """Build an untrained decoder of the tensors' size; raise ``KeyError`` if it is no decoder."""
     widths = tuple(state[f"down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in range(4))
     depth = sum(name.endswith("relative_bias_table") for name in state)
     table = "mid_block.transformer_blocks.0.relative_position_bias.relative_bias_table"
@@ -55,7 +55,7 @@ def infer_decoder(state: State) -> SSDDDecoder:
 
 
 def infer_encoder(state: State) -> SSDDEncoder:
-    """An untrained encoder of the size that the tensors have. ``KeyError`` if it is no encoder."""
+    """Build an untrained encoder of the tensors' size; raise ``KeyError`` if it is no encoder."""
     levels = 1 + sum(name.endswith("downsample.conv.weight") for name in state)
     f = {len(multipliers): f for f, multipliers in MULTIPLIERS.items()}[levels]
     z_dim = state["out_proj.weight"].shape[0] // 2

@@ -1,4 +1,4 @@
-"""The SSDD encoder and decoder as a tokenizer, for the plugins that differ in weights and steps."""
+"""SSDD's encoder and decoder as a tokenizer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Encoder = SSDDEncoder | VAEEncoder
 
 
 class SSDDTokenizer(Tokenizer):
-    """Latents of the encoder, decoded by following the flow from keyed noise.
+    """Tokenizer with SSDD's networks, which decodes by solving the flow from keyed noise.
 
     Args:
         checkpoint: safetensors file with ``encoder.*`` and ``decoder.*``: ours or an official one.
         steps: Euler steps, each one evaluation of the decoder.
-        t_pow_shift: exponent of the time grid, see :func:`ssdd_bench.flow.schedule.power_schedule`.
+        t_pow_shift: exponent of :func:`ssdd_bench.flow.schedule.power_schedule`.
         encoder: of another model, for a checkpoint that holds a decoder only.
     """
 
@@ -50,7 +50,7 @@ class SSDDTokenizer(Tokenizer):
 
     @torch.inference_mode()
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
-        """Posterior mode, or a sample where ``noise`` is given."""
+        """Return the posterior's mode, or a sample where ``noise`` is given."""
         posterior = self.encoder(images * 2 - 1)
         if noise is None:
             z = posterior.mode()
@@ -68,10 +68,10 @@ class SSDDTokenizer(Tokenizer):
         return (out + 1) / 2
 
     def networks(self) -> dict[str, nn.Module]:
-        """The encoder and the decoder."""
+        """Return the encoder and the decoder."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
     def info(self) -> dict[str, Any]:
-        """Widths and depth of the decoder."""
+        """Return widths and depth of the decoder."""
         size = self.decoder.size
         return {"widths": list(size.widths), "heads": size.heads, "depth": size.depth}

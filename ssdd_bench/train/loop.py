@@ -81,8 +81,8 @@ class Trainer:
         device: torch.device | None = None,
     ) -> None:
         recipe, schedule = stage.optimiser, stage.schedule
-        if device is not None and device.type == "cuda":
-            torch.cuda.set_device(device)
+        if device is not None and device.index is not None:
+            torch.cuda.set_device(device)  # accelerate takes the current one
         self.accelerator = Accelerator(
             cpu=device is not None and device.type == "cpu",
             mixed_precision="no",  # autocast is entered below, so that stages may differ

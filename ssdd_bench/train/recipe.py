@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results.records import read_record, read_toml
+from ssdd_bench.results.records import NOT_NEGATIVE, POSITIVE, Rule, read_record, read_toml
 
 RECIPES = Path(__file__).parent / "recipes"
+SHARE: Final = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
 
 SSDD_STAGES = ("encoder", "pretrain", "finetune", "distil")
 STAGES = ("klvae", *SSDD_STAGES)
@@ -75,7 +76,7 @@ class OptimiserRecipe:
 
     weight_decay: float
     clip: float
-    ema_decay: float
+    ema_decay: Annotated[float, SHARE]
     ema_start: int
     bf16: bool
     compile: bool
@@ -127,7 +128,7 @@ class EvaluationRecipe:
         steps: of the decoder before distillation, whose student takes one.
     """
 
-    holdout: float
+    holdout: Annotated[float, SHARE]
     images: int
     resolution: int
     protocol: str
@@ -147,11 +148,11 @@ class StageRecipe:
         evaluate_every: iterations between two evaluations; 0 for one at the end.
     """
 
-    iterations: int
+    iterations: Annotated[int, NOT_NEGATIVE]
     lr: float
-    batch_size: int
-    accumulate: int
-    evaluate_every: int
+    batch_size: Annotated[int, POSITIVE]
+    accumulate: Annotated[int, POSITIVE]
+    evaluate_every: Annotated[int, NOT_NEGATIVE]
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ class DiTStageRecipe(StageRecipe):
     size: str
     patch: int
     objective: Literal["flow", "ddpm"]
-    label_dropout: float
+    label_dropout: Annotated[float, SHARE]
     times: Literal["uniform", "logit-normal"]
 
 
@@ -306,11 +307,7 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
         path = RECIPES / f"{kind.prefix}{name_or_path}.toml"
     else:
         raise UnknownNameError("recipe", name_or_path, recipe_names(kind))
-    recipe = read_record(kind, _read_tables(path), f"recipe {path}")
-    for table in vars(recipe).values():
-        if isinstance(table, StageRecipe) and min(table.batch_size, table.accumulate) < 1:
-            raise UserError(f"recipe {path}: batch_size and accumulate must be 1 or more")
-    return recipe
+    return read_record(kind, _read_tables(path), f"recipe {path}")
 
 
 def _read_tables(path: Path) -> dict[str, Any]:

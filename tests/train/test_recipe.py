@@ -121,6 +121,8 @@ def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
         (lambda text: text.replace("clip = 1.0\n", ""), "missing key 'optimiser.clip'"),
         (lambda text: text.replace("bf16 = true", "bf16 = 1"), "'optimiser.bf16' must be "),
         (lambda text: text.replace('repa = "effnet-lite1"', 'repa = "clip"'), "loss.repa"),
+        (lambda text: text.replace("accumulate = 1", "accumulate = 0", 1), "klvae.accumulate"),
+        (lambda text: text.replace("holdout = 0.1", "holdout = 1.0"), "evaluation.holdout"),
         (lambda text: 'base = "../x"\n' + text, "the name of a file beside it"),
         (lambda text: 'base = "gone"\n' + text, "No such file"),
         (lambda text: "[data", "recipe"),

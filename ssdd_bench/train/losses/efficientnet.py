@@ -36,7 +36,7 @@ class EfficientNetLite1(nn.Module):
         self.network.load_state_dict(torch.load(path, weights_only=True))
 
     def forward(self, images: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """Outputs of some blocks, from images (B, 3, H, W) in [-1, 1]; stops after the last."""
+        """Compute the outputs of some blocks for images (B, 3, H, W) in [-1, 1]."""
         network = self.network
         x = (images * 127.5 + 0.5) / 128  # the network was trained on (pixel - 127) / 128
         x = network._swish(network._bn0(network._conv_stem(x)))

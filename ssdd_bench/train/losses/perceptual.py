@@ -21,7 +21,7 @@ STRIDE_ENDS = (0, 3, 6, 14)  # the last blocks at strides 2, 4, 8 and 16
 
 
 class FrozenNetwork(nn.Module):
-    """Stays in evaluation mode, whatever the network that is being trained does."""
+    """Network that stays in evaluation mode inside one that is being trained."""
 
     def train(self, mode: bool = True) -> FrozenNetwork:
         """Do nothing."""
@@ -37,7 +37,7 @@ class EffNetDistance(FrozenNetwork):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Mean distance of a batch (B, 3, H, W) in [-1, 1]: a scalar."""
+        """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""
         with torch.no_grad():
             wanted = self.network(targets, STRIDE_ENDS)
         distances = [
@@ -64,7 +64,7 @@ class LPIPSDistance(FrozenNetwork):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Mean distance of a batch (B, 3, H, W) in [-1, 1]: a scalar."""
+        """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""
         network = self.network
         got, want = (network.net(network.scaling_layer(x)) for x in (images, targets))
         layers = [

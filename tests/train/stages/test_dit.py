@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.errors import OptionError, UserError, WeightsError
 from ssdd_bench.train.card import read_card
 from ssdd_bench.train.pipeline import make_dit_trainer
+from ssdd_bench.train.recipe import RECIPES
 
 CPU = torch.device("cpu")
 
@@ -77,46 +77,30 @@ def test_resumed_run_equals_one_that_was_not_stopped(latents, recipe, objective,
     assert {value.dtype for value in files[0].values()} == {torch.float16}
 
 
-TWO = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from ssdd_bench.data.latents import LatentSet
-from ssdd_bench.nn.dit import SIZES
-from ssdd_bench.train.pipeline import make_dit_trainer
-from ssdd_bench.train.recipe import DiTRecipe, load_recipe
-
-SIZES["tiny"] = (2, 32, 2)
-latents, recipe, out = sys.argv[1:]
-recipe = load_recipe(recipe, DiTRecipe)
-list(make_dit_trainer(LatentSet(Path(latents)), recipe, Path(out)).run(4))
-"""
-
-
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(latents, tmp_path):
+    (tmp_path / "dit-nano.toml").write_text((RECIPES / "dit-nano.toml").read_text())
     recipe = tmp_path / "two.toml"
     recipe.write_text(
-        'base = "dit-nano"\n[dit]\nsize = "tiny"\npatch = 1\nbatch_size = 8\naccumulate = 2\n'
-        "lr = 2e-3\n[optimiser]\nwarmup = 2\nbf16 = false\n"
+        'base = "dit-nano"\n[dit]\npatch = 1\nbatch_size = 8\naccumulate = 2\n'
+        "[optimiser]\nwarmup = 2\nbf16 = false\n"
     )
-    nano = files("ssdd_bench.train") / "recipes" / "dit-nano.toml"
-    (tmp_path / "dit-nano.toml").write_text(nano.read_text())
-    (tmp_path / "two.py").write_text(TWO)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     for count in ("1", "2"):
         command = [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", count),
-            *("--standalone", tmp_path / "two.py", latents.folder, recipe, tmp_path / count),
+            *("--standalone", "-m", "ssdd_bench", "gen", "train", "--latents", latents.folder),
+            *("--recipe", recipe, "--out", tmp_path / count, "--iterations", "4", "--quiet"),
         ]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = (tmp_path / count / "last.safetensors" for count in ("1", "2"))
     assert (read_card(one).processes, read_card(two).processes) == (1, 2)
+    assert read_card(two).images_seen == 32
     ours, theirs = load_file(one), load_file(two)
     for name, value in ours.items():
         torch.testing.assert_close(theirs[name].float(), value.float(), rtol=1e-3, atol=1e-4)
-    assert ours["final_layer.linear.weight"].abs().max() > 1e-4  # it did train
+    assert ours["final_layer.linear.weight"].abs().max() > 1e-3  # they did train
 
 
 def test_a_finished_run_is_left_alone_and_one_that_lost_its_weights_is_not(
