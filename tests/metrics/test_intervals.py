@@ -181,3 +181,19 @@ def test_of_images(key, photo_like, noisy):
     one = info.make()
     one.update(["a"], a[:1], b[:1])
     assert one.compute().interval is None
+
+
+def test_samples_vary_and_the_reference_does_not(tmp_path):
+    """Unpaired: the error is the spread over sets of samples, against one reference."""
+    reference = pairs(tmp_path, 400, 1000).reference
+    every = [
+        FeatureSets(one.ids, reference, one.candidate, "test", paired=False)
+        for one in (pairs(tmp_path, 400, seed) for seed in range(50))
+    ]
+    spread = np.std([distance(one) for one in every], ddof=1)
+    metric = find_metrics("samples")["fd_effnet"].make()
+    errors = []
+    for one in every[:20]:
+        low, high = metric.compute(one, intervals=True).interval
+        errors.append((high - low) / (2 * NORMAL_95))
+    assert np.mean(errors) == pytest.approx(spread, rel=0.4)

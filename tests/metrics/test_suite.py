@@ -90,3 +90,29 @@ def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
     sets = [key for key, info in METRICS.items() if info.network == "effnet"]
     score_pairs([*sets, "psnr"], a, a, batch=3)
     assert calls == [3, 3, 2, 2]
+
+
+def test_samples_and_references_may_differ_in_number_and_in_batches(photo_like, noisy):
+    a = photo_like(7)
+    b = noisy(photo_like(5, seed=1), 15)
+
+    def score(step):
+        with MetricSuite(["fd_effnet"], CPU, batch=3, kind="samples") as suite:
+            for start in range(0, 7, step):
+                cut = slice(start, start + step)
+                suite.add_references([f"r{n}" for n in range(7)][cut], a[cut])
+            for start in range(0, 5, step):
+                cut = slice(start, start + step)
+                suite.add_samples([f"s{n}" for n in range(5)][cut], b[cut])
+            return suite.compute().values["fd_effnet"]
+
+    found = score(1)
+    assert found == score(4)
+    assert found.n == 5
+    assert found.value > 0
+    assert "as many samples" in found.warning
+
+
+def test_a_pair_metric_does_not_score_samples():
+    with pytest.raises(UnknownNameError):
+        MetricSuite(["psnr"], CPU, kind="samples")
