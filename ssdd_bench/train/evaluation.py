@@ -10,7 +10,7 @@ from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.evaluation.measure import save_picture
 from ssdd_bench.evaluation.reconstruct import reconstruct
-from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.train.card import Scores
@@ -38,7 +38,7 @@ class Evaluator:
         self.device = device
         self.pictures = pictures
         self.protocol = get_protocol(recipe.protocol)
-        self._higher_is_better = find_metrics("pairs")[recipe.metrics[0]].higher_is_better
+        self._higher_is_better = METRICS.get(recipe.metrics[0]).higher_is_better
 
     def score(self, stage: TokenizerStage, weights: Path, iteration: int) -> Scores:
         """Measure an exported weights file; a metric that is unavailable here is left out."""
