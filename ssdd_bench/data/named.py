@@ -1,4 +1,4 @@
-"""Data sets by name: what each one is, where it is looked for, and whether it is whole.
+"""Data sets by name, with the places to look for them and a check that they are complete.
 
 A data set is a TOML file: those of ``sets/``, and ``dataset.toml`` of an installed package that
 stands in the entry point group ``ssdd_bench.datasets``. Nothing is downloaded, and nothing here
@@ -34,19 +34,19 @@ _RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set without having it.
+    """Description of a data set, known without its images.
 
     Attributes:
         name: what ``--data`` takes and results record.
         title: with edition and split.
-        images: how many.
-        get: where its owner gives it away, and in which form it is put into its folder.
-        licence: what its owner allows, and whether that has to be agreed to first.
+        images: number of images.
+        get: where its owner publishes it, and in which form it goes into its folder.
+        licence: of the images, and whether it has to be agreed to first.
         protocol: id of the one that its users expect.
         file: this TOML file.
         source: ``built-in`` or ``package NAME``.
-        names: all file names, as ``kodim{01..24}.png``; empty where that does not say them.
-        names_sha256: see :func:`hash_names`; empty where nobody has computed it.
+        names: pattern of all file names, as ``kodim{01..24}.png``; empty if there is none.
+        names_sha256: see :func:`hash_names`; empty if it is not known.
         folder: of a set that comes with its file, relative to that; empty: it is looked for.
     """
 
@@ -63,17 +63,21 @@ class DataSet:
     folder: str = ""
 
     def places(self) -> tuple[Path, ...]:
-        """Where the images are looked for, in this order."""
+        """Return the folders in which the images are looked for, in this order."""
         if self.folder:
             return (Path(self.file).parent / self.folder,)
         return tuple(root / self.name for root in roots())
 
     def find(self) -> Path | None:
-        """The first folder of :meth:`places` that exists."""
+        """Return the first folder of :meth:`places` that exists; None if there is none."""
         return next((place.resolve() for place in self.places() if place.is_dir()), None)
 
     def require(self) -> Path:
-        """As :meth:`find`; ``DataError`` says how to get what is not here."""
+        """Return the folder of the images.
+
+        Raises:
+            DataError: it is not on this machine; says how to get it.
+        """
         folder = self.find()
         if folder is not None:
             return folder
@@ -86,7 +90,7 @@ class DataSet:
         )
 
     def difference(self, names: Sequence[str]) -> str:
-        """In what a list of file names differs from the right one; empty if in nothing."""
+        """Describe how a list of file names differs from the expected one; "" if it does not."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             return _some(twice, "in several folders")
         if self.names:
@@ -104,7 +108,7 @@ class DataSet:
 
 
 def roots() -> tuple[Path, ...]:
-    """Folders of data sets: ``$SSDD_BENCH_DATA``, then ours among the user's data.
+    """Return the folders of data sets: ``$SSDD_BENCH_DATA``, then ours among the user's data.
 
     The latter is ``$XDG_DATA_HOME/ssdd-bench``, by default under ``~/.local/share``.
     """
@@ -124,7 +128,7 @@ def require_named(path: Path | str | None) -> None:
 
 
 def hash_names(names: Sequence[str]) -> str:
-    r"""SHA-256 of the sorted file names without folders, a line each.
+    r"""Compute the SHA-256 of the sorted file names without folders, a line each.
 
     In a shell: ``find FOLDER -type f -printf '%f\n' | LC_ALL=C sort | sha256sum``
     """

@@ -27,18 +27,18 @@ IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that others published, in the words of their authors; empty where not known.
+    """Weights that others published, as their authors describe them; empty if not known.
 
     Attributes:
         hub: repository on the Hugging Face Hub.
-        folder: where in the repository the model lies.
-        file: of the weights, where it has not the usual name.
+        folder: of the model in the repository.
+        file: of the weights, if it has an unusual name.
         revision: commit that was looked at.
-        training_data: what the weights were trained on.
+        training_data: images that the weights were trained on.
         scaling_factor: latents leave the model as ``(z - shift_factor) * scaling_factor``.
         shift_factor: as above.
-        normalisation: in words, where these two numbers do not say it.
-        sha256: checksums of its files by name, where they were seen.
+        normalisation: in words, if these two numbers do not describe it.
+        sha256: checksums of its files by name, if recorded.
     """
 
     hub: str = ""
@@ -54,7 +54,7 @@ class Published:
 
 @dataclass(frozen=True)
 class TokenizerInfo:
-    """Everything known about a tokenizer without loading it.
+    """Description of a tokenizer, known without loading it.
 
     Attributes:
         id: kebab-case, unique among all tokenizers found.
@@ -146,7 +146,7 @@ def load_manifests(path: Path, *, source: str = "", package: str = "") -> list[T
 
     Args:
         path: the file; its folder holds the plugin.
-        source: where it was found, in words; by default its folder.
+        source: ``built-in``, ``folder PATH`` or ``package NAME``; by default its folder.
         package: import name of its folder; by default its name in ``ssdd_bench.tokenizers``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Read which tokenizers a user asks for, and with which options.
+"""The grammar of ``--tokenizers``: tokenizers with options, and axes of options.
 
 ``ssdd:steps=1,2,4 klvae jpeg:quality=50`` asks for five: commas and spaces separate, further
 values of an option make an axis, and several axes of one tokenizer give every combination.
@@ -92,7 +92,7 @@ class _Group:
         self.add(text)
 
     def takes(self, piece: str) -> bool:
-        """Whether a piece goes on with the last option rather than naming a tokenizer."""
+        """Return True if a piece continues the last option instead of naming a tokenizer."""
         if self.last is None:
             return False
         words = (True, False) if self.last.type == "bool" else self.last.choices

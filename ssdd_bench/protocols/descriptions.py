@@ -1,4 +1,4 @@
-"""What each setting of a protocol means, for people. Nothing here is hashed or read by code."""
+"""Meanings of a protocol's settings, for people. Nothing here is hashed, or decides a number."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def number_format(self) -> str:
-        """What the networks compute in, for people."""
+        """Name of the number format that the networks compute in."""
         return self.dtype if self.autocast == "none" else f"{self.autocast} autocast"
 
     def record(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whatever stops the program while it writes them."""
+"""Atomic writes: a file is complete or absent, whatever stops the program."""
 
 from __future__ import annotations
 

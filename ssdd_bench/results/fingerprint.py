@@ -1,4 +1,4 @@
-"""One hash for whatever decides a number, so that equal hashes mean comparable numbers.
+"""Hashes of plain data: equal hashes mean comparable numbers.
 
 Imports no torch.
 """

@@ -8,12 +8,12 @@ from typing import Any, Literal
 SCHEMA_VERSION = 4
 
 Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
-"""What a row stands for in rankings; the last two are images that were made elsewhere."""
+"""Place of a row in rankings; the last two are images that were made elsewhere."""
 
 
 @dataclass(frozen=True)
 class TokenizerRecord:
-    """Which tokenizer was measured, down to the bytes of its weights."""
+    """Identity of the measured tokenizer, down to the bytes of its weights."""
 
     label: str  # canonical spec, e.g. "ssdd" or "jpeg:quality=50": defaults are left out
     id: str
@@ -22,7 +22,7 @@ class TokenizerRecord:
     family: str  # display group
     licence: str
     version: str  # adapter version from the manifest
-    note: str  # e.g. "mini weights, trained on 720 photographs"
+    note: str  # e.g. "mini weights, trained on 720 photos"
     stochastic: bool
     weights: dict[str, str]  # file name -> sha256
     params_encoder: int
@@ -33,7 +33,7 @@ class TokenizerRecord:
 
 @dataclass(frozen=True)
 class LatentRecord:
-    """How much the latent holds at this resolution."""
+    """Size of the latent at this resolution."""
 
     kind: str
     f: int
@@ -46,7 +46,7 @@ class LatentRecord:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """Which images were read, so that two results are compared only on the same ones."""
+    """Identity of the images, so that two results are compared only on the same ones."""
 
     name: str
     n: int
@@ -57,7 +57,7 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One score. ``value`` is None where the metric is infinite or could not be had.
+    """One score. ``value`` is None where the metric is infinite or unavailable.
 
     The interval holds 95% of what other images of the same kind would give; it says nothing
     about other seeds of a stochastic decoder.

@@ -59,7 +59,7 @@ def result_path(
 
 
 def save_result(result: Result, folder: Path) -> Path:
-    """Write a result so that its file is either whole or absent, whatever happens meanwhile.
+    """Write a result atomically: its file is complete or absent.
 
     Returns:
         The file, named by :func:`result_path`; an older file of that name is replaced.
