@@ -31,7 +31,7 @@ RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compress
 GREY: Final = "#666666"
 LOG_FROM: Final = 20.0  # largest over smallest positive distance, above which y is logarithmic
 _UNITS: Final = 4  # columns of the grid that panels are laid out on
-_WIDTHS: Final = (4.2, 4.8, 7.0, 8.3)  # inches, by columns in use; the README shows 8.3 as 830 px
+_WIDTHS: Final = (4.2, 5.2, 7.0, 8.3)  # inches, by columns in use; the README shows 8.3 as 830 px
 _UNDATED: Final[dict[str, dict[str, Any]]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
