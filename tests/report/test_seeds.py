@@ -55,7 +55,7 @@ def other_metrics(result: Result) -> Result:
         lambda result: replace(result, seed=0),
         lambda result: replace(result, resolution=128),
         lambda result: replace(result, data=replace(result.data, pixels_sha256="other")),
-        lambda result: replace(result, speed=replace(result.speed, device="cuda")),
+        lambda result: replace(result, execution=replace(result.execution, device="cuda")),
         lambda result: replace(result, steps=7),
     ],
 )
