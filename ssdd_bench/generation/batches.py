@@ -7,7 +7,6 @@ are equal to the bit; on a GPU the batch size may change a pixel by one level.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from ssdd_bench.generation.labels import LabelRule, make_labels
 from ssdd_bench.generation.latents import CPU_BATCH
 from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import TokenizerRecord
@@ -142,8 +141,7 @@ class SampleBatches:
         path = self._folders["images"] / "config.json"
         if path.is_file() and read_json(path) != {"fingerprint": self.identity}:
             raise other_samples(self.config.out)
-        text = json.dumps({"fingerprint": self.identity}) + "\n"
-        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+        write_json(path, {"fingerprint": self.identity})
 
     def discard(self) -> None:
         """Delete the batches, but not latents that others share."""

@@ -32,7 +32,7 @@ from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.evaluation.measure import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import TokenizerRecord
 
@@ -139,8 +139,7 @@ def encode_latents(
         command=hide_home(command),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    text = json.dumps(asdict(record), indent=2, sort_keys=True) + "\n"
-    write_atomically(out / "latents.json", lambda target: target.write_text(text, "utf-8"))
+    write_json(out / "latents.json", asdict(record))
     return record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -22,7 +21,7 @@ from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_sa
 from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.identity import check_encoder
 from ssdd_bench.generation.model import LatentModel
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import (
     GenerationRecord,
@@ -149,9 +148,7 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
         environment=describe_environment(batches.device),
         command=hide_home(config.command),
     )
-    text = json.dumps(asdict(result), indent=2, sort_keys=True) + "\n"
-    path = config.out / "generated.json"
-    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+    write_json(config.out / "generated.json", asdict(result))
     return result
 
 

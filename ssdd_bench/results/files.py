@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ssdd_bench.errors import OutputError
 
@@ -31,3 +33,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; choose another folder"
         ) from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write plain data as indented JSON with sorted keys.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    text = json.dumps(data, indent=2, sort_keys=True) + "\n"
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))

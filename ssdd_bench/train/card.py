@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ssdd_bench.data.statistics import ChannelStats
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_json
 from ssdd_bench.results.records import read_json, read_record
 
 SCHEMA_VERSION = 2
@@ -171,8 +170,7 @@ def card_path(weights: Path) -> Path:
 
 def save_card(weights: Path, card: Card) -> None:
     """Write a card beside its weights file."""
-    text = json.dumps(asdict(card), indent=2, sort_keys=True) + "\n"
-    write_atomically(card_path(weights), lambda target: target.write_text(text, "utf-8"))
+    write_json(card_path(weights), asdict(card))
 
 
 def read_card(weights: Path) -> Card:

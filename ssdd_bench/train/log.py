@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Progress of a training.
+
+    Attributes:
+        iteration: iterations done.
+        losses: weighted terms, averaged since the previous report.
+        seconds: of training in all, over every resumption.
+        images_per_s: since this start.
+    """
+
+    iteration: int
+    losses: dict[str, float]
+    seconds: float
+    images_per_s: float
 
 
 class MetricsLog:

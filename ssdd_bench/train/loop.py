@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,29 +28,12 @@ from ssdd_bench.train.card import Card, Origin, Scores, read_card, save_card
 from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.interrupts import stop_requests
-from ssdd_bench.train.log import MetricsLog
+from ssdd_bench.train.log import MetricsLog, TrainState
 from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.stages.base import Stage, TokenizerStage
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """Progress of a training.
-
-    Attributes:
-        iteration: iterations done.
-        losses: weighted terms, averaged since the previous report.
-        seconds: of training in all, over every resumption.
-        images_per_s: since this start.
-    """
-
-    iteration: int
-    losses: dict[str, float]
-    seconds: float
-    images_per_s: float
 
 
 class Trainer:
