@@ -40,6 +40,7 @@ def write_json(path: Path, data: Any) -> None:
 
     Raises:
         OutputError: the folder cannot be written.
+        ValueError: a number is NaN or infinite, which is not JSON; nothing is written.
     """
-    text = json.dumps(data, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ssdd_bench.errors import OutputError, UserError
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_json
 from ssdd_bench.results.migrations import RESULTS, migrate
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import SCHEMA_VERSION, Result
@@ -65,9 +65,9 @@ def save_result(result: Result, folder: Path) -> Path:
         The file, named by :func:`result_path`; an older file of that name is replaced.
 
     Raises:
-        OutputError: the folder cannot be written, or a number is NaN or infinite.
+        OutputError: the folder cannot be written.
+        ValueError: a number is NaN or infinite.
     """
-    text = json.dumps(to_json(result), indent=2, sort_keys=True, allow_nan=False) + "\n"
     path = result_path(
         folder,
         result.tokenizer.label,
@@ -75,7 +75,7 @@ def save_result(result: Result, folder: Path) -> Path:
         str(result.protocol["id"]),
         result.fingerprint,
     )
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_json(path, to_json(result))
     return path
 
 
