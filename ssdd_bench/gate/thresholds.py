@@ -12,7 +12,7 @@ import numpy as np
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.gate.load import ScoredResult
 from ssdd_bench.results.files import write_atomically
-from ssdd_bench.results.records import read_toml
+from ssdd_bench.results.records import read_record, read_toml
 
 RELATIVE = 1e-4
 """Default for scores of single images, above the rounding of a GPU."""
@@ -42,6 +42,13 @@ class Threshold:
 
 
 Thresholds = Mapping[str, Threshold]
+
+
+@dataclass(frozen=True)
+class LearntFile:
+    """Content of a file of ``ssdd-bench noise``: absolute thresholds by metric."""
+
+    noise: dict[str, float]
 
 
 def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
@@ -124,10 +131,7 @@ def load_learnt(path: Path) -> dict[str, Threshold]:
     """Read a file of ``ssdd-bench noise``.
 
     Raises:
-        UserError: the file is missing or something else.
+        UserError: the file is missing or another one; names the key.
     """
-    table = read_toml(path)
-    try:
-        return {str(k): Threshold(float(amount), False) for k, amount in table["noise"].items()}
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not written by ssdd-bench noise: {error}") from error
+    learnt = read_record(LearntFile, read_toml(path), str(path))
+    return {key: Threshold(amount, False) for key, amount in learnt.noise.items()}
