@@ -58,7 +58,7 @@ class OutputError(UserError):
     """A result or checkpoint that cannot be written."""
 
 
-class CellsFailedError(UserError):
-    """At least one cell of a run failed; the others are on disk."""
+class JobsFailedError(UserError):
+    """At least one job of a run failed; the results of the others are on disk."""
 
     exit_code = 3

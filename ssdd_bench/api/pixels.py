@@ -1,4 +1,4 @@
-"""The one place where decoded floats become the uint8 pixels that every metric sees."""
+"""Rounding of decoded floats to the uint8 pixels that every metric sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN = 3  # ids named in a message
 
 
 def to_uint8(images: Tensor, ids: Sequence[str]) -> Tensor:
-    """Clamp to [0, 1] and round to 256 levels.
+    """Clamp to [0, 1] and round to 256 levels, refusing values that are not finite.
 
     Truncating instead would turn 63 of the 256 levels into their neighbours below.
 
@@ -32,7 +32,12 @@ def to_uint8(images: Tensor, ids: Sequence[str]) -> Tensor:
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise PluginError(
-            f"the decoder gave NaN or infinite pixels for {', '.join(bad[:SHOWN])}{more}: "
+            f"decode returned NaN or infinite pixels for {', '.join(bad[:SHOWN])}{more}: "
             "check its weights and number format"
         )
+    return round_to_uint8(images)
+
+
+def round_to_uint8(images: Tensor) -> Tensor:
+    """Clamp floats to [0, 1] and round them to 256 levels, without a check of their values."""
     return (images.float().clamp(0, 1) * 255).round().to(torch.uint8)

@@ -1,4 +1,4 @@
-"""What a tokenizer plugin implements and what the harness gives it.
+"""The classes that a tokenizer plugin implements, and those that it receives.
 
 Outside a plugin images are ``uint8`` or float in [0, 1], NCHW, RGB; a network's [-1, 1] stays
 inside its plugin. This module imports torch for type checking only.
@@ -37,7 +37,7 @@ class LatentSpec:
     bits_per_value: float | None = None
 
     def shape(self, height: int, width: int) -> tuple[int, int, int] | None:
-        """Latent shape (channels, h, w) of a ``height`` x ``width`` image; None for ``bytes``."""
+        """Return (channels, h, w) for an image of ``height`` x ``width``; None for ``bytes``."""
         if self.kind == "bytes":
             return None
         return (self.channels, height // self.f, width // self.f)
@@ -67,11 +67,11 @@ class Noise(Protocol):
 
     @property
     def ids(self) -> Sequence[str]:
-        """Names of the batch's images, in order; empty where they are not known."""
+        """Ids of the batch's images, in order; empty where they are not known."""
         ...
 
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
-        """Standard normal float32 (B, *shape), drawn on the CPU and moved to ``device``."""
+        """Sample standard normals, float32 (B, *shape), on the CPU and move them to ``device``."""
         ...
 
 
@@ -80,7 +80,7 @@ class Tokenizer(ABC):
 
     Attributes:
         latent: what the encoder produces.
-        steps: decoder network evaluations per image, None where the word has no meaning.
+        steps: decoder network evaluations per image; None where a decoder has no steps.
         weights: files the networks were loaded from, for their checksums.
     """
 
@@ -94,26 +94,62 @@ class Tokenizer(ABC):
 
         Args:
             images: on the tokenizer's device, float32; H and W are multiples of ``latent.f``.
-            noise: None takes the posterior's mode; otherwise one sample drawn from it.
+            noise: None encodes to the posterior's mode, otherwise to one sample of it.
         """
 
     @abstractmethod
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
         """Decode to float images (B, 3, H, W), nominally in [0, 1] but not clamped or rounded.
 
-        The harness clamps and rounds to uint8, once, for every tokenizer.
+        The evaluation clamps and rounds to uint8, once, for every tokenizer.
         """
 
+    def reconstruct(
+        self, images: Tensor, seed: int = 0, ids: Sequence[str] | None = None
+    ) -> Tensor:
+        """Encode and decode images.
+
+        Args:
+            images: (B, 3, H, W), uint8 or float in [0, 1], on any device.
+            seed: of the decoder's noise.
+            ids: of the images; noise is keyed by seed and id. By default "0", "1" and so on.
+
+        Returns:
+            Reconstructions of the same type, shape and device, in the same range.
+
+        Raises:
+            PluginError: a pixel is not finite.
+
+        Example:
+            >>> tokenizer = ssdd_bench.load_tokenizer("ssdd")
+            >>> reconstructions = tokenizer.reconstruct(torch.rand(2, 3, 64, 64), seed=0)
+        """
+        import torch
+
+        from ssdd_bench.api.noise import KeyedNoise
+        from ssdd_bench.api.pixels import to_uint8
+
+        ids = [str(index) for index in range(len(images))] if ids is None else list(ids)
+        parameters = (p for network in self.networks().values() for p in network.parameters())
+        device = next((p.device for p in parameters), torch.device("cpu"))
+        is_uint8 = images.dtype == torch.uint8
+        floats = images.to(device).float() / (255 if is_uint8 else 1)
+        with torch.inference_mode():
+            decoded = self.decode(self.encode(floats), KeyedNoise(seed, ids, "decode"))
+            rounded = to_uint8(decoded, ids)
+        made = rounded if is_uint8 else decoded.clamp(0, 1).to(images.dtype)
+        return made.to(images.device)
+
     def networks(self) -> dict[str, nn.Module]:
-        """The trainable parts by role, ``encoder`` and ``decoder``; empty for codecs."""
+        """Return the networks by role, ``encoder`` and ``decoder``; empty for codecs."""
         return {}
 
     def info(self) -> dict[str, Any]:
-        """JSON-ready facts for the result file that only the loaded model knows."""
+        """Return JSON-ready facts for the result file that only the loaded model knows."""
         return {}
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Tokenizer:
-        """Move every network; returns self."""
+        """Move every network and return the tokenizer."""
         for network in self.networks().values():
             network.to(device=device, dtype=dtype)
         return self

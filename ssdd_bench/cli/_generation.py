@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     import torch
 
@@ -19,14 +17,7 @@ def open_tokenizer(text: str, device: torch.device) -> tuple[Tokenizer, Tokenize
     Raises:
         UserError: it does not exist or cannot be loaded, or several are named.
     """
-    from ssdd_bench.evaluation.measure import describe_tokenizer
-    from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
+    from ssdd_bench.evaluation.loading import load
 
-    requests = parse_requests(text)
-    if len(requests) != 1:
-        raise click.UsageError(f"'{text}' names {len(requests)} tokenizers: give one")
-    tokenizer = load_tokenizer(requests[0], device=device)
-    for network in tokenizer.networks().values():
-        network.eval()
-    record = describe_tokenizer(TOKENIZERS.get(requests[0].id), requests[0], tokenizer)
-    return tokenizer, record
+    loaded = load(text, device)
+    return loaded.tokenizer, loaded.record

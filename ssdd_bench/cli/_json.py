@@ -44,7 +44,7 @@ def print_json(data: object) -> None:
     click.echo(text, file=click.get_current_context().meta[__name__])
 
 
-def describe_result(result: Result, path: Path) -> dict[str, Any]:
+def describe_result(result: Result, path: Path | None) -> dict[str, Any]:
     """Return the document of a result: its job, scores, speed and file."""
     return {
         "tokenizer": result.tokenizer.label,

@@ -16,9 +16,9 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
-from ssdd_bench.cli._progress import new_progress
-from ssdd_bench.evaluation.job import Cell
-from ssdd_bench.evaluation.run import Failure, Finished, Listener, RunPlan
+from ssdd_bench.evaluation.job import Job
+from ssdd_bench.evaluation.progress import new_progress
+from ssdd_bench.evaluation.run import Failure, Finished, RunCallbacks, RunConfig
 from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.report.frame import metric_directions, to_frame
 from ssdd_bench.report.tables.columns import scores
@@ -34,27 +34,27 @@ DONE: Final = "seconds"
 
 
 @contextmanager
-def follow(plan: RunPlan, console: Console) -> Iterator[Listener]:
+def follow(config: RunConfig, console: Console) -> Iterator[RunCallbacks]:
     """Show the progress of a run; the rows stay when it ends, even by an interrupt.
 
     Args:
-        plan: of the run, whose jobs decide the columns.
+        config: of the run, whose jobs decide the columns.
         console: for standard error.
     """
     with new_progress(console) as progress:
-        yield Rows(progress, plan) if console.is_terminal else Bars(progress)
+        yield Rows(progress, config) if console.is_terminal else Bars(progress)
 
 
-class Bars(Listener):
+class Bars(RunCallbacks):
     """One bar per job: images done, images per second, then what follows them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.task: TaskID | None = None
 
-    def cell_started(self, cell: Cell, number: int, total: int, images: int) -> None:
+    def job_started(self, job: Job, number: int, total: int, images: int) -> None:
         """Add a bar."""
-        name = f"[{number}/{total}] {cell.name}"
+        name = f"[{number}/{total}] {job.name}"
         self.task = self.progress.add_task(name, total=images, state="")
 
     def images_done(self, count: int) -> None:
@@ -69,7 +69,7 @@ class Bars(Listener):
         assert self.task is not None
         self.progress.update(self.task, state=name)
 
-    def cell_finished(self, finished: Finished) -> None:
+    def job_finished(self, finished: Finished) -> None:
         """Mark the bar as done, or say that the result was kept."""
         if not finished.reused:
             self.stage("done")
@@ -84,12 +84,12 @@ class Bars(Listener):
 class Rows(Bars):
     """A row for each finished job, under headings that are repeated on every screen."""
 
-    def __init__(self, progress: Progress, plan: RunPlan) -> None:
+    def __init__(self, progress: Progress, config: RunConfig) -> None:
         super().__init__(progress)
-        self._widths = _widths(plan, progress.console.width)
+        self._widths = _widths(config, progress.console.width)
         self._printed = 0
 
-    def cell_finished(self, finished: Finished) -> None:
+    def job_finished(self, finished: Finished) -> None:
         """Replace the bar by a row."""
         cells = _cells(finished.result)
         cells[DONE] = "kept" if finished.reused else f"{finished.result.seconds:.0f}"
@@ -99,7 +99,7 @@ class Rows(Bars):
         self._printed += 1
         self._remove_bar()
 
-    def cell_failed(self, failure: Failure) -> None:
+    def job_failed(self, failure: Failure) -> None:
         """Print the failure among the rows."""
         self.progress.console.print(Text(f"failed: {failure}", "red"), soft_wrap=True)
         self._remove_bar()
@@ -118,19 +118,19 @@ class Rows(Bars):
             self.task = None
 
 
-def _widths(plan: RunPlan, width: int) -> dict[str, int]:
+def _widths(config: RunConfig, width: int) -> dict[str, int]:
     """Choose columns and widths: as many metrics as a line of ``width`` characters holds."""
-    cells = plan.cells()
-    labels = max(len(cell.request.label) for cell in cells)
+    jobs = config.jobs()
+    labels = max(len(job.request.label) for job in jobs)
     columns = {"tokenizer": max(len("tokenizer"), min(labels, LABEL, width // 3)), "px": 4}
-    protocols = {cell.protocol.id: cell.protocol for cell in cells}
+    protocols = {job.protocol.id: job.protocol for job in jobs}
     if len(protocols) > 1:
         columns["protocol"] = max(map(len, protocols))
-    if len({cell.seed for cell in cells}) > 1:
+    if len({job.seed for job in jobs}) > 1:
         columns["seed"] = 4
-    ends = {SPEED: len(SPEED)} if plan.speed else {}
+    ends = {SPEED: len(SPEED)} if config.speed else {}
     ends[DONE] = len(DONE)
-    for key in sort_metrics({key for one in protocols.values() for key in plan.metric_keys(one)}):
+    for key in sort_metrics({key for one in protocols.values() for key in config.metric_keys(one)}):
         wanted = columns | {key: max(NUMBER, len(key))}
         if sum(size + GAP for size in (*wanted.values(), *ends.values())) <= width + GAP:
             columns = wanted

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ssdd_bench.cli._progress import progress_bar
+from ssdd_bench.evaluation.progress import progress_bar
 
 if TYPE_CHECKING:
     from ssdd_bench.train.loop import Trainer

@@ -15,8 +15,8 @@ from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._typed import typed
 
 if TYPE_CHECKING:
-    from ssdd_bench.evaluation.job import Cell
-    from ssdd_bench.evaluation.run import Outcome, RunPlan
+    from ssdd_bench.evaluation.job import Job
+    from ssdd_bench.evaluation.run import RunConfig, RunSummary
 
 
 @click.command("run", short_help="Measure tokenizers and show the table.")
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @options.data("sample")
 @options.limit
 @options.seeds
-@options.batch_size(4, on_cpu="one")
+@options.batch_size(8, on_cpu="one")
 @options.device
 @options.metrics()
 @options.protocols
@@ -88,11 +88,11 @@ def command(
     from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.cli._live import follow
     from ssdd_bench.data.named import require_named
-    from ssdd_bench.errors import CellsFailedError
-    from ssdd_bench.evaluation.run import RunPlan, run
+    from ssdd_bench.errors import JobsFailedError
+    from ssdd_bench.evaluation.run import RunConfig, run_jobs
     from ssdd_bench.plugins.registry import parse_requests
 
-    plan = RunPlan(
+    run_config = RunConfig(
         requests=tuple(parse_requests(tokenizers)),
         resolutions=res,
         metrics=metrics,
@@ -111,57 +111,57 @@ def command(
         command=f"ssdd-bench run {as_flags(ctx)}" if config or suite else typed(),
     )
     if dry_run and as_json:
-        print_json({"cells": [_describe(cell) for cell in plan.cells()]})
+        print_json({"jobs": [_describe(job) for job in run_config.jobs()]})
         return
     if dry_run:
-        for cell in plan.cells():
-            click.echo(cell.name)
+        for job in run_config.jobs():
+            click.echo(job.name)
         return
 
     require_named(data)
     fetch_weights(metrics, offline, strict, Console(stderr=True, quiet=quiet))
     save_config(ctx, out / "run.toml")
-    with follow(plan, Console(stderr=True, quiet=quiet)) as listener:
-        outcome = run(plan, listener)
+    with follow(run_config, Console(stderr=True, quiet=quiet)) as callbacks:
+        summary = run_jobs(run_config, callbacks)
     files: list[Path] = []
-    if outcome.finished:
-        paths = [finished.path for finished in outcome.finished]
-        files = _report(plan, paths, quiet or as_json)
+    if summary.finished:
+        paths = [finished.path for finished in summary.finished]
+        files = _report(run_config, paths, quiet or as_json)
     if as_json:
-        print_json(_document(outcome, files))
-    for failure in outcome.failures:
+        print_json(_document(summary, files))
+    for failure in summary.failures:
         if "--debug" in sys.argv:
             raise failure.error
         click.echo(f"failed: {failure}", err=True)
-    if outcome.failures:
-        failed = sum(failure.cells for failure in outcome.failures)
-        raise CellsFailedError(f"{failed} of {len(plan.cells())} cells failed, see above")
+    if summary.failures:
+        failed = sum(failure.jobs for failure in summary.failures)
+        raise JobsFailedError(f"{failed} of {len(run_config.jobs())} jobs failed, see above")
 
 
-def _describe(cell: Cell) -> dict[str, Any]:
+def _describe(job: Job) -> dict[str, Any]:
     return {
-        "tokenizer": cell.request.label,
-        "resolution": cell.resolution,
-        "protocol": cell.protocol.id,
-        "seed": cell.seed,
+        "tokenizer": job.request.label,
+        "resolution": job.resolution,
+        "protocol": job.protocol.id,
+        "seed": job.seed,
     }
 
 
-def _document(outcome: Outcome, files: list[Path]) -> dict[str, Any]:
-    """What ``--json`` prints of a run."""
+def _document(summary: RunSummary, files: list[Path]) -> dict[str, Any]:
+    """Return the document that ``--json`` prints of a run."""
     return {
-        "cells": [
+        "jobs": [
             describe_result(one.result, one.path) | {"reused": one.reused}
-            for one in outcome.finished
+            for one in summary.finished
         ],
         "failures": [
-            {"name": one.name, "cells": one.cells, "error": str(one)} for one in outcome.failures
+            {"name": one.name, "jobs": one.jobs, "error": str(one)} for one in summary.failures
         ],
         "files": files,
     }
 
 
-def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> list[Path]:
+def _report(config: RunConfig, paths: list[Path], quiet: bool) -> list[Path]:
     """Write the table and the figure of this run's results, print the table, name the files."""
     from ssdd_bench.cli._tables import show_table, write_text
     from ssdd_bench.report.figures.speed import draw_speed
@@ -171,14 +171,14 @@ def _report(plan: RunPlan, paths: list[Path], quiet: bool) -> list[Path]:
     from ssdd_bench.report.tables.markdown import to_markdown
 
     frame = load_frame(paths)
-    written = [write_text(plan.out / "table.md", to_markdown(build_tables(frame)))]
+    written = [write_text(config.out / "table.md", to_markdown(build_tables(frame)))]
     metric = default_metric(frame)
     if metric and (figure := draw_speed(frame, metric, Palette.of(frame))):
-        written.append(figure.save(plan.out / f"{figure.name}.png"))
+        written.append(figure.save(config.out / f"{figure.name}.png"))
     if quiet:
         return written
     show_table(frame)
-    pictures = ["samples/"] if plan.pictures else []
+    pictures = ["samples/"] if config.pictures else []
     for name in [*(path.name for path in written), *pictures, f"{len(paths)} result files"]:
-        click.echo(f"{plan.out}: {name}", err=True)
+        click.echo(f"{config.out}: {name}", err=True)
     return written

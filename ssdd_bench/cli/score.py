@@ -8,7 +8,6 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._json import json_option, show_result
-from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
 
 
@@ -49,13 +48,12 @@ def command(
     from rich.console import Console
 
     from ssdd_bench.cli._downloads import fetch_weights
-    from ssdd_bench.evaluation.pairs import ScorePlan, score
+    from ssdd_bench.evaluation.pairs import evaluate_pairs
 
     fetch_weights(metrics, offline, strict, Console(stderr=True, quiet=quiet))
-    plan = ScorePlan(
-        reference=reference,
-        reconstruction=reconstruction,
-        out=out,
+    evaluation = evaluate_pairs(
+        reference,
+        reconstruction,
         resolution=res,
         protocol=protocol,
         metrics=metrics,
@@ -63,8 +61,7 @@ def command(
         device=device,
         strict=strict,
         intervals=intervals,
+        progress=not quiet,
         command=typed(),
     )
-    with progress_bar("images", quiet=quiet) as bar:
-        result, path = score(plan, bar.show)
-    show_result(result, path, quiet, as_json)
+    show_result(evaluation, evaluation.save(out, pictures=False), quiet, as_json)

@@ -76,6 +76,8 @@ class NpzImages(ImageSource):
         DataError: not an npz, no ``arr_0`` in it, or another type or shape.
     """
 
+    numbered = True
+
     def __init__(self, path: Path) -> None:
         self.name = path.stem
         try:

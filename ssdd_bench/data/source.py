@@ -21,10 +21,12 @@ class ImageSource(ABC):
     Attributes:
         name: short name for tables, such as the folder's.
         ids: sorted; posix relative paths for files, row numbers for tables.
+        numbered: True if the ids are only positions, as in an array.
     """
 
     name: str
     ids: tuple[str, ...]
+    numbered: bool = False
 
     @abstractmethod
     def read(self, image_id: str) -> Image.Image:
@@ -52,6 +54,7 @@ class Subset(ImageSource):
         wanted = set(ids)
         self.name = source.name
         self.ids = tuple(image_id for image_id in source.ids if image_id in wanted)
+        self.numbered = source.numbered
         self._source = source
 
     def read(self, image_id: str) -> Image.Image:

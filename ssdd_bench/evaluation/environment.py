@@ -77,7 +77,7 @@ def describe_execution(
 
 
 def memory_format(networks: Iterable[nn.Module]) -> MemoryFormat:
-    """Tell the order in memory of the weights of convolutions, of those where it matters."""
+    """Return the memory layout of the weights of convolutions, of those where it matters."""
     formats: set[MemoryFormat] = set()
     for weight in chain.from_iterable(network.parameters() for network in networks):
         channels_last = weight.dim() == 4 and weight.is_contiguous(
@@ -88,11 +88,11 @@ def memory_format(networks: Iterable[nn.Module]) -> MemoryFormat:
     return "mixed" if len(formats) > 1 else formats.pop() if formats else "none"
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
+def choose_device(name: str | torch.device) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device of this machine.
 
     Raises:
-        UserError: the name means nothing, or there is no such device.
+        UserError: there is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -100,24 +100,24 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"device '{name}' cannot be used here: give auto or cpu") from error
+        raise UserError(f"device '{name}' cannot be used here: choose auto or cpu") from error
     return device
 
 
 def device_name(device: torch.device) -> str:
-    """The model of a GPU, otherwise the kind of device."""
+    """Return the model of a GPU, otherwise the kind of device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """The processor's model; Python's own answer is empty on Linux."""
+    """Return the processor's model; Python's own answer is empty on Linux."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -128,7 +128,7 @@ def cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout this package runs from; None for an installed package.
+    """Return the commit of the checkout that this package runs from; None if it is installed.
 
     A ``+`` at the end says that tracked files were changed since.
     """
@@ -160,7 +160,7 @@ def _gpu_driver() -> str | None:
 
 
 def _output(*command: str) -> str | None:
-    """What a program prints; None where it is absent or fails."""
+    """Return what a program prints; None where it is absent or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

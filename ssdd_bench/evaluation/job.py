@@ -1,4 +1,4 @@
-"""One cell of the grid, and the hash that tells whether it was measured before."""
+"""One job of a run, and the fingerprints that tell if it was done before."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError
-from ssdd_bench.plugins.registry import TokenizerRequest
+from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import TokenizerRecord
 
 NUMBERS_VERSION = 3
-"""Raised by any change of this package's code that changes a number of an unchanged cell."""
+"""Raised by any change of this package's code that changes a number of an unchanged job."""
 
-PROBES = 8  # images whose pixels tell two sets with the same ids apart
+PROBES = 8
+"""Images whose pixels tell two sets with the same ids apart."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Job:
     """One tokenizer with its options, at one resolution, under one protocol, with one seed."""
 
     request: TokenizerRequest
@@ -29,22 +30,30 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For progress and messages."""
+        """Name for progress bars and messages."""
         seed = f", seed {self.seed}" if self.seed else ""
         return f"{self.request.label} at {self.resolution} px, {self.protocol.id}{seed}"
 
 
-def cell_fingerprint(tokenizer: TokenizerRecord, cell: Cell, data: str, device: str) -> str:
-    """Hash whatever decides the numbers of a cell; the worker count does not.
+def job_fingerprint(
+    tokenizer: TokenizerRecord,
+    resolution: int,
+    protocol: Protocol,
+    seed: int,
+    data: str,
+    device: str,
+) -> str:
+    """Hash everything that decides the numbers of a job.
 
-    The metrics asked for are left out, since each is computed on its own: the result file says
-    which ones it holds.
+    The metrics are left out: each is computed on its own, and the result file lists its metrics.
 
     Args:
         tokenizer: with every option's value and the weights' hashes.
-        cell: resolution, protocol and seed.
+        resolution: side of the crops in pixels.
+        protocol: by its hash.
+        seed: of the noise.
         data: from :func:`data_fingerprint`.
-        device: its model, on which speed depends.
+        device: model of the device, on which speed depends.
     """
     return fingerprint(
         {
@@ -53,10 +62,10 @@ def cell_fingerprint(tokenizer: TokenizerRecord, cell: Cell, data: str, device: 
             "adapter": tokenizer.version,
             "options": tokenizer.options,
             "weights": sorted(tokenizer.weights.values()),
-            "resolution": cell.resolution,
-            "protocol": cell.protocol.sha256,
+            "resolution": resolution,
+            "protocol": protocol.sha256,
             "data": data,
-            "seed": cell.seed,
+            "seed": seed,
             "device": device,
         }
     )

@@ -1,4 +1,4 @@
-"""Running out of memory, noticed; and how much one call takes at its peak."""
+"""Run calls that may run out of memory, and measure the peak memory of one call."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import psutil
 import torch
 
-SAMPLE_S = 0.002  # between two looks at the process; allocations that matter live far longer
+from ssdd_bench.errors import UserError
+
+T = TypeVar("T")
+
+SAMPLE_S = 0.002  # between two readings of the process; allocations that matter live far longer
 
 # From <malloc.h>: M_MMAP_MAX (no block is mapped by itself), M_TRIM_THRESHOLD (the heap never
 # shrinks by itself), M_TOP_PAD (it grows by so many bytes).
@@ -22,7 +27,7 @@ MALLOC_OPTIONS = ((-4, 0), (-1, -1), (-2, 64 << 20))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell a full memory, of the device or the host, from other errors."""
+    """Return True if an error says that memory of the device or the host is full."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -30,10 +35,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, for its next call; return True if that is possible.
+    """Let this process keep the memory that it frees for its next call.
 
-    By default the GNU C library maps every large tensor anew and gives it back at once: the kernel
-    then clears its pages again and again, half of the time of decoding at 512 px on a CPU.
+    By default the GNU C library maps every large tensor anew and returns it at once: the kernel
+    then clears the pages every time, half of the time of decoding at 512 px on a CPU.
+
+    Returns:
+        True if the C library took the setting.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is None:
@@ -46,8 +54,53 @@ def freed_memory_is_kept() -> bool:
     return keep_freed_memory.cache_info().currsize > 0 and keep_freed_memory()
 
 
+class OOMSplitter:
+    """Find the batch size that fits into memory: halve it whenever a call runs out of it.
+
+    A size that did not fit once is not tried again.
+
+    Args:
+        size: images of the largest batch.
+        device: of the calls.
+
+    Attributes:
+        size: images of the largest batch that is tried from now on.
+        warnings: a line for each time it was halved.
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.size = size
+        self.warnings: list[str] = []
+        self._device = device
+
+    def attempt(self, call: Callable[[], T], size: int) -> T | None:
+        """Run ``call`` on ``size`` images.
+
+        Returns:
+            Its result; None if it ran out of memory, after which :attr:`size` is half of ``size``.
+
+        Raises:
+            UserError: not even one image fits.
+        """
+        try:
+            return call()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise UserError(
+                    f"out of memory with one image at a time on {self._device}: choose a smaller "
+                    "resolution"
+                ) from error
+        # Free memory outside `except`: the traceback keeps the failed call's tensors alive.
+        release_memory(self._device)
+        self.size = size // 2
+        self.warnings.append(f"out of memory with {size} images at a time: reduced to {self.size}")
+        return None
+
+
 def release_memory(device: torch.device) -> None:
-    """Give unused memory back, so that a smaller batch starts from a clean state."""
+    """Return unused memory, so that a smaller batch starts from a clean state."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -59,11 +112,11 @@ def release_memory(device: torch.device) -> None:
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> tuple[int, str]:
-    """Measure the memory one call takes on top of what was in use before, weights included.
+    """Measure the memory that one call takes on top of what was in use before it.
 
     Returns:
-        Bytes, and what was counted: ``cuda allocated`` and ``process resident``, whose peak the
-        kernel keeps, miss nothing; ``process resident, sampled`` looks every two milliseconds.
+        Bytes, and how they were counted: ``cuda allocated`` and ``process resident`` (a peak that
+        the kernel keeps) are exact; ``process resident, sampled`` reads every two milliseconds.
     """
     release_memory(device)
     if device.type == "cuda":
@@ -82,7 +135,7 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> tuple[int, 
 
 
 def _restart_resident_peak() -> int | None:
-    """Let the kernel forget its peak and tell what is resident; None where it cannot."""
+    """Reset the kernel's peak and return the resident bytes; None where it cannot be reset."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
         return _resident("VmHWM")
@@ -91,19 +144,19 @@ def _restart_resident_peak() -> int | None:
 
 
 def _resident(field: str) -> int:
-    """Bytes under a name of /proc/self/status."""
+    """Read a number of bytes from /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 class _SampledPeak:
-    """Watch this process's resident memory from a thread."""
+    """Sample this process's resident memory from a thread."""
 
     def __enter__(self) -> _SampledPeak:
         self._process = psutil.Process()
         self._done = threading.Event()
         self.before = self.peak = int(self._process.memory_info().rss)
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
 
@@ -115,11 +168,11 @@ class _SampledPeak:
     ) -> None:
         self._done.set()
         self._thread.join()
-        self._look()
+        self._read_now()
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while not self._done.wait(SAMPLE_S):
-            self._look()
+            self._read_now()
 
-    def _look(self) -> None:
+    def _read_now(self) -> None:
         self.peak = max(self.peak, int(self._process.memory_info().rss))

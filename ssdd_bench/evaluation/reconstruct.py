@@ -1,4 +1,4 @@
-"""The quality pass: every image encoded, decoded, rounded and scored, one batch at a time."""
+"""The quality pass: every image is encoded, decoded, rounded and scored, one batch at a time."""
 
 from __future__ import annotations
 
@@ -13,28 +13,44 @@ from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
-from ssdd_bench.errors import PluginError, UserError
-from ssdd_bench.evaluation.memory import is_out_of_memory, release_memory
+from ssdd_bench.errors import PluginError
+from ssdd_bench.evaluation.memory import OOMSplitter
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
 
-MOST_CODE_BITS = 24.0  # of codebooks whose codes are counted: 16.8 million
-EXAMPLES = 8  # pairs kept for the sample picture and for timing
+MAX_CODE_BITS = 24.0
+"""Codes are counted in codebooks of up to 2^24 entries (16.8 million)."""
+EXAMPLES = 8
+"""Pairs that are kept for the sample picture and for timing."""
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass over the images found, apart from the scores.
+class Examples:
+    """The first images of an evaluation.
+
+    Attributes:
+        ids: at most :data:`EXAMPLES`.
+        references: uint8 (N, 3, H, W) on the CPU.
+        reconstructions: uint8, likewise; an empty tensor where there are none.
+    """
+
+    ids: tuple[str, ...]
+    references: Tensor
+    reconstructions: Tensor
+
+
+@dataclass(frozen=True)
+class ReconstructionStats:
+    """Statistics of one pass over the images, apart from the scores.
 
     Attributes:
         ids: of the images scored, in order.
         pixels_sha256: of their uint8 crops, NCHW, in order.
         bits_per_pixel: mean over the set; None for continuous latents.
         floats_per_pixel: of continuous latents; None for others.
-        originals: the first crops, uint8 (at most ``EXAMPLES``, 3, H, W) on the CPU.
-        reconstructions: of the same.
+        examples: the first images and reconstructions.
         warnings: one line each.
-        codes: of a discrete latent: ``code_usage``, the share of all codes that occurred, and
+        codes: of a discrete latent: ``code_usage``, the fraction of all codes that occurred, and
             ``code_entropy_bits``, the entropy of their frequencies; empty for others.
     """
 
@@ -42,8 +58,7 @@ class Pass:
     pixels_sha256: str
     bits_per_pixel: float | None
     floats_per_pixel: float | None
-    originals: Tensor
-    reconstructions: Tensor
+    examples: Examples
     warnings: tuple[str, ...]
     codes: dict[str, float]
 
@@ -57,20 +72,20 @@ def reconstruct(
     seed: int,
     device: torch.device,
     on_images: Callable[[int], None] = lambda count: None,
-) -> Pass:
+) -> ReconstructionStats:
     """Score every image of the loader; memory does not grow with their number.
 
     Where memory runs out the batch is halved and the same images are tried again: noise belongs
     to the image or its place in the set, so the batch size changes no result.
 
     Args:
-        tokenizer: on ``device``, in eval mode.
+        tokenizer: on ``device``, in evaluation mode.
         loader: the crops; each batch is also the largest one tried.
-        suite: takes every pair of uint8 images; the caller computes its scores.
+        suite: receives every pair of uint8 images; the caller computes its scores.
         protocol: how to encode and to decode.
         seed: of the encoder's and the decoder's noise.
         device: of the tokenizer.
-        on_images: told how many images were finished, after each batch.
+        on_images: called after each batch with the number of images in it.
 
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
@@ -79,70 +94,67 @@ def reconstruct(
     """
     pixels = hashlib.sha256()
     size = _LatentSize(tokenizer)
-    halving = _Halving(tokenizer, protocol, seed, device)
+    round_trips = _RoundTrips(tokenizer, protocol, seed, device)
     ids: list[str] = []
-    originals: list[Tensor] = []
+    references: list[Tensor] = []
     reconstructions: list[Tensor] = []
     for batch in loader:
         pixels.update(batch.images.numpy().tobytes())
-        for part, latent, restored in halving.round_trips(batch):
+        for part, latent, reconstruction in round_trips.of(batch):
             size.add(latent)
-            suite.add_pairs(part.ids, part.images, restored)
+            suite.add_pairs(part.ids, part.images, reconstruction)
             room = EXAMPLES - len(ids)
             if room > 0:
-                originals.append(part.images[:room])
-                reconstructions.append(restored[:room])
+                references.append(part.images[:room])
+                reconstructions.append(reconstruction[:room])
             ids += part.ids
             on_images(len(part))
-    return Pass(
+    examples = Examples(tuple(ids[:EXAMPLES]), torch.cat(references), torch.cat(reconstructions))
+    return ReconstructionStats(
         ids=tuple(ids),
         pixels_sha256=pixels.hexdigest(),
         bits_per_pixel=size.bits_per_pixel(),
         floats_per_pixel=size.floats_per_pixel(),
-        originals=torch.cat(originals),
-        reconstructions=torch.cat(reconstructions),
-        warnings=(*_loader_warnings(loader), *halving.warnings),
+        examples=examples,
+        warnings=(*_loader_warnings(loader), *round_trips.warnings()),
         codes=size.codes(),
     )
 
 
 def autocast(device: torch.device, protocol: Protocol) -> torch.autocast:
-    """The context that networks under test run in, timed or not; metrics run outside it."""
+    """Return the context that networks under test run in, timed or not; metrics run outside it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=protocol.autocast == "bfloat16")
 
 
-class _Halving:
-    """Work on a batch in parts that fit into memory; what did not fit once is not tried again."""
+class _RoundTrips:
+    """Encode and decode batches, in parts that fit into memory."""
 
     def __init__(
         self, tokenizer: Tokenizer, protocol: Protocol, seed: int, device: torch.device
     ) -> None:
-        self.warnings: list[str] = []
         self._tokenizer = tokenizer
         self._protocol = protocol
         self._seed = seed
         self._device = device
         self._ordered: OrderedNoise | None = None  # of the last part that fitted
-        self._largest: int | None = None
+        self._splitter: OOMSplitter | None = None
 
-    def round_trips(self, batch: Batch) -> Iterator[tuple[Batch, Latent, Tensor]]:
-        """Give each part of the batch with its latent and its uint8 reconstruction."""
+    def of(self, batch: Batch) -> Iterator[tuple[Batch, Latent, Tensor]]:
+        """Yield each part of the batch with its latent and its uint8 reconstruction."""
+        self._splitter = splitter = self._splitter or OOMSplitter(len(batch), self._device)
         start = 0
         while start < len(batch):
-            stop = min(len(batch), start + (self._largest or len(batch)))
+            stop = min(len(batch), start + splitter.size)
             part = Batch(batch.ids[start:stop], batch.images[start:stop])
-            try:
-                latent, restored = self._round_trip(part)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve(part, error)
-            else:
-                yield part, latent, restored
+            found = splitter.attempt(lambda part=part: self._round_trip(part), len(part))  # type: ignore[misc]
+            if found is not None:
+                yield part, *found
                 start = stop
-                continue
-            # Only here, outside the handler, has the error let go of the failed call's tensors.
-            release_memory(self._device)
+
+    def warnings(self) -> Iterator[str]:
+        """Say where memory ran out."""
+        for warning in self._splitter.warnings if self._splitter else ():
+            yield f"{warning}; scores do not depend on it"
 
     def _round_trip(self, batch: Batch) -> tuple[Latent, Tensor]:
         images = batch.images.to(self._device).float() / 255
@@ -156,28 +168,16 @@ class _Halving:
             decoded = self._tokenizer.decode(latent, decode_noise)
         if decoded.shape != images.shape:
             raise PluginError(
-                f"decode gave shape {tuple(decoded.shape)} for images of {tuple(images.shape)}: "
-                "mend the plugin"
+                f"decode returned shape {tuple(decoded.shape)}, expected {tuple(images.shape)}: "
+                "fix decode in the plugin"
             )
-        restored = to_uint8(decoded, batch.ids).cpu()
+        reconstruction = to_uint8(decoded, batch.ids).cpu()
         self._ordered = ordered
-        return latent, restored
-
-    def _halve(self, part: Batch, error: Exception) -> None:
-        if len(part) == 1:
-            raise UserError(
-                f"out of memory with one image at a time at {part.images.shape[-1]} px on "
-                f"{self._device}: take a smaller --res"
-            ) from error
-        self._largest = len(part) // 2
-        self.warnings.append(
-            f"out of memory with {len(part)} images at a time: went on with {self._largest}; "
-            "scores do not depend on it"
-        )
+        return latent, reconstruction
 
 
 class _LatentSize:
-    """Add up what the latents hold, and check it against what the plugin says."""
+    """Add up the contents of latents, and check them against the tokenizer's description."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._spec = tokenizer.latent
@@ -186,30 +186,30 @@ class _LatentSize:
         self._bytes = 0
         bits = self._spec.bits_per_value or 0.0
         # One count per code; the levels of pixels and the like are codes too.
-        self._counts = torch.zeros(round(2**bits) if bits <= MOST_CODE_BITS else 0).long()
+        self._counts = torch.zeros(round(2**bits) if bits <= MAX_CODE_BITS else 0).long()
 
     def add(self, latent: Latent) -> None:
         height, width = latent.size
         self._pixels += len(latent) * height * width
-        if isinstance(latent.data, Tensor):
-            shape = tuple(latent.data.shape[1:])
-            expected = self._spec.shape(height, width)
-            if shape != expected:
-                raise PluginError(
-                    f"the latent of {height} x {width} px has shape {shape}, its description says "
-                    f"{expected}: mend the plugin"
-                )
-            self._values += latent.data.numel()
-            if self._spec.kind == "discrete" and len(self._counts):
-                found = torch.bincount(latent.data.flatten().long(), minlength=len(self._counts))
-                if len(found) > len(self._counts):
-                    raise PluginError(
-                        f"the latent holds code {len(found) - 1}, its description says that there "
-                        f"are {len(self._counts)}: mend the plugin"
-                    )
-                self._counts += found.cpu()
-        else:
+        if not isinstance(latent.data, Tensor):
             self._bytes += sum(len(stream) for stream in latent.data)
+            return
+        shape = tuple(latent.data.shape[1:])
+        expected = self._spec.shape(height, width)
+        if shape != expected:
+            raise PluginError(
+                f"encode returned a latent of shape {shape} for {height} x {width} px, its "
+                f"LatentSpec says {expected}: fix encode or latent in the plugin"
+            )
+        self._values += latent.data.numel()
+        if self._spec.kind == "discrete" and len(self._counts):
+            found = torch.bincount(latent.data.flatten().long(), minlength=len(self._counts))
+            if len(found) > len(self._counts):
+                raise PluginError(
+                    f"encode returned code {len(found) - 1}, its LatentSpec allows "
+                    f"{len(self._counts)} codes: fix bits_per_value in the plugin"
+                )
+            self._counts += found.cpu()
 
     def bits_per_pixel(self) -> float | None:
         if self._spec.kind == "bytes":

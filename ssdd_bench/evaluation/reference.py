@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ssdd_bench.data.archives import NpzImages
-from ssdd_bench.data.images import open_images
+from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.npz import read_moments
 from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.metrics.frechet import ReferenceMoments
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.weights.files import sha256_file
+
+GROUP = 64
+"""Images in memory at a time."""
 
 
 class Reference:
     """Images, moments, or both: ADM's npz has moments of all and 10,000 of the images.
 
     Args:
-        path: an npz with moments, or images as :func:`ssdd_bench.data.images.open_images` takes
+        data: an npz with moments, or images as :func:`ssdd_bench.data.memory.as_source` takes
             them.
         limit: number of images to use; None for all.
+
+    Attributes:
+        name: for tables.
+        images: None for moments alone.
+        moments: None for images alone.
+        classes: class of each image; () if there are no class folders.
     """
 
-    def __init__(self, path: Path, limit: int | None) -> None:
-        self.path = path
+    def __init__(self, data: Images, limit: int | None = None) -> None:
         self.moments: ReferenceMoments | None = None
         self.images: ImageSource | None = None
-        is_npz = path.suffix.lower() == ".npz" and path.is_file()
-        if is_npz and (arrays := read_moments(path)):
+        self._path = Path(data) if isinstance(data, str | Path) else None
+        path = self._path
+        is_npz = path is not None and path.suffix.lower() == ".npz" and path.is_file()
+        if path is not None and is_npz and (arrays := read_moments(path)):
             self.name = path.stem
             with np.load(path, allow_pickle=False) as file:
                 has_images = "arr_0" in file.files
@@ -39,25 +52,60 @@ class Reference:
             if has_images:
                 self.images = AdmImages(path)
         else:
-            self.images = open_images(path, limit)
+            self.images = as_source(data, limit)
             self.name = self.images.name
+        self.classes = _classes(self.images)
+
+    @property
+    def count(self) -> int:
+        """Number of images; 0 for moments alone."""
+        return len(self.images) if self.images else 0
 
     def identity(self) -> str:
         """Return a hash that tells references apart."""
         if self.images is None or self.moments:
-            return sha256_file(self.path)
+            assert self._path is not None
+            return sha256_file(self._path)
         return data_fingerprint(self.images)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class of each image; () if there are no class folders."""
-        if self.images is None or isinstance(self.images, NpzImages | AdmImages):
-            return ()
-        try:
-            names = class_names(self.images.ids)
-        except DataError:  # Some lie in no class.
-            return ()
-        return names if len(set(names)) > 1 else ()
+    def matches(self, classes: Sequence[str]) -> bool:
+        """Return False if samples were made of other classes than those of the images."""
+        names = sorted(set(self.classes))
+        return not (classes and names and names != list(classes))
+
+    def add_to(self, suite: MetricSuite, resolution: int, on_images: Callable[[int], None]) -> str:
+        """Add the images to a suite, as ADM crops them.
+
+        Args:
+            suite: of the kind ``samples``, made with :attr:`moments`.
+            resolution: side of the crops in pixels.
+            on_images: called with the number of further images that are done.
+
+        Returns:
+            Hash of the pixels, or of the file of moments.
+        """
+        digest = hashlib.sha256()
+        if self.images is not None:
+            names = sorted(set(self.classes))
+            labels = [names.index(name) for name in self.classes]
+            start = 0
+            for batch in iterate_batches(self.images, resolution, "adm", GROUP, strict=True):
+                digest.update(batch.images.numpy().tobytes())
+                part = labels[start : start + len(batch)]
+                suite.add_references(batch.ids, batch.images, part or None)
+                start += len(batch)
+                on_images(len(batch))
+        return self.identity() if self.moments else digest.hexdigest()
+
+
+def _classes(images: ImageSource | None) -> tuple[str, ...]:
+    if images is None or images.numbered:
+        return ()
+    try:
+        names = class_names(images.ids)
+    except DataError:  # Some images lie in no class.
+        return ()
+    return names if len(set(names)) > 1 else ()
 
 
 class AdmImages(ImageSource):
@@ -65,6 +113,8 @@ class AdmImages(ImageSource):
 
     The array, 10,000 images in ADM's files, is loaded whole into memory.
     """
+
+    numbered = True
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem

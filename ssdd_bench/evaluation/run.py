@@ -1,87 +1,76 @@
-"""A run: the grid of cells, each measured unless its result lies on disk, each saved at once."""
+"""Run a grid of jobs: each is evaluated unless its result is on disk, and saved at once."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from ssdd_bench.api import Tokenizer
-from ssdd_bench.data.images import open_images
+from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
-from ssdd_bench.evaluation.environment import (
-    choose_device,
-    describe_environment,
-    device_name,
-    hide_home,
-)
-from ssdd_bench.evaluation.job import Cell, cell_fingerprint, data_fingerprint
-from ssdd_bench.evaluation.measure import (
+from ssdd_bench.evaluation.environment import choose_device, describe_environment
+from ssdd_bench.evaluation.evaluate import (
+    Callbacks,
     Settings,
     check_resolution,
-    describe_tokenizer,
-    measure_cell,
-    save_picture,
-    save_scores,
+    choose_batch,
+    evaluate_loaded,
+    loaded_fingerprint,
 )
+from ssdd_bench.evaluation.job import Job, data_fingerprint
+from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.frechet import FrechetDistance
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
-from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_tokenizer
+from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
+from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
-from ssdd_bench.results.schema import Result, TokenizerRecord
-from ssdd_bench.results.store import load_results, result_path, save_result
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import load_results, load_saved, result_path
 from ssdd_bench.weights.cache import cached_path
 
-CPU_BATCH = 1
-"""Images per call on a CPU, for the scores and the clock.
-
-Its kernels round differently for batches of different sizes, which moves scores in the fifth
-digit, and a larger batch is no faster there.
-"""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
-class RunPlan:
-    """Everything a run depends on.
+class RunConfig:
+    """Everything that a run depends on.
 
     Attributes:
         requests: tokenizers with their options.
         resolutions: sides of the square crops in pixels.
-        metrics: keys of ``ssdd-bench list metrics``; empty for those of each protocol.
         out: folder of the results.
-        protocols: ids of ``ssdd-bench list protocols``.
-        data: see :func:`ssdd_bench.data.images.open_images`; None for the embedded photographs.
-        limit: number of images drawn from it; None for all.
+        metrics: keys; empty for those of each protocol.
+        protocols: ids of protocols of reconstructions, or paths of protocol files.
+        data: see :func:`ssdd_bench.data.memory.as_source`; None for the sample photos.
+        limit: number of images used; None for all.
         seeds: of the noise of encoders and decoders; where there is none, only the first counts.
-        batch_size: images per call on a GPU; on a CPU it is always :data:`CPU_BATCH`.
+        batch_size: images per call on a GPU; a CPU takes one.
         device: ``auto``, or as torch names it.
-        speed: whether to time.
-        pictures: whether to save sample reconstructions.
-        strict: an image that cannot be decoded, or a metric that cannot be had, is an error
-            instead of being left out.
-        intervals: of Fréchet distances too, at twenty times the cost of a distance.
-        force: measure again what is on disk.
-        command: what the user typed, for the record.
+        speed: True times encoding and decoding too.
+        pictures: True saves sample reconstructions.
+        strict: an image that cannot be decoded or an unavailable metric is an error.
+        intervals: True adds intervals of Fréchet distances, at twenty times their cost.
+        force: True repeats jobs whose results are on disk.
+        command: that the user typed, for the record.
     """
 
     requests: tuple[TokenizerRequest, ...]
     resolutions: tuple[int, ...]
-    metrics: tuple[str, ...]
     out: Path
+    metrics: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ("default-v1",)
-    data: Path | None = None
+    data: Images | None = None
     limit: int | None = None
     seeds: tuple[int, ...] = (0,)
-    batch_size: int = 8
+    batch_size: int | None = None
     device: str = "auto"
     speed: bool = True
     pictures: bool = True
@@ -90,27 +79,25 @@ class RunPlan:
     force: bool = False
     command: str = ""
 
-    def cells(self) -> tuple[Cell, ...]:
-        """The grid in the order of measuring, repeated cells once.
+    def jobs(self) -> tuple[Job, ...]:
+        """Return the grid in the order of evaluation, repeated jobs once.
 
         Raises:
             UnknownNameError: no such protocol.
             UserError: a protocol is not about reconstructions.
         """
         protocols = [get_protocol(protocol_id) for protocol_id in self.protocols]
-        cells = {
-            (request.label, resolution, protocol.id, seed): Cell(
-                request, resolution, protocol, seed
-            )
+        jobs = {
+            (request.label, resolution, protocol.id, seed): Job(request, resolution, protocol, seed)
             for request in self.requests
             for resolution in self.resolutions
             for protocol in protocols
             for seed in (self.seeds if _is_random(request, protocol) else self.seeds[:1])
         }
-        return tuple(cells.values())
+        return tuple(jobs.values())
 
     def metric_keys(self, protocol: Protocol) -> tuple[str, ...]:
-        """What to measure under a protocol."""
+        """Return the metrics that are evaluated under a protocol."""
         return self.metrics or protocol.metric_keys
 
 
@@ -120,19 +107,25 @@ def _is_random(request: TokenizerRequest, protocol: Protocol) -> bool:
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell whose result is on disk."""
+    """A job whose result is on disk.
+
+    Attributes:
+        result: of the job.
+        path: its file.
+        reused: True if it was on disk before this run.
+    """
 
     result: Result
     path: Path
-    reused: bool  # it was there before this run
+    reused: bool
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell, or all cells of a tokenizer that could not be loaded."""
+    """A job that failed, or all jobs of a tokenizer that could not be loaded."""
 
     name: str
-    cells: int
+    jobs: int
     error: Exception
 
     def __str__(self) -> str:
@@ -144,173 +137,258 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of every cell."""
+class RunSummary:
+    """The result or the failure of every job."""
 
     finished: tuple[Finished, ...]
     failures: tuple[Failure, ...]
 
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """Results in the order of evaluation."""
+        return tuple(finished.result for finished in self.finished)
 
-class Listener:
-    """Told how a run goes on; does nothing by itself."""
+    def to_frame(self) -> pd.DataFrame:
+        """Return a data frame with a row per result; see :func:`ssdd_bench.load_results`."""
+        from ssdd_bench.report.frame import load_frame
 
-    def cell_started(self, cell: Cell, number: int, total: int, images: int) -> None:
-        """Cell ``number`` of ``total``, counted from 1, is about to read ``images`` images."""
-
-    def stage(self, name: str) -> None:
-        """What follows the images of the present cell."""
-
-    def images_done(self, count: int) -> None:
-        """So many more images of the present cell are done."""
-
-    def cell_finished(self, finished: Finished) -> None:
-        """A result is on disk."""
-
-    def cell_failed(self, failure: Failure) -> None:
-        """The run goes on without this cell."""
+        return load_frame([finished.path for finished in self.finished])
 
 
-def run(plan: RunPlan, listener: Listener | None = None) -> Outcome:
-    """Measure every cell that is not on disk yet.
+class RunCallbacks(Callbacks):
+    """Receives the progress of a run; does nothing by itself."""
 
-    A result is on disk as soon as its cell is done, so that a run that was stopped, whatever
-    stopped it, goes on where it was when it is started again.
+    def job_started(self, job: Job, number: int, total: int, images: int) -> None:
+        """Take in that job ``number`` of ``total``, from 1, starts to read ``images`` images."""
+
+    def job_finished(self, finished: Finished) -> None:
+        """Take in a result that is on disk."""
+
+    def job_failed(self, failure: Failure) -> None:
+        """Take in that the run continues without this job."""
+
+
+def run(
+    tokenizers: str | Sequence[str | TokenizerRequest],
+    *,
+    resolutions: Sequence[int] = (256,),
+    out: Path | str = "runs",
+    metrics: Sequence[str] = (),
+    protocols: Sequence[str] = ("default-v1",),
+    data: Images | None = None,
+    limit: int | None = None,
+    seeds: Sequence[int] = (0,),
+    batch_size: int | None = None,
+    device: str = "auto",
+    speed: bool = True,
+    pictures: bool = True,
+    strict: bool = False,
+    intervals: bool = False,
+    force: bool = False,
+    progress: bool = True,
+) -> RunSummary:
+    """Evaluate a grid of tokenizers and resolutions, as ``ssdd-bench run`` does.
+
+    Results that are on disk are kept, and one that is missing is saved as soon as it is there.
+
+    Args:
+        tokenizers: ids with options, such as ``["ssdd:steps=1", "klvae"]``.
+        resolutions: sides of the square crops in pixels.
+        out: folder of the results.
+        metrics: keys; by default those of each protocol.
+        protocols: ids of protocols of reconstructions, or paths of protocol files.
+        data: see :func:`ssdd_bench.data.memory.as_source`; by default the sample photos.
+        limit: use only that many images.
+        seeds: of the noise of encoders and decoders; where there is none, only the first counts.
+        batch_size: images per call on a GPU; a CPU takes one.
+        device: ``auto``, or as torch names it.
+        speed: True times encoding and decoding too.
+        pictures: True saves sample reconstructions.
+        strict: an image that cannot be decoded or an unavailable metric is an error.
+        intervals: True adds intervals of Fréchet distances, at twenty times their cost.
+        force: True repeats jobs whose results are on disk.
+        progress: True shows a bar on standard error.
 
     Raises:
-        UserError: something that concerns every cell: the device, a name, the images, the output
-            folder. What concerns one cell is in the outcome.
+        UserError: something concerns every job: the device, a name, the images, the output
+            folder. A failure of a single job is in the summary.
     """
-    return _Run(plan, listener or Listener()).run()
+    texts = [tokenizers] if isinstance(tokenizers, str) else tokenizers
+    requests = [
+        request
+        for text in texts
+        for request in (parse_requests(text) if isinstance(text, str) else [text])
+    ]
+    source = as_source(data, limit)
+    config = RunConfig(
+        requests=tuple(requests),
+        resolutions=tuple(resolutions),
+        out=Path(out),
+        metrics=tuple(metrics),
+        protocols=tuple(protocols),
+        data=source,
+        seeds=tuple(seeds),
+        batch_size=batch_size,
+        device=device,
+        speed=speed,
+        pictures=pictures,
+        strict=strict,
+        intervals=intervals,
+        force=force,
+    )
+    jobs = len(config.jobs())
+    with progress_bar(f"{jobs} jobs", jobs * len(source), quiet=not progress) as bar:
+        return run_jobs(config, _RunBar(bar.advance, len(source)))
+
+
+class _RunBar(RunCallbacks):
+    """Move one bar over the images of all jobs."""
+
+    def __init__(self, advance: Callable[[int], None], images: int) -> None:
+        self._advance = advance
+        self._images = images
+
+    def images_done(self, count: int) -> None:
+        """Move the bar by ``count`` images."""
+        self._advance(count)
+
+    def job_finished(self, finished: Finished) -> None:
+        """Move the bar over a job that was done before."""
+        if finished.reused:
+            self._advance(self._images)
+
+
+def run_jobs(config: RunConfig, callbacks: RunCallbacks | None = None) -> RunSummary:
+    """Evaluate every job that is not on disk yet.
+
+    A result is on disk as soon as its job is done, so that a run that was stopped, for whatever
+    reason, continues where it was when it is started again.
+
+    Raises:
+        UserError: see :func:`run`.
+    """
+    return _Run(config, callbacks or RunCallbacks()).run()
 
 
 class _Run:
-    def __init__(self, plan: RunPlan, listener: Listener) -> None:
-        self._plan = plan
-        self._listener = listener
-        self._cells = plan.cells()
+    def __init__(self, config: RunConfig, callbacks: RunCallbacks) -> None:
+        self._config = config
+        self._callbacks = callbacks
+        self._jobs = config.jobs()
         self._metrics = find_metrics("pairs")
-        for key in chain.from_iterable(plan.metric_keys(cell.protocol) for cell in self._cells):
+        for key in chain.from_iterable(config.metric_keys(job.protocol) for job in self._jobs):
             if key not in self._metrics:
                 raise UnknownNameError("metric", key, self._metrics)
-        self._device = choose_device(plan.device)
+        self._device = choose_device(config.device)
         keep_freed_memory()
-        _check_writable(plan.out)
-        source = open_images(plan.data, plan.limit)
-        self._data = data_fingerprint(source)
-        self._settings = Settings(
-            source=source,
-            batch_size=plan.batch_size if self._device.type == "cuda" else CPU_BATCH,
-            strict=plan.strict,
-            intervals=plan.intervals,
-            environment=describe_environment(self._device),
-            command=hide_home(plan.command),
-        )
+        _check_writable(config.out)
+        self._source = as_source(config.data, config.limit)
+        self._data_hash = data_fingerprint(self._source)
+        self._environment = describe_environment(self._device)
         self._finished: list[Finished] = []
         self._failures: list[Failure] = []
         self._started = 0
 
-    def run(self) -> Outcome:
-        for _, group in groupby(self._cells, key=lambda cell: cell.request.label):
+    def run(self) -> RunSummary:
+        for _, group in groupby(self._jobs, key=lambda job: job.request.label):
             self._run_tokenizer(list(group))
-        return Outcome(tuple(self._finished), tuple(self._failures))
+        return RunSummary(tuple(self._finished), tuple(self._failures))
 
-    def _run_tokenizer(self, cells: Sequence[Cell]) -> None:
-        """Load a tokenizer once and measure all its cells."""
-        request = cells[0].request
+    def _run_tokenizer(self, jobs: Sequence[Job]) -> None:
+        """Load a tokenizer once and run all its jobs."""
+        request = jobs[0].request
         try:
-            tokenizer = load_tokenizer(request, device=str(self._device))
-            for network in tokenizer.networks().values():
-                network.eval()
-            record = describe_tokenizer(TOKENIZERS.get(request.id), request, tokenizer)
+            loaded = load(request, self._device)
         except Exception as error:
-            self._started += len(cells)
-            self._fail(Failure(request.label, len(cells), error))
+            self._started += len(jobs)
+            self._fail(Failure(request.label, len(jobs), error))
             return
-        for cell in cells:
+        for job in jobs:
             self._started += 1
             try:
-                self._run_cell(cell, tokenizer, record)
-            except (DataError, OutputError):  # these would strike every other cell too
+                self._run_job(job, loaded)
+            except (DataError, OutputError):  # not specific to this job: abort the run
                 raise
             except Exception as error:
-                self._fail(Failure(cell.name, 1, error))
+                self._fail(Failure(job.name, 1, error))
 
-    def _run_cell(self, cell: Cell, tokenizer: Tokenizer, record: TokenizerRecord) -> None:
-        check_resolution(tokenizer, cell.resolution)
-        # A codec has nothing to move to a GPU: it works, and is timed, on the CPU.
-        device = self._device if tokenizer.networks() else torch.device("cpu")
-        cell_hash = cell_fingerprint(record, cell, self._data, device_name(device))
-        path = result_path(
-            self._plan.out, record.label, cell.resolution, cell.protocol.id, cell_hash
+    def _run_job(self, job: Job, loaded: LoadedTokenizer) -> None:
+        check_resolution(loaded.tokenizer, job.resolution)
+        config = self._config
+        wanted = config.metric_keys(job.protocol)
+        settings = Settings(
+            resolution=job.resolution,
+            protocol=job.protocol,
+            metrics=wanted,
+            device=self._device,
+            seed=job.seed,
+            batch_size=choose_batch(config.batch_size, self._device),
+            speed=config.speed,
+            intervals=config.intervals,
+            strict=config.strict,
         )
-        old = _load_old(path, cell_hash)
-        wanted = self._plan.metric_keys(cell.protocol)
-        if old is not None and not self._plan.force and self._is_complete(old, wanted):
+        identity = loaded_fingerprint(loaded, settings, self._data_hash)
+        label = loaded.record.label
+        path = result_path(config.out, label, job.resolution, job.protocol.id, identity)
+        old = load_saved(path, identity)
+        if old is not None and not config.force and self._is_complete(old, wanted):
             self._finish(Finished(old, path, reused=True))
             return
-        before = old.metrics if old is not None else {}
-        kept = [key for key in before if key in self._metrics]
-        intervals = any(value.interval_method == JACKKNIFE for value in before.values())
-        self._listener.cell_started(
-            cell, self._started, len(self._cells), len(self._settings.source)
+        if old is not None:
+            settings = self._extend(settings, old)
+        self._callbacks.job_started(job, self._started, len(self._jobs), len(self._source))
+        evaluation = evaluate_loaded(
+            loaded,
+            self._source,
+            settings,
+            data_hash=self._data_hash,
+            environment=self._environment,
+            command=config.command,
+            callbacks=self._callbacks,
         )
-        with _number_formats(cell.protocol):
-            result, seen, per_image = measure_cell(
-                cell,
-                tokenizer.to(device, getattr(torch, cell.protocol.dtype)),
-                record,
-                tuple(dict.fromkeys((*wanted, *kept))),
-                self._plan.speed or (old is not None and old.speed is not None),
-                replace(self._settings, intervals=self._plan.intervals or intervals),
-                device,
-                cell_hash,
-                self._listener.images_done,
-                self._listener.stage,
-            )
-        scores = Path("scores") / f"{path.stem}.parquet"
-        save_scores(per_image, seen.ids, self._plan.out / scores)
-        result = replace(result, scores=scores.as_posix())
-        if self._plan.pictures:
-            save_picture(seen, self._plan.out / "samples" / f"{path.stem}.png")
-        self._finish(Finished(result, save_result(result, self._plan.out), reused=False))
+        path = evaluation.save(config.out, config.pictures)
+        (saved,) = load_results([path])
+        self._finish(Finished(saved, path, reused=False))
+
+    def _extend(self, settings: Settings, old: Result) -> Settings:
+        """Add what an earlier result holds, so that nothing is lost when it is replaced."""
+        kept = [key for key in old.metrics if key in self._metrics]
+        had_intervals = any(one.interval_method == JACKKNIFE for one in old.metrics.values())
+        return replace(
+            settings,
+            metrics=tuple(dict.fromkeys((*settings.metrics, *kept))),
+            speed=settings.speed or old.speed is not None,
+            intervals=settings.intervals or had_intervals,
+        )
 
     def _is_complete(self, old: Result, wanted: Sequence[str]) -> bool:
         return (
             not any(self._is_missing(old, key) for key in wanted)
-            and (old.speed is not None or not self._plan.speed)
-            and not (self._plan.strict and old.data.skipped)
+            and (old.speed is not None or not self._config.speed)
+            and not (self._config.strict and old.data.skipped)
         )
 
     def _is_missing(self, old: Result, key: str) -> bool:
-        """Whether a score is not there yet, or could not be had then and can be now."""
+        """Return True if the metric is missing, or was unavailable and can be computed now."""
         value = old.metrics.get(key)
         if value is None:
             return True
-        if not value.unavailable:
-            has_interval = issubclass(self._metrics[key].load(), FrechetDistance)
-            enough = value.n >= GROUPS and not value.interval_method
-            return self._plan.intervals and has_interval and enough
         info = self._metrics[key]
-        if info.source != "built-in":  # its author may have mended it
+        if not value.unavailable:
+            has_interval = issubclass(info.load(), FrechetDistance)
+            enough = value.n >= GROUPS and not value.interval_method
+            return self._config.intervals and has_interval and enough
+        if info.source != "built-in":  # its author may have fixed it
             return True
-        return self._plan.strict or (bool(info.assets) and all(map(cached_path, info.assets)))
+        return self._config.strict or (bool(info.assets) and all(map(cached_path, info.assets)))
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)
-        self._listener.cell_finished(finished)
+        self._callbacks.job_finished(finished)
 
     def _fail(self, failure: Failure) -> None:
         self._failures.append(failure)
-        self._listener.cell_failed(failure)
-
-
-def _load_old(path: Path, cell_hash: str) -> Result | None:
-    """The result of an earlier run; None if there is none, or none that can be read."""
-    try:
-        (result,) = load_results([path]) if path.exists() else (None,)
-    except UserError:
-        return None
-    return result if result is not None and result.fingerprint == cell_hash else None
+        self._callbacks.job_failed(failure)
 
 
 def _check_writable(folder: Path) -> None:
@@ -322,17 +400,3 @@ def _check_writable(folder: Path) -> None:
         raise OutputError(
             f"cannot write into {folder}: {error.strerror or error}; choose another --out"
         ) from error
-
-
-@contextmanager
-def _number_formats(protocol: Protocol) -> Iterator[None]:
-    """Set what torch may round to, for the time of one cell."""
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [backend.allow_tf32 for backend in backends]
-    try:
-        for backend in backends:
-            backend.allow_tf32 = protocol.tf32
-        yield
-    finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed

@@ -1,30 +1,29 @@
-"""Score generated images against a reference set: gFID and its company.
+"""Evaluate generated images against a reference set: gFID and the metrics beside it.
 
-Unlike reconstructions, samples have no originals: the two sets may differ in number, and the
+Samples have no counterparts among the references: the two sets may differ in number, and the
 reference may be moments of a training set, as ADM's npz files hold them.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
-from ssdd_bench.data.images import open_images
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.npz import read_labels
-from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.environment import (
-    choose_device,
-    describe_environment,
-    describe_execution,
-    hide_home,
-)
+from ssdd_bench.data.source import ImageSource
+from ssdd_bench.errors import DataError, UserError
+from ssdd_bench.evaluation.environment import choose_device, describe_execution
 from ssdd_bench.evaluation.job import data_fingerprint
-from ssdd_bench.evaluation.pairs import describe_foreign
+from ssdd_bench.evaluation.loading import describe_external
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.reference import Reference
-from ssdd_bench.evaluation.sample_metrics import add_reference, add_samples, labels_match
+from ssdd_bench.evaluation.result import Evaluation, Provenance
 from ssdd_bench.metrics.catalog import default_metrics, find_metrics
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.descriptions import describe
@@ -33,131 +32,165 @@ from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.samples import GeneratedRecord, read_generated
 from ssdd_bench.results.schema import DataRecord, LatentRecord, Result
-from ssdd_bench.results.store import load_results, result_path, save_result
+from ssdd_bench.results.store import load_saved, result_path
 from ssdd_bench.weights.cache import cached_path
 
-
-@dataclass(frozen=True)
-class GenerationScorePlan:
-    """What to score, and how.
-
-    Attributes:
-        samples: an npz, a folder of images, or a folder that ``ssdd-bench gen sample`` has filled.
-        reference: images, as :func:`ssdd_bench.data.images.open_images` takes them, or an npz
-            with moments.
-        out: folder of the result.
-        protocol: id of a protocol of generation.
-        metrics: keys of metrics of samples; empty for those of the protocol and the other default
-            ones.
-        limit: reference images to use; None for all.
-        label: name in tables; by default from how the samples were made, or their file's name.
-        device: of the metrics' networks.
-        strict: a metric that cannot be had is an error.
-        force: measure again what is there already.
-        command: what the user typed.
-    """
-
-    samples: Path
-    reference: Path
-    out: Path
-    protocol: str = "gfid-v1"
-    metrics: tuple[str, ...] = ()
-    limit: int | None = None
-    label: str = ""
-    device: str = "auto"
-    strict: bool = False
-    force: bool = False
-    command: str = ""
+GROUP = 64
+"""Images in memory at a time."""
 
 
-def score_generated(
-    plan: GenerationScorePlan, on_images: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[Result, Path]:
-    """Measure and save.
+def evaluate_samples(
+    samples: Images,
+    reference: Images,
+    *,
+    protocol: str | GenerationProtocol = "gfid-v1",
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    label: str = "",
+    device: str | torch.device = "auto",
+    strict: bool = False,
+    progress: bool = True,
+    out: Path | str | None = None,
+    force: bool = False,
+    command: str = "",
+) -> Evaluation:
+    """Score generated images against a reference set; the two are not paired.
 
     Args:
-        plan: what to score.
-        on_images: told how many images of both sides are done, and of how many.
-
-    Returns:
-        The result and its file.
+        samples: see :func:`ssdd_bench.data.memory.as_source`; or a folder that ``ssdd-bench gen
+            sample`` has filled, whose record then says how the samples were made. Square, of one
+            size.
+        reference: images, likewise, or an npz with moments.
+        protocol: id of a protocol of generation, or an object.
+        metrics: keys of metrics of samples; by default those of the protocol and the other
+            default ones.
+        limit: number of reference images to use; None for all.
+        label: name in tables; by default from how the samples were made, or their name.
+        device: of the metrics' networks: ``auto``, or as torch names it.
+        strict: an unavailable metric is an error.
+        progress: True shows a bar on standard error.
+        out: save the result into this folder, unless a complete one is there.
+        force: True evaluates again what is in ``out``.
+        command: that the user typed, for the record.
 
     Raises:
-        UserError: a name is unknown, an image cannot be read, or a metric is missing with
+        UserError: a name is unknown, an image cannot be read, or a metric is unavailable with
             ``strict``; nothing is written then.
+
+    Example:
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> evaluate_samples(images, images, metrics=["fd_effnet"]).metrics["fd_effnet"].value
+        0.0
     """
-    started = time.perf_counter()
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    protocol = find_protocol(plan.protocol)
-    if not isinstance(protocol, GenerationProtocol):
-        raise UserError(f"protocol '{protocol.id}' is for reconstructions: take gfid-v1 or adm-v1")
-    device = choose_device(plan.device)
-    made = read_generated(plan.samples) if plan.samples.is_dir() else None
-    if made is None and (plan.samples / "batches" / "config.json").is_file():
-        raise UserError(
-            f"{plan.samples} is not finished: run `ssdd-bench gen sample` again, without --shard"
-        )
-    path = plan.samples / "samples.npz" if made else plan.samples
-    samples = open_images(path)
-    reference = Reference(plan.reference, plan.limit)
-    keys = plan.metrics or _default_metrics(protocol, path, reference)
-    resolution = min(samples.read_named(samples.ids[0]).size)
-    label = plan.label or (_label(made) if made else samples.name)
+    if isinstance(protocol, str):
+        protocol = _find_protocol(protocol)
+    chosen = choose_device(device)
+    provenance = Provenance(chosen, command)
+    made, images, labels = _open(samples)
+    against = Reference(reference, limit)
+    keys = tuple(metrics or _default_metrics(protocol, labels is not None, against))
+    side = min(images.read_named(images.ids[0]).size)
+    label = label or (_label(made) if made else images.name)
     seed = made.seed if made else 0
     identity = fingerprint(
-        [data_fingerprint(samples), reference.identity(), resolution, protocol.sha256, label, seed]
+        [data_fingerprint(images), against.identity(), side, protocol.sha256, label, seed]
     )
-    kept = result_path(plan.out, label, resolution, protocol.id, identity)
-    if kept.is_file() and not plan.force:
-        (old,) = load_results([kept])
-        if old.fingerprint == identity and all(
-            key in old.metrics and not old.metrics[key].unavailable for key in keys
-        ):
-            return old, kept
-    total = len(samples) + (len(reference.images) if reference.images else 0)
-    seen = 0
-
-    def count(images: int) -> None:
-        nonlocal seen
-        seen += images
-        on_images(seen, total)
-
-    labels = read_labels(path) if labels_match(made.classes if made else (), reference) else None
-    with MetricSuite(
-        keys, device, strict=plan.strict, kind="samples", moments=reference.moments
-    ) as suite:
-        add_samples(suite, samples, labels, resolution, count)
-        reference_hash = add_reference(suite, reference, resolution, count)
-        values = dict(suite.compute().values)
-    data = DataRecord(reference.name, len(samples), fingerprint(samples.ids), reference_hash)
-    result = Result(
+    if out is not None and not force:
+        path = result_path(Path(out), label, side, protocol.id, identity)
+        old = load_saved(path, identity)
+        if old is not None and _is_complete(old, keys):
+            kept = {one.name: getattr(old, one.name) for one in fields(Result)}
+            return Evaluation(**kept, path=path)
+    if not against.matches(made.classes if made else ()):
+        labels = None
+    total = len(images) + against.count
+    with (
+        MetricSuite(keys, chosen, strict=strict, kind="samples", moments=against.moments) as suite,
+        progress_bar(label, total, quiet=not progress) as bar,
+    ):
+        _add_samples(suite, images, labels, side, bar.advance)
+        reference_hash = against.add_to(suite, side, bar.advance)
+        scores = suite.compute()
+    evaluation = Evaluation(
         tokenizer=replace(made.tokenizer, label=label)
         if made
-        else describe_foreign("samples", label, stochastic=True),
-        resolution=resolution,
+        else describe_external("samples", label, stochastic=True),
+        resolution=side,
         protocol=protocol.record(),
         seed=seed,
         steps=made.decoder_steps if made else None,
         latent=made.latent if made else LatentRecord("unknown", 0, 0, *(None,) * 4),
-        data=data,
-        metrics=values,
+        data=DataRecord(against.name, len(images), fingerprint(images.ids), reference_hash),
+        metrics=dict(scores.values),
         speed=None,
-        execution=made.execution if made else describe_execution(device),
-        environment=describe_environment(device),
-        command=hide_home(plan.command),
-        created=created,
-        seconds=time.perf_counter() - started,
+        execution=made.execution if made else describe_execution(chosen),
         fingerprint=identity,
-        warnings=tuple(_departures(made, protocol, reference) if made else ()),
+        warnings=tuple(_departures(made, protocol, against) if made else ()),
         generation=made.generation if made else None,
+        **provenance.fields(),
     )
-    return result, save_result(result, plan.out)
+    return evaluation if out is None else replace(evaluation, path=evaluation.save(out))
+
+
+def _find_protocol(protocol_id: str) -> GenerationProtocol:
+    found = find_protocol(protocol_id)
+    if not isinstance(found, GenerationProtocol):
+        raise UserError(f"protocol '{found.id}' is for reconstructions: choose gfid-v1 or adm-v1")
+    return found
+
+
+def _open(
+    samples: Images,
+) -> tuple[GeneratedRecord | None, ImageSource, NDArray[np.int64] | None]:
+    """Return the record of how samples were made, if there is one, the samples and their labels.
+
+    Raises:
+        UserError: the folder was not filled to its end.
+    """
+    if not isinstance(samples, str | Path):
+        return None, as_source(samples), None
+    path = Path(samples)
+    made = read_generated(path) if path.is_dir() else None
+    if made is None and (path / "batches" / "config.json").is_file():
+        raise UserError(
+            f"{path} is not finished: run `ssdd-bench gen sample` again, without --shard"
+        )
+    path = path / "samples.npz" if made else path
+    return made, as_source(path), read_labels(path)
+
+
+def _is_complete(old: Result, keys: Sequence[str]) -> bool:
+    return all(key in old.metrics and not old.metrics[key].unavailable for key in keys)
+
+
+def _add_samples(
+    suite: MetricSuite,
+    samples: ImageSource,
+    labels: NDArray[np.int64] | None,
+    resolution: int,
+    on_images: Callable[[int], None],
+) -> None:
+    """Add samples to a suite as they are, without a crop; ``DataError`` names another size."""
+    for start in range(0, len(samples), GROUP):
+        part = slice(start, start + GROUP)
+        images = []
+        for image_id in samples.ids[part]:
+            image = samples.read_named(image_id)
+            if image.size != (resolution, resolution):
+                raise DataError(
+                    f"{samples.name}: {image_id} has {image.width} x {image.height} px, expected "
+                    f"{resolution} x {resolution}: samples are scored at one size, without a crop"
+                )
+            images.append(to_tensor(image))
+        classes = None if labels is None else labels[part].tolist()
+        suite.add_samples(samples.ids[part], torch.stack(images), classes)
+        on_images(len(images))
 
 
 def _default_metrics(
-    protocol: GenerationProtocol, path: Path, reference: Reference
+    protocol: GenerationProtocol, has_labels: bool, reference: Reference
 ) -> tuple[str, ...]:
-    labelled = read_labels(path) is not None and bool(reference.classes)
+    labelled = has_labels and bool(reference.classes)
     known = find_metrics("samples")
     absent: set[tuple[str, ...]] = set()  # One metric says what is missing for all.
     keys = []
@@ -203,7 +236,7 @@ def _departures(
 
 
 def _label(made: GeneratedRecord) -> str:
-    """What distinguishes rows, such as ``ssdd + DiT-nano/1, euler 50, cfg 1.5``."""
+    """Name a row by what distinguishes it, such as ``ssdd + DiT-nano/1, euler 50, cfg 1.5``."""
     one = made.generation
     parts = [f"{made.tokenizer.label} + {one.model}", f"{one.sampler} {one.steps}"]
     if one.guidance_scale != 1:

@@ -1,138 +1,126 @@
-"""The speed measurement: encode and decode timed apart, with the memory and the work they take."""
+"""Time encoding and decoding apart, with the memory and the operations that they take."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
 from ssdd_bench.evaluation.environment import cores
-from ssdd_bench.evaluation.memory import is_out_of_memory, peak_memory, release_memory
-from ssdd_bench.evaluation.reconstruct import autocast
+from ssdd_bench.evaluation.memory import OOMSplitter, peak_memory
+from ssdd_bench.evaluation.reconstruct import Examples, autocast
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import SpeedRecord, Timing
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How long to measure.
+class TimingSettings:
+    """Duration of a measurement.
 
     Attributes:
-        seconds: aim per direction, warm-up apart.
-        warmup: calls before the clock; the last one tells how many repeats fit into ``seconds``.
-        least: repeats at any rate.
-        most: repeats at the most.
+        seconds: aim per direction, without warm-up.
+        warmup: calls before the clock starts; the last one tells how many fit into ``seconds``.
+        min_calls: timed calls at least.
+        max_calls: timed calls at most.
     """
 
     seconds: float
     warmup: int
-    least: int
-    most: int
+    min_calls: int
+    max_calls: int
 
 
 # The first calls on a GPU choose kernels and raise clocks; on a CPU one call fills the caches.
-CPU_EFFORT = Effort(seconds=2.0, warmup=2, least=3, most=30)
-CUDA_EFFORT = Effort(seconds=2.0, warmup=10, least=30, most=1000)
+CPU_TIMING = TimingSettings(seconds=2.0, warmup=2, min_calls=3, max_calls=30)
+CUDA_TIMING = TimingSettings(seconds=2.0, warmup=10, min_calls=30, max_calls=1000)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Seconds of every timed call, in order; warm-up calls are not among them."""
-
-    seconds: tuple[float, ...]
-    warmup: int
+def default_timing(device: torch.device) -> TimingSettings:
+    """Return the settings that suit a device."""
+    return CUDA_TIMING if device.type == "cuda" else CPU_TIMING
 
 
 @torch.inference_mode()
 def measure_speed(
     tokenizer: Tokenizer,
-    images: Tensor,
+    examples: Examples,
     batch: int,
     protocol: Protocol,
     seed: int,
     device: torch.device,
-    effort: Effort | None = None,
-    ids: Sequence[str] = (),
+    settings: TimingSettings | None = None,
 ) -> SpeedRecord:
-    """Time encode and decode of one batch that lies on the device already.
+    """Time encode and decode of one batch that already lies on the device.
 
-    The clock sees neither copies from or to the host nor the drawing of noise. Where memory runs
-    out the batch is halved.
+    Copies from or to the host and the sampling of noise are not timed. Where memory runs out the
+    batch is halved.
 
     Args:
-        tokenizer: on ``device``, in eval mode.
-        images: uint8 (N, 3, H, W), repeated or cut to fill the batch; real ones, since a codec's
-            time depends on them.
+        tokenizer: on ``device``, in evaluation mode.
+        examples: real images, since the time of a codec depends on them; their references are
+            repeated or cut to fill the batch.
         batch: images per call.
         protocol: how to encode.
         seed: of the noise.
         device: of the tokenizer.
-        effort: how long to measure, by default what suits the device.
-        ids: of the images; by default numbers.
+        settings: by default those of :func:`default_timing`.
     """
-    ids = ids or [str(index) for index in range(len(images))]
-    effort = effort or (CUDA_EFFORT if device.type == "cuda" else CPU_EFFORT)
-    warning = _load_warning()
-    while True:
-        try:
-            with autocast(device, protocol):
-                encode, decode = _time_both(
-                    tokenizer, images, ids, batch, protocol, seed, device, effort
-                )
-            break
-        except (RuntimeError, MemoryError) as error:
-            if batch == 1 or not is_out_of_memory(error):
-                raise
-        # Outside the handler, so that the failed call's tensors are free.
-        release_memory(device)
-        batch //= 2
-        warning = _join(warning, f"out of memory: timed with a batch of {batch}")
+    settings = settings or default_timing(device)
+    warnings = [*_load_warning()]
+    splitter = OOMSplitter(batch, device)
+    timed = None
+    while timed is None:
+        with autocast(device, protocol):
+            timed = splitter.attempt(
+                lambda: _time_both(
+                    tokenizer, examples, splitter.size, protocol, seed, device, settings
+                ),
+                splitter.size,
+            )
     return SpeedRecord(
-        encode=encode,
-        decode=decode,
-        warning=warning,
+        encode=timed[0],
+        decode=timed[1],
+        warning="; ".join([*warnings, *splitter.warnings]),
     )
 
 
 def _time_both(
     tokenizer: Tokenizer,
-    images: Tensor,
-    ids: Sequence[str],
+    examples: Examples,
     batch: int,
     protocol: Protocol,
     seed: int,
     device: torch.device,
-    effort: Effort,
+    settings: TimingSettings,
 ) -> tuple[Timing, Timing]:
-    rows = torch.arange(batch) % len(images)
-    inputs = images[rows].to(device).float() / 255
-    ids = [ids[row] for row in rows.tolist()]
+    rows = torch.arange(batch) % len(examples.references)
+    inputs = examples.references[rows].to(device).float() / 255
+    ids = [examples.ids[row] for row in rows.tolist()]
     encode_noise = PredrawnNoise(KeyedNoise(seed, ids, "encode"))
     decode_noise = PredrawnNoise(KeyedNoise(seed, ids, "decode"))
     posterior = encode_noise if protocol.posterior == "sample" else None
     latent = tokenizer.encode(inputs, posterior)
-    counts_work = bool(tokenizer.networks())
+    has_networks = bool(tokenizer.networks())
 
     def measure(call: Callable[[], object], noise: PredrawnNoise) -> Timing:
-        samples = time_calls(call, noise.rewind, device, effort)
+        seconds = time_calls(call, noise.rewind, device, settings)
 
         def again() -> None:
             noise.rewind()
             call()
 
         memory, kind = peak_memory(again, device)
-        gmac = count_gmac(again) / batch if counts_work else None
-        return _timing(samples, batch, gmac, memory, kind)
+        gmac = count_gmac(again) / batch if has_networks else None
+        return summarise(seconds, settings.warmup, batch, gmac, memory, kind)
 
     return (
         measure(lambda: tokenizer.encode(inputs, posterior), encode_noise),
@@ -140,45 +128,45 @@ def _time_both(
     )
 
 
+def time_call(call: Callable[[], object], device: torch.device) -> float:
+    """Time one call on the host's clock, in seconds, to the end of its work on the device."""
+    started = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
 def time_calls(
     call: Callable[[], object],
     prepare: Callable[[], object],
     device: torch.device,
-    effort: Effort,
-) -> Samples:
+    settings: TimingSettings,
+) -> tuple[float, ...]:
     """Time a call repeatedly, each time after an untimed ``prepare``.
 
     On a GPU each call lies between two events on its stream, and the host waits once, at the
     end: waiting after each would time the host's launches too.
+
+    Returns:
+        Seconds of every timed call, in order, without the warm-up.
     """
-    cuda = device.type == "cuda"
-    estimate = 0.0
-    for _ in range(effort.warmup):
+    last = 0.0
+    for _ in range(settings.warmup):
         prepare()
-        started = time.perf_counter()
-        call()
-        if cuda:
-            torch.cuda.synchronize(device)
-        estimate = time.perf_counter() - started
-    wanted = math.ceil(effort.seconds / max(estimate, 1e-9))
-    repeats = min(max(wanted, effort.least), effort.most)
-    times = _time_cuda if cuda else _time_host
-    return Samples(times(call, prepare, repeats), effort.warmup)
-
-
-def _time_host(
-    call: Callable[[], object], prepare: Callable[[], object], repeats: int
-) -> tuple[float, ...]:
-    times = []
+        last = time_call(call, device)
+    wanted = math.ceil(settings.seconds / max(last, 1e-9))
+    repeats = min(max(wanted, settings.min_calls), settings.max_calls)
+    if device.type == "cuda":
+        return _time_on_stream(call, prepare, repeats)
+    seconds = []
     for _ in range(repeats):
         prepare()
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return tuple(times)
+        seconds.append(time_call(call, device))
+    return tuple(seconds)
 
 
-def _time_cuda(
+def _time_on_stream(
     call: Callable[[], object], prepare: Callable[[], object], repeats: int
 ) -> tuple[float, ...]:
     events = []
@@ -210,31 +198,33 @@ def _attention_flop(
     return int(sdpa_flop_count(query, key, value))
 
 
-def _timing(
-    samples: Samples, batch: int, gmac: float | None, memory: int, memory_kind: str
+def summarise(
+    seconds: Sequence[float],
+    warmup: int,
+    batch: int,
+    gmac_per_image: float | None = None,
+    peak_memory_bytes: int | None = None,
+    peak_memory_kind: str = "",
 ) -> Timing:
-    q1, median, q3 = (float(q) for q in np.quantile(samples.seconds, (0.25, 0.5, 0.75)))
+    """Summarise the seconds of timed calls by their median and quartiles."""
+    q1, median, q3 = (float(q) for q in np.quantile(seconds, (0.25, 0.5, 0.75)))
     return Timing(
         median_s=median,
         q1_s=q1,
         q3_s=q3,
-        repeats=len(samples.seconds),
-        warmup=samples.warmup,
+        repeats=len(seconds),
+        warmup=warmup,
         batch=batch,
         images_per_s=batch / median,
-        gmac_per_image=gmac,
-        peak_memory_bytes=memory,
-        peak_memory_kind=memory_kind,
+        gmac_per_image=gmac_per_image,
+        peak_memory_bytes=peak_memory_bytes,
+        peak_memory_kind=peak_memory_kind,
     )
 
 
-def _load_warning() -> str:
-    # Our own threads count too, hence the half core of slack above what they can fill.
+def _load_warning() -> Iterator[str]:
+    """Say if other programs use the processor."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load <= cores() + 0.5:
-        return ""
-    return f"timed under a load of {load:.1f} on {cores()} cores: not to be published"
-
-
-def _join(*texts: str) -> str:
-    return "; ".join(text for text in texts if text)
+    # Our own threads count too, hence the half core of slack above what they can fill.
+    if load > cores() + 0.5:
+        yield f"timed under a load of {load:.1f} on {cores()} cores: not to be published"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,8 @@ from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
-from ssdd_bench.evaluation.measure import check_resolution
+from ssdd_bench.evaluation.evaluate import check_resolution
+from ssdd_bench.evaluation.timing import time_call
 from ssdd_bench.gate.thresholds import Threshold
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.plugins.registry import load_tokenizer
@@ -97,8 +97,4 @@ def _prepared(
 @torch.inference_mode()
 def _timed(tokenizer: Tokenizer, latent: Latent, noise: PredrawnNoise, device: str) -> float:
     noise.rewind()
-    started = time.perf_counter()
-    tokenizer.decode(latent, noise)
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return time_call(lambda: tokenizer.decode(latent, noise), torch.device(device))

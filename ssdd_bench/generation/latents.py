@@ -30,7 +30,7 @@ from ssdd_bench.data.source import ImageSource, Subset, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import hide_home
-from ssdd_bench.evaluation.measure import check_resolution
+from ssdd_bench.evaluation.evaluate import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint

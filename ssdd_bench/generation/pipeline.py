@@ -15,14 +15,15 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.environment import hide_home
-from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
+from ssdd_bench.evaluation.result import Evaluation
+from ssdd_bench.evaluation.samples import evaluate_samples
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.latents import configure_latents, encode_latents
 from ssdd_bench.generation.model import load_latent_model, shipped_for
 from ssdd_bench.generation.sampler import Method, default_method
 from ssdd_bench.generation.samples import generate_samples
-from ssdd_bench.results.schema import Result, TokenizerRecord
+from ssdd_bench.results.schema import TokenizerRecord
 from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import DiTRecipe
@@ -67,7 +68,10 @@ class PipelineConfig:
         method: sampler; None for the usual one of the network.
         scales: of guidance.
         seeds: of the samples.
-        scoring: template of the scores; samples and folder are replaced.
+        reference: images to compare with, or an npz with moments.
+        protocol: id of a protocol of generation.
+        metrics: keys; empty for the default ones.
+        reference_limit: number of reference images to use; None for all.
     """
 
     out: Path
@@ -75,7 +79,10 @@ class PipelineConfig:
     method: Method | None
     scales: tuple[float, ...]
     seeds: tuple[int, ...]
-    scoring: GenerationScorePlan
+    reference: Path
+    protocol: str = "gfid-v1"
+    metrics: tuple[str, ...] = ()
+    reference_limit: int | None = None
 
 
 def run_pipeline(
@@ -85,7 +92,7 @@ def run_pipeline(
     config: PipelineConfig,
     device: torch.device,
     progress: Progress = no_progress,
-) -> tuple[Path, list[tuple[Result, Path]]]:
+) -> tuple[Path, list[Evaluation]]:
     """Encode and train where asked to, then sample with every decoder, scale and seed, and score.
 
     Files that are there are kept, so a run that was stopped continues.
@@ -99,7 +106,7 @@ def run_pipeline(
         progress: shows how far each step is.
 
     Returns:
-        The weights of the DiT; and the results with their files.
+        The weights of the DiT, and the results, which are saved.
 
     Raises:
         UserError: a decoder has another encoder, or ``config.out`` holds other files.
@@ -128,8 +135,19 @@ def run_pipeline(
         )
         with progress(name, samples.samples) as on_images:
             generate_samples(model, decoder, described, samples, device, on_images)
-        scoring = replace(config.scoring, samples=folder, out=config.out / "results")
-        results.append(score_generated(scoring))
+        results.append(
+            evaluate_samples(
+                folder,
+                config.reference,
+                protocol=config.protocol,
+                metrics=config.metrics,
+                limit=config.reference_limit,
+                device=device,
+                progress=progress is not no_progress,
+                out=config.out / "results",
+                command=samples.command,
+            )
+        )
     return dit, results
 
 

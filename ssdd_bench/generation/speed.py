@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ssdd_bench.errors import OptionError
 from ssdd_bench.evaluation.timing import (
-    CPU_EFFORT,
-    CUDA_EFFORT,
-    Effort,
+    TimingSettings,
     count_gmac,
+    default_timing,
+    summarise,
     time_calls,
 )
 from ssdd_bench.generation.sampler import SamplerSettings
@@ -100,7 +99,7 @@ def measure_sampling(
     settings: SamplerSettings,
     batch: int,
     device: torch.device,
-    effort: Effort | None = None,
+    timing: TimingSettings | None = None,
 ) -> Iterator[SpeedRow]:
     """Time every size on every latent, one after another.
 
@@ -111,12 +110,12 @@ def measure_sampling(
         settings: of the sampler, for the number of evaluations.
         batch: samples per evaluation.
         device: where to run.
-        effort: how long to measure, by default what suits the device.
+        timing: duration of a measurement; by default what suits the device.
 
     Raises:
         OptionError: a size or the patch does not fit.
     """
-    effort = effort or (CUDA_EFFORT if device.type == "cuda" else CPU_EFFORT)
+    timing = timing or default_timing(device)
     for size in sizes:
         for latent in latents:
             config = make_config(size, patch, latent.side, latent.channels, CLASSES)
@@ -133,8 +132,8 @@ def measure_sampling(
             ) -> object:
                 return network(x, times, labels)
 
-            samples = time_calls(call, lambda: None, device, effort)
-            q1, median, q3 = (float(q) for q in np.quantile(samples.seconds, (0.25, 0.5, 0.75)))
+            seconds = time_calls(call, lambda: None, device, timing)
+            timed = summarise(seconds, timing.warmup, batch)
             evaluations = settings.evaluations()
             yield SpeedRow(
                 model=config.name,
@@ -144,9 +143,9 @@ def measure_sampling(
                 params=sum(one.numel() for one in network.parameters()),
                 gmac=count_gmac(call) / batch,
                 batch=batch,
-                median_s=median,
-                q1_s=q1,
-                q3_s=q3,
+                median_s=timed.median_s,
+                q1_s=timed.q1_s,
+                q3_s=timed.q3_s,
                 evaluations=evaluations,
-                images_per_s=batch / (median * evaluations),
+                images_per_s=batch / (timed.median_s * evaluations),
             )

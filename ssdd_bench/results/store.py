@@ -50,6 +50,15 @@ def from_json(data: Any, source: Path | str) -> Result:
     return read_record(Result, data, str(source))
 
 
+def load_saved(path: Path, identity: str) -> Result | None:
+    """Return the result of an earlier run; None if there is none of this fingerprint to be read."""
+    try:
+        (result,) = load_results([path]) if path.exists() else (None,)
+    except UserError:
+        return None
+    return result if result is not None and result.fingerprint == identity else None
+
+
 def result_path(
     folder: Path, label: str, resolution: int, protocol_id: str, fingerprint: str
 ) -> Path:

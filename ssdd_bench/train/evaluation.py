@@ -6,13 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.data.source import ImageSource, limited
-from ssdd_bench.evaluation.measure import save_picture
-from ssdd_bench.evaluation.reconstruct import reconstruct
+from ssdd_bench.evaluation.evaluate import evaluate
+from ssdd_bench.evaluation.result import save_picture
 from ssdd_bench.metrics.catalog import METRICS
-from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.train.card import Scores
 from ssdd_bench.train.recipe import EvaluationRecipe
 from ssdd_bench.train.stages.base import TokenizerStage
@@ -37,25 +34,24 @@ class Evaluator:
         self.source = limited(source, min(recipe.images, len(source)))
         self.device = device
         self.pictures = pictures
-        self.protocol = get_protocol(recipe.protocol)
         self._higher_is_better = METRICS.get(recipe.metrics[0]).higher_is_better
 
     def score(self, stage: TokenizerStage, weights: Path, iteration: int) -> Scores:
         """Measure an exported weights file; a metric that is unavailable here is left out."""
-        tokenizer = stage.tokenizer(weights).to(self.device)
-        batch = 1 if self.device.type == "cpu" else GPU_BATCH
-        protocol = self.protocol
-        loader = iterate_batches(
-            self.source, self.recipe.resolution, protocol.crop, batch, strict=False
+        result = evaluate(
+            stage.tokenizer(weights),
+            data=self.source,
+            resolution=self.recipe.resolution,
+            protocol=self.recipe.protocol,
+            metrics=self.recipe.metrics,
+            device=self.device,
+            batch_size=GPU_BATCH,
+            progress=False,
         )
-        with MetricSuite(
-            self.recipe.metrics, self.device, protocol.metric_batch, protocol.metric_options
-        ) as suite:
-            seen = reconstruct(tokenizer, loader, suite, protocol, 0, self.device)
-            values = suite.compute().values
-        save_picture(seen, self.pictures / f"{iteration:07}.png")
+        assert result.examples is not None
+        save_picture(result.examples, self.pictures / f"{iteration:07}.png")
         return Scores(
-            metrics={k: one.value for k, one in values.items() if one.value is not None},
+            metrics={k: one.value for k, one in result.metrics.items() if one.value is not None},
             images=f"{len(self.source)} of {self.source.name} that were not trained on",
             n=len(self.source),
             resolution=self.recipe.resolution,

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli.main import cli
-from ssdd_bench.errors import CellsFailedError, UserError
+from ssdd_bench.errors import JobsFailedError, UserError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -78,20 +78,20 @@ def test_a_document_holds_no_nan_and_what_libraries_print_stays_out() -> None:
 
 def test_run_tells_cells_scores_and_files(run_folder: Path) -> None:
     found, _ = run(run_folder, "--tokenizers", "identity,jpeg")
-    assert [(one["tokenizer"], one["resolution"], one["reused"]) for one in found["cells"]] == [
+    assert [(one["tokenizer"], one["resolution"], one["reused"]) for one in found["jobs"]] == [
         ("identity", 32, False),
         ("jpeg", 32, False),
     ]
-    assert found["cells"][0]["metrics"]["psnr"]["value"] is None
-    assert found["cells"][0]["metrics"]["psnr"]["infinite"] == 3
-    assert found["cells"][1]["metrics"]["psnr"]["value"] > 10
+    assert found["jobs"][0]["metrics"]["psnr"]["value"] is None
+    assert found["jobs"][0]["metrics"]["psnr"]["infinite"] == 3
+    assert found["jobs"][1]["metrics"]["psnr"]["value"] > 10
     assert found["failures"] == []
-    paths = [*(one["path"] for one in found["cells"]), *found["files"]]
+    paths = [*(one["path"] for one in found["jobs"]), *found["files"]]
     assert all(Path(path).is_file() for path in paths)
     again, _ = run(run_folder, "--tokenizers", "identity")
-    assert again["cells"][0]["reused"]
+    assert again["jobs"][0]["reused"]
     planned, _ = run(run_folder, "--tokenizers", "jpeg", "--dry-run")
-    assert planned["cells"] == [
+    assert planned["jobs"] == [
         {"tokenizer": "jpeg", "resolution": 32, "protocol": "default-v1", "seed": 0}
     ]
 
@@ -106,9 +106,9 @@ def test_failed_cells_are_in_the_document_too(run_folder: Path) -> None:
                  "32", "--data", str(run_folder / "photos"), "--out", str(run_folder / "failed"),
                  "--metrics", "psnr", "--no-speed", "--json"]  # fmt: skip
     result = CliRunner().invoke(cli, arguments)
-    assert isinstance(result.exception, CellsFailedError)
+    assert isinstance(result.exception, JobsFailedError)
     found = json.loads(result.stdout)
-    assert [one["tokenizer"] for one in found["cells"]] == ["identity"]
+    assert [one["tokenizer"] for one in found["jobs"]] == ["identity"]
     (failure,) = found["failures"]
     assert "missing.safetensors" in failure["error"]
 

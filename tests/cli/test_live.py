@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ssdd_bench.cli._live import follow
-from ssdd_bench.evaluation.run import Failure, Finished, RunPlan
+from ssdd_bench.evaluation.run import Failure, Finished, RunConfig
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results
@@ -17,9 +17,9 @@ from ssdd_bench.results.store import load_results
 HEIGHT = 12
 
 
-def plan(tokenizers: str, **options: object) -> RunPlan:
+def plan(tokenizers: str, **options: object) -> RunConfig:
     return replace(
-        RunPlan(tuple(parse_requests(tokenizers)), (64,), ("psnr", "lpips_alex"), Path("out")),
+        RunConfig(tuple(parse_requests(tokenizers)), (64,), Path("out"), ("psnr", "lpips_alex")),
         **options,
     )
 
@@ -48,14 +48,14 @@ def named(result: Result, label: str) -> Finished:
     return Finished(replace(result, tokenizer=record), Path(f"{label}.json"), reused=False)
 
 
-def follow_all(console: Console, plan: RunPlan, result: Result) -> None:
-    cells = plan.cells()
+def follow_all(console: Console, plan: RunConfig, result: Result) -> None:
+    jobs = plan.jobs()
     with follow(plan, console) as listener:
-        for number, cell in enumerate(cells, start=1):
-            listener.cell_started(cell, number, len(cells), 4)
+        for number, job in enumerate(jobs, start=1):
+            listener.job_started(job, number, len(jobs), 4)
             listener.images_done(4)
             listener.stage("metrics")
-            listener.cell_finished(named(result, cell.request.label))
+            listener.job_finished(named(result, job.request.label))
 
 
 def test_more_rows_than_a_screen_holds_all_stay(result: Result) -> None:
@@ -68,16 +68,16 @@ def test_more_rows_than_a_screen_holds_all_stay(result: Result) -> None:
     assert text(console).count("decode images/s") == -(-50 // (HEIGHT - 3))
 
 
-def test_the_running_cell_is_below_and_leaves_no_bar(result: Result) -> None:
+def test_the_running_job_is_below_and_leaves_no_bar(result: Result) -> None:
     console = screen()
     run = plan("jpeg,webp")
-    first, second = run.cells()
+    first, second = run.jobs()
     with follow(run, console) as listener:
-        listener.cell_started(first, 1, 2, 4)
-        listener.cell_finished(named(result, "jpeg"))
-        listener.cell_started(second, 2, 2, 4)
+        listener.job_started(first, 1, 2, 4)
+        listener.job_finished(named(result, "jpeg"))
+        listener.job_started(second, 2, 2, 4)
         listener.images_done(2)
-        listener.cell_finished(replace(named(result, "webp"), reused=True))
+        listener.job_finished(replace(named(result, "webp"), reused=True))
         before = len(text(console))
     assert text(console).index("23.46") < text(console).index("[2/2] webp")
     assert "[2/2]" not in text(console)[before:]
@@ -90,8 +90,8 @@ def test_an_interrupt_leaves_the_rows(result: Result) -> None:
 
     def interrupted() -> None:
         with follow(run, console) as listener:
-            listener.cell_finished(named(result, "jpeg"))
-            listener.cell_started(run.cells()[1], 2, 2, 4)
+            listener.job_finished(named(result, "jpeg"))
+            listener.job_started(run.jobs()[1], 2, 2, 4)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -104,19 +104,19 @@ def test_a_failure_stands_among_the_rows(result: Result) -> None:
     console = screen()
     run = plan("jpeg,webp")
     with follow(run, console) as listener:
-        listener.cell_started(run.cells()[0], 1, 2, 4)
-        listener.cell_failed(Failure("jpeg at 64 px", 1, ValueError("[red] is no markup")))
-        listener.cell_finished(named(result, "webp"))
+        listener.job_started(run.jobs()[0], 1, 2, 4)
+        listener.job_failed(Failure("jpeg at 64 px", 1, ValueError("[red] is no markup")))
+        listener.job_finished(named(result, "webp"))
     assert "failed: jpeg at 64 px: ValueError: [red] is no markup" in text(console)
 
 
 def test_columns_follow_the_plan_and_the_width(result: Result) -> None:
     heading = "tokenizer px psnr lpips_alex decode images/s seconds"
 
-    def words(width: int, run: RunPlan) -> str:
+    def words(width: int, run: RunConfig) -> str:
         console = screen(width)
         with follow(run, console) as listener:
-            listener.cell_finished(named(result, run.requests[0].label))
+            listener.job_finished(named(result, run.requests[0].label))
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text(console))
         return " ".join(next(line for line in plain.splitlines() if "tokenizer" in line).split())
 
@@ -136,5 +136,5 @@ def test_a_log_gets_bars_and_no_table(result: Result) -> None:
     assert text(console).count("done") == 2
     console = screen(terminal=False)
     with follow(run, console) as listener:
-        listener.cell_finished(replace(named(result, "jpeg"), reused=True))
+        listener.job_finished(replace(named(result, "jpeg"), reused=True))
     assert "kept jpeg at 64 px: jpeg.json" in text(console)

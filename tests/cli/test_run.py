@@ -211,8 +211,8 @@ def lines(err):
         (["run", "--tokenizers", "identity", "--metrics", "psnrr"], 2, "did you mean psnr"),
         (["run", "--tokenizers", "identity", "--protocol", "default-v2"], 2, "default-v1"),
         (["run", "--tokenizers", "identity", "--device", "gpu0"], 2, "auto or cpu"),
-        (["run", "--tokenizers", "downsample", "--res", "60"], 3, "1 of 1 cells failed"),
-        (["run", "--tokenizers", "ssdd:checkpoint=no-file"], 3, "1 of 1 cells failed"),
+        (["run", "--tokenizers", "downsample", "--res", "60"], 3, "1 of 1 jobs failed"),
+        (["run", "--tokenizers", "ssdd:checkpoint=no-file"], 3, "1 of 1 jobs failed"),
         (["rum"], 2, "did you mean run"),
         (["run"], 2, "--tokenizers"),
     ],
@@ -227,7 +227,7 @@ def test_bad_input_is_one_line(args, code, message, tmp_path):
     assert "Traceback" not in err
 
 
-def test_failed_cell_says_why_and_the_others_go_on(photos, tmp_path):
+def test_failed_job_says_why_and_the_others_go_on(photos, tmp_path):
     code, _, err = run(
         "--tokenizers", "downsample,identity", "--res", "36", "--data", photos, "--out", tmp_path
     )

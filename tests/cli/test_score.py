@@ -10,7 +10,7 @@ from ssdd_bench.cli.score import command
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnknownNameError
-from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
 from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 from ssdd_bench.results.store import load_results
 
@@ -54,8 +54,8 @@ def test_same_numbers_as_a_run(photos, reconstructions, tmp_path):
     assert done.exit_code == 0
     assert "mine" in done.stdout
     (found,) = load_results([tmp_path / "score"])
-    run(
-        RunPlan(
+    run_jobs(
+        RunConfig(
             requests=tuple(parse_requests("jpeg:quality=30")),
             resolutions=(48,),
             metrics=METRICS,

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from ssdd_bench.data.sample import SAMPLE_DIR
-from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.registry import PROTOCOLS
@@ -59,7 +59,7 @@ def by_hand(protocol_id, folder, tmp_path, *arguments):
 
 
 def measured(protocol_id, folder, tmp_path, tokenizer, metrics):
-    plan = RunPlan(
+    plan = RunConfig(
         requests=tuple(parse_requests(tokenizer)),
         resolutions=(SIZE,),
         metrics=tuple(metrics),
@@ -70,7 +70,7 @@ def measured(protocol_id, folder, tmp_path, tokenizer, metrics):
         speed=False,
         pictures=False,
     )
-    (finished,) = run(plan).finished
+    (finished,) = run_jobs(plan).finished
     return {key: value.value for key, value in finished.result.metrics.items()}
 
 

@@ -11,8 +11,8 @@ from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import PluginError, UserError
-from ssdd_bench.evaluation.reconstruct import reconstruct
-from ssdd_bench.evaluation.timing import Effort, measure_speed, time_calls
+from ssdd_bench.evaluation.reconstruct import Examples, reconstruct
+from ssdd_bench.evaluation.timing import TimingSettings, measure_speed, time_calls
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.registry import get_protocol
 
@@ -65,7 +65,7 @@ def test_batch_size_changes_no_bit(photos, batch):
     got, second = scores(Noisy(), photos, batch)
     assert got == expected
     assert first.pixels_sha256 == second.pixels_sha256
-    assert torch.equal(first.reconstructions, second.reconstructions)
+    assert torch.equal(first.examples.reconstructions, second.examples.reconstructions)
 
 
 def test_noise_per_batch_is_caught(photos):
@@ -114,7 +114,7 @@ def test_out_of_memory_with_one_image(photos):
         def decode(self, latent, noise):
             raise torch.OutOfMemoryError("no memory left")
 
-    with pytest.raises(UserError, match="smaller --res"):
+    with pytest.raises(UserError, match="one image at a time"):
         scores(None_(), photos)
 
 
@@ -166,17 +166,19 @@ def test_clock_leaves_warm_up_and_preparation_out():
         slept.append(1)
         time.sleep(0.2 if len(slept) == 1 else 0.01)
 
-    samples = time_calls(call, lambda: None, CPU, Effort(seconds=0.05, warmup=2, least=5, most=5))
+    settings = TimingSettings(seconds=0.05, warmup=2, min_calls=5, max_calls=5)
+    seconds = time_calls(call, lambda: None, CPU, settings)
     assert len(slept) == 7
-    assert len(samples.seconds) == 5
-    assert min(samples.seconds) >= 0.01
-    assert max(samples.seconds) < 0.2
+    assert len(seconds) == 5
+    assert min(seconds) >= 0.01
+    assert max(seconds) < 0.2
 
 
 def test_speed_record(photos):
-    images = next(iter(iterate_batches(photos, 32, PROTOCOL.crop, 4))).images
-    effort = Effort(seconds=0.01, warmup=1, least=3, most=3)
-    record = measure_speed(Noisy(), images, 2, PROTOCOL, 0, CPU, effort)
+    batch = next(iter(iterate_batches(photos, 32, PROTOCOL.crop, 4)))
+    examples = Examples(batch.ids, batch.images, batch.images)
+    settings = TimingSettings(seconds=0.01, warmup=1, min_calls=3, max_calls=3)
+    record = measure_speed(Noisy(), examples, 2, PROTOCOL, 0, CPU, settings)
     for timing in (record.encode, record.decode):
         assert timing.batch == 2
         assert timing.repeats == 3

@@ -15,7 +15,7 @@ from ssdd_bench.cli.compare import command
 from ssdd_bench.cli.noise import command as noise_command
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation import reconstruct
-from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
 from ssdd_bench.gate.compare import compare
 from ssdd_bench.gate.load import ScoredResult, load_side
 from ssdd_bench.gate.speed import SpeedRatio, compare_speed
@@ -29,8 +29,8 @@ MINI = next((TOKENIZERS.all()["ssdd"].folder / "weights").glob("*.safetensors"))
 
 
 def measure(request, out, seeds=(0,), limit=12):
-    run(
-        RunPlan(
+    run_jobs(
+        RunConfig(
             requests=tuple(parse_requests(request)),
             resolutions=(64,),
             out=out,

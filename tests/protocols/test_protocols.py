@@ -12,9 +12,9 @@ from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
-from ssdd_bench.evaluation import measure, run
-from ssdd_bench.evaluation.reconstruct import reconstruct
-from ssdd_bench.evaluation.timing import Effort, measure_speed
+from ssdd_bench.evaluation import evaluate, run
+from ssdd_bench.evaluation.reconstruct import Examples, reconstruct
+from ssdd_bench.evaluation.timing import TimingSettings, measure_speed
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import default_metrics
 from ssdd_bench.metrics.suite import MetricSuite
@@ -169,10 +169,10 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
     with Watching(["psnr"], CPU) as suite:
         reconstruct(tokenizer, loader, suite, protocol, 0, CPU)
     assert tokenizer.products == {dtype}
-    images = next(iter(loader)).images
-    measure_speed(
-        tokenizer, images, 2, protocol, 0, CPU, Effort(seconds=0.01, warmup=1, least=1, most=1)
-    )
+    batch = next(iter(loader))
+    examples = Examples(batch.ids, batch.images, batch.images)
+    settings = TimingSettings(seconds=0.01, warmup=1, min_calls=1, max_calls=1)
+    measure_speed(tokenizer, examples, 2, protocol, 0, CPU, settings)
     assert tokenizer.products == {dtype}
     assert protocol.number_format == label
 
@@ -189,7 +189,7 @@ def plan_of(make_photos, out, **changes):
         "speed": False,
         "pictures": False,
     }
-    return run.RunPlan(**options | changes)
+    return run.RunConfig(**options | changes)
 
 
 def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_path, monkeypatch):
@@ -200,23 +200,23 @@ def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_pat
             made.append((tuple(keys), options))
             super().__init__(["psnr"], device, group, options, strict, intervals)
 
-    monkeypatch.setattr(measure, "MetricSuite", Watching)
+    monkeypatch.setattr(evaluate, "MetricSuite", Watching)
     identity = tuple(parse_requests("identity"))
-    run.run(plan_of(make_photos, tmp_path / "a", requests=identity))
+    run.run_jobs(plan_of(make_photos, tmp_path / "a", requests=identity))
     paper = get_protocol("ssdd-paper-v1")
     assert made == [
         (default_metrics("pairs"), MetricOptions(lpips_padding=False, dreamsim_resize=True)),
         (paper.metrics, MetricOptions(lpips_padding=True, dreamsim_resize=False)),
     ]
     made.clear()
-    run.run(plan_of(make_photos, tmp_path / "b", requests=identity, metrics=("psnr",)))
+    run.run_jobs(plan_of(make_photos, tmp_path / "b", requests=identity, metrics=("psnr",)))
     assert [keys for keys, _ in made] == [("psnr",), ("psnr",)]
 
 
 def test_protocols_stand_side_by_side_and_never_in_one_table(make_photos, tmp_path):
     """Even where both crops give the same pixels, as here."""
     plan = plan_of(make_photos, tmp_path, metrics=("psnr", "psnr_pooled"))
-    outcome = run.run(plan)
+    outcome = run.run_jobs(plan)
     assert not outcome.failures
     results = [finished.result for finished in outcome.finished]
     assert len({result.data.pixels_sha256 for result in results}) == 1

@@ -7,7 +7,7 @@ from PIL import Image
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.evaluation.conformance import IDS, check_tokenizer, make_images
-from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
 from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 
 
@@ -84,7 +84,7 @@ def test_a_run_scores_and_times_them(make_photos, tmp_path):
         Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
             tmp_path / file.name
         ) if file.stem == "1" else Image.open(file).save(tmp_path / file.name)
-    plan = RunPlan(
+    plan = RunConfig(
         requests=tuple(parse_requests(f"recon:dir={tmp_path}")),
         resolutions=(16,),
         metrics=("mse",),
@@ -93,6 +93,6 @@ def test_a_run_scores_and_times_them(make_photos, tmp_path):
         device="cpu",
         pictures=False,
     )
-    (finished,) = run(plan).finished
+    (finished,) = run_jobs(plan).finished
     assert finished.result.metrics["mse"].value > 0  # of the flipped one
     assert finished.result.speed is not None

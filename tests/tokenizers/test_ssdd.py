@@ -8,7 +8,7 @@ from ssdd_bench.api import Latent
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.evaluation.run import RunPlan, run
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
 from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.decoder import SSDDDecoder
@@ -167,7 +167,7 @@ def test_score_does_not_depend_on_the_batch_size_asked_for(tmp_path):
     """To the bit, and with a real network: its kernels do round by the size of the batch."""
     found = []
     for batch in (1, 3):
-        plan = RunPlan(
+        plan = RunConfig(
             requests=tuple(parse_requests("ssdd")),
             resolutions=(64,),
             metrics=("psnr", "ssim", "fd_effnet"),
@@ -178,6 +178,6 @@ def test_score_does_not_depend_on_the_batch_size_asked_for(tmp_path):
             speed=False,
             pictures=False,
         )
-        (finished,) = run(plan).finished
+        (finished,) = run_jobs(plan).finished
         found.append((finished.result.metrics, finished.result.fingerprint))
     assert found[0] == found[1]

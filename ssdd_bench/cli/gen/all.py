@@ -13,9 +13,9 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_generation_metrics
 from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import describe_result, json_option, print_json
-from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._typed import typed
+from ssdd_bench.evaluation.progress import progress_bar
 
 if TYPE_CHECKING:
     from ssdd_bench.generation.sampler import Method
@@ -91,7 +91,6 @@ def command(
     from ssdd_bench.cli._tables import show_table, write_text
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.evaluation.samples import GenerationScorePlan
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.pipeline import PipelineConfig, TrainConfig, run_pipeline
     from ssdd_bench.generation.sampler import SamplerSettings
@@ -136,16 +135,10 @@ def command(
         method=sampler,
         scales=cfg,
         seeds=seed,
-        scoring=GenerationScorePlan(
-            samples=out,
-            reference=reference,
-            out=out,
-            protocol=protocol,
-            metrics=metrics,
-            limit=reference_limit,
-            device=device,
-            command=typed(),
-        ),
+        reference=reference,
+        protocol=protocol,
+        metrics=metrics,
+        reference_limit=reference_limit,
     )
 
     @contextmanager
@@ -161,11 +154,11 @@ def command(
         chosen,
         progress,
     )
-    frame = to_frame([result for result, _ in results])
+    frame = to_frame([one.record for one in results])
     path = write_text(out / "results" / "table.md", to_markdown(build_tables(frame)))
     if as_json:
-        cells = [describe_result(result, file) for result, file in results]
-        print_json({"dit": trained, "table": path, "cells": cells})
+        jobs = [describe_result(one, one.path) for one in results]
+        print_json({"dit": trained, "table": path, "jobs": jobs})
     elif not quiet:
         show_table(frame)
         click.echo(f"{path} and {len(results)} result files beside it", err=True)

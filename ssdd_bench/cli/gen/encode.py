@@ -9,8 +9,8 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import json_option, print_json
-from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
+from ssdd_bench.evaluation.progress import progress_bar
 
 
 @click.command("encode", short_help="Encode a data set for a model of latents.")

@@ -10,8 +10,8 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import json_option, print_json
-from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
+from ssdd_bench.evaluation.progress import progress_bar
 
 if TYPE_CHECKING:
     from ssdd_bench.generation.sampler import Method

@@ -9,7 +9,6 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_generation_metrics
 from ssdd_bench.cli._json import json_option, show_result
-from ssdd_bench.cli._progress import progress_bar
 from ssdd_bench.cli._typed import typed
 
 
@@ -48,21 +47,21 @@ def command(
     from rich.console import Console
 
     from ssdd_bench.cli._downloads import fetch_weights
-    from ssdd_bench.evaluation.samples import GenerationScorePlan, score_generated
+    from ssdd_bench.evaluation.samples import evaluate_samples
 
     fetch_weights(metrics, offline, strict, Console(stderr=True, quiet=quiet))
-    plan = GenerationScorePlan(
-        samples=samples,
-        reference=reference,
-        out=out,
+    evaluation = evaluate_samples(
+        samples,
+        reference,
         protocol=protocol,
         metrics=metrics,
         limit=reference_limit,
         label=label,
         device=device,
         strict=strict,
+        progress=not quiet,
+        out=out,
         command=typed(),
     )
-    with progress_bar("images", quiet=quiet) as bar:
-        result, path = score_generated(plan, bar.show)
-    show_result(result, path, quiet, as_json)
+    assert evaluation.path is not None
+    show_result(evaluation, evaluation.path, quiet, as_json)

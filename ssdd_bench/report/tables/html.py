@@ -16,6 +16,11 @@ def to_html(tables: Iterable[Table]) -> str:
     return render("tables.html.j2", tables=list(tables))
 
 
+def to_fragment(tables: Iterable[Table]) -> str:
+    """Write the tables alone, for a notebook, without a style sheet."""
+    return render("fragment.html.j2", tables=list(tables))
+
+
 def render(name: str, **values: Any) -> str:
     """Fill in a template of the report.
 

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, of one look for every verb."""
+"""Progress bars on standard error, or in a notebook."""
 
 from __future__ import annotations
 

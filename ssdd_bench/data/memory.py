@@ -1,0 +1,111 @@
+"""Images that are in memory already: tensors, arrays, Pillow images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ssdd_bench.api.pixels import round_to_uint8
+from ssdd_bench.data.decode import to_rgb
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.source import ImageSource, limited
+from ssdd_bench.errors import DataError
+
+Images = str | Path | ImageSource | Tensor | np.ndarray[Any, Any] | Iterable[Any]
+"""Whatever :func:`as_source` takes."""
+
+
+class MemoryImages(ImageSource):
+    """Images of a mapping or in a list, kept in memory as they are and converted when read.
+
+    Args:
+        images: by id; see :func:`as_source` for their forms.
+        name: for tables.
+        numbered: True if the ids are only positions.
+    """
+
+    def __init__(
+        self, images: Mapping[str, Any], name: str = "memory", numbered: bool = False
+    ) -> None:
+        self.name = name
+        self.ids = tuple(images)
+        self.numbered = numbered
+        self._images = images
+
+    def read(self, image_id: str) -> Image.Image:
+        """Convert one image to RGB."""
+        return _to_pillow(self._images[image_id])
+
+
+def as_source(data: Images | None, limit: int | None = None) -> ImageSource:
+    """Open images for reading one by one, whatever they are stored in.
+
+    Args:
+        data: the name of a data set, a file or folder, see
+            :func:`ssdd_bench.data.images.open_images`; a tensor (N, 3, H, W), uint8 or float in
+            [0, 1]; an array (N, H, W, 3), uint8; or an iterable of images or of pairs (id, image).
+            An image is a Pillow image, a tensor (3, H, W) or an array (H, W, 3). Iterables are
+            read to their end and kept in memory: give large sets as a folder or archive.
+        limit: keep only that many, see :func:`ssdd_bench.data.source.limited`.
+
+    Raises:
+        DataError: nothing is there, or it is none of these.
+    """
+    if data is None or isinstance(data, str | Path):
+        return open_images(data, limit)
+    source = data if isinstance(data, ImageSource) else _in_memory(data)
+    return source if limit is None else limited(source, limit)
+
+
+def _in_memory(data: Tensor | np.ndarray[Any, Any] | Iterable[Any]) -> MemoryImages:
+    if isinstance(data, Image.Image) or not isinstance(data, Iterable):
+        raise DataError(
+            f"data is a {type(data).__name__}: give a path, the name of a data set, a tensor "
+            "(N, 3, H, W), or an iterable of images or of pairs (id, image)"
+        )
+    if isinstance(data, Tensor | np.ndarray) and data.ndim != 4:
+        raise DataError(f"data has shape {tuple(data.shape)}: give (N, 3, H, W) or (N, H, W, 3)")
+    images: dict[str, Any] = {}
+    named = False
+    for index, item in enumerate(data):
+        image_id = f"{index:06d}"
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+            named = True
+            image_id, item = item
+        if image_id in images:
+            raise DataError(f"data has two images with the id '{image_id}': keep one")
+        images[image_id] = item
+    if not images:
+        raise DataError("data holds no image")
+    return MemoryImages(images, numbered=not named)
+
+
+def _to_pillow(image: Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise DataError(f"tensor has shape {tuple(image.shape)}, expected (3, H, W)")
+        if image.is_floating_point():
+            low, high = image.min().item(), image.max().item()
+            if not (low >= 0 and high <= 1):
+                raise DataError(f"floats range from {low:.3g} to {high:.3g}, expected [0, 1]")
+            image = round_to_uint8(image)
+        image = image.permute(1, 2, 0).cpu().numpy()
+    array = np.asarray(image)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise DataError(
+            f"image of shape {array.shape} and type {array.dtype}, expected uint8 (H, W, 3)"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Convert an RGB image to uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,307 @@
+"""Evaluate one tokenizer: the quality pass, then the clock, put together as a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.memory import Images, as_source
+from ssdd_bench.data.source import ImageSource
+from ssdd_bench.errors import ResolutionError
+from ssdd_bench.evaluation.environment import (
+    choose_device,
+    describe_execution,
+    device_name,
+)
+from ssdd_bench.evaluation.job import data_fingerprint, job_fingerprint
+from ssdd_bench.evaluation.loading import LoadedTokenizer, load
+from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.evaluation.reconstruct import ReconstructionStats, reconstruct
+from ssdd_bench.evaluation.result import Evaluation, Provenance
+from ssdd_bench.evaluation.timing import measure_speed
+from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.plugins.spec import TokenizerRequest
+from ssdd_bench.protocols.registry import get_protocol
+from ssdd_bench.protocols.schema import Protocol
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import DataRecord, LatentRecord
+
+CPU_BATCH = 1
+"""Images per call on a CPU, for the scores and the clock.
+
+Its kernels round differently for batches of different sizes, which moves scores in the fifth
+digit, and a larger batch is no faster there.
+"""
+GPU_BATCH = 8
+"""Images per call on a GPU unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that an evaluation depends on besides the tokenizer and the images.
+
+    Attributes:
+        resolution: side of the square crops in pixels.
+        protocol: how images become numbers.
+        metrics: keys.
+        device: of the networks and the metrics.
+        seed: of the noise of encoder and decoder.
+        batch_size: images per call at most.
+        speed: True times encoding and decoding too.
+        intervals: True computes intervals of Fréchet distances, at twenty times their cost.
+        strict: an image that cannot be decoded or an unavailable metric is an error.
+    """
+
+    resolution: int
+    protocol: Protocol
+    metrics: tuple[str, ...]
+    device: torch.device
+    seed: int = 0
+    batch_size: int = CPU_BATCH
+    speed: bool = False
+    intervals: bool = False
+    strict: bool = False
+
+
+class Callbacks:
+    """Receives the progress of an evaluation; does nothing by itself."""
+
+    def images_done(self, count: int) -> None:
+        """Take in that ``count`` more images are done."""
+
+    def stage(self, name: str) -> None:
+        """Take in the name of the stage that follows the images."""
+
+
+class _Bar(Callbacks):
+    """Move a progress bar."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+
+    def images_done(self, count: int) -> None:
+        """Move the bar by ``count`` images."""
+        self._advance(count)
+
+
+def evaluate(
+    tokenizer: str | TokenizerRequest | Tokenizer | Any,
+    *,
+    data: Images | None,
+    resolution: int,
+    protocol: str | Protocol = "default-v1",
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    batch_size: int | None = None,
+    speed: bool = False,
+    intervals: bool = False,
+    strict: bool = False,
+    progress: bool = True,
+    label: str = "",
+) -> Evaluation:
+    """Evaluate one tokenizer at one resolution.
+
+    The numbers are those of ``ssdd-bench run`` with the same settings, to the last bit.
+
+    Args:
+        tokenizer: an id with options as on the command line (``"ssdd:steps=1"``), an object of
+            :class:`ssdd_bench.api.Tokenizer`, or any diffusers autoencoder.
+        data: the name of a data set (``"sample"``), a path, or images in memory; see
+            :func:`ssdd_bench.data.memory.as_source`.
+        resolution: side of the square crops in pixels, a multiple of the tokenizer's f.
+        protocol: id of a protocol of reconstructions, path of a protocol file, or an object.
+        metrics: keys; by default those of the protocol.
+        limit: use only that many images.
+        seed: of the noise of encoder and decoder.
+        device: ``auto``, or as torch names it.
+        batch_size: images per call on a GPU, by default :data:`GPU_BATCH`; a CPU takes one.
+        speed: True times encoding and decoding too.
+        intervals: True adds intervals of Fréchet distances, at twenty times their cost.
+        strict: an image that cannot be decoded or an unavailable metric is an error.
+        progress: True shows a bar on standard error.
+        label: name in tables; by default the id with its options, or the name of the class.
+
+    Returns:
+        The complete result: ``result.metrics["psnr"].value``, ``result.to_frame()``.
+
+    Raises:
+        UserError: a name is unknown, the resolution does not fit, the images cannot be read, the
+            tokenizer cannot be loaded or breaks its contract.
+
+    Example:
+        >>> result = evaluate("jpeg:quality=50", data="sample", resolution=64, limit=2)
+        >>> result.metrics["psnr"].n
+        2
+    """
+    chosen = choose_device(device)
+    keep_freed_memory()
+    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    source = as_source(data, limit)
+    loaded = load(tokenizer, chosen, label)
+    settings = Settings(
+        resolution=resolution,
+        protocol=protocol,
+        metrics=tuple(metrics or protocol.metric_keys),
+        device=chosen,
+        seed=seed,
+        batch_size=choose_batch(batch_size, chosen),
+        speed=speed,
+        intervals=intervals,
+        strict=strict,
+    )
+    with progress_bar(loaded.record.label, len(source), quiet=not progress) as bar:
+        return evaluate_loaded(loaded, source, settings, callbacks=_Bar(bar.advance))
+
+
+def evaluate_loaded(
+    loaded: LoadedTokenizer,
+    source: ImageSource,
+    settings: Settings,
+    *,
+    data_hash: str = "",
+    environment: dict[str, Any] | None = None,
+    command: str = "",
+    callbacks: Callbacks | None = None,
+) -> Evaluation:
+    """Evaluate a tokenizer that is loaded; see :func:`evaluate`.
+
+    Args:
+        loaded: the tokenizer with its description.
+        source: the images.
+        settings: how to evaluate.
+        data_hash: from :func:`data_fingerprint`, where it is known already.
+        environment: from :func:`describe_environment`, where it is known already.
+        command: that the user typed, for the record.
+        callbacks: receive the progress.
+
+    Raises:
+        ResolutionError: the tokenizer cannot take the resolution; no image was read.
+        UserError: see :func:`ssdd_bench.evaluation.reconstruct.reconstruct`.
+    """
+    tokenizer, protocol = loaded.tokenizer, settings.protocol
+    check_resolution(tokenizer, settings.resolution)
+    callbacks = callbacks or Callbacks()
+    device = tokenizer_device(tokenizer, settings.device)
+    provenance = Provenance(device, command, environment)
+    loader = iterate_batches(
+        source, settings.resolution, protocol.crop, settings.batch_size, settings.strict
+    )
+    timed = None
+    with _number_formats(protocol):
+        tokenizer = tokenizer.to(device, getattr(torch, protocol.dtype))
+        with MetricSuite(
+            settings.metrics,
+            device,
+            protocol.metric_batch,
+            protocol.metric_options,
+            settings.strict,
+            settings.intervals,
+        ) as suite:
+            seen = reconstruct(
+                tokenizer, loader, suite, protocol, settings.seed, device, callbacks.images_done
+            )
+            callbacks.stage("scores")
+            scores = suite.compute()
+        if settings.speed:
+            callbacks.stage("speed")
+            timed = measure_speed(
+                tokenizer, seen.examples, settings.batch_size, protocol, settings.seed, device
+            )
+    return Evaluation(
+        tokenizer=replace(loaded.record, extra={**loaded.record.extra, **seen.codes}),
+        resolution=settings.resolution,
+        protocol=protocol.record(),
+        seed=settings.seed,
+        steps=tokenizer.steps,
+        latent=_latent_record(tokenizer, settings.resolution, seen),
+        data=DataRecord(
+            name=source.name,
+            n=len(seen.ids),
+            ids_sha256=fingerprint(seen.ids),
+            pixels_sha256=seen.pixels_sha256,
+            skipped=tuple(loader.skipped),
+        ),
+        metrics=dict(scores.values),
+        speed=timed,
+        execution=describe_execution(device, tokenizer.networks().values(), protocol.number_format),
+        fingerprint=loaded_fingerprint(loaded, settings, data_hash or data_fingerprint(source)),
+        warnings=seen.warnings,
+        per_image=scores.per_image,
+        examples=seen.examples,
+        **provenance.fields(),
+    )
+
+
+def loaded_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str) -> str:
+    """Hash everything that decides the numbers of :func:`evaluate_loaded`."""
+    device = tokenizer_device(loaded.tokenizer, settings.device)
+    return job_fingerprint(
+        loaded.record,
+        settings.resolution,
+        settings.protocol,
+        settings.seed,
+        data_hash,
+        device_name(device),
+    )
+
+
+def tokenizer_device(tokenizer: Tokenizer, device: torch.device) -> torch.device:
+    """Return the device that a tokenizer works on: codecs, which have no network, on the CPU."""
+    return device if tokenizer.networks() else torch.device("cpu")
+
+
+def choose_batch(batch_size: int | None, device: torch.device) -> int:
+    """Return the images per call: one on a CPU, elsewhere the number asked for."""
+    return (batch_size or GPU_BATCH) if device.type == "cuda" else CPU_BATCH
+
+
+def check_resolution(tokenizer: Tokenizer, resolution: int) -> None:
+    """Refuse a resolution that is not a whole number of latent cells.
+
+    Raises:
+        ResolutionError: names the nearest resolutions that fit.
+    """
+    f = tokenizer.latent.f
+    if resolution < 1 or resolution % f:
+        below = resolution - resolution % f
+        near = f"{below} or {below + f}" if below > 0 else f"{f}"
+        raise ResolutionError(f"{resolution} px is not a multiple of f = {f}: choose {near}")
+
+
+def _latent_record(
+    tokenizer: Tokenizer, resolution: int, seen: ReconstructionStats
+) -> LatentRecord:
+    spec = tokenizer.latent
+    shape = spec.shape(resolution, resolution)
+    return LatentRecord(
+        kind=spec.kind,
+        f=spec.f,
+        channels=spec.channels,
+        shape=shape,
+        tokens=shape[1] * shape[2] if shape else None,
+        floats_per_pixel=seen.floats_per_pixel,
+        bits_per_pixel=seen.bits_per_pixel,
+    )
+
+
+@contextmanager
+def _number_formats(protocol: Protocol) -> Iterator[None]:
+    """Set the formats that torch may round to, for the time of one evaluation."""
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = protocol.tf32
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed

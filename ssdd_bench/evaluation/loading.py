@@ -1,0 +1,162 @@
+"""Load a tokenizer, whatever form it is given in, and describe it for the record."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.errors import OptionError, UserError
+from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.plugins.adapters.diffusers import from_diffusers, is_diffusers_autoencoder
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
+from ssdd_bench.plugins.spec import TokenizerRequest
+from ssdd_bench.results.schema import TokenizerRecord
+from ssdd_bench.weights.files import sha256_file
+
+
+@dataclass(frozen=True)
+class LoadedTokenizer:
+    """A tokenizer in evaluation mode, and its description for the record."""
+
+    tokenizer: Tokenizer
+    record: TokenizerRecord
+
+
+def load(
+    tokenizer: str | TokenizerRequest | Tokenizer | Any,
+    device: torch.device | str = "cpu",
+    label: str = "",
+) -> LoadedTokenizer:
+    """Load a tokenizer in evaluation mode.
+
+    Args:
+        tokenizer: an id with options as on the command line (``"ssdd:steps=1"``), a parsed
+            request, an object of :class:`ssdd_bench.api.Tokenizer`, or a diffusers autoencoder.
+        device: where its networks go.
+        label: name in tables; by default the id with its options, or the name of the class.
+
+    Raises:
+        UserError: there is no such tokenizer, several are named, or it cannot be loaded.
+        WeightsError: a weights file cannot be read.
+    """
+    if isinstance(tokenizer, str):
+        requests = parse_requests(tokenizer)
+        if len(requests) > 1:
+            names = ", ".join(request.label for request in requests)
+            raise OptionError(f"'{tokenizer}' names {len(requests)} tokenizers ({names}): give one")
+        tokenizer = requests[0]
+    if isinstance(tokenizer, TokenizerRequest):
+        made = load_tokenizer(tokenizer, device=device)
+        record = _describe_request(tokenizer, made, label)
+    else:
+        made = from_diffusers(tokenizer) if is_diffusers_autoencoder(tokenizer) else tokenizer
+        if not isinstance(made, Tokenizer):
+            raise UserError(
+                f"tokenizer is a {type(tokenizer).__name__}: give an id such as 'ssdd', an object "
+                "of ssdd_bench.api.Tokenizer, a diffusers autoencoder, or use from_functions"
+            )
+        made = made.to(device)
+        record = _describe_object(tokenizer, made, label)
+    for network in made.networks().values():
+        network.eval()
+    return LoadedTokenizer(made, record)
+
+
+def describe_external(
+    role: Literal["reconstructions", "samples"], label: str, stochastic: bool
+) -> TokenizerRecord:
+    """Describe a system that only its images are known of.
+
+    Args:
+        role: what it made: ``reconstructions`` or ``samples``.
+        label: name in tables.
+        stochastic: True if another run of it would give other images.
+    """
+    return TokenizerRecord(
+        label=label,
+        id=role,
+        options={},
+        title=label,
+        family=role,
+        role=role,
+        licence="",
+        version="",
+        note=f"{role} made elsewhere",
+        stochastic=stochastic,
+        weights={},
+        params_encoder=0,
+        params_decoder=0,
+    )
+
+
+def _describe_request(
+    request: TokenizerRequest, tokenizer: Tokenizer, label: str
+) -> TokenizerRecord:
+    """Describe a plugin's tokenizer, down to the checksums of its weights."""
+    info = TOKENIZERS.get(request.id)
+    options = info.resolve_options(request.options)
+    return TokenizerRecord(
+        label=label or hide_home(request.label),
+        id=info.id,
+        options={k: hide_home(v) if isinstance(v, str) else v for k, v in options.items()},
+        title=info.title,
+        family=info.family,
+        role=info.role,
+        licence=info.licence,
+        version=info.version,
+        note=info.note,
+        stochastic=info.stochastic,
+        weights=_file_checksums(tokenizer),
+        extra=tokenizer.info(),
+        **_count_parameters(tokenizer),
+    )
+
+
+def _describe_object(given: object, tokenizer: Tokenizer, label: str) -> TokenizerRecord:
+    """Describe a tokenizer that was made in Python; its weights are hashed in memory."""
+    kind = type(given)
+    weights = _file_checksums(tokenizer)
+    return TokenizerRecord(
+        label=label or kind.__name__,
+        id=f"{kind.__module__}.{kind.__qualname__}",
+        options={},
+        title=label or kind.__name__,
+        family=kind.__name__,
+        role="tokenizer",
+        licence="",
+        version="",
+        note="given as a Python object",
+        stochastic=bool(getattr(tokenizer, "stochastic", tokenizer.steps is not None)),
+        weights=weights
+        or {role: sha256_module(network) for role, network in tokenizer.networks().items()},
+        extra=tokenizer.info(),
+        **_count_parameters(tokenizer),
+    )
+
+
+def sha256_module(module: nn.Module) -> str:
+    """Checksum of a module's state: names, dtypes, shapes and values, in alphabetical order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _file_checksums(tokenizer: Tokenizer) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in tokenizer.weights}
+
+
+def _count_parameters(tokenizer: Tokenizer) -> dict[str, int]:
+    networks = tokenizer.networks()
+    return {
+        f"params_{role}": sum(p.numel() for p in networks[role].parameters())
+        if role in networks
+        else 0
+        for role in ("encoder", "decoder")
+    }

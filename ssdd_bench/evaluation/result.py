@@ -1,0 +1,160 @@
+"""An evaluation's result in Python: the record, the scores of single images, and how it looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+from ssdd_bench.evaluation.environment import describe_environment, hide_home
+from ssdd_bench.evaluation.reconstruct import Examples
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import result_path, save_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_WIDTH = 120
+"""Characters in a line of a printed table."""
+
+
+@dataclass(frozen=True)
+class Evaluation(Result):
+    """A complete result, with what a result file does not hold.
+
+    ``print`` shows it as a table, a notebook as an HTML one.
+
+    Attributes:
+        per_image: score by metric key, then by image id; empty for metrics of distributions.
+        examples: the first images and their reconstructions; None where there were no pairs.
+        path: result file, where it was saved by the function that returned this object.
+    """
+
+    per_image: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    examples: Examples | None = field(default=None, repr=False, compare=False)
+    path: Path | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def record(self) -> Result:
+        """What a result file holds."""
+        return Result(**{one.name: getattr(self, one.name) for one in fields(Result)})
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a data frame of one row; see :func:`ssdd_bench.report.frame.to_frame`."""
+        import pandas as pd
+
+        from ssdd_bench.report.frame import to_frame
+
+        scores = {key: pd.Series(values, dtype="float64") for key, values in self.per_image.items()}
+        return to_frame([self.record], [scores])
+
+    def __str__(self) -> str:
+        import io
+
+        from rich.console import Console
+
+        from ssdd_bench.report.tables.build import build_tables
+        from ssdd_bench.report.tables.terminal import print_tables
+
+        console = Console(file=io.StringIO(), width=TEXT_WIDTH)
+        with console.capture() as captured:
+            print_tables(build_tables(self.to_frame()), console)
+        return captured.get().rstrip()
+
+    def _repr_html_(self) -> str:
+        from ssdd_bench.report.tables.build import build_tables
+        from ssdd_bench.report.tables.html import to_fragment
+
+        return to_fragment(build_tables(self.to_frame()))
+
+    def save(self, folder: Path | str, pictures: bool = True) -> Path:
+        """Write the result file, the scores of single images and the sample picture.
+
+        Args:
+            folder: of the results; ``scores/`` and ``samples/`` are made in it.
+            pictures: False leaves the sample picture out.
+
+        Returns:
+            The result file.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        name = result_path(
+            folder,
+            self.tokenizer.label,
+            self.resolution,
+            str(self.protocol["id"]),
+            self.fingerprint,
+        ).stem
+        record = self.record
+        if self.per_image:
+            scores = Path("scores") / f"{name}.parquet"
+            _save_scores(self.per_image, folder / scores)
+            record = replace(record, scores=scores.as_posix())
+        if pictures and self.examples is not None:
+            save_picture(self.examples, folder / "samples" / f"{name}.png")
+        return save_result(record, folder)
+
+
+class Provenance:
+    """The part of a record that says when, where and by which command it was made.
+
+    Args:
+        device: of the networks.
+        command: that the user typed; empty for calls from Python.
+        environment: from :func:`describe_environment`, where it is known already.
+    """
+
+    def __init__(
+        self, device: torch.device, command: str = "", environment: dict[str, Any] | None = None
+    ) -> None:
+        self._started = time.perf_counter()
+        self._fields: dict[str, Any] = {
+            "environment": environment or describe_environment(device),
+            "command": hide_home(command),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of :class:`Result` with these names, and ``seconds`` until now."""
+        return {**self._fields, "seconds": time.perf_counter() - self._started}
+
+
+def save_picture(examples: Examples, path: Path) -> None:
+    """Write the first images above their reconstructions as one PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    rows = torch.stack((examples.references, examples.reconstructions))  # (2, N, 3, H, W)
+    _, count, _, height, width = rows.shape
+    grid = rows.permute(0, 3, 1, 4, 2).reshape(2 * height, count * width, 3)
+    picture = Image.fromarray(grid.numpy())
+    write_atomically(path, partial(picture.save, format="PNG"))
+
+
+def _save_scores(per_image: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Write a Parquet file with a row per image: its id, and a column per metric, float64."""
+    ids: Sequence[str] = list(next(iter(per_image.values())))
+    columns = {
+        key: pa.array([scores[name] for name in ids], pa.float64())
+        for key, scores in per_image.items()
+    }
+    # A file name that is not valid UTF-8 carries surrogate escapes.
+    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in ids]
+    table = pa.table({"id": pa.array(names, pa.string()), **columns})
+    write_atomically(path, lambda target: pq.write_table(table, target))
