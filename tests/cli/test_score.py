@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(photos, reconstruction
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "0.png has 60 x 50 px, not 48 x 48" in refused(photos, reconstructions)
+    assert "0.png has 60 x 50 px, expected 48 x 48" in refused(photos, reconstructions)
     fewer = tmp_path / "fewer"
     fewer.mkdir()
     for path in sorted(reconstructions.iterdir())[:-1]:

@@ -143,6 +143,7 @@ def test_an_id_is_checked_against_its_manifest(
         (head + latent, "manifest says LatentSpec(kind='continuous', f=4, "),
     ):
         (folder / "tokenizer.toml").write_text(text)
+        registry.TOKENIZERS.clear()
         problems = check_tokenizer("wrong-manifest")
         assert len(problems) == (message is not None)
         assert all(message is not None and message in problem for problem in problems)
