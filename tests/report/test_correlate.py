@@ -15,7 +15,8 @@ from ssdd_bench.results.store import load_results, save_result
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 EULER = GenerationRecord(
-    "DiT-S/2", {}, 1, "flow", "euler", 50, 50, 1.0, (0.0, 1.0), 4, "equal", 10, "", None, None
+    *("DiT-S/2", {}, 1, "flow", "euler", 50, 50, 1.0, (0.0, 1.0), 4, "equal", 10),
+    *("per channel", None, None),
 )
 
 
