@@ -222,10 +222,8 @@ def test_protocols_stand_side_by_side_and_never_in_one_table(make_photos, tmp_pa
     assert len({result.data.pixels_sha256 for result in results}) == 1
     assert len({result.fingerprint for result in results}) == 4
     tables = build_tables(to_frame(results))
-    assert [table.title for table in tables] == [
-        "Reconstruction, 48 × 48 px, default-v1, photos3",
-        "Reconstruction, 48 × 48 px, ssdd-paper-v1, photos3",
-    ]
-    for table in tables:
+    assert len(tables) == 2
+    for table, protocol in zip(tables, ("default-v1", "ssdd-paper-v1"), strict=True):
+        assert protocol in table.title
         names = [cell.text for cell in table.columns[0].cells]
         assert names == ["identity", "jpeg:quality=20"]
