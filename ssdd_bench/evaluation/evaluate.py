@@ -247,7 +247,7 @@ def loaded_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: s
     return job_fingerprint(
         loaded.record,
         settings.resolution,
-        settings.protocol,
+        settings.protocol.sha256,
         settings.seed,
         data_hash,
         device_name(device),

@@ -38,7 +38,7 @@ class Job:
 def job_fingerprint(
     tokenizer: TokenizerRecord,
     resolution: int,
-    protocol: Protocol,
+    protocol_sha256: str,
     seed: int,
     data: str,
     device: str,
@@ -50,7 +50,7 @@ def job_fingerprint(
     Args:
         tokenizer: with every option's value and the weights' hashes.
         resolution: side of the crops in pixels.
-        protocol: by its hash.
+        protocol_sha256: hash of the protocol.
         seed: of the noise.
         data: from :func:`data_fingerprint`.
         device: model of the device, on which speed depends.
@@ -63,7 +63,7 @@ def job_fingerprint(
             "options": tokenizer.options,
             "weights": sorted(tokenizer.weights.values()),
             "resolution": resolution,
-            "protocol": protocol.sha256,
+            "protocol": protocol_sha256,
             "data": data,
             "seed": seed,
             "device": device,

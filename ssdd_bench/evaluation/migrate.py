@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError
-from ssdd_bench.evaluation.job import NUMBERS_VERSION, data_fingerprint
+from ssdd_bench.evaluation.job import data_fingerprint, job_fingerprint
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
-from ssdd_bench.results.schema import SCHEMA_VERSION, Result
+from ssdd_bench.results.schema import SCHEMA_VERSION, DataRecord, Result
 from ssdd_bench.results.store import find_results, from_json, save_result
 
 BESIDE: Final = ("scores/{}.parquet", "samples/{}.png")
@@ -58,32 +58,26 @@ def _new_fingerprint(result: Result, old_sha256: str) -> str:
     cannot be recomputed either; then it decides the new one together with the protocol's hash.
     """
     new_sha256 = str(result.protocol["sha256"])
-    inputs = None if result.generation else _inputs(result)
-    if inputs and fingerprint({**inputs, "protocol": old_sha256}) == result.fingerprint:
-        return fingerprint({**inputs, "protocol": new_sha256})
+    data = None if result.generation else _hash_images(result.data)
+    if data and _job_fingerprint(result, old_sha256, data) == result.fingerprint:
+        return _job_fingerprint(result, new_sha256, data)
     return fingerprint([result.fingerprint, new_sha256])
 
 
-def _inputs(result: Result) -> dict[str, Any] | None:
-    """Collect what a job's fingerprint hashes; None if the images are not here."""
-    tokenizer = result.tokenizer
+def _job_fingerprint(result: Result, protocol_sha256: str, data: str) -> str:
+    job = (result.tokenizer, result.resolution, protocol_sha256, result.seed)
+    return job_fingerprint(*job, data, result.execution.device)
+
+
+def _hash_images(record: DataRecord) -> str | None:
+    """Hash the images of a result; None if they are not here."""
     try:
-        source = open_images(result.data.name)
-        if result.data.n < len(source):
-            source = open_images(result.data.name, result.data.n)
+        images = open_images(record.name)
+        if record.n < len(images):
+            images = open_images(record.name, record.n)
     except DataError:
         return None
-    return {
-        "numbers": NUMBERS_VERSION,
-        "tokenizer": tokenizer.id,
-        "adapter": tokenizer.version,
-        "options": tokenizer.options,
-        "weights": sorted(tokenizer.weights.values()),
-        "resolution": result.resolution,
-        "data": data_fingerprint(source),
-        "seed": result.seed,
-        "device": result.execution.device,
-    }
+    return data_fingerprint(images)
 
 
 if __name__ == "__main__":

@@ -64,17 +64,15 @@ def test_a_foreign_fingerprint_decides_the_new_one(tmp_path: Path, old_sha256: s
     assert not migrate_folder(tmp_path)
 
 
-def test_a_run_resumes_what_was_recomputed(
-    tmp_path: Path, old_sha256: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_resumes_what_was_recomputed(tmp_path: Path, old_sha256: str) -> None:
     file = measure(tmp_path)
     old = make_old(file, old_sha256)
     data = json.loads(old.read_text())
     # The fingerprint that version 3 gave this job: today's with the old hash of the protocol.
     (result,) = load_results([old])
-    inputs = migrate._inputs(result)
-    assert inputs is not None
-    data["fingerprint"] = fingerprint({**inputs, "protocol": old_sha256})
+    images = migrate._hash_images(result.data)
+    assert images is not None
+    data["fingerprint"] = migrate._job_fingerprint(result, old_sha256, images)
     old.write_text(json.dumps(data))
     assert migrate_folder(tmp_path) == {old: file}
     written = file.stat().st_mtime_ns
