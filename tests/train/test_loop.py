@@ -407,7 +407,7 @@ def test_two_processes_train_together(make_photos, tmp_path):
     recipe.write_text(
         'base = "mini-f8c4"\n'
         "[model.klvae]\nblock_out_channels = [16, 16, 16, 16]\n"
-        "[klvae]\nbatch_size = 4\naccumulate = 2\ngan_start = 1\ncritic_width = 8\n"
+        "[klvae]\nbatch_size = 4\naccumulate = 2\ngan_start = 1\ndiscriminator_width = 8\n"
         "resolution = 32\nmin_side = 32\nmax_side = 48\n"
         "[evaluation]\nholdout = 0.2\nimages = 2\nresolution = 64\n"
     )
