@@ -15,6 +15,7 @@ from PIL import Image
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.latents import LatentSet
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.latents import configure_latents, encode_latents
 from ssdd_bench.nn.dit import SIZES
 from ssdd_bench.results.schema import TokenizerRecord
@@ -143,7 +144,8 @@ def encode():
         """Encode with small shards."""
         source = open_images(photos)
         tokenizer = tokenizer or BlockMean()
-        config = configure_latents(source, tokenizer, named or describe(), SIDE, **more)
+        loaded = LoadedTokenizer(tokenizer, named or describe())
+        config = configure_latents(source, loaded, SIDE, **more)
         config = replace(config, shard_images=10)
         return encode_latents(source, tokenizer, config, out, CPU, shard=shard)
 

@@ -24,6 +24,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.timing import count_gmac
 from ssdd_bench.generation.labels import LabelRule, make_labels
 from ssdd_bench.generation.latents import CPU_BATCH
@@ -32,7 +33,6 @@ from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
-from ssdd_bench.results.schema import TokenizerRecord
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -80,8 +80,7 @@ class SampleBatches:
 
     Args:
         model: its network is moved to ``device``.
-        tokenizer: on ``device``, in evaluation mode; its decoder is used.
-        record: its description.
+        loaded: tokenizer on ``device``; its decoder is used.
         config: samples to generate.
         device: to compute on.
 
@@ -94,12 +93,12 @@ class SampleBatches:
     def __init__(
         self,
         model: LatentModel,
-        tokenizer: Tokenizer,
-        record: TokenizerRecord,
+        loaded: LoadedTokenizer,
         config: SamplesConfig,
         device: torch.device,
     ) -> None:
-        self.model, self.tokenizer, self.record = model, tokenizer, record
+        record = loaded.record
+        self.model, self.tokenizer, self.record = model, loaded.tokenizer, record
         self.config, self.device = config, device
         self.labels = make_labels(config.samples, model.config.classes, config.labels, config.seed)
         self.size = config.batch_size if device.type == "cuda" else CPU_BATCH

@@ -10,13 +10,12 @@ import hashlib
 
 import torch
 
-from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.results.fingerprint import canonical_json
-from ssdd_bench.results.schema import TokenizerRecord
 
 
-def encoder_sha256(tokenizer: Tokenizer, record: TokenizerRecord) -> str:
+def encoder_sha256(loaded: LoadedTokenizer) -> str:
     """Hash an encoder: its weights in float32 and the shape of its latents.
 
     An encoder without weights is known by the tokenizer's id, version and options. Scaling
@@ -26,6 +25,7 @@ def encoder_sha256(tokenizer: Tokenizer, record: TokenizerRecord) -> str:
     Raises:
         PluginError: the latents are not continuous, so no network can be trained on them.
     """
+    tokenizer, record = loaded.tokenizer, loaded.record
     spec = tokenizer.latent
     if spec.kind != "continuous":
         raise PluginError(
@@ -45,14 +45,11 @@ def encoder_sha256(tokenizer: Tokenizer, record: TokenizerRecord) -> str:
     return digest.hexdigest()
 
 
-def check_encoder(
-    tokenizer: Tokenizer, record: TokenizerRecord, expected: str, label: str, what: str
-) -> None:
+def check_encoder(loaded: LoadedTokenizer, expected: str, label: str, what: str) -> None:
     """Check that a tokenizer has the encoder that made some latents.
 
     Args:
-        tokenizer: loaded.
-        record: its description.
+        loaded: the tokenizer.
         expected: hash of the encoder that made the latents.
         label: of the tokenizer that they were made by.
         what: owner of the latents, for the message.
@@ -60,10 +57,10 @@ def check_encoder(
     Raises:
         UserError: the hashes differ.
     """
-    found = encoder_sha256(tokenizer, record)
+    found = encoder_sha256(loaded)
     if found != expected:
         raise UserError(
             f"{what}: latents are those of '{label}' (encoder {expected[:10]}), which "
-            f"'{record.label}' (encoder {found[:10]}) cannot decode: use a tokenizer with that "
-            "encoder, or encode and train again"
+            f"'{loaded.record.label}' (encoder {found[:10]}) cannot decode: use a tokenizer "
+            "with that encoder, or encode and train again"
         )

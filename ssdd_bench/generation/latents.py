@@ -31,10 +31,10 @@ from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.evaluation.evaluate import check_resolution
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import TokenizerRecord
 
 CPU_BATCH = 16
 """Images per call on a CPU, where the rounding of results depends on it."""
@@ -43,8 +43,7 @@ LEAST_STD = 1e-6
 
 def configure_latents(
     source: ImageSource,
-    tokenizer: Tokenizer,
-    record: TokenizerRecord,
+    loaded: LoadedTokenizer,
     resolution: int,
     flips: bool = True,
     posterior: str = "mode",
@@ -58,10 +57,11 @@ def configure_latents(
         PluginError: the tokenizer has no continuous latents.
         DataError: see :func:`class_names`.
     """
+    tokenizer, record = loaded.tokenizer, loaded.record
     check_resolution(tokenizer, resolution)
     return LatentsConfig(
         tokenizer=record.label,
-        encoder_sha256=encoder_sha256(tokenizer, record),
+        encoder_sha256=encoder_sha256(loaded),
         weights=dict(record.weights),
         f=tokenizer.latent.f,
         channels=tokenizer.latent.channels,

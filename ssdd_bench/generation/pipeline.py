@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.evaluation.samples import evaluate_samples
 from ssdd_bench.generation.batches import SamplesConfig
@@ -23,12 +23,10 @@ from ssdd_bench.generation.latents import configure_latents, encode_latents
 from ssdd_bench.generation.model import load_latent_model, shipped_for
 from ssdd_bench.generation.sampler import Method, default_method
 from ssdd_bench.generation.samples import generate_samples
-from ssdd_bench.results.schema import TokenizerRecord
 from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import DiTRecipe
 
-Described = tuple[Tokenizer, TokenizerRecord]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Function of a title and a total; its context gives a function to call with finished images."""
 
@@ -86,8 +84,8 @@ class PipelineConfig:
 
 
 def run_pipeline(
-    encoder: Described,
-    decoders: Sequence[Described],
+    encoder: LoadedTokenizer,
+    decoders: Sequence[LoadedTokenizer],
     dit: Path | TrainConfig | None,
     config: PipelineConfig,
     device: torch.device,
@@ -98,7 +96,7 @@ def run_pipeline(
     Files that are there are kept, so a run that was stopped continues.
 
     Args:
-        encoder: tokenizer that encodes the training images, and its description.
+        encoder: tokenizer that encodes the training images.
         decoders: tokenizers with the same encoder.
         dit: weights of a DiT, or how to train one; None for the one that comes with the package.
         config: samples and scores.
@@ -112,10 +110,9 @@ def run_pipeline(
         UserError: a decoder has another encoder, or ``config.out`` holds other files.
         WeightsError: no DiT comes with the package for this encoder.
     """
-    tokenizer, record = encoder
-    sha256 = encoder_sha256(tokenizer, record)
-    for decoder, described in decoders:  # before hours of training
-        check_encoder(decoder, described, sha256, record.label, "--decoders")
+    sha256 = encoder_sha256(encoder)
+    for decoder in decoders:  # before hours of training
+        check_encoder(decoder, sha256, encoder.record.label, "--decoders")
     if isinstance(dit, TrainConfig):
         dit = _train(encoder, dit, config, device, progress)
     elif dit is None:
@@ -123,8 +120,8 @@ def run_pipeline(
     model = load_latent_model(dit)
     method = config.method or default_method(model.facts.objective)
     results = []
-    for (decoder, described), scale, seed in product(decoders, config.scales, config.seeds):
-        name = f"{described.label} cfg {scale:g} seed {seed}"
+    for decoder, scale, seed in product(decoders, config.scales, config.seeds):
+        name = f"{decoder.record.label} cfg {scale:g} seed {seed}"
         folder = config.out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
         samples = replace(
             config.samples,
@@ -134,7 +131,7 @@ def run_pipeline(
             shared=config.out / "sampled",
         )
         with progress(name, samples.samples) as on_images:
-            generate_samples(model, decoder, described, samples, device, on_images)
+            generate_samples(model, decoder, samples, device, on_images)
         results.append(
             evaluate_samples(
                 folder,
@@ -152,7 +149,7 @@ def run_pipeline(
 
 
 def _train(
-    encoder: Described,
+    encoder: LoadedTokenizer,
     config: TrainConfig,
     pipeline: PipelineConfig,
     device: torch.device,
@@ -160,11 +157,11 @@ def _train(
 ) -> Path:
     """Encode the training images and train a DiT; return its weights."""
     source, folder, command = config.source, pipeline.out / "latents", pipeline.samples.command
-    latents = configure_latents(source, *encoder, config.resolution)
+    latents = configure_latents(source, encoder, config.resolution)
     with progress("latents", len(source)) as on_images:
         encode_latents(
             source,
-            encoder[0],
+            encoder.tokenizer,
             latents,
             folder,
             device,

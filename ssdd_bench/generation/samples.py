@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.environment import describe_environment, describe_execution, hide_home
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.timing import summarise
 from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_samples
 from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.identity import check_encoder
@@ -27,7 +28,6 @@ from ssdd_bench.results.schema import (
     GenerationRecord,
     LatentRecord,
     Timing,
-    TokenizerRecord,
 )
 
 GRID = (4, 10)  # rows and most columns of the sample picture
@@ -35,8 +35,7 @@ GRID = (4, 10)  # rows and most columns of the sample picture
 
 def generate_samples(
     model: LatentModel,
-    tokenizer: Tokenizer,
-    record: TokenizerRecord,
+    loaded: LoadedTokenizer,
     config: SamplesConfig,
     device: torch.device,
     on_images: Callable[[int], None] = lambda count: None,
@@ -45,8 +44,7 @@ def generate_samples(
 
     Args:
         model: network of latents; it is moved to ``device``.
-        tokenizer: on ``device``, in evaluation mode; its decoder is used.
-        record: its description.
+        loaded: tokenizer on ``device``; its decoder is used.
         config: samples to generate, and their folder.
         device: to compute on.
         on_images: called with the number of samples that were finished, kept ones included.
@@ -62,9 +60,9 @@ def generate_samples(
     config.settings.check(model.facts.objective)
     if config.samples < 1:
         raise OptionError(f"samples is {config.samples}: give 1 or more")
-    _check_latent(model, tokenizer, record)
+    _check_latent(model, loaded)
     keep_freed_memory()
-    batches = SampleBatches(model, tokenizer, record, config, device)
+    batches = SampleBatches(model, loaded, config, device)
     done = read_generated(config.out)
     if done is not None:
         if done.fingerprint != batches.identity:
@@ -83,15 +81,15 @@ def generate_samples(
     return made
 
 
-def _check_latent(model: LatentModel, tokenizer: Tokenizer, record: TokenizerRecord) -> None:
-    facts, spec, channels = model.facts, tokenizer.latent, model.config.channels
+def _check_latent(model: LatentModel, loaded: LoadedTokenizer) -> None:
+    facts, spec, channels = model.facts, loaded.tokenizer.latent, model.config.channels
     if facts.encoder_sha256:
         what = next(iter(model.weights))
-        check_encoder(tokenizer, record, facts.encoder_sha256, facts.tokenizer, what)
+        check_encoder(loaded, facts.encoder_sha256, facts.tokenizer, what)
     elif (spec.kind, spec.channels, spec.f) != ("continuous", channels, facts.f):
         raise UserError(
-            f"the network samples f{facts.f}c{channels} latents and '{record.label}' decodes "
-            f"f{spec.f}c{spec.channels}: use another tokenizer"
+            f"the network samples f{facts.f}c{channels} latents and '{loaded.record.label}' "
+            f"decodes f{spec.f}c{spec.channels}: use another tokenizer"
         )
 
 
@@ -191,19 +189,7 @@ class _Summary:
         seconds = np.stack(self._seconds)[:, column]
         warm = ~np.stack(self._fresh)[:, column]
         used = seconds[warm] if warm.any() else seconds
-        q1, median, q3 = (float(q) for q in np.quantile(used, (0.25, 0.5, 0.75)))
-        return Timing(
-            median_s=median,
-            q1_s=q1,
-            q3_s=q3,
-            repeats=len(used),
-            warmup=len(seconds) - len(used),
-            batch=batch,
-            images_per_s=batch / median,
-            gmac_per_image=gmac,
-            peak_memory_bytes=None,
-            peak_memory_kind="",
-        )
+        return summarise(used.tolist(), len(seconds) - len(used), batch, gmac)
 
     def picture(self) -> NDArray[np.uint8]:
         """Draw the first samples of the first classes, a column for each class."""

@@ -10,6 +10,7 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
 from ssdd_bench.evaluation import samples as module
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.samples import evaluate_samples
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
@@ -139,7 +140,9 @@ def test_the_set_itself_scores_nothing(photos, tmp_path):
 def drawn(trained, block_mean, record, tmp_path):
     plan = SamplesConfig(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
     device = torch.device("cpu")
-    generate_samples(load_latent_model(trained), block_mean(), record(), plan, device)
+    generate_samples(
+        load_latent_model(trained), LoadedTokenizer(block_mean(), record()), plan, device
+    )
     return plan.out
 
 

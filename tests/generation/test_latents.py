@@ -16,6 +16,7 @@ from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import class_names
 from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
+from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.latents import configure_latents
 
@@ -137,19 +138,22 @@ def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
         def networks(self):
             return {"encoder": self.network, "decoder": torch.nn.Linear(1, 1)}
 
-    same = encoder_sha256(WithWeights(0), record("one"))
-    assert encoder_sha256(WithWeights(0).to("cpu", torch.float64), record("two")) == same
-    check_encoder(WithWeights(0), record("two"), same, "one", "dit")
+    same = encoder_sha256(LoadedTokenizer(WithWeights(0), record("one")))
+    assert (
+        encoder_sha256(LoadedTokenizer(WithWeights(0).to("cpu", torch.float64), record("two")))
+        == same
+    )
+    check_encoder(LoadedTokenizer(WithWeights(0), record("two")), same, "one", "dit")
     with pytest.raises(UserError, match=r"dit: latents are those of 'one' \(encoder .* 'other'"):
-        check_encoder(WithWeights(1), record("other"), same, "one", "dit")
+        check_encoder(LoadedTokenizer(WithWeights(1), record("other")), same, "one", "dit")
 
 
 def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
     source = open_images(photos)
     with pytest.raises(PluginError, match="has discrete latents and a DiT needs continuous"):
-        configure_latents(source, block_mean(kind="discrete"), record(), 16)
+        configure_latents(source, LoadedTokenizer(block_mean(kind="discrete"), record()), 16)
     with pytest.raises(ResolutionError, match="18 px is not a multiple of f = 4"):
-        configure_latents(source, block_mean(), record(), 18)
+        configure_latents(source, LoadedTokenizer(block_mean(), record()), 18)
     with pytest.raises(DataError, match="1 of 2 images lie in no class folder"):
         class_names(["cat/0.png", "1.png"])
     assert set(class_names(["0.png", "1.png"])) == {"."}  # one class: no labels at all

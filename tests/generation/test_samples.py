@@ -1,19 +1,14 @@
 """Samples: the same for any number of processes, resumable, and decoded by who may decode them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels, read_moments, write_npz
-from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import OptionError, PluginError, UserError
-from ssdd_bench.generation.batches import SamplesConfig, decode_latents
-from ssdd_bench.generation.check import check_colours, check_latents
-from ssdd_bench.generation.labels import make_labels
+from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import generate_samples
@@ -26,9 +21,12 @@ SETTINGS = SamplerSettings("euler", steps=2, cfg=1.5)
 @pytest.fixture
 def generate(trained, block_mean, record):
     def generate(out, samples=40, tokenizer=None, named=None, weights=trained, **more):
-        plan = SamplesConfig(**{"out": out, "samples": samples, "settings": SETTINGS} | more)
+        config = SamplesConfig(**{"out": out, "samples": samples, "settings": SETTINGS} | more)
         return generate_samples(
-            load_latent_model(weights), tokenizer or block_mean(), named or record(), plan, CPU
+            load_latent_model(weights),
+            LoadedTokenizer(tokenizer or block_mean(), named or record()),
+            config,
+            CPU,
         )
 
     return generate
@@ -134,55 +132,12 @@ def test_what_does_not_fit_is_one_line(generate, generated, record, block_mean, 
 def test_a_published_network_fits_by_shape_alone(generate, trained, block_mean, record, tmp_path):
     torch.save(load_latent_model(trained).network.state_dict(), tmp_path / "published.pt")
     model = load_latent_model(tmp_path / "published.pt", "flow", f=8)
-    plan = SamplesConfig(tmp_path / "out", 4, settings=SETTINGS)
+    config = SamplesConfig(tmp_path / "out", 4, settings=SETTINGS)
     with pytest.raises(UserError, match="samples f8c3 latents and 'block-mean' decodes f4c3"):
-        generate_samples(model, block_mean(), record(), plan, CPU)
+        generate_samples(model, LoadedTokenizer(block_mean(), record()), config, CPU)
     model = load_latent_model(tmp_path / "published.pt", "flow", f=4)
-    made = generate_samples(model, block_mean(), record(), plan, CPU)
+    made = generate_samples(model, LoadedTokenizer(block_mean(), record()), config, CPU)
     assert made.generation.statistics == "by the tokenizer"
-
-
-def test_labels_are_balanced_or_random_and_fixed():
-    equal = make_labels(25, 10, "equal", seed=0)
-    assert sorted(np.bincount(equal)) == [2] * 5 + [3] * 5
-    assert np.array_equal(equal, make_labels(25, 10, "equal", seed=1))
-    assert not np.array_equal(equal, np.sort(equal))
-    random = make_labels(4000, 10, "random", seed=0)
-    assert np.bincount(random).std() == pytest.approx(20, abs=15)
-    assert np.array_equal(random[:7], make_labels(7, 10, "random", seed=0))
-    assert not np.array_equal(random, make_labels(4000, 10, "random", seed=1))
-
-
-@pytest.mark.parametrize(
-    ("scale", "shift", "warned"), [(1.0, 0.0, False), (0.4, 0.0, True), (1.0, 2.0, True)]
-)
-def test_mis_scaled_latents_are_noticed(latents, trained, block_mean, scale, shift, warned):
-    """Real latents stand for a perfect network; the statistics that map them back are wrong."""
-    rows = np.arange(24)
-    statistics = latents.record.statistics
-    perfect = statistics.normalise(latents.batch(rows, rows % 2 == 0))
-    wrong = ChannelStats(
-        tuple(mean + shift for mean in statistics.mean),
-        tuple(std * scale for std in statistics.std),
-    )
-    model = load_latent_model(trained)
-    model = replace(model, facts=replace(model.facts, statistics=wrong))
-    noise = KeyedNoise(0, [str(i) for i in rows], "decode")
-    decoded = decode_latents(model, block_mean(), perfect, noise)
-    colours = ChannelSums.of((decoded.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
-    found = [
-        *check_latents(ChannelSums.of(perfect.numpy())),
-        *check_colours(colours, latents.record.pixels),
-    ]
-    assert bool(found) == warned
-    if warned:
-        assert "scaled by the wrong statistics" in found[0]
-
-
-def test_latents_that_were_not_mapped_back_are_noticed(latents):
-    raw = latents.batch(np.arange(24), np.zeros(24, bool))  # mean 5, where N(0, 1) is expected
-    (line,) = check_latents(ChannelSums.of(raw.numpy()))
-    assert "mean of a channel by 6.5" in line
 
 
 def test_too_few_or_too_many_images_in_a_file_are_refused(tmp_path):

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
-from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli.main import cli
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.evaluation.loading import load
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.generation.model import load_latent_model, shipped_for
 from ssdd_bench.results.store import load_results
@@ -19,7 +18,7 @@ COMMITTED = Path(__file__).parents[2] / "results" / "generation"
 
 
 def shipped(name):
-    return shipped_for(encoder_sha256(*open_tokenizer(name, torch.device("cpu"))))
+    return shipped_for(encoder_sha256(load(name)))
 
 
 def test_it_draws_out_of_the_box(tmp_path):

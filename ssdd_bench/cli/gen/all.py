@@ -11,7 +11,6 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_generation_metrics
-from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import describe_result, json_option, print_json
 from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._typed import typed
@@ -91,6 +90,7 @@ def command(
     from ssdd_bench.cli._tables import show_table, write_text
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.evaluation.loading import load
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.pipeline import PipelineConfig, TrainConfig, run_pipeline
     from ssdd_bench.generation.sampler import SamplerSettings
@@ -108,7 +108,7 @@ def command(
         )
     fetch_weights(metrics, offline, False, Console(stderr=True, quiet=quiet))
     chosen = choose_device(device)
-    encoder = open_tokenizer(tokenizer, chosen)
+    encoder = load(tokenizer, chosen)
     requests = parse_requests(decoders or tokenizer)
     model: Path | TrainConfig | None = dit
     if data and res:
@@ -148,7 +148,7 @@ def command(
 
     trained, results = run_pipeline(
         encoder,
-        [open_tokenizer(one.label, chosen) for one in requests],
+        [load(one.label, chosen) for one in requests],
         model,
         config,
         chosen,

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 from ssdd_bench.evaluation.progress import progress_bar
@@ -55,14 +54,17 @@ def command(
     """
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.evaluation.loading import load
     from ssdd_bench.generation.latents import configure_latents, encode_latents
 
     chosen = choose_device(device)
     source = open_images(data, limit)
-    loaded, record = open_tokenizer(tokenizer, chosen)
-    config = configure_latents(source, loaded, record, res, flips, posterior, seed)
+    loaded = load(tokenizer, chosen)
+    config = configure_latents(source, loaded, res, flips, posterior, seed)
     with progress_bar("latents", len(source) // shard[1], quiet=quiet) as bar:
-        encode_latents(source, loaded, config, out, chosen, batch_size, shard, typed(), bar.advance)
+        encode_latents(
+            source, loaded.tokenizer, config, out, chosen, batch_size, shard, typed(), bar.advance
+        )
     if as_json:
         print_json({"path": out, "shard": shard, "config": config})
     elif not quiet:

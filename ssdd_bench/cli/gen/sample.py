@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._generation import open_tokenizer
 from ssdd_bench.cli._json import json_option, print_json
 from ssdd_bench.cli._typed import typed
 from ssdd_bench.evaluation.progress import progress_bar
@@ -67,6 +66,7 @@ def command(
     Batches that are there are kept. After processes with --shard, run it once more without.
     """
     from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.evaluation.loading import load
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.identity import encoder_sha256
     from ssdd_bench.generation.model import load_latent_model, shipped_for
@@ -74,8 +74,8 @@ def command(
     from ssdd_bench.generation.samples import generate_samples
 
     chosen = choose_device(device)
-    loaded, record = open_tokenizer(tokenizer, chosen)
-    path = shipped_for(encoder_sha256(loaded, record)) if dit is None else dit
+    loaded = load(tokenizer, chosen)
+    path = shipped_for(encoder_sha256(loaded)) if dit is None else dit
     model = load_latent_model(path, objective, f)
     method = sampler or default_method(model.facts.objective)
     config = SamplesConfig(
@@ -90,7 +90,7 @@ def command(
         command=typed(),
     )
     with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
-        made = generate_samples(model, loaded, record, config, chosen, bar.advance)
+        made = generate_samples(model, loaded, config, chosen, bar.advance)
     if as_json:
         print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
         return
