@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ssdd_bench.evaluation.job import Job
-from ssdd_bench.evaluation.progress import new_progress
-from ssdd_bench.evaluation.run import Failure, Finished, RunCallbacks, RunConfig
+from ssdd_bench.evaluation.progress import Callbacks, new_progress
+from ssdd_bench.evaluation.run import Failure, Finished, RunConfig
 from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.report.frame import metric_directions, to_frame
 from ssdd_bench.report.tables.columns import scores
@@ -34,7 +34,7 @@ DONE: Final = "seconds"
 
 
 @contextmanager
-def follow(config: RunConfig, console: Console) -> Iterator[RunCallbacks]:
+def follow(config: RunConfig, console: Console) -> Iterator[Callbacks]:
     """Show the progress of a run; the rows stay when it ends, even by an interrupt.
 
     Args:
@@ -45,7 +45,7 @@ def follow(config: RunConfig, console: Console) -> Iterator[RunCallbacks]:
         yield Rows(progress, config) if console.is_terminal else Bars(progress)
 
 
-class Bars(RunCallbacks):
+class Bars(Callbacks):
     """One bar per job: images done, images per second, then what follows them."""
 
     def __init__(self, progress: Progress) -> None:

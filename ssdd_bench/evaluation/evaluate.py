@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ from ssdd_bench.evaluation.environment import (
 from ssdd_bench.evaluation.job import data_fingerprint, job_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.evaluation.progress import Callbacks, progress_bar
 from ssdd_bench.evaluation.reconstruct import ReconstructionStats, reconstruct
 from ssdd_bench.evaluation.result import Evaluation, Provenance
 from ssdd_bench.evaluation.timing import measure_speed
@@ -47,16 +47,7 @@ GPU_BATCH = 8
 class Settings:
     """Everything that an evaluation depends on besides the tokenizer and the images.
 
-    Attributes:
-        resolution: side of the square crops in pixels.
-        protocol: how images become numbers.
-        metrics: keys.
-        device: of the networks and the metrics.
-        seed: of the noise of encoder and decoder.
-        batch_size: images per call at most.
-        speed: True times encoding and decoding too.
-        intervals: True computes intervals of Fréchet distances, at twenty times their cost.
-        strict: an image that cannot be decoded or an unavailable metric is an error.
+    See :func:`evaluate` for the meaning of each; ``batch_size`` is what the device takes.
     """
 
     resolution: int
@@ -68,27 +59,6 @@ class Settings:
     speed: bool = False
     intervals: bool = False
     strict: bool = False
-
-
-class Callbacks:
-    """Receives the progress of an evaluation; does nothing by itself."""
-
-    def images_done(self, count: int) -> None:
-        """Take in that ``count`` more images are done."""
-
-    def stage(self, name: str) -> None:
-        """Take in the name of the stage that follows the images."""
-
-
-class _Bar(Callbacks):
-    """Move a progress bar."""
-
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self._advance = advance
-
-    def images_done(self, count: int) -> None:
-        """Move the bar by ``count`` images."""
-        self._advance(count)
 
 
 def evaluate(
@@ -159,7 +129,7 @@ def evaluate(
         strict=strict,
     )
     with progress_bar(loaded.record.label, len(source), quiet=not progress) as bar:
-        return evaluate_loaded(loaded, source, settings, callbacks=_Bar(bar.advance))
+        return evaluate_loaded(loaded, source, settings, callbacks=bar)
 
 
 def evaluate_loaded(

@@ -96,7 +96,7 @@ def evaluate_pairs(
             suite.add_pairs([image_id], both[0][None], both[1][None])
             if len(examples) < EXAMPLES:
                 examples.append(both)
-            bar.advance(1)
+            bar.images_done(1)
         scores = suite.compute()
     ids = tuple(image_id for image_id, _ in pairs)
     pixels = hashes[0].hexdigest()

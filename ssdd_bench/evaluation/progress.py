@@ -1,4 +1,4 @@
-"""Progress bars on standard error, or in a notebook."""
+"""Progress of evaluations: callbacks, and bars on standard error or in a notebook."""
 
 from __future__ import annotations
 
@@ -10,13 +10,31 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from ssdd_bench.evaluation.job import Job
+    from ssdd_bench.evaluation.run import Failure, Finished
+
+
+class Callbacks:
+    """Receives the progress of an evaluation or a run; does nothing by itself."""
+
+    def images_done(self, count: int) -> None:
+        """Take in that ``count`` more images are done."""
+
+    def stage(self, name: str) -> None:
+        """Take in the name of the stage that follows the images."""
+
+    def job_started(self, job: Job, number: int, total: int, images: int) -> None:
+        """Take in that job ``number`` of ``total``, from 1, starts to read ``images`` images."""
+
+    def job_finished(self, finished: Finished) -> None:
+        """Take in a result that is on disk."""
+
+    def job_failed(self, failure: Failure) -> None:
+        """Take in that the run continues without this job."""
+
 
 def new_progress(console: Console) -> Progress:
-    """Return bars with a title, a count, a text ``state`` and the time left.
-
-    Args:
-        console: for standard error.
-    """
+    """Return bars with a title, a count, a text ``state`` and the time left."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -35,16 +53,21 @@ def new_progress(console: Console) -> Progress:
     )
 
 
-class Bar:
-    """One bar that is on the screen."""
+class Bar(Callbacks):
+    """One bar that is on the screen, moved by the images of all jobs."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
-    def advance(self, count: int) -> None:
+    def images_done(self, count: int) -> None:
         """Move forward by a number of images."""
         self._progress.advance(self._task, count)
+
+    def job_finished(self, finished: Finished) -> None:
+        """Move over a job that was done before."""
+        if finished.reused:
+            self.images_done(finished.result.data.n + len(finished.result.data.skipped))
 
     def show(self, done: int, total: int | None = None, state: str = "") -> None:
         """Move to a position; without a total it stays as it is."""
@@ -55,14 +78,7 @@ class Bar:
 def progress_bar(
     title: str, total: int | None = None, done: int = 0, quiet: bool = False
 ) -> Iterator[Bar]:
-    """Show a bar on standard error.
-
-    Args:
-        title: text in front of the bar.
-        total: of images or iterations; None while it is not known.
-        done: where the bar starts.
-        quiet: show nothing.
-    """
+    """Show a bar on standard error, from ``done`` to ``total``; None for an unknown total."""
     from rich.console import Console
 
     with new_progress(Console(stderr=True, quiet=quiet)) as progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -13,7 +13,6 @@ from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation.environment import choose_device, describe_environment
 from ssdd_bench.evaluation.evaluate import (
-    Callbacks,
     Settings,
     check_resolution,
     choose_batch,
@@ -23,7 +22,7 @@ from ssdd_bench.evaluation.evaluate import (
 from ssdd_bench.evaluation.job import Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.evaluation.progress import Callbacks, progress_bar
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.frechet import FrechetDistance
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
@@ -43,23 +42,7 @@ if TYPE_CHECKING:
 class RunConfig:
     """Everything that a run depends on.
 
-    Attributes:
-        requests: tokenizers with their options.
-        resolutions: sides of the square crops in pixels.
-        out: folder of the results.
-        metrics: keys; empty for those of each protocol.
-        protocols: ids of protocols of reconstructions, or paths of protocol files.
-        data: see :func:`ssdd_bench.data.memory.as_source`; None for the sample photos.
-        limit: number of images used; None for all.
-        seeds: of the noise of encoders and decoders; where there is none, only the first counts.
-        batch_size: images per call on a GPU; a CPU takes one.
-        device: ``auto``, or as torch names it.
-        speed: True times encoding and decoding too.
-        pictures: True saves sample reconstructions.
-        strict: an image that cannot be decoded or an unavailable metric is an error.
-        intervals: True adds intervals of Fréchet distances, at twenty times their cost.
-        force: True repeats jobs whose results are on disk.
-        command: that the user typed, for the record.
+    See :func:`run` for the meaning of each; ``command`` is what the user typed, for the record.
     """
 
     requests: tuple[TokenizerRequest, ...]
@@ -107,13 +90,7 @@ def _is_random(request: TokenizerRequest, protocol: Protocol) -> bool:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job whose result is on disk.
-
-    Attributes:
-        result: of the job.
-        path: its file.
-        reused: True if it was on disk before this run.
-    """
+    """A job whose result is on disk, and was there before this run if it is ``reused``."""
 
     result: Result
     path: Path
@@ -153,19 +130,6 @@ class RunSummary:
         from ssdd_bench.report.frame import load_frame
 
         return load_frame([finished.path for finished in self.finished])
-
-
-class RunCallbacks(Callbacks):
-    """Receives the progress of a run; does nothing by itself."""
-
-    def job_started(self, job: Job, number: int, total: int, images: int) -> None:
-        """Take in that job ``number`` of ``total``, from 1, starts to read ``images`` images."""
-
-    def job_finished(self, finished: Finished) -> None:
-        """Take in a result that is on disk."""
-
-    def job_failed(self, failure: Failure) -> None:
-        """Take in that the run continues without this job."""
 
 
 def run(
@@ -238,27 +202,10 @@ def run(
     )
     jobs = len(config.jobs())
     with progress_bar(f"{jobs} jobs", jobs * len(source), quiet=not progress) as bar:
-        return run_jobs(config, _RunBar(bar.advance, len(source)))
+        return run_jobs(config, bar)
 
 
-class _RunBar(RunCallbacks):
-    """Move one bar over the images of all jobs."""
-
-    def __init__(self, advance: Callable[[int], None], images: int) -> None:
-        self._advance = advance
-        self._images = images
-
-    def images_done(self, count: int) -> None:
-        """Move the bar by ``count`` images."""
-        self._advance(count)
-
-    def job_finished(self, finished: Finished) -> None:
-        """Move the bar over a job that was done before."""
-        if finished.reused:
-            self._advance(self._images)
-
-
-def run_jobs(config: RunConfig, callbacks: RunCallbacks | None = None) -> RunSummary:
+def run_jobs(config: RunConfig, callbacks: Callbacks | None = None) -> RunSummary:
     """Evaluate every job that is not on disk yet.
 
     A result is on disk as soon as its job is done, so that a run that was stopped, for whatever
@@ -267,11 +214,11 @@ def run_jobs(config: RunConfig, callbacks: RunCallbacks | None = None) -> RunSum
     Raises:
         UserError: see :func:`run`.
     """
-    return _Run(config, callbacks or RunCallbacks()).run()
+    return _Run(config, callbacks or Callbacks()).run()
 
 
 class _Run:
-    def __init__(self, config: RunConfig, callbacks: RunCallbacks) -> None:
+    def __init__(self, config: RunConfig, callbacks: Callbacks) -> None:
         self._config = config
         self._callbacks = callbacks
         self._jobs = config.jobs()

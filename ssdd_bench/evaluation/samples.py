@@ -108,8 +108,8 @@ def evaluate_samples(
         MetricSuite(keys, chosen, strict=strict, kind="samples", moments=against.moments) as suite,
         progress_bar(label, total, quiet=not progress) as bar,
     ):
-        _add_samples(suite, images, labels, side, bar.advance)
-        reference_hash = against.add_to(suite, side, bar.advance)
+        _add_samples(suite, images, labels, side, bar.images_done)
+        reference_hash = against.add_to(suite, side, bar.images_done)
         scores = suite.compute()
     evaluation = Evaluation(
         tokenizer=replace(made.tokenizer, label=label)

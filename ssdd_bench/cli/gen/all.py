@@ -144,7 +144,7 @@ def command(
     @contextmanager
     def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         with progress_bar(title, total, quiet=quiet) as bar:
-            yield bar.advance
+            yield bar.images_done
 
     trained, results = run_pipeline(
         encoder,

@@ -63,7 +63,15 @@ def command(
     config = configure_latents(source, loaded, res, flips, posterior, seed)
     with progress_bar("latents", len(source) // shard[1], quiet=quiet) as bar:
         encode_latents(
-            source, loaded.tokenizer, config, out, chosen, batch_size, shard, typed(), bar.advance
+            source,
+            loaded.tokenizer,
+            config,
+            out,
+            chosen,
+            batch_size,
+            shard,
+            typed(),
+            bar.images_done,
         )
     if as_json:
         print_json({"path": out, "shard": shard, "config": config})

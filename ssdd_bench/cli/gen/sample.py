@@ -90,7 +90,7 @@ def command(
         command=typed(),
     )
     with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
-        made = generate_samples(model, loaded, config, chosen, bar.advance)
+        made = generate_samples(model, loaded, config, chosen, bar.images_done)
     if as_json:
         print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
         return
