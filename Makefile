@@ -1,6 +1,9 @@
 PYTHON ?= python
+# One thread for each process of the tests: more would wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+WORKERS ?= 2
 
-.PHONY: setup check lint types test reports
+.PHONY: setup check lint types test test-fast timing reports
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -15,7 +18,13 @@ types:
 	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal
+
+test-fast: ## while you work: the tests that are not slow
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
+
+timing: ## what compares a time with a limit; nothing else may run beside it
+	$(PYTEST) -m timing
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
 	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --out reports --insert README.md

@@ -6,6 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: threads of several workers would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +42,24 @@ NARROW = {
     "flow": {"errors"},
     "report": {"errors", "results", "protocols", "metrics"},
 }
+# Test modules about more than one module of the package: committed files, real weights, behaviour
+# of the whole. The other ones are named after a module, a package or a plugin.
+FREE_TESTS = {
+    "gate/test_gate",
+    "gate/test_mini_weights",
+    "generation/test_shipped",
+    "metrics/test_real_weights",
+    "nn/test_golden",
+    "plugins/test_third_party",
+    "report/page/test_browser",
+    "report/tables/test_renderers",
+    "report/test_committed",
+    "results/test_committed",
+    "test_init",
+    "test_layout",
+    "tokenizers/test_cards",
+}
+FREE_TEST_FOLDERS = {"benchmarks", "docs"}
 # Words of other meanings that are ids of plugins too.
 OTHER_MEANINGS = {"diffusers": "the library", "identity": "a key: what distinguishes two things"}
 # Trainings, as `ssdd-bench train WHAT` and recipes name them: a method and a stage.
@@ -135,6 +152,22 @@ def test_arrows_point_one_way(unit: str) -> None:
         assert imported_units(file) <= allowed, f"{file.relative_to(ROOT)} imports too much"
 
 
+def test_tests_mirror_the_package() -> None:
+    tests = ROOT / "tests"
+    modules = [path.relative_to(tests).with_suffix("") for path in tests.rglob("test_*.py")]
+    named = {path for path in modules if path.parts[0] not in FREE_TEST_FOLDERS}
+    strays = {path.as_posix() for path in named if not _tested(path)}
+    assert strays == FREE_TESTS
+
+
+def _tested(test: Path) -> list[Path]:
+    """Return the module, private module or package that a module of tests is named after."""
+    name = test.name.removeprefix("test_")
+    folder = (PLUGINS if test.parts[0] == "tokenizers" else PACKAGE / test.parent).resolve()
+    names = (name, f"{name}.py", f"_{name}.py", f"{name}_")
+    return [folder / one for one in names if (folder / one).exists()]
+
+
 def test_nothing_imports_a_plugin_by_name() -> None:
     for file in (file for files in unit_files().values() for file in files):
         found = [name for name in imports(file) if name.startswith("ssdd_bench.tokenizers.")]
@@ -218,15 +251,14 @@ def test_the_package_tokenizers_of_others_wins(tmp_path: Path, how: str) -> None
 
 
 def test_our_folder_tokenizers_is_no_module() -> None:
-    """Without that package, the name leads to nothing that has code."""
+    """A finder of modules meets a folder without code there, or another package of that name."""
     code = (
         "import importlib.util as u, ssdd_bench.plugins.registry\n"
         "spec = u.find_spec('tokenizers')\n"
-        "print(spec is None or spec.origin)\n"
+        "print('' if spec is None else spec.origin or '')\n"
     )
     origin = run_python("-c", code).strip()
-    ours = Path(origin).is_relative_to(ROOT) and not Path(origin).is_relative_to(sys.prefix)
-    assert origin in ("True", "None") or not ours
+    assert not origin.startswith(str(PLUGINS))
 
 
 def test_light_modules_do_not_import_torch() -> None:
@@ -240,7 +272,7 @@ def test_light_modules_do_not_import_torch() -> None:
     assert run_python("-c", code) == "False\n"
 
 
-def test_listing_is_quick_and_imports_neither_torch_nor_a_plugin() -> None:
+def test_listing_imports_neither_torch_nor_a_plugin() -> None:
     code = (
         "import sys\n"
         "from ssdd_bench.cli.list import command\n"
@@ -249,12 +281,7 @@ def test_listing_is_quick_and_imports_neither_torch_nor_a_plugin() -> None:
         "plugins = [name for name in sys.modules if name.startswith('ssdd_bench.tokenizers.')]\n"
         "assert not heavy and not plugins, (heavy, plugins)\n"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run_python("-c", code)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1.5
+    run_python("-c", code)
 
 
 @pytest.mark.slow

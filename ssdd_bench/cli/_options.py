@@ -104,10 +104,12 @@ def _option(
     required: bool = False,
 ) -> Callable[[FC], FC]:
     """Return an option that shows its default, if it has one."""
+    # click takes an explicit None for a value, with which a required option would be satisfied.
+    settings = {} if default is None else {"default": default}
     return click.option(
         name,
+        **settings,
         type=type,
-        default=default,
         show_default=default not in (None, ""),
         required=required,
         metavar=metavar,

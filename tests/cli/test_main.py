@@ -1,23 +1,14 @@
 """The entry point: every mistake of a user is one line on standard error, and exit code 2."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ssdd_bench.cli import main as module
 
-
-def run(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[int, str]:
-    """Return the exit code and standard error of the program; standard output is empty."""
-    monkeypatch.setattr(sys, "argv", ["ssdd-bench", *arguments])
-    with pytest.raises(SystemExit) as leaving:
-        module.main()
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    return int(leaving.value.code or 0), captured.err
+Program = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize(
@@ -52,15 +43,12 @@ def run(
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(
-    line: str,
-    token: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    line: str, token: str, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, error = run(line.split(), monkeypatch, capsys)
+    code, out, error = program(*line.split())
     assert code == 2, error
+    assert out == ""
     assert "Traceback" not in error
     (told,) = (one for one in error.splitlines() if one.startswith("error: "))
     assert token in told

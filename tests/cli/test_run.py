@@ -1,14 +1,15 @@
 """The main verb: results, resuming, and one clear line for every bad input."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
+from ssdd_bench.plugins.registry import VARIABLE
 from ssdd_bench.results.schema import SCHEMA_VERSION
 from ssdd_bench.results.store import load_results
 
@@ -57,36 +58,36 @@ def plugins(tmp_path_factory):
     return folder
 
 
-def start(*args, plugins=None):
-    environment = os.environ | ({"SSDD_BENCH_TOKENIZERS": str(plugins)} if plugins else {})
+@pytest.fixture
+def slow(plugins, monkeypatch):
+    """The plugin of that name can be found."""
+    monkeypatch.setenv(VARIABLE, str(plugins))
+
+
+@pytest.fixture
+def run(program):
+    return partial(program, "run", "--metrics", "psnr", "--no-speed")
+
+
+def start(*args):
+    """Start a process of its own, for what is about processes."""
     command = [sys.executable, "-m", "ssdd_bench", *map(str, args)]
     # A shell that runs the tests in the background has its children ignore interrupts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def ssdd_bench(*args, plugins=None):
-    process = start(*args, plugins=plugins)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def run(*args, **kwargs):
-    return ssdd_bench("run", "--metrics", "psnr", "--no-speed", *args, **kwargs)
-
-
 def test_controls_from_command_to_table(photos, tmp_path):
     tokenizers = "identity,jpeg:quality=10,50,90,downsample"
-    code, out, err = ssdd_bench(
+    process = start(
         "run", "--tokenizers", tokenizers, "--res", "32,48", "--data", photos, "--out", tmp_path,
         "--metrics", "psnr,ssim,psnr_pooled",
     )  # fmt: skip
-    assert code == 0, err
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
     results = {
         (result.tokenizer.label, result.resolution): result for result in load_results([tmp_path])
     }
@@ -116,7 +117,7 @@ def test_controls_from_command_to_table(photos, tmp_path):
     assert "∞" in out
 
 
-def test_second_run_measures_only_what_is_missing(photos, tmp_path):
+def test_second_run_measures_only_what_is_missing(run, photos, tmp_path):
     options = ["--data", photos, "--out", tmp_path, "--res", "32"]
     assert run("--tokenizers", "identity", *options)[0] == 0
     (old,) = tmp_path.glob("*.json")
@@ -132,14 +133,14 @@ def test_second_run_measures_only_what_is_missing(photos, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_run_is_finished_by_the_same_command(photos, plugins, tmp_path, number):
+def test_stopped_run_is_finished_by_the_same_command(program, photos, slow, tmp_path, number):
     args = ["run", "--tokenizers", "identity,slow:seconds=SECONDS", "--res", "32", "--data",
             photos, "--out", tmp_path, "--metrics", "psnr", "--no-speed"]  # fmt: skip
 
     def with_seconds(seconds):
         return [str(arg).replace("SECONDS", seconds) for arg in args]
 
-    process = start(*with_seconds("60"), plugins=plugins)
+    process = start(*with_seconds("60"))
     deadline = time.monotonic() + 100
     while not list(tmp_path.glob("identity*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -150,24 +151,24 @@ def test_stopped_run_is_finished_by_the_same_command(photos, plugins, tmp_path, 
     if number == signal.SIGINT:
         assert "error: interrupted" in err
         assert "Traceback" not in err
-    code, _, err = ssdd_bench(*with_seconds("0"), plugins=plugins)
+    code, _, err = program(*with_seconds("0"))
     assert code == 0, err
     assert "kept identity" in err
     assert len(load_results([tmp_path])) == 2
 
 
-def test_batch_size_changes_no_score(photos, plugins, tmp_path):
+def test_batch_size_changes_no_score(run, photos, slow, tmp_path):
     found = []
     for batch in (1, 4):
         out = tmp_path / str(batch)
         options = ["--data", photos, "--out", out, "--res", "32", "--batch-size", batch]
-        assert run("--tokenizers", "slow", *options, plugins=plugins)[0] == 0
+        assert run("--tokenizers", "slow", *options)[0] == 0
         (result,) = load_results([out])
         found.append((result.metrics, result.fingerprint))
     assert found[0] == found[1]
 
 
-def test_dry_run_prints_the_grid(tmp_path):
+def test_dry_run_prints_the_grid(run, tmp_path):
     code, out, _ = run(
         "--tokenizers", "jpeg:quality=1,2", "--res", "32,64", "--dry-run", "--out", tmp_path / "no"
     )
@@ -176,7 +177,7 @@ def test_dry_run_prints_the_grid(tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_truncated_image_is_left_out_by_name_or_refused(photos, tmp_path):
+def test_truncated_image_is_left_out_by_name_or_refused(run, photos, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for path in photos.iterdir():
@@ -218,16 +219,16 @@ def lines(err):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line(args, code, message, tmp_path):
+def test_bad_input_is_one_line(program, args, code, message, tmp_path):
     out = ["--out", tmp_path / "out"] if len(args) > 1 else []
-    got, _, err = ssdd_bench(*args, *out)
+    got, _, err = program(*args, *out)
     assert got == code, err
     (line,) = lines(err)
     assert message in line
     assert "Traceback" not in err
 
 
-def test_failed_job_says_why_and_the_others_go_on(photos, tmp_path):
+def test_failed_job_says_why_and_the_others_go_on(run, photos, tmp_path):
     code, _, err = run(
         "--tokenizers", "downsample,identity", "--res", "36", "--data", photos, "--out", tmp_path
     )
@@ -236,7 +237,7 @@ def test_failed_job_says_why_and_the_others_go_on(photos, tmp_path):
     assert [result.tokenizer.id for result in load_results([tmp_path])] == ["identity"]
 
 
-def test_empty_folder(tmp_path):
+def test_empty_folder(run, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = run(
         "--tokenizers", "identity", "--data", tmp_path / "empty", "--out", tmp_path / "out"
@@ -245,7 +246,7 @@ def test_empty_folder(tmp_path):
     assert "no images" in lines(err)[0]
 
 
-def test_output_that_cannot_be_written(photos, tmp_path):
+def test_output_that_cannot_be_written(run, photos, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = run(
         "--tokenizers", "identity", "--data", photos, "--out", tmp_path / "file" / "out"
@@ -254,7 +255,7 @@ def test_output_that_cannot_be_written(photos, tmp_path):
     assert "cannot write" in lines(err)[0]
 
 
-def test_result_file_is_plain_json(photos, tmp_path):
+def test_result_file_is_plain_json(run, photos, tmp_path):
     assert (
         run("--tokenizers", "identity", "--res", "32", "--data", photos, "--out", tmp_path)[0] == 0
     )
@@ -273,14 +274,18 @@ def bare(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
 
-def with_metrics(metrics, photos, out, *more):
-    return ssdd_bench(
-        "run", "--tokenizers", "identity", "--res", "32", "--data", photos, "--out", out,
-        "--no-speed", "--no-pictures", *(["--metrics", metrics] if metrics else []), *more,
-    )  # fmt: skip
+@pytest.fixture
+def with_metrics(program):
+    def call(metrics, photos, out, *more):
+        return program(
+            "run", "--tokenizers", "identity", "--res", "32", "--data", photos, "--out", out,
+            "--no-speed", "--no-pictures", *(["--metrics", metrics] if metrics else []), *more,
+        )  # fmt: skip
+
+    return call
 
 
-def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, photos, tmp_path):
+def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, with_metrics, photos, tmp_path):
     code, _, err = with_metrics("", photos, tmp_path / "runs")
     assert code == 0, err
     (result,) = load_results([tmp_path / "runs"])
@@ -296,7 +301,7 @@ def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, photos, tmp_
     assert "weights fetch" in err
 
 
-def test_a_metric_asked_for_is_fetched_or_absent(bare, photos, tmp_path):
+def test_a_metric_asked_for_is_fetched_or_absent(bare, with_metrics, photos, tmp_path):
     code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "runs")
     assert code == 0, err
     assert "rfid will be absent: cannot fetch https://" in err
@@ -305,7 +310,7 @@ def test_a_metric_asked_for_is_fetched_or_absent(bare, photos, tmp_path):
     assert "error: cannot fetch https://" in err
 
 
-def test_offline_fails_before_the_first_image(bare, photos, tmp_path):
+def test_offline_fails_before_the_first_image(bare, with_metrics, photos, tmp_path):
     code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "runs", "--offline")
     assert code == 2
     assert "ssdd-bench weights fetch inception" in err
@@ -313,7 +318,7 @@ def test_offline_fails_before_the_first_image(bare, photos, tmp_path):
     assert with_metrics("psnr", photos, tmp_path / "runs", "--offline")[0] == 0
 
 
-def test_statistics_of_a_training_set_are_refused(tmp_path):
+def test_statistics_of_a_training_set_are_refused(with_metrics, tmp_path):
     import numpy as np
 
     path = tmp_path / "VIRTUAL_imagenet256_labeled.npz"
@@ -324,7 +329,7 @@ def test_statistics_of_a_training_set_are_refused(tmp_path):
     assert "the very crops" in err
 
 
-def test_scores_of_single_images_lie_beside_the_result(photos, tmp_path):
+def test_scores_of_single_images_lie_beside_the_result(with_metrics, photos, tmp_path):
     import pandas as pd
 
     code, _, err = with_metrics("psnr,ssim,fd_effnet", photos, tmp_path, "--intervals")
@@ -337,10 +342,10 @@ def test_scores_of_single_images_lie_beside_the_result(photos, tmp_path):
     assert result.metrics["fd_effnet"].interval is None  # too few images
 
 
-def test_seeds_are_for_what_is_random(photos, plugins, tmp_path):
+def test_seeds_are_for_what_is_random(run, photos, slow, tmp_path):
     code, out, err = run(
         "--tokenizers", "identity,slow", "--res", "32", "--data", photos, "--out", tmp_path,
-        "--seed", "0,3", plugins=plugins,
+        "--seed", "0,3",
     )  # fmt: skip
     assert code == 0, err
     found = {(one.tokenizer.label, one.seed): one for one in load_results([tmp_path])}
@@ -348,10 +353,10 @@ def test_seeds_are_for_what_is_random(photos, plugins, tmp_path):
     values = [found["slow", seed].metrics["psnr"].value for seed in (0, 3)]
     assert values[0] != values[1]
     assert "seeds 0, 3" in out
-    assert run("--tokenizers", "slow", "--seed", "x", plugins=plugins)[0] == 2
+    assert run("--tokenizers", "slow", "--seed", "x")[0] == 2
 
 
-def test_an_interval_asked_for_once_is_kept(make_photos, tmp_path):
+def test_an_interval_asked_for_once_is_kept(with_metrics, make_photos, tmp_path):
     photos, out = make_photos(20, (32, 32)), tmp_path / "runs"
 
     def measured(metrics, *more):

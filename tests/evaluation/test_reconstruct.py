@@ -1,19 +1,19 @@
 """Scores belong to images: no batch size, order or memory limit may change them."""
 
 import hashlib
+import math
 
 import pytest
 import torch
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
-from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import iterate_batches
 from ssdd_bench.errors import PluginError, UserError
-from ssdd_bench.evaluation.reconstruct import Examples, reconstruct
-from ssdd_bench.evaluation.timing import TimingSettings, measure_speed, time_calls
+from ssdd_bench.evaluation.reconstruct import reconstruct
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
 from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.registry import get_protocol
 
 CPU = torch.device("cpu")
@@ -76,23 +76,6 @@ def test_seed_changes_the_score(photos):
     assert scores(Noisy(), photos, seed=0)[0] != scores(Noisy(), photos, seed=1)[0]
 
 
-def test_noise_of_an_image_needs_no_other_image():
-    together = KeyedNoise(0, ["a", "b", "c"], "decode").normal((2, 3))
-    alone = KeyedNoise(0, ["c"], "decode").normal((2, 3))
-    assert torch.equal(together[2], alone[0])
-    assert not torch.equal(together[0], together[1])
-    other_stream = KeyedNoise(0, ["c"], "encode").normal((2, 3))
-    assert not torch.equal(other_stream, alone)
-
-
-def test_noise_is_standard_normal_and_goes_on():
-    noise = KeyedNoise(3, [str(n) for n in range(64)], "decode")
-    first, second = noise.normal((64, 64)), noise.normal((64, 64))
-    assert first.mean().item() == pytest.approx(0, abs=0.01)
-    assert first.std().item() == pytest.approx(1, abs=0.01)
-    assert torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1].abs() < 0.01
-
-
 def test_out_of_memory_halves_the_batch_and_changes_no_score(photos):
     expected, _ = scores(Noisy(), photos)
 
@@ -138,50 +121,69 @@ def test_wrong_shape_is_the_plugins_fault(photos):
         scores(Wrong(), photos)
 
 
-def test_every_level_survives_the_round_trip_through_minus_one_to_one():
-    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    there = levels.float() / 127.5 - 1
-    assert torch.equal(to_uint8((there + 1) / 2, ["x"]), levels)
-    truncated = ((there + 1) / 2 * 255).to(torch.uint8)
-    assert (truncated != levels).sum() > 30  # the known mistake
-
-
-def test_clamped_before_rounding():
-    out = to_uint8(torch.tensor([[[[-0.2, 1.3, 0.5]]]]), ["x"])
-    assert out.flatten().tolist() == [0, 255, 128]
-
-
 def test_pixel_hash_is_that_of_the_crops(photos):
     _, seen = scores(Noisy(), photos)
     crops = [b.images.numpy().tobytes() for b in iterate_batches(photos, 32, PROTOCOL.crop, 1)]
     assert seen.pixels_sha256 == hashlib.sha256(b"".join(crops)).hexdigest()
 
 
-def test_clock_leaves_warm_up_and_preparation_out():
-    slept = []
+class Halves(Tokenizer):
+    """The code of each cell is 0 or the one given, half of them each; of eight."""
 
-    def call():
-        import time
+    def __init__(self, spec, code=5):
+        self.latent = spec
+        self._code = code
 
-        slept.append(1)
-        time.sleep(0.2 if len(slept) == 1 else 0.01)
+    def encode(self, images, noise=None):
+        data = torch.zeros(len(images), 1, 8, 8, dtype=torch.long)
+        data[..., :4] = self._code
+        kind = torch.float32 if self.latent.kind == "continuous" else torch.long
+        return Latent(data.to(kind), (32, 32))
 
-    settings = TimingSettings(seconds=0.05, warmup=2, min_calls=5, max_calls=5)
-    seconds = time_calls(call, lambda: None, CPU, settings)
-    assert len(slept) == 7
-    assert len(seconds) == 5
-    assert min(seconds) >= 0.01
-    assert max(seconds) < 0.2
+    def decode(self, latent, noise):
+        return torch.zeros(len(latent), 3, *latent.size)
 
 
-def test_speed_record(photos):
-    batch = next(iter(iterate_batches(photos, 32, PROTOCOL.crop, 4)))
-    examples = Examples(batch.ids, batch.images, batch.images)
-    settings = TimingSettings(seconds=0.01, warmup=1, min_calls=3, max_calls=3)
-    record = measure_speed(Noisy(), examples, 2, PROTOCOL, 0, CPU, settings)
-    for timing in (record.encode, record.decode):
-        assert timing.batch == 2
-        assert timing.repeats == 3
-        assert timing.images_per_s == pytest.approx(2 / timing.median_s)
-        assert timing.q1_s <= timing.median_s <= timing.q3_s
-    assert record.decode.gmac_per_image is None
+def count_codes(tokenizer, photos):
+    loader = iterate_batches(photos, 32, PROTOCOL.crop, 2)
+    with MetricSuite(["mse"], CPU) as suite:
+        return reconstruct(tokenizer, loader, suite, PROTOCOL, 0, CPU).codes
+
+
+def test_usage_and_entropy(photos):
+    discrete = LatentSpec("discrete", 4, 1, bits_per_value=3)
+    assert count_codes(Halves(discrete), photos) == {"code_usage": 0.25, "code_entropy_bits": 1.0}
+    assert count_codes(Halves(discrete, code=0), photos) == {
+        "code_usage": 1 / 8,
+        "code_entropy_bits": 0,
+    }
+    # A codebook whose size is no power of two.
+    thousand = LatentSpec("discrete", 4, 1, bits_per_value=math.log2(1000))
+    assert count_codes(Halves(thousand, code=999), photos)["code_usage"] == 2 / 1000
+
+
+def test_continuous_latents_and_huge_codebooks_have_none(photos):
+    assert count_codes(Halves(LatentSpec("continuous", 4, 1)), photos) == {}
+    assert count_codes(Halves(LatentSpec("discrete", 4, 1, bits_per_value=32)), photos) == {}
+
+
+def test_a_code_outside_the_codebook_is_the_plugins_mistake(photos):
+    with pytest.raises(PluginError, match="code 8"):
+        count_codes(Halves(LatentSpec("discrete", 4, 1, bits_per_value=3), code=8), photos)
+
+
+def test_a_result_holds_the_use_of_the_codebook(photos, tmp_path):
+    config = RunConfig(
+        requests=tuple(parse_requests("identity")),
+        resolutions=(32,),
+        metrics=("mse",),
+        out=tmp_path,
+        data=photos,
+        device="cpu",
+        speed=False,
+        pictures=False,
+    )
+    (finished,) = run_jobs(config).finished
+    extra = finished.result.tokenizer.extra
+    assert 0 < extra["code_usage"] <= 1
+    assert 0 < extra["code_entropy_bits"] <= 8
