@@ -16,9 +16,9 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
-from ssdd_bench.evaluation.job import Job
+from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Callbacks, new_progress
-from ssdd_bench.evaluation.run import Failure, Finished, RunConfig
+from ssdd_bench.evaluation.run import RunConfig
 from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.report.frame import metric_directions, to_frame
 from ssdd_bench.report.tables.columns import scores

@@ -1,16 +1,17 @@
-"""One job of a run, and the fingerprints that tell if it was done before."""
+"""One job of a run, its outcome, and the fingerprints that tell if it was done before."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import TokenizerRecord
+from ssdd_bench.results.schema import Result, TokenizerRecord
 
 NUMBERS_VERSION = 3
 """Raised by any change of this package's code that changes a number of an unchanged job."""
@@ -33,6 +34,31 @@ class Job:
         """Name for progress bars and messages."""
         seed = f", seed {self.seed}" if self.seed else ""
         return f"{self.request.label} at {self.resolution} px, {self.protocol.id}{seed}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job whose result is on disk, and was there before this run if it is ``reused``."""
+
+    result: Result
+    path: Path
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed, or all jobs of a tokenizer that could not be loaded."""
+
+    name: str
+    jobs: int
+    error: Exception
+
+    def __str__(self) -> str:
+        lines = str(self.error).splitlines()
+        reason = lines[0] if lines else ""
+        if not isinstance(self.error, UserError):
+            reason = f"{type(self.error).__name__}: {reason} (--debug shows where)"
+        return f"{self.name}: {reason}"
 
 
 def job_fingerprint(

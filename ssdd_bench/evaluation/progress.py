@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from ssdd_bench.evaluation.job import Job
-    from ssdd_bench.evaluation.run import Failure, Finished
+    from ssdd_bench.evaluation.job import Failure, Finished, Job
 
 
 class Callbacks:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssdd_bench.data.memory import Images, as_source
-from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
+from ssdd_bench.errors import DataError, OutputError, UnknownNameError
 from ssdd_bench.evaluation.environment import choose_device, describe_environment
 from ssdd_bench.evaluation.evaluate import (
     Settings,
@@ -19,7 +19,7 @@ from ssdd_bench.evaluation.evaluate import (
     evaluate_loaded,
     loaded_fingerprint,
 )
-from ssdd_bench.evaluation.job import Job, data_fingerprint
+from ssdd_bench.evaluation.job import Failure, Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, progress_bar
@@ -86,31 +86,6 @@ class RunConfig:
 
 def _is_random(request: TokenizerRequest, protocol: Protocol) -> bool:
     return TOKENIZERS.get(request.id).stochastic or protocol.posterior == "sample"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job whose result is on disk, and was there before this run if it is ``reused``."""
-
-    result: Result
-    path: Path
-    reused: bool
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that failed, or all jobs of a tokenizer that could not be loaded."""
-
-    name: str
-    jobs: int
-    error: Exception
-
-    def __str__(self) -> str:
-        lines = str(self.error).splitlines()
-        reason = lines[0] if lines else ""
-        if not isinstance(self.error, UserError):
-            reason = f"{type(self.error).__name__}: {reason} (--debug shows where)"
-        return f"{self.name}: {reason}"
 
 
 @dataclass(frozen=True)

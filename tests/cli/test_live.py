@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from ssdd_bench.cli._live import follow
-from ssdd_bench.evaluation.run import Failure, Finished, RunConfig
+from ssdd_bench.evaluation.job import Failure, Finished
+from ssdd_bench.evaluation.run import RunConfig
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results
