@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ssdd_bench.errors import DataError, UnavailableError
@@ -33,23 +33,18 @@ class MetricOptions:
 
 
 class Metric:
-    """Base of all metrics, made by ``MetricInfo.make`` from the catalogue's facts.
+    """Base of all metrics, made by ``MetricInfo.make``; its arguments are its attributes.
 
     Args:
-        info: key, direction and what else the catalogue says.
-        device: of the networks, if any; the CPU by default.
+        info: key, direction and the other facts of the catalogue.
+        device: of the networks, if any.
         options: settings of the protocol.
     """
 
-    def __init__(
-        self,
-        info: MetricInfo,
-        device: torch.device | None = None,
-        options: MetricOptions | None = None,
-    ) -> None:
+    def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         self.info = info
         self.device = device
-        self.options = options or MetricOptions()
+        self.options = options
 
 
 class PairMetric(Metric, ABC):
@@ -82,12 +77,7 @@ class PerImageMetric(PairMetric):
     Sums are exact (``math.fsum``), so the order and the batches of the images change nothing.
     """
 
-    def __init__(
-        self,
-        info: MetricInfo,
-        device: torch.device | None = None,
-        options: MetricOptions | None = None,
-    ) -> None:
+    def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         super().__init__(info, device, options)
         self._scores: dict[str, float] = {}
 
@@ -103,34 +93,24 @@ class PerImageMetric(PairMetric):
             self._scores[name] = score
 
     def compute(self) -> MetricValue:
-        """Return the mean of the finite scores and the number of infinite ones."""
-        finite = [score for score in self._in_order() if math.isfinite(score)]
-        interval, method = self._interval(finite)
-        return MetricValue(
+        """Return the mean of the finite scores, its interval and the number of infinite ones."""
+        import numpy as np
+
+        from ssdd_bench.metrics.intervals import BOOTSTRAP, RESAMPLINGS, bootstrap
+
+        # Sorted by id, since the order of the images must not change the interval.
+        finite = [score for _, score in sorted(self._scores.items()) if math.isfinite(score)]
+        found = MetricValue(
             value=math.fsum(finite) / len(finite) if finite else None,
             n=len(self._scores),
             higher_is_better=self.info.higher_is_better,
             backend=self.backend,
             infinite=len(self._scores) - len(finite),
-            interval=interval,
-            interval_method=method,
         )
-
-    def _in_order(self) -> list[float]:
-        """Return the scores sorted by id: the order of the images must not change an interval."""
-        return [self._scores[name] for name in sorted(self._scores)]
-
-    def _interval(
-        self, scores: list[float], of_mean: Callable[[float], float] = float
-    ) -> tuple[tuple[float, float] | None, str]:
-        """Return the interval of the mean and its method; none for fewer than two scores."""
-        import numpy as np
-
-        from ssdd_bench.metrics.intervals import BOOTSTRAP, bootstrap_interval
-
-        if len(scores) < 2:
-            return None, ""
-        return bootstrap_interval(np.array(scores), of_mean), BOOTSTRAP
+        if len(finite) < 2:
+            return found
+        interval = bootstrap(np.array(finite), resamplings=RESAMPLINGS)
+        return replace(found, interval=interval, interval_method=BOOTSTRAP)
 
     def per_image(self) -> dict[str, float]:
         """Return the score of each image by id."""
@@ -167,13 +147,12 @@ class DistributionMetric(Metric, ABC):
 
         Args:
             features: of both sides.
-            intervals: also compute how uncertain the value is, if the metric can tell.
+            intervals: True computes an interval too, if the metric has one.
         """
         value, warning, reason = None, "", ""
-        sides = [features.candidate.n]
-        sides += [features.reference_n] if self.info.needs_reference else []
+        n = features.candidate.n
         try:
-            if min(sides) < self.least:
+            if self.least > (min(n, features.reference_n) if self.info.needs_reference else n):
                 raise UnavailableError(
                     f"needs at least {self.least} images on each side: give more"
                 )
@@ -183,7 +162,7 @@ class DistributionMetric(Metric, ABC):
             reason = str(error)
         return MetricValue(
             value,
-            features.candidate.n,
+            n,
             self.info.higher_is_better,
             features.backend,
             warning=warning,

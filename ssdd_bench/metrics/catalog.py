@@ -101,20 +101,18 @@ class MetricInfo:
     def make(
         self, device: torch.device | None = None, options: MetricOptions | None = None
     ) -> PairMetric | DistributionMetric:
-        """Make the metric, ready for images.
-
-        Args:
-            device: of its networks; the CPU by default.
-            options: settings of the protocol.
+        """Make the metric, on the CPU by default.
 
         Raises:
             UnavailableError: weights or packages are not on this machine, or the code of a third
                 party fails; keeps the cause.
             WeightsError: a file is not what its publisher released.
         """
+        import torch
+
         kind = self.load()
         with self.guarded():
-            return kind(self, device, options)
+            return kind(self, device or torch.device("cpu"), options or MetricOptions())
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -134,11 +132,7 @@ class MetricInfo:
 
 
 def find_metrics(kind: Kind | None = None) -> dict[str, MetricInfo]:
-    """Return the metrics that can be measured, by key.
-
-    Args:
-        kind: only those of pairs, or of samples; None for all.
-    """
+    """Return the metrics that can be measured, by key; of pairs, of samples, or of both."""
     kinds = ("pairs", "samples", "both") if kind is None else (kind, "both")
     return {key: info for key, info in METRICS.all().items() if info.applies_to in kinds}
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from ssdd_bench.metrics.catalog import MetricInfo
 
 SIDE = 224
+MEMBERS = {
+    "ensemble": (
+        "dino_vitb16_pretrain.pth",
+        "clip_vitb16_pretrain.pth.tar",
+        "open_clip_vitb16_pretrain.pth.tar",
+        "ensemble_lora/",
+    ),
+    "dino_vitb16": ("dino_vitb16_pretrain.pth", "dino_vitb16_single_lora/"),
+}
+"""Paths in the package's archive by kind of model; one that ends in ``/`` is a folder."""
 
 
 @contextlib.contextmanager
@@ -50,15 +60,8 @@ def _without_hub(dino: Path) -> Iterator[None]:
         torch.hub.load, torch.hub.set_dir = kept
 
 
-def load_dreamsim(kind: str, folder: Path, dino: Path, device: torch.device) -> Any:
-    """Build the package's model from files that are all there.
-
-    Args:
-        kind: ``ensemble`` or ``dino_vitb16``.
-        folder: with the members of the package's archive.
-        dino: weights of the DINO network.
-        device: of the model.
-    """
+def _load_model(kind: str, folder: Path, dino: Path, device: torch.device) -> Any:
+    """Build the package's model from the unpacked archive and the weights of DINO."""
     import dreamsim
 
     with (
@@ -73,17 +76,15 @@ def load_dreamsim(kind: str, folder: Path, dino: Path, device: torch.device) -> 
     return model
 
 
-class _DreamSim(PerImageMetric):
-    kind: ClassVar[str]
-    members: ClassVar[tuple[str, ...]]
+class DreamSim(PerImageMetric):
+    """DreamSim by the networks of the archive that the catalogue names.
 
-    def __init__(
-        self,
-        info: MetricInfo,
-        device: torch.device | None = None,
-        options: MetricOptions | None = None,
-    ) -> None:
+    The DINO branch alone is three times as fast as the ensemble, and on another scale.
+    """
+
+    def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         super().__init__(info, device, options)
+        kind = info.assets[0].removeprefix("dreamsim_")
         archive, dino = map(require, info.assets)
         try:
             import dreamsim  # noqa: F401
@@ -93,10 +94,9 @@ class _DreamSim(PerImageMetric):
             ) from error
         checksum = sha256_file(archive)[:8]
         folder = cache_folder() / "dreamsim" / checksum
-        unpack(archive, self.members, folder)
-        self._device = device or torch.device("cpu")
-        self.model = load_dreamsim(self.kind, folder, dino, self._device)
-        self.backend = f"dreamsim {version('dreamsim')} {self.kind} (sha256 {checksum})"
+        unpack(archive, MEMBERS[kind], folder)
+        self.model = _load_model(kind, folder, dino, device)
+        self.backend = f"dreamsim {version('dreamsim')} {kind} (sha256 {checksum})"
 
     @torch.inference_mode()
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
@@ -111,23 +111,4 @@ class _DreamSim(PerImageMetric):
         """Scale to [0, 1], at 224 px like the package."""
         if self.options.dreamsim_resize:
             images = resize(images, SIDE).contiguous()
-        return images.to(self._device).float() / 255
-
-
-class DreamSim(_DreamSim):
-    """DreamSim by the ensemble of three networks, the package's default."""
-
-    kind = "ensemble"
-    members = (
-        "dino_vitb16_pretrain.pth",
-        "clip_vitb16_pretrain.pth.tar",
-        "open_clip_vitb16_pretrain.pth.tar",
-        "ensemble_lora/",
-    )
-
-
-class DreamSimDINO(_DreamSim):
-    """DreamSim by the DINO branch alone, three times as fast and on another scale."""
-
-    kind = "dino_vitb16"
-    members = ("dino_vitb16_pretrain.pth", "dino_vitb16_single_lora/")
+        return images.to(self.device).float() / 255

@@ -22,12 +22,7 @@ from numpy.typing import NDArray
 
 from ssdd_bench.errors import DataError, UnavailableError
 from ssdd_bench.metrics.base import DistributionMetric
-from ssdd_bench.metrics.intervals import (
-    GROUPS,
-    JACKKNIFE,
-    at_infinity,
-    jackknife_interval,
-)
+from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE, jackknife_interval
 from ssdd_bench.results.schema import MetricValue
 
 if TYPE_CHECKING:
@@ -44,13 +39,10 @@ PUBLISHED_N = 50_000  # images behind published moments, whose files do not tell
 
 
 class Moments:
-    """Sums of feature vectors, of which sets merge by addition.
+    """Sums of feature vectors (dims,).
 
-    Up to ``dims`` vectors the vectors themselves are kept too: with so few, the distance can be
-    had exactly without a root of a singular matrix.
-
-    Args:
-        dims: length of a vector.
+    Up to ``dims`` vectors are kept themselves too: with so few, the distance is exact without a
+    root of a singular matrix.
     """
 
     def __init__(self, dims: int) -> None:
@@ -61,12 +53,8 @@ class Moments:
         self._vectors: list[Array] | None = []
 
     def update(self, features: NDArray[np.floating]) -> None:
-        """Add vectors (N, dims); ``DataError`` where one is not finite."""
+        """Add vectors (N, dims)."""
         vectors = np.asarray(features, dtype=np.float64)
-        if vectors.ndim != 2 or vectors.shape[1] != self.dims:
-            raise ValueError(f"features of shape {vectors.shape}, not (N, {self.dims})")
-        if not np.isfinite(vectors).all():
-            raise DataError("a feature vector is not finite")
         self.n += len(vectors)
         self.sum += vectors.sum(axis=0)
         self.outer += vectors.T @ vectors
@@ -75,18 +63,8 @@ class Moments:
             if self.n > self.dims:
                 self._vectors = None
 
-    def merge(self, other: Moments) -> None:
-        """Add another set, such as another process's."""
-        self.n += other.n
-        self.sum += other.sum
-        self.outer += other.outer
-        if self._vectors is not None and other._vectors is not None and self.n <= self.dims:
-            self._vectors += other._vectors
-        else:
-            self._vectors = None
-
     def without(self, other: Moments) -> Moments:
-        """The set less a part of it; the vectors are not kept."""
+        """Subtract a part of the set; the vectors are not kept."""
         rest = Moments(self.dims)
         rest.n = self.n - other.n
         rest.sum = self.sum - other.sum
@@ -96,48 +74,38 @@ class Moments:
 
     @property
     def mean(self) -> Array:
-        """(dims,)."""
+        """Mean (dims,)."""
         return self.sum / self.n
 
     @property
     def covariance(self) -> Array:
-        """Unbiased, (dims, dims)."""
+        """Unbiased covariance (dims, dims)."""
         mean = self.mean
         covariance: Array = (self.outer - self.n * np.outer(mean, mean)) / (self.n - 1)
         return covariance
 
     @property
     def centred_vectors(self) -> Array | None:
-        """The vectors less their mean, (n, dims), while there are few enough of them."""
+        """Vectors less their mean, (n, dims); None if there are more than ``dims``."""
         return np.concatenate(self._vectors) - self.mean if self._vectors else None
 
 
 def root_trace(a: Array, b: Array) -> float:
-    """Trace of the root of ``a @ b``, both symmetric and positive semi-definite."""
-    half = _half(a)
+    """Compute the trace of the root of ``a @ b``, both symmetric and positive semi-definite."""
+    try:
+        half = np.linalg.cholesky(a)  # takes a tenth of the time of eigenvalues
+    except np.linalg.LinAlgError:  # singular
+        values, vectors = np.linalg.eigh(a)
+        values[values <= NEGLIGIBLE * values[-1]] = 0
+        half = vectors * np.sqrt(values)
     product = half.T @ b @ half
     roots = np.linalg.eigvalsh((product + product.T) / 2)
     roots[roots <= NEGLIGIBLE * roots[-1]] = 0
     return float(np.sqrt(roots).sum())
 
 
-def _half(a: Array) -> Array:
-    """A matrix ``h`` with ``h @ h.T == a``: Cholesky's, or where ``a`` is singular, by eigenvalues.
-
-    Cholesky's takes a tenth of the time.
-    """
-    try:
-        lower: Array = np.linalg.cholesky(a).astype(np.float64, copy=False)
-        return lower
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(a)
-        values[values <= NEGLIGIBLE * values[-1]] = 0
-        root: Array = vectors * np.sqrt(values)
-        return root
-
-
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """Distance of two sets of at least two vectors each; equal sets give 0.
+    """Compute the squared distance of two sets of at least two vectors each.
 
     Raises:
         DataError: a set has fewer than two vectors.
@@ -145,16 +113,16 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     if min(a.n, b.n) < 2:
         raise DataError("a Fréchet distance needs at least two images on each side")
     offset = a.mean - b.mean
-    few = [moments.centred_vectors for moments in (a, b)]
-    if few[0] is not None and few[1] is not None:
-        first, second = (x / np.sqrt(len(x) - 1) for x in few if x is not None)
+    x, y = a.centred_vectors, b.centred_vectors
+    if x is not None and y is not None:
+        first, second = x / np.sqrt(len(x) - 1), y / np.sqrt(len(y) - 1)
         # Singular values of the cross Gram matrix are those of the product's root.
         root = float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
         total = float((first**2).sum() + (second**2).sum())
     else:
-        covariances = a.covariance, b.covariance
-        root = root_trace(*covariances)
-        total = float(sum(np.trace(covariance) for covariance in covariances))
+        first, second = a.covariance, b.covariance
+        root = root_trace(first, second)
+        total = float(np.trace(first) + np.trace(second))
     return max(0.0, float(offset @ offset) + total - 2 * root)
 
 
@@ -164,19 +132,18 @@ class PublishedMoments(Moments):
     def __init__(self, mean: Array, covariance: Array) -> None:
         super().__init__(len(mean))
         self.n = PUBLISHED_N
-        self._mean = mean
-        self._covariance = covariance
+        self._arrays = mean, covariance
         self._vectors = None
 
     @property
     def mean(self) -> Array:
-        """(dims,)."""
-        return self._mean
+        """Mean (dims,)."""
+        return self._arrays[0]
 
     @property
     def covariance(self) -> Array:
-        """(dims, dims)."""
-        return self._covariance
+        """Covariance (dims, dims)."""
+        return self._arrays[1]
 
 
 @dataclass(frozen=True)
@@ -187,26 +154,20 @@ class ReferenceMoments:
         name: of the file, for messages.
         arrays: means and covariances by the names that the catalogue's ``moments`` uses.
         has_images: the file also holds images, though not all that the moments come from.
-        network: whose features the moments are of.
     """
 
     name: str
     arrays: Mapping[str, Array]
     has_images: bool
-    network: str = "inception"
 
     def check(self, info: MetricInfo) -> None:
-        """Refuse a metric that cannot be computed from this reference.
-
-        Raises:
-            UnavailableError: names what the reference lacks.
-        """
+        """Raise ``UnavailableError`` for a metric that cannot be computed from this reference."""
         if not info.needs_reference:
             return
-        if info.network != self.network:
+        if info.network != "inception":
             raise UnavailableError(
-                f"{self.name} holds moments of {self.network} features only: give a folder of "
-                "images as the reference"
+                f"{self.name} holds moments of inception features only: give a folder of images "
+                "as the reference"
             )
         if missing := [name for name in info.moments if name not in self.arrays]:
             raise UnavailableError(f"{self.name} holds no {missing[0]}")
@@ -214,11 +175,7 @@ class ReferenceMoments:
             raise UnavailableError(f"{self.name} holds no images (arr_0)")
 
     def of(self, info: MetricInfo, dims: int) -> Moments | None:
-        """Return the moments that a metric compares with; None if it compares with images.
-
-        Raises:
-            UnavailableError: they are of another number of features.
-        """
+        """Return the moments that a metric compares with; None if it compares with images."""
         if not info.moments:
             return None
         mean, covariance = (self.arrays[name] for name in info.moments)
@@ -338,11 +295,11 @@ def moments_without(file: FeatureFile, rows: NDArray[np.int64]) -> Moments:
 
 
 def frechet_at_infinity(features: FeatureSets) -> float | None:
-    """Extrapolate a distance to infinitely many images, through subsets of ten sizes.
+    """Extrapolate a distance to infinitely many images, by a line in 1 / n of ten subsets.
 
-    An image and its reconstruction are always in a subset together; samples are compared with the
-    whole reference. None if the smallest subset, a tenth of the images, does not have more images
-    than features.
+    Chong and Forsyth 2020. An image and its reconstruction are always in a subset together;
+    samples are compared with the whole reference. None if the smallest subset, a tenth of the
+    images, does not have more images than features.
     """
     n, dims = features.candidate.n, features.candidate.dims
     smallest = max(n // 10, dims + 1)
@@ -359,4 +316,5 @@ def frechet_at_infinity(features: FeatureSets) -> float | None:
             reference.update(features.reference.rows()[rows])
         whole = reference if features.paired else features.reference_moments()
         distances.append(frechet_distance(whole, candidate))
-    return at_infinity(sizes, distances)
+    _, intercept = np.polyfit(1 / np.array(sizes), distances, 1)
+    return float(intercept)

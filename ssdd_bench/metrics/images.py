@@ -1,4 +1,4 @@
-"""What metrics and feature networks do to images before a network sees them."""
+"""Preparation of images for the networks of metrics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from torch import Tensor
 
 
 def resize(images: Tensor, side: int) -> Tensor:
-    """Resize by Pillow (bicubic, antialiased).
+    """Resize uint8 (B, 3, H, W) to (B, 3, side, side) by Pillow (bicubic, antialiased).
 
-    Args:
-        images: uint8 (B, 3, H, W).
-        side: of the result in pixels.
-
-    Returns:
-        uint8 (B, 3, side, side), channels last in memory.
+    The result is channels last in memory.
     """
     size = (side, side)
     pixels = [

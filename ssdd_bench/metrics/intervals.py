@@ -1,52 +1,33 @@
-"""Bootstrap and jackknife intervals, and the extrapolation to infinitely many images.
-
-Imports no torch.
-"""
+"""Bootstrap and jackknife intervals. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-DRAWS = 1000
-BOOTSTRAP = f"95%, percentile bootstrap over images, {DRAWS} draws"
+RESAMPLINGS = 1000
+BOOTSTRAP = f"95%, percentile bootstrap over images, {RESAMPLINGS} draws"
 GROUPS = 20
 JACKKNIFE = f"95%, delete-a-group jackknife, {GROUPS} groups"
 NORMAL_95 = 1.959963984540054
 
 
 def bootstrap(
-    values: Array, statistic: Callable[[Array], float] = np.mean, draws: int = 2000
+    values: Array, statistic: Callable[[Array], float] = np.mean, resamplings: int = 2000
 ) -> tuple[float, float]:
-    """Return the 95% percentile interval of a statistic, by seeded resampling.
+    """Return the 95% percentile interval of a statistic of values (n,), by seeded resampling.
 
-    Args:
-        values: (n,); the same values in the same order have the same interval.
-        statistic: function of resampled values (n,).
-        draws: number of resamplings.
+    The same values in the same order have the same interval.
     """
     rng = np.random.default_rng(0)
     n = len(values)
-    found = [statistic(values[rng.integers(0, n, n)]) for _ in range(draws)]
+    found = [statistic(values[rng.integers(0, n, n)]) for _ in range(resamplings)]
     low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)
-
-
-def bootstrap_interval(
-    values: Array, of_mean: Callable[[float], float] = float
-) -> tuple[float, float]:
-    """Return the 95% interval of the mean of per-image scores, by :func:`bootstrap`.
-
-    Args:
-        values: (n,), at least two.
-        of_mean: monotone function of the mean that the score is, such as decibels.
-    """
-    low, high = sorted(map(of_mean, bootstrap(values, draws=DRAWS)))
-    return low, high
 
 
 def jackknife_interval(
@@ -54,9 +35,9 @@ def jackknife_interval(
 ) -> tuple[float, float]:
     """Return the 95% interval of a distance from twenty, each without a twentieth of the images.
 
-    The bootstrap is biased here: an image drawn twice makes the covariance smaller. All groups
-    have one size, because the bias, which falls with the number of images, would otherwise look
-    like spread; images that do not fill a group are never left out.
+    The bootstrap is biased here: an image that is resampled twice makes the covariance smaller.
+    All groups have one size, because the bias, which falls with the number of images, would
+    otherwise look like spread; images that do not fill a group are never left out.
 
     Args:
         without: distance without the images of these row numbers.
@@ -69,12 +50,3 @@ def jackknife_interval(
     variance = (n - size) / size * np.var(found)  # Shao and Wu 1989
     half = NORMAL_95 * float(np.sqrt(variance))
     return max(0.0, value - half), value + half
-
-
-def at_infinity(sizes: Sequence[int], values: Sequence[float]) -> float:
-    """Extrapolate values of subsets to infinitely many images, by a line in 1 / n.
-
-    Chong and Forsyth 2020.
-    """
-    _, intercept = np.polyfit(1 / np.array(sizes), values, 1)
-    return float(intercept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from ssdd_bench.weights.files import sha256_file
 if TYPE_CHECKING:
     from ssdd_bench.metrics.catalog import MetricInfo
 
+NETS = {"alexnet": "alex", "vgg16": "vgg"}
 HEADS = {
     "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
     "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
@@ -36,9 +37,6 @@ def load_lpips(net: str, backbone: Path) -> Any:
     Args:
         net: ``alex`` or ``vgg``.
         backbone: torchvision's classifier, verified.
-
-    Raises:
-        WeightsError: the heads or the backbone are not what they should be.
     """
     import lpips
 
@@ -61,26 +59,24 @@ def load_lpips(net: str, backbone: Path) -> Any:
     return network.requires_grad_(False).eval()
 
 
-class _LPIPS(PerImageMetric):
-    net: ClassVar[str]
+class LPIPS(PerImageMetric):
+    """LPIPS on the backbone that the catalogue names.
 
-    def __init__(
-        self,
-        info: MetricInfo,
-        device: torch.device | None = None,
-        options: MetricOptions | None = None,
-    ) -> None:
+    Most papers report AlexNet and train with VGG-16, whose values are on another scale.
+    """
+
+    def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         super().__init__(info, device, options)
-        path = require(info.assets[0])
-        self._device = device or torch.device("cpu")
-        self.network = load_lpips(self.net, path).to(self._device)
-        self.backend = f"lpips {version('lpips')} {self.net} (sha256 {sha256_file(path)[:8]})"
+        (asset,) = info.assets
+        net, path = NETS[asset], require(asset)
+        self.network = load_lpips(net, path).to(device)
+        self.backend = f"lpips {version('lpips')} {net} (sha256 {sha256_file(path)[:8]})"
 
     @torch.inference_mode()
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return distances of at least 0."""
         scores: list[float] = []
-        pairs = references.to(self._device), reconstructions.to(self._device)
+        pairs = references.to(self.device), reconstructions.to(self.device)
         with exact_convolutions():
             for a, b in split_on_cpu(1, *pairs):
                 scores += self.network(self._scaled(a), self._scaled(b)).flatten().tolist()
@@ -95,15 +91,3 @@ def pad_to_power_of_two(x: Tensor) -> Tensor:
     """Add zeros at the right and at the bottom of (B, C, H, W), up to the next powers of two."""
     height, width = (1 << (side - 1).bit_length() for side in x.shape[-2:])
     return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
-
-
-class LPIPSAlex(_LPIPS):
-    """LPIPS on AlexNet, as most papers report it."""
-
-    net = "alex"
-
-
-class LPIPSVGG(_LPIPS):
-    """LPIPS on VGG-16, as most papers train with it; on another scale than ``lpips_alex``."""
-
-    net = "vgg"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -52,20 +53,15 @@ class PooledPSNR(PerImageMetric):
 
     def compute(self) -> MetricValue:
         """Return the PSNR of the mean error; infinite only if every image is identical."""
-        n = len(self._scores)
-        mse = math.fsum(self._scores.values()) / n if n else 0.0
-        interval, method = self._interval(self._in_order() if mse else [], decibel)
-        if interval and math.isinf(interval[1]):  # Nearly every image is identical.
-            interval, method = None, ""
-        return MetricValue(
-            value=decibel(mse) if mse else None,
-            n=n,
-            higher_is_better=self.info.higher_is_better,
-            backend=self.backend,
-            infinite=0 if mse else n,
-            interval=interval,
-            interval_method=method,
-        )
+        found = super().compute()
+        if not found.value:
+            return replace(found, value=None, infinite=found.n, interval=None, interval_method="")
+        value, interval = decibel(found.value), found.interval
+        if interval is not None and interval[0] > 0:
+            low, high = interval
+            return replace(found, value=value, interval=(decibel(high), decibel(low)))
+        # No interval where nearly every image is identical: it would end at infinity.
+        return replace(found, value=value, interval=None, interval_method="")
 
     def per_image(self) -> dict[str, float]:
         """Return {}: the errors behind it are those of ``mse``."""

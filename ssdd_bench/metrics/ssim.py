@@ -7,6 +7,8 @@ map instead; the result equals scikit-image's to 1e-8.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 import torchmetrics
@@ -44,15 +46,23 @@ def ssim(reference: Tensor, reconstruction: Tensor) -> float:
     return similarity[..., BORDER:-BORDER, BORDER:-BORDER].mean().item()
 
 
-class SSIM(PerImageMetric):
-    """Mean SSIM over images, taken one by one, so that memory stays that of one image."""
+class _Similarity(PerImageMetric):
+    """Score images one by one, so that memory stays that of one image."""
+
+    similarity: Callable[[Tensor, Tensor], float]
+
+    @torch.inference_mode()
+    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
+        """Return similarities of at most 1."""
+        return [self.similarity(a, b) for a, b in zip(references, reconstructions, strict=True)]
+
+
+class SSIM(_Similarity):
+    """Mean over images of :func:`ssim`."""
 
     backend = f"torchmetrics {torchmetrics.__version__}, borders cropped"
 
-    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
-        """Return similarities in [-1, 1]."""
-        with torch.inference_mode():
-            return [ssim(a, b) for a, b in zip(references, reconstructions, strict=True)]
+    similarity = staticmethod(ssim)
 
 
 UNIFORM = 7
@@ -90,15 +100,12 @@ def _window_sums(x: Tensor) -> Tensor:
     return sum((rows[..., k : k + width] for k in range(1, UNIFORM)), rows[..., :width])
 
 
-class UniformSSIM(PerImageMetric):
+class UniformSSIM(_Similarity):
     """Mean over images of :func:`uniform_ssim`; torchmetrics has no sample covariance."""
 
     backend = f"ssdd-bench, as skimage.metrics, torch {torch.__version__.split('+')[0]}"
 
-    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
-        """Return similarities in [-1, 1]."""
-        with torch.inference_mode():
-            return [uniform_ssim(a, b) for a, b in zip(references, reconstructions, strict=True)]
+    similarity = staticmethod(uniform_ssim)
 
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -147,12 +154,9 @@ def _gaussian_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + c2) / (variances + c2)
 
 
-class MSSSIM(PerImageMetric):
+class MSSSIM(_Similarity):
     """Mean over images of :func:`ms_ssim`."""
 
     backend = f"ssdd-bench, torch {torch.__version__.split('+')[0]}"
 
-    def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
-        """Return similarities in [0, 1]."""
-        with torch.inference_mode():
-            return [ms_ssim(a, b) for a, b in zip(references, reconstructions, strict=True)]
+    similarity = staticmethod(ms_ssim)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -45,7 +44,7 @@ class _Images:
         self._waiting: list[tuple[str, Tensor]] = []
 
     def add(self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None) -> None:
-        """Take in images; ``DataError`` if an id comes twice."""
+        """Add images; ``DataError`` if an id comes twice."""
         for name in ids:
             if name in self.ids:
                 raise DataError(f"image '{name}' came twice")
@@ -86,15 +85,10 @@ class MetricSuite:
         batch: images given to a metric at a time, so that its rounding does not depend on the
             batch size of the networks under test.
         options: settings of the protocol.
-        strict: an unavailable metric is an error.
-        intervals: also of Fréchet distances, which take twenty more distances each.
+        strict: True raises ``UnavailableError`` for an unavailable metric.
+        intervals: True computes intervals of Fréchet distances too, at twenty times their cost.
         kind: ``pairs`` of an image and its reconstruction, or ``samples``.
         moments: of the reference of samples, in place of its images.
-
-    Raises:
-        UnknownNameError: no such metric; names the nearest.
-        UnavailableError: with ``strict``, a file or a package is missing.
-        WeightsError: a file is not what its publisher released.
     """
 
     def __init__(
@@ -128,7 +122,7 @@ class MetricSuite:
             for key in self._infos:
                 self._make(key, device, options, strict)
         except BaseException:
-            self.close()
+            self._folder.cleanup()
             raise
 
     def _make(
@@ -150,28 +144,16 @@ class MetricSuite:
                 raise
             self._unavailable[key] = str(error)
 
-    def close(self) -> None:
-        """Delete the features."""
-        self._folder.cleanup()
-
     def __enter__(self) -> MetricSuite:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        self._folder.cleanup()
 
     def add_pairs(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
-        """Add images and their reconstructions.
+        """Add images and their reconstructions, uint8 (B, 3, H, W) on the CPU.
 
-        Args:
-            ids: one for each pair; ``DataError`` if one comes twice.
-            references: uint8 (B, 3, H, W) on the CPU.
-            reconstructions: likewise, in the same order.
+        ``DataError`` if an id comes twice.
         """
         self._sides["reference"].add(ids, references, None)
         self._sides["candidate"].add(ids, reconstructions, None)
@@ -180,11 +162,11 @@ class MetricSuite:
     def add_samples(
         self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None = None
     ) -> None:
-        """Add images of a generative model.
+        """Add images of a generative model, uint8 (B, 3, H, W) on the CPU.
 
         Args:
             ids: one for each image; ``DataError`` if one comes twice.
-            images: uint8 (B, 3, H, W) on the CPU.
+            images: of one batch.
             labels: class of each, counted from 0 as those of the references, if known.
         """
         self._sides["candidate"].add(ids, images, labels)

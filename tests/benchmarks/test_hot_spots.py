@@ -10,7 +10,7 @@ from PIL import Image
 
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.metrics.frechet import Moments, frechet_distance
-from ssdd_bench.metrics.intervals import bootstrap_interval
+from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.metrics.pixel_errors import squared_errors
 from ssdd_bench.metrics.ssim import ssim
 from ssdd_bench.nn.dit import DiT, make_config
@@ -53,7 +53,7 @@ def test_frechet_distance(benchmark):
 
 def test_bootstrap(benchmark):
     scores = np.random.default_rng(0).normal(size=5000)
-    low, high = benchmark.pedantic(bootstrap_interval, (scores,), rounds=3)
+    low, high = benchmark.pedantic(bootstrap, (scores,), rounds=3)
     assert low < scores.mean() < high
 
 

@@ -1,4 +1,4 @@
-"""Networks that turn images into feature vectors, each run once per image for all metrics."""
+"""Base of networks that turn images into features; each runs once per image for all metrics."""
 
 from __future__ import annotations
 
@@ -45,13 +45,7 @@ EXTRACTORS: Mapping[str, str] = {
 
 
 def make_extractor(key: str, device: torch.device) -> Extractor:
-    """Load a network.
-
-    Raises:
-        UnknownNameError: no such extractor.
-        UnavailableError: its weights or its package are not on this machine.
-        WeightsError: its weights are not what their publisher released.
-    """
+    """Load a network; ``UnavailableError`` if its weights or its package are missing."""
     if key not in EXTRACTORS:
         raise UnknownNameError("feature extractor", key, EXTRACTORS)
     module, name = EXTRACTORS[key].split(":")
@@ -62,11 +56,7 @@ def make_extractor(key: str, device: torch.device) -> Extractor:
 class FeaturePool:
     """Features of two sets of images by every network that a metric asks for.
 
-    Features of references that were computed before come from the disk.
-
-    Args:
-        device: of the networks.
-        folder: for the files.
+    They are kept in files of ``folder``; those of references may come from the cache.
     """
 
     def __init__(self, device: torch.device, folder: Path) -> None:
@@ -77,7 +67,7 @@ class FeaturePool:
         self._files: dict[tuple[str, str, Side], FeatureFile] = {}
 
     def want(self, network: str, layer: str) -> None:
-        """Keep this output from now on; raises what :func:`make_extractor` raises."""
+        """Compute this output from now on; errors as of :func:`make_extractor`."""
         if network not in self._extractors:
             made = make_extractor(network, self._device)
             self._extractors[network] = made

@@ -1,8 +1,8 @@
 """Features of references kept on disk, so that the next tokenizer does not compute them again.
 
-An entry belongs to one group of images as the network was given it, by the hash of their pixels:
-a run with entries gives the same bits as one without. Whatever else decides the features is in
-the name of the folder. Entries are files of their own, so that several processes may share them.
+An entry holds one group of images as the network was given it, by the hash of their pixels: a run
+with entries gives the same bits as one without. Whatever else decides the features is in the name
+of the folder.
 """
 
 from __future__ import annotations
@@ -34,25 +34,17 @@ class ReferenceCache:
     """Features by layer of groups of images, for one network on one kind of device.
 
     ``$SSDD_BENCH_NO_CACHE`` turns it off; a folder that cannot be written keeps nothing.
-
-    Args:
-        backend: of the extractor: library, version and the weights' hash.
-        layers: its outputs, with their lengths.
-        device: where it runs.
     """
 
     def __init__(self, backend: str, layers: Mapping[str, int], device: torch.device) -> None:
         self._on = _is_on()
         self._layers = dict(layers)
-        versions = [torch.__version__, PIL.__version__]  # Pillow resizes what some networks see
+        versions = [torch.__version__, PIL.__version__]  # Pillow resizes the input of some.
         name = fingerprint([backend, self._layers, versions, _arithmetic(device)])
         self._folder = _root() / name[:16]
 
     def read(self, images: Tensor) -> Features | None:
-        """Return the features of a group, uint8 (B, 3, H, W) on the CPU.
-
-        None if there is no entry or it is damaged.
-        """
+        """Return the features of a group, uint8 (B, 3, H, W) on the CPU; None if unknown."""
         if not self._on:
             return None
         path = self._path(images)
@@ -89,7 +81,7 @@ class ReferenceCache:
 
 
 def prune(limit: int = LIMIT_BYTES) -> None:
-    """Delete the entries of all networks unused for longest, until ``limit`` bytes are left."""
+    """Delete the entries that were unused for longest, until ``limit`` bytes are left."""
     if not _is_on():
         return
     entries = []
@@ -115,7 +107,7 @@ def _root() -> Path:
 
 
 def _arithmetic(device: torch.device) -> list[str | int]:
-    """Name what decides how a sum is split and rounded."""
+    """Name the hardware and the threads, which decide how a sum is split and rounded."""
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
     if device.type == "cpu":

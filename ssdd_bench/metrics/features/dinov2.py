@@ -43,9 +43,6 @@ class DINOv2Features(Extractor):
 
     Images are resized to 224 x 224 by Pillow (bicubic, antialiased) and normalised by ImageNet's
     mean and deviation.
-
-    Args:
-        device: where the network runs.
     """
 
     layers: ClassVar = {"cls": 1024}

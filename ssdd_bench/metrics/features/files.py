@@ -7,7 +7,7 @@ covariances are summed in float64 from those rows, in the order of the images.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,10 @@ from ssdd_bench.errors import DataError
 from ssdd_bench.metrics.frechet import Moments
 
 CHUNK = 2048  # rows in memory at a time
-SEED = 2020  # of subsets and shuffles of features, as in torch-fidelity
 
 
 class FeatureFile:
-    """A growing file with one row of float32 per image.
-
-    Args:
-        path: of the file, which is created or emptied.
-        dims: length of a row.
-    """
+    """A growing file with one row (dims,) of float32 per image."""
 
     def __init__(self, path: Path, dims: int) -> None:
         self.path = path
@@ -59,18 +53,13 @@ class FeatureFile:
         """Read all rows (n, dims) into memory."""
         return torch.from_numpy(np.array(self.rows()))
 
-    def chunks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the rows in order, a bounded number at a time."""
-        rows = self.rows()
-        for start in range(0, self.n, CHUNK):
-            yield rows[start : start + CHUNK]
-
     def moments(self) -> Moments:
         """Return mean and covariance, summed once for all metrics."""
         if self._moments is None:
             self._moments = Moments(self.dims)
-            for chunk in self.chunks():
-                self._moments.update(chunk)
+            rows = self.rows()
+            for start in range(0, self.n, CHUNK):
+                self._moments.update(rows[start : start + CHUNK])
         return self._moments
 
 
@@ -100,7 +89,7 @@ class FeatureSets:
 
     @property
     def reference_n(self) -> int:
-        """Number of images behind the reference."""
+        """Return the number of images behind the reference."""
         return self.published.n if self.published else self.reference.n
 
     def reference_moments(self) -> Moments:
@@ -108,10 +97,7 @@ class FeatureSets:
         return self.published or self.reference.moments()
 
     def order(self) -> NDArray[np.int64]:
-        """Return row numbers of candidates sorted by a hash of their ids.
-
-        They are in random order, whatever the order of the images.
-        """
+        """Return row numbers of candidates in random order, by a hash of their ids."""
         hashes = [
             hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() for name in self.ids
         ]

@@ -28,9 +28,6 @@ class InceptionFeatures(Extractor):
     ``pool``: 2048 after average pooling. ``logits``: 1008, as the Inception Score of ADM's
     evaluator takes them. ``spatial``: 7 x 17 x 17, in the order height, width, channel of the
     published reference moments.
-
-    Args:
-        device: where the network runs.
     """
 
     layers: ClassVar = {"pool": 2048, "logits": 1008, "spatial": SPATIAL_CHANNELS * 17 * 17}

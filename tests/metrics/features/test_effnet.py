@@ -44,7 +44,7 @@ KNOWN = {
 def test_photographs_are_recognised(effnet, photos):
     """A wrong range, mean, channel order or size lowers this count."""
     images = torch.stack([photos[name] for name in KNOWN])
-    seen = effnet.classify(images).tolist()
+    seen = effnet.network._fc(torch.from_numpy(effnet(images)["pool"])).argmax(dim=1).tolist()
     right = sum(label in labels for label, labels in zip(seen, KNOWN.values(), strict=True))
     assert right >= len(KNOWN) - 2, seen
 
