@@ -1,9 +1,10 @@
-"""Open a set of images, whatever it is stored in: the one entry point for data."""
+"""Open a set of images, whatever it is stored in."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 
 from PIL import Image
 
@@ -18,16 +19,16 @@ __all__ = ["FolderImages", "ImageSource", "Subset", "open_images", "to_rgb"]
 
 
 class FolderImages(ImageSource):
-    """Image files below a folder; the id is the relative posix path."""
+    """Image files by id, below a folder by their relative posix paths."""
 
-    def __init__(self, folder: Path, files: list[str], name: str | None = None) -> None:
-        self.name = name or folder.name
+    def __init__(self, name: str, files: Mapping[str, Path]) -> None:
+        self.name = name
         self.ids = tuple(sorted(files))
-        self._folder = folder
+        self.files = files
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one file."""
-        return decode_image(self._folder / image_id)
+        return decode_image(self.files[image_id])
 
 
 def open_images(path: Path | str | None = None, limit: int | None = None) -> ImageSource:
@@ -60,31 +61,17 @@ def _open_set(data_set: DataSet) -> ImageSource:
     folder = data_set.require()
     source = _open_folder(folder, data_set.name)
     if isinstance(source, FolderImages):
-        paths = {PurePosixPath(file).name: file for file in source.ids}
-        wrong = data_set.difference([PurePosixPath(file).name for file in source.ids])
-        source = _FlatImages(source, paths)
+        wrong = data_set.difference([source.files[image_id].name for image_id in source.ids])
+        source = FolderImages(source.name, {path.name: path for path in source.files.values()})
     else:
         right = len(source) == data_set.images
         wrong = "" if right else f"{len(source):,} images, not {data_set.images:,}"
     if wrong:
         raise DataError(
-            f"{folder} is not data set '{data_set.name}': {wrong}; mend it, or measure it as it is "
-            f"with --data {folder}"
+            f"{folder} is not data set '{data_set.name}': {wrong}. Complete it, or evaluate it as "
+            f"it is with --data {folder}"
         )
     return source
-
-
-class _FlatImages(ImageSource):
-    """Files in any folders below one, by their names alone."""
-
-    def __init__(self, source: FolderImages, paths: dict[str, str]) -> None:
-        self.name = source.name
-        self.ids = tuple(sorted(paths))
-        self._source, self._paths = source, paths
-
-    def read(self, image_id: str) -> Image.Image:
-        """Decode one file."""
-        return self._source.read(self._paths[image_id])
 
 
 def _open(path: Path) -> ImageSource:
@@ -98,7 +85,7 @@ def _open(path: Path) -> ImageSource:
         return _open_folder(resolved, name=resolved.name)
     suffix = resolved.suffix.lower()
     if suffix in SUFFIXES:
-        return FolderImages(resolved.parent, [resolved.name], name=resolved.stem)
+        return FolderImages(resolved.stem, {resolved.name: resolved})
     if suffix == ".tar":
         return TarImages(resolved.stem, {"": resolved})
     if suffix == ".npz":
@@ -111,20 +98,22 @@ def _open(path: Path) -> ImageSource:
 
 def _open_folder(folder: Path, name: str) -> ImageSource:
     files = _walk(folder)
-    images = [file for file in files if PurePosixPath(file).suffix.lower() in SUFFIXES]
-    if images:
-        return FolderImages(folder, images, name)
+    if images := {one: path for one, path in files.items() if path.suffix.lower() in SUFFIXES}:
+        return FolderImages(name, images)
     for suffix, kind in ((".tar", TarImages), (".parquet", ParquetImages)):
         # The shard's own path goes before the member's, so equal members do not collide.
-        shards = {f[: -len(suffix)] + "/": folder / f for f in files if f.lower().endswith(suffix)}
-        if shards:
+        if shards := {
+            one[: -len(suffix)] + "/": path
+            for one, path in files.items()
+            if one.lower().endswith(suffix)
+        }:
             return kind(name, shards)
     raise DataError(f"no images, .tar shards or .parquet files in {folder}")
 
 
-def _walk(folder: Path) -> list[str]:
-    """Posix paths of the visible files below ``folder``; follows links, but no loop of them."""
-    files: list[str] = []
+def _walk(folder: Path) -> dict[str, Path]:
+    """Find visible files by relative posix path; follow links, but no loop of them."""
+    files: dict[str, Path] = {}
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -133,6 +122,6 @@ def _walk(folder: Path) -> list[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        base = Path(root).relative_to(folder)
-        files += [(base / name).as_posix() for name in names if not name.startswith(".")]
+        paths = [Path(root, name) for name in names if not name.startswith(".")]
+        files |= {path.relative_to(folder).as_posix(): path for path in paths}
     return files

@@ -9,7 +9,6 @@ its samples are mapped back by. Finished shards are kept, so the same command re
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ssdd_bench.data.statistics import ChannelStats
@@ -105,17 +105,17 @@ class LatentSet:
         self.record = read_latents(folder)
         config = self.record.config
         key = fingerprint(asdict(config))
-        shards = []
+        self._shards: list[Any] = []
         for shard in range(config.shards):
             path = shard_path(folder, shard)
-            if not path.is_file() or read_key(path) != key:
+            if shard_facts(path).get("config") != key:
                 raise UserError(
                     f"{path}: missing, damaged or of other latents: run the same `ssdd-bench "
                     "gen encode` again"
                 )
-            shards.append(map_safetensors(path))
-        self._shards = shards
-        self.labels: NDArray[np.int64] = np.concatenate([one["labels"] for one in shards])
+            self._shards.append(safe_open(path, "np"))
+        labels = [shard.get_tensor("labels") for shard in self._shards]
+        self.labels: NDArray[np.int64] = np.concatenate(labels)
 
     def __len__(self) -> int:
         return self.record.config.n
@@ -124,18 +124,14 @@ class LatentSet:
         """Return float32 latents (B, channels, side, side) of images or of their mirror images."""
         size = self.record.config.shard_images
         found = [
-            self._shards[row // size]["latents_flip" if flip else "latents"][row % size]
+            self._shards[row // size].get_slice("latents_flip" if flip else "latents")[row % size]
             for row, flip in zip(rows.tolist(), mirrored.tolist(), strict=True)
         ]
         return torch.from_numpy(np.stack(found))
 
 
 def read_latents(folder: Path) -> LatentsRecord:
-    """Read the record of a folder of latents.
-
-    Raises:
-        UserError: the statistics are missing or damaged.
-    """
+    """Read the record of a folder of latents; ``UserError`` if it is missing or damaged."""
     path = folder / "latents.json"
     if not path.is_file():
         raise UserError(
@@ -150,43 +146,11 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:05d}.safetensors"
 
 
-def map_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Map the tensors of a safetensors file of float32 and int64 into memory."""
-    header, start = read_header(path)
-    kinds = {"F32": np.float32, "I64": np.int64}
-    return {
-        name: np.memmap(
-            path,
-            kinds[entry["dtype"]],
-            "r",
-            offset=start + entry["data_offsets"][0],
-            shape=tuple(entry["shape"]),
-        )
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
-
-
-def shard_facts(header: dict[str, Any]) -> dict[str, Any]:
-    """Read the facts that a shard holds besides its tensors."""
-    found: dict[str, Any] = json.loads(header["__metadata__"]["ssdd-bench"])
-    return found
-
-
-def read_key(path: Path) -> str | None:
-    """Read the hash of the settings that made a shard; None if it is not a whole shard."""
+def shard_facts(path: Path) -> dict[str, Any]:
+    """Read the facts that a shard holds besides its tensors; {} if it is no whole shard."""
     try:
-        header, start = read_header(path)
-        end = max(one["data_offsets"][1] for name, one in header.items() if name[0] != "_")
-        whole = path.stat().st_size == start + end
-        return str(shard_facts(header)["config"]) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return None
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Read the header of a safetensors file, and the offset of its data."""
-    with path.open("rb") as file:
-        (size,) = struct.unpack("<Q", file.read(8))
-        header: dict[str, Any] = json.loads(file.read(size))
-    return header, 8 + size
+        with safe_open(path, "np") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()["ssdd-bench"])
+            return facts
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,4 +1,4 @@
-"""Bring a source's images in as cropped batches, decoded ahead, in a fixed order."""
+"""Cropped batches of a source's images, decoded ahead, in a fixed order."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from torch import Tensor
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, UnknownNameError
+
+WORKERS = 2  # decoding threads
+
+# Id, crop or error, and True if the crop is enlarged.
+Loaded = tuple[str, NDArray[np.uint8] | DataError, bool]
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,26 @@ class Batch:
 
 
 class ImageLoader:
-    """One pass after another over a source; each ``for`` starts from the first image.
+    """Iterate over a source in batches; each ``for`` starts from the first image.
+
+    The last batch may be smaller. Order and pixels do not depend on ``batch_size``. An image
+    smaller than the resolution is enlarged by the crop.
 
     Attributes:
         skipped: ids that could not be decoded, with the reason, in this pass so far.
-        upscaled: images smaller than the resolution, enlarged by the crop, in this pass so far.
+        upscaled: number of enlarged images in this pass so far.
+
+    Args:
+        source: from :func:`ssdd_bench.data.images.open_images`.
+        resolution: side of the square crops in pixels.
+        crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
+        batch_size: images per batch.
+        strict: True raises at the first image that cannot be decoded instead of skipping it.
+
+    Raises:
+        DataError: while iterating: with ``strict`` for the first bad image, otherwise when every
+            image is bad.
+        UnknownNameError: no such crop.
     """
 
     def __init__(
@@ -48,12 +68,9 @@ class ImageLoader:
         crop: str,
         batch_size: int,
         strict: bool = False,
-        workers: int = 2,
     ) -> None:
         if crop not in CROPS:
             raise UnknownNameError("crop", crop, CROPS)
-        if resolution < 1 or batch_size < 1 or workers < 0:
-            raise ValueError("resolution and batch_size start at 1, workers at 0")
         self.skipped: dict[str, str] = {}
         self.upscaled = 0
         self._source = source
@@ -61,95 +78,57 @@ class ImageLoader:
         self._crop = CROPS[crop]
         self._batch_size = batch_size
         self._strict = strict
-        self._workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
         self.skipped = {}
         self.upscaled = 0
         ids: list[str] = []
         crops: list[NDArray[np.uint8]] = []
-        decoded = 0
-        for image_id, loaded in self._load_all():
-            if isinstance(loaded, DataError):
+        for image_id, crop, enlarged in self._load_all():
+            if isinstance(crop, DataError):
                 if self._strict:
-                    raise DataError(f"{self._source.name}: {image_id}: {loaded}") from loaded
-                self.skipped[image_id] = str(loaded)
+                    raise DataError(f"{self._source.name}: {image_id}: {crop}") from crop
+                self.skipped[image_id] = str(crop)
                 continue
-            pixels, enlarged = loaded
             self.upscaled += enlarged
-            decoded += 1
             ids.append(image_id)
-            crops.append(pixels)
+            crops.append(crop)
             if len(ids) == self._batch_size:
                 yield _batch(ids, crops)
                 ids, crops = [], []
         if ids:
             yield _batch(ids, crops)
-        if not decoded:
+        if len(self.skipped) == len(self._source):
             first, reason = next(iter(self.skipped.items()))
             raise DataError(
                 f"none of the {len(self._source)} images of {self._source.name} could be decoded; "
                 f"the first is {first}: {reason}"
             )
 
-    def _load_all(self) -> Iterator[tuple[str, tuple[NDArray[np.uint8], bool] | DataError]]:
-        if not self._workers:
-            for image_id in self._source.ids:
-                yield image_id, self._load(image_id)
-            return
+    def _load_all(self) -> Iterator[Loaded]:
         # Enough ahead to fill the next batch while this one is worked on, and no more, so that
         # memory does not grow with the set.
-        ahead = self._batch_size + self._workers
-        pending: deque[tuple[str, Future[tuple[NDArray[np.uint8], bool] | DataError]]] = deque()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        ahead = self._batch_size + WORKERS
+        pending: deque[Future[Loaded]] = deque()
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
         try:
             for image_id in self._source.ids:
-                pending.append((image_id, pool.submit(self._load, image_id)))
+                pending.append(pool.submit(self._load, image_id))
                 if len(pending) >= ahead:
-                    done, future = pending.popleft()
-                    yield done, future.result()
+                    yield pending.popleft().result()
             while pending:
-                done, future = pending.popleft()
-                yield done, future.result()
+                yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _load(self, image_id: str) -> tuple[NDArray[np.uint8], bool] | DataError:
-        """The crop and whether it was enlarged; a failure is returned, to be met in its turn."""
+    def _load(self, image_id: str) -> Loaded:
+        """Read and crop an image; an error is returned, to be raised or counted in its turn."""
         try:
             image = self._source.read(image_id)
-            return self._crop(image, self._resolution), min(image.size) < self._resolution
+            crop = self._crop(image, self._resolution)
+            return image_id, crop, min(image.size) < self._resolution
         except DataError as error:
-            return error
-
-
-def iterate_batches(
-    source: ImageSource,
-    resolution: int,
-    crop: str,
-    batch_size: int,
-    strict: bool = False,
-    workers: int = 2,
-) -> ImageLoader:
-    """Iterate over a source in batches; what was skipped is on the returned loader.
-
-    The last batch may be smaller. Order and pixels do not depend on ``batch_size`` or
-    ``workers``. An image smaller than the resolution is enlarged by the crop, and counted.
-
-    Args:
-        source: from :func:`ssdd_bench.data.images.open_images`.
-        resolution: side of the square crops in pixels.
-        crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
-        batch_size: images per batch.
-        strict: raise at the first image that cannot be decoded instead of skipping it.
-        workers: decoding threads; 0 decodes in the calling thread.
-
-    Raises:
-        DataError: while iterating: with ``strict`` for the first bad image, otherwise when every
-            image is bad.
-        UnknownNameError: no such crop.
-    """
-    return ImageLoader(source, resolution, crop, batch_size, strict, workers)
+            return image_id, error, False
 
 
 def _batch(ids: list[str], crops: list[NDArray[np.uint8]]) -> Batch:

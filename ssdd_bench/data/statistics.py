@@ -16,30 +16,18 @@ class ChannelStats:
     """Mean and standard deviation of every channel over a data set.
 
     A network of latents sees ``(z - mean) / std``; its samples are mapped back before decoding.
-
-    Attributes:
-        mean: one value per channel.
-        std: one value per channel.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def normalise(self, latents: Tensor) -> Tensor:
-        """Map (B, channels, h, w) to mean 0 and standard deviation 1.
-
-        Raises:
-            UserError: the latents have another number of channels.
-        """
+        """Map (B, channels, h, w) to mean 0 and standard deviation 1."""
         mean, std = self._like(latents)
         return (latents - mean) / std
 
     def denormalise(self, latents: Tensor) -> Tensor:
-        """Map normalised latents (B, channels, h, w) back to those that the tokenizer decodes.
-
-        Raises:
-            UserError: the latents have another number of channels.
-        """
+        """Map normalised latents (B, channels, h, w) back to those that the tokenizer decodes."""
         mean, std = self._like(latents)
         return latents * std + mean
 
@@ -83,8 +71,7 @@ class ChannelSums:
         """Compute the statistics.
 
         Args:
-            scale: unit of the values, such as 255 for uint8 images whose colours are to lie in
-                [0, 1].
+            scale: divisor of the values: 255 maps uint8 images to [0, 1].
             ddof: 1 for the unbiased variance.
         """
         mean = self.sums[0] / self.count

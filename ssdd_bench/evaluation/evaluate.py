@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import ResolutionError
@@ -162,7 +162,7 @@ def evaluate_loaded(
     callbacks = callbacks or Callbacks()
     device = tokenizer_device(tokenizer, settings.device)
     provenance = Provenance(device, command, environment)
-    loader = iterate_batches(
+    loader = ImageLoader(
         source, settings.resolution, protocol.crop, settings.batch_size, settings.strict
     )
     timed = None

@@ -90,7 +90,7 @@ def reconstruct(
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
         UserError: not even one image fits into memory.
-        DataError: see :func:`ssdd_bench.data.loader.iterate_batches`.
+        DataError: see :class:`ssdd_bench.data.loader.ImageLoader`.
     """
     pixels = hashlib.sha256()
     size = _LatentSize(tokenizer)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.npz import read_moments
 from ssdd_bench.data.source import ImageSource, class_names
@@ -89,7 +89,7 @@ class Reference:
             names = sorted(set(self.classes))
             labels = [names.index(name) for name in self.classes]
             start = 0
-            for batch in iterate_batches(self.images, resolution, "adm", GROUP, strict=True):
+            for batch in ImageLoader(self.images, resolution, "adm", GROUP, strict=True):
                 digest.update(batch.images.numpy().tobytes())
                 part = labels[start : start + len(batch)]
                 suite.add_references(batch.ids, batch.images, part or None)

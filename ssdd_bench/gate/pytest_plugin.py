@@ -6,9 +6,9 @@ The plugin is active wherever ssdd-bench is installed; it imports nothing until 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,36 +46,48 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
         metrics: Sequence[str] = (),
         fail: Sequence[str] = (),
     ) -> None:
-        options: list[str | Path] = ["--tokenizers", tokenizer, "--res", str(res)]
-        options += ["--out", "results"]  # a relative path, since the command is in the results
-        options += ["--no-speed", "--no-pictures", "--quiet"]
-        if data:
-            from ssdd_bench.data.named import DATA_SETS
+        from ssdd_bench.data.named import DATA_SETS
+        from ssdd_bench.errors import UserError
+        from ssdd_bench.evaluation.run import RunConfig
+        from ssdd_bench.gate.compare import compare
+        from ssdd_bench.gate.load import load_side
+        from ssdd_bench.gate.outputs import add_to_summary, to_markdown
+        from ssdd_bench.gate.thresholds import parse_rules, project_rules
+        from ssdd_bench.plugins.registry import parse_requests
 
-            options += ["--data", data if str(data) in DATA_SETS.all() else root / data]
-        options += ["--limit", str(limit)] if limit else []
-        options += ["--metrics", ",".join(metrics)] if metrics else []
-        out = tmp_path / "results"
-        measured = _ssdd_bench(tmp_path, "run", *options)
-        if measured.returncode:
-            pytest.fail(f"ssdd-bench run failed:\n{measured.stderr}", pytrace=False)
-        if update:
-            no_tables = shutil.ignore_patterns("*.md", "run.toml")
-            shutil.copytree(out, root / baseline, dirs_exist_ok=True, ignore=no_tables)
-            pytest.skip(f"measured anew: {root / baseline}")
-        rules = [part for rule in fail for part in ("--fail", rule)]
-        compared = _ssdd_bench(root, "compare", root / baseline, out, *rules)
-        if compared.returncode:
-            pytest.fail(compared.stdout + compared.stderr, pytrace=False)
+        if data and str(data) not in DATA_SETS.all():
+            data = root / data
+        given = {"--data": data, "--limit": limit, "--metrics": ",".join(metrics)}
+        command = ["ssdd-bench", "run", "--tokenizers", tokenizer, "--res", res, "--out", "results"]
+        command += ["--no-speed", "--no-pictures", "--quiet"]
+        command += [word for name, value in given.items() if value for word in (name, value)]
+        try:
+            config = RunConfig(
+                requests=tuple(parse_requests(tokenizer)),
+                resolutions=(res,),
+                out=tmp_path / "results",
+                metrics=tuple(metrics),
+                data=data,
+                limit=limit,
+                speed=False,
+                pictures=False,
+                command=" ".join(map(str, command)),
+            )
+            _run(config)
+            if update:
+                shutil.copytree(config.out, root / baseline, dirs_exist_ok=True)
+                pytest.skip(f"measured anew: {root / baseline}")
+            thresholds = project_rules(root) | parse_rules(fail)
+            sides = load_side(str(root / baseline)), load_side(str(config.out))
+            found = compare(*sides, thresholds)
+        except UserError as error:
+            pytest.fail(f"ssdd-bench: {error}", pytrace=False)
+        add_to_summary(found)
+        if found.exit_code:
+            pytest.fail(to_markdown(found), pytrace=False)
 
     return gate
 
 
-def _ssdd_bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ssdd_bench", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _run(config: RunConfig) -> None:
+    """Fetch the weights of the metrics that were named, and evaluate; fail with the reasons."""

@@ -10,7 +10,7 @@ import torch
 from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation.evaluate import check_resolution
 from ssdd_bench.evaluation.timing import time_call
 from ssdd_bench.gate.thresholds import Threshold
@@ -85,7 +85,7 @@ def _prepared(
     tokenizer: Tokenizer, resolution: int, device: str
 ) -> tuple[Tokenizer, Latent, PredrawnNoise]:
     check_resolution(tokenizer, resolution)
-    loader = iterate_batches(
+    loader = ImageLoader(
         open_images(None), resolution, get_protocol("default-v1").crop, 1, strict=True
     )
     batch = next(iter(loader))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,13 +20,10 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.latents import (
     LatentsConfig,
     LatentsRecord,
-    map_safetensors,
-    read_header,
-    read_key,
     shard_facts,
     shard_path,
 )
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource, Subset, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
@@ -117,7 +115,7 @@ def encode_latents(
     for index in range(shard[0], config.shards, shard[1]):
         chosen = ids[index * config.shard_images : (index + 1) * config.shard_images]
         path = shard_path(out, index)
-        found = read_key(path) if path.exists() else None
+        found = shard_facts(path).get("config")
         if found != key:
             if found is not None:
                 raise UserError(
@@ -156,7 +154,7 @@ def _encode(
     if config.flips:
         found["latents_flip"] = []
     sums = np.zeros((2, 3), np.int64)
-    for batch in iterate_batches(source, config.resolution, config.crop, batch_size, strict=True):
+    for batch in ImageLoader(source, config.resolution, config.crop, batch_size, strict=True):
         pixels = batch.images.long()
         sums += torch.stack([p.sum((0, 2, 3)) for p in (pixels, pixels**2)]).numpy()
         for name, parts in found.items():
@@ -186,9 +184,9 @@ def _statistics(folder: Path, config: LatentsConfig) -> ChannelStats:
     """Compute the statistics of the latents, in float64, shard after shard."""
     sums = ChannelSums(0, 0, np.zeros((2, config.channels)))
     for shard in range(config.shards):
-        tensors = map_safetensors(shard_path(folder, shard))
-        for name in sorted(tensors.keys() - {"labels"}):
-            sums += ChannelSums.of(tensors[name])
+        with safe_open(shard_path(folder, shard), "np") as file:
+            for name in sorted({*file.keys()} - {"labels"}):
+                sums += ChannelSums.of(file.get_tensor(name))
     statistics = sums.stats(ddof=1)
     if min(statistics.std) < LEAST_STD:
         raise UserError(
@@ -202,8 +200,8 @@ def _pixel_statistics(folder: Path, config: LatentsConfig) -> ChannelStats:
     """Compute the statistics of the images' colours in [0, 1]."""
     sums = ChannelSums(config.n, config.n * config.resolution**2, np.zeros((2, 3)))
     for shard in range(config.shards):
-        header, _ = read_header(shard_path(folder, shard))
-        sums += ChannelSums(0, 0, np.array(shard_facts(header)["pixels"], np.float64))
+        pixels = shard_facts(shard_path(folder, shard))["pixels"]
+        sums += ChannelSums(0, 0, np.array(pixels, np.float64))
     return sums.stats(scale=255)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.run import RunConfig, run_jobs
@@ -53,7 +53,7 @@ def photos(make_photos):
 
 
 def scores(tokenizer, photos, batch=3, seed=0):
-    loader = iterate_batches(photos, 32, PROTOCOL.crop, batch)
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, batch)
     with MetricSuite(["psnr", "psnr_pooled", "ssim"], CPU) as suite:
         seen = reconstruct(tokenizer, loader, suite, PROTOCOL, seed, CPU)
         return suite.compute().values, seen
@@ -123,7 +123,7 @@ def test_wrong_shape_is_the_plugins_fault(photos):
 
 def test_pixel_hash_is_that_of_the_crops(photos):
     _, seen = scores(Noisy(), photos)
-    crops = [b.images.numpy().tobytes() for b in iterate_batches(photos, 32, PROTOCOL.crop, 1)]
+    crops = [b.images.numpy().tobytes() for b in ImageLoader(photos, 32, PROTOCOL.crop, 1)]
     assert seen.pixels_sha256 == hashlib.sha256(b"".join(crops)).hexdigest()
 
 
@@ -145,7 +145,7 @@ class Halves(Tokenizer):
 
 
 def count_codes(tokenizer, photos):
-    loader = iterate_batches(photos, 32, PROTOCOL.crop, 2)
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 2)
     with MetricSuite(["mse"], CPU) as suite:
         return reconstruct(tokenizer, loader, suite, PROTOCOL, 0, CPU).codes
 

@@ -11,7 +11,7 @@ from torch import nn
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation import evaluate, run
 from ssdd_bench.evaluation.reconstruct import Examples, reconstruct
 from ssdd_bench.evaluation.timing import TimingSettings, measure_speed
@@ -64,7 +64,7 @@ def photos(make_photos):
 def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
     """The pass of a tokenizer, and the PSNR of its reconstructions."""
     protocol = get_protocol(protocol_id)
-    loader = iterate_batches(photos, SIZE, protocol.crop, batch)
+    loader = ImageLoader(photos, SIZE, protocol.crop, batch)
     with MetricSuite(["psnr"], CPU) as suite:
         seen = reconstruct(tokenizer, loader, suite, protocol, seed, CPU)
         return seen, suite.compute().values["psnr"].value
@@ -73,13 +73,13 @@ def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
 @pytest.mark.parametrize("name", ["ssdd-paper-v1", "ldm-v1"])
 def test_crop_of_the_papers_is_torchvisions(name):
     photographs = open_images(None, 4)
-    loader = iterate_batches(photographs, 64, get_protocol(name).crop, 4)
+    loader = ImageLoader(photographs, 64, get_protocol(name).crop, 4)
     reference = T.Compose([T.Resize(64), T.CenterCrop(64)])
     (batch,) = loader
     for image_id, image in zip(batch.ids, batch.images, strict=True):
         expected = np.asarray(reference(photographs.read(image_id)))
         np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
-    (other,) = iterate_batches(photographs, 64, "adm", 4)
+    (other,) = ImageLoader(photographs, 64, "adm", 4)
     assert not torch.equal(batch.images, other.images)
 
 
@@ -143,7 +143,7 @@ def test_only_ldm_samples_the_posterior(photos):
         assert torch.equal(torch.cat(tokenizer.encode_noise), expected)
     assert found[0] == found[1]
     mode = replace(get_protocol("ldm-v1"), posterior="mode")
-    loader = iterate_batches(photos, SIZE, "bilinear", 3)
+    loader = ImageLoader(photos, SIZE, "bilinear", 3)
     with MetricSuite(["psnr"], CPU) as suite:
         reconstruct(Plain(), loader, suite, mode, 0, CPU)
         assert suite.compute().values["psnr"].value > found[0] + 1
@@ -165,7 +165,7 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
             assert not torch.is_autocast_enabled("cpu")
             super().add_pairs(ids, references, reconstructions)
 
-    loader = iterate_batches(photos, SIZE, protocol.crop, 4)
+    loader = ImageLoader(photos, SIZE, protocol.crop, 4)
     with Watching(["psnr"], CPU) as suite:
         reconstruct(tokenizer, loader, suite, protocol, 0, CPU)
     assert tokenizer.products == {dtype}

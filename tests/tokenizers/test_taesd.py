@@ -195,12 +195,12 @@ def test_the_published_taef2_reconstructs_photographs():
     if not Path(folder).is_dir() or not folder:
         pytest.skip(f"set {TAEF2} to the folder with taef2_encoder.pth and taef2_decoder.pth")
     from ssdd_bench.data.images import open_images
-    from ssdd_bench.data.loader import iterate_batches
+    from ssdd_bench.data.loader import ImageLoader
 
     spec = f"taef2:path={folder}"
     assert check_tokenizer(spec, resolution=16) == []
     tokenizer = load_tokenizer(spec)
-    (batch,) = iterate_batches(open_images(None, 4), 128, "adm", 4, True)
+    (batch,) = ImageLoader(open_images(None, 4), 128, "adm", 4, True)
     x = batch.images.float() / 255
     latent = tokenizer.encode(x)
     decoded = tokenizer.decode(latent, KeyedNoise(0, batch.ids, "decode")).clamp(0, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.loader import iterate_batches
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import effnet as module
@@ -26,7 +26,7 @@ def effnet():
 @pytest.fixture(scope="module")
 def photos():
     source = open_images(None)
-    (batch,) = iterate_batches(source, 256, "adm", len(source))
+    (batch,) = ImageLoader(source, 256, "adm", len(source))
     return dict(zip(batch.ids, batch.images, strict=True))
 
 
