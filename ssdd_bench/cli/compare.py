@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +104,7 @@ def command(
     from ssdd_bench.gate.load import load_side
     from ssdd_bench.gate.outputs import (
         HEADINGS,
+        add_to_summary,
         row_texts,
         to_document,
         to_junit,
@@ -123,9 +123,7 @@ def command(
     for path, text in ((junit, to_junit(found)), (markdown, to_markdown(found))):
         if path is not None:
             write_text(path, text)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(to_markdown(found))
+    add_to_summary(found)
     if as_json:
         print_json(to_document(found))
     else:

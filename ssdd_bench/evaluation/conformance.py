@@ -1,10 +1,4 @@
-"""The contract of a tokenizer as a function: what the harness relies on, tried out.
-
-For the tests of a plugin::
-
-    def test_contract() -> None:
-        assert check_tokenizer("my-tokenizer") == []
-"""
+"""Check of a tokenizer's contract, for the tests of a plugin."""
 
 from __future__ import annotations
 
@@ -17,6 +11,7 @@ from torch import Tensor, nn
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 
@@ -25,7 +20,9 @@ TOLERANCE = 1e-3  # of one image alone against the same in a batch: kernels may 
 
 
 def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[str]:
-    """Try out everything the harness relies on.
+    """Check everything that an evaluation relies on, and evaluate three test images.
+
+    In the tests of a plugin: ``assert check_tokenizer("my-tokenizer") == []``.
 
     Args:
         tokenizer: a loaded one, on the CPU; or its id, such as ``my-tokenizer:option=value``,
@@ -33,7 +30,7 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
         resolution: side of the test images in pixels; a multiple of the tokenizer's f.
 
     Returns:
-        What is wrong, one line each; empty for a tokenizer that keeps the contract.
+        A line for each problem; empty for a tokenizer that keeps the contract.
     """
     problems: list[str] = []
     info: TokenizerInfo | None = None
@@ -45,13 +42,25 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
             if info.latent and not request.options and info.latent != tokenizer.latent:
                 problems.append(f"manifest says {info.latent}, the tokenizer {tokenizer.latent}")
         problems += _check_description(tokenizer, resolution)
+        images = make_images(resolution)
         # Each check relies on the one before it.
         for check in (_check_encode, _check_decode, _check_noise, _check_batches):
             if problems:
                 break
-            problems += check(tokenizer, resolution)
+            problems += check(tokenizer, images)
         if info and not problems:
-            problems += _check_stochastic(tokenizer, resolution, info.stochastic)
+            problems += _check_stochastic(tokenizer, images, info.stochastic)
+        if not problems:
+            pixels = (images * 255).round().to(torch.uint8)
+            evaluate(
+                tokenizer,
+                data=zip(IDS, pixels, strict=True),
+                resolution=resolution,
+                metrics=("mae",),
+                device="cpu",
+                strict=True,
+                progress=False,
+            )
     except UserError as error:
         problems.append(str(error))
     except Exception as error:  # a plugin's own mistake is a finding, not a crash of the check
@@ -60,7 +69,7 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
 
 
 def make_images(resolution: int) -> Tensor:
-    """Three images of 8-bit levels, float in [0, 1]: a ramp, noise, and black beside white."""
+    """Make three images of 8-bit levels in [0, 1]: a ramp, noise, and black beside white."""
     generator = torch.Generator().manual_seed(0)
     ramp = torch.linspace(0, 1, resolution).expand(3, resolution, resolution)
     noise = torch.rand(3, resolution, resolution, generator=generator)
@@ -92,8 +101,8 @@ def _check_description(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
         yield f"info() does not fit into JSON: {error}"
 
 
-def _check_encode(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
-    images = make_images(resolution)
+def _check_encode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
+    resolution = images.shape[-1]
     before = images.clone()
     for noise in (None, KeyedNoise(0, IDS, "encode")):
         latent: object = tokenizer.encode(images, noise)
@@ -129,8 +138,7 @@ def _check_data(spec: LatentSpec, latent: Latent, resolution: int) -> Iterator[s
             yield "data holds NaN or infinity"
 
 
-def _check_decode(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
-    images = make_images(resolution)
+def _check_decode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     decoded = _round_trip(tokenizer, images, IDS)
     if not isinstance(decoded, Tensor) or not decoded.is_floating_point():
         yield "decode must return a tensor of floats"
@@ -145,15 +153,13 @@ def _check_decode(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
         yield f"decode's images range from {low:.2f} to {high:.2f}; they should be in [0, 1]"
 
 
-def _check_noise(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
-    images = make_images(resolution)
+def _check_noise(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     first, second = (_round_trip(tokenizer, images, IDS) for _ in range(2))
     if not torch.equal(first, second):
-        yield "the same images and noise gave two results: draw random numbers from noise only"
+        yield "the same images and noise gave two results: take random numbers from noise only"
 
 
-def _check_batches(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
-    images = make_images(resolution)
+def _check_batches(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     together = _round_trip(tokenizer, images, IDS)
     alone = torch.cat(
         [_round_trip(tokenizer, images[i : i + 1], IDS[i : i + 1]) for i in range(len(IDS))]
@@ -163,8 +169,7 @@ def _check_batches(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
         yield f"an image decodes differently alone and in a batch, by up to {worst:.3g}"
 
 
-def _check_stochastic(tokenizer: Tokenizer, resolution: int, said: bool) -> Iterator[str]:
-    images = make_images(resolution)
+def _check_stochastic(tokenizer: Tokenizer, images: Tensor, said: bool) -> Iterator[str]:
     latent = tokenizer.encode(images)
     one, other = (tokenizer.decode(latent, KeyedNoise(seed, IDS, "decode")) for seed in (0, 1))
     if torch.equal(one, other) == said:

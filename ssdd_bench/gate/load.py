@@ -37,11 +37,7 @@ class ScoredResult:
 
 
 def load_side(where: str) -> list[ScoredResult]:
-    """Read a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``.
-
-    Raises:
-        UserError: nothing is there, a file is damaged, or git does not know the revision.
-    """
+    """Read a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``."""
     if not where.startswith("git:"):
         return read_side([Path(where)])
     revision, _, path = where.removeprefix("git:").partition(":")
@@ -51,7 +47,7 @@ def load_side(where: str) -> list[ScoredResult]:
 
 
 def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
-    """Read result files and folders of them; errors as of :func:`load_side`."""
+    """Read result files and folders of them."""
     return [_read(file) for file in find_results(paths)]
 
 
@@ -60,10 +56,7 @@ def _read(file: Path) -> ScoredResult:
     scores = read_scores(file, result)
     return ScoredResult(
         result,
-        {
-            str(key): dict(zip(map(str, column.index), column, strict=True))
-            for key, column in scores.items()
-        },
+        {key: dict(zip(column.index, column, strict=True)) for key, column in scores.items()},
     )
 
 

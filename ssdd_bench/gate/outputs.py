@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from ssdd_bench.gate.compare import Comparison, Difference
 from ssdd_bench.report.tables.markdown import markdown_grid
 
-_WORDS = {0: "no regression", 1: "regression", 2: "not comparable"}
+HEADINGS = ("job", "metric", "base", "head", "change", "95%", "allowed", "verdict")
 
 
 def verdict(comparison: Comparison) -> str:
     """Return the verdict in two words."""
-    return _WORDS[comparison.exit_code]
+    return ("no regression", "regression", "not comparable")[comparison.exit_code]
 
 
 def row_texts(found: Difference) -> tuple[str, ...]:
     """Write the texts of one row, by :data:`HEADINGS`."""
     label, resolution, protocol, seed = found.key
     interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
+    base, head = ("∞" if one is None else f"{one:.5g}" for one in (found.base, found.head))
     return (
         f"{label}, {resolution} px, {protocol}, seed {seed}",
         found.metric,
-        _number(found.base),
-        _number(found.head),
+        base,
+        head,
         "" if found.change is None else f"{found.change:+.3g}",
         interval,
         str(found.threshold),
         found.verdict,
     )
-
-
-HEADINGS = ("job", "metric", "base", "head", "change", "95%", "allowed", "verdict")
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -46,12 +46,17 @@ def to_markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
+def add_to_summary(comparison: Comparison) -> None:
+    """Append the Markdown to the step summary of GitHub, if the program runs there."""
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(to_markdown(comparison))
+
+
 def to_document(comparison: Comparison) -> dict[str, Any]:
     """Collect everything, with the exit code, for JSON."""
-    return asdict(comparison) | {
-        "exit_code": comparison.exit_code,
-        "verdict": verdict(comparison),
-    }
+    found = {"exit_code": comparison.exit_code, "verdict": verdict(comparison)}
+    return asdict(comparison) | found
 
 
 def to_junit(comparison: Comparison) -> str:
@@ -66,14 +71,7 @@ def to_junit(comparison: Comparison) -> str:
     for text in comparison.obstacles:
         case = ElementTree.SubElement(suite, "testcase", classname="comparable", name=text)
         ElementTree.SubElement(case, "error", message=text)
-    failures = sum(found.verdict == "regression" for found in comparison.differences)
-    count = len(comparison.differences) + len(comparison.obstacles)
-    suite.set("tests", str(count))
-    suite.set("failures", str(failures))
-    suite.set("errors", str(len(comparison.obstacles)))
+    for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+        suite.set(name, str(len([*suite.iter(tag)])))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _number(value: float | None) -> str:
-    return "∞" if value is None else f"{value:.5g}"

@@ -10,8 +10,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ssdd_bench.evaluation.run import RunConfig
 
 Gate = Callable[..., None]
 
@@ -57,10 +61,10 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
 
         if data and str(data) not in DATA_SETS.all():
             data = root / data
-        given = {"--data": data, "--limit": limit, "--metrics": ",".join(metrics)}
-        command = ["ssdd-bench", "run", "--tokenizers", tokenizer, "--res", res, "--out", "results"]
-        command += ["--no-speed", "--no-pictures", "--quiet"]
-        command += [word for name, value in given.items() if value for word in (name, value)]
+        command = f"ssdd-bench run --tokenizers {tokenizer} --res {res} --out results"
+        command += " --no-speed --no-pictures --quiet"
+        given = {"data": data, "limit": limit, "metrics": ",".join(metrics)}
+        command += "".join(f" --{name} {value}" for name, value in given.items() if value)
         try:
             config = RunConfig(
                 requests=tuple(parse_requests(tokenizer)),
@@ -71,17 +75,17 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
                 limit=limit,
                 speed=False,
                 pictures=False,
-                command=" ".join(map(str, command)),
+                command=command,
             )
             _run(config)
             if update:
                 shutil.copytree(config.out, root / baseline, dirs_exist_ok=True)
                 pytest.skip(f"measured anew: {root / baseline}")
             thresholds = project_rules(root) | parse_rules(fail)
-            sides = load_side(str(root / baseline)), load_side(str(config.out))
-            found = compare(*sides, thresholds)
+            base, head = (load_side(str(folder)) for folder in (root / baseline, config.out))
         except UserError as error:
-            pytest.fail(f"ssdd-bench: {error}", pytrace=False)
+            pytest.fail(f"ssdd-bench run failed:\n{error}", pytrace=False)
+        found = compare(base, head, thresholds)
         add_to_summary(found)
         if found.exit_code:
             pytest.fail(to_markdown(found), pytrace=False)
@@ -90,4 +94,17 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
 
 
 def _run(config: RunConfig) -> None:
-    """Fetch the weights of the metrics that were named, and evaluate; fail with the reasons."""
+    """Evaluate with the weights of the metrics that were named; raise the first failure."""
+    from ssdd_bench.errors import UnavailableError
+    from ssdd_bench.evaluation.run import run_jobs
+    from ssdd_bench.metrics.catalog import METRICS
+    from ssdd_bench.weights.download import fetch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pytest may make errors of a library's warnings.
+        for key in config.metrics:
+            for asset in METRICS.get(key).assets:
+                with suppress(UnavailableError):  # The metric will be absent.
+                    fetch(asset)
+        for failure in run_jobs(config).failures:
+            pytest.fail(f"ssdd-bench run failed:\n{failure}", pytrace=False)

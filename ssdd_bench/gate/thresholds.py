@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ RELATIVE_OF_SETS = 0.01
 ONCE_IN = 10_000
 """Two runs of one model exceed a learnt threshold once in so many comparisons."""
 
-_RULE = re.compile(r"^\s*([a-z0-9_]+)\s*:\s*([+-]?)([0-9.eE-]+)(%?)\s*$")
+_NUMBER = r"(?P<amount>(\d+\.?\d*|\.\d+)([eE]-?\d+)?)"
+_RULE = re.compile(rf"\s*(?P<key>[a-z0-9_]+)\s*:\s*[+-]?{_NUMBER}(?P<percent>%?)\s*")
 
 
 @dataclass(frozen=True)
@@ -59,29 +61,18 @@ def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
     """
     found = {}
     for rule in rules:
-        match = _RULE.match(rule)
-        try:
-            amount = float(match.group(3)) if match else float("nan")
-        except ValueError:
-            amount = float("nan")
-        if match is None or not 0 <= amount < float("inf"):
+        match = _RULE.fullmatch(rule)
+        if match is None or math.isinf(amount := float(match["amount"])):
             raise OptionError(f"'{rule}' is no threshold: write rfid:+2% or psnr:-0.1")
-        percent = match.group(4) == "%"
-        found[match.group(1)] = Threshold(amount / 100 if percent else amount, percent)
+        percent = bool(match["percent"])
+        found[match["key"]] = Threshold(amount / 100 if percent else amount, percent)
     return found
 
 
 def project_rules(folder: Path) -> dict[str, Threshold]:
-    """Read ``fail`` of ``[tool.ssdd-bench.gate]`` in a folder's pyproject.toml, if there is one.
-
-    Raises:
-        UserError: the file is no TOML.
-        OptionError: a rule is wrong.
-    """
+    """Read ``fail`` of ``[tool.ssdd-bench.gate]`` in a folder's pyproject.toml, if there is one."""
     path = folder / "pyproject.toml"
-    if not path.is_file():
-        return {}
-    table = read_toml(path)
+    table = read_toml(path) if path.is_file() else {}
     return parse_rules(table.get("tool", {}).get("ssdd-bench", {}).get("gate", {}).get("fail", []))
 
 
@@ -89,28 +80,21 @@ def learn(results: Sequence[ScoredResult]) -> dict[str, Threshold]:
     """Learn the difference between two seeds that is exceeded once in 10,000 times.
 
     It is a Student quantile of the spread over seeds, wider for fewer seeds, and the largest over
-    jobs.
-
-    Raises:
-        UserError: no job was measured with two seeds or more.
+    jobs. ``UserError`` if no job was measured with two seeds or more.
     """
     from scipy.stats import t as student
 
-    groups: dict[tuple[str, int, str], list[ScoredResult]] = {}
+    values: dict[tuple[Hashable, str], list[float]] = {}
     for one in results:
-        groups.setdefault(one.key[:3], []).append(one)
+        for key, metric in one.result.metrics.items():
+            if metric.value is not None:
+                values.setdefault((one.key[:3], key), []).append(metric.value)
     largest: dict[str, float] = {}
-    for group in groups.values():
-        for key in group[0].result.metrics:
-            values = [
-                metric.value
-                for one in group
-                if (metric := one.result.metrics.get(key)) and metric.value is not None
-            ]
-            if len(values) > 1:
-                quantile = float(student.ppf(1 - 1 / ONCE_IN, len(values) - 1))
-                difference = quantile * 2**0.5 * float(np.std(values, ddof=1))
-                largest[key] = max(largest.get(key, 0.0), difference)
+    for (_, key), found in values.items():
+        if len(found) > 1:
+            quantile = float(student.ppf(1 - 1 / ONCE_IN, len(found) - 1))
+            difference = quantile * 2**0.5 * float(np.std(found, ddof=1))
+            largest[key] = max(largest.get(key, 0.0), difference)
     if not largest:
         raise UserError("no job was measured with two seeds. Run ssdd-bench run --seed 0,1,2,3,4.")
     return {key: Threshold(difference, False) for key, difference in largest.items()}
@@ -118,20 +102,13 @@ def learn(results: Sequence[ScoredResult]) -> dict[str, Threshold]:
 
 def save_learnt(thresholds: Thresholds, path: Path) -> None:
     """Write a TOML file that :func:`load_learnt` reads."""
-    lines = [f"{key} = {threshold.amount!r}" for key, threshold in sorted(thresholds.items())]
-    text = (
-        "# Differences of two seeds that are exceeded once in 10,000 times.\n[noise]\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+    lines = ["# Differences of two seeds that are exceeded once in 10,000 times.", "[noise]"]
+    lines += [f"{key} = {threshold.amount!r}" for key, threshold in sorted(thresholds.items())]
+    text = "\n".join([*lines, ""])
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
 
 
 def load_learnt(path: Path) -> dict[str, Threshold]:
-    """Read a file of ``ssdd-bench noise``.
-
-    Raises:
-        UserError: the file is missing or another one; names the key.
-    """
+    """Read a file of ``ssdd-bench noise``."""
     learnt = read_record(LearntFile, read_toml(path), str(path))
     return {key: Threshold(amount, False) for key, amount in learnt.noise.items()}

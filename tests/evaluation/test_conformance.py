@@ -31,6 +31,20 @@ class Good(Tokenizer):
         return nn.functional.interpolate(data, latent.size)
 
 
+class Coded(Good):
+    """The levels of a tokenizer, nine of them."""
+
+    latent = LatentSpec("discrete", f=4, channels=3, bits_per_value=3.0)
+
+    def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
+        data = (8 * nn.functional.avg_pool2d(images, 4)).round().long()
+        return Latent(data, (images.shape[-2], images.shape[-1]))
+
+    def decode(self, latent: Latent, noise: Noise) -> Tensor:
+        assert isinstance(latent.data, Tensor)
+        return nn.functional.interpolate(latent.data / 8, latent.size)
+
+
 class Codec(Good):
     latent = LatentSpec("bytes", f=1, channels=0)
 
@@ -93,6 +107,7 @@ def test_a_good_tokenizer_has_no_problems() -> None:
         (changed(latent=LatentSpec("continuous", 4, 4)), "latent describes (3, 4, 16, 16)"),
         (changed(latent=LatentSpec("discrete", 4, 3, 8)), "data of kind 'discrete' has dtype"),
         (changed(latent=LatentSpec("bytes", 4, 0)), "must be a list of bytes"),
+        (Coded(), "encode returned code 8, its LatentSpec allows 8 codes"),
         (changed(steps=0), "attribute steps must be None or at least 1, not 0"),
         (changed(weights=(Path("/gone"),)), "attribute weights names /gone, which is no file"),
         (changed(networks=lambda: {"vae": nn.Identity().eval()}), "must map 'encoder' and"),
@@ -113,7 +128,7 @@ def test_a_good_tokenizer_has_no_problems() -> None:
         (decoding(lambda images: 255 * images), "should be in [0, 1]"),
         (decoding(lambda images: images / 0), "hold NaN or infinity"),
         (decoding(lambda images: images.requires_grad_()), "carry gradients"),
-        (decoding(lambda images: images + 0.01 * torch.rand(())), "draw random numbers from noise"),
+        (decoding(lambda images: images + 0.01 * torch.rand(())), "take random numbers from noise"),
         (decoding(lambda images: images - images.mean()), "alone and in a batch, by up to"),
     ],
 )
