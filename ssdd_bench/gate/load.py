@@ -53,11 +53,8 @@ def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
 
 def _read(file: Path) -> ScoredResult:
     result = from_json(read_json(file), file)
-    scores = read_scores(file, result)
-    return ScoredResult(
-        result,
-        {key: dict(zip(column.index, column, strict=True)) for key, column in scores.items()},
-    )
+    columns = read_scores(file, result).items()
+    return ScoredResult(result, {key: dict(zip(c.index, c, strict=True)) for key, c in columns})
 
 
 def _extract(revision: str, path: str, folder: Path) -> None:
