@@ -64,7 +64,8 @@ def as_source(data: Images | None, limit: int | None = None) -> ImageSource:
 
 
 def _in_memory(data: Tensor | np.ndarray[Any, Any] | Iterable[Any]) -> MemoryImages:
-    if isinstance(data, Image.Image) or not isinstance(data, Iterable):
+    is_sequence = isinstance(data, Iterable) or hasattr(data, "__getitem__")  # torch's data sets
+    if isinstance(data, Image.Image) or not is_sequence:
         raise DataError(
             f"data is a {type(data).__name__}: give a path, the name of a data set, a tensor "
             "(N, 3, H, W), or an iterable of images or of pairs (id, image)"

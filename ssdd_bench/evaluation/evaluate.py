@@ -26,6 +26,7 @@ from ssdd_bench.evaluation.progress import Callbacks, progress_bar
 from ssdd_bench.evaluation.reconstruct import ReconstructionStats, reconstruct
 from ssdd_bench.evaluation.result import Evaluation, Provenance
 from ssdd_bench.evaluation.timing import measure_speed
+from ssdd_bench.metrics.catalog import metric_keys
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
@@ -67,7 +68,7 @@ def evaluate(
     data: Images | None,
     resolution: int,
     protocol: str | Protocol = "default-v1",
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -120,7 +121,7 @@ def evaluate(
     settings = Settings(
         resolution=resolution,
         protocol=protocol,
-        metrics=tuple(metrics or protocol.metric_keys),
+        metrics=metric_keys(metrics) or protocol.metric_keys,
         device=chosen,
         seed=seed,
         batch_size=choose_batch(batch_size, chosen),

@@ -19,6 +19,7 @@ from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.reconstruct import EXAMPLES, Examples
 from ssdd_bench.evaluation.result import Evaluation, Provenance
+from ssdd_bench.metrics.catalog import metric_keys
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
@@ -34,7 +35,7 @@ def evaluate_pairs(
     *,
     resolution: int | None = None,
     protocol: str | Protocol = "default-v1",
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     label: str = "",
     device: str | torch.device = "auto",
     intervals: bool = False,
@@ -80,7 +81,7 @@ def evaluate_pairs(
     examples: list[tuple[Tensor, Tensor]] = []
     with (
         MetricSuite(
-            tuple(metrics or protocol.metric_keys),
+            metric_keys(metrics) or protocol.metric_keys,
             chosen,
             protocol.metric_batch,
             protocol.metric_options,

@@ -23,7 +23,7 @@ from ssdd_bench.evaluation.job import Failure, Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, progress_bar
-from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.catalog import find_metrics, metric_keys
 from ssdd_bench.metrics.frechet import FrechetDistance
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
 from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
@@ -112,7 +112,7 @@ def run(
     *,
     resolutions: Sequence[int] = (256,),
     out: Path | str = "runs",
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] | None = None,
     protocols: Sequence[str] = ("default-v1",),
     data: Images | None = None,
     limit: int | None = None,
@@ -163,7 +163,7 @@ def run(
         requests=tuple(requests),
         resolutions=tuple(resolutions),
         out=Path(out),
-        metrics=tuple(metrics),
+        metrics=metric_keys(metrics),
         protocols=tuple(protocols),
         data=source,
         seeds=tuple(seeds),

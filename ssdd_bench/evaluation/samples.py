@@ -24,7 +24,7 @@ from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.result import Evaluation, Provenance
-from ssdd_bench.metrics.catalog import default_metrics, find_metrics
+from ssdd_bench.metrics.catalog import default_metrics, find_metrics, metric_keys
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.protocols.registry import find_protocol
@@ -44,7 +44,7 @@ def evaluate_samples(
     reference: Images,
     *,
     protocol: str | GenerationProtocol = "gfid-v1",
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     limit: int | None = None,
     label: str = "",
     device: str | torch.device = "auto",
@@ -88,7 +88,7 @@ def evaluate_samples(
     provenance = Provenance(chosen, command)
     made, images, labels = _open(samples)
     against = Reference(reference, limit)
-    keys = tuple(metrics or _default_metrics(protocol, labels is not None, against))
+    keys = metric_keys(metrics) or _default_metrics(protocol, labels is not None, against)
     side = min(images.read_named(images.ids[0]).size)
     label = label or (_label(made) if made else images.name)
     seed = made.seed if made else 0

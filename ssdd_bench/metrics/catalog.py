@@ -8,7 +8,7 @@ Reading the catalogue imports neither torch nor the metrics.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -141,6 +141,11 @@ def default_metrics(kind: Kind) -> tuple[str, ...]:
     """Return the keys that are measured unless told otherwise."""
     found = find_metrics(kind).items()
     return tuple(key for key, info in found if info.default_for in (kind, "both"))
+
+
+def metric_keys(metrics: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the keys that a user gave: one, several or none."""
+    return (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
 
 
 def needed_by(asset: str) -> tuple[str, ...]:
