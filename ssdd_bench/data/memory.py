@@ -63,7 +63,7 @@ def as_source(data: Images | None, limit: int | None = None) -> ImageSource:
     return source if limit is None else limited(source, limit)
 
 
-def _in_memory(data: Tensor | np.ndarray[Any, Any] | Iterable[Any]) -> MemoryImages:
+def _in_memory(data: Any) -> MemoryImages:
     is_sequence = isinstance(data, Iterable) or hasattr(data, "__getitem__")  # torch's data sets
     if isinstance(data, Image.Image) or not is_sequence:
         raise DataError(
