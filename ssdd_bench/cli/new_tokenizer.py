@@ -20,7 +20,7 @@ def command(name: str, out: Path, as_json: bool) -> None:
 
     It works as it is: a block transform holds the place of your networks.
     """
-    from ssdd_bench.plugins.registry import VARIABLE
+    from ssdd_bench.plugins.discovery import VARIABLE
     from ssdd_bench.plugins.scaffold.write import write_tokenizer
 
     root = write_tokenizer(name, out)

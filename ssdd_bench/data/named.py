@@ -11,21 +11,17 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ssdd_bench.errors import DataError, UserError
-from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, attempt, find_packaged
+from ssdd_bench.plugins.discovery import BUILT_IN, Place, Registry
 from ssdd_bench.plugins.manifest import ID
-from ssdd_bench.plugins.registry import Registry
 from ssdd_bench.results.records import read_record, read_toml
 
-GROUP: Final = "ssdd_bench.datasets"
 VARIABLE: Final = "SSDD_BENCH_DATA"
-FILE_NAME: Final = "dataset.toml"
 SETS: Final = Path(__file__).with_name("sets")
 DEFAULT: Final = "sample"
 
@@ -151,21 +147,20 @@ def _some(names: Sequence[str], what: str) -> str:
     return f"{len(names):,} {what} ({names[0]}{more})" if names else ""
 
 
-def _discover() -> list[Found[DataSet] | Broken]:
-    found: list[Found[DataSet] | Broken] = []
-    for path in SETS.glob("*.toml"):
-        found += attempt(path.stem, BUILT_IN, partial(_load, path, path.stem, BUILT_IN))
-    found += find_packaged(
-        GROUP, FILE_NAME, lambda entry: _load(entry.file, entry.name, entry.source)
-    )
-    return sorted(found, key=lambda one: one.id if isinstance(one, Found) else one.name)
+def _find_ours() -> Iterator[Place]:
+    for file in SETS.glob("*.toml"):
+        yield Place(file.stem, BUILT_IN, file, "")
 
 
-def _load(path: Path, name: str, source: str) -> dict[str, DataSet]:
-    if not ID.fullmatch(name):
-        raise UserError(f"{path}: '{name}' is no name such as my-photos")
-    fixed = {"name": name, "file": str(path), "source": source}
-    return {name: read_record(DataSet, read_toml(path), str(path), optional=True, fixed=fixed)}
+def _load(place: Place) -> dict[str, DataSet]:
+    if not ID.fullmatch(place.name):
+        raise UserError(f"{place.file}: '{place.name}' is no name such as my-photos")
+    source = str(place.file)
+    fixed = {"name": place.name, "file": source, "source": place.source}
+    table = read_toml(place.file)
+    return {place.name: read_record(DataSet, table, source, optional=True, fixed=fixed)}
 
 
-DATA_SETS: Final = Registry("data set", _discover)
+DATA_SETS: Final = Registry(
+    "data set", "ssdd_bench.datasets", "dataset.toml", _find_ours, _load, by_id=True
+)

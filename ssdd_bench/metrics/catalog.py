@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from ssdd_bench.errors import UnavailableError, UserError
 from ssdd_bench.metrics.base import DistributionMetric, MetricOptions, PairMetric
-from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, Packaged, find_packaged
+from ssdd_bench.plugins.discovery import BUILT_IN, Place, Registry
 from ssdd_bench.plugins.manifest import IN_MODULE
-from ssdd_bench.plugins.registry import Registry
 from ssdd_bench.results.records import read_record, read_toml
 
 if TYPE_CHECKING:
     import torch
 
-GROUP: Final = "ssdd_bench.metrics"
-FILE_NAME: Final = "metric.toml"
 CATALOG: Final = Path(__file__).with_name("catalog.toml")
 KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -159,28 +156,24 @@ def sort_metrics(keys: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda key: (places.get(key, len(places)), key))
 
 
-def _discover() -> Iterator[Found[MetricInfo] | Broken]:
-    for key, table in read_toml(CATALOG).items():
-        file = Packaged(key, "ssdd_bench.metrics", BUILT_IN, CATALOG)
-        yield Found(key, BUILT_IN, _read_info(file, table))
-    yield from find_packaged(GROUP, FILE_NAME, _load)
-
-
-def _load(file: Packaged) -> dict[str, MetricInfo]:
-    """Read the metric.toml of an installed package."""
-    info = _read_info(file, read_toml(file.file))
-    if not KEY.fullmatch(file.name):
-        raise UserError(f"{file.file}: '{file.name}' is no key such as edge_error")
+def _load(place: Place) -> dict[str, MetricInfo]:
+    """Read our catalogue, or the metric.toml of an installed package."""
+    data = read_toml(place.file)
+    if place.source == BUILT_IN:
+        return {key: _read_info(place, key, table, key) for key, table in data.items()}
+    info = _read_info(place, place.name, data)
+    if not KEY.fullmatch(place.name):
+        raise UserError(f"{place.file}: '{place.name}' is no key such as edge_error")
     if not info.metric:
-        raise UserError(f"{file.file}: missing key 'metric'")
+        raise UserError(f"{place.file}: missing key 'metric'")
     return {info.key: info}
 
 
-def _read_info(file: Packaged, table: Any) -> MetricInfo:
-    fixed = {"key": file.name, "package": file.package, "source": file.source}
-    where = file.name if file.source == BUILT_IN else ""
-    return read_record(MetricInfo, table, str(file.file), where, optional=True, fixed=fixed)
+def _read_info(place: Place, key: str, table: Any, where: str = "") -> MetricInfo:
+    fixed = {"key": key, "package": place.package, "source": place.source}
+    return read_record(MetricInfo, table, str(place.file), where, optional=True, fixed=fixed)
 
 
-METRICS: Final = Registry("metric", _discover)
+OURS: Final = Place("catalog", BUILT_IN, CATALOG, "ssdd_bench.metrics")
+METRICS: Final = Registry("metric", "ssdd_bench.metrics", "metric.toml", lambda: [OURS], _load)
 """Every known metric in the order of columns: ours, then those of packages."""

@@ -1,7 +1,6 @@
-"""Manifests: ``tokenizer.toml``, the description of a tokenizer that is read without loading it.
+"""Manifests: ``tokenizer.toml``, the one place where a tokenizer's id and options stand.
 
-The manifest is the only place where a tokenizer's id and options are written down. Reading one
-imports neither torch nor the plugin, so that listing every tokenizer is quick.
+Reading one imports neither torch nor the plugin, so that listing every tokenizer is quick.
 """
 
 from __future__ import annotations
@@ -14,100 +13,62 @@ from typing import Annotated, Any, Final, Literal
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
+from ssdd_bench.plugins.discovery import Place
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, read_options
 from ssdd_bench.results.records import Rule, read_record, read_toml
 
 FILE_NAME: Final = "tokenizer.toml"
 ID: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-LOCATION: Final = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 KEBAB_CASE: Final = Rule("kebab-case such as my-codec", ID.fullmatch)
-IN_MODULE: Final = Rule("module:name", LOCATION.fullmatch)
+IN_MODULE: Final = Rule("module:name", re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*").fullmatch)
 IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that others published, as their authors describe them; empty if not known.
+    """Weights that others published, as their authors describe them; empty if not known."""
 
-    Attributes:
-        hub: repository on the Hugging Face Hub.
-        folder: of the model in the repository.
-        file: of the weights, if it has an unusual name.
-        revision: commit that was looked at.
-        training_data: images that the weights were trained on.
-        scaling_factor: latents leave the model as ``(z - shift_factor) * scaling_factor``.
-        shift_factor: as above.
-        normalisation: in words, if these two numbers do not describe it.
-        sha256: checksums of its files by name, if recorded.
-    """
-
-    hub: str = ""
-    folder: str = ""
-    file: str = ""
-    revision: str = ""
+    hub: str = ""  # repository on the Hugging Face Hub
+    folder: str = ""  # of the model in the repository
+    file: str = ""  # of the weights, if it has an unusual name
+    revision: str = ""  # commit that was looked at
     training_data: str = ""
-    scaling_factor: float = 1.0
+    scaling_factor: float = 1.0  # latents leave as ``(z - shift_factor) * scaling_factor``
     shift_factor: float = 0.0
-    normalisation: str = ""
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    normalisation: str = ""  # in words, if these two numbers do not describe it
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of its files by name, if recorded
 
 
 @dataclass(frozen=True)
 class TokenizerInfo:
-    """Description of a tokenizer, known without loading it.
-
-    Attributes:
-        id: kebab-case, unique among all tokenizers found.
-        title: name for tables.
-        family: display group of its kin, such as ``kl-vae``; nothing hangs on its words.
-        description: one sentence.
-        licence: of the weights and the adapter, as an SPDX id where there is one.
-        version: of the adapter, raised when its numbers change.
-        folder: where the manifest and the plugin lie.
-        source: ``built-in``, ``folder PATH`` or ``package NAME``.
-        package: import name of the folder.
-        note: a reservation shown beside every number, such as how the weights were trained.
-        role: ``tokenizer``; ``codec`` for file formats, ranked only among themselves; ``control``
-            for trivial ones that bound the scale and are never ranked.
-        stochastic: whether decoding depends on its noise.
-        plugin: ``module:function`` inside the folder; the function takes the options.
-        options: by name, in the order of the manifest.
-        latent: at default options; None where only the loaded model knows.
-        requires: import names of libraries that may be absent.
-        extra: extra of ssdd-bench that installs them; empty where their own names do.
-        paper: URL.
-        published: the weights it is known by, if there are any.
-        model: which model of a manifest with several this is, given to the plugin's function as
-            ``model``; empty for the manifest's own id, None where a manifest has no models.
-    """
+    """Description of a tokenizer, known without loading it."""
 
     id: Annotated[str, KEBAB_CASE]
-    title: str
-    family: str
-    description: str
-    licence: str
-    version: str
-    folder: Path
-    source: str
-    package: str
-    note: str = ""
+    title: str  # for tables
+    family: str  # display group, such as ``kl-vae``
+    description: str  # one sentence
+    licence: str  # of the weights and the adapter, as an SPDX id where there is one
+    version: str  # of the adapter, raised when its numbers change
+    folder: Path  # of the manifest and the plugin
+    source: str  # ``built-in``, ``folder PATH`` or ``package NAME``
+    package: str  # import name of the folder
+    note: str = ""  # shown beside every number, such as how the weights were trained
     role: Literal["tokenizer", "codec", "control"] = "tokenizer"
-    stochastic: bool = False
-    plugin: Annotated[str, IN_MODULE] = "plugin:load"
+    """Codecs are ranked among themselves; controls bound the scale and are never ranked."""
+    stochastic: bool = False  # decoding depends on its noise
+    plugin: Annotated[str, IN_MODULE] = "plugin:load"  # a function that takes the options
     options: Mapping[str, OptionInfo] = field(default_factory=dict)
-    latent: LatentSpec | None = None
-    requires: tuple[Annotated[str, IMPORT_NAME], ...] = ()
-    extra: str = ""
-    paper: str = ""
-    published: Published | None = None
+    latent: LatentSpec | None = None  # at default options; None where only the model knows
+    requires: tuple[Annotated[str, IMPORT_NAME], ...] = ()  # libraries that may be absent
+    extra: str = ""  # extra of ssdd-bench that installs them; empty where their own names do
+    paper: str = ""  # URL
+    published: Published | None = None  # the weights that it is known by
     model: str | None = None
+    """One of the manifest's ``models``, given to the plugin's function as ``model``; empty for the
+    manifest's own id, None where a manifest has no models."""
 
     def option(self, name: str) -> OptionInfo:
-        """Look up one option.
-
-        Raises:
-            OptionError: there is none of this name; says which ones are near.
-        """
+        """Look up one option, or raise an ``OptionError`` with the names that are near."""
         if not self.options:
             raise OptionError(f"{self.id}: unknown option '{name}': this tokenizer takes none")
         if name not in self.options:
@@ -130,34 +91,17 @@ class TokenizerInfo:
         return {name: given.get(name, option.default) for name, option in self.options.items()}
 
 
-def load_manifest(path: Path, *, source: str = "", package: str = "") -> TokenizerInfo:
-    """Read one tokenizer.toml, without the models in it.
-
-    See :func:`load_manifests`.
-    """
-    return load_manifests(path, source=source, package=package)[0]
-
-
-def load_manifests(path: Path, *, source: str = "", package: str = "") -> list[TokenizerInfo]:
+def load_manifest(place: Place) -> list[TokenizerInfo]:
     """Read one tokenizer.toml: the tokenizer, then each model of its table ``models``.
 
     A model is a tokenizer of its own, with the same plugin: ``[models.my-vae]`` gives it the id
-    ``my-vae`` and says in what it differs; its options are added to the common ones.
-
-    Args:
-        path: the file; its folder holds the plugin.
-        source: ``built-in``, ``folder PATH`` or ``package NAME``; by default its folder.
-        package: import name of its folder; by default its name in ``ssdd_bench.tokenizers``.
+    ``my-vae`` and holds the differences; its options are added to the common ones.
 
     Raises:
         ManifestError: the file is missing or damaged, or a key is unknown, missing or wrong.
     """
-    text = str(path)
-    given = {
-        "folder": path.parent,
-        "source": source or f"folder {path.parent.parent}",
-        "package": package or f"ssdd_bench.tokenizers.{path.parent.name}",
-    }
+    path, text = place.file, str(place.file)
+    given = {"folder": path.parent, "source": place.source, "package": place.package}
     try:
         base = read_toml(path)
         models = read_record(dict[str, dict[str, Any]], base.pop("models", {}), text, "models")

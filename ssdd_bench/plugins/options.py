@@ -1,7 +1,4 @@
-"""Options of a tokenizer: what its manifest allows, and how users' values are checked.
-
-Imports no torch.
-"""
+"""Options of a tokenizer: the values that its manifest allows, and the check of users' values."""
 
 from __future__ import annotations
 
@@ -28,25 +25,15 @@ OPTION_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
 
 @dataclass(frozen=True)
 class OptionInfo:
-    """One option of a tokenizer: its type, default and the values it takes.
-
-    Attributes:
-        name: a keyword argument of the plugin's ``load``.
-        type: ``int``, ``float``, ``str``, ``bool`` or ``path`` (text in which ``~`` is expanded).
-        default: what ``load`` receives where the user gives no value.
-        help: one line, with the unit.
-        minimum: smallest value of an ``int`` or ``float``, inclusive.
-        maximum: largest one, inclusive.
-        choices: the only values allowed; empty allows any.
-    """
+    """One option of a tokenizer: a keyword argument of the plugin's ``load``."""
 
     name: str
-    type: Literal["int", "float", "str", "path", "bool"]
+    type: Literal["int", "float", "str", "path", "bool"]  # ``path``: text in which ~ is expanded
     default: OptionValue
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[OptionValue, ...] = ()
+    help: str  # one line, with the unit
+    minimum: float | None = None  # smallest value of an ``int`` or ``float``, inclusive
+    maximum: float | None = None  # largest one, inclusive
+    choices: tuple[OptionValue, ...] = ()  # the only values allowed; empty allows any
 
     @property
     def domain(self) -> str:
@@ -54,20 +41,18 @@ class OptionInfo:
         if self.choices:
             return "one of " + ", ".join(map(format_value, self.choices))
         words = OPTION_TYPES[self.type][1]
-        if self.minimum is not None and self.maximum is not None:
-            return f"{words} from {self.minimum:g} to {self.maximum:g}"
-        if self.minimum is not None:
-            return f"{words} of at least {self.minimum:g}"
-        if self.maximum is not None:
-            return f"{words} of at most {self.maximum:g}"
-        return words
+        match self.minimum, self.maximum:
+            case None, None:
+                return words
+            case low, None:
+                return f"{words} of at least {low:g}"
+            case None, high:
+                return f"{words} of at most {high:g}"
+            case low, high:
+                return f"{words} from {low:g} to {high:g}"
 
     def parse(self, text: str) -> OptionValue:
-        """Convert what a user typed.
-
-        Raises:
-            OptionError: the text is no value of this option; says which ones are.
-        """
+        """Convert what a user typed, or raise an ``OptionError`` with the domain."""
         kind = OPTION_TYPES[self.type][0]
         try:
             value = {"true": True, "false": False}[text] if kind is bool else kind(text)
@@ -76,11 +61,7 @@ class OptionInfo:
         return self.check(value)
 
     def check(self, value: Any) -> OptionValue:
-        """Return a typed value, unless it lies outside the domain.
-
-        Raises:
-            OptionError: the type is another one, or the value is out of range.
-        """
+        """Return a typed value, or raise an ``OptionError`` if it lies outside the domain."""
         kind = OPTION_TYPES[self.type][0]
         if kind is float and type(value) is int:
             value = float(value)
@@ -109,12 +90,7 @@ def format_value(value: OptionValue) -> str:
 
 
 def read_options(tables: Any, source: str, where: str) -> dict[str, OptionInfo]:
-    """Read the table ``options`` of a manifest.
-
-    Args:
-        tables: what the file holds, a table by option.
-        source: the file's name, for messages.
-        where: dotted path of keys down to it, for messages.
+    """Read the table ``options`` of a manifest; see :func:`read_record` for the arguments.
 
     Raises:
         UserError: a key is unknown, missing or wrong, or a default lies outside its domain.

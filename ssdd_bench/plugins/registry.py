@@ -1,9 +1,8 @@
-"""The registry of everything that has an id, and the tokenizers in it.
+"""The tokenizers: folders with a tokenizer.toml and a plugin.
 
-A tokenizer is a folder with a tokenizer.toml and a plugin. Folders are looked for in
-``ssdd_bench.tokenizers`` (the built-in ones), in ``$SSDD_BENCH_TOKENIZERS`` (folders of such
-folders), and in installed packages that name one in the entry point group
-``ssdd_bench.tokenizers``. Looking imports neither torch nor any plugin.
+Folders are looked for in ``ssdd_bench.tokenizers`` (the built-in ones), in
+``$SSDD_BENCH_TOKENIZERS`` (folders of such folders), and in installed packages that name one in the
+entry point group ``ssdd_bench.tokenizers``.
 """
 
 from __future__ import annotations
@@ -11,111 +10,21 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic
+from typing import TYPE_CHECKING, Final
 
 from ssdd_bench import tokenizers
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.errors import ManifestError, OptionError, PluginError, UnknownNameError, UserError
-from ssdd_bench.plugins import spec as request_syntax
-from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Entry, Found, attempt, find_packaged
-from ssdd_bench.plugins.manifest import FILE_NAME, TokenizerInfo, load_manifests
+from ssdd_bench.errors import ManifestError, OptionError, PluginError, UserError
+from ssdd_bench.plugins import spec
+from ssdd_bench.plugins.discovery import BUILT_IN, VARIABLE, Broken, Place, Registry
+from ssdd_bench.plugins.manifest import FILE_NAME, TokenizerInfo, load_manifest
 from ssdd_bench.plugins.options import OptionValue
 from ssdd_bench.plugins.spec import TokenizerRequest
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = [
-    "TOKENIZERS",
-    "Broken",
-    "Registry",
-    "TokenizerRequest",
-    "load_tokenizer",
-    "parse_requests",
-]
-
-GROUP: Final = "ssdd_bench.tokenizers"
-VARIABLE: Final = "SSDD_BENCH_TOKENIZERS"
-
-
-class Registry(Generic[Entry]):
-    """Entries of one kind by id, found once per process, with the broken ones apart.
-
-    One rule settles equal ids: a built-in entry keeps its id and a third party's is broken; of two
-    third parties' entries both are broken, since neither may be measured under an id that does not
-    say which one it is.
-    """
-
-    def __init__(self, kind: str, discover: Callable[[], Iterable[Found[Entry] | Broken]]) -> None:
-        """Prepare to look; nothing is read yet.
-
-        Args:
-            kind: of the entries, for messages, such as ``tokenizer``.
-            discover: yields all entries in the order of listing.
-        """
-        self._kind = kind
-        self._discover = discover
-        self._seen: object = None
-        self._found: dict[str, Entry] = {}
-        self._broken: tuple[Broken, ...] = ()
-
-    def all(self) -> Mapping[str, Entry]:
-        """Return every usable entry by id."""
-        self._look()
-        return self._found
-
-    def broken(self) -> tuple[Broken, ...]:
-        """Return what was found and cannot be used."""
-        self._look()
-        return self._broken
-
-    def get(self, entry_id: str) -> Entry:
-        """Look up one entry.
-
-        Raises:
-            UnknownNameError: there is none of this id; names the nearest.
-            ManifestError: it is a broken one; says what is wrong with it.
-        """
-        found = self.all()
-        if entry_id in found:
-            return found[entry_id]
-        for broken in self._broken:
-            if broken.name == entry_id:
-                raise broken.error
-        raise UnknownNameError(self._kind, entry_id, found)
-
-    def clear(self) -> None:
-        """Forget what was found, so that files written since are seen."""
-        self._seen = None
-
-    def _look(self) -> None:
-        """Discover again only if the places to look in have changed."""
-        places = (os.environ.get(VARIABLE), tuple(sys.path))
-        if self._seen == places:
-            return
-        broken = []
-        by_id: dict[str, list[Found[Entry]]] = {}
-        for one in self._discover():
-            if isinstance(one, Broken):
-                broken.append(one)
-            else:
-                by_id.setdefault(one.id, []).append(one)
-        self._found = {}
-        for entry_id, several in by_id.items():
-            winner = next((one for one in several if one.source == BUILT_IN), several[0])
-            if len(several) == 1 or winner.source == BUILT_IN:
-                self._found[entry_id] = winner.entry
-            sources = " and ".join(one.source for one in several)
-            error = ManifestError(
-                f"{len(several)} {self._kind}s have the id '{entry_id}' ({sources}): rename or "
-                "remove all but one"
-            )
-            losers = [one for one in several if self._found.get(entry_id) is not one.entry]
-            broken += [Broken(entry_id, one.source, error) for one in losers]
-        self._broken, self._seen = tuple(broken), places
 
 
 def parse_requests(text: str) -> list[TokenizerRequest]:
@@ -125,7 +34,7 @@ def parse_requests(text: str) -> list[TokenizerRequest]:
         UnknownNameError: no such tokenizer; names the nearest.
         OptionError: an option or a value does not exist.
     """
-    return request_syntax.parse_requests(text, TOKENIZERS.get)
+    return spec.parse_requests(text, TOKENIZERS.get)
 
 
 def load_tokenizer(
@@ -145,55 +54,41 @@ def load_tokenizer(
         WeightsError: its weights are missing or damaged.
     """
     if isinstance(request, str):
-        requests = parse_requests(request)
-        if len(requests) > 1:
+        first, *more = parse_requests(request)
+        if more:
             raise OptionError(
-                f"'{request}' asks for {len(requests)} tokenizers: load one at a time"
+                f"'{request}' asks for {1 + len(more)} tokenizers: load one at a time"
             )
-        request = requests[0]
+        request = first
     info = TOKENIZERS.get(request.id)
     tokenizer = _call_plugin(info, info.resolve_options({**request.options, **options}))
     return tokenizer.to(device)
 
 
-def _discover() -> list[Found[TokenizerInfo] | Broken]:
-    packaged = find_packaged(
-        GROUP,
-        FILE_NAME,
-        lambda entry: _by_id(
-            load_manifests(entry.file, source=entry.source, package=entry.package)
-        ),
-    )
-    found = [*_in_folders(), *packaged]
-    return sorted(found, key=lambda one: one.id if isinstance(one, Found) else one.name)
-
-
-def _in_folders() -> Iterator[Found[TokenizerInfo] | Broken]:
+def _find_folders() -> Iterator[Place | Broken]:
     """Find the plugin folders on the import path of ``ssdd_bench.tokenizers``."""
     importlib.reload(tokenizers)  # the variable may have changed since the first import
     foreign = os.environ.get(VARIABLE, "").split(os.pathsep)
-    for folder in dict.fromkeys(tokenizers.__path__):
-        source = f"folder {folder}" if folder in foreign else BUILT_IN
-        if not Path(folder).is_dir():
+    for text in dict.fromkeys(tokenizers.__path__):
+        folder, source = Path(text), f"folder {text}" if text in foreign else BUILT_IN
+        if not folder.is_dir():
             error = ManifestError(f"{folder}: no such folder: correct ${VARIABLE}")
-            yield Broken(Path(folder).name, source, error)
-        for path in sorted(Path(folder).glob(f"*/{FILE_NAME}")):
-            name = path.parent.name.rstrip("_").replace("_", "-")
-            yield from attempt(name, source, lambda p=path, s=source: _load_folder(p, s))  # type: ignore[misc]
+            yield Broken(folder.name, source, error)
+        for file in sorted(folder.glob(f"*/{FILE_NAME}")):
+            name = file.parent.name
+            package = f"{tokenizers.__name__}.{name}"
+            yield Place(name.rstrip("_").replace("_", "-"), source, file, package)
 
 
-def _load_folder(path: Path, source: str) -> dict[str, TokenizerInfo]:
-    infos = load_manifests(path, source=source)
+def _load(place: Place) -> dict[str, TokenizerInfo]:
+    infos = load_manifest(place)
     named = infos[0].id.replace("-", "_")
     # An underscore at the end keeps a folder apart from a package of that name.
-    if path.parent.name not in (named, f"{named}_"):
+    folder = place.file.parent.name.removesuffix("_")
+    if folder != named and not place.source.startswith("package "):
         raise ManifestError(
-            f"{path}: the folder of '{infos[0].id}' must be named {named}: rename one of them"
+            f"{place.file}: the folder of '{infos[0].id}' must be named {named}: rename one of them"
         )
-    return _by_id(infos)
-
-
-def _by_id(infos: Iterable[TokenizerInfo]) -> dict[str, TokenizerInfo]:
     return {info.id: info for info in infos}
 
 
@@ -221,4 +116,6 @@ def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokeni
         ) from error
 
 
-TOKENIZERS: Final = Registry("tokenizer", _discover)
+TOKENIZERS: Final = Registry(
+    "tokenizer", "ssdd_bench.tokenizers", FILE_NAME, _find_folders, _load, by_id=True
+)

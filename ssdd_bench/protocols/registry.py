@@ -1,27 +1,21 @@
 """Find protocols: ours, those of installed packages, and those in users' files.
 
 A protocol is a TOML file that states every setting, or names another one as its ``base`` and
-states those that differ. A package names, in the entry point group ``ssdd_bench.protocols``, a
-package of its own that holds a protocol.toml; the entry point's name is the protocol's id.
+states those that differ. An entry point of ``ssdd_bench.protocols`` has the protocol's id as name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.plugins.discovery import BUILT_IN, Broken, Found, attempt, find_packaged
-from ssdd_bench.plugins.registry import Registry
+from ssdd_bench.plugins.discovery import BUILT_IN, Place, Registry
 from ssdd_bench.protocols.schema import AnyProtocol, GenerationProtocol, Protocol
 from ssdd_bench.results.records import read_record, read_toml
 
-GROUP: Final = "ssdd_bench.protocols"
-FILE_NAME: Final = "protocol.toml"
 FOLDER: Final = Path(__file__).parent
 # The order of listing; a base is one of these.
 OURS: Final = ("default-v1", "ssdd-paper-v1", "ldm-v1", "adm-v1", "gfid-v1")
@@ -35,12 +29,8 @@ VERSIONED: Final = re.compile(r"[a-z][a-z0-9-]*-v[1-9]\d*")
 def get_protocol(name: str) -> Protocol:
     """Look up a protocol of reconstructions, which is what a run measures.
 
-    Args:
-        name: an id, or the path of a TOML file.
-
     Raises:
-        UnknownNameError: no such protocol; names the nearest.
-        UserError: the file is wrong, or the protocol is about generated images.
+        UserError: see :func:`find_protocol`; or the protocol is about generated images.
     """
     protocol = find_protocol(name)
     if isinstance(protocol, GenerationProtocol):
@@ -63,19 +53,10 @@ def find_protocol(name: str) -> AnyProtocol:
     path = Path(name)
     if path.stem in PROTOCOLS.all():
         raise UserError(f"{name}: there is a protocol '{path.stem}' already: rename the file")
-    return load_protocol(path, path.stem)
+    return _load(path, path.stem)
 
 
-def load_protocol(path: Path, protocol_id: str) -> AnyProtocol:
-    """Read one protocol.
-
-    Args:
-        path: the TOML file.
-        protocol_id: name and version, as ``my-lab-v1``.
-
-    Raises:
-        UserError: a setting is unknown, missing or has no such value, or the base is none.
-    """
+def _load(path: Path, protocol_id: str) -> AnyProtocol:
     said = read_toml(path)
     if not VERSIONED.fullmatch(protocol_id):
         raise UserError(f"{path}: '{protocol_id}' is no id with a version such as my-lab-v1")
@@ -83,7 +64,7 @@ def load_protocol(path: Path, protocol_id: str) -> AnyProtocol:
         base = said.pop("base")
         if base not in OURS:
             raise UserError(f"{path}: {UnknownNameError('base', str(base), OURS)}")
-        settings = asdict(load_protocol(FOLDER / f"{base}.toml", base))
+        settings = asdict(_load(FOLDER / f"{base}.toml", base))
         del settings["id"], settings["description"]
         said = settings | {"metrics": list(settings["metrics"])} | said
     kind = said.get("kind")
@@ -92,13 +73,10 @@ def load_protocol(path: Path, protocol_id: str) -> AnyProtocol:
     return read_record(KINDS[kind], said, str(path), fixed={"id": protocol_id})
 
 
-def _discover() -> Iterator[Found[AnyProtocol] | Broken]:
-    for name in OURS:
-        load = partial(load_protocol, FOLDER / f"{name}.toml")
-        yield from attempt(name, BUILT_IN, lambda name=name, load=load: {name: load(name)})  # type: ignore[misc]
-    yield from find_packaged(
-        GROUP, FILE_NAME, lambda entry: {entry.name: load_protocol(entry.file, entry.name)}
-    )
-
-
-PROTOCOLS: Final = Registry("protocol", _discover)
+PROTOCOLS: Final = Registry(
+    "protocol",
+    "ssdd_bench.protocols",
+    "protocol.toml",
+    lambda: [Place(name, BUILT_IN, FOLDER / f"{name}.toml", "") for name in OURS],
+    lambda place: {place.name: _load(place.file, place.name)},
+)

@@ -1,7 +1,6 @@
-"""The settings of a protocol: enumerations, numbers and switches, and the hash of all of them.
+"""The settings of a protocol, and their hash. A published protocol never changes.
 
-Words for people stand in :mod:`ssdd_bench.protocols.descriptions` and are not hashed. A published
-protocol never changes; a change makes a new name. Imports no torch.
+Meanings for people stand in :mod:`ssdd_bench.protocols.descriptions` and are not hashed.
 """
 
 from __future__ import annotations
@@ -19,22 +18,14 @@ NO_SETTING: Final = "(no such setting)"
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that every protocol has. None has a default: each protocol states all of them.
+    """Settings of every protocol, described in :data:`ssdd_bench.protocols.descriptions.MEANINGS`.
 
-    Attributes:
-        id: name and version.
-        description: one line for people; the only field that is not hashed.
-        metrics: keys that it is about; empty for those that a run measures unless told otherwise.
-        dtype: of the networks' weights, as torch names it.
-        autocast: what torch's autocast may compute in.
-        tf32: whether matrix products may round to TF32.
-        quantization: how decoded floats become the uint8 that every metric sees.
-        frechet: how a Fréchet distance is computed from features.
+    None has a default: each protocol states all of them.
     """
 
-    id: str
-    description: str
-    metrics: tuple[str, ...]
+    id: str  # name and version
+    description: str  # the only field that is not hashed
+    metrics: tuple[str, ...]  # empty for those that a run measures unless told otherwise
     dtype: Literal["float32"]
     autocast: Literal["none", "bfloat16"]
     tf32: bool
@@ -60,29 +51,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Protocol(Settings):
-    """Settings of an evaluation of reconstructions.
-
-    Attributes:
-        kind: what it scores.
-        colour: how any file becomes 8-bit RGB.
-        crop: name in ``ssdd_bench.data.preprocessing.CROPS``.
-        reference: what reconstructions are compared with.
-        posterior: take the encoder's mode, or one sample per image.
-        encoder_noise: what the posterior's samples depend on.
-        decoder_noise: each image's own, by seed and id; or one generator for the whole set, image
-            after image.
-        metric_batch: pairs given to a metric at a time, whatever the networks' batch size is.
-        lpips_padding, dreamsim_resize: see :class:`ssdd_bench.metrics.base.MetricOptions`.
-    """
+    """Settings of an evaluation of reconstructions."""
 
     kind: Literal["reconstruction"]
     colour: Literal["rgb on white"]
-    crop: Literal["adm", "bilinear"]
+    crop: Literal["adm", "bilinear"]  # names in ``ssdd_bench.data.preprocessing.CROPS``
     reference: Literal["crops"]
     posterior: Literal["mode", "sample"]
     encoder_noise: Literal["keyed"]
     decoder_noise: Literal["keyed", "ordered"]
-    metric_batch: Annotated[int, POSITIVE]
+    metric_batch: Annotated[int, POSITIVE]  # pairs given to a metric at a time
     lpips_padding: bool
     dreamsim_resize: bool
 
@@ -102,28 +80,14 @@ class GenerationProtocol(Settings):
     """Settings of an evaluation of images sampled from a model of latents.
 
     Samples made otherwise are scored too, with a warning that names the difference.
-
-    Attributes:
-        kind: what it scores.
-        samples: number of images; fewer of them go under a name that carries their number.
-        labels: how the classes of the samples are chosen.
-        noise: what random numbers of the sampler depend on.
-        flow_sampler: for networks trained by flow matching.
-        ddpm_sampler: for networks that predict noise.
-        steps: of the sampler.
-        guided_channels: number of the latent's channels that are guided.
-        guidance_interval: times at which guidance is on.
-        statistics: how latents are scaled for the model and back.
-        reference: what the samples are compared with.
-        inception_score, precision_recall: definitions of the metrics.
     """
 
     kind: Literal["generation"]
-    samples: Annotated[int, POSITIVE]
+    samples: Annotated[int, POSITIVE]  # fewer go under a name that carries their number
     labels: Literal["equal", "random"]
     noise: Literal["keyed"]
-    flow_sampler: Literal["euler"]
-    ddpm_sampler: Literal["ddpm"]
+    flow_sampler: Literal["euler"]  # of networks trained by flow matching
+    ddpm_sampler: Literal["ddpm"]  # of networks that predict noise
     steps: Annotated[int, POSITIVE]
     guided_channels: Annotated[int, POSITIVE] | Literal["all"]
     guidance_interval: Literal["whole", "any"]
@@ -137,16 +101,8 @@ AnyProtocol = Protocol | GenerationProtocol
 
 
 def differences(first: AnyProtocol, second: AnyProtocol) -> dict[str, tuple[Any, Any]]:
-    """Compare two protocols.
-
-    Returns:
-        Both values of each setting that differs, by its name; :data:`NO_SETTING` where one kind of
-        protocol lacks the setting.
-    """
+    """Return both values of each setting that differs, :data:`NO_SETTING` for a missing one."""
     one, other = asdict(first), asdict(second)
-    pairs = {n: (one.get(n, NO_SETTING), other.get(n, NO_SETTING)) for n in one | other}
-    return {
-        name: pair
-        for name, pair in pairs.items()
-        if pair[0] != pair[1] and name not in ("id", "description")
-    }
+    names = [name for name in one | other if name not in ("id", "description")]
+    pairs = {name: (one.get(name, NO_SETTING), other.get(name, NO_SETTING)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from ssdd_bench.cli._tables import LIST_WIDTH as WIDTH
 from ssdd_bench.cli.list import command
 from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.plugins import registry
+from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 
@@ -25,7 +25,7 @@ note = "[bold] in brackets"
 @pytest.fixture(autouse=True)
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.delenv(registry.VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def broken_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = tmp_path / name.replace("-", "_")
         folder.mkdir()
         (folder / "tokenizer.toml").write_text(MANIFEST.format(name=name) + more)
-    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     return tmp_path
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import ResolutionError
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.plugins import registry
+from ssdd_bench.plugins.discovery import VARIABLE
+from ssdd_bench.plugins.registry import TOKENIZERS
 
 
 class Good(Tokenizer):
@@ -151,14 +152,14 @@ def test_an_id_is_checked_against_its_manifest(
         'version = "1"\n'
     )
     latent = '[latent]\nkind = "continuous"\nf = 4\nchannels = 3\n'
-    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     for text, message in (
         (head, None),
         (head + "stochastic = true", "manifest says stochastic = true, but decoding does not dep"),
         (head + latent, "manifest says LatentSpec(kind='continuous', f=4, "),
     ):
         (folder / "tokenizer.toml").write_text(text)
-        registry.TOKENIZERS.clear()
+        TOKENIZERS.clear()
         problems = check_tokenizer("wrong-manifest")
         assert len(problems) == (message is not None)
         assert all(message is not None and message in problem for problem in problems)

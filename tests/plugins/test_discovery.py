@@ -13,9 +13,7 @@ from click.testing import CliRunner
 from ssdd_bench.cli import doctor, run
 from ssdd_bench.cli import list as list_
 from ssdd_bench.errors import ManifestError, UnavailableError, UnknownNameError
-from ssdd_bench.metrics import catalog as metrics
-from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.protocols import registry as protocols
+from ssdd_bench.metrics.catalog import METRICS, find_metrics
 from ssdd_bench.protocols.registry import PROTOCOLS, get_protocol
 from ssdd_bench.protocols.schema import differences
 
@@ -71,7 +69,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 def install_metric(install: Install, code: str = CODE, manifest: str = METRIC) -> Path:
     files = {"metric.toml": manifest, "worst.py": code, "__init__.py": ""}
-    return install("mine", metrics.GROUP, {"worst_pixel": files})
+    return install("mine", METRICS.group, {"worst_pixel": files})
 
 
 def measure(photos: Path, out: Path, *arguments: str) -> dict[str, object]:
@@ -142,7 +140,7 @@ def test_a_metric_that_cannot_be_loaded_breaks_only_itself(
         assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_a_mended_metric_is_measured_in_the_next_run(
+def test_a_repaired_metric_is_measured_in_the_next_run(
     install: Install,
     make_photos: Callable[..., Path],
     tmp_path: Path,
@@ -171,9 +169,9 @@ def test_a_bad_metric_file_is_set_apart(
     install: Install, key: str, manifest: str, reason: str
 ) -> None:
     install(
-        "mine", metrics.GROUP, {key: {"metric.toml": manifest}, "good": {"metric.toml": METRIC}}
+        "mine", METRICS.group, {key: {"metric.toml": manifest}, "good": {"metric.toml": METRIC}}
     )
-    found, (broken,) = metrics.METRICS.all(), metrics.METRICS.broken()
+    found, (broken,) = METRICS.all(), METRICS.broken()
     assert reason in str(broken.error)
     assert found["psnr"].source == "built-in"
     assert found["good"].source == "package mine"
@@ -186,7 +184,7 @@ def test_a_protocol_measures_what_it_says(
     install: Install, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     install_metric(install)
-    install("lab", protocols.GROUP, {"lab-v1": {"protocol.toml": PROTOCOL}})
+    install("lab", PROTOCOLS.group, {"lab-v1": {"protocol.toml": PROTOCOL}})
     result = measure(make_photos(3, (50, 40)), tmp_path / "out", "--protocol", "lab-v1")
     assert result["metrics"].keys() == {"psnr", "worst_pixel"}  # type: ignore[attr-defined]
     record = result["protocol"]
@@ -208,8 +206,8 @@ def test_a_protocol_measures_what_it_says(
     ],
 )
 def test_a_bad_protocol_is_set_apart(install: Install, name: str, text: str, reason: str) -> None:
-    install("lab", protocols.GROUP, {name: {"protocol.toml": text}})
-    (broken,) = protocols.PROTOCOLS.broken()
+    install("lab", PROTOCOLS.group, {name: {"protocol.toml": text}})
+    (broken,) = PROTOCOLS.broken()
     assert reason in str(broken.error)
     assert get_protocol("default-v1").crop == "adm"
     if name == "lab-v1":

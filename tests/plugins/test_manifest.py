@@ -5,12 +5,8 @@ import pytest
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError
-from ssdd_bench.plugins.manifest import (
-    Published,
-    TokenizerInfo,
-    load_manifest,
-    load_manifests,
-)
+from ssdd_bench.plugins.discovery import Place
+from ssdd_bench.plugins.manifest import Published, TokenizerInfo, load_manifest
 
 HEAD = """
 id = "my-codec"
@@ -68,11 +64,15 @@ help = "fast"
 )
 
 
-def read(folder: Path, text: str) -> TokenizerInfo:
+def read_models(folder: Path, text: str) -> list[TokenizerInfo]:
     path = folder / "my_codec" / "tokenizer.toml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    return load_manifest(path)
+    return load_manifest(Place("my-codec", f"folder {folder}", path, "some.my_codec"))
+
+
+def read(folder: Path, text: str) -> TokenizerInfo:
+    return read_models(folder, text)[0]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_every_key_is_read(info: TokenizerInfo, tmp_path: Path) -> None:
     assert list(info.options) == ["steps", "shift", "path", "mode", "fast"]
     assert info.folder == tmp_path / "my_codec"
     assert info.source == f"folder {tmp_path}"
-    assert info.package == "ssdd_bench.tokenizers.my_codec"
+    assert info.package == "some.my_codec"
 
 
 def test_optional_keys_have_defaults(tmp_path: Path) -> None:
@@ -159,11 +159,12 @@ def test_required_keys(tmp_path: Path, key: str) -> None:
 
 
 def test_missing_and_undecodable_files(tmp_path: Path) -> None:
+    place = Place("x", "built-in", tmp_path / "tokenizer.toml", "x")
     with pytest.raises(ManifestError, match="cannot be read"):
-        load_manifest(tmp_path / "tokenizer.toml")
-    (tmp_path / "tokenizer.toml").write_bytes(b'id = "\xff"')
+        load_manifest(place)
+    place.file.write_bytes(b'id = "\xff"')
     with pytest.raises(ManifestError, match="not valid TOML"):
-        load_manifest(tmp_path / "tokenizer.toml")
+        load_manifest(place)
 
 
 def test_resolving_adds_defaults_and_expands_home(
@@ -216,13 +217,6 @@ default = 3
 help = "more"
 """
 )
-
-
-def read_models(folder: Path, text: str) -> list[TokenizerInfo]:
-    path = folder / "my_codec" / "tokenizer.toml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return load_manifests(path)
 
 
 def test_a_model_is_a_tokenizer_that_says_in_what_it_differs(tmp_path: Path) -> None:

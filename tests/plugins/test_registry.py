@@ -14,8 +14,9 @@ from ssdd_bench.errors import (
     UserError,
     WeightsError,
 )
-from ssdd_bench.plugins import registry
-from ssdd_bench.plugins.registry import TOKENIZERS, TokenizerRequest, load_tokenizer
+from ssdd_bench.plugins.discovery import VARIABLE, Registry
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
+from ssdd_bench.plugins.spec import TokenizerRequest
 
 BUILT_IN = {
     *("diffusion", "downsample", "identity", "jpeg", "klvae", "ssdd", "webp"),
@@ -54,7 +55,7 @@ def manifest(name: str, more: str = "") -> str:
 @pytest.fixture
 def write_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WritePlugin:
     """A function that writes a plugin folder where the registry looks; gives the folder."""
-    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
 
     def write(name: str, more: str = "", code: str = COPY, folder: str = "") -> Path:
         path = tmp_path / (folder or name.replace("-", "_"))
@@ -73,11 +74,11 @@ def install(site: Path, distribution: str, entry_points: dict[str, str]) -> None
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
     lines = [f"{name} = {value}" for name, value in entry_points.items()]
-    (folder / "entry_points.txt").write_text("\n".join([f"[{registry.GROUP}]", *lines]) + "\n")
+    (folder / "entry_points.txt").write_text("\n".join([f"[{TOKENIZERS.group}]", *lines]) + "\n")
 
 
 def test_built_in_tokenizers_are_all_there_and_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(registry.VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     built_in = {info.id for info in TOKENIZERS.all().values() if info.source == "built-in"}
     assert built_in == BUILT_IN
     assert not [one for one in TOKENIZERS.broken() if one.source == "built-in"]
@@ -99,9 +100,9 @@ def test_variable_may_name_several_folders_and_change(
         (tmp_path / name / f"codec_{name}").mkdir(parents=True)
         (tmp_path / name / f"codec_{name}" / "tokenizer.toml").write_text(manifest(f"codec-{name}"))
     both = os.pathsep.join([str(tmp_path / "a"), "", str(tmp_path / "b")])
-    monkeypatch.setenv(registry.VARIABLE, both)
+    monkeypatch.setenv(VARIABLE, both)
     assert TOKENIZERS.all().keys() >= {"codec-a", "codec-b"}
-    monkeypatch.setenv(registry.VARIABLE, str(tmp_path / "a"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "a"))
     assert "codec-b" not in TOKENIZERS.all()
 
 
@@ -122,7 +123,7 @@ def test_two_of_third_parties_with_one_id_are_both_broken(
         (tmp_path / name / "same").mkdir(parents=True)
         (tmp_path / name / "same" / "tokenizer.toml").write_text(manifest("same"))
     folders = [str(tmp_path / name) for name in ("a", "b")]
-    monkeypatch.setenv(registry.VARIABLE, os.pathsep.join(folders))
+    monkeypatch.setenv(VARIABLE, os.pathsep.join(folders))
     assert "same" not in TOKENIZERS.all()
     assert {one.source for one in TOKENIZERS.broken()} == {f"folder {one}" for one in folders}
     with pytest.raises(ManifestError, match="have the id 'same'") as caught:
@@ -133,13 +134,15 @@ def test_two_of_third_parties_with_one_id_are_both_broken(
 
 def test_discovery_runs_once_until_the_places_change(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
-    entries: registry.Registry[int] = registry.Registry("number", lambda: looked.append(1) or [])
+    entries: Registry[int] = Registry(
+        "number", "numbers", "number.toml", lambda: looked.append(1) or [], lambda place: {}
+    )
     entries.all(), entries.broken(), entries.all()
     assert len(looked) == 1
     entries.clear()
     entries.all()
     assert len(looked) == 2
-    monkeypatch.setenv(registry.VARIABLE, "/elsewhere")
+    monkeypatch.setenv(VARIABLE, "/elsewhere")
     entries.all()
     assert len(looked) == 3
     with pytest.raises(UnknownNameError, match="unknown number 'one'"):
@@ -181,15 +184,15 @@ def test_a_broken_manifest_harms_no_other(write_plugin: WritePlugin, tmp_path: P
         ("bad-one", f"folder {tmp_path}")
     ]
     with pytest.raises(ManifestError, match="unknown key 'nonsense'"):
-        registry.parse_requests("bad-one")
+        parse_requests("bad-one")
 
 
 def test_a_wrong_folder_in_the_variable_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(registry.VARIABLE, str(tmp_path / "gone"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
     (broken,) = TOKENIZERS.broken()
-    assert str(broken.error) == f"{tmp_path / 'gone'}: no such folder: correct ${registry.VARIABLE}"
+    assert str(broken.error) == f"{tmp_path / 'gone'}: no such folder: correct ${VARIABLE}"
 
 
 def test_packages_are_found_without_being_imported(

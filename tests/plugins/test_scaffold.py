@@ -13,7 +13,8 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.cli.new_tokenizer import command
 from ssdd_bench.errors import OptionError, OutputError
 from ssdd_bench.evaluation.conformance import check_tokenizer, make_images
-from ssdd_bench.plugins.registry import VARIABLE, load_tokenizer
+from ssdd_bench.plugins.discovery import VARIABLE
+from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.plugins.scaffold.write import write_tokenizer
 
 

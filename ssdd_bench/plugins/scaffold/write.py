@@ -16,7 +16,6 @@ from ssdd_bench.plugins.manifest import ID
 from ssdd_bench.plugins.registry import TOKENIZERS
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
-SUFFIX: Final = ".j2"
 
 
 def write_tokenizer(name: str, parent: Path) -> Path:
@@ -36,22 +35,22 @@ def write_tokenizer(name: str, parent: Path) -> Path:
     package = name.replace("-", "_")
     _check_name(name, package)
     root = parent / name
-    names = {"name": name, "package": package, "class_name": _class_name(name)}
+    class_name = "".join(part.capitalize() for part in name.split("-"))
+    names = {"name": name, "package": package, "class_name": class_name}
     environment = jinja2.Environment(
-        keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
     )
+    if root.exists():
+        raise OutputError(f"{root} is there already: choose another name or --out")
     try:
         root.mkdir(parents=True)
-    except FileExistsError:
-        raise OutputError(f"{root} is there already: choose another name or --out") from None
-    except OSError as error:
-        raise OutputError(f"cannot write to {root}: {error.strerror or error}") from error
-    try:
-        for template in sorted(TEMPLATES.rglob(f"*{SUFFIX}")):
-            relative = template.relative_to(TEMPLATES).as_posix().removesuffix(SUFFIX)
-            file = root / relative.replace("package", package)
+        for template in environment.list_templates(extensions=["j2"]):
+            file = root / template.removesuffix(".j2").replace("package", package)
             file.parent.mkdir(exist_ok=True)
-            text = environment.from_string(template.read_text(encoding="utf-8")).render(names)
+            text = environment.get_template(template).render(names)
             file.write_text(text, encoding="utf-8")
     except OSError as error:
         shutil.rmtree(root, ignore_errors=True)
@@ -69,7 +68,3 @@ def _check_name(name: str, package: str) -> None:
             f"the installed package '{package}' would be hidden by a tokenizer of that name: "
             f"choose another, such as {name}-tokenizer"
         )
-
-
-def _class_name(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("-"))
