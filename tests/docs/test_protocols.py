@@ -45,12 +45,12 @@ def autoencoder(tmp_path_factory):
     return folder
 
 
-def by_hand(protocol_id, folder, tmp_path, *arguments):
-    """What the script below a protocol's heading prints."""
+def scripted(protocol_id, folder, tmp_path, *arguments):
+    """Run the script below a protocol's heading; returns the scores that it prints."""
     section = DOCUMENT.split(f"\n## `{protocol_id}`\n")[1].split("\n## ")[0]
     (code,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    (tmp_path / "by_hand.py").write_text(code, encoding="utf-8")
-    command = [sys.executable, "by_hand.py", folder, SIZE, *arguments]
+    (tmp_path / "check.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "check.py", folder, SIZE, *arguments]
     done = subprocess.run(
         list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
@@ -81,15 +81,15 @@ def measured(protocol_id, folder, tmp_path, tokenizer, metrics):
         ("ssdd-paper-v1", {"psnr_pooled", "ssim_skimage7", "mse", "mae"}),
     ],
 )
-def test_jpeg_by_hand(protocol_id, keys, photographs, tmp_path):
-    expected = by_hand(protocol_id, photographs, tmp_path)
+def test_the_script_for_jpeg_agrees(protocol_id, keys, photographs, tmp_path):
+    expected = scripted(protocol_id, photographs, tmp_path)
     assert expected.keys() == keys
     got = measured(protocol_id, photographs, tmp_path, "jpeg", keys)
     assert got == pytest.approx(expected, rel=1e-8)
 
 
-def test_sampled_latents_by_hand(photographs, autoencoder, tmp_path):
-    expected = by_hand("ldm-v1", photographs, tmp_path, autoencoder)
+def test_the_script_for_sampled_latents_agrees(photographs, autoencoder, tmp_path):
+    expected = scripted("ldm-v1", photographs, tmp_path, autoencoder)
     tokenizer = f"klvae:path={autoencoder}"
     got = measured("ldm-v1", photographs, tmp_path, tokenizer, expected)
     assert got == pytest.approx(expected, rel=1e-5)  # latents are scaled and scaled back there
@@ -98,6 +98,6 @@ def test_sampled_latents_by_hand(photographs, autoencoder, tmp_path):
 def test_every_protocol_and_metric_is_explained():
     for name in PROTOCOLS.all():
         assert f"`{name}`" in DOCUMENT
-    table = DOCUMENT.split("## What the metric keys mean")[1].split("\n## ")[0]
+    table = DOCUMENT.split("## Metric keys")[1].split("\n## ")[0]
     missing = [key for key in find_metrics() if f"`{key}`" not in table]
     assert not missing
