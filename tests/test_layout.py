@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.manifest import TokenizerInfo
-from ssdd_bench.plugins.registry import TOKENIZERS, VARIABLE
+from ssdd_bench.plugins.registry import TOKENIZERS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssdd_bench"
@@ -90,7 +91,6 @@ WITHOUT_TORCH = (
     "protocols.schema",
     "results.fingerprint",
     "results.migrations",
-    "results.samples",
     "results.store",
     "weights",
     "weights.download",

@@ -60,8 +60,8 @@ def describe_execution(
 
     Args:
         device: of the networks.
-        networks: whose memory format counts.
-        dtype: what they compute in, see ``Settings.number_format`` of a protocol.
+        networks: those whose memory format counts.
+        dtype: number format that they compute in, see ``Settings.number_format`` of a protocol.
     """
     cuda = device.type == "cuda"
     return ExecutionRecord(
@@ -77,7 +77,7 @@ def describe_execution(
 
 
 def memory_format(networks: Iterable[nn.Module]) -> MemoryFormat:
-    """Return the memory layout of the weights of convolutions, of those where it matters."""
+    """Return the memory layout of the weights of convolutions, where one can tell."""
     formats: set[MemoryFormat] = set()
     for weight in chain.from_iterable(network.parameters() for network in networks):
         channels_last = weight.dim() == 4 and weight.is_contiguous(
@@ -135,17 +135,8 @@ def git_commit() -> str | None:
     root = Path(ssdd_bench.__file__).parent.parent
     if not (root / ".git").exists():
         return None
-    commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
-    changed = _output(
-        "git",
-        "--no-optional-locks",
-        "-C",
-        str(root),
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-    )
-    return commit + "+" if commit and changed else commit
+    git = ("git", "--no-optional-locks", "-C", str(root))
+    return _output(*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
 
 
 def hide_home(text: str) -> str:

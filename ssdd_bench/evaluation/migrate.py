@@ -1,4 +1,4 @@
-"""Rewrite a folder of results in the present schema: ``python -m ssdd_bench.evaluation.migrate``.
+"""Rewrite folders of results in the present schema: ``python -m ssdd_bench.evaluation.migrate``.
 
 Reading brings older files over in memory. On disk a new hash of the protocol makes a new
 fingerprint, and with it new names of a result and of the files beside it. No number changes.
@@ -17,7 +17,7 @@ from ssdd_bench.evaluation.job import data_fingerprint, job_fingerprint
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import SCHEMA_VERSION, DataRecord, Result
-from ssdd_bench.results.store import find_results, from_json, save_result
+from ssdd_bench.results.store import find_results, from_json, path_of, save_result
 
 BESIDE: Final = ("scores/{}.parquet", "samples/{}.png")
 
@@ -27,9 +27,6 @@ def migrate_folder(folder: Path) -> dict[Path, Path]:
 
     Returns:
         New files by old ones.
-
-    Raises:
-        UserError: there is no result, one cannot be read, or a file cannot be written.
     """
     moved = {}
     for path in find_results([folder]):
@@ -38,13 +35,14 @@ def migrate_folder(folder: Path) -> dict[Path, Path]:
             continue
         result = from_json(data, path)
         result = replace(result, fingerprint=_new_fingerprint(result, data["protocol"]["sha256"]))
-        new = save_result(result, path.parent)
+        new = path_of(result, path.parent)
         for pattern in BESIDE:
             beside = path.parent / pattern.format(path.stem)
             if beside.exists():
                 beside.rename(path.parent / pattern.format(new.stem))
         if result.scores:
-            save_result(replace(result, scores=BESIDE[0].format(new.stem)), path.parent)
+            result = replace(result, scores=BESIDE[0].format(new.stem))
+        save_result(result, path.parent)
         if new != path:
             path.unlink()
         moved[path] = new

@@ -19,7 +19,7 @@ from ssdd_bench.evaluation.environment import describe_environment, hide_home
 from ssdd_bench.evaluation.reconstruct import Examples
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import result_path, save_result
+from ssdd_bench.results.store import path_of, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,13 +93,7 @@ class Evaluation(Result):
             OutputError: the folder cannot be written.
         """
         folder = Path(folder)
-        name = result_path(
-            folder,
-            self.tokenizer.label,
-            self.resolution,
-            str(self.protocol["id"]),
-            self.fingerprint,
-        ).stem
+        name = path_of(self, folder).stem
         record = self.record
         if self.per_image:
             scores = Path("scores") / f"{name}.parquet"

@@ -30,9 +30,8 @@ from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.protocols.registry import find_protocol
 from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.samples import GeneratedRecord, read_generated
-from ssdd_bench.results.schema import DataRecord, LatentRecord, Result
-from ssdd_bench.results.store import load_saved, result_path
+from ssdd_bench.results.schema import DataRecord, GeneratedRecord, LatentRecord, Result
+from ssdd_bench.results.store import load_saved, read_generated, result_path
 from ssdd_bench.weights.cache import cached_path
 
 GROUP = 64

@@ -23,12 +23,8 @@ from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.identity import check_encoder
 from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.results.files import write_atomically, write_json
-from ssdd_bench.results.samples import GeneratedRecord, read_generated
-from ssdd_bench.results.schema import (
-    GenerationRecord,
-    LatentRecord,
-    Timing,
-)
+from ssdd_bench.results.schema import GeneratedRecord, GenerationRecord, LatentRecord, Timing
+from ssdd_bench.results.store import read_generated
 
 GRID = (4, 10)  # rows and most columns of the sample picture
 

@@ -59,7 +59,7 @@ def find_protocol(name: str) -> AnyProtocol:
 def _load(path: Path, protocol_id: str) -> AnyProtocol:
     said = read_toml(path)
     if not VERSIONED.fullmatch(protocol_id):
-        raise UserError(f"{path}: '{protocol_id}' is no id with a version such as my-lab-v1")
+        raise UserError(f"{path}: '{protocol_id}' has no version: use a name such as my-lab-v1")
     if "base" in said:
         base = said.pop("base")
         if base not in OURS:

@@ -1,4 +1,4 @@
-"""Bring files of older schema versions to the present one, a version at a time. Imports no torch.
+"""Bring files of older schema versions to the present one, a version at a time.
 
 A change of the fields of a record raises the file's version and adds one function here. What a
 function writes never changes afterwards, whatever the code of today holds.
@@ -17,28 +17,17 @@ from ssdd_bench.results.records import read_json
 Data = dict[str, Any]
 Migration = Callable[[Data], Data]
 
-PROTOCOLS_V4: Final = Path(__file__).with_name("protocols_v4.json")
-NOT_RECORDED: Final = {
-    "memory_format": None,
-    "kept_memory": None,
-    "cpu_kernels": None,
-    "onednn": None,
-}
+ROLES: Final = ("codec", "control", "reconstructions", "samples")
+NOT_RECORDED: Final = ("memory_format", "kept_memory", "cpu_kernels", "onednn")
 
 
-def migrate(data: Data, migrations: Mapping[int, Migration], newest: int, source: str) -> Data:
-    """Apply every migration from a file's version to the newest.
-
-    Args:
-        data: the parsed file; left as it is.
-        migrations: the key is the version that a function reads; it returns the next one.
-        newest: version of the schema.
-        source: the file's name, for messages.
+def migrate(data: Any, migrations: Mapping[int, Migration], newest: int, source: str) -> Data:
+    """Apply every migration from the version of a parsed file to the newest; leave it unchanged.
 
     Raises:
-        UserError: the version is unknown, or the data cannot be brought over.
+        UserError: the version is unknown, or the data cannot be brought over; names ``source``.
     """
-    version = data.get("schema_version")
+    version = data.get("schema_version") if isinstance(data, dict) else None
     if type(version) is not int:
         raise UserError(f"{source}: not a result file (no integer key 'schema_version')")
     if version > newest:
@@ -60,7 +49,8 @@ def migrate(data: Data, migrations: Mapping[int, Migration], newest: int, source
             raise UserError(f"{source}: damaged: no version {version} of a result") from error
         version += 1
         data = {**data, "schema_version": version}
-    return data
+    migrated: Data = data
+    return migrated
 
 
 def _add_intervals(data: Data) -> Data:
@@ -88,49 +78,38 @@ def _add_roles_and_execution(data: Data) -> Data:
             f"protocol '{old['id']}' with the hash {old['sha256'][:12]} has no successor in "
             "version 4: measure again"
         )
-    environment, speed = dict(data["environment"]), data["speed"]
-    autocast = old.get("autocast")
+    autocast, speed = old.get("autocast"), dict(data["speed"] or {})
     dtype = f"{autocast} autocast" if autocast else old.get("dtype", "float32")
-    execution = _execution(environment, dtype)
-    if speed is not None:
-        speed = dict(speed)
-        execution |= {key: speed.pop(key) for key in ("device", "threads", "dtype")}
-    return {
-        **data,
-        "tokenizer": _with_role(data["tokenizer"]),
-        "protocol": protocol,
-        "speed": speed,
-        "execution": execution,
-        "environment": environment,
-    }
+    timed = {key: speed.pop(key) for key in ("device", "threads", "dtype") if speed}
+    data = _split_environment({**data, "protocol": protocol, "speed": speed or None}, dtype)
+    return {**data, "execution": {**data["execution"], **timed}}
 
 
 def _add_roles_and_execution_of_samples(data: Data) -> Data:
     """Version 2 of ``generated.json``: roles and settings of execution."""
-    environment = dict(data["environment"])
-    execution = _execution(environment, "float32")
-    tokenizer = _with_role(data["tokenizer"])
-    return {**data, "tokenizer": tokenizer, "execution": execution, "environment": environment}
+    return _split_environment(data, "float32")
 
 
 @cache
 def successors() -> Mapping[str, Data]:
     """Return the protocol records of version 4, by the hashes of version 3."""
-    table: dict[str, Data] = read_json(PROTOCOLS_V4)
+    table: dict[str, Data] = read_json(Path(__file__).with_name("protocols_v4.json"))
     return table
 
 
-def _execution(environment: Data, dtype: str) -> Data:
-    """Take what was recorded of the execution out of ``environment``."""
-    recorded = {key: environment.pop(key, None) for key in ("device", "threads", "cudnn")}
-    return {**NOT_RECORDED, **recorded, "device": recorded["device"] or "", "dtype": dtype}
-
-
-def _with_role(tokenizer: Data) -> Data:
-    """Add the role that older versions expressed by a family of that name."""
+def _split_environment(data: Data, dtype: str) -> Data:
+    """Add the role, once a family of that name, and what ``environment`` holds of the execution."""
+    tokenizer, environment = data["tokenizer"], dict(data["environment"])
     family = tokenizer["family"]
-    roles = ("codec", "control", "reconstructions", "samples")
-    return {**tokenizer, "role": family if family in roles else "tokenizer"}
+    role = family if family in ROLES else "tokenizer"
+    execution = dict.fromkeys(NOT_RECORDED) | {"device": environment.pop("device", "") or ""}
+    execution |= {key: environment.pop(key, None) for key in ("threads", "cudnn")}
+    return {
+        **data,
+        "tokenizer": {**tokenizer, "role": role},
+        "execution": execution | {"dtype": dtype},
+        "environment": environment,
+    }
 
 
 RESULTS: Final[Mapping[int, Migration]] = {

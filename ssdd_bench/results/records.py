@@ -9,21 +9,13 @@ from __future__ import annotations
 import json
 import tomllib
 import types
+import typing
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Final,
-    Literal,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 
 from ssdd_bench.errors import UnknownNameError, UserError
 
@@ -43,38 +35,23 @@ WORDS: Final[Mapping[Any, str]] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """A check of one value beside its type, for ``Annotated``.
+    """A check of one value beside its type, for ``Annotated``."""
 
-    Attributes:
-        words: what the value must be, as in ``must be WORDS, not 0``.
-        holds: returns True for a value that is allowed.
-    """
-
-    words: str
-    holds: Callable[[Any], object]
+    words: str  # as in ``must be WORDS, not 0``
+    holds: Callable[[Any], object]  # returns True for a value that is allowed
 
 
 POSITIVE: Final = Rule("1 or more", lambda value: value >= 1)
 NOT_NEGATIVE: Final = Rule("0 or more", lambda value: value >= 0)
 
 
-def read_toml(path: Path, what: str = "") -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     """Parse one TOML file.
-
-    Args:
-        path: of the file.
-        what: kind of file, for messages, such as ``recipe``.
 
     Raises:
         UserError: the file cannot be read or is not valid TOML; names it.
     """
-    name = f"{what} {path}" if what else str(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # also malformed UTF-8
-        raise UserError(f"{name}: not valid TOML: {error}") from error
+    return _parse(path, tomllib.loads, "not valid TOML: {}")
 
 
 def read_json(path: Path) -> Any:
@@ -83,18 +60,17 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: the file cannot be read or is not valid JSON; names it.
     """
+    parse = partial(json.loads, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+    return _parse(path, parse, "damaged JSON ({}): delete the file and measure again")
+
+
+def _parse(path: Path, parse: Callable[[str], Record], damaged: str) -> Record:
     try:
-        return json.loads(
-            path.read_text(encoding="utf-8"),
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_refuse_repeats,
-        )
+        return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # also malformed UTF-8
-        raise UserError(f"{path}: damaged JSON ({error}): delete the file and measure again") from (
-            error
-        )
+        raise UserError(f"{path}: {damaged.format(error)}") from error
 
 
 def read_record(
@@ -111,7 +87,7 @@ def read_record(
     Args:
         kind: a dataclass, or a table or list of some; unions, literals and ``Annotated`` types
             with a :class:`Rule` are followed.
-        data: what the file holds at this place.
+        data: parsed content of the file at this place.
         source: the file's name, for messages.
         where: dotted path of keys down to this place, for messages.
         optional: keys whose field has a default may be left out, as in files written by people.
@@ -120,10 +96,7 @@ def read_record(
     Raises:
         UserError: a key is unknown, missing, of the wrong type, or breaks a rule.
     """
-    reader = _Reader(source, optional)
-    if fixed:
-        return cast(Record, reader.read_dataclass(cast(type[Any], kind), data, where, fixed))
-    return cast(Record, reader.read(kind, data, where))
+    return cast(Record, _Reader(source, optional).read(kind, data, where, fixed))
 
 
 @dataclass(frozen=True)
@@ -131,13 +104,13 @@ class _Reader:
     source: str
     optional: bool
 
-    def read(self, kind: Any, data: Any, where: str) -> Any:
-        """Convert ``data`` to the annotated type ``kind`` or say what does not fit."""
+    def read(self, kind: Any, data: Any, where: str, fixed: Mapping[str, Any] = NOTHING) -> Any:
+        """Convert ``data`` to the annotated type ``kind`` or describe the mismatch."""
         if kind is Any:
             return data
         if is_dataclass(kind):
-            return self.read_dataclass(cast(type[Any], kind), data, where, NOTHING)
-        origin, arguments = get_origin(kind), get_args(kind)
+            return self._read_dataclass(kind, data, where, fixed)
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin is Annotated:
             value = self.read(arguments[0], data, where)
             for rule in arguments[1:]:
@@ -149,50 +122,42 @@ class _Reader:
         if origin is Literal and any(data == one and type(data) is type(one) for one in arguments):
             return data
         if origin in (dict, Mapping) and isinstance(data, dict):
-            return {
-                key: self.read(arguments[1], value, _join(where, key))
-                for key, value in data.items()
-            }
+            inner = arguments[1]
+            return {key: self.read(inner, one, _join(where, key)) for key, one in data.items()}
         if origin is tuple and isinstance(data, list):
             variadic = len(arguments) == 2 and arguments[1] is Ellipsis
             kinds = arguments[:1] * len(data) if variadic else arguments
             if len(kinds) == len(data):
-                return tuple(
-                    self.read(inner, value, f"{where}[{index}]")
-                    for index, (inner, value) in enumerate(zip(kinds, data, strict=True))
-                )
+                pairs = enumerate(zip(kinds, data, strict=True))
+                return tuple(self.read(inner, one, f"{where}[{i}]") for i, (inner, one) in pairs)
         if kind is float and type(data) is int:
             return float(data)
         if type(data) is kind:
             return data
-        raise self._misfit(where, describe_type(kind), data)
+        raise self._misfit(where, _describe(kind), data)
 
-    def _read_union(self, kind: Any, arguments: tuple[Any, ...], data: Any, where: str) -> Any:
+    def _read_union(self, kind: Any, members: tuple[Any, ...], data: Any, where: str) -> Any:
         """Take the member of exactly this type; of tables and lists there is one at the most."""
-        if type(data) in arguments:
+        if type(data) in members:
             return data
-        inner = [one for one in arguments if one is not types.NoneType]
-        if len(inner) == 1:
-            return self.read(inner[0], data, where)
+        inner = [one for one in members if one is not types.NoneType]
         for one in inner:
             try:
                 return self.read(one, data, where)
             except UserError:
-                continue
-        raise self._misfit(where, describe_type(kind), data)
+                if len(inner) == 1:
+                    raise
+        raise self._misfit(where, _describe(kind), data)
 
-    def read_dataclass(
-        self, kind: type[Any], data: Any, where: str, fixed: Mapping[str, Any]
-    ) -> Any:
+    def _read_dataclass(self, kind: Any, data: Any, where: str, fixed: Mapping[str, Any]) -> Any:
         if not isinstance(data, dict):
             raise self._misfit(where, WORDS[dict], data)
-        hints = get_type_hints(kind, include_extras=True)
+        hints = typing.get_type_hints(kind, include_extras=True)
         own = {field.name: field for field in fields(kind) if field.name not in fixed}
         if unknown := sorted(data.keys() - own.keys()):
             known = [_join(where, name) for name in own]
-            raise UserError(
-                f"{self.source}: {UnknownNameError('key', _join(where, unknown[0]), known)}"
-            )
+            error = UnknownNameError("key", _join(where, unknown[0]), known)
+            raise UserError(f"{self.source}: {error}")
         values = dict(fixed)
         for name, field in own.items():
             if name in data:
@@ -206,13 +171,13 @@ class _Reader:
         return UserError(f"{self.source}: {place} must be {expected}, not {_shorten(data)}")
 
 
-def describe_type(kind: Any) -> str:
-    """Say which values an annotated type allows: ``text or null``, ``one of mode, sample``."""
-    origin, arguments = get_origin(kind), get_args(kind)
+def _describe(kind: Any) -> str:
+    """Name the values that an annotated type allows: ``text or null``, ``one of mode, sample``."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        return describe_type(arguments[0])
+        return _describe(arguments[0])
     if origin in (types.UnionType, Union):
-        return " or ".join(map(describe_type, arguments))
+        return " or ".join(map(_describe, arguments))
     if origin is Literal:
         names = ", ".join(map(str, arguments))
         return f"one of {names}" if len(arguments) > 1 else f"'{names}'"
@@ -237,8 +202,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key '{next(key for key in keys if keys.count(key) > 1)}' twice")
-    return data
+    ((key, count),) = Counter(key for key, _ in pairs).most_common(1) or [("", 0)]
+    if count > 1:
+        raise ValueError(f"key '{key}' twice")
+    return dict(pairs)

@@ -1,4 +1,4 @@
-"""The record of one evaluation, stored as a versioned JSON file. Imports no torch."""
+"""The records of an evaluation and of a folder of samples, stored as versioned JSON files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SCHEMA_VERSION = 4
+GENERATED_VERSION = 2
 
 Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
 """Place of a row in rankings; the last two are images that were made elsewhere."""
@@ -57,20 +58,16 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One score. ``value`` is None where the metric is infinite or unavailable.
+    """One score."""
 
-    The interval holds 95% of what other images of the same kind would give; it says nothing
-    about other seeds of a stochastic decoder.
-    """
-
-    value: float | None
+    value: float | None  # None where the metric is infinite or unavailable
     n: int
     higher_is_better: bool
     backend: str  # library and version, and the weights' sha256 prefix where there are any
     infinite: int = 0  # images whose score is infinite, left out of the mean
     warning: str = ""  # shown as a footnote
     unavailable: str = ""  # reason and fix; then value is None
-    interval: tuple[float, float] | None = None  # 95%
+    interval: tuple[float, float] | None = None  # 95%, over images and not over seeds
     interval_method: str = ""
     extra: dict[str, float] = field(default_factory=dict)  # e.g. {"fd_infinity": 0.41}
 
@@ -104,7 +101,7 @@ class SpeedRecord:
 class ExecutionRecord:
     """Settings of execution, which decide the speed and may move the last digits of a number.
 
-    None stands for what was not recorded, as in results older than version 4 of the schema.
+    None: not recorded, as in results older than version 4 of the schema.
     """
 
     device: str  # a GPU's model, otherwise "cpu"
@@ -163,3 +160,23 @@ class Result:
     generation: GenerationRecord | None = None  # None for reconstructions
     status: Literal["ok"] = "ok"
     schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class GeneratedRecord:
+    """Content of ``generated.json``, beside ``samples.npz`` in a folder of samples."""
+
+    fingerprint: str  # hash of whatever decides the samples
+    generation: GenerationRecord
+    tokenizer: TokenizerRecord
+    decoder_steps: int | None
+    latent: LatentRecord
+    resolution: int
+    samples: int
+    seed: int
+    classes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    execution: ExecutionRecord
+    environment: dict[str, Any]
+    command: str
+    schema_version: int = GENERATED_VERSION

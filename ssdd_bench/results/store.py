@@ -1,4 +1,4 @@
-"""Save and load results as JSON files, bringing older files to the present schema."""
+"""Save and load records as JSON files, bringing older files to the present schema."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from typing import Any, cast
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results.files import write_json
-from ssdd_bench.results.migrations import RESULTS, migrate
+from ssdd_bench.results.migrations import GENERATED, RESULTS, migrate
 from ssdd_bench.results.records import read_json, read_record
-from ssdd_bench.results.schema import SCHEMA_VERSION, Result
+from ssdd_bench.results.schema import (
+    GENERATED_VERSION,
+    SCHEMA_VERSION,
+    GeneratedRecord,
+    Result,
+)
 
 
 def to_json(result: Result) -> dict[str, Any]:
-    """Turn a result into what its file holds: plain dicts, lists, strings and numbers.
+    """Turn a result into plain dicts, lists, strings and numbers.
 
     Raises:
         OutputError: a number is NaN or infinite (JSON has neither); names the key.
@@ -34,29 +39,35 @@ def to_json(result: Result) -> dict[str, Any]:
 
 
 def from_json(data: Any, source: Path | str) -> Result:
-    """Rebuild a result, bringing older files to the present schema first.
-
-    Args:
-        data: the parsed file.
-        source: the file's name, for messages.
+    """Rebuild a result from a parsed file, bringing an older one to the present schema first.
 
     Raises:
         UserError: the version or an older file's protocol is unknown, or a key is unknown, missing
-            or of the wrong type.
+            or of the wrong type; names ``source``.
     """
-    if not isinstance(data, dict):
-        raise UserError(f"{source}: not a result file (expected a JSON object)")
-    data = migrate(data, RESULTS, SCHEMA_VERSION, str(source))
-    return read_record(Result, data, str(source))
+    return read_record(Result, migrate(data, RESULTS, SCHEMA_VERSION, str(source)), str(source))
 
 
 def load_saved(path: Path, identity: str) -> Result | None:
     """Return the result of an earlier run; None if there is none of this fingerprint to be read."""
     try:
-        (result,) = load_results([path]) if path.exists() else (None,)
+        result = from_json(read_json(path), path)
     except UserError:
         return None
-    return result if result is not None and result.fingerprint == identity else None
+    return result if result.fingerprint == identity else None
+
+
+def read_generated(folder: Path) -> GeneratedRecord | None:
+    """Read the record of a folder of samples; None if it is not finished.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = folder / "generated.json"
+    if not path.is_file():
+        return None
+    data = migrate(read_json(path), GENERATED, GENERATED_VERSION, str(path))
+    return read_record(GeneratedRecord, data, str(path))
 
 
 def result_path(
@@ -67,23 +78,19 @@ def result_path(
     return Path(folder) / name
 
 
-def save_result(result: Result, folder: Path) -> Path:
-    """Write a result atomically: its file is complete or absent.
+def path_of(result: Result, folder: Path) -> Path:
+    """Return the file that a result is saved in."""
+    place = (result.tokenizer.label, result.resolution, str(result.protocol["id"]))
+    return result_path(folder, *place, result.fingerprint)
 
-    Returns:
-        The file, named by :func:`result_path`; an older file of that name is replaced.
+
+def save_result(result: Result, folder: Path) -> Path:
+    """Write a result atomically to its file, see :func:`path_of`, in place of an older one.
 
     Raises:
-        OutputError: the folder cannot be written.
-        ValueError: a number is NaN or infinite.
+        OutputError: the folder cannot be written, or a number is NaN or infinite.
     """
-    path = result_path(
-        folder,
-        result.tokenizer.label,
-        result.resolution,
-        str(result.protocol["id"]),
-        result.fingerprint,
-    )
+    path = path_of(result, folder)
     write_json(path, to_json(result))
     return path
 
@@ -99,20 +106,16 @@ def find_results(paths: Iterable[Path | str]) -> list[Path]:
     Raises:
         UserError: a path is missing, or a folder holds no result.
     """
-    files: set[Path] = set()
+    files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            below = [one for one in path.glob("*/*.json") if one.parent.name != "published"]
-            found = [
-                file for file in list(path.glob("*.json")) or below if not file.name.startswith(".")
-            ]
-            if not found:
-                raise UserError(f"{path}: no result files (*.json) in this folder")
-            files.update(found)
-        elif path.exists():
-            files.add(path)
-        else:
+        if not path.exists():
             raise UserError(f"{path}: no such result file or folder")
+        found = list(path.glob("[!.]*.json")) if path.is_dir() else [path]
+        below = (one for one in path.glob("*/[!.]*.json") if one.parent.name != "published")
+        found = found or list(below)
+        if not found:
+            raise UserError(f"{path}: no result files (*.json) in this folder")
+        files += found
     unique = {file.resolve(): file for file in sorted(files, key=str)}
     return sorted(unique.values(), key=lambda file: (file.name, str(file)))
 
@@ -133,14 +136,10 @@ def _slug(text: str) -> str:
 
 def _find_non_finite(data: Any, where: str = "") -> str:
     """Return the dotted key of the first NaN or infinite number, or an empty string."""
-    if isinstance(data, float):
-        return "" if math.isfinite(data) else where
-    children: Iterable[tuple[Any, Any]] = ()
-    if isinstance(data, dict):
-        children = data.items()
-    elif isinstance(data, list | tuple):
+    if isinstance(data, float) and not math.isfinite(data):
+        return where
+    children: Iterable[tuple[Any, Any]] = data.items() if isinstance(data, dict) else ()
+    if isinstance(data, list | tuple):
         children = enumerate(data)
-    for key, value in children:
-        if found := _find_non_finite(value, f"{where}.{key}" if where else str(key)):
-            return found
-    return ""
+    found = (_find_non_finite(one, f"{where}.{key}".lstrip(".")) for key, one in children)
+    return next(filter(None, found), "")

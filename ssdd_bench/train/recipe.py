@@ -312,7 +312,7 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
 
 def _read_tables(path: Path) -> dict[str, Any]:
     """Read a recipe's file, and the one that it names as ``base`` under it."""
-    tables = read_toml(path, "recipe")
+    tables = read_toml(path)
     base = tables.pop("base", None)
     if base is None:
         return tables

@@ -1,4 +1,4 @@
-"""What is recorded of the settings of execution."""
+"""The record of the settings of execution."""
 
 import subprocess
 import sys

@@ -12,7 +12,7 @@ from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import generate_samples
-from ssdd_bench.results.samples import read_generated
+from ssdd_bench.results.store import read_generated
 
 CPU = torch.device("cpu")
 SETTINGS = SamplerSettings("euler", steps=2, cfg=1.5)

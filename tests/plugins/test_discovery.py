@@ -200,7 +200,7 @@ def test_a_protocol_measures_what_it_says(
     ("name", "text", "reason"),
     [
         ("lab-v1", PROTOCOL.replace("crop =", "crops ="), "unknown key 'crops'"),
-        ("lab", PROTOCOL, "no id with a version"),
+        ("lab", PROTOCOL, "'lab' has no version"),
         ("ldm-v1", PROTOCOL, "have the id 'ldm-v1'"),
         ("lab-v1", "base", "protocol.toml"),
     ],

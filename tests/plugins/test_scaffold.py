@@ -69,9 +69,9 @@ def test_its_style_is_clean(written: Path, arguments: list[str]) -> None:
         ("jpeg", "there is a tokenizer 'jpeg' already"),
         ("numpy", "the installed package 'numpy' would be hidden"),
         ("json", "the installed package 'json' would be hidden"),
-        ("MyVAE", "no name such as my-vae"),
-        ("class", "no name such as my-vae"),
-        ("../up", "no name such as my-vae"),
+        ("MyVAE", "'MyVAE' is not a valid name"),
+        ("class", "'class' is not a valid name"),
+        ("../up", "'../up' is not a valid name"),
     ],
 )
 def test_names_that_cannot_be(tmp_path: Path, name: str, reason: str) -> None:

@@ -140,7 +140,7 @@ def test_a_file_without_a_base_states_everything(tmp_path: Path) -> None:
         (LAB.replace("ssdd-paper-v1", "sdd-paper-v1"), "lab-v1", "did you mean ssdd-paper-v1"),
         (LAB.replace("description", "#"), "lab-v1", "missing key 'description'"),
         (LAB.replace("base", "#"), "lab-v1", "key 'kind'"),
-        (LAB, "lab", "no id with a version"),
+        (LAB, "lab", "'lab' has no version"),
         (LAB, "ldm-v1", "'ldm-v1' already"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import SCHEMA_VERSION
-from ssdd_bench.results.store import find_results, from_json, result_path
+from ssdd_bench.results.store import find_results, from_json, path_of
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("results/mini", "results/generation")
@@ -22,8 +22,7 @@ def test_files_are_of_the_present_schema_under_their_names(folder: str) -> None:
         data = read_json(path)
         assert data["schema_version"] == SCHEMA_VERSION
         result = from_json(data, path)
-        place = (result.tokenizer.label, result.resolution, result.protocol["id"])
-        assert path == result_path(path.parent, *place, result.fingerprint)
+        assert path == path_of(result, path.parent)
         assert not result.scores or (path.parent / result.scores).is_file()
         today = json.loads(json.dumps(PROTOCOLS.get(result.protocol["id"]).record()))
         assert result.protocol == today

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.results.samples import SCHEMA_VERSION, GeneratedRecord, read_generated
 from ssdd_bench.results.schema import (
+    GENERATED_VERSION,
     ExecutionRecord,
+    GeneratedRecord,
     GenerationRecord,
     LatentRecord,
     TokenizerRecord,
 )
+from ssdd_bench.results.store import read_generated
 
 RECORD = GeneratedRecord(
     fingerprint="ab" * 32,
@@ -68,6 +70,6 @@ def test_version_1_is_brought_over(tmp_path: Path) -> None:
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, asdict(RECORD) | {"schema_version": SCHEMA_VERSION + 1})
+    write(tmp_path, asdict(RECORD) | {"schema_version": GENERATED_VERSION + 1})
     with pytest.raises(UserError, match=r"generated\.json: .*'schema_version'"):
         read_generated(tmp_path)

@@ -60,7 +60,7 @@ def write_tokenizer(name: str, parent: Path) -> Path:
 
 def _check_name(name: str, package: str) -> None:
     if not ID.fullmatch(name) or keyword.iskeyword(package):
-        raise OptionError(f"'{name}' is no name such as my-vae: small letters, digits and hyphens")
+        raise OptionError(f"'{name}' is not a valid name: use small letters, digits and hyphens")
     if name in {*TOKENIZERS.all(), *(one.name for one in TOKENIZERS.broken())}:
         raise OptionError(f"there is a tokenizer '{name}' already: choose another name")
     if package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None:
