@@ -17,8 +17,11 @@ import pytest
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results import store as results
 from ssdd_bench.results.schema import (
+    GENERATED_VERSION,
     DataRecord,
     ExecutionRecord,
+    GeneratedRecord,
+    GenerationRecord,
     LatentRecord,
     MetricValue,
     Result,
@@ -29,6 +32,7 @@ from ssdd_bench.results.schema import (
 from ssdd_bench.results.store import (
     from_json,
     load_results,
+    read_generated,
     result_path,
     save_result,
     to_json,
@@ -229,3 +233,62 @@ def test_missing_and_empty_places_are_named(tmp_path: Path) -> None:
 def test_reading_results_imports_no_torch() -> None:
     code = "import sys, ssdd_bench.results.store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+GENERATED = GeneratedRecord(
+    fingerprint="ab" * 32,
+    generation=GenerationRecord(
+        model="DiT-tiny/1",
+        weights={},
+        params=1,
+        objective="flow",
+        sampler="euler",
+        steps=2,
+        evaluations=2,
+        guidance_scale=1.0,
+        guidance_interval=(0.0, 1.0),
+        guided_channels=3,
+        labels="equal",
+        classes=2,
+        statistics="per channel",
+        model_time=None,
+        decoder_time=None,
+    ),
+    tokenizer=TokenizerRecord("x", "x", {}, "X", "kl-vae", "", "1", "", False, {}, 0, 0),
+    decoder_steps=None,
+    latent=LatentRecord("continuous", 4, 3, (3, 4, 4), 16, 0.1875, None),
+    resolution=16,
+    samples=4,
+    seed=0,
+    classes=("a", "b"),
+    warnings=(),
+    execution=ExecutionRecord("cpu", 2, "float32", None, None, None, None, None),
+    environment={"torch": "2"},
+    command="ssdd-bench gen sample",
+)
+
+
+def write_generated(folder: Path, data: dict[str, Any]) -> None:
+    (folder / "generated.json").write_text(json.dumps(data))
+
+
+def test_a_record_of_samples_is_read_back(tmp_path: Path) -> None:
+    assert read_generated(tmp_path) is None
+    write_generated(tmp_path, dataclasses.asdict(GENERATED))
+    assert read_generated(tmp_path) == GENERATED
+
+
+def test_version_1_of_samples_is_brought_over(tmp_path: Path) -> None:
+    data = dataclasses.asdict(GENERATED)
+    del data["execution"], data["tokenizer"]["role"]
+    data["environment"] |= {"device": "cpu", "threads": 2, "cudnn": None}
+    write_generated(tmp_path, data | {"schema_version": 1})
+    assert read_generated(tmp_path) == GENERATED
+
+
+def test_a_newer_version_of_samples_is_refused(tmp_path: Path) -> None:
+    write_generated(
+        tmp_path, dataclasses.asdict(GENERATED) | {"schema_version": GENERATED_VERSION + 1}
+    )
+    with pytest.raises(UserError, match=r"generated\.json: .*'schema_version'"):
+        read_generated(tmp_path)
