@@ -1,7 +1,4 @@
-"""Networks without training or file access: SSDD's decoder and encoder, and the DiT.
-
-from ssdd_bench.nn import SSDDDecoder, SSDDEncoder
-"""
+"""SSDD's decoder and encoder, and the DiT."""
 
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder

@@ -1,9 +1,7 @@
 """Self-attention in a neighbourhood, with a learned bias per relative position.
 
-Every token sees the keys at most ``RADIUS`` cells away on both axes. On small grids the scores of
-all pairs are computed and the far ones masked; on larger ones the queries are cut into tiles that
-read only the keys around them, so that memory and time grow with the tokens, not their square.
-Both ways give the same result.
+Every token sees the keys at most ``RADIUS`` cells away on both axes. Large grids are cut into tiles
+that read only the keys around them, so that memory and time grow linearly with the tokens.
 """
 
 from __future__ import annotations
@@ -30,15 +28,10 @@ class RelativePositionBias(nn.Module):
         self.relative_bias_table = nn.Parameter(torch.zeros(side, side, heads))
 
     def forward(self, query: tuple[int, int], key: tuple[int, int], origin: int = 0) -> Tensor:
-        """Compute the bias of a block of queries against a block of keys.
+        """Compute the bias of a block of queries against a block of keys, sizes (rows, columns).
 
-        Args:
-            query: (rows, columns) of the block of queries, whose first cell is (0, 0).
-            key: (rows, columns) of the block of keys.
-            origin: row and column of the first key, relative to the first query.
-
-        Returns:
-            (heads, query cells, key cells); pairs out of reach hold -1e7.
+        ``origin`` is the row and column of the first key relative to the first query. Returns
+        (heads, query cells, key cells), where pairs out of reach hold -1e7.
         """
         device = self.relative_bias_table.device
         offsets = [
@@ -60,14 +53,11 @@ def neighbourhood_attention(
     """Compute softmax(q k / sqrt(d) + bias) v over each token's neighbourhood.
 
     Args:
-        q: queries (B, heads, tokens, d), in row-major order of ``grid``.
+        q: queries (B, heads, tokens, d), in row-major order; the result has their shape.
         k: keys, same shape.
         v: values, same shape.
         grid: (rows, columns).
-        bias: the table of relative positions.
-
-    Returns:
-        (B, heads, tokens, d).
+        bias: of the relative positions.
     """
     if grid[0] * grid[1] <= DENSE_TOKENS:
         mask = bias(grid, grid).to(q.dtype)
@@ -78,37 +68,30 @@ def neighbourhood_attention(
 def _tiled_attention(
     q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
 ) -> Tensor:
-    batch, heads, _, width = q.shape
     rows, columns = grid
-    tiles = (-(-rows // TILE), -(-columns // TILE))
-    extra = (tiles[0] * TILE - rows, tiles[1] * TILE - columns)
+    counts = (-(-rows // TILE), -(-columns // TILE))
+    extra = (counts[0] * TILE - rows, counts[1] * TILE - columns)
     window = TILE + 2 * RADIUS
 
-    def query_tiles(x: Tensor) -> Tensor:  # (B, tiles, heads, TILE * TILE, d)
-        x = F.pad(x.unflatten(2, grid), (0, 0, 0, extra[1], 0, extra[0]))
-        x = x.unflatten(3, (tiles[1], TILE)).unflatten(2, (tiles[0], TILE))
-        return x.permute(0, 2, 4, 1, 3, 5, 6).reshape(batch, -1, heads, TILE * TILE, width)
+    def cut(x: Tensor, side: int, margin: int) -> Tensor:
+        """Cut tokens (B, heads, tokens, d) to squares: (B, tiles, heads, side * side, d)."""
+        pad = (0, 0, margin, margin + extra[1], margin, margin + extra[0])
+        x = F.pad(x.unflatten(2, grid), pad).unfold(2, side, TILE).unfold(3, side, TILE)
+        x = x.permute(0, 2, 3, 1, 5, 6, 4).flatten(4, 5).flatten(1, 2)
+        return x.contiguous()  # fast kernels of attention take no other order
 
-    def key_windows(x: Tensor) -> Tensor:  # (..., rows, columns) -> (..., tiles, window * window)
-        pad = (RADIUS, RADIUS + extra[1], RADIUS, RADIUS + extra[0])
-        x = F.pad(x, pad).unfold(-2, window, TILE).unfold(-2, window, TILE)
-        return x.flatten(-4, -3).flatten(-2)
-
-    def key_tiles(x: Tensor) -> Tensor:  # (B, tiles, heads, window * window, d)
-        maps = x.unflatten(2, grid).permute(0, 1, 4, 2, 3)
-        # Contiguous, since fast kernels of attention take no other order.
-        return key_windows(maps).permute(0, 3, 1, 4, 2).contiguous()
-
-    outside = MASKED * (1 - key_windows(torch.ones(grid, dtype=q.dtype, device=q.device)))
+    queries = cut(q, TILE, 0)
+    keys, values = (cut(x, window, RADIUS) for x in (k, v))
+    inside = cut(q.new_ones(1, 1, rows * columns, 1), window, RADIUS)[0, ..., 0]
     near = bias((TILE, TILE), (window, window), origin=-RADIUS).to(q.dtype)
-    mask = near[None] + outside[:, None, None, :]
+    mask = near[None] + MASKED * (1 - inside[:, :, None])
     # One image at a time: the mask is the same for all and would be copied for each otherwise.
     out = torch.stack(
         [
             F.scaled_dot_product_attention(*image, attn_mask=mask)
-            for image in zip(query_tiles(q), key_tiles(k), key_tiles(v), strict=True)
+            for image in zip(queries, keys, values, strict=True)
         ]
     )
-    out = out.unflatten(3, (TILE, TILE)).unflatten(1, tiles).permute(0, 3, 1, 4, 2, 5, 6)
+    out = out.unflatten(3, (TILE, TILE)).unflatten(1, counts).permute(0, 3, 1, 4, 2, 5, 6)
     out = out.flatten(4, 5).flatten(2, 3)[:, :, :rows, :columns]
     return out.flatten(2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +20,20 @@ def init_convolution(layer: nn.Conv2d, std: float | None) -> None:
 
     0.02 suits hundreds of channels; in a narrow network the signal would vanish.
     """
+    zero_init(layer)
     fan_in = layer.weight[0].numel()
     nn.init.normal_(layer.weight, std=fan_in**-0.5 if std is None else std)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
 
 
-def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
+def zero_init(layer: nn.Module) -> None:
     """Set a layer to zero, so that its residual block starts as the identity."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def named(**layers: nn.Module) -> nn.Sequential:
+    """Chain layers under the names that they have in the released checkpoints."""
+    return nn.Sequential(OrderedDict(layers))
 
 
 def activate(x: Tensor) -> Tensor:
@@ -46,7 +50,7 @@ def time_features(times: Tensor, width: int) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """Embed the time: sinusoids, cosines first, through a two-layer network."""
+    """Embed the time: sinusoids through a two-layer network."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -78,7 +82,7 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; the latent modulates the first norm and the time the second."""
 
     def __init__(
-        self, in_channels: int, channels: int, context: int, time: int, groups: int = GROUPS
+        self, in_channels: int, channels: int, context: int, time: int, groups: int
     ) -> None:
         super().__init__()
         self.norm1 = AdaGN(in_channels, context, groups)
@@ -101,60 +105,16 @@ class ResidualBlock(nn.Module):
         return self.conv_shortcut(x) + self.conv2(activate(h))
 
 
-class Downsample(nn.Module):
-    """Halve both sides by a strided 3x3 convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H/2, W/2)."""
-        return self.conv(x)
-
-
-class Upsample(nn.Module):
-    """Double both sides by repetition, then a 3x3 convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, 2H, 2W)."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class UNetBlock(nn.Module):
-    """One resolution of the U-Net: residual blocks, then a change of resolution except at the end.
-
-    Attribute names follow the released checkpoints: a block has ``downsamplers`` or
-    ``upsamplers``, never both.
-    """
-
-    def __init__(
-        self, inputs: list[int], channels: int, context: int, time: int, groups: int
-    ) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList(
-            ResidualBlock(width, channels, context, time, groups) for width in inputs
-        )
-
-
-class DownBlock(UNetBlock):
+class DownBlock(nn.Module):
     """Residual blocks on the way down; every feature map is kept as a skip connection."""
 
-    def __init__(
-        self,
-        inputs: list[int],
-        channels: int,
-        context: int,
-        time: int,
-        resize: bool,
-        groups: int,
-    ) -> None:
-        super().__init__(inputs, channels, context, time, groups)
-        self.downsamplers = nn.ModuleList([Downsample(channels)] if resize else [])
+    def __init__(self, blocks: list[ResidualBlock], channels: int, resize: bool) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(blocks)
+        self.downsamplers = nn.ModuleList()
+        if resize:
+            strided = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+            self.downsamplers.append(named(conv=strided))
 
     def forward(self, x: Tensor, context: Tensor, time: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the last feature map and all of them, in order."""
@@ -168,20 +128,16 @@ class DownBlock(UNetBlock):
         return x, skips
 
 
-class UpBlock(UNetBlock):
+class UpBlock(nn.Module):
     """Residual blocks on the way up; each takes the latest unused skip beside its input."""
 
-    def __init__(
-        self,
-        inputs: list[int],
-        channels: int,
-        context: int,
-        time: int,
-        resize: bool,
-        groups: int,
-    ) -> None:
-        super().__init__(inputs, channels, context, time, groups)
-        self.upsamplers = nn.ModuleList([Upsample(channels)] if resize else [])
+    def __init__(self, blocks: list[ResidualBlock], channels: int, resize: bool) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(blocks)
+        self.upsamplers = nn.ModuleList()
+        if resize:
+            convolution = nn.Conv2d(channels, channels, 3, padding=1)
+            self.upsamplers.append(named(repeat=nn.Upsample(scale_factor=2.0), conv=convolution))
 
     def forward(self, x: Tensor, skips: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
         """Consume one skip per block from the end of ``skips``."""
@@ -216,9 +172,9 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(channels, channels, bias=False)
-        self.to_v = nn.Linear(channels, channels, bias=False)
+        self.to_q, self.to_k, self.to_v = (
+            nn.Linear(channels, channels, bias=False) for _ in range(3)
+        )
         self.out_proj = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, grid: tuple[int, int], bias: RelativePositionBias) -> Tensor:
@@ -228,8 +184,7 @@ class Attention(nn.Module):
             for projection in (self.to_q, self.to_k, self.to_v)
         )
         out = neighbourhood_attention(q, k, v, grid, bias)
-        out = self.out_proj(out.transpose(1, 2).flatten(2))
-        return out
+        return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
 class GEGLU(nn.Module):
@@ -245,19 +200,6 @@ class GEGLU(nn.Module):
         return value * F.gelu(gate)
 
 
-class FeedForward(nn.Module):
-    """Gated two-layer network, four times as wide inside."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.proj_in_act = GEGLU(channels, 4 * channels)
-        self.proj_out = nn.Linear(4 * channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., C) to the same shape."""
-        return self.proj_out(self.proj_in_act(x))
-
-
 class TransformerBlock(nn.Module):
     """Modulated attention, then a plain feed-forward network; the time does not enter."""
 
@@ -266,7 +208,9 @@ class TransformerBlock(nn.Module):
         self.norm1 = AdaLN(channels, context)
         self.attn1 = Attention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=1e-5)
-        self.ff = FeedForward(channels)
+        self.ff = named(
+            proj_in_act=GEGLU(channels, 4 * channels), proj_out=nn.Linear(4 * channels, channels)
+        )
         self.relative_position_bias = RelativePositionBias(heads)
 
     def forward(self, x: Tensor, context: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -278,9 +222,7 @@ class TransformerBlock(nn.Module):
 class MiddleTransformer(nn.Module):
     """Transformer over the coarsest feature map, one token per cell, with an outer residual."""
 
-    def __init__(
-        self, channels: int, heads: int, depth: int, context: int, groups: int = GROUPS
-    ) -> None:
+    def __init__(self, channels: int, heads: int, depth: int, context: int, groups: int) -> None:
         super().__init__()
         self.norm = GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)

@@ -1,8 +1,8 @@
 """SSDD's decoder: a U-Net in pixel space, conditioned on a latent, that predicts a velocity.
 
 Source: Vallaeys, Verbeek, Cord, "SSDD: Single-Step Diffusion Decoder for Efficient Image
-Tokenization", arXiv 2510.04961. Parameter names and shapes are those of the released checkpoints,
-without their ``decoder.`` prefix.
+Tokenization", arXiv 2510.04961. Parameters are named as in the released checkpoints, without their
+prefix ``decoder.``.
 """
 
 from __future__ import annotations
@@ -78,9 +78,6 @@ class SSDDDecoder(nn.Module):
     Args:
         size: name in :data:`SIZES`, or widths and depth.
         z_dim: channels of the latent.
-
-    Raises:
-        UnknownNameError: no size has that name.
     """
 
     def __init__(self, size: str | DecoderSize = "M", z_dim: int = 4) -> None:
@@ -99,12 +96,14 @@ class SSDDDecoder(nn.Module):
             nn.Conv2d(z_dim, base, 3, padding=1), nn.SiLU(), nn.Conv2d(base, base, 3, padding=1)
         )
 
+        def blocks(inputs: tuple[int, ...], width: int) -> list[ResidualBlock]:
+            return [ResidualBlock(channels, width, base, time, size.groups) for channels in inputs]
+
         skips = [base]
         self.down_blocks = nn.ModuleList()
         for level, (before, width) in enumerate(pairwise((base, *widths))):
             resize = level < len(widths) - 1
-            inputs = [before, width]
-            self.down_blocks.append(DownBlock(inputs, width, base, time, resize, size.groups))
+            self.down_blocks.append(DownBlock(blocks((before, width), width), width, resize))
             skips += [width] * (3 if resize else 2)
 
         self.mid_block = MiddleTransformer(widths[-1], size.heads, size.depth, base, size.groups)
@@ -112,8 +111,8 @@ class SSDDDecoder(nn.Module):
         before = widths[-1]
         self.up_blocks = nn.ModuleList()
         for level, width in reversed(list(enumerate(widths))):
-            inputs = [h + skips.pop() for h in (before, width, width)]
-            self.up_blocks.append(UpBlock(inputs, width, base, time, level > 0, size.groups))
+            inputs = tuple(h + skips.pop() for h in (before, width, width))
+            self.up_blocks.append(UpBlock(blocks(inputs, width), width, level > 0))
             before = width
 
         self.conv_norm_out = GroupNorm(size.groups, base, eps=1e-5)
@@ -126,18 +125,19 @@ class SSDDDecoder(nn.Module):
         The last layer of each residual branch starts at zero: the second convolution of a
         residual block, the output of a feed-forward network.
         """
-        for module in self.modules():
+
+        def reset(module: nn.Module) -> None:
             if isinstance(module, nn.Conv2d):
                 init_convolution(module, self.size.init_std)
             elif isinstance(module, nn.Linear):
+                zero_init(module)
                 nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for module in self.modules():
-            if isinstance(module, ResidualBlock):
+            elif isinstance(module, ResidualBlock):
                 zero_init(module.conv2)
             elif isinstance(module, TransformerBlock):
-                zero_init(module.ff.proj_out)
+                zero_init(module.ff[-1])
+
+        self.apply(reset)  # of a block's layers before the block
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """Predict the velocity ``image - noise`` at ``x_t``.
@@ -146,9 +146,6 @@ class SSDDDecoder(nn.Module):
             x_t: (B, 3, H, W) in the range of images, [-1, 1], plus noise; H, W multiples of 8.
             t: (B,) in [0, 1]; 1 is pure noise.
             z: latent (B, z_dim, h, w), as the encoder returns it.
-
-        Returns:
-            (B, 3, H, W).
         """
         if x_t.shape[-2] % DOWNSAMPLING or x_t.shape[-1] % DOWNSAMPLING:
             raise ResolutionError(

@@ -1,10 +1,9 @@
 """Transformer that predicts in latent space: DiT (arXiv 2212.09748), which SiT uses unchanged.
 
-It replaces diffusers' ``DiTTransformer2DModel``, which holds the embeddings of time and class once
-per block (28 times in DiT-XL), spaces the frequencies of time differently from the published
-networks, and samples its dropped labels from torch's global generator, so that a training cannot
-be resumed exactly. Names and shapes of the tensors here are those of the published files; files in
-diffusers' layout are renamed. A test compares both networks.
+Diffusers' ``DiTTransformer2DModel`` holds the embeddings of time and class once per block, spaces
+the frequencies of time differently from the published networks, and samples dropped labels from
+torch's global generator, so that no training can be resumed exactly. Tensors are named as in the
+published files; those of diffusers are renamed.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ class DiTConfig:
         depth: blocks.
         width: of a token.
         heads: of the attention.
-        patch: latent cells along one side of a token.
-        side: latent cells along one side of the latent.
+        patch: cells along one side of a token.
+        side: cells along one side of the latent.
         channels: of the latent.
         classes: labels 0 to ``classes - 1``; the label ``classes`` stands for none.
-        doubled: the output has twice the latent's channels. DiT's second half is a variance; SiT
-            has it too and does not use it.
+        doubled: the output has twice the latent's channels. The second half is a variance in DiT
+            and unused in SiT.
     """
 
     depth: int
@@ -72,11 +71,7 @@ class DiTConfig:
 def make_config(
     size: str, patch: int, side: int, channels: int, classes: int, doubled: bool = False
 ) -> DiTConfig:
-    """Describe a network by the name of its size.
-
-    Raises:
-        OptionError: no such size or patch, or the latent is not a whole number of patches.
-    """
+    """Describe a network by the name of its size."""
     if size not in SIZES:
         raise OptionError(f"no DiT has the size '{size}': use one of {', '.join(SIZES)}")
     if patch not in PATCHES or side % patch:
@@ -106,7 +101,12 @@ class DiT(nn.Module):
         self.t_embedder = nn.ModuleDict({"mlp": clock})
         self.y_embedder = nn.ModuleDict({"embedding_table": table})
         self.blocks = nn.ModuleList(DiTBlock(width, config.heads) for _ in range(config.depth))
-        self.final_layer = _FinalLayer(width, patch * patch * out)
+        self.final_layer = nn.ModuleDict(
+            {
+                "linear": nn.Linear(width, patch * patch * out),
+                "adaLN_modulation": nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width)),
+            }
+        )
         self.register_buffer("pos_embed", position_table(width, grid)[None])
         self._initialise()
 
@@ -118,19 +118,15 @@ class DiT(nn.Module):
             times: (B,) in the unit the network was trained with: DiT steps 0 to 999, SiT and our
                 flows 0 (noise) to 1 (data).
             labels: int64 (B,), ``classes`` for none.
-
-        Returns:
-            (B, channels, side, side), or twice the channels where the network is ``doubled``.
         """
         tokens = self.x_embedder["proj"](x).flatten(2).transpose(1, 2) + self.pos_embed
         sinusoid = time_features(times, TIME_WIDTH).to(x.dtype)
         condition = self.t_embedder["mlp"](sinusoid) + self.y_embedder["embedding_table"](labels)
         for block in self.blocks:
             tokens = block(tokens, condition)
-        return self._unpatch(self.final_layer(tokens, condition))
-
-    def _unpatch(self, tokens: Tensor) -> Tensor:
-        """Map (B, tokens, patch * patch * channels) to maps; channels vary fastest."""
+        change = self.final_layer["adaLN_modulation"](condition)[:, None]
+        tokens = self.final_layer["linear"](_modulate(tokens, *change.chunk(2, dim=-1)))
+        # Within a token the channels vary fastest.
         grid, patch = self.config.side // self.config.patch, self.config.patch
         maps = tokens.unflatten(1, (grid, grid)).unflatten(3, (patch, patch, -1))
         return maps.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
@@ -178,26 +174,12 @@ class DiTBlock(nn.Module):
         return self.attn["proj"](mixed.transpose(1, 2).flatten(2))
 
 
-class _FinalLayer(nn.Module):
-    def __init__(self, width: int, out: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, out)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale = self.adaLN_modulation(condition)[:, None].chunk(2, dim=-1)
-        return self.linear(_modulate(x, shift, scale))
-
-
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
 
 
 def position_table(width: int, grid: int) -> Tensor:
-    """Compute fixed sinusoids of the tokens' places (grid * grid, width), row by row.
-
-    The first half of the width encodes the column, the second the row; in each, sines come first.
-    """
+    """Compute fixed sinusoids of the tokens' columns, then rows: (grid * grid, width)."""
     quarter = width // 4
     frequencies = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = torch.arange(grid, dtype=torch.float64)[:, None] * frequencies
@@ -211,7 +193,7 @@ def load_dit(path: Path) -> DiT:
     """Load a network in float32, on the CPU, in evaluation mode; its shape follows from the file.
 
     Args:
-        path: safetensors or torch file: a plain state dict of DiT or SiT, one of their training
+        path: safetensors or torch file with a state dict of DiT or SiT, one of their training
             checkpoints (the average ``ema`` is taken), or diffusers' layout of DiT.
 
     Raises:
@@ -221,7 +203,7 @@ def load_dit(path: Path) -> DiT:
     if "transformer_blocks.0.norm1.linear.weight" in state:
         state = _from_diffusers(state, path)
     try:
-        config = infer_config(state)
+        config = _infer_config(state)
     except (KeyError, IndexError, ValueError) as error:
         raise WeightsError(f"{path} is not a DiT or SiT checkpoint: {error}") from error
     network = DiT(config)
@@ -229,8 +211,7 @@ def load_dit(path: Path) -> DiT:
     return network.eval()
 
 
-def infer_config(state: dict[str, Tensor]) -> DiTConfig:
-    """Read the shape of a network from its tensors; ``KeyError`` where one is missing."""
+def _infer_config(state: dict[str, Tensor]) -> DiTConfig:
     width, channels, patch, _ = state["x_embedder.proj.weight"].shape
     out = state["final_layer.linear.weight"].shape[0]
     depth = sum(name.endswith(".attn.qkv.weight") for name in state)
@@ -251,15 +232,15 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: not a file of tensors ({reason}): fetch it again") from error
-    if isinstance(found, dict) and isinstance(found.get("ema"), dict):
-        found = found["ema"]
+    if isinstance(found, dict):
+        found = found.get("ema", found)
     if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
         raise WeightsError(f"{path}: holds no state dict: give a checkpoint of DiT or SiT")
     return found
 
 
 def _from_diffusers(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Rename diffusers' tensors; of the embeddings, equal in all blocks, the first are taken."""
+    """Rename and join diffusers' tensors; its embeddings are equal in all blocks."""
     config = path.with_name("config.json")
     if not config.is_file():
         raise WeightsError(f"{path}: needs the config.json that diffusers stores beside it")
@@ -268,30 +249,26 @@ def _from_diffusers(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{config}: no whole number 'sample_size': fetch it again")
     embedder = "transformer_blocks.0.norm1.emb."
     names = {
-        "x_embedder.proj": "pos_embed.proj",
-        "t_embedder.mlp.0": f"{embedder}timestep_embedder.linear_1",
-        "t_embedder.mlp.2": f"{embedder}timestep_embedder.linear_2",
-        "final_layer.adaLN_modulation.1": "proj_out_1",
-        "final_layer.linear": "proj_out_2",
+        "x_embedder.proj": ["pos_embed.proj"],
+        "t_embedder.mlp.0": [f"{embedder}timestep_embedder.linear_1"],
+        "t_embedder.mlp.2": [f"{embedder}timestep_embedder.linear_2"],
+        "final_layer.adaLN_modulation.1": ["proj_out_1"],
+        "final_layer.linear": ["proj_out_2"],
     }
-    depth = sum(name.endswith(".norm1.linear.weight") for name in state)
-    for i in range(depth):
+    for i in range(sum(name.endswith(".norm1.linear.weight") for name in state)):
         theirs = f"transformer_blocks.{i}."
         names |= {
-            f"blocks.{i}.adaLN_modulation.1": f"{theirs}norm1.linear",
-            f"blocks.{i}.attn.proj": f"{theirs}attn1.to_out.0",
-            f"blocks.{i}.mlp.fc1": f"{theirs}ff.net.0.proj",
-            f"blocks.{i}.mlp.fc2": f"{theirs}ff.net.2",
+            f"blocks.{i}.adaLN_modulation.1": [f"{theirs}norm1.linear"],
+            f"blocks.{i}.attn.qkv": [f"{theirs}attn1.to_{one}" for one in "qkv"],
+            f"blocks.{i}.attn.proj": [f"{theirs}attn1.to_out.0"],
+            f"blocks.{i}.mlp.fc1": [f"{theirs}ff.net.0.proj"],
+            f"blocks.{i}.mlp.fc2": [f"{theirs}ff.net.2"],
         }
     found = {
-        f"{ours}.{kind}": state[f"{theirs}.{kind}"]
+        f"{ours}.{kind}": torch.cat([state[f"{one}.{kind}"] for one in theirs])
         for ours, theirs in names.items()
         for kind in ("weight", "bias")
     }
-    for i in range(depth):
-        for kind in ("weight", "bias"):
-            parts = [state[f"transformer_blocks.{i}.attn1.to_{one}.{kind}"] for one in "qkv"]
-            found[f"blocks.{i}.attn.qkv.{kind}"] = torch.cat(parts)
     table = "class_embedder.embedding_table.weight"
     found["y_embedder.embedding_table.weight"] = state[embedder + table]
     width, _, patch, _ = found["x_embedder.proj.weight"].shape

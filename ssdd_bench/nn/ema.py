@@ -6,14 +6,10 @@ from torch import Tensor
 
 
 class EMA:
-    """Moving average of a state dict; a copy of the latest weights until ``start``.
+    """Moving average of a state dict; a copy of the latest weights until iteration ``start``.
 
-    After ``start`` the decay grows with the number n of iterations since then as
+    The weight of the past grows with the number n of iterations since then as
     ``(1 + n) / (10 + n)``, up to ``decay``.
-
-    Args:
-        decay: weight of the past, in [0, 1).
-        start: iterations before averaging begins.
     """
 
     def __init__(self, decay: float, start: int) -> None:

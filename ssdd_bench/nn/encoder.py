@@ -1,7 +1,6 @@
 """SSDD's encoder: a convolutional network with a Gaussian posterior, as in VQGAN and SD-VAE.
 
-Parameter names and shapes are those of the released checkpoints, without their ``encoder.``
-prefix.
+Parameters are named as in the released checkpoints, without their prefix ``encoder.``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.nn.blocks import GROUPS, activate, init_convolution
+from ssdd_bench.nn.blocks import GROUPS, activate, init_convolution, named
 from ssdd_bench.nn.norm import GroupNorm
 
 PAPER_BASE = 128
@@ -23,36 +22,22 @@ MULTIPLIERS = {4: (1, 2, 4), 8: (1, 2, 4, 4), 16: (1, 2, 4, 4, 4), 32: (1, 2, 4,
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """Diagonal Gaussian over latents, the posterior of an encoder.
-
-    Attributes:
-        mean: (B, z_dim, h, w).
-        logvar: same shape, within [-30, 20].
-    """
+    """Diagonal Gaussian over latents (B, z_dim, h, w), the posterior of an encoder."""
 
     mean: Tensor
     logvar: Tensor
 
     @property
     def std(self) -> Tensor:
-        """Standard deviation, same shape as the mean."""
+        """Standard deviation."""
         return torch.exp(0.5 * self.logvar)
 
     def mode(self) -> Tensor:
         """Return the most likely latent."""
         return self.mean
 
-    def sample(
-        self, generator: torch.Generator | None = None, noise: Tensor | None = None
-    ) -> Tensor:
-        """Sample one latent, from standard normal ``noise`` of the mean's shape if it is given."""
-        if noise is None:
-            noise = torch.randn(
-                self.mean.shape,
-                generator=generator,
-                device=self.mean.device,
-                dtype=self.mean.dtype,
-            )
+    def sample(self, noise: Tensor) -> Tensor:
+        """Sample one latent by standard normal noise of the mean's shape."""
         return self.mean + self.std * noise
 
     def kl(self) -> Tensor:
@@ -85,45 +70,13 @@ class EncoderBlock(nn.Module):
         return self.nin_shortcut(x) + h
 
 
-class AsymmetricDownsample(nn.Module):
-    """Halve both sides; the zero padding is on the right and at the bottom only."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H/2, W/2)."""
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class EncoderDownBlock(nn.Module):
-    """Two blocks at one resolution, then a halving except at the coarsest one."""
-
-    def __init__(self, in_channels: int, channels: int, resize: bool, groups: int) -> None:
-        super().__init__()
-        self.block = nn.ModuleList(
-            EncoderBlock(width, channels, groups) for width in (in_channels, channels)
-        )
-        self.downsample = AsymmetricDownsample(channels) if resize else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in, H, W) to (B, out, H/2, W/2), or the same size at the coarsest resolution."""
-        for block in self.block:
-            x = block(x)
-        return self.downsample(x)
-
-
 class GlobalAttention(nn.Module):
     """Single-head self-attention over all cells."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.norm = _norm(channels, groups)
-        self.q = nn.Conv2d(channels, channels, 1)
-        self.k = nn.Conv2d(channels, channels, 1)
-        self.v = nn.Conv2d(channels, channels, 1)
-        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
@@ -133,20 +86,6 @@ class GlobalAttention(nn.Module):
         )
         h = F.scaled_dot_product_attention(q, k, v)[:, 0]
         return x + self.proj_out(h.transpose(1, 2).unflatten(2, x.shape[-2:]))
-
-
-class EncoderMiddle(nn.Module):
-    """Block, attention, block at the coarsest resolution."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.block_1 = EncoderBlock(channels, channels, groups)
-        self.attn_1 = GlobalAttention(channels, groups)
-        self.block_2 = EncoderBlock(channels, channels, groups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return self.block_2(self.attn_1(self.block_1(x)))
 
 
 class SSDDEncoder(nn.Module):
@@ -162,9 +101,6 @@ class SSDDEncoder(nn.Module):
         z_dim: channels of the latent.
         base: width at the finest resolution, 128 in the paper. Narrower networks have groups of
             four channels and convolutions initialised by their fan-in.
-
-    Raises:
-        OptionError: ``f`` is none of these.
     """
 
     def __init__(self, f: int = 8, z_dim: int = 4, base: int = PAPER_BASE) -> None:
@@ -173,32 +109,34 @@ class SSDDEncoder(nn.Module):
             raise OptionError(f"f is {f}, expected one of {sorted(MULTIPLIERS)}")
         self.f = f
         self.z_dim = z_dim
-        self.base = base
         groups = min(GROUPS, base // 4)
         widths = [base * multiplier for multiplier in MULTIPLIERS[f]]
         self.conv_in = nn.Conv2d(3, base, 3, padding=1)
-        self.down = nn.ModuleList(
-            EncoderDownBlock(before, width, index < len(widths) - 1, groups)
-            for index, (before, width) in enumerate(pairwise([base, *widths]))
+        self.down = nn.Sequential()
+        for level, (before, width) in enumerate(pairwise([base, *widths])):
+            blocks = (EncoderBlock(channels, width, groups) for channels in (before, width))
+            layers = {"block": nn.Sequential(*blocks)}
+            if level < len(widths) - 1:  # with zeros at the right and at the bottom only
+                strided = nn.Conv2d(width, width, 3, stride=2)
+                layers["downsample"] = named(pad=nn.ZeroPad2d((0, 1, 0, 1)), conv=strided)
+            self.down.append(named(**layers))
+        deepest = widths[-1]
+        self.mid = named(
+            block_1=EncoderBlock(deepest, deepest, groups),
+            attn_1=GlobalAttention(deepest, groups),
+            block_2=EncoderBlock(deepest, deepest, groups),
         )
-        self.mid = EncoderMiddle(widths[-1], groups)
-        self.norm_out = _norm(widths[-1], groups)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * z_dim, 3, padding=1)
+        self.norm_out = _norm(deepest, groups)
+        self.conv_out = nn.Conv2d(deepest, 2 * z_dim, 3, padding=1)
         self.out_proj = nn.Conv2d(2 * z_dim, 2 * z_dim, 1)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialise convolutions from normals, in the paper's width N(0, 0.02), biases at zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                init_convolution(module, 0.02 if self.base >= PAPER_BASE else None)
+                init_convolution(module, 0.02 if base >= PAPER_BASE else None)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
         """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""
-        h = self.conv_in(x)
-        for block in self.down:
-            h = block(h)
-        h = self.out_proj(self.conv_out(activate(self.norm_out(self.mid(h)))))
+        h = self.mid(self.down(self.conv_in(x)))
+        h = self.out_proj(self.conv_out(activate(self.norm_out(h))))
         mean, logvar = h.chunk(2, dim=1)
         return DiagonalGaussian(mean, logvar.clamp(-30, 20))
 
@@ -207,12 +145,6 @@ class VAEEncoder(nn.Module):
     """Frozen encoder of a diffusers ``AutoencoderKL`` in the place of SSDD's own.
 
     Its latents are not scaled: SSDD's decoders of this kind were trained on them as they are.
-
-    Args:
-        encoder: the model's ``encoder``; (B, 3, H, W) to features.
-        quant_conv: the model's 1x1 convolution to the moments of the posterior.
-        f: image pixels per latent cell along one side.
-        z_dim: channels of the latent.
     """
 
     def __init__(self, encoder: nn.Module, quant_conv: nn.Module, f: int, z_dim: int) -> None:

@@ -1,7 +1,7 @@
 """Group norms with an external scale and shift, from a latent or from the time.
 
 PyTorch's backward pass of a group norm is slow for ``channels_last`` maps on a CPU; there the one
-of this module is used, which takes a few passes over the map.
+of this module takes its place.
 """
 
 from __future__ import annotations
@@ -24,15 +24,11 @@ def modulated_group_norm(
         eps: of the norm.
         scale: (B, C, h, w), of which a pixel takes the nearest cell; (B, C, 1, 1) for one per map.
         shift: as ``scale``.
-
-    Returns:
-        (B, C, H, W).
     """
     scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     whole = all(side % cells == 0 for side, cells in zip(x.shape[2:], scale.shape[2:], strict=True))
     if whole and _trains_on_cpu(x):
-        y: Tensor = _ModulatedGroupNorm.apply(x, groups, eps, scale, shift)
-        return y
+        return _ModulatedGroupNorm.apply(x, groups, eps, scale, shift)
     return _modulate(F.group_norm(x, groups, eps=eps), scale, shift)
 
 
