@@ -115,11 +115,11 @@ class SSDDEncoder(nn.Module):
         self.down = nn.Sequential()
         for level, (before, width) in enumerate(pairwise([base, *widths])):
             blocks = (EncoderBlock(channels, width, groups) for channels in (before, width))
-            layers = {"block": nn.Sequential(*blocks)}
+            stage = named(block=nn.Sequential(*blocks))
             if level < len(widths) - 1:  # with zeros at the right and at the bottom only
                 strided = nn.Conv2d(width, width, 3, stride=2)
-                layers["downsample"] = named(pad=nn.ZeroPad2d((0, 1, 0, 1)), conv=strided)
-            self.down.append(named(**layers))
+                stage.downsample = named(pad=nn.ZeroPad2d((0, 1, 0, 1)), conv=strided)
+            self.down.append(stage)
         deepest = widths[-1]
         self.mid = named(
             block_1=EncoderBlock(deepest, deepest, groups),
