@@ -19,6 +19,7 @@ from ssdd_bench.errors import ResolutionError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
+from ssdd_bench.weights.hub import load_model
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FOLDER = TOKENIZERS.all()["diffusers"].folder
@@ -223,7 +224,7 @@ def test_statistics_per_channel_in_a_configuration_are_used(tmp_path):
 def test_rae_normalises_itself_and_takes_one_size(twin):
     tokenizer = load_tokenizer("rae-dinov2-b", path=str(twin("rae-dinov2-b")))
     file = load_file(twin("rae-dinov2-b") / WEIGHTS)
-    model = tokenizer._model
+    model, _ = load_model(twin("rae-dinov2-b"))
     assert torch.equal(model._latents_mean, file["_latents_mean"])
     x = images("rae-dinov2-b")
     latent = tokenizer.encode(x)

@@ -6,7 +6,8 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.plugins.adapters.pillow import from_pillow, to_levels, to_pillow
+from ssdd_bench.api.pixels import round_to_uint8
+from ssdd_bench.plugins.adapters.pillow import from_pillow, to_pillow
 
 
 class Downsample(Tokenizer):
@@ -18,7 +19,9 @@ class Downsample(Tokenizer):
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
         """Shrink; Pillow rounds to 8 bits."""
         height, width = images.shape[-2:]
-        small = self._resize(to_levels(images), height // self.latent.f, width // self.latent.f)
+        small = self._resize(
+            round_to_uint8(images), height // self.latent.f, width // self.latent.f
+        )
         return Latent(small, (height, width))
 
     def decode(self, latent: Latent, noise: Noise) -> Tensor:

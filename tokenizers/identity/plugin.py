@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.plugins.adapters.pillow import to_levels
+from ssdd_bench.api.pixels import round_to_uint8
 
 
 class Identity(Tokenizer):
@@ -15,14 +15,14 @@ class Identity(Tokenizer):
 
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
         """Round to the 256 levels that the images came from."""
-        return Latent(to_levels(images), (images.shape[-2], images.shape[-1]))
+        return Latent(round_to_uint8(images), (images.shape[-2], images.shape[-1]))
 
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """Give the same pixels back."""
+        """Return the same pixels."""
         assert isinstance(latent.data, Tensor)
         return latent.data.float() / 255
 
 
 def load() -> Identity:
-    """There is nothing to load."""
+    """Make the tokenizer; there is nothing to load."""
     return Identity()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.plugins.adapters.functions import FunctionTokenizer
+from ssdd_bench.plugins.adapters.functions import from_functions
 from ssdd_bench.weights.files import load_strict, load_tensors
 from ssdd_bench.weights.hub import fetch
 
@@ -47,7 +47,7 @@ def load(path: str, model: str) -> Tokenizer:
             f"{files[0]} has latents f{found.f}c{found.channels}, expected "
             f"f{expected.f}c{expected.channels} for {name}. Load it under the name of its model"
         )
-    return FunctionTokenizer(
+    return from_functions(
         _caller(encoder),
         _caller(decoder),
         found,

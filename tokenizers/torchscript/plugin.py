@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.plugins.adapters.functions import FunctionTokenizer
+from ssdd_bench.plugins.adapters.functions import from_functions
 
 from .programs import OnnxProgram, Program, TorchScriptProgram
 
@@ -61,7 +61,7 @@ def _adapt(encoder: Program, decoder: Program, low: float, codes: int, size: int
             "of 3 or 4 dimensions. Pass an encoder"
         )
     networks = {"encoder": encoder.module, "decoder": decoder.module}
-    return FunctionTokenizer(
+    return from_functions(
         encode,
         decode,
         LatentSpec(

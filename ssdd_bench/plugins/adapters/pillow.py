@@ -13,12 +13,8 @@ from PIL import Image, features
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
+from ssdd_bench.api.pixels import round_to_uint8
 from ssdd_bench.errors import PluginError
-
-
-def to_levels(images: Tensor) -> Tensor:
-    """Round float images in [0, 1] to uint8 of the same shape."""
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def to_pillow(levels: Tensor) -> list[Image.Image]:
@@ -59,7 +55,11 @@ class PillowCodec(Tokenizer):
 
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
         """Compress each image into the bytes of a file."""
-        files = [self._write(image) for image in to_pillow(to_levels(images))]
+        files = []
+        for image in to_pillow(round_to_uint8(images)):
+            file = io.BytesIO()
+            image.save(file, self._format, **self._parameters)
+            files.append(file.getvalue())
         return Latent(files, (images.shape[-2], images.shape[-1]))
 
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
@@ -71,8 +71,3 @@ class PillowCodec(Tokenizer):
         """Return the versions of Pillow and its libraries, on which sizes and pixels depend."""
         versions = {name: features.version(name) for name in self._libraries}
         return {"pillow": PIL.__version__, **versions}
-
-    def _write(self, image: Image.Image) -> bytes:
-        file = io.BytesIO()
-        image.save(file, self._format, **self._parameters)
-        return file.getvalue()
