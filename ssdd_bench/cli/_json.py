@@ -17,31 +17,36 @@ if TYPE_CHECKING:
     from ssdd_bench.results.schema import Result
 
 
-def _keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> bool:
+def _keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> None:
     """Redirect what libraries print to standard error while the verb runs."""
     if as_json and not ctx.resilient_parsing:
         ctx.meta[__name__] = sys.stdout
         ctx.with_resource(redirect_stdout(sys.stderr))
-    return as_json
 
 
-json_option: Final = click.option(
-    "--json",
-    "as_json",
+json_option: Final = click.Option(
+    ["--json"],
     is_flag=True,
+    expose_value=False,
     callback=_keep_stdout,
     help="One JSON document on standard output.",
 )
-"""Gives a verb ``--json``, which it takes as ``as_json``."""
 
 
-def print_json(data: object) -> None:
-    """Print a document of dicts, sequences, dataclasses, paths, strings and numbers.
+def wants_json() -> bool:
+    """Return True if the verb was given ``--json``."""
+    return __name__ in click.get_current_context().meta
 
-    JSON has no NaN and no infinity: they become null, as in result files.
+
+def print_json(data: object) -> bool:
+    """Print a document if the verb was given ``--json``; return True if so.
+
+    NaN and infinity are no JSON and become null, as in result files.
     """
-    text = json.dumps(_plain(data), indent=2, allow_nan=False)
-    click.echo(text, file=click.get_current_context().meta[__name__])
+    if wants_json():
+        text = json.dumps(_plain(data), indent=2, allow_nan=False)
+        click.echo(text, file=click.get_current_context().meta[__name__])
+    return wants_json()
 
 
 def describe_result(result: Result, path: Path | None) -> dict[str, Any]:
@@ -57,25 +62,6 @@ def describe_result(result: Result, path: Path | None) -> dict[str, Any]:
         "speed": result.speed,
         "warnings": result.warnings,
     }
-
-
-def show_result(result: Result, path: Path, quiet: bool, as_json: bool) -> None:
-    """Show one result: as a document, as a table, or not at all.
-
-    Args:
-        result: that was measured.
-        path: its file.
-        quiet: show no table.
-        as_json: print a document, quiet or not.
-    """
-    if as_json:
-        print_json(describe_result(result, path))
-    elif not quiet:
-        from ssdd_bench.cli._tables import show_table
-        from ssdd_bench.report.frame import to_frame
-
-        show_table(to_frame([result]))
-        click.echo(path, err=True)
 
 
 def _plain(data: object) -> Any:

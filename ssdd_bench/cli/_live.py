@@ -7,7 +7,7 @@ CI, there is a bar for each job and no table. Imports torch, through the evaluat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -35,22 +35,17 @@ DONE: Final = "seconds"
 
 @contextmanager
 def follow(config: RunConfig, console: Console) -> Iterator[Callbacks]:
-    """Show the progress of a run; the rows stay when it ends, even by an interrupt.
-
-    Args:
-        config: of the run, whose jobs decide the columns.
-        console: for standard error.
-    """
+    """Show the progress of a run on standard error; the rows stay, even after an interrupt."""
     with new_progress(console) as progress:
         yield Rows(progress, config) if console.is_terminal else Bars(progress)
 
 
 class Bars(Callbacks):
-    """One bar per job: images done, images per second, then what follows them."""
+    """One bar per job: images done, images per second, then the stage that follows them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.task: TaskID | None = None
+        self.task = TaskID(0)
 
     def job_started(self, job: Job, number: int, total: int, images: int) -> None:
         """Add a bar."""
@@ -59,14 +54,12 @@ class Bars(Callbacks):
 
     def images_done(self, count: int) -> None:
         """Move the bar and show the speed."""
-        assert self.task is not None
         self.progress.advance(self.task, count)
         speed = self.progress.tasks[-1].speed
         self.progress.update(self.task, state=f"{speed:.2f} images/s" if speed else "")
 
     def stage(self, name: str) -> None:
         """Show the stage that follows the images."""
-        assert self.task is not None
         self.progress.update(self.task, state=name)
 
     def job_finished(self, finished: Finished) -> None:
@@ -75,10 +68,8 @@ class Bars(Callbacks):
             self.stage("done")
             return
         result = finished.result
-        self.progress.console.print(
-            f"kept {result.tokenizer.label} at {result.resolution} px: {finished.path}",
-            soft_wrap=True,
-        )
+        text = f"kept {result.tokenizer.label} at {result.resolution} px: {finished.path}"
+        self.progress.console.print(text, soft_wrap=True)
 
 
 class Rows(Bars):
@@ -91,11 +82,11 @@ class Rows(Bars):
 
     def job_finished(self, finished: Finished) -> None:
         """Replace the bar by a row."""
-        cells = _cells(finished.result)
-        cells[DONE] = "kept" if finished.reused else f"{finished.result.seconds:.0f}"
+        texts = _texts(finished.result)
+        texts[DONE] = "kept" if finished.reused else f"{finished.result.seconds:.0f}"
         if self._printed % max(self.progress.console.height - 3, 5) == 0:
-            self._print([*self._widths], "bold")
-        self._print([cells.get(column, MISSING) for column in self._widths])
+            self._print({column: column for column in self._widths}, "bold")
+        self._print(texts)
         self._printed += 1
         self._remove_bar()
 
@@ -104,18 +95,17 @@ class Rows(Bars):
         self.progress.console.print(Text(f"failed: {failure}", "red"), soft_wrap=True)
         self._remove_bar()
 
-    def _print(self, texts: Sequence[str], style: str = "") -> None:
+    def _print(self, texts: Mapping[str, str], style: str = "") -> None:
         line = Table.grid(padding=(0, GAP, 0, 0))
         for column, width in self._widths.items():
-            justify = "left" if column in ("tokenizer", "protocol") else "right"
-            line.add_column(width=width, justify=justify, overflow="fold")  # type: ignore[arg-type]
-        line.add_row(*(Text(text, style) for text in texts))
+            left = column in ("tokenizer", "protocol")
+            line.add_column(width=width, justify="left" if left else "right", overflow="fold")
+        line.add_row(*(Text(texts.get(column, MISSING), style) for column in self._widths))
         self.progress.console.print(line)
 
     def _remove_bar(self) -> None:
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-            self.task = None
+        for task in self.progress.task_ids:
+            self.progress.remove_task(task)
 
 
 def _widths(config: RunConfig, width: int) -> dict[str, int]:
@@ -137,11 +127,11 @@ def _widths(config: RunConfig, width: int) -> dict[str, int]:
     return columns | ends
 
 
-def _cells(result: Result) -> dict[str, str]:
+def _texts(result: Result) -> dict[str, str]:
     """Write the texts of a row by column."""
     frame = to_frame([result])
     row = frame.iloc[0]
     columns = {"tokenizer": "label", "px": "resolution", "protocol": "protocol", "seed": "seed"}
-    cells = {heading: str(row[column]) for heading, column in columns.items()}
-    cells |= {one.key: one.show(row) for one in scores(metric_directions(frame))}
-    return cells | {SPEED: format_short(row["decode_ips"])}
+    texts = {heading: str(row[column]) for heading, column in columns.items()}
+    texts |= {one.key: one.show(row) for one in scores(metric_directions(frame))}
+    return texts | {SPEED: format_short(row["decode_ips"])}

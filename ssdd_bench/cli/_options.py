@@ -1,33 +1,22 @@
-"""Options that several verbs share, each defined once, and the types of their values.
-
-Constants are options that are the same everywhere. Functions return options that differ in their
-default or their help.
-"""
+"""Options that several verbs share, as annotations, and the types of their values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import click
-from click.decorators import FC
 
-from ssdd_bench.cli._complete import (
-    Complete,
-    complete_data,
-    complete_metrics,
-    complete_protocol,
-    complete_protocols,
-    complete_tokenizers,
-)
+from ssdd_bench.cli._complete import complete_data, complete_tokenizers, one_of, several_of
+from ssdd_bench.cli._verbs import COUNT, Declaration, flag, option, switch
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.protocols.registry import PROTOCOLS
 
-PATH: Final = click.Path(path_type=Path)
-COUNT: Final = click.IntRange(min=1)
 SEED: Final = click.IntRange(min=0)
 
 
-class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+class CommaList(click.ParamType[tuple[Any, ...]]):
     """A list such as ``256,512``, separated by commas or blanks; becomes a tuple.
 
     Args:
@@ -46,7 +35,7 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
-        """Split a text; a list, as of a configuration file, has its items converted."""
+        """Split a text and convert its items; a list, as in a configuration file, has items."""
         many = isinstance(value, list | tuple)
         pieces = value if many else str(value).replace(",", " ").split()
         try:
@@ -58,256 +47,117 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from
         return items
 
 
-class Requests(click.ParamType):  # type: ignore[type-arg]
-    """Tokenizers with options, as one text; a list of a configuration file is joined."""
-
-    name = "ids"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Join what is not a text yet."""
-        return value if isinstance(value, str) else " ".join(value)
+def ids(value: str | list[str]) -> str:
+    """Join the tokenizers of a configuration file, where they may be a list."""
+    return value if isinstance(value, str) else " ".join(value)
 
 
-class Shard(click.ParamType):  # type: ignore[type-arg]
-    """A share of the work such as ``0/2``, the first of two processes; becomes (index, count)."""
-
-    name = "i/n"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Split the text and check that the index is below the count."""
-        try:
-            index, count = (int(piece) for piece in value.split("/"))
-        except ValueError:
-            self.fail(f"'{value}' is no shard. Write 0/2 for the first of two.", param, ctx)
-        if not 0 <= index < count:
-            self.fail(f"'{value}': {count} shards are 0/{count} to {count - 1}/{count}", param, ctx)
-        return index, count
+def shard(value: str | tuple[int, int]) -> tuple[int, int]:
+    """Read a share of the work such as ``0/2``, the first of two processes, as (index, count)."""
+    try:
+        index, count = value if isinstance(value, tuple) else map(int, value.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is no shard. Write 0/2, the first of two.") from None
+    if not 0 <= index < count:
+        raise click.BadParameter(f"'{value}': {count} shards are 0/{count} to {count - 1}/{count}")
+    return index, count
 
 
-def _set_threads(ctx: click.Context, option: click.Parameter, count: int | None) -> None:
-    if count is not None and not ctx.resilient_parsing:
-        import torch
+def set_threads(count: int | None) -> None:
+    """Set the number of CPU threads that torch uses; None leaves it as it is."""
+    import torch
 
+    if count is not None:
         torch.set_num_threads(count)
 
 
-def _option(
-    name: str,
-    help: str,
-    type: Any = None,
-    default: Any = None,
-    *,
-    metavar: str | None = None,
-    completion: Complete | None = None,
-    required: bool = False,
-) -> Callable[[FC], FC]:
-    """Return an option that shows its default, if it has one."""
-    # click takes an explicit None for a value, with which a required option would be satisfied.
-    settings = {} if default is None else {"default": default}
-    return click.option(
-        name,
-        **settings,
-        type=type,
-        show_default=default not in (None, ""),
-        required=required,
-        metavar=metavar,
-        shell_complete=completion,
-        help=help,
-    )
+def _metrics(applies_to: Literal["pairs", "samples"]) -> Declaration:
+    text = "Keys, comma-separated.  [default: the protocol's]"
+    keys = several_of(partial(find_metrics, applies_to))
+    return option(text, "KEYS", CommaList(str, "psnr,ssim", 0), keys)
 
 
-# What is measured or trained.
+# Tokenizers and images.
 
-tokenizers: Final = _option(
-    "--tokenizers",
-    "Ids with options: ssdd:steps=1,2,klvae",
-    Requests(),
-    completion=complete_tokenizers,
-    required=True,
-)
-tokenizer: Final = _option(
-    "--tokenizer",
-    "Id with options: ssdd, klvae:path=DIR",
-    metavar="ID",
-    completion=complete_tokenizers,
-    required=True,
-)
-decoders: Final = _option(
-    "--decoders",
-    "That share its encoder: ssdd,diffusion:steps=1,4  [default: its own]",
-    Requests(),
-    "",
-    completion=complete_tokenizers,
-)
-resolutions: Final = _option(
-    "--res",
-    "Sides of the images in pixels: 256,512",
-    CommaList(COUNT, "256,512"),
-    "256",
-    metavar="PX,...",
-)
-limit: Final = _option("--limit", "Use so many of the images.", COUNT, metavar="N")
-seed: Final = _option("--seed", "Seed of the noise.", SEED, 0, metavar="N")
-seeds: Final = _option(
-    "--seed", "Seeds of the noise: 0,1,2", CommaList(SEED, "0,1,2"), "0", metavar="N,..."
-)
-
-
-def resolution(
-    default: int | None = None,
-    required: bool = False,
-    help: str = "Side of the images in pixels.",
-) -> Callable[[FC], FC]:
-    """Return ``--res`` for a single resolution."""
-    return _option("--res", help, COUNT, default, metavar="PX", required=required)
-
-
-def data(missing: str = "", required: bool = False) -> Callable[[FC], FC]:
-    """Return ``--data``; ``missing`` says what stands in for images where none are given."""
-    text = "Name (list data), folder, .tar, .npz or .parquet."
-    text += f"  [default: {missing}]" if missing else ""
-    return _option("--data", text, PATH, completion=complete_data, required=required)
-
-
-def out(help: str, default: str | None = None) -> Callable[[FC], FC]:
-    """Return ``--out``, which is required unless it has a default."""
-    return _option("--out", help, PATH, default, required=default is None)
-
+Tokenizers = Annotated[
+    str, option("Ids with options: ssdd:steps=1,2,klvae", None, ids, complete_tokenizers)
+]
+Tokenizer = Annotated[
+    str, option("Id with options: ssdd, klvae:path=DIR", "ID", complete=complete_tokenizers)
+]
+Data = Annotated[
+    Path, option("Name (list data), folder, .tar, .npz or .parquet.", complete=complete_data)
+]
+Resolution = Annotated[int, option("Side of the images in pixels.", "PX")]
+Resolutions = Annotated[
+    tuple[int, ...],
+    option("Sides of the images in pixels: 256,512", "PX,...", CommaList(COUNT, "256,512")),
+]
+Limit = Annotated[int, option("Use so many of the images.", "N")]
+Seed = Annotated[int, option("Seed of the noise.", "N", SEED)]
+Seeds = Annotated[
+    tuple[int, ...], option("Seeds of the noise: 0,1,2", "N,...", CommaList(SEED, "0,1,2"))
+]
 
 # Scores.
 
-reference: Final = _option(
-    "--reference", "Images to compare with, or an npz with mu and sigma.", PATH, required=True
-)
-reference_limit: Final = _option(
-    "--reference-limit", "Use so many of the reference images.", COUNT, metavar="N"
-)
-protocols: Final = _option(
-    "--protocol",
-    "Protocols: default-v1,ssdd-paper-v1",
-    CommaList(str, "default-v1,ssdd-paper-v1"),
-    "default-v1",
-    metavar="IDS",
-    completion=complete_protocols,
-)
-label: Final = _option("--label", "Name in tables.  [default: the name of the images]", default="")
-intervals: Final = click.option(
-    "--intervals/--no-intervals", help="Add confidence intervals and FD-infinity: slower."
-)
-strict: Final = click.option(
-    "--strict/--no-strict", help="Fail if an image is unreadable or a metric unavailable."
-)
-offline: Final = click.option(
-    "--offline/--no-offline", help="Fetch no weights: fail at once if one is missing."
-)
+ReferenceLimit = Annotated[int, option("Use so many of the reference images.", "N")]
+Protocol = Annotated[str, option("Protocol: list protocols.", "ID", complete=one_of(PROTOCOLS.all))]
+Protocols = Annotated[
+    tuple[str, ...],
+    option(
+        "Protocols: default-v1,ssdd-paper-v1",
+        "IDS",
+        CommaList(str, "default-v1,ssdd-paper-v1"),
+        several_of(PROTOCOLS.all),
+    ),
+]
+Metrics = Annotated[tuple[str, ...], _metrics("pairs")]
+SampleMetrics = Annotated[tuple[str, ...], _metrics("samples")]
+Label = Annotated[
+    str, option("Name in tables.  [default: the name of the images]", show_default=False)
+]
+ResultFolder = Annotated[Path, option("Folder of the results.")]
+Intervals = Annotated[bool, switch("Add confidence intervals and FD-infinity: slower.")]
+Strict = Annotated[bool, switch("Fail if an image is unreadable or a metric unavailable.")]
+Offline = Annotated[bool, switch("Fetch no weights: fail at once if one is missing.")]
 
+# Execution.
 
-def protocol(default: str) -> Callable[[FC], FC]:
-    """Return ``--protocol`` for a single protocol."""
-    text = "Protocol: list protocols."
-    return _option("--protocol", text, default=default, metavar="ID", completion=complete_protocol)
-
-
-def metrics(completion: Complete = complete_metrics) -> Callable[[FC], FC]:
-    """Return ``--metrics``, completed by the keys that the verb takes."""
-    kind = CommaList(str, "psnr,ssim", length=0)
-    text = "Keys, comma-separated.  [default: the protocol's]"
-    return _option("--metrics", text, kind, "", metavar="KEYS", completion=completion)
-
-
-# How it runs.
-
-device: Final = _option(
-    "--device", "Device: auto, cpu, cuda, cuda:1", default="auto", metavar="NAME"
-)
-threads: Final = click.option(
-    "--threads",
-    type=COUNT,
-    callback=_set_threads,
-    expose_value=False,
-    metavar="N",
-    help="CPU threads.  [default: all]",
-)
-shard: Final = click.option(
-    "--shard",
-    type=Shard(),
-    default="0/1",
-    metavar="I/N",
-    help="This is process I of N, from 0 on.",
-)
-quiet: Final = click.option("--quiet", is_flag=True, help="Show neither progress nor a table.")
-
-
-def batch_size(default: int, on_cpu: str = "") -> Callable[[FC], FC]:
-    """Return ``--batch-size``; ``on_cpu`` is the size that a CPU takes instead, if any."""
-    text = f"Images in a batch{f' on a GPU; a CPU takes {on_cpu}' if on_cpu else ''}."
-    return _option("--batch-size", text, COUNT, default, metavar="N")
-
+BatchSize = Annotated[int, option("Images in a batch on a GPU; a CPU takes fewer.", "N")]
+Device = Annotated[str, option("Device: auto, cpu, cuda, cuda:1", "NAME")]
+Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
+Shard = Annotated[
+    tuple[int, int],
+    option("This is process I of N, from 0 on.", "I/N", shard, show_default=False),
+]
+Quiet = Annotated[bool, flag("Show neither progress nor a table.")]
 
 # Training.
 
-iterations: Final = _option(
-    "--iterations", "Iterations, instead of the recipe's.", COUNT, metavar="N"
-)
-minutes: Final = _option(
-    "--minutes",
-    "Stop after this time in all, resumed runs included.",
-    click.FloatRange(min=0),
-    metavar="N",
-)
-restart: Final = click.option(
-    "--restart", is_flag=True, help="Start from scratch instead of resuming."
-)
-
-
-def recipe(default: str, known: str) -> Callable[[FC], FC]:
-    """Return ``--recipe``, with some of the names it takes."""
-    return _option("--recipe", f"Name or .toml: {known}", default=default, metavar="NAME")
-
+DiTRecipe = Annotated[str, option("Name or .toml: nano, nano-1, xl-2", "NAME")]
+Iterations = Annotated[int, option("Iterations, instead of the recipe's.", "N")]
+Minutes = Annotated[
+    float, option("Stop after this time in all, resumed runs included.", "N", click.FloatRange(0))
+]
+Restart = Annotated[bool, flag("Start from scratch instead of resuming.")]
 
 # Sampling.
 
-dit: Final = _option(
-    "--dit", "Weights or their folder; DiT or SiT checkpoint.  [default: a shipped one]", PATH
-)
-labels: Final = _option(
-    "--labels",
-    "Equally many of each class, or random ones.",
-    click.Choice(["equal", "random"]),
-    "equal",
-)
-sampler: Final = _option(
-    "--sampler",
-    "Solver.  [default: euler for flows, ddpm for DDPM]",
-    click.Choice(["euler", "heun", "ddpm"]),
-)
-cfg: Final = _option("--cfg", "Guidance; 1 is none.", float, 1.0, metavar="SCALE")
-cfgs: Final = _option(
-    "--cfg",
-    "One or more guidance scales; 1 is none.",
-    CommaList(float, "1,1.5"),
-    "1",
-    metavar="SCALE,...",
-)
-cfg_interval: Final = _option(
-    "--cfg-interval",
-    "Times of guidance: 1 is noise, 0 the image.",
-    CommaList(float, "0,0.9", length=2),
-    "0,1",
-    metavar="FROM,TO",
-)
-cfg_channels: Final = _option(
-    "--cfg-channels", "Guided channels.  [default: all]", COUNT, metavar="N"
-)
-
-
-def samples(default: int) -> Callable[[FC], FC]:
-    """Return ``--samples``, the number of images."""
-    return _option("--samples", "Images to sample.", COUNT, default, metavar="N")
-
-
-def steps(default: int) -> Callable[[FC], FC]:
-    """Return ``--steps`` of the sampler."""
-    return _option("--steps", "Steps of the sampler.", COUNT, default, metavar="N")
+DiT = Annotated[
+    Path, option("Weights or their folder; DiT or SiT checkpoint.  [default: a shipped one]")
+]
+Samples = Annotated[int, option("Images to sample.", "N")]
+Labels = Annotated[
+    Literal["equal", "random"], option("Equally many of each class, or random ones.")
+]
+Sampler = Annotated[
+    Literal["euler", "heun", "ddpm"], option("Solver.  [default: euler for flows, ddpm for DDPM]")
+]
+Steps = Annotated[int, option("Steps of the sampler.", "N")]
+Guidance = Annotated[float, option("Guidance scale; 1 is none.", "SCALE")]
+GuidanceInterval = Annotated[
+    tuple[float, float],
+    option("Times of guidance: 1 is noise, 0 the image.", "FROM,TO", CommaList(float, "0,0.9", 2)),
+]
+GuidedChannels = Annotated[int, option("Guided channels.  [default: all]", "N")]

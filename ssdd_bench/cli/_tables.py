@@ -1,15 +1,22 @@
-"""Helpers of several verbs: choose, write and show tables of results; print plain columns."""
+"""Tables of results, and columns of plain text, on standard output."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from ssdd_bench.cli._json import describe_result, print_json
+
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
+
+    from ssdd_bench.results.schema import Result
 
 # Of tables in files and pipes, which have no width of their own.
 WIDTH = 120
@@ -17,45 +24,49 @@ LIST_WIDTH = 100
 NAMES = ("id", "key", "setting", "latent", "options", "scores")  # columns that are never broken
 
 
-def has_speed(frame: pd.DataFrame) -> bool:
-    """Return True if any row was timed."""
-    return bool((frame["decode_ips"] > 0).any())
+def write_table(frame: pd.DataFrame, path: Path) -> Path:
+    """Write the tables of results as Markdown; return the path."""
+    from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.markdown import to_markdown
+    from ssdd_bench.results.files import write_text
 
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    from ssdd_bench.results.files import write_atomically
-
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_text(path, to_markdown(build_tables(frame)))
     return path
 
 
 def show_table(frame: pd.DataFrame) -> None:
-    """Print the tables on standard output, as wide as the terminal."""
-    from rich.console import Console
-
+    """Print the tables of results, as wide as the terminal."""
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.terminal import print_tables
 
-    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    print_tables(build_tables(frame), Console(width=WIDTH if fixed else None))
+    print_tables(build_tables(frame), _console(WIDTH))
 
 
-def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print plain text in columns on standard output; names are never broken."""
+def show_result(result: Result, path: Path | None, quiet: bool) -> None:
+    """Show one result: as a document, as a table with the name of its file, or not at all."""
+    if not print_json(describe_result(result, path)) and not quiet:
+        from ssdd_bench.report.frame import to_frame
+
+        show_table(to_frame([result]))
+        click.echo(path, err=True)
+
+
+def print_columns(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows, each by heading, as columns; names are never broken."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=column in NAMES)
+    for heading in rows[0]:
+        table.add_column(heading, no_wrap=heading in NAMES)
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: brackets in a note are no markup
+        table.add_row(*(Text(str(value)) for value in row.values()))  # brackets are no markup
+    _console(LIST_WIDTH).print(table)
+
+
+def _console(width: int) -> Console:
+    from rich.console import Console
+
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    Console(width=LIST_WIDTH if fixed else None).print(table)
+    return Console(width=width if fixed else None)

@@ -1,4 +1,4 @@
-"""Parts that the verbs of training share."""
+"""Checks and progress of the verbs of training."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.errors import PluginError
 from ssdd_bench.evaluation.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -13,36 +14,27 @@ if TYPE_CHECKING:
 
 
 def check_installed() -> None:
-    """Import the packages of the extra ``train``.
-
-    Raises:
-        PluginError: one is not installed.
-    """
+    """Refuse to train without the packages of the extra ``train``."""
     try:
         import accelerate  # noqa: F401
         import schedulefree  # noqa: F401
     except ImportError as error:
-        from ssdd_bench.errors import PluginError
-
         raise PluginError(
             f"training needs the package '{error.name}': pip install 'ssdd-bench[train]'"
         ) from error
 
 
 def run_trainer(
-    trainer: Trainer, iterations: int, minutes: float | None, restart: bool, quiet: bool
+    trainer: Trainer, iterations: int | None, minutes: float | None, restart: bool, quiet: bool
 ) -> None:
     """Train under a bar with the loss terms, images per second and the time left.
 
-    Args:
-        trainer: resumed first, unless ``restart``.
-        iterations: length in all.
-        minutes: length in all, if that ends first.
-        restart: ignore the checkpoint.
-        quiet: show nothing.
+    The trainer is resumed, unless ``restart``. ``iterations`` (by default the recipe's) and
+    ``minutes`` count the earlier ones in; training ends with the first of the two.
     """
     if not restart:
         trainer.resume()
+    iterations = iterations or trainer.schedule.iterations
     quiet = quiet or not trainer.accelerator.is_main_process
     seconds = float("inf") if minutes is None else 60 * minutes
     with progress_bar(trainer.stage.name, iterations, trainer.iteration, quiet) as bar:

@@ -1,54 +1,134 @@
-"""Groups of verbs that are found by their files and imported when they are needed."""
+"""Commands from functions: the annotations of the parameters declare options and arguments."""
 
 from __future__ import annotations
 
-import difflib
+import inspect
 import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
 
 import click
 
+from ssdd_bench.cli._complete import Complete
+from ssdd_bench.cli._json import json_option
 
-class Verbs(click.Group):
-    """A group whose verbs are the modules of a package.
+COUNT: Final = click.IntRange(min=1)
+PATH: Final = click.Path(path_type=Path)
+ValueType = click.ParamType[Any] | Callable[[Any], Any]
+"""Type of click, or a function that converts a value or raises :class:`click.BadParameter`."""
+_TYPES: Final[dict[Any, click.ParamType[Any]]] = {int: COUNT, float: click.FLOAT, Path: PATH}
 
-    A module ``new_verb`` holds the verb ``new-verb`` as ``command``; a package holds a group.
 
-    Args:
-        package: name of the package; modules that start with an underscore are no verbs.
-        settings: of the group, as click takes them.
+@dataclass(frozen=True)
+class Declaration:
+    """Annotation that makes a parameter an option or argument; its default is the parameter's.
+
+    Attributes:
+        make: click's class, with all settings but the names, type, default and requirement.
+        names: on the command line, with the parameter's name in place of ``{0}``.
+        type: of click; None for the one that fits the parameter's.
     """
 
-    def __init__(self, *, package: str, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.package = package
+    make: Callable[..., click.Parameter]
+    names: str = "--{0}"
+    type: ValueType | None = None
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all verbs in alphabetical order."""
-        found = pkgutil.iter_modules(import_module(self.package).__path__)
-        names = (module.name for module in found if not module.name.startswith("_"))
-        return sorted(name.replace("_", "-") for name in names if name != "main")
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import one verb; return None if there is none of that name."""
-        if name not in self.list_commands(ctx):
-            return None
-        module = import_module(f"{self.package}.{name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
+def option(
+    help: str,
+    metavar: str | None = None,
+    type: ValueType | None = None,
+    complete: Complete | None = None,
+    show_default: bool = True,
+    multiple: bool = False,
+    eager: Callable[[click.Context, click.Parameter, Any], Any] | None = None,
+) -> Declaration:
+    """Declare an option with a value; ``eager`` is called before others are read."""
+    make = partial(
+        click.Option,
+        help=help,
+        metavar=metavar,
+        shell_complete=complete,
+        show_default=show_default,
+        multiple=multiple,
+        callback=eager,
+        is_eager=eager is not None,
+    )
+    return Declaration(make, type=type)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that was typed.
 
-        Raises:
-            click.UsageError: there is none of that name; names the nearest.
-        """
-        known = self.list_commands(ctx)
-        if args and args[0] not in known and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            raise click.UsageError(f"unknown command '{args[0]}': {hint}", ctx)
-        return super().resolve_command(ctx, args)
+def flag(help: str) -> Declaration:
+    """Declare an option without a value."""
+    return Declaration(partial(click.Option, help=help, is_flag=True))
+
+
+def switch(help: str) -> Declaration:
+    """Declare a pair of options, of which one turns off what the other turns on."""
+    make = partial(click.Option, help=help, is_flag=True, show_default=True)
+    return Declaration(make, "--{0}/--no-{0}")
+
+
+def argument(
+    count: int = 1, type: ValueType | None = None, complete: Complete | None = None
+) -> Declaration:
+    """Declare an argument; a ``count`` of -1 takes one or more."""
+    make = partial(click.Argument, nargs=count, shell_complete=complete)
+    return Declaration(make, "{0}", type)
+
+
+def verb(function: Callable[..., None]) -> click.Command:
+    """Make a command of a function, named as the function, or as its module if that is "command".
+
+    Each parameter is annotated by a :class:`Declaration`. The docstring is the help, and its first
+    sentence the summary. The option ``--json`` is added.
+    """
+    name = function.__name__
+    if name == "command":
+        name = function.__module__.rpartition(".")[2]
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return click.Command(
+        name.strip("_").replace("_", "-"),
+        callback=function,
+        params=[*map(_declared, parameters), json_option],
+        help=function.__doc__,
+    )
+
+
+def _declared(parameter: inspect.Parameter) -> click.Parameter:
+    """Make the option or argument of a parameter."""
+    parts = list(_parts(parameter.annotation))
+    (found,) = (part for part in parts if isinstance(part, Declaration))
+    choices = (click.Choice(get_args(part)) for part in parts if get_origin(part) is Literal)
+    known = (_TYPES[part] for part in parts if part in _TYPES)
+    required = parameter.default is parameter.empty
+    return found.make(
+        [found.names.format(parameter.name.replace("_", "-"))],
+        type=found.type or next(chain(choices, known), None),
+        required=required,
+        **({} if required else {"default": parameter.default}),
+    )
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Go through the pieces of a type such as ``Annotated[int, option("Side.")] | None``."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def verbs_in(package: str) -> list[click.Command]:
+    """Import the verbs of a package: each of its files without an underscore has a ``command``."""
+    names = (module.name for module in pkgutil.iter_modules(import_module(package).__path__))
+    verbs = (name for name in names if not name.startswith("_") and name != "main")
+    return [import_module(f"{package}.{name}").command for name in verbs]
+
+
+def typed() -> str:
+    """Return the command as the user typed it."""
+    return " ".join(["ssdd-bench", *sys.argv[1:]])

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._complete import complete_tokenizers
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.plugins.registry import parse_requests
 
 
-@click.command("check-tokenizer", short_help="Check that a tokenizer keeps the contract.")
-@click.argument("tokenizer", shell_complete=complete_tokenizers)
-@options.resolution(default=64)
-@json_option
-@click.pass_context
-def command(context: click.Context, tokenizer: str, res: int, as_json: bool) -> None:
-    """Encode and decode small images with TOKENIZER, an id with options, and report problems.
+@verb
+def command(
+    tokenizer: Annotated[str, argument(complete=complete_tokenizers)], res: options.Resolution = 64
+) -> None:
+    """Check that a tokenizer keeps the contract.
 
-    Shapes, ranges, noise and the manifest are checked. Exits with 1 if there is a problem.
+    TOKENIZER, an id with options, encodes and decodes small images. Shapes, ranges, noise and the
+    manifest are checked. Exits with 1 if there is a problem.
     """
     from ssdd_bench.evaluation.conformance import check_tokenizer
-    from ssdd_bench.plugins.registry import parse_requests
 
     parse_requests(tokenizer)  # an unknown id or option is a mistake of the user, not a problem
     problems = check_tokenizer(tokenizer, res)
-    if as_json:
-        print_json({"tokenizer": tokenizer, "resolution": res, "problems": problems})
-        context.exit(int(bool(problems)))
-    for problem in problems:
-        click.echo(f"{tokenizer}: {problem}")
-    if not problems:
-        click.echo(f"{tokenizer} keeps the contract")
-    context.exit(int(bool(problems)))
+    if not print_json({"tokenizer": tokenizer, "resolution": res, "problems": problems}):
+        for problem in problems:
+            click.echo(f"{tokenizer}: {problem}")
+        if not problems:
+            click.echo(f"{tokenizer} keeps the contract")
+    click.get_current_context().exit(int(bool(problems)))

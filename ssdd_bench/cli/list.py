@@ -2,188 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import click
 
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._config import SUITES, find_suites
+from ssdd_bench.cli._json import print_json
 from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.data.named import DATA_SETS, DataSet, roots
+from ssdd_bench.metrics.catalog import METRICS, find_metrics
+from ssdd_bench.plugins.options import format_value
+from ssdd_bench.plugins.registry import TOKENIZERS
+from ssdd_bench.protocols.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     from ssdd_bench.api import LatentSpec
     from ssdd_bench.metrics.catalog import MetricInfo
     from ssdd_bench.plugins.discovery import Broken
     from ssdd_bench.plugins.manifest import Published, TokenizerInfo
-    from ssdd_bench.plugins.options import OptionInfo
+    from ssdd_bench.protocols.schema import AnyProtocol
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A list of one kind of things, as a document and as a table.
+class Kind:
+    """A kind of things to list.
 
     Attributes:
-        entries: of the document.
-        columns: headings of the table.
-        rows: of the table.
-        broken: plugins that are left out.
-        note: line below the table.
+        find: returns them by id.
+        row: describes one for the table, by heading.
+        broken: returns the plugins that are left out.
+        document: describes one for JSON.
+        note: returns a line to print below the table.
     """
 
-    entries: Sequence[Any]
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    broken: Sequence[Broken] = ()
-    note: str = ""
+    find: Callable[[], Mapping[str, Any]]
+    row: Callable[[Any], Mapping[str, str]]
+    broken: Callable[[], Sequence[Broken]] = tuple
+    document: Callable[[Any], Any] = asdict
+    note: Callable[[], str] = str
 
 
-def _tokenizers() -> Listing:
-    from ssdd_bench.plugins.registry import TOKENIZERS
-
-    found = TOKENIZERS.all().values()
-    rows = [
-        (
-            info.id,
-            info.family,
-            _describe_latent(info.latent),
-            _describe_options(info, found),
-            info.licence,
-            info.source,
-            info.note,
-        )
-        for info in found
-    ]
-    columns = ("id", "family", "latent", "options", "licence", "source", "note")
-    return Listing([asdict(info) for info in found], columns, rows, TOKENIZERS.broken())
+def _tokenizer(info: TokenizerInfo) -> dict[str, str]:
+    return {
+        "id": info.id,
+        "family": info.family,
+        "latent": _describe_latent(info.latent),
+        "options": _describe_options(info),
+        "licence": info.licence,
+        "source": info.source,
+        "note": info.note,
+    }
 
 
-def _zoo() -> Listing:
-    from ssdd_bench.plugins.registry import TOKENIZERS
-
-    zoo = [(info, info.published) for info in TOKENIZERS.all().values() if info.published]
-    rows = [
-        (
-            f"`{info.id}`",
-            f"[{info.title}]({info.paper})" if info.paper else info.title,
-            _describe_latent(info.latent).replace("\n", ", "),
-            info.licence,
-            _describe_normalisation(published),
-            published.training_data or "not stated",
-            _describe_weights(published),
-        )
-        for info, published in zoo
-    ]
-    columns = ("id", "model", "latent", "licence", "latents leave as", "trained on", "weights")
-    return Listing([asdict(info) for info, _ in zoo], columns, rows)
+def _published() -> dict[str, TokenizerInfo]:
+    return {name: info for name, info in TOKENIZERS.all().items() if info.published}
 
 
-def _metrics() -> Listing:
-    from ssdd_bench.metrics.catalog import METRICS, find_metrics
-
-    found = find_metrics().values()
-    rows = [
-        (
-            info.key,
-            info.applies_to,
-            "higher" if info.higher_is_better else "lower",
-            info.default_for,
-            _describe_metric(info),
-        )
-        for info in found
-    ]
-    columns = ("key", "scores", "better", "default", "description")
-    return Listing([asdict(info) for info in found], columns, rows, METRICS.broken())
+def _model(info: TokenizerInfo) -> dict[str, str]:
+    published = info.published
+    assert published is not None
+    return {
+        "id": f"`{info.id}`",
+        "model": f"[{info.title}]({info.paper})" if info.paper else info.title,
+        "latent": _describe_latent(info.latent).replace("\n", ", "),
+        "licence": info.licence,
+        "latents leave as": _describe_normalisation(published),
+        "trained on": published.training_data or "not stated",
+        "weights": _describe_weights(published),
+    }
 
 
-def _protocols() -> Listing:
-    from ssdd_bench.protocols.registry import PROTOCOLS
+def _metric(info: MetricInfo) -> dict[str, str]:
+    needs = ", ".join([*info.assets, *(["labels"] if info.needs_labels else [])])
+    source = "" if info.source == "built-in" else info.source
+    return {
+        "key": info.key,
+        "scores": info.applies_to,
+        "better": "higher" if info.higher_is_better else "lower",
+        "default": info.default_for,
+        "description": "; ".join(filter(None, (info.title, needs and f"needs {needs}", source))),
+    }
 
-    found = PROTOCOLS.all().values()
-    rows = [(one.id, one.kind, one.description, one.sha256[:12]) for one in found]
-    columns = ("id", "scores", "description", "sha256")
-    return Listing([one.record() for one in found], columns, rows, PROTOCOLS.broken())
+
+def _protocol(protocol: AnyProtocol) -> dict[str, str]:
+    return {
+        "id": protocol.id,
+        "scores": protocol.kind,
+        "description": protocol.description,
+        "sha256": protocol.sha256[:12],
+    }
 
 
-def _data() -> Listing:
-    from ssdd_bench.data.named import DATA_SETS, roots
+def _data_set(data_set: DataSet) -> dict[str, str]:
+    return {
+        "id": data_set.name,
+        "images": f"{data_set.images:,}",
+        "state": "here" if data_set.find() else "absent",
+        "description": data_set.title,
+        "protocol": data_set.protocol,
+        "licence": data_set.licence,
+    }
 
-    found = [(one, one.find()) for one in DATA_SETS.all().values()]
-    rows = [
-        (
-            one.name,
-            f"{one.images:,}",
-            "here" if here else "absent",
-            one.title,
-            one.protocol,
-            one.licence,
-        )
-        for one, here in found
-    ]
-    entries = [{**asdict(one), "here": here} for one, here in found]
-    columns = ("id", "images", "state", "description", "protocol", "licence")
+
+def _places() -> str:
     places = " or ".join(str(root / "ID") for root in roots())
-    note = f"Looked for at {places}; --json says where to get them."
-    return Listing(entries, columns, rows, DATA_SETS.broken(), note)
+    return f"Looked for at {places}; --json says where to get them."
 
 
-def _suites() -> Listing:
-    from ssdd_bench.cli._config import SUITES, describe_suite, find_suites
-
-    found = find_suites()
-    rows = [(name, describe_suite(path)) for name, path in found.items()]
-    entries = [{"id": name, "description": text, "path": found[name]} for name, text in rows]
-    note = f"Files to copy and change: {SUITES / 'ID.toml'}"
-    return Listing(entries, ("id", "description"), rows, (), note)
+def _suite(path: Path) -> dict[str, str]:
+    text = path.read_text("utf-8")
+    return {"id": path.stem, "description": text.partition("\n")[0].lstrip("# ")}
 
 
-LISTINGS: Mapping[str, Callable[[], Listing]] = {
-    "tokenizers": _tokenizers,
-    "zoo": _zoo,
-    "metrics": _metrics,
-    "protocols": _protocols,
-    "data": _data,
-    "suites": _suites,
+KINDS: Final = {
+    "tokenizers": Kind(TOKENIZERS.all, _tokenizer, TOKENIZERS.broken),
+    "zoo": Kind(_published, _model),
+    "metrics": Kind(find_metrics, _metric, METRICS.broken),
+    "protocols": Kind(PROTOCOLS.all, _protocol, PROTOCOLS.broken, lambda one: one.record()),
+    "data": Kind(
+        DATA_SETS.all,
+        _data_set,
+        DATA_SETS.broken,
+        lambda one: asdict(one) | {"here": one.find()},
+        _places,
+    ),
+    "suites": Kind(
+        find_suites,
+        _suite,
+        document=lambda path: _suite(path) | {"path": path},
+        note=lambda: f"Files to copy and change: {SUITES / 'ID.toml'}",
+    ),
 }
 
 
-@click.command("list", short_help="List tokenizers, metrics, protocols, data sets, suites.")
-@click.argument("what", type=click.Choice(list(LISTINGS)), default="tokenizers")
-@json_option
-def command(what: str, as_json: bool) -> None:
-    """List the tokenizers, metrics, protocols, data sets or suites that `ssdd-bench run` takes.
+@verb
+def command(
+    what: Annotated[str, argument(type=click.Choice(list(KINDS)))] = "tokenizers",
+) -> None:
+    """List tokenizers, metrics, protocols, data sets, suites.
 
-    `list zoo` prints the tokenizers with published weights as the table of docs/zoo.md.
+    These are what `ssdd-bench run` takes. `list zoo` prints the tokenizers with published weights
+    as the table of docs/zoo.md.
     """
-    found = LISTINGS[what]()
-    if as_json:
-        broken = [
-            {"name": one.name, "source": one.source, "error": str(one.error)}
-            for one in found.broken
-        ]
-        print_json({what: found.entries, "broken": broken})
+    kind = KINDS[what]
+    found = kind.find().values()
+    broken = [
+        {"name": one.name, "source": one.source, "error": str(one.error)} for one in kind.broken()
+    ]
+    if print_json({what: [kind.document(one) for one in found], "broken": broken}):
         return
+    rows = [kind.row(one) for one in found]
     if what == "zoo":
-        rule = ["---"] * len(found.columns)
-        for row in (found.columns, rule, *found.rows):
+        for row in (rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)):
             click.echo(f"| {' | '.join(row)} |")
     else:
-        print_columns(found.columns, found.rows)
-    if found.note:
-        click.echo(found.note)
-    for one in found.broken:
-        click.echo(f"warning: {one.name} ({one.source}) is left out: {one.error}", err=True)
-
-
-def _describe_metric(info: MetricInfo) -> str:
-    """Write its title, its needs besides images, and its package."""
-    needs = [*info.assets, *(["labels"] if info.needs_labels else [])]
-    parts = [info.title]
-    if needs:
-        parts.append(f"needs {', '.join(needs)}")
-    if info.source != "built-in":
-        parts.append(info.source)
-    return "; ".join(parts)
+        print_columns(rows)
+    if note := kind.note():
+        click.echo(note)
+    for one in broken:
+        click.echo("warning: {name} ({source}) is left out: {error}".format(**one), err=True)
 
 
 def _describe_latent(latent: LatentSpec | None) -> str:
@@ -209,19 +190,14 @@ def _describe_weights(published: Published) -> str:
     return f"{where} @ {published.revision[:7]}" if published.revision else where
 
 
-def _describe_options(info: TokenizerInfo, others: Iterable[TokenizerInfo]) -> str:
+def _describe_options(info: TokenizerInfo) -> str:
     """List options, one per line; a model names its family in place of the common ones."""
-    common: Mapping[str, OptionInfo] = {}
-    lines = []
-    for other in others:
-        if info.model and other.folder == info.folder and not other.model:
-            common = other.options
-            lines = [f"as {other.id}"]
-    own = [option for name, option in info.options.items() if name not in common]
-    return "\n".join([*lines, *map(_describe_option, own)])
-
-
-def _describe_option(option: OptionInfo) -> str:
-    from ssdd_bench.plugins.options import format_value
-
-    return f"{option.name}={format_value(option.default)}"
+    siblings = [one for one in TOKENIZERS.all().values() if one.folder == info.folder]
+    families = [one for one in siblings if info.model and not one.model]
+    lines = [f"as {family.id}" for family in families]
+    lines += [
+        f"{name}={format_value(one.default)}"
+        for name, one in info.options.items()
+        if not any(name in family.options for family in families)
+    ]
+    return "\n".join(lines)

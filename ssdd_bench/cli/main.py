@@ -8,14 +8,14 @@ from typing import NoReturn
 import click
 
 from ssdd_bench import __version__
-from ssdd_bench.cli._verbs import Verbs
+from ssdd_bench.cli._verbs import verbs_in
 from ssdd_bench.errors import UserError
 
 INTERRUPTED = 130
 
 
 @click.group(
-    cls=Verbs, package="ssdd_bench.cli", context_settings={"help_option_names": ["-h", "--help"]}
+    commands=verbs_in("ssdd_bench.cli"), context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(__version__, prog_name="ssdd-bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -26,9 +26,7 @@ def cli(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; exit with 0 for success, 2 for a usage error, 3 for failed jobs."""
     try:
-        code = cli.main(prog_name="ssdd-bench", standalone_mode=False)
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except UserError as error:
@@ -37,14 +35,12 @@ def main() -> NoReturn:
         _fail(
             "interrupted: what is finished is on disk; run the same command to resume", INTERRUPTED
         )
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     if "--debug" in sys.argv[1:]:
         raise  # the error being handled by our caller
-    first = " ".join(message.split("\n"))
-    click.echo(f"error: {first}", err=True)
+    click.echo(f"error: {' '.join(message.splitlines())}", err=True)
     sys.exit(code)
 
 

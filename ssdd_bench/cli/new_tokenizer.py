@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._verbs import argument, option, verb
+from ssdd_bench.plugins.discovery import VARIABLE
 
 
-@click.command("new-tokenizer", short_help="Write a plugin to start from.")
-@click.argument("name")
-@options.out("Folder in which NAME is made.", ".")
-@json_option
-def command(name: str, out: Path, as_json: bool) -> None:
-    """Write the distribution of a new tokenizer NAME, such as my-vae.
+@verb
+def command(
+    name: Annotated[str, argument()],
+    out: Annotated[Path, option("Folder in which NAME is made.")] = Path(),
+) -> None:
+    """Write a plugin to start from.
 
-    It works as it is: a block transform holds the place of your networks.
+    It is the distribution of a new tokenizer NAME, such as my-vae, and works as it is: a block
+    transform holds the place of your networks.
     """
-    from ssdd_bench.plugins.discovery import VARIABLE
     from ssdd_bench.plugins.scaffold.write import write_tokenizer
 
     root = write_tokenizer(name, out)
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    if as_json:
-        print_json({"tokenizer": name, "folder": root, "files": files})
-        return
-    for path in files:
-        click.echo(path)
-    click.echo("\nTry it:")
-    click.echo(f"  export {VARIABLE}={shlex.quote(str(root.resolve()))}")
-    click.echo(f"  ssdd-bench check-tokenizer {name}")
+    if not print_json({"tokenizer": name, "folder": root, "files": files}):
+        click.echo("\n".join(map(str, files)))
+        click.echo("\nTry it:")
+        click.echo(f"  export {VARIABLE}={shlex.quote(str(root.resolve()))}")
+        click.echo(f"  ssdd-bench check-tokenizer {name}")

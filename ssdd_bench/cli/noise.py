@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._verbs import argument, option, verb
 
 
-@click.command("noise", short_help="Learn the gate's thresholds from repeated runs.")
-@click.argument("results", nargs=-1, required=True, type=options.PATH)
-@options.out("File of thresholds.", "noise.toml")
-@json_option
-def command(results: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Learn thresholds for `compare --noise` from RESULTS, files or folders.
+@verb
+def command(
+    results: Annotated[tuple[Path, ...], argument(-1)],
+    out: Annotated[Path, option("File of thresholds.")] = Path("noise.toml"),
+) -> None:
+    """Learn the gate's thresholds from repeated runs.
 
-    A threshold is the difference between two seeds that is exceeded once in 10,000 times. RESULTS
-    come from a run such as ssdd-bench run --tokenizers ssdd --res 256 --seed 0,1,2,3,4.
+    RESULTS are files or folders of a run such as ssdd-bench run --tokenizers ssdd --res 256
+    --seed 0,1,2,3,4. A threshold is the difference between two seeds that is exceeded once in
+    10,000 times. `compare --noise` takes OUT.
     """
     from ssdd_bench.gate.load import read_side
     from ssdd_bench.gate.thresholds import learn, save_learnt
 
-    thresholds = learn(read_side(results))
+    thresholds = dict(sorted(learn(read_side(results)).items()))
     save_learnt(thresholds, out)
-    if as_json:
-        print_json({"path": out, "thresholds": dict(sorted(thresholds.items()))})
-        return
-    for key, threshold in sorted(thresholds.items()):
-        click.echo(f"{key}\t{threshold}")
-    click.echo(f"{out}", err=True)
+    if not print_json({"path": out, "thresholds": thresholds}):
+        for key, threshold in thresholds.items():
+            click.echo(f"{key}\t{threshold}")
+        click.echo(out, err=True)

@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
-from ssdd_bench.cli._complete import complete_protocol
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._complete import one_of
+from ssdd_bench.cli._json import print_json
 from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.protocols.registry import PROTOCOLS, find_protocol
+
+Protocol = Annotated[str, argument(complete=one_of(PROTOCOLS.all))]
 
 
-@click.group("protocol", short_help="Show the settings of a protocol, or how two differ.")
-def command() -> None:
-    """Show the settings of a protocol, or how two differ."""
-
-
-@command.command(short_help="Show every setting of a protocol, and its hash.")
-@click.argument("protocol", shell_complete=complete_protocol)
-@json_option
-def show(protocol: str, as_json: bool) -> None:
-    """Show every setting of PROTOCOL, and the hash that pins them."""
+@verb
+def show(protocol: Protocol) -> None:
+    """Show every setting of a protocol, and its hash."""
     from ssdd_bench.protocols.descriptions import describe
-    from ssdd_bench.protocols.registry import find_protocol
 
     record = find_protocol(protocol).record()
-    if as_json:
-        print_json(record)
-    else:
-        sha256 = record.pop("sha256")
-        rows = [(name, _text(value), describe(name, value)) for name, value in record.items()]
-        print_columns(("setting", "value", "meaning"), rows)
-        click.echo(f"sha256: {sha256}")
+    if print_json(record):
+        return
+    sha256 = record.pop("sha256")
+    print_columns(
+        [
+            {"setting": name, "value": _text(value), "meaning": describe(name, value)}
+            for name, value in record.items()
+        ]
+    )
+    click.echo(f"sha256: {sha256}")
 
 
-@command.command(short_help="Show the settings in which two protocols differ.")
-@click.argument("first", shell_complete=complete_protocol)
-@click.argument("second", shell_complete=complete_protocol)
-@json_option
-def diff(first: str, second: str, as_json: bool) -> None:
-    """Show the settings in which the protocols FIRST and SECOND differ."""
-    from ssdd_bench.protocols.registry import find_protocol
+@verb
+def diff(first: Protocol, second: Protocol) -> None:
+    """Show the settings in which two protocols differ."""
     from ssdd_bench.protocols.schema import differences
 
-    found: Mapping[str, Sequence[Any]] = differences(find_protocol(first), find_protocol(second))
-    if as_json:
-        print_json({"protocols": [first, second], "settings": found})
-    elif found:
-        rows = [(name, *map(_text, values)) for name, values in found.items()]
-        print_columns(("setting", first, second), rows)
-    else:
+    found = differences(find_protocol(first), find_protocol(second))
+    if print_json({"protocols": [first, second], "settings": found}):
+        return
+    if not found:
         click.echo(f"{first} and {second} differ in no setting", err=True)
+        return
+    print_columns(
+        [
+            {"setting": name, first: _text(one), second: _text(other)}
+            for name, (one, other) in found.items()
+        ]
+    )
 
 
 def _text(value: Any) -> str:
@@ -60,3 +58,8 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "the default ones"
     return str(value)
+
+
+command = click.Group(
+    "protocol", commands=[show, diff], help="Show the settings of a protocol, or how two differ."
+)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._tables import show_table
+from ssdd_bench.cli._verbs import argument, flag, option, verb
+from ssdd_bench.data.named import DATA_SETS
+from ssdd_bench.errors import UserError
 
 if TYPE_CHECKING:
     from ssdd_bench.report.tags import TagsOfSets
@@ -16,52 +20,33 @@ if TYPE_CHECKING:
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
 
-@click.command("report", short_help="Tables, figures and a web page from result files.")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports"),
-    show_default=True,
-    help="Folder for the page, the tables and the figures.",
-)
-@click.option(
-    "--metric",
-    help="Quality in the figures.  [default: the first metric of the table]",
-)
-@click.option(
-    "--published",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of published numbers.  [default: results/published of the checkout, if any]",
-)
-@click.option(
-    "--insert",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Page, such as README.md, to put a short table into: docs/shell.md.",
-)
-@click.option("--by-tag", is_flag=True, help="Add tables by subject of the images.")
-@click.option(
-    "--tags",
-    type=click.Path(path_type=Path),
-    help="Subjects of images, for --by-tag.  [default: tags.toml of the data set]",
-)
-@json_option
+@verb
 def command(
-    results: tuple[Path, ...],
-    out: Path,
-    metric: str | None,
-    published: Path | None,
-    insert: Path | None,
-    by_tag: bool,
-    tags: Path | None,
-    as_json: bool,
+    results: Annotated[tuple[Path, ...], argument(-1)],
+    out: Annotated[Path, option("Folder for the page, tables and figures.")] = Path("reports"),
+    metric: Annotated[
+        str | None, option("Quality in the figures.  [default: the first metric of the table]")
+    ] = None,
+    published: Annotated[
+        Path | None,
+        option(
+            "Folder of published numbers.  [default: results/published of the checkout, if any]"
+        ),
+    ] = None,
+    insert: Annotated[
+        Path | None, option("Page, such as README.md, to put a short table into: docs/shell.md.")
+    ] = None,
+    by_tag: Annotated[bool, flag("Add tables by subject of the images.")] = False,
+    tags: Annotated[
+        Path | None,
+        option("Subjects of images, for --by-tag.  [default: tags.toml of the data set]"),
+    ] = None,
 ) -> None:
-    """Make tables, figures and a web page from RESULTS: result files or folders of them.
+    """Make tables, figures and a web page from result files.
 
-    The page, index.html, holds everything it shows and opens from disk.
+    RESULTS are files or folders of them. The page, index.html, holds everything it shows and opens
+    from disk.
     """
-    from ssdd_bench.cli._tables import has_speed, show_table
-    from ssdd_bench.errors import UserError
     from ssdd_bench.report.build import build_report
     from ssdd_bench.report.frame import check_metric, default_metric
     from ssdd_bench.report.insert import insert_into
@@ -76,7 +61,7 @@ def command(
     if published is None and _PUBLISHED.is_dir():
         published = _PUBLISHED
     printed = load_published(published) if published is not None else {}
-    if not has_speed(source.frame):
+    if not (source.frame["decode_ips"] > 0).any():
         click.echo("no decode timings in these results: no figures of speed", err=True)
     if not printed:
         click.echo("no published numbers here: no published-figure (--published)", err=True)
@@ -85,8 +70,7 @@ def command(
     written = list(build_report(source, printed, metric, out, subjects))
     if insert is not None:
         written.append(insert_into(insert, source.frame))
-    if as_json:
-        print_json({"path": out, "metric": metric, "files": written})
+    if print_json({"path": out, "metric": metric, "files": written}):
         return
     show_table(source.frame)
     for path in written:
@@ -95,8 +79,6 @@ def command(
 
 def _find_tags(names: set[str], file: Path | None) -> TagsOfSets:
     """Read the tags of each set of images from the file, or from the data set of that name."""
-    from ssdd_bench.data.named import DATA_SETS
-    from ssdd_bench.errors import UserError
     from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
     if file is not None:

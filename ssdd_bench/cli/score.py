@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import click
+from typing import Annotated
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import json_option, show_result
-from ssdd_bench.cli._typed import typed
+from ssdd_bench.cli._downloads import fetch_weights
+from ssdd_bench.cli._tables import show_result
+from ssdd_bench.cli._verbs import argument, option, typed, verb
 
 
-@click.command("score", short_help="Score reconstructions that were made elsewhere.")
-@click.argument("reference", type=options.PATH)
-@click.argument("reconstruction", type=options.PATH)
-@options.resolution(help="Crop REFERENCE to this side in pixels.")
-@options.protocol("default-v1")
-@options.metrics()
-@options.label
-@options.device
-@options.out("Folder of the result.", "runs")
-@options.intervals
-@options.strict
-@options.offline
-@options.quiet
-@json_option
+@verb
 def command(
-    reference: Path,
-    reconstruction: Path,
-    res: int | None,
-    protocol: str,
-    metrics: tuple[str, ...],
-    label: str,
-    device: str,
-    out: Path,
-    intervals: bool,
-    strict: bool,
-    offline: bool,
-    quiet: bool,
-    as_json: bool,
+    reference: Annotated[Path, argument()],
+    reconstruction: Annotated[Path, argument()],
+    res: Annotated[int | None, option("Crop REFERENCE to this side in pixels.", "PX")] = None,
+    protocol: options.Protocol = "default-v1",
+    metrics: options.Metrics = (),
+    label: options.Label = "",
+    device: options.Device = "auto",
+    out: options.ResultFolder = Path("runs"),
+    intervals: options.Intervals = False,
+    strict: options.Strict = False,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Score RECONSTRUCTION against REFERENCE: folders, tar shards, Parquet, or npz with arr_0.
+    """Score reconstructions that were made elsewhere.
 
-    Images are paired by name; arrays by position. The result is a file as `run` writes it.
-    Generated images are not paired: `ssdd-bench gen score` takes them.
+    RECONSTRUCTION and REFERENCE are folders, tar shards, Parquet, or npz with arr_0. Images are
+    paired by name; arrays by position. The result is a file as `run` writes it. Generated images
+    are not paired: `ssdd-bench gen score` takes them.
     """
-    from rich.console import Console
-
-    from ssdd_bench.cli._downloads import fetch_weights
     from ssdd_bench.evaluation.pairs import evaluate_pairs
 
-    fetch_weights(metrics, offline, strict, Console(stderr=True, quiet=quiet))
+    fetch_weights(metrics, offline, strict, quiet)
     evaluation = evaluate_pairs(
         reference,
         reconstruction,
@@ -64,4 +48,4 @@ def command(
         progress=not quiet,
         command=typed(),
     )
-    show_result(evaluation, evaluation.save(out, pictures=False), quiet, as_json)
+    show_result(evaluation, evaluation.save(out, pictures=False), quiet)

@@ -3,83 +3,81 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import click
 
-from ssdd_bench.cli._complete import complete_weights
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._complete import one_of
+from ssdd_bench.cli._downloads import fetch_with_bars
+from ssdd_bench.cli._json import print_json, wants_json
 from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError
+from ssdd_bench.metrics.catalog import find_metrics, needed_by
+from ssdd_bench.weights import assets as table
+from ssdd_bench.weights.cache import cached_path, inspect, require
 
 
-@click.group("weights", short_help="List, fetch or verify the weights that metrics need.")
-def command() -> None:
-    """List, fetch or verify the weights that metrics need."""
+def _names() -> dict[str, tuple[str, ...]]:
+    """Return the files that each name stands for: of a file, of a metric, or ``all``."""
+    assets = table.assets()
+    return {
+        **{name: (name,) for name in assets},
+        **{key: info.assets for key, info in find_metrics().items()},
+        "all": tuple(name for name, asset in assets.items() if asset.sha256),
+    }
 
 
-@command.command("list", short_help="List files, their checksums and where they are.")
-@json_option
-def list_(as_json: bool) -> None:
-    """List every file with its size, checksum, licence, metrics and place on this machine."""
-    from ssdd_bench.metrics.catalog import needed_by
-    from ssdd_bench.weights.assets import assets
-    from ssdd_bench.weights.cache import cached_path
-
+@verb
+def list_() -> None:
+    """List files, their checksums and where they are."""
     rows = {
         name: {
             **asdict(asset),
             "needed_by": list(needed_by(name)),
             "found": str(cached_path(name) or ""),
         }
-        for name, asset in assets().items()
+        for name, asset in table.assets().items()
     }
-    if as_json:
-        print_json({"weights": rows})
+    if print_json({"weights": rows}):
         return
     print_columns(
-        ("id", "MB", "sha256", "licence", "for", "found"),
         [
-            (
-                name,
-                f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "?",
-                row["sha256"][:8] or "none",
-                row["licence"],
-                "\n".join(row["needed_by"]),
-                row["found"] or "no",
-            )
+            {
+                "id": name,
+                "MB": f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "?",
+                "sha256": row["sha256"][:8] or "none",
+                "licence": row["licence"],
+                "for": "\n".join(row["needed_by"]),
+                "found": row["found"] or "no",
+            }
             for name, row in rows.items()
-        ],
+        ]
     )
 
 
-@command.command(short_help="Download weights, or those that metrics need.")
-@click.argument("names", nargs=-1, required=True, shell_complete=complete_weights)
-@json_option
-def fetch(names: tuple[str, ...], as_json: bool) -> None:
-    """Download NAMES of weights or of metrics, or `all`; files on this machine are verified."""
-    from rich.console import Console
+@verb
+def fetch(names: Annotated[tuple[str, ...], argument(-1, complete=one_of(_names))]) -> None:
+    """Download weights, or those that metrics need.
 
-    from ssdd_bench.cli._downloads import fetch_with_bars
-
-    assets = _expand(names)
-    paths = fetch_with_bars(assets, Console(stderr=True))
-    if as_json:
-        print_json({"weights": dict(zip(assets, paths, strict=True))})
-        return
-    for path in paths:
-        click.echo(path)
+    NAMES are of weights or of metrics, or `all`. Files on this machine are verified.
+    """
+    known = _names()
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("weights", name, known)
+    assets = list(dict.fromkeys(asset for name in names for asset in known[name]))
+    paths = fetch_with_bars(assets)
+    if not print_json({"weights": dict(zip(assets, paths, strict=True))}):
+        click.echo("\n".join(map(str, paths)))
 
 
-@command.command(short_help="Compare the checksum of every file with the table.")
-@json_option
-def verify(as_json: bool) -> None:
-    """Compare the checksum of every file on this machine with the table."""
-    from ssdd_bench.errors import UnavailableError, WeightsError
-    from ssdd_bench.weights.assets import assets
-    from ssdd_bench.weights.cache import cached_path, inspect, require
-
+@verb
+def verify() -> None:
+    """Compare the checksums of files on this machine with the table."""
     wrong = []
     found = {}
-    for name in assets():
+    for name in table.assets():
         path = cached_path(name)
         if path is None:
             continue
@@ -90,29 +88,15 @@ def verify(as_json: bool) -> None:
             wrong.append(str(error))
             sha256 = ""
         found[name] = {"path": path, "sha256": sha256, "right": bool(sha256)}
-        if not as_json:
+        if not wants_json():
             click.echo(f"{name}: {sha256[:12] or 'WRONG'} {path}")
-    if as_json:
-        print_json({"weights": found})
+    print_json({"weights": found})
     if wrong:
         raise WeightsError("; ".join(wrong))
 
 
-def _expand(names: tuple[str, ...]) -> list[str]:
-    """Replace metrics by the weights that they need, and ``all`` by every file with a checksum."""
-    from ssdd_bench.errors import UnknownNameError
-    from ssdd_bench.metrics.catalog import find_metrics
-    from ssdd_bench.weights.assets import assets
-
-    metrics = find_metrics()
-    found: list[str] = []
-    for name in names:
-        if name == "all":
-            found += [name for name, asset in assets().items() if asset.sha256]
-        elif name in metrics:
-            found += metrics[name].assets
-        elif name in assets():
-            found.append(name)
-        else:
-            raise UnknownNameError("weights", name, [*assets(), *metrics, "all"])
-    return list(dict.fromkeys(found))
+command = click.Group(
+    "weights",
+    commands=[list_, fetch, verify],
+    help="List, fetch or verify the weights that metrics need.",
+)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.gate.load import ScoredResult
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_text
 from ssdd_bench.results.records import read_record, read_toml
 
 RELATIVE = 1e-4
@@ -104,8 +104,7 @@ def save_learnt(thresholds: Thresholds, path: Path) -> None:
     """Write a TOML file that :func:`load_learnt` reads."""
     lines = ["# Differences of two seeds that are exceeded once in 10,000 times.", "[noise]"]
     lines += [f"{key} = {threshold.amount!r}" for key, threshold in sorted(thresholds.items())]
-    text = "\n".join([*lines, ""])
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_text(path, "\n".join([*lines, ""]))
 
 
 def load_learnt(path: Path) -> dict[str, Threshold]:

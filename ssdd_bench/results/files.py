@@ -35,6 +35,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8; bytes of a path that are not UTF-8 are escaped.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    write_atomically(path, lambda target: target.write_bytes(data))
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write plain data as indented JSON with sorted keys.
 
@@ -42,5 +52,4 @@ def write_json(path: Path, data: Any) -> None:
         OutputError: the folder cannot be written.
         ValueError: a number is NaN or infinite, which is not JSON; nothing is written.
     """
-    text = json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -46,31 +46,31 @@ def invoke(*arguments, code=0):
     return result
 
 
-def cells(*arguments):
+def jobs(*arguments):
     return invoke(*arguments, "--dry-run").stdout.splitlines()
 
 
 def test_a_file_asks_for_what_the_flags_would(config):
     flags = ["--tokenizers", "jpeg:quality=10,50,identity", "--res", "24,32", "--seed", "0,1"]
-    assert cells("--config", config) == cells(*flags)
-    assert len(cells("--config", config)) == 6
+    assert jobs("--config", config) == jobs(*flags)
+    assert len(jobs("--config", config)) == 6
 
 
 def test_flags_go_before_the_file_wherever_they_stand(config):
     expected = ["jpeg:quality=10 at 24 px, default-v1", "jpeg:quality=50 at 24 px, default-v1",
                 "identity at 24 px, default-v1"]  # fmt: skip
-    assert cells("--config", config, "--res", "24") == expected
-    assert cells("--res", "24", "--config", config) == expected
+    assert jobs("--config", config, "--res", "24") == expected
+    assert jobs("--res", "24", "--config", config) == expected
 
 
 def test_a_file_goes_before_a_suite(config):
     suite = ["--suite", "ci", "--res", "24"]
-    assert cells(*suite, "--config", config) == cells("--config", config, *suite)
-    assert cells(*suite, "--config", config)[0].startswith("jpeg:quality=10")
+    assert jobs(*suite, "--config", config) == jobs("--config", config, *suite)
+    assert jobs(*suite, "--config", config)[0].startswith("jpeg:quality=10")
 
 
 def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
-    """The same cells, all of which are there already; a flag that was overridden stays so."""
+    """The same jobs, all of which are there already; a flag that was overridden stays so."""
     flags = ["--config", config, "--res", "24", "--limit", "2", "--force"]
     monkeypatch.setattr(sys, "argv", ["ssdd-bench", "run"])
     invoke(*flags)
@@ -78,7 +78,7 @@ def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
     kept = read_toml(saved)
     assert (kept["res"], kept["limit"], kept["speed"]) == ([24], 2, False)
     assert not {"config", "suite", "dry-run", "force", "quiet", "json"} & kept.keys()
-    assert cells("--config", saved) == cells(*flags)
+    assert jobs("--config", saved) == jobs(*flags)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
     again = invoke("--config", saved)
     assert again.output.count("kept ") == len(before) == 3
@@ -135,7 +135,7 @@ def test_suites_are_whole():
         parse_requests(" ".join(data["tokenizers"]))
         assert set(data["metrics"]) <= find_metrics("pairs").keys()
         assert data.get("protocol", "default-v1") in PROTOCOLS.all()
-        assert len(cells("--suite", name)) >= 4
+        assert len(jobs("--suite", name)) >= 4
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# ")
     with pytest.raises(UnknownNameError, match="did you mean quick"):
@@ -145,7 +145,7 @@ def test_suites_are_whole():
 @pytest.mark.parametrize("name", ["quick", "ci"])
 def test_a_suite_runs(tmp_path, name):
     flags = ["--res", 32, "--limit", 1, "--no-speed", "--no-pictures"]
-    expected = cells("--suite", name, *flags)
+    expected = jobs("--suite", name, *flags)
     invoke("--suite", name, *flags, "--out", tmp_path, "--quiet")
     results = load_results([tmp_path])
     assert len(results) == len(expected)
@@ -153,7 +153,7 @@ def test_a_suite_runs(tmp_path, name):
     assert all(not value.unavailable for one in results for value in one.metrics.values())
 
 
-def test_paper_says_what_is_absent_and_its_cells_fail_alone(tmp_path, monkeypatch):
+def test_paper_says_what_is_absent_and_its_jobs_fail_alone(tmp_path, monkeypatch):
     """Without the data set nothing can run; with other images only what lacks weights fails."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.delenv("SSDD_BENCH_DATA", raising=False)
@@ -165,7 +165,7 @@ def test_paper_says_what_is_absent_and_its_cells_fail_alone(tmp_path, monkeypatc
     paper = read_toml(find_suites()["paper"])["tokenizers"]
     other = [*flags, "--data", "sample", "--limit", 1, "--res", 32, "--no-speed", "--no-pictures"]
     requests = " ".join(["identity", *(one for one in paper if one.startswith("ssdd-official"))])
-    with pytest.raises(UserError, match="16 of 17 cells failed"):
+    with pytest.raises(UserError, match="16 of 17 jobs failed"):
         invoke(*other, "--tokenizers", requests)
     (result,) = load_results([tmp_path / "out"])
     assert result.protocol["id"] == "ssdd-paper-v1"

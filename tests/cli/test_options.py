@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._options import COUNT, SEED, CommaList, Requests, Shard
+from ssdd_bench.cli._options import SEED, CommaList, ids, shard
+from ssdd_bench.cli._verbs import COUNT
 from ssdd_bench.cli.main import cli
 
 SIZES = CommaList(COUNT, "256,512")
@@ -42,30 +43,26 @@ def test_a_wrong_list_is_refused_with_an_example(kind: CommaList, value: str) ->
 
 
 def test_requests_stay_a_text() -> None:
-    assert Requests().convert("ssdd:steps=1,2,klvae", None, None) == "ssdd:steps=1,2,klvae"
-    assert Requests().convert(["jpeg:quality=10,50", "webp"], None, None) == (
-        "jpeg:quality=10,50 webp"
-    )
+    assert ids("ssdd:steps=1,2,klvae") == "ssdd:steps=1,2,klvae"
+    assert ids(["jpeg:quality=10,50", "webp"]) == "jpeg:quality=10,50 webp"
 
 
 def test_a_shard_is_an_index_below_its_count() -> None:
-    assert Shard().convert("1/4", None, None) == (1, 4)
+    assert shard("1/4") == (1, 4)
+    assert shard((0, 1)) == (0, 1)
     for value in ("4/4", "-1/4", "1", "a/b", "1/2/3", "0/0"):
         with pytest.raises(click.BadParameter, match=value):
-            Shard().convert(value, None, None)
+            shard(value)
 
 
-def test_threads_are_set_before_the_verb_runs() -> None:
+def test_threads_are_set() -> None:
     import torch
-
-    @click.command()
-    @options.threads
-    def verb() -> None:
-        click.echo(torch.get_num_threads())
 
     before = torch.get_num_threads()
     try:
-        assert CliRunner().invoke(verb, ["--threads", "3"]).output == "3\n"
+        options.set_threads(3)
+        options.set_threads(None)
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 

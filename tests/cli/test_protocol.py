@@ -66,8 +66,8 @@ def test_list_tells_what_a_protocol_scores() -> None:
 
 def test_run_takes_several_and_refuses_those_of_generation() -> None:
     options = ["--tokenizers", "identity", "--res", "32", "--dry-run", "--protocol"]
-    cells = CliRunner().invoke(run_command, [*options, "default-v1,ldm-v1"]).stdout.splitlines()
-    assert cells == ["identity at 32 px, default-v1", "identity at 32 px, ldm-v1"]
+    jobs = CliRunner().invoke(run_command, [*options, "default-v1,ldm-v1"]).stdout.splitlines()
+    assert jobs == ["identity at 32 px, default-v1", "identity at 32 px, ldm-v1"]
     error = CliRunner().invoke(run_command, [*options, "gfid-v1"]).exception
     assert isinstance(error, UserError)
     assert "'gfid-v1'" in str(error)

@@ -62,8 +62,7 @@ def leaf(arguments: list[str]) -> tuple[click.Command, list[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_program_takes_every_command(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+def test_the_program_takes_every_command(page: Path) -> None:
     for arguments in commands(page.read_text(encoding="utf-8")):
         command, rest = leaf(arguments)
         if isinstance(command, click.Group) or not rest:

@@ -1,15 +1,15 @@
 """``ssdd-bench gen``: the verbs of generation, one per file."""
 
-from __future__ import annotations
-
 import click
 
-from ssdd_bench.cli._verbs import Verbs
+from ssdd_bench.cli._verbs import verbs_in
 
+command = click.Group(
+    "gen",
+    commands=verbs_in(__name__),
+    help="""Train and sample models of latents.
 
-@click.group("gen", cls=Verbs, package=__name__, short_help="Train and sample models of latents.")
-def command() -> None:
-    """Train a DiT on a tokenizer's latents, sample it, and score the images.
-
-    `all` does encode, train, sample and score in one go.
-    """
+    A DiT is trained on a tokenizer's latents and sampled, and the images are scored. `all` does
+    encode, train, sample and score in one go.
+    """,
+)

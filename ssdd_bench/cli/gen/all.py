@@ -4,100 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated
 
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._complete import complete_generation_metrics
-from ssdd_bench.cli._json import describe_result, json_option, print_json
+from ssdd_bench.cli._complete import complete_tokenizers
+from ssdd_bench.cli._downloads import fetch_weights
+from ssdd_bench.cli._json import describe_result, print_json
+from ssdd_bench.cli._tables import show_table, write_table
 from ssdd_bench.cli._training import check_installed, run_trainer
-from ssdd_bench.cli._typed import typed
-from ssdd_bench.evaluation.progress import progress_bar
-
-if TYPE_CHECKING:
-    from ssdd_bench.generation.sampler import Method
+from ssdd_bench.cli._verbs import option, typed, verb
 
 
-@click.command("all", short_help="Encode, train, sample and score in one go.")
-@options.tokenizer
-@options.decoders
-@options.data("none: take --dit")
-@options.dit
-@options.limit
-@options.reference
-@options.reference_limit
-@options.resolution()
-@options.out("Folder of everything.")
-@options.recipe("nano", "nano, nano-1, xl-2")
-@options.iterations
-@options.minutes
-@options.samples(50_000)
-@options.labels
-@options.sampler
-@options.steps(250)
-@options.cfgs
-@options.cfg_interval
-@options.cfg_channels
-@options.seeds
-@options.protocol("gfid-v1")
-@options.metrics(complete_generation_metrics)
-@options.batch_size(64, on_cpu="16")
-@options.threads
-@options.device
-@options.offline
-@options.quiet
-@json_option
+@verb
 def command(
-    tokenizer: str,
-    decoders: str,
-    data: Path | None,
-    dit: Path | None,
-    limit: int | None,
-    reference: Path,
-    reference_limit: int | None,
-    res: int | None,
-    out: Path,
-    recipe: str,
-    iterations: int | None,
-    minutes: float | None,
-    samples: int,
-    labels: Literal["equal", "random"],
-    sampler: Method | None,
-    steps: int,
-    cfg: tuple[float, ...],
-    cfg_interval: tuple[float, float],
-    cfg_channels: int | None,
-    seed: tuple[int, ...],
-    protocol: str,
-    metrics: tuple[str, ...],
-    batch_size: int,
-    device: str,
-    offline: bool,
-    quiet: bool,
-    as_json: bool,
+    *,
+    tokenizer: options.Tokenizer,
+    decoders: Annotated[
+        str | None,
+        option(
+            "That share its encoder: ssdd,diffusion:steps=1,4  [default: its own]",
+            type=options.ids,
+            complete=complete_tokenizers,
+        ),
+    ] = None,
+    data: options.Data | None = None,
+    dit: options.DiT | None = None,
+    limit: options.Limit | None = None,
+    reference: Annotated[Path, option("Images to compare with, or an npz with mu and sigma.")],
+    reference_limit: options.ReferenceLimit | None = None,
+    res: options.Resolution | None = None,
+    out: Annotated[Path, option("Folder of everything.")],
+    recipe: options.DiTRecipe = "nano",
+    iterations: options.Iterations | None = None,
+    minutes: options.Minutes | None = None,
+    samples: options.Samples = 50_000,
+    labels: options.Labels = "equal",
+    sampler: options.Sampler | None = None,
+    steps: options.Steps = 250,
+    cfg: Annotated[
+        tuple[float, ...],
+        option("Guidance scales; 1 is none.", "SCALE,...", options.CommaList(float, "1,1.5")),
+    ] = (1.0,),
+    cfg_interval: options.GuidanceInterval = (0.0, 1.0),
+    cfg_channels: options.GuidedChannels | None = None,
+    seed: options.Seeds = (0,),
+    protocol: options.Protocol = "gfid-v1",
+    metrics: options.SampleMetrics = (),
+    batch_size: options.BatchSize = 64,
+    threads: options.Threads | None = None,
+    device: options.Device = "auto",
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Encode, train, sample with every decoder, scale and seed, and score.
+    """Encode, train, sample and score in one go.
 
-    OUT gets latents, dit, samples and results. What is there is kept: the same command resumes.
-    Without --data nothing is encoded or trained: a trained DiT samples for other decoders,
-    guidance or seeds.
+    Samples are made with every decoder, guidance scale and seed. OUT gets latents, dit, samples
+    and results. What is there is kept: the same command resumes. Without --data nothing is encoded
+    or trained: a trained DiT (--dit) samples for other decoders, guidance or seeds.
     """
-    from rich.console import Console
-
-    from ssdd_bench.cli._downloads import fetch_weights
-    from ssdd_bench.cli._tables import show_table, write_text
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.loading import load
+    from ssdd_bench.evaluation.progress import progress_bar
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.pipeline import PipelineConfig, TrainConfig, run_pipeline
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
-    from ssdd_bench.report.tables.build import build_tables
-    from ssdd_bench.report.tables.markdown import to_markdown
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     if data and (dit or not res):
@@ -106,7 +83,8 @@ def command(
         raise click.UsageError(
             "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
         )
-    fetch_weights(metrics, offline, False, Console(stderr=True, quiet=quiet))
+    options.set_threads(threads)
+    fetch_weights(metrics, offline, False, quiet)
     chosen = choose_device(device)
     encoder = load(tokenizer, chosen)
     requests = parse_requests(decoders or tokenizer)
@@ -118,8 +96,8 @@ def command(
             res,
             load_recipe(recipe, DiTRecipe),
             recipe,
-            run=lambda trainer: run_trainer(
-                trainer, iterations or trainer.schedule.iterations, minutes, False, quiet
+            run=partial(
+                run_trainer, iterations=iterations, minutes=minutes, restart=False, quiet=quiet
             ),
         )
     config = PipelineConfig(
@@ -146,19 +124,11 @@ def command(
         with progress_bar(title, total, quiet=quiet) as bar:
             yield bar.images_done
 
-    trained, results = run_pipeline(
-        encoder,
-        [load(one.label, chosen) for one in requests],
-        model,
-        config,
-        chosen,
-        progress,
-    )
+    decoding = [load(request, chosen) for request in requests]
+    trained, results = run_pipeline(encoder, decoding, model, config, chosen, progress)
     frame = to_frame([one.record for one in results])
-    path = write_text(out / "results" / "table.md", to_markdown(build_tables(frame)))
-    if as_json:
-        jobs = [describe_result(one, one.path) for one in results]
-        print_json({"dit": trained, "table": path, "jobs": jobs})
-    elif not quiet:
+    path = write_table(frame, out / "results" / "table.md")
+    jobs = [describe_result(one, one.path) for one in results]
+    if not print_json({"dit": trained, "table": path, "jobs": jobs}) and not quiet:
         show_table(frame)
         click.echo(f"{path} and {len(results)} result files beside it", err=True)

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
-
-from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._json import print_json
 from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._verbs import argument, option, verb
 
 
-@click.command("correlate", short_help="Correlate reconstruction with generation scores.")
-@click.argument("results", nargs=-1, required=True, type=options.PATH)
-@click.option(
-    "--reconstruction",
-    default="fd_effnet",
-    show_default=True,
-    metavar="KEY",
-    help="Metric of `run`.",
-)
-@click.option(
-    "--generation",
-    default="fd_effnet",
-    show_default=True,
-    metavar="KEY",
-    help="Metric of `gen score`.",
-)
-@json_option
-def command(results: tuple[Path, ...], reconstruction: str, generation: str, as_json: bool) -> None:
-    """Correlate reconstruction and generation scores in RESULTS, files or folders.
+@verb
+def command(
+    results: Annotated[tuple[Path, ...], argument(-1)],
+    reconstruction: Annotated[str, option("Metric of `run`.", "KEY")] = "fd_effnet",
+    generation: Annotated[str, option("Metric of `gen score`.", "KEY")] = "fd_effnet",
+) -> None:
+    """Correlate reconstruction with generation scores.
 
-    The rank correlation over tokenizers is positive where a better reconstruction goes with a
-    better generation.
+    RESULTS are files or folders. The rank correlation over tokenizers is positive where a better
+    reconstruction goes with a better generation.
     """
     from ssdd_bench.report.correlate import correlate
     from ssdd_bench.results.store import load_results
 
     found = correlate(load_results(results), reconstruction, generation)
-    if as_json:
-        print_json(found)
-        return
-    print_columns(
-        ("settings", "tokenizers", f"{reconstruction} and {generation}"),
-        [(one.settings, str(len(one.labels)), f"{one.value:+.2f}") for one in found],
-    )
+    title = f"{reconstruction} and {generation}"
+    if not print_json(found):
+        print_columns(
+            [
+                {
+                    "settings": one.settings,
+                    "tokenizers": len(one.labels),
+                    title: f"{one.value:+.2f}",
+                }
+                for one in found
+            ]
+        )

@@ -3,70 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal
 
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import json_option, print_json
-from ssdd_bench.cli._typed import typed
-from ssdd_bench.evaluation.progress import progress_bar
-
-if TYPE_CHECKING:
-    from ssdd_bench.generation.sampler import Method
+from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._verbs import option, typed, verb
 
 
-@click.command("sample", short_help="Sample images with a model of latents.")
-@options.tokenizer
-@options.dit
-@options.out("Folder of the samples.")
-@options.samples(40)
-@options.labels
-@options.sampler
-@options.steps(50)
-@options.cfg
-@options.cfg_interval
-@options.cfg_channels
-@options.seed
-@click.option(
-    "--objective",
-    type=click.Choice(["flow", "ddpm"]),
-    help="Of a published checkpoint: ddpm for DiT, flow for SiT.",
-)
-@click.option("--f", type=options.COUNT, metavar="F", help="Of a published checkpoint's latents.")
-@click.option("--shared", type=options.PATH, help="Keep sampled latents here for other decoders.")
-@options.batch_size(64, on_cpu="16")
-@options.device
-@options.shard
-@options.quiet
-@json_option
+@verb
 def command(
-    tokenizer: str,
-    dit: Path | None,
-    out: Path,
-    samples: int,
-    labels: Literal["equal", "random"],
-    sampler: Method | None,
-    steps: int,
-    cfg: float,
-    cfg_interval: tuple[float, float],
-    cfg_channels: int | None,
-    seed: int,
-    objective: Literal["flow", "ddpm"] | None,
-    f: int | None,
-    shared: Path | None,
-    batch_size: int,
-    device: str,
-    shard: tuple[int, int],
-    quiet: bool,
-    as_json: bool,
+    *,
+    tokenizer: options.Tokenizer,
+    dit: options.DiT | None = None,
+    out: Annotated[Path, option("Folder of the samples.")],
+    samples: options.Samples = 40,
+    labels: options.Labels = "equal",
+    sampler: options.Sampler | None = None,
+    steps: options.Steps = 50,
+    cfg: options.Guidance = 1.0,
+    cfg_interval: options.GuidanceInterval = (0.0, 1.0),
+    cfg_channels: options.GuidedChannels | None = None,
+    seed: options.Seed = 0,
+    objective: Annotated[
+        Literal["flow", "ddpm"] | None,
+        option("Of a published checkpoint: ddpm for DiT, flow for SiT."),
+    ] = None,
+    f: Annotated[int | None, option("Of a published checkpoint's latents.", "F")] = None,
+    shared: Annotated[Path | None, option("Keep sampled latents here for other decoders.")] = None,
+    batch_size: options.BatchSize = 64,
+    device: options.Device = "auto",
+    shard: options.Shard = (0, 1),
+    quiet: options.Quiet = False,
 ) -> None:
-    """Sample images: OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record.
+    """Sample images with a model of latents and a decoder.
 
-    Batches that are there are kept. After processes with --shard, run it once more without.
+    OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record. Batches that are there
+    are kept. After processes with --shard, run it once more without.
     """
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.loading import load
+    from ssdd_bench.evaluation.progress import progress_bar
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.identity import encoder_sha256
     from ssdd_bench.generation.model import load_latent_model, shipped_for
@@ -75,8 +53,7 @@ def command(
 
     chosen = choose_device(device)
     loaded = load(tokenizer, chosen)
-    path = shipped_for(encoder_sha256(loaded)) if dit is None else dit
-    model = load_latent_model(path, objective, f)
+    model = load_latent_model(dit or shipped_for(encoder_sha256(loaded)), objective, f)
     method = sampler or default_method(model.facts.objective)
     config = SamplesConfig(
         out=out,
@@ -91,10 +68,8 @@ def command(
     )
     with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
         made = generate_samples(model, loaded, config, chosen, bar.images_done)
-    if as_json:
-        print_json({"path": out, "shard": shard, "finished": made is not None, "record": made})
-        return
-    if made is None:
+    document = {"path": out, "shard": shard, "finished": made is not None, "record": made}
+    if print_json(document) or made is None:
         return
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)

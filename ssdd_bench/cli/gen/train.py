@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import click
+from typing import Annotated
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import json_option, print_json
+from ssdd_bench.cli._json import print_json
 from ssdd_bench.cli._training import check_installed, run_trainer
-from ssdd_bench.cli._typed import typed
+from ssdd_bench.cli._verbs import option, typed, verb
 
 
-@click.command("train")
-@click.option("--latents", type=options.PATH, required=True, help="Folder of `gen encode`.")
-@options.recipe("nano", "nano, nano-1, xl-2")
-@options.out("Folder of the run.")
-@options.iterations
-@options.minutes
-@options.threads
-@options.device
-@options.restart
-@options.quiet
-@json_option
+@verb
 def command(
-    latents: Path,
-    recipe: str,
-    out: Path,
-    iterations: int | None,
-    minutes: float | None,
-    device: str,
-    restart: bool,
-    quiet: bool,
-    as_json: bool,
+    *,
+    latents: Annotated[Path, option("Folder of `gen encode`.")],
+    recipe: options.DiTRecipe = "nano",
+    out: Annotated[Path, option("Folder of the run.")],
+    iterations: options.Iterations | None = None,
+    minutes: options.Minutes | None = None,
+    threads: options.Threads | None = None,
+    device: options.Device = "auto",
+    restart: options.Restart = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a DiT on latents.
 
@@ -47,6 +37,7 @@ def command(
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     check_installed()
+    options.set_threads(threads)
     keep_freed_memory()
     trainer = make_dit_trainer(
         LatentSet(latents),
@@ -56,7 +47,7 @@ def command(
         recipe_name=recipe,
         command=hide_home(typed()),
     )
-    run_trainer(trainer, iterations or trainer.schedule.iterations, minutes, restart, quiet)
-    if as_json and trainer.accelerator.is_main_process:
+    run_trainer(trainer, iterations, minutes, restart, quiet)
+    if trainer.accelerator.is_main_process:
         path = trainer.weights_path
         print_json({"weights": path, "card": path.with_suffix(".json")})
