@@ -74,7 +74,7 @@ def fetch(names: Annotated[tuple[str, ...], argument(-1, complete=one_of(_names)
 
 @verb
 def verify() -> None:
-    """Compare the checksums of files on this machine with the table."""
+    """Compare the checksums of files with the table."""
     wrong = []
     found = {}
     for name in table.assets():

@@ -7,7 +7,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._options import SEED, CommaList, ids, shard
 from ssdd_bench.cli._verbs import COUNT
 from ssdd_bench.cli.main import cli
@@ -55,16 +54,13 @@ def test_a_shard_is_an_index_below_its_count() -> None:
             shard(value)
 
 
-def test_threads_are_set() -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        options.set_threads(3)
-        options.set_threads(None)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
+def test_threads_are_set_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", counts.append)
+    flags = ["run", "--tokenizers", "identity", "--dry-run"]
+    for more in ([], ["--threads", "3"]):
+        assert CliRunner().invoke(cli, [*flags, *more]).exit_code == 0
+    assert counts == [3]
 
 
 def leaves(group: click.Group, *names: str) -> dict[str, click.Command]:

@@ -214,7 +214,7 @@ def lines(err):
         (["run", "--tokenizers", "identity", "--device", "gpu0"], 2, "auto or cpu"),
         (["run", "--tokenizers", "downsample", "--res", "60"], 3, "1 of 1 jobs failed"),
         (["run", "--tokenizers", "ssdd:checkpoint=no-file"], 3, "1 of 1 jobs failed"),
-        (["rum"], 2, "did you mean run"),
+        (["rum"], 2, "'run'"),
         (["run"], 2, "--tokenizers"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
