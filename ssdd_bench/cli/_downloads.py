@@ -38,7 +38,7 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, quiet: bo
     Raises:
         UnavailableError: a file is missing and the network is forbidden, or ``strict``.
     """
-    from ssdd_bench.weights.cache import cached_path, require
+    from ssdd_bench.weights.assets import cached_path, require
     from ssdd_bench.weights.download import is_offline
 
     if offline:

@@ -17,8 +17,7 @@ from ssdd_bench.cli._verbs import verb
 from ssdd_bench.errors import UnavailableError, WeightsError
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
-from ssdd_bench.weights.assets import get_asset
-from ssdd_bench.weights.cache import cached_path, inspect, search_folders
+from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders
 
 if TYPE_CHECKING:
     from ssdd_bench.metrics.catalog import MetricInfo

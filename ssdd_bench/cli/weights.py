@@ -15,7 +15,7 @@ from ssdd_bench.cli._verbs import argument, verb
 from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError
 from ssdd_bench.metrics.catalog import find_metrics, needed_by
 from ssdd_bench.weights import assets as table
-from ssdd_bench.weights.cache import cached_path, inspect, require
+from ssdd_bench.weights.assets import cached_path, inspect, require
 
 
 def _names() -> dict[str, tuple[str, ...]]:

@@ -32,7 +32,7 @@ from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import load_results, load_saved, result_path
-from ssdd_bench.weights.cache import cached_path
+from ssdd_bench.weights.assets import cached_path
 
 if TYPE_CHECKING:
     import pandas as pd

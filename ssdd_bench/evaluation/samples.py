@@ -32,7 +32,7 @@ from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import DataRecord, GeneratedRecord, LatentRecord, Result
 from ssdd_bench.results.store import load_saved, read_generated, result_path
-from ssdd_bench.weights.cache import cached_path
+from ssdd_bench.weights.assets import cached_path
 
 GROUP = 64
 """Images in memory at a time."""

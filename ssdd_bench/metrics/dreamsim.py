@@ -21,7 +21,7 @@ from torch import Tensor
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
 from ssdd_bench.metrics.images import exact_convolutions, resize, split_on_cpu
-from ssdd_bench.weights.cache import cache_folder, require
+from ssdd_bench.weights.assets import cache_folder, require
 from ssdd_bench.weights.download import unpack
 from ssdd_bench.weights.files import sha256_file
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
 from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
-from ssdd_bench.weights.cache import require
+from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ssdd_bench.errors import OutputError, UnavailableError, WeightsError
-from ssdd_bench.weights.assets import Asset, get_asset
-from ssdd_bench.weights.cache import cache_folder, cached_path, require
+from ssdd_bench.weights.assets import Asset, cache_folder, cached_path, get_asset, require
 from ssdd_bench.weights.files import sha256_file
 
 TIMEOUT_S = 20.0  # to connect, and between two chunks
@@ -99,13 +98,11 @@ def _resume(asset: Asset, part: Path, progress: Progress) -> None:
     with urlopen(Request(asset.url, headers=headers), timeout=TIMEOUT_S) as response:
         resumed = response.status == 206
         done = done if resumed else 0
+        progress(done, asset.bytes)
         with part.open("ab" if resumed else "wb") as file:
-            while True:
-                progress(done, asset.bytes)
-                chunk = response.read(CHUNK_BYTES)
-                if not chunk:
-                    break
+            while chunk := response.read(CHUNK_BYTES):
                 done += file.write(chunk)
+                progress(done, asset.bytes)
     if done < asset.bytes:
         raise ConnectionError(f"the connection broke off after {done} of {asset.bytes} bytes")
 
@@ -120,27 +117,19 @@ def _failure(asset: Asset, path: Path, reason: object) -> UnavailableError:
 def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
     """Unpack members of a verified zip into a folder, all or none; do nothing if it is there.
 
-    Args:
-        archive: a file that :func:`ssdd_bench.weights.cache.require` gave.
-        names: paths of members; one that ends in ``/`` stands for the files below it.
-        folder: appears when all files are in it.
-
-    Raises:
-        WeightsError: a member is missing, or the archive is damaged.
-        OutputError: the folder cannot be written.
+    A name that ends in ``/`` stands for the members below it.
     """
     if folder.is_dir():
         return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(archive) as source, TemporaryDirectory(dir=folder.parent) as temporary:
-            members: list[str] = []
             for name in names:
-                found = [one for one in source.namelist() if _matches(one, name)]
-                if not found:
+                below = name if name.endswith("/") else "\0"
+                members = [n for n in source.namelist() if n == name or n.startswith(below)]
+                if not members:
                     raise WeightsError(f"{archive} has no '{name}'. Download it again")
-                members += found
-            source.extractall(Path(temporary) / "all", members)
+                source.extractall(Path(temporary) / "all", members)
             (Path(temporary) / "all").rename(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise WeightsError(f"{archive} is damaged ({error}). Download it again") from error
@@ -150,7 +139,3 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
         raise OutputError(
             f"cannot write {folder}: {error.strerror}. Choose another folder with XDG_CACHE_HOME"
         ) from error
-
-
-def _matches(member: str, name: str) -> bool:
-    return member.startswith(name) if name.endswith("/") else member == name

@@ -1,35 +1,49 @@
-"""Read weight files safely; a missing, damaged or wrong one is an error of one line.
+"""Read weight files, without executing anything in them; errors are of one line.
 
-Nothing in a file is executed: safetensors hold tensors only, and pickles are read with
-``weights_only``. Torch is imported on use.
+Torch is imported on use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssdd_bench.errors import WeightsError
+from ssdd_bench.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 SHOWN = 3  # names per kind of mismatch in a message
+DEFAULT_F = 8  # pixels per latent cell along one side
+
+
+def choose_weights(plugin: Path, f: int, given: str) -> Path:
+    """Return the path of the user's file, or of the mini weights in a plugin's folder.
+
+    Args:
+        plugin: the plugin's folder, with whose name the files begin.
+        f: pixels per latent cell of the mini weights; ``DEFAULT_F`` beside a file.
+        given: path of the user's file; empty for the mini weights.
+
+    Raises:
+        OptionError: both a file and another ``f`` were given.
+    """
+    if not given:
+        return plugin / "weights" / f"{plugin.name}-mini-f{f}c4.safetensors"
+    if f != DEFAULT_F:
+        raise OptionError(
+            f"{plugin.name}: f={f} chooses among the mini weights, but {given} has its own f. "
+            "Leave one of the two out"
+        )
+    return Path(given).expanduser()
 
 
 def sha256_file(path: Path | str) -> str:
-    """Compute the checksum of a file.
-
-    Returns:
-        64 lower-case hexadecimal digits.
-
-    Raises:
-        WeightsError: the file is missing or cannot be read.
-    """
+    """Compute the checksum of a file: 64 lower-case hexadecimal digits."""
     path = _existing(path)
     try:
         with path.open("rb") as file:
@@ -39,11 +53,7 @@ def sha256_file(path: Path | str) -> str:
 
 
 def load_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """Read every tensor of a file, on the CPU and in the dtype it was stored in.
-
-    Raises:
-        WeightsError: the file is missing, unreadable or damaged.
-    """
+    """Read every tensor of a file, on the CPU and in the dtype it was stored in."""
     path = _existing(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -58,10 +68,7 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_tensors(path: Path | str) -> dict[str, Tensor]:
-    """Read a state dict from a safetensors file, or from a pickle without running what is in it.
-
-    Returns:
-        Tensors by name, on the CPU and in the dtype they were stored in.
+    """Read a state dict from a safetensors file or a pickle, as :func:`load_safetensors`.
 
     Raises:
         WeightsError: the file is missing or damaged, or holds more than named tensors.
@@ -123,6 +130,5 @@ def _existing(path: Path | str) -> Path:
     return path
 
 
-def _first(names: Iterable[str]) -> str:
-    names = list(names)
+def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

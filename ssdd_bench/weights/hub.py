@@ -38,7 +38,7 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
     Args:
         repo: id such as ``stabilityai/sd-vae-ft-mse``.
         files: their paths in the repository; nothing else is downloaded.
-        revision: branch, tag or commit; empty: main.
+        revision: branch, tag or commit; "" for main.
 
     Raises:
         WeightsError: the network is forbidden or fails, there is no such file, or its content is
@@ -81,30 +81,21 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
 def fetch_model(repo: str, subfolder: str = "", revision: str = "") -> Path:
     """Return a folder with the configuration and the weights of a diffusers model on the Hub.
 
-    Args:
-        repo: id such as ``stabilityai/sd-vae-ft-mse``.
-        subfolder: folder of the model in the repository; empty: its root.
-        revision: branch, tag or commit; empty: main.
-
-    Raises:
-        WeightsError: see :func:`fetch`.
+    ``subfolder`` is the model's in the repository; the rest as of :func:`fetch`.
     """
     prefix = f"{subfolder}/" if subfolder else ""
     return fetch(repo, [prefix + CONFIG, prefix + WEIGHTS], revision) / subfolder
 
 
 def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:
-    """Load what ``save_pretrained`` of a diffusers autoencoder wrote.
+    """Load what ``save_pretrained`` of a diffusers autoencoder wrote; see :func:`build_model`.
 
     Args:
         folder: with a config.json and the weights, safetensors or else a ``.bin`` of tensors.
         changes: entries that replace those of the configuration.
 
     Returns:
-        The model, as of :func:`build_model`, and its weights file.
-
-    Raises:
-        WeightsError: a file is missing or damaged, or the two do not fit.
+        The model and its weights file.
     """
     file = folder / WEIGHTS
     if not file.is_file() and file.with_suffix(".bin").is_file():
@@ -113,11 +104,7 @@ def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object, such as the config.json of a model or the card beside weights.
-
-    Raises:
-        WeightsError: it is missing, damaged or no JSON object.
-    """
+    """Read a JSON object, such as the config.json of a model or the card beside weights."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -22,7 +22,7 @@ from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.store import load_results, to_json
-from ssdd_bench.weights.cache import cached_path
+from ssdd_bench.weights.assets import cached_path
 
 
 class Colours(Extractor):

@@ -11,7 +11,7 @@ from PIL import Image
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.weights.cache import cached_path
+from ssdd_bench.weights.assets import cached_path
 
 METRICS = find_metrics("pairs")
 EXTERNAL = [key for key, info in METRICS.items() if info.assets]

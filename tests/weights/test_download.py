@@ -7,7 +7,7 @@ import pytest
 
 from ssdd_bench.errors import OutputError, UnavailableError, WeightsError
 from ssdd_bench.weights import download as module
-from ssdd_bench.weights.cache import cached_path, require
+from ssdd_bench.weights.assets import cached_path, require
 from ssdd_bench.weights.download import fetch, unpack
 
 

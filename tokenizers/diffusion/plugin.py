@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.mini import choose_weights
+from ssdd_bench.weights.files import choose_weights
 
 
 def load(steps: int, f: int, checkpoint: str, t_pow_shift: float) -> SSDDTokenizer:

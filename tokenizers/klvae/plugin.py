@@ -8,8 +8,8 @@ from typing import Any
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers
+from ssdd_bench.weights.files import choose_weights
 from ssdd_bench.weights.hub import build_model, fetch_model, load_model, read_config
-from ssdd_bench.weights.mini import choose_weights
 
 CLASS = "AutoencoderKL"
 

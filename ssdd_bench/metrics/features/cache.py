@@ -23,7 +23,7 @@ from torch import Tensor
 from ssdd_bench.errors import OutputError
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.weights.cache import cache_folder
+from ssdd_bench.weights.assets import cache_folder
 
 LIMIT_BYTES = 4 << 30
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.images import exact_convolutions, resize
-from ssdd_bench.weights.cache import require
+from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
 MODEL = "vit_large_patch14_dinov2.lvd142m"

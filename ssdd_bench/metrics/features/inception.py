@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
-from ssdd_bench.weights.cache import require
+from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
 CPU_GROUP = 4  # images at a time: no faster with more, and a feature map of 64 takes 350 MB

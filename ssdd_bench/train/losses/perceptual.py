@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.metrics.lpips import load_lpips
 from ssdd_bench.train.losses.efficientnet import EfficientNetLite1
-from ssdd_bench.weights.cache import require
+from ssdd_bench.weights.assets import require
 
 STRIDE_ENDS = (0, 3, 6, 14)  # the last blocks at strides 2, 4, 8 and 16
 

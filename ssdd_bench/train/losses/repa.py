@@ -18,7 +18,7 @@ from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD
 from ssdd_bench.train.losses.efficientnet import EfficientNetLite1
 from ssdd_bench.train.losses.perceptual import FrozenNetwork
-from ssdd_bench.weights.cache import require
+from ssdd_bench.weights.assets import require
 
 TOKEN = 8  # pixels of an image along a side of a token
 EPS = 1e-5
