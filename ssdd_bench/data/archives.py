@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import tarfile
 import threading
 import zipfile
-from collections import OrderedDict
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -19,39 +22,57 @@ from ssdd_bench.data.decode import SUFFIXES, decode_image
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError
 
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
-class TarImages(ImageSource):
-    """Image members of uncompressed tar files, WebDataset shards among them.
 
-    Headers are read once; an image is then one seek and one read. The id is the member's path
-    after the prefix. Of two members with one path the later counts, as when unpacking.
+class ShardedImages(ImageSource):
+    """Images in several files; an id is the prefix of its file and a key in it.
 
     Args:
         name: name of the set.
-        shards: id prefix (empty, or ending in a slash) -> tar file.
+        shards: id prefix (empty, or ending in a slash) -> file.
 
     Raises:
-        DataError: a file is damaged or compressed, or there is no image in any.
+        DataError: a file is damaged, or there is no image in any.
     """
 
     def __init__(self, name: str, shards: dict[str, Path]) -> None:
         self.name = name
         self._where: dict[str, tuple[Path, int, int]] = {}
         for prefix, shard in shards.items():
-            try:
-                with tarfile.open(shard, "r:") as tar:
-                    for member in tar:
-                        path = PurePosixPath(member.name)
-                        if member.isreg() and _is_image(path):
-                            where = (shard, member.offset_data, member.size)
-                            self._where[prefix + path.as_posix()] = where
-            except (tarfile.TarError, OSError) as error:
-                raise DataError(
-                    f"cannot read {shard} ({error}): give an uncompressed .tar"
-                ) from error
+            for key, first, second in self._index(shard):
+                self._where[prefix + key] = (shard, first, second)
         if not self._where:
-            raise DataError(f"no images in {_listing(shards)}")
+            path = next(iter(shards.values()))
+            where = path if len(shards) == 1 else f"the {len(shards)} files beside {path}"
+            raise DataError(f"no images in {where}")
         self.ids = tuple(sorted(self._where))
+
+    @abstractmethod
+    def _index(self, shard: Path) -> Iterator[tuple[str, int, int]]:
+        """Yield the key of each image, and two numbers that say where it is."""
+
+
+class TarImages(ShardedImages):
+    """Image members of uncompressed tar files, WebDataset shards among them.
+
+    Headers are read once; an image is then one seek and one read. The key is the member's path.
+    Of two members with one path the later counts, as when unpacking.
+    """
+
+    def _index(self, shard: Path) -> Iterator[tuple[str, int, int]]:
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                for member in tar:
+                    path = PurePosixPath(member.name)
+                    is_image = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+                    if member.isreg() and is_image:
+                        yield path.as_posix(), member.offset_data, member.size
+        except (tarfile.TarError, OSError) as error:
+            raise DataError(f"cannot read {shard} ({error}): give an uncompressed .tar") from error
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one member."""
@@ -63,6 +84,51 @@ class TarImages(ImageSource):
         except OSError as error:
             raise DataError(f"cannot read {shard}: {error.strerror}") from error
         return decode_image(data)
+
+
+class ParquetImages(ShardedImages):
+    """Encoded images in a column of Parquet files, as Hugging Face datasets store them.
+
+    The column is ``image``, or the only one that holds bytes (or a struct with a field
+    ``bytes``). Two row groups are kept at most, since threads that read ahead straddle the end of
+    one. The key is the row number.
+    """
+
+    def __init__(self, name: str, shards: dict[str, Path]) -> None:
+        self._columns: dict[Path, str] = {}
+        self._group = lru_cache(2)(self._read_group)
+        self._lock = threading.Lock()
+        super().__init__(name, shards)
+
+    def _index(self, shard: Path) -> Iterator[tuple[str, int, int]]:
+        try:
+            with pq.ParquetFile(shard) as file:
+                self._columns[shard] = _image_column(file.schema_arrow, shard)
+                metadata = file.metadata
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"cannot read {shard} as Parquet: {error}") from error
+        groups = range(metadata.num_row_groups)
+        rows = ((g, r) for g in groups for r in range(metadata.row_group(g).num_rows))
+        for number, (group, row) in zip(_numbers(metadata.num_rows), rows, strict=True):
+            yield number, group, row
+
+    def read(self, image_id: str) -> Image.Image:
+        """Decode the image of one row."""
+        shard, group, row = self._where[image_id]
+        with self._lock:
+            column = self._group(shard, group)
+        value = column[row].as_py()
+        data = value["bytes"] if isinstance(value, dict) else value
+        if not data:
+            raise DataError("the row holds no bytes")
+        return decode_image(data)
+
+    def _read_group(self, shard: Path, group: int) -> Any:
+        try:
+            with pq.ParquetFile(shard) as file:
+                return file.read_row_group(group, columns=[self._columns[shard]]).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"cannot read row group {group} of {shard}: {error}") from error
 
 
 class NpzImages(ImageSource):
@@ -91,86 +157,17 @@ class NpzImages(ImageSource):
             )
         if len(self._images) == 0:
             raise DataError(f"no images in {path}")
-        width = max(6, len(str(len(self._images) - 1)))
-        self.ids = tuple(f"{i:0{width}d}" for i in range(len(self._images)))
+        self.ids = tuple(_numbers(len(self._images)))
 
     def read(self, image_id: str) -> Image.Image:
         """Copy one image out of the array."""
         return Image.fromarray(np.ascontiguousarray(self._images[int(image_id)]))
 
 
-class ParquetImages(ImageSource):
-    """Encoded images in a column of Parquet files, as Hugging Face datasets store them.
-
-    The column is ``image``, or the only one that holds bytes (or a struct with a field
-    ``bytes``). Two row groups are kept at most, which suits reading in order. The id is the row
-    number after the prefix.
-
-    Args:
-        name: name of the set.
-        shards: id prefix (empty, or ending in a slash) -> Parquet file.
-
-    Raises:
-        DataError: a file is damaged, or there is no such column.
-    """
-
-    _KEPT_GROUPS = 2  # threads that read ahead straddle the end of one
-
-    def __init__(self, name: str, shards: dict[str, Path]) -> None:
-        self.name = name
-        self._where: dict[str, tuple[Path, int, int]] = {}
-        self._columns: dict[Path, str] = {}
-        self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
-        self._lock = threading.Lock()
-        for prefix, shard in shards.items():
-            try:
-                with pq.ParquetFile(shard) as file:
-                    self._columns[shard] = _image_column(file.schema_arrow, shard)
-                    metadata = file.metadata
-                    width = max(6, len(str(max(metadata.num_rows - 1, 0))))
-                    row = 0
-                    for group in range(metadata.num_row_groups):
-                        for offset in range(metadata.row_group(group).num_rows):
-                            self._where[f"{prefix}{row:0{width}d}"] = (shard, group, offset)
-                            row += 1
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(f"cannot read {shard} as Parquet: {error}") from error
-        if not self._where:
-            raise DataError(f"no images in {_listing(shards)}")
-        self.ids = tuple(sorted(self._where))
-
-    def read(self, image_id: str) -> Image.Image:
-        """Decode the image of one row."""
-        shard, group, offset = self._where[image_id]
-        value = self._group(shard, group)[offset].as_py()
-        data = value["bytes"] if isinstance(value, dict) else value
-        if not data:
-            raise DataError("the row holds no bytes")
-        return decode_image(data)
-
-    def _group(self, shard: Path, group: int) -> Any:
-        with self._lock:
-            key = (shard, group)
-            if key not in self._groups:
-                while len(self._groups) >= self._KEPT_GROUPS:
-                    self._groups.popitem(last=False)
-                try:
-                    with pq.ParquetFile(shard) as file:
-                        table = file.read_row_group(group, columns=[self._columns[shard]])
-                except (pa.ArrowException, OSError) as error:
-                    raise DataError(f"cannot read row group {group} of {shard}: {error}") from error
-                self._groups[key] = table.column(0)
-            self._groups.move_to_end(key)
-            return self._groups[key]
-
-
-def _is_image(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _listing(shards: dict[str, Path]) -> str:
-    first = next(iter(shards.values()))
-    return str(first) if len(shards) == 1 else f"the {len(shards)} files beside {first}"
+def _numbers(count: int) -> Iterator[str]:
+    """Yield row numbers as ids, zero-padded to one width."""
+    width = max(6, len(str(count - 1)))
+    return (f"{i:0{width}d}" for i in range(count))
 
 
 def _map_npz(path: Path, key: str) -> NDArray[Any]:
@@ -179,39 +176,29 @@ def _map_npz(path: Path, key: str) -> NDArray[Any]:
         names = archive.namelist()
         if {"mu.npy", "sigma.npy"} <= set(names):
             raise DataError(
-                f"{path} holds statistics (mu, sigma), as published of training sets to score "
-                "generated images by: reconstructions are compared with the very crops that were "
-                "encoded, so give images"
+                f"{path} holds statistics (mu, sigma) of a training set: reconstructions are "
+                "compared with the very crops that were encoded, so give images"
             )
         if f"{key}.npy" not in names:
             held = ", ".join(name.removesuffix(".npy") for name in names)
             raise DataError(f"no array {key} in {path}, which holds: {held}")
         entry = archive.getinfo(f"{key}.npy")
-        if entry.compress_type != zipfile.ZIP_STORED:
-            with np.load(path, allow_pickle=False) as arrays:
-                loaded: NDArray[Any] = arrays[key]
-            return loaded
         with archive.open(entry) as member:
-            version = np.lib.format.read_magic(member)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read_header is None:
-                raise ValueError(f"npy version {version} is not supported")
-            shape, fortran, dtype = read_header(member)
+            read_header = HEADERS.get(np.lib.format.read_magic(member))
+            if read_header is not None:
+                shape, fortran, dtype = read_header(member)
             header_size = member.tell()
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects")
+    stored = entry.compress_type == zipfile.ZIP_STORED and read_header is not None
+    if not stored or dtype.hasobject or 0 in shape:
+        with np.load(path, allow_pickle=False) as arrays:
+            loaded: NDArray[Any] = arrays[key]
+        return loaded
     # The local header, not the central directory, says where the data starts: its extra field
     # may be longer (zip64). zipfile's own seek would read through the file on Python 3.11.
     with path.open("rb") as file:
         file.seek(entry.header_offset + 26)
-        name_size = int.from_bytes(file.read(2), "little")
-        extra_size = int.from_bytes(file.read(2), "little")
+        name_size, extra_size = struct.unpack("<HH", file.read(4))
     start = entry.header_offset + 30 + name_size + extra_size + header_size
-    if 0 in shape:
-        return np.empty(shape, dtype)
     order: Literal["C", "F"] = "F" if fortran else "C"
     mapped: NDArray[Any] = np.memmap(path, dtype, "r", offset=start, shape=shape, order=order)
     return mapped

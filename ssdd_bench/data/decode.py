@@ -10,9 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ssdd_bench.errors import DataError
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"),
-)
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"))
 
 MAX_PIXELS = 1 << 29
 """Largest image that is decoded, in pixels (1.6 GB as RGB); a larger one is an error."""
@@ -25,9 +23,6 @@ if Image.MAX_IMAGE_PIXELS is not None:
 
 def decode_image(source: bytes | Path) -> Image.Image:
     """Decode a whole image file to RGB; of an animation or a multi-page file the first frame.
-
-    Args:
-        source: the file's bytes, or its path.
 
     Raises:
         DataError: the file is absent, truncated, not an image, or too large.
@@ -50,11 +45,7 @@ def decode_image(source: bytes | Path) -> Image.Image:
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Refuse a size that would take gigabytes to hold.
-
-    Raises:
-        DataError: more than :data:`MAX_PIXELS` pixels.
-    """
+    """Raise ``DataError`` for more than :data:`MAX_PIXELS` pixels."""
     if width * height > MAX_PIXELS:
         raise DataError(
             f"{width} x {height} is more than {MAX_PIXELS:,} pixels: make it smaller first"

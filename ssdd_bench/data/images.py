@@ -9,13 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
-from ssdd_bench.data.decode import SUFFIXES, decode_image, to_rgb
+from ssdd_bench.data.decode import SUFFIXES, decode_image
 from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet
-from ssdd_bench.data.source import ImageSource, Subset, limited
+from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError, UnknownNameError
 from ssdd_bench.plugins.manifest import ID
-
-__all__ = ["FolderImages", "ImageSource", "Subset", "open_images", "to_rgb"]
 
 
 class FolderImages(ImageSource):

@@ -22,18 +22,11 @@ Images = str | Path | ImageSource | Tensor | np.ndarray[Any, Any] | Iterable[Any
 
 
 class MemoryImages(ImageSource):
-    """Images of a mapping or in a list, kept in memory as they are and converted when read.
+    """Images by id, kept in memory as they are and converted when read."""
 
-    Args:
-        images: by id; see :func:`as_source` for their forms.
-        name: for tables.
-        numbered: True if the ids are only positions.
-    """
+    name = "memory"
 
-    def __init__(
-        self, images: Mapping[str, Any], name: str = "memory", numbered: bool = False
-    ) -> None:
-        self.name = name
+    def __init__(self, images: Mapping[str, Any], numbered: bool = False) -> None:
         self.ids = tuple(images)
         self.numbered = numbered
         self._images = images

@@ -1,8 +1,7 @@
-"""Data sets by name, with the places to look for them and a check that they are complete.
+"""Data sets by name: where they are looked for, and a check that they are complete.
 
-A data set is a TOML file: those of ``sets/``, and ``dataset.toml`` of an installed package that
-stands in the entry point group ``ssdd_bench.datasets``. Nothing is downloaded, and nothing here
-imports torch or opens an image.
+A data set is a TOML file: those of ``sets/``, and ``dataset.toml`` of an installed package in the
+entry point group ``ssdd_bench.datasets``. Nothing is downloaded. Imports no torch.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class DataSet:
     """Description of a data set, known without its images.
 
     Attributes:
-        name: what ``--data`` takes and results record.
+        name: on the command line and in results.
         title: with edition and split.
         images: number of images.
         get: where its owner publishes it, and in which form it goes into its folder.
@@ -69,11 +68,7 @@ class DataSet:
         return next((place.resolve() for place in self.places() if place.is_dir()), None)
 
     def require(self) -> Path:
-        """Return the folder of the images.
-
-        Raises:
-            DataError: it is not on this machine; says how to get it.
-        """
+        """Return the folder of the images; ``DataError`` if it is not on this machine."""
         folder = self.find()
         if folder is not None:
             return folder
@@ -114,11 +109,7 @@ def roots() -> tuple[Path, ...]:
 
 
 def require_named(path: Path | str | None) -> None:
-    """Refuse a data set that is named and not here, before anything slow; let any path pass.
-
-    Raises:
-        DataError: see :meth:`DataSet.require`.
-    """
+    """Raise ``DataError`` for a data set that is named and not here; let any path pass."""
     if data_set := DATA_SETS.all().get(str(path)):
         data_set.require()
 

@@ -27,12 +27,8 @@ def write_npz(
     Args:
         path: of the file.
         batches: uint8 (B, H, W, 3), in order.
-        shape: of all images together.
+        shape: of all images together; ``ValueError`` if the batches do not add up to it.
         labels: (N,).
-
-    Raises:
-        OutputError: the folder cannot be written.
-        ValueError: the batches do not add up to ``shape``.
     """
 
     def write(target: Path) -> None:
@@ -55,23 +51,17 @@ def write_npz(
 
 
 def read_labels(path: Path) -> NDArray[np.int64] | None:
-    """Labels of a file of samples; None where it holds none."""
+    """Return the labels of a file of samples; None if it holds none."""
     if path.suffix.lower() != ".npz" or not path.is_file():
         return None
     return _read(path, "arr_1")
 
 
 def read_moments(path: Path) -> dict[str, NDArray[np.float64]]:
-    """``mu``, ``sigma`` and, where they are there, ``mu_s`` and ``sigma_s``; empty if none are.
-
-    Raises:
-        DataError: they are damaged or do not fit each other.
-    """
-    found = {}
-    for name in ("mu", "sigma", "mu_s", "sigma_s"):
-        array = _read(path, name)
-        if array is not None:
-            found[name] = array.astype(np.float64)
+    """Return those of ``mu``, ``sigma``, ``mu_s`` and ``sigma_s`` that a file holds."""
+    names = ("mu", "sigma", "mu_s", "sigma_s")
+    arrays = {name: _read(path, name) for name in names}
+    found = {name: one.astype(np.float64) for name, one in arrays.items() if one is not None}
     for mean, covariance in (("mu", "sigma"), ("mu_s", "sigma_s")):
         if (mean in found) != (covariance in found):
             raise DataError(f"{path}: of {mean} and {covariance} one is missing: fetch it again")

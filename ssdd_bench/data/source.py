@@ -1,4 +1,4 @@
-"""What every collection of images looks like to the rest of the package."""
+"""Base of collections of images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ImageSource(ABC):
         """
 
     def read_named(self, image_id: str) -> Image.Image:
-        """Decode one image to RGB; ``DataError`` names it, for whoever stops there."""
+        """Decode one image to RGB; the message of a ``DataError`` names it."""
         try:
             return self.read(image_id)
         except DataError as error:
@@ -63,31 +63,28 @@ class Subset(ImageSource):
 
 
 def limited(source: ImageSource, limit: int) -> ImageSource:
-    """Keep ``limit`` images drawn the same way on every machine.
+    """Keep ``limit`` images, the same on every machine.
 
     The first of a sorted list would all be of one class, so the images whose ids have the
     smallest SHA-256 are kept. A smaller limit always gives a subset of a larger one's.
-
-    Raises:
-        DataError: ``limit`` is below 1.
     """
     if limit < 1:
         raise DataError(f"a limit of {limit} leaves no image: give 1 or more")
     if limit >= len(source):
         return source
-    return Subset(source, sorted(source.ids, key=_digest)[:limit])
+    return Subset(source, sorted(source.ids, key=hash_id)[:limit])
 
 
-def _digest(image_id: str) -> bytes:
-    # A file name that is not valid UTF-8 reaches us with surrogate escapes.
+def hash_id(image_id: str) -> bytes:
+    """Compute the SHA-256 of an id, by which images come in random order."""
+    # A file name that is not valid UTF-8 carries surrogate escapes.
     return hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).digest()
 
 
 def class_names(ids: Sequence[str]) -> tuple[str, ...]:
-    """Class of each image: the folder that it lies in; none where no image lies in a folder.
+    """Return the class of each image, the folder that it lies in; "." if there are no folders.
 
-    Raises:
-        DataError: some images lie in a folder and others do not.
+    ``DataError`` if some images lie in a folder and others do not.
     """
     names = tuple(PurePosixPath(image_id).parent.as_posix() for image_id in ids)
     loose = names.count(".")

@@ -12,16 +12,16 @@ SAMPLE_DIR = Path(__file__).parent
 
 @dataclass(frozen=True)
 class SampleSource:
-    """Who made a photograph and what may be done with it; each one keeps its own licence.
+    """Credits and licence of a photograph.
 
     Attributes:
-        title: Name of the work, as its source gives it.
-        author: Who has to be credited.
+        title: of the work, as its source gives it.
+        author: to be credited.
         licence: SPDX id; ``LicenseRef-public-domain`` where no licence is needed.
-        source: Package, version and file the photograph was taken from.
-        changes: What was done to it since.
-        sha256: Digest of the file shipped here.
-        url: Page of the original, where its source names one.
+        source: package, version and file that the photograph was taken from.
+        changes: since then.
+        sha256: of the file here.
+        url: page of the original, where its source names one.
     """
 
     title: str
@@ -34,11 +34,7 @@ class SampleSource:
 
 
 def sample_sources() -> dict[str, SampleSource]:
-    """Say where each photograph comes from, for credits and for checking the files.
-
-    Returns:
-        One entry per photograph, keyed by file name (``osprey.jpg``), sorted.
-    """
+    """Return the source of each photograph by file name (``osprey.jpg``), sorted."""
     path = SAMPLE_DIR / "SOURCES.toml"
     sources = read_record(dict[str, SampleSource], read_toml(path), str(path), optional=True)
     return dict(sorted(sources.items()))

@@ -6,7 +6,6 @@ covariances are summed in float64 from those rows, in the order of the images.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench.data.source import hash_id
 from ssdd_bench.errors import DataError
 from ssdd_bench.metrics.frechet import Moments
 
@@ -98,7 +98,5 @@ class FeatureSets:
 
     def order(self) -> NDArray[np.int64]:
         """Return row numbers of candidates in random order, by a hash of their ids."""
-        hashes = [
-            hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() for name in self.ids
-        ]
+        hashes = [hash_id(name) for name in self.ids]
         return np.array(sorted(range(len(hashes)), key=hashes.__getitem__), dtype=np.int64)
