@@ -29,8 +29,7 @@ class Difference:
     Attributes:
         key: of the job.
         metric: its key.
-        base: value before; None if it is infinite.
-        head: value after; None if it is infinite.
+        base: value before; None if it is infinite. Likewise ``head``, the value after.
         change: head minus base; a mean over images if there is an ``interval``.
         interval: 95% of the mean difference; None for scores of whole sets.
         threshold: worsening that passes.
@@ -80,12 +79,8 @@ def compare(
 
     A job of the base that the head lacks is an obstacle; a further one of the head is a note.
 
-    Args:
-        base: results before the change.
-        head: results after it.
-        thresholds: by metric.
-        any_change: fail on improvements beyond a threshold too, for code that should change
-            no score.
+    With ``any_change`` improvements beyond a threshold fail too, for code that should change no
+    score.
     """
     heads = {one.key: one for one in head}
     differences: list[Difference] = []
@@ -96,15 +91,14 @@ def compare(
         if after is None:
             obstacles.append(f"{_name(before.key)}: not in HEAD")
             continue
-        found = list(_obstacles(before, after))
-        obstacles += found
-        if found:
+        if found := _obstacles(before, after):
+            obstacles += found
             continue
         if before.result.tokenizer.weights != after.result.tokenizer.weights:
             notes.append(f"{_name(before.key)}: other weights")
-        if before.result.steps != after.result.steps:
-            steps = f"{before.result.steps} steps and {after.result.steps}"
-            notes.append(f"{_name(before.key)}: {steps}")
+        steps = before.result.steps, after.result.steps
+        if steps[0] != steps[1]:
+            notes.append(f"{_name(before.key)}: {steps[0]} steps and {steps[1]}")
         differences += [
             _difference(before, after, key, thresholds, any_change)
             for key, value in before.result.metrics.items()
@@ -150,16 +144,13 @@ def _difference(
     paired = key in before.scores and key in after.scores
     threshold = thresholds.get(key, Threshold(RELATIVE if paired else RELATIVE_OF_SETS, True))
     sign = 1.0 if a.higher_is_better else -1.0
-    change: float | None
-    interval: tuple[float, float] | None = None
+    change, interval = None, None  # The change is unknown if a side is infinite.
     if paired:
         gaps = _gaps(before.scores[key], after.scores[key])
-        unequal = bool(gaps.any())
-        change = float(gaps.mean()) if unequal else 0.0
-        interval = bootstrap(gaps) if unequal else (0.0, 0.0)
-    elif a.value is None or b.value is None:
-        change = None  # infinite on one side or both
-    else:
+        change, interval = 0.0, (0.0, 0.0)
+        if gaps.any():
+            change, interval = float(gaps.mean()), bootstrap(gaps)
+    elif a.value is not None and b.value is not None:
         change = b.value - a.value
     lost = b.infinite < a.infinite and a.higher_is_better  # images that were perfect and are not
     verdict: Verdict = "same"
@@ -167,9 +158,8 @@ def _difference(
         verdict = "regression" if lost else "better"
     elif change:
         gain = sign * change
-        beyond = abs(gain) > threshold.allowed(a.value if a.value is not None else 0.0)
-        if interval is not None:
-            beyond = beyond and min(interval) * max(interval) > 0
+        beyond = abs(gain) > threshold.allowed(a.value or 0.0)
+        beyond &= interval is None or interval[0] * interval[1] > 0
         if gain < 0:
             verdict = "regression" if beyond else "worse"
         else:

@@ -26,8 +26,7 @@ class SpeedRatio:
     """Images per second of ``head`` over those of ``base``.
 
     Attributes:
-        base_s: median seconds of a call.
-        head_s: the same.
+        base_s: median seconds of a call; likewise ``head_s``.
         ratio: median over the turns; above 1 the head is faster.
         interval: 95% of that median.
         turns: calls of each.

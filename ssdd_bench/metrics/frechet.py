@@ -90,6 +90,13 @@ class Moments:
         return np.concatenate(self._vectors) - self.mean if self._vectors else None
 
 
+def moments_of(features: NDArray[np.floating]) -> Moments:
+    """Return the moments of vectors (N, dims)."""
+    moments = Moments(features.shape[1])
+    moments.update(features)
+    return moments
+
+
 def root_trace(a: Array, b: Array) -> float:
     """Compute the trace of the root of ``a @ b``, both symmetric and positive semi-definite."""
     try:
@@ -187,7 +194,7 @@ class ReferenceMoments:
 
 
 class FrechetDistance(DistributionMetric):
-    """Squared Fréchet distance of the Gaussians of two sets; lower is better.
+    """Squared Fréchet distance of the Gaussians of two sets.
 
     The reference of reconstructions is always the very crops that were encoded. Moments of a
     training set are for samples: they make a reconstruction score two to three times as large.
@@ -208,22 +215,18 @@ class FrechetDistance(DistributionMetric):
         infinitely many images if there are enough to extrapolate it.
         """
         found = super().compute(features)
-        value = found.value
-        if not intervals or value is None:
+        if not intervals or (value := found.value) is None:
             return found
-        limit = frechet_at_infinity(features)
-        if limit is not None:
+        if (limit := frechet_at_infinity(features)) is not None:
             found = replace(found, extra={"fd_infinity": limit})
         if found.n < GROUPS:
             return found
 
         def without(rows: NDArray[np.int64]) -> float:
-            return frechet_distance(
-                moments_without(features.reference, rows)
-                if features.paired
-                else features.reference_moments(),
-                moments_without(features.candidate, rows),
-            )
+            rest = moments_without(features.candidate, rows)
+            if features.paired:
+                return frechet_distance(moments_without(features.reference, rows), rest)
+            return frechet_distance(features.reference_moments(), rest)
 
         interval = jackknife_interval(without, features.order(), value)
         return replace(found, interval=interval, interval_method=JACKKNIFE)
@@ -268,12 +271,10 @@ class IntraClassDistance(DistributionMetric):
         samples, references = features.candidate.rows(), features.reference.rows()
         distances = []
         for label in range(classes):
-            one, other = Moments(features.candidate.dims), Moments(features.candidate.dims)
-            one.update(samples[labels == label])
-            other.update(references[reference_labels == label])
-            if min(one.n, other.n) < 2:
+            sides = samples[labels == label], references[reference_labels == label]
+            if min(map(len, sides)) < 2:
                 raise UnavailableError(f"class {label} has fewer than two images on a side")
-            distances.append(frechet_distance(one, other))
+            distances.append(frechet_distance(*map(moments_of, sides)))
         return math.fsum(distances) / len(distances)
 
     def warnings(self, features: FeatureSets) -> Iterator[str]:
@@ -286,12 +287,8 @@ class IntraClassDistance(DistributionMetric):
 def moments_without(file: FeatureFile, rows: NDArray[np.int64]) -> Moments:
     """Return the moments of all rows except some."""
     if file.n <= 2 * file.dims:  # From the vectors themselves it is exact, and cheap.
-        moments = Moments(file.dims)
-        moments.update(np.delete(file.rows(), rows, axis=0))
-        return moments
-    every, some = file.moments(), Moments(file.dims)
-    some.update(file.rows()[np.sort(rows)])
-    return every.without(some)
+        return moments_of(np.delete(file.rows(), rows, axis=0))
+    return file.moments().without(moments_of(file.rows()[np.sort(rows)]))
 
 
 def frechet_at_infinity(features: FeatureSets) -> float | None:

@@ -11,8 +11,6 @@ from torch import Tensor
 from ssdd_bench.metrics.base import PerImageMetric
 from ssdd_bench.results.schema import MetricValue
 
-BACKEND = f"ssdd-bench, integer sums by torch {torch.__version__.split('+')[0]}"
-
 
 def squared_errors(references: Tensor, reconstructions: Tensor) -> list[float]:
     """Return the mean squared error of each image, uint8 (B, 3, H, W), on 0 to 255 squared."""
@@ -32,20 +30,20 @@ def decibel(mse: float) -> float:
     return 10 * math.log10(255**2 / mse) if mse else math.inf
 
 
-class PSNR(PerImageMetric):
-    """Mean PSNR over images; identical images are infinite and counted apart."""
+class _PixelError(PerImageMetric):
+    backend = f"ssdd-bench, integer sums by torch {torch.__version__.split('+')[0]}"
 
-    backend = BACKEND
+
+class PSNR(_PixelError):
+    """Mean PSNR over images; identical images are infinite and counted apart."""
 
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return decibels."""
         return [decibel(mse) for mse in squared_errors(references, reconstructions)]
 
 
-class PooledPSNR(PerImageMetric):
+class PooledPSNR(_PixelError):
     """PSNR of the mean squared error over the whole set, never above the mean of ``psnr``."""
-
-    backend = BACKEND
 
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return squared errors, from which the set's PSNR follows."""
@@ -56,32 +54,28 @@ class PooledPSNR(PerImageMetric):
         found = super().compute()
         if not found.value:
             return replace(found, value=None, infinite=found.n, interval=None, interval_method="")
-        value, interval = decibel(found.value), found.interval
-        if interval is not None and interval[0] > 0:
-            low, high = interval
-            return replace(found, value=value, interval=(decibel(high), decibel(low)))
-        # No interval where nearly every image is identical: it would end at infinity.
-        return replace(found, value=value, interval=None, interval_method="")
+        found = replace(found, value=decibel(found.value))
+        if found.interval is not None and found.interval[0] > 0:
+            low, high = found.interval
+            return replace(found, interval=(decibel(high), decibel(low)))
+        # Nearly every image is identical: the interval would end at infinity.
+        return replace(found, interval=None, interval_method="")
 
     def per_image(self) -> dict[str, float]:
         """Return {}: the errors behind it are those of ``mse``."""
         return {}
 
 
-class MSE(PerImageMetric):
+class MSE(_PixelError):
     """Mean squared error of images in [0, 1]."""
-
-    backend = BACKEND
 
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return errors on [0, 1]."""
         return [mse / 255**2 for mse in squared_errors(references, reconstructions)]
 
 
-class MAE(PerImageMetric):
+class MAE(_PixelError):
     """Mean absolute error of images in [0, 1]."""
-
-    backend = BACKEND
 
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return errors on [0, 1]."""

@@ -191,29 +191,26 @@ class MetricSuite:
     def _value(self, key: str) -> MetricValue:
         if metric := self._pairs.get(key):
             return metric.compute()
-        info, n = self._infos[key], len(self._sides["candidate"].ids)
+        info, (references, candidates) = self._infos[key], self._sides.values()
         try:
             if key in self._unavailable:
                 raise UnavailableError(self._unavailable[key])
-            return self._distributions[key].compute(self._features(key), self._intervals)
+            files = (self._pool.file(info.network, info.layer, side) for side in self._sides)
+            reference, candidate = files
+            features = FeatureSets(
+                tuple(candidates.ids),
+                reference,
+                candidate,
+                self._pool.backend(info.network),
+                paired=self._kind == "pairs",
+                published=self._moments.of(info, candidate.dims) if self._moments else None,
+                labels=candidates.labels(),
+                reference_labels=references.labels(),
+            )
+            return self._distributions[key].compute(features, self._intervals)
         except UnavailableError as error:
+            n = len(candidates.ids)
             return MetricValue(None, n, info.higher_is_better, "", unavailable=str(error))
-
-    def _features(self, key: str) -> FeatureSets:
-        info = self._infos[key]
-        reference, candidate = (
-            self._pool.file(info.network, info.layer, side) for side in self._sides
-        )
-        return FeatureSets(
-            tuple(self._sides["candidate"].ids),
-            reference,
-            candidate,
-            self._pool.backend(info.network),
-            paired=self._kind == "pairs",
-            published=self._moments.of(info, candidate.dims) if self._moments else None,
-            labels=self._sides["candidate"].labels(),
-            reference_labels=self._sides["reference"].labels(),
-        )
 
     def _update(self, last: bool = False) -> None:
         """Give full groups to the metrics, and with ``last`` also the rest."""
