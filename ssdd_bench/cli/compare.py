@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +46,7 @@ def command(
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
-    from ssdd_bench.gate.outputs import to_document, to_junit, to_markdown
+    from ssdd_bench.gate.outputs import add_to_summary, to_document, to_junit, to_markdown
     from ssdd_bench.gate.speed import compare_speed
     from ssdd_bench.gate.thresholds import Threshold, load_learnt, parse_rules, project_rules
     from ssdd_bench.results.files import write_text
@@ -71,9 +70,7 @@ def command(
         write_text(junit, to_junit(found))
     if markdown is not None:
         write_text(markdown, to_markdown(found))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(to_markdown(found))
+    add_to_summary(found)
     if not print_json(to_document(found)):
         _show(found)
     context.exit(found.exit_code)
