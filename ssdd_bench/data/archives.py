@@ -31,12 +31,7 @@ HEADERS = {
 class ShardedImages(ImageSource):
     """Images in several files; an id is the prefix of its file and a key in it.
 
-    Args:
-        name: name of the set.
-        shards: id prefix (empty, or ending in a slash) -> file.
-
-    Raises:
-        DataError: a file is damaged, or there is no image in any.
+    ``shards`` has the files by prefix, which is empty or ends in a slash.
     """
 
     def __init__(self, name: str, shards: dict[str, Path]) -> None:
@@ -137,9 +132,6 @@ class NpzImages(ImageSource):
     ``np.savez`` stores arrays uncompressed, so the array is mapped from the file and only the
     images asked for are read. One written by ``np.savez_compressed`` cannot be mapped and is
     **loaded whole into memory**. The id is the index, zero-padded.
-
-    Raises:
-        DataError: not an npz, no ``arr_0`` in it, or another type or shape.
     """
 
     numbered = True

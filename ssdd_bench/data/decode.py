@@ -22,11 +22,7 @@ if Image.MAX_IMAGE_PIXELS is not None:
 
 
 def decode_image(source: bytes | Path) -> Image.Image:
-    """Decode a whole image file to RGB; of an animation or a multi-page file the first frame.
-
-    Raises:
-        DataError: the file is absent, truncated, not an image, or too large.
-    """
+    """Decode a whole image file to RGB; of an animation or a multi-page file the first frame."""
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             check_pixels(*image.size)
@@ -57,10 +53,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Grey is replicated; transparency (channel, palette entry or colour key) is composited on
     white; 16-bit grey is scaled to 8 bits by round(v / 257); other modes go through Pillow. EXIF
-    orientation is ignored, as in ImageNet pipelines. Colour profiles are ignored.
-
-    Raises:
-        DataError: a float or 32-bit image, whose range is unknown.
+    orientation is ignored, as in ImageNet pipelines. Colour profiles are ignored. ``DataError``
+    for a float or 32-bit image, whose range is unknown.
     """
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         return _from_deep_grey(image)

@@ -90,14 +90,11 @@ class LatentsRecord:
 
 
 class LatentSet:
-    """Latents on disk, mapped into memory.
+    """Latents on disk, mapped into memory; ``UserError`` if they are not whole.
 
     Attributes:
         record: content of ``latents.json``.
         labels: int64 (n,).
-
-    Raises:
-        UserError: the folder is no finished set of latents, or a shard is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:

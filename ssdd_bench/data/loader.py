@@ -24,12 +24,7 @@ Loaded = tuple[str, NDArray[np.uint8] | DataError, bool]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images and their ids, in the source's order.
-
-    Attributes:
-        ids: B ids.
-        images: uint8 (B, 3, size, size) on the CPU.
-    """
+    """Images, uint8 (B, 3, size, size) on the CPU, and their ids, in the source's order."""
 
     ids: tuple[str, ...]
     images: Tensor
@@ -58,7 +53,6 @@ class ImageLoader:
     Raises:
         DataError: while iterating: with ``strict`` for the first bad image, otherwise when every
             image is bad.
-        UnknownNameError: no such crop.
     """
 
     def __init__(

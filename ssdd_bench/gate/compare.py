@@ -27,8 +27,6 @@ class Difference:
     """Comparison of one metric of one job.
 
     Attributes:
-        key: of the job.
-        metric: its key.
         base: value before; None if it is infinite. Likewise ``head``, the value after.
         change: head minus base; a mean over images if there is an ``interval``.
         interval: 95% of the mean difference; None for scores of whole sets.

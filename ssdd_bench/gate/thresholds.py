@@ -54,11 +54,7 @@ class LearntFile:
 
 
 def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
-    """Read rules such as ``rfid:+2%`` or ``psnr:-0.1``; their sign is ignored.
-
-    Raises:
-        OptionError: a rule is not of that form.
-    """
+    """Read rules such as ``rfid:+2%`` or ``psnr:-0.1``; their sign is ignored."""
     found = {}
     for rule in rules:
         match = _RULE.fullmatch(rule)

@@ -132,11 +132,7 @@ class DistributionMetric(Metric, ABC):
 
     @abstractmethod
     def score(self, features: FeatureSets) -> float:
-        """Return the value.
-
-        Raises:
-            UnavailableError: it cannot be computed from these sets; says why.
-        """
+        """Return the value; raise ``UnavailableError`` if it cannot be computed from these sets."""
 
     def warnings(self, features: FeatureSets) -> Iterator[str]:
         """Yield what a reader of the value must know."""

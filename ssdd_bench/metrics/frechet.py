@@ -112,11 +112,7 @@ def root_trace(a: Array, b: Array) -> float:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """Compute the squared distance of two sets of at least two vectors each.
-
-    Raises:
-        DataError: a set has fewer than two vectors.
-    """
+    """Compute the squared distance of two sets of at least two vectors each."""
     if min(a.n, b.n) < 2:
         raise DataError("a Fréchet distance needs at least two images on each side")
     offset = a.mean - b.mean

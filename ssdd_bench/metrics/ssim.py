@@ -22,17 +22,18 @@ WINDOW = 11
 BORDER = WINDOW // 2
 
 
+def _check_sides(metric: str, image: Tensor, least: int) -> None:
+    if min(image.shape[-2:]) < least:
+        raise ResolutionError(f"{metric} needs images of at least {least} px")
+
+
 def ssim(reference: Tensor, reconstruction: Tensor) -> float:
     """Compute the SSIM of two images, uint8 (3, H, W), in [-1, 1].
 
     Gaussian window of 11 taps, sigma 1.5; population covariance, K1 0.01, K2 0.03; mean over the
     channels and the valid region.
-
-    Raises:
-        ResolutionError: a side is shorter than the window.
     """
-    if min(reference.shape[-2:]) < WINDOW:
-        raise ResolutionError(f"ssim needs images of at least {WINDOW} px")
+    _check_sides("ssim", reference, WINDOW)
     _, similarity = structural_similarity_index_measure(
         reconstruction[None].double() / 255,
         reference[None].double() / 255,
@@ -73,12 +74,8 @@ def uniform_ssim(reference: Tensor, reconstruction: Tensor) -> float:
 
     A uniform window of 7 x 7 and sample covariance, which is 0.01 to 0.03 above :func:`ssim`.
     Sums over windows are exact integers here; scikit-image's differ by 1e-12.
-
-    Raises:
-        ResolutionError: a side is shorter than the window.
     """
-    if min(reference.shape[-2:]) < UNIFORM:
-        raise ResolutionError(f"ssim_skimage7 needs images of at least {UNIFORM} px")
+    _check_sides("ssim_skimage7", reference, UNIFORM)
     a, b = reference.int(), reconstruction.int()
     sums = _window_sums(torch.stack((a, b, a * a, b * b, a * b)))
     mean_a, mean_b, aa, bb, ab = sums.double() / UNIFORM**2
@@ -119,12 +116,8 @@ def ms_ssim(reference: Tensor, reconstruction: Tensor) -> float:
     channel, and at the last the mean SSIM; negative ones count as 0. The weighted product per
     channel, then the mean over channels. Windows as in :func:`ssim`, borders left out at every
     scale; torchmetrics' own function was off by up to 2e-5 in our tests.
-
-    Raises:
-        ResolutionError: the window does not fit at the last scale.
     """
-    if min(reference.shape[-2:]) < SMALLEST:
-        raise ResolutionError(f"ms_ssim needs images of at least {SMALLEST} px")
+    _check_sides("ms_ssim", reference, SMALLEST)
     a, b = reference.double()[:, None], reconstruction.double()[:, None]
     product = torch.ones(len(a), dtype=torch.float64)
     for scale, weight in enumerate(SCALE_WEIGHTS):

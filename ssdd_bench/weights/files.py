@@ -27,10 +27,7 @@ def choose_weights(plugin: Path, f: int, given: str) -> Path:
     Args:
         plugin: the plugin's folder, with whose name the files begin.
         f: pixels per latent cell of the mini weights; ``DEFAULT_F`` beside a file.
-        given: path of the user's file; empty for the mini weights.
-
-    Raises:
-        OptionError: both a file and another ``f`` were given.
+        given: path of the user's file; "" for the mini weights.
     """
     if not given:
         return plugin / "weights" / f"{plugin.name}-mini-f{f}c4.safetensors"
@@ -68,11 +65,7 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_tensors(path: Path | str) -> dict[str, Tensor]:
-    """Read a state dict from a safetensors file or a pickle, as :func:`load_safetensors`.
-
-    Raises:
-        WeightsError: the file is missing or damaged, or holds more than named tensors.
-    """
+    """Read a state dict from a safetensors file or a pickle, as :func:`load_safetensors`."""
     path = _existing(path)
     if path.suffix not in PICKLES:
         return load_safetensors(path)
@@ -95,13 +88,8 @@ def load_tensors(path: Path | str) -> dict[str, Tensor]:
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:
     """Copy tensors into a module, all of them or none, in the module's own dtypes.
 
-    Args:
-        module: receives the values; float16 files become float32 in a float32 module.
-        state: tensors by their state-dict names.
-        path: file that ``state`` was read from, for the message.
-
-    Raises:
-        WeightsError: a name is missing or unexpected, or a shape differs; nothing was copied.
+    ``WeightsError``, with the name of the file, if a name is missing or unexpected, or a shape
+    differs.
     """
     expected = module.state_dict()
     misshaped = [

@@ -127,9 +127,6 @@ def build_model(config: Mapping[str, Any], file: Path) -> Any:
 
     Returns:
         The model in evaluation mode, in float32.
-
-    Raises:
-        WeightsError: the file is missing or damaged, or the two do not fit.
     """
     import diffusers
     import torch

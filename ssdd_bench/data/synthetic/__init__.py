@@ -1,1 +1,1 @@
-"""Pages of text and line drawings, which photographs lack; ``draw.py`` made them."""
+"""Pages of text and line drawings, which photographs lack; ``make.py`` draws them."""

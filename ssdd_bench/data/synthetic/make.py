@@ -47,16 +47,15 @@ CODE: Final = """def mean_by_tag(scores, tags):
 
 
 def draw_all() -> dict[str, Image.Image]:
-    """Every picture by file name: RGB, 512 x 512."""
+    """Return every picture by file name: RGB, 512 x 512."""
     texts = (book, footnotes, columns, code, sizes, table)
     lines = (house, waves, plan, rosette, hatching, chart)
-    pages = {f"{one.__name__}.png": _page(one) for one in texts}
-    return pages | {f"{one.__name__}.png": _reduced(one) for one in lines}
+    pages = {f"{one.__name__}.png": _render(one, 1) for one in texts}
+    return pages | {f"{one.__name__}.png": _render(one, SCALE) for one in lines}
 
 
 def book(draw: Draw) -> None:
     """A page of a novel."""
-    _fill(draw, WHITE)
     _write(draw, _sentences(1, 240), 40, 40, 432, 17, (20, 20, 20))
 
 
@@ -68,7 +67,6 @@ def footnotes(draw: Draw) -> None:
 
 def columns(draw: Draw) -> None:
     """A leaflet with a headline and two columns."""
-    _fill(draw, WHITE)
     _write(draw, "The tower over the harbour", 24, 20, 464, 34, (140, 20, 30))
     for column in (0, 1):
         _write(draw, _sentences(3 + column, 130), 24 + 240 * column, 110, 220, 14, BLACK)
@@ -95,7 +93,6 @@ def sizes(draw: Draw) -> None:
 
 def table(draw: Draw) -> None:
     """Numbers between rules."""
-    _fill(draw, WHITE)
     rng = random.Random(5)
     for row in range(22):
         top = 24 + 21 * row
@@ -108,7 +105,6 @@ def table(draw: Draw) -> None:
 
 def house(draw: Draw) -> None:
     """A house, a tree and the sun in outlines."""
-    _fill(draw, WHITE)
     _line(draw, [(90, 440), (90, 240), (330, 240), (330, 440), (90, 440)], 3)
     _line(draw, [(70, 250), (210, 130), (350, 250)], 3)
     for left, top in ((125, 290), (245, 290)):
@@ -129,7 +125,6 @@ def house(draw: Draw) -> None:
 
 def waves(draw: Draw) -> None:
     """Waves that become finer from left to right and fainter downwards."""
-    _fill(draw, WHITE)
     for row in range(15):
         grey = 12 * row
         middle = 34 + 32 * row
@@ -169,7 +164,6 @@ def rosette(draw: Draw) -> None:
 
 def hatching(draw: Draw) -> None:
     """Balls shaded by hatches of several widths and directions."""
-    _fill(draw, WHITE)
     for place in range(9):
         x, y = 92 + 164 * (place % 3), 92 + 164 * (place // 3)
         angle, gap = place * math.pi / 9, 3 + 1.5 * (place % 3)
@@ -183,7 +177,6 @@ def hatching(draw: Draw) -> None:
 
 def chart(draw: Draw) -> None:
     """Three curves with axes and a grid."""
-    _fill(draw, WHITE)
     for at in _steps(60, 480, 8):
         _line(draw, [(at, 40), (at, 450)], 0.5, (200, 200, 200))
         _line(draw, [(60, at - 30), (480, at - 30)], 0.5, (200, 200, 200))
@@ -201,16 +194,10 @@ def chart(draw: Draw) -> None:
         )
 
 
-def _page(paint: Callable[[Draw], None]) -> Image.Image:
-    image = Image.new("RGB", (SIDE, SIDE))
+def _render(paint: Callable[[Draw], None], scale: int) -> Image.Image:
+    image = Image.new("RGB", (SIDE * scale, SIDE * scale), WHITE)
     paint(ImageDraw.Draw(image))
-    return image
-
-
-def _reduced(paint: Callable[[Draw], None]) -> Image.Image:
-    image = Image.new("RGB", (SIDE * SCALE, SIDE * SCALE))
-    paint(ImageDraw.Draw(image))
-    return image.reduce(SCALE)
+    return image.reduce(scale)
 
 
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

