@@ -16,144 +16,81 @@ LICENCE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class StageCost:
-    """Length of an earlier stage of the same training.
-
-    Attributes:
-        stage: its name.
-        iterations: updates of the weights.
-        images_seen: crops or latents, repetitions included.
-        seconds: of training.
-        threads: of the CPU.
-    """
+    """Length of an earlier stage of the same training."""
 
     stage: str
-    iterations: int
-    images_seen: int
+    iterations: int  # updates of the weights
+    images_seen: int  # crops or latents, repetitions included
     seconds: int
-    threads: int
+    threads: int  # of the CPU
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Images of a training.
+    """Images of a training."""
 
-    Attributes:
-        name: of the folder or file.
-        images: their number.
-        trained_on: those that were not held out for the scores.
-    """
-
-    name: str
+    name: str  # of the folder or file
     images: int
-    trained_on: int
+    trained_on: int  # those that were not held out for the scores
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores on images that were not trained on.
-
-    Attributes:
-        metrics: values by metric key.
-        images: the images, in words.
-        n: number of images.
-        resolution: of the images, in pixels.
-        protocol: id of the protocol.
-        steps: of the decoder; None for one without steps.
-        seed: of the decoder's noise.
-        command: that measured them; empty for the trainer's own evaluation.
-    """
+    """Scores on images that were not trained on."""
 
     metrics: dict[str, float]
-    images: str
+    images: str  # the images, in words
     n: int
     resolution: int
     protocol: str
-    steps: int | None
-    seed: int
-    command: str = ""
+    steps: int | None  # of the decoder; None for one without steps
+    seed: int  # of the decoder's noise
+    command: str = ""  # that measured them; empty for the trainer's own evaluation
 
 
 @dataclass(frozen=True)
 class LatentFacts:
-    """Facts about latents without which a network of latents is of no use.
-
-    Attributes:
-        objective: prediction of the network: the velocity of a flow, or DDPM's noise.
-        statistics: of the latents that it was trained on.
-        pixels: of the images behind them, colours in [0, 1]; None where unknown.
-        tokenizer: label of the tokenizer that made the latents; empty where unknown.
-        encoder_sha256: hash of its encoder; empty where unknown.
-        f: image pixels per latent cell along one side.
-        classes: names, in the order of the labels.
-    """
+    """Facts about latents without which a network of latents is of no use."""
 
     objective: Literal["flow", "ddpm"]
-    statistics: ChannelStats
-    pixels: ChannelStats | None
-    tokenizer: str
-    encoder_sha256: str
+    statistics: ChannelStats  # of the latents that it was trained on
+    pixels: ChannelStats | None  # of the images behind them, colours in [0, 1]
+    tokenizer: str  # label of the tokenizer that made the latents; empty where unknown
+    encoder_sha256: str  # see ssdd_bench.generation.identity; empty where unknown
     f: int
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names, in the order of the labels
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Facts about a run that stand in all its cards.
-
-    Attributes:
-        data: images.
-        command: as typed by the user.
-        recipe_name: name or path of the recipe.
-        start: weights file that the stage began with; None for new networks.
-        before: earlier stages of the same training.
-    """
+    """Facts about a run that stand in all its cards."""
 
     data: TrainingData
-    command: str = ""
-    recipe_name: str = ""
-    start: str | None = None
-    before: tuple[StageCost, ...] = ()
+    command: str = ""  # as typed by the user
+    recipe_name: str = ""  # name or path of the recipe
+    start: str | None = None  # weights file that the stage began with
+    before: tuple[StageCost, ...] = ()  # earlier stages of the same training
 
 
 @dataclass(frozen=True)
 class Card:
-    """Everything that is known of a weights file.
-
-    Attributes:
-        stage: of the training.
-        origin: data, command and earlier stages.
-        config: arguments of the network; empty where its shape follows from the tensors.
-        parameters: number of trained ones.
-        recipe: every setting that decided the training.
-        iterations: updates of the weights.
-        images_seen: crops or latents, repetitions included.
-        seconds: of training, over every resumption.
-        processes: that trained together.
-        threads: of the CPU, per process.
-        device: type of device.
-        scores: None where nothing was measured.
-        latents: None for weights of a tokenizer.
-        created: ISO 8601, UTC.
-        version: of this package.
-        torch: version of PyTorch.
-        licence: of the weights.
-    """
+    """Everything that is known of a weights file."""
 
     stage: str
     origin: Origin
-    config: dict[str, Any]
-    parameters: int
-    recipe: dict[str, Any]
+    config: dict[str, Any]  # arguments of the network; empty where its shape follows from tensors
+    parameters: int  # number of trained ones
+    recipe: dict[str, Any]  # every setting that decided the training
     iterations: int
-    images_seen: int
-    seconds: int
-    processes: int
-    threads: int
-    device: str
+    images_seen: int  # crops or latents, repetitions included
+    seconds: int  # of training, over every resumption
+    processes: int  # that trained together
+    threads: int  # of the CPU, per process
+    device: str  # type of device
     scores: Scores | None
-    latents: LatentFacts | None
-    created: str
-    version: str
+    latents: LatentFacts | None  # None for weights of a tokenizer
+    created: str  # ISO 8601, UTC
+    version: str  # of this package
     torch: str
     licence: str = LICENCE
     schema_version: int = SCHEMA_VERSION

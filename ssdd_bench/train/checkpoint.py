@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.results.files import write_atomically
-from ssdd_bench.train.card import Card, read_card, save_card
-from ssdd_bench.weights.files import load_safetensors
+from ssdd_bench.train.card import Card, save_card
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -47,8 +46,3 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card | None = 
 def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert tensors to float16, which halves the size of a file."""
     return {name: value.to(torch.float16) for name, value in weights.items()}
-
-
-def copy_half(source: Path, target: Path) -> None:
-    """Copy a weights file and its card, in float16."""
-    save_weights(target, to_half(load_safetensors(source)), read_card(source))

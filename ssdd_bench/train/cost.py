@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
-from ssdd_bench.train.recipe import CropRecipe, Recipe
+from ssdd_bench.train.recipe import Recipe
 
 OPTIMISER_COPIES = 2  # the second moment and the schedule-free iterate, beside the weights
 BYTES = 4
@@ -20,47 +19,34 @@ BYTES = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one stage, without the frozen networks of the losses and without discriminators.
-
-    Attributes:
-        stage: its name.
-        iterations: updates.
-        images: images seen in all.
-        resolution: in pixels.
-        batch_size: images per update.
-        parameters: number of trained ones.
-        gmac_per_image: multiply-accumulates of one forward and backward pass, in 10^9.
-        activation_bytes: kept for the backward pass, per image.
-        state_bytes: weights, gradients, optimiser and average.
-    """
+    """Cost of one stage, without the frozen networks of the losses and without discriminators."""
 
     stage: str
     iterations: int
-    images: int
+    images: int  # seen in all
     resolution: int
     batch_size: int
-    parameters: int
-    gmac_per_image: float
-    activation_bytes: int
-    state_bytes: int
+    parameters: int  # number of trained ones
+    gmac_per_image: float  # of one forward and backward pass
+    activation_bytes: int  # kept for the backward pass, per image
+    state_bytes: int  # weights, gradients, optimiser and average
 
 
 def stage_cost(stage: str, recipe: Recipe) -> Cost:
     """Compute the cost by one image on torch's meta device, which stores nothing."""
     table = recipe.stage(stage)
-    with torch.device("meta"):
-        trained, call = (_klvae if stage == "klvae" else _ssdd)(stage, recipe, table)
-        saved: dict[int, Tensor] = {}
+    saved: dict[int, Tensor] = {}
 
-        def pack(tensor: Tensor) -> Tensor:
-            if not isinstance(tensor, nn.Parameter):
-                saved[tensor.untyped_storage()._cdata] = tensor
-            return tensor
+    def pack(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
 
-        hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-        with FlopCounterMode(display=False) as counter, hooks:
-            call().square().mean().backward()
-    parameters = sum(p.numel() for p in trained.parameters())
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, hooks:
+        trained, output = _run(stage, recipe)
+        output.square().mean().backward()
+    parameters = sum(p.numel() for network in trained for p in network.parameters())
     width = 2 if recipe.optimiser.bf16 else BYTES
     return Cost(
         stage=stage,
@@ -75,30 +61,25 @@ def stage_cost(stage: str, recipe: Recipe) -> Cost:
     )
 
 
-def _klvae(stage: str, recipe: Recipe, table: CropRecipe) -> tuple[nn.Module, Callable[[], Tensor]]:
-    from diffusers import AutoencoderKL
+def _run(stage: str, recipe: Recipe) -> tuple[list[nn.Module], Tensor]:
+    """Build a stage's networks and decode an image; return those that are trained, and the image.
 
-    vae: Any = AutoencoderKL(**recipe.model.klvae)
-    images = torch.zeros(1, 3, table.resolution, table.resolution)
-    return vae, lambda: vae.decode(vae.encode(images).latent_dist.mean).sample
+    The stages themselves need the weights of an earlier one and the networks of their losses.
+    """
+    model, side = recipe.model, recipe.stage(stage).resolution
+    images, t = torch.zeros(1, 3, side, side), torch.ones(1)
+    if stage == "klvae":
+        from diffusers import AutoencoderKL
 
-
-def _ssdd(stage: str, recipe: Recipe, table: CropRecipe) -> tuple[nn.Module, Callable[[], Tensor]]:
-    model = recipe.model
+        vae: Any = AutoencoderKL(**model.klvae)
+        return [vae], vae.decode(vae.encode(images).latent_dist.mean).sample
     encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
-    size = model.encoder_stage_size if stage == "encoder" else model.size
+    learns_encoder = stage == "encoder"
+    size = model.encoder_stage_size if learns_encoder else model.size
     decoder = SSDDDecoder(size, model.z_dim)
-    images = torch.zeros(1, 3, table.resolution, table.resolution)
-    t = torch.ones(1)
-    if stage == "encoder":
-        both = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-        return both, lambda: decoder(images, t, encoder(images).mode())
-
-    def frozen() -> Tensor:
-        with torch.no_grad():
-            z = encoder(images).mode()
-            for _ in range(recipe.distil.teacher_steps if stage == "distil" else 0):
-                decoder(images, t, z)
-        return decoder(images, t, z)
-
-    return decoder, frozen
+    with torch.set_grad_enabled(learns_encoder):
+        z = encoder(images).mode()
+    with torch.no_grad():
+        for _ in range(recipe.distil.teacher_steps if stage == "distil" else 0):
+            decoder(images, t, z)
+    return [encoder, decoder] if learns_encoder else [decoder], decoder(images, t, z)

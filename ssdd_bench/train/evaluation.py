@@ -20,18 +20,14 @@ GPU_BATCH = 16
 class Evaluator:
     """Scores weights on images that are not trained on.
 
-    Args:
-        recipe: images, resolution, protocol and metrics.
-        source: the images held out.
-        device: to decode on.
-        pictures: folder for a picture of the first reconstructions at every evaluation.
+    Every evaluation adds a picture of the first reconstructions to the folder ``pictures``.
     """
 
     def __init__(
         self, recipe: EvaluationRecipe, source: ImageSource, device: torch.device, pictures: Path
     ) -> None:
         self.recipe = recipe
-        self.source = limited(source, min(recipe.images, len(source)))
+        self.source = limited(source, recipe.images)
         self.device = device
         self.pictures = pictures
         self._higher_is_better = METRICS.get(recipe.metrics[0]).higher_is_better

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -27,26 +30,21 @@ from ssdd_bench.train.batches import Batches, Shard
 from ssdd_bench.train.card import Card, Origin, Scores, read_card, save_card
 from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ssdd_bench.train.evaluation import Evaluator
-from ssdd_bench.train.interrupts import stop_requests
 from ssdd_bench.train.log import MetricsLog, TrainState
 from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.stages.base import Stage, TokenizerStage
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10
+PROGRESS = ("iteration", "seconds", "best", "evaluated")  # attributes that a checkpoint holds
 
 
 class Trainer:
     """Trains one stage; iterate over :meth:`run` to train and to follow the progress.
 
-    Args:
-        stage: networks and losses.
-        data: source of the batches.
-        out: folder for ``checkpoint.pt``, ``metrics.jsonl``, and the weights ``last.safetensors``
-            and ``best.safetensors`` with their cards.
-        origin: facts about the run for the cards.
-        evaluator: scores the averaged weights; None never does.
-        device: None for accelerate's choice, which may be several processes' devices.
+    The folder ``out`` gets ``checkpoint.pt``, ``metrics.jsonl``, and the averaged weights
+    ``last.safetensors`` and ``best.safetensors`` with their cards; the latter are the best by the
+    ``evaluator``, an attribute to be set. Without ``device`` accelerate chooses one per process.
 
     Raises:
         OptionError: the batch cannot be divided among the processes.
@@ -59,7 +57,6 @@ class Trainer:
         data: Batches,
         out: Path,
         origin: Origin,
-        evaluator: Evaluator | None = None,
         device: torch.device | None = None,
     ) -> None:
         recipe, schedule = stage.optimiser, stage.schedule
@@ -71,7 +68,11 @@ class Trainer:
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         self.stage, self.recipe, self.schedule = stage, recipe, schedule
-        self.data, self.out, self.origin, self.evaluator = data, out, origin, evaluator
+        self.data, self.out, self.origin = data, out, origin
+        self.evaluator: Evaluator | None = None
+        self.checkpoint_path = out / "checkpoint.pt"
+        self.weights_path = out / "last.safetensors"
+        self.identity = json.dumps(stage.identity(), sort_keys=True)
         self.iteration = 0
         self.seconds = 0.0
         self.best: float | None = None
@@ -92,46 +93,23 @@ class Trainer:
             for network in stage.networks.values():
                 network.compile()
         trained = nn.ModuleDict({"networks": stage.networks, "auxiliary": stage.auxiliary})
-        self.discriminator = stage.make_discriminator()
         self.model, self.optimiser = self.accelerator.prepare(
             stage, make_optimiser(trained, recipe, schedule.lr)
         )
-        self.discriminator_model: Any = None
-        self.discriminator_optimiser: Any = None
-        if self.discriminator is not None:
+        self._stateful: dict[str, Any] = {**trained, "optimiser": self.optimiser}
+        self.discriminator: nn.Module | None = None
+        if made := stage.make_discriminator():
+            self.discriminator, self.discriminator_start = made
             self.discriminator_model, self.discriminator_optimiser = self.accelerator.prepare(
                 self.discriminator, make_optimiser(self.discriminator, recipe, schedule.lr)
             )
+            self._stateful["discriminator"] = self.discriminator
+            self._stateful["discriminator_optimiser"] = self.discriminator_optimiser
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
         self.log = MetricsLog(out) if self.accelerator.is_main_process else None
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """File that :meth:`resume` continues from."""
-        return self.out / "checkpoint.pt"
-
-    @property
-    def weights_path(self) -> Path:
-        """File of the latest averaged weights."""
-        return self.out / "last.safetensors"
-
-    def _stateful(self) -> dict[str, Any]:
-        """Return all objects with a state that a checkpoint holds."""
-        found = {
-            "networks": self.stage.networks,
-            "auxiliary": self.stage.auxiliary,
-            "optimiser": self.optimiser,
-        }
-        if self.discriminator is not None:
-            found["discriminator"] = self.discriminator
-            found["discriminator_optimiser"] = self.discriminator_optimiser
-        return found
-
-    def _identity(self) -> str:
-        return json.dumps(self.stage.identity(), sort_keys=True)
 
     def resume(self) -> None:
         """Continue from the checkpoint in ``out``, if there is one.
@@ -143,17 +121,17 @@ class Trainer:
         if not self.checkpoint_path.exists():
             return
         state = load_checkpoint(self.checkpoint_path)
-        if state.get("identity") != self._identity():
+        if state.get("identity") != self.identity:
             raise UserError(
                 f"{self.checkpoint_path} was made with another recipe or other latents: choose "
                 "another --out, or --restart to overwrite it"
             )
-        for name, holder in self._stateful().items():
+        for name, holder in self._stateful.items():
             holder.load_state_dict(state[name])
         device = self.accelerator.device
         self.ema.weights = {k: v.to(device) for k, v in state["ema"].items()}
-        self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.best, self.evaluated = state["best"], state["evaluated"]
+        for name in PROGRESS:
+            setattr(self, name, state[name])
 
     def save(self) -> None:
         """Write the checkpoint, then the averaged weights as ``last.safetensors``."""
@@ -163,13 +141,10 @@ class Trainer:
 
     def _save_state(self) -> None:
         state = {
-            "identity": self._identity(),
-            **{name: holder.state_dict() for name, holder in self._stateful().items()},
+            "identity": self.identity,
+            **{name: holder.state_dict() for name, holder in self._stateful.items()},
             "ema": self.ema.weights,
-            "iteration": self.iteration,
-            "seconds": self.seconds,
-            "best": self.best,
-            "evaluated": self.evaluated,
+            **{name: getattr(self, name) for name in PROGRESS},
         }
         save_checkpoint(self.checkpoint_path, state)
 
@@ -194,9 +169,9 @@ class Trainer:
         return Card(
             stage=self.stage.name,
             origin=self.origin,
-            config=self.stage.config(),
+            config=self.stage.config,
             parameters=sum(p.numel() for p in self.stage.networks.parameters()),
-            recipe=self.stage.settings(),
+            recipe=self.stage.settings,
             iterations=self.iteration,
             images_seen=self.iteration * self.schedule.batch_size,
             seconds=round(self.seconds),
@@ -204,7 +179,7 @@ class Trainer:
             threads=torch.get_num_threads(),
             device=self.accelerator.device.type,
             scores=scores,
-            latents=self.stage.latent_facts(),
+            latents=self.stage.latents,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             version=__version__,
             torch=str(torch.__version__),
@@ -226,9 +201,8 @@ class Trainer:
 
     def step(self, batches: Iterator[Any]) -> dict[str, float]:
         """Run one iteration on ``accumulate`` batches; return the weighted loss terms."""
-        start = self.stage.discriminator_start()
         discriminator = self.discriminator
-        if start is None or self.iteration < start:
+        if discriminator is not None and self.iteration < self.discriminator_start:
             discriminator = None
         count = self.schedule.accumulate
         terms: dict[str, float] = {}
@@ -267,9 +241,8 @@ class Trainer:
 
     def batches(self) -> Any:
         """Start the stream of this process's batches at the current iteration."""
-        indices = range(self.schedule.accumulate)
-        numbers = itertools.count(self.iteration)
-        return self.data.batches(self._shard(i, index) for i in numbers for index in indices)
+        iterations, indices = itertools.count(self.iteration), range(self.schedule.accumulate)
+        return self.data.batches(self._shard(i, index) for i in iterations for index in indices)
 
     @contextmanager
     def _synchronised_at_last(self, model: Any, index: int) -> Iterator[None]:
@@ -283,7 +256,7 @@ class Trainer:
     def _backward(self, found: Mapping[str, Tensor], sums: dict[str, float]) -> None:
         for term, loss in found.items():
             value = loss.item()
-            if value != value or abs(value) == float("inf"):
+            if not math.isfinite(value):
                 raise UserError(
                     f"{self.stage.name}: loss term '{term}' is {value} at iteration "
                     f"{self.iteration}: use a smaller lr; the last good state is "
@@ -304,16 +277,18 @@ class Trainer:
     def start(self) -> None:
         """Put networks and optimisers into training mode."""
         self.model.train()
-        for optimiser in (self.optimiser, self.discriminator_optimiser):
-            if optimiser is not None:
-                optimiser.train()
+        self.optimiser.train()
+        if self.discriminator is not None:
+            self.discriminator_optimiser.train()
 
     def run(self, iterations: int, seconds: float = float("inf")) -> Iterator[TrainState]:
         """Train up to ``iterations`` or ``seconds`` in all, whichever ends first.
 
-        Yields a report every few iterations. Writes a checkpoint every three minutes, at the end,
-        and on SIGINT or SIGTERM, after which ``KeyboardInterrupt`` is raised. Evaluates as often as
-        the recipe says and at the end.
+        Writes a checkpoint every three minutes, at the end, and on SIGINT or SIGTERM, after which
+        ``KeyboardInterrupt`` is raised. Evaluates as often as the recipe says and at the end.
+
+        Yields:
+            A report every few iterations.
         """
         self.start()
         first, before, saved = self.iteration, self.seconds, time.monotonic()
@@ -360,16 +335,14 @@ class Trainer:
 
     def _any(self, asked: bool) -> bool:
         """Return True on all processes if one of them wants to stop."""
-        if self.accelerator.num_processes == 1:
-            return asked
         flag = torch.tensor(float(asked), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag) > 0)
 
     def evaluate(self) -> Scores | None:
-        """Score the averaged weights, and keep them if they are the best so far.
+        """Score the averaged weights in the main process, and keep them if they are the best.
 
         Returns:
-            None without an evaluator, and on all processes but the first.
+            None without an evaluator, and in all other processes.
         """
         scores = None
         if (
@@ -389,3 +362,19 @@ class Trainer:
         self.evaluated = self.iteration
         self.accelerator.wait_for_everyone()
         return scores
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of ending at once, so that a checkpoint can be written."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,13 +14,7 @@ NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 def make_optimiser(
     networks: nn.Module, recipe: OptimiserRecipe, lr: float
 ) -> torch.optim.Optimizer:
-    """Build the optimiser that a recipe asks for.
-
-    Args:
-        networks: all their parameters are updated.
-        recipe: its class chooses the optimiser.
-        lr: learning rate after the warm-up.
-    """
+    """Build the optimiser that a recipe's class stands for; ``lr`` counts after the warm-up."""
     if isinstance(recipe, AdamWRecipe):
         return torch.optim.AdamW(
             networks.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,15 +9,9 @@ import torch
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
-from ssdd_bench.train.card import (
-    Origin,
-    StageCost,
-    TrainingData,
-    card_path,
-    read_card,
-)
-from ssdd_bench.train.checkpoint import copy_half
-from ssdd_bench.train.crops import CropBatches, held_out
+from ssdd_bench.train.batches import CropBatches, held_out
+from ssdd_bench.train.card import Origin, TrainingData, card_path, read_card
+from ssdd_bench.train.checkpoint import save_weights, to_half
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
@@ -34,10 +27,7 @@ HANDED_ON = {"pretrain": "last", "finetune": "last", "distil": "best"}
 
 
 def start_file(stage: str, recipe: Recipe, out: Path) -> Path | None:
-    """Find the weights that a stage starts from, in the folder of the stage before.
-
-    Returns:
-        None for a first stage.
+    """Find the weights that a stage starts from, in the folder of the stage before, if any.
 
     Raises:
         OptionError: the stage before has not been trained.
@@ -79,21 +69,6 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage
     return made
 
 
-def earlier_stages(start: Path | None) -> tuple[StageCost, ...]:
-    """List the cost of the stages before, in their order, from the card beside their weights.
-
-    Args:
-        start: weights that a stage starts from; those without a card count as none.
-
-    Raises:
-        UserError: the card is damaged.
-    """
-    if start is None or not card_path(start).exists():
-        return ()
-    card = read_card(start)
-    return (*card.origin.before, card.cost())
-
-
 def make_trainer(
     stage: str,
     recipe: Recipe,
@@ -104,28 +79,21 @@ def make_trainer(
     recipe_name: str = "",
     command: str = "",
 ) -> Trainer:
-    """Build the trainer of one stage of a tokenizer, in its own folder under ``out``.
+    """Build the trainer of one of the stages of a tokenizer, in its own folder under ``out``.
 
-    Args:
-        stage: one of :data:`ssdd_bench.train.recipe.STAGES`.
-        recipe: every number.
-        source: all images; those held out are scored and never trained on.
-        out: folder of the run.
-        start: from :func:`start_file`, or the user's.
-        recipe_name: for the cards.
-        command: for the cards.
+    Images of ``source`` that are held out are scored and never trained on. ``start`` comes from
+    :func:`start_file` or the user; the cards keep ``recipe_name`` and ``command``.
     """
     made = make_stage(stage, recipe, start)
     fraction = recipe.evaluation.holdout
-    data = CropBatches(
-        source, made.schedule, fraction, recipe.optimiser.seed, workers=min(8, os.cpu_count() or 1)
-    )
+    data = CropBatches(source, made.schedule, fraction, recipe.optimiser.seed)
+    before = read_card(start) if start is not None and card_path(start).exists() else None
     origin = Origin(
         data=TrainingData(source.name, images=len(source), trained_on=len(data.ids)),
         command=command,
         recipe_name=recipe_name,
         start=start.name if start else None,
-        before=earlier_stages(start),
+        before=(*before.origin.before, before.cost()) if before else (),
     )
     folder = out / stage
     trainer = Trainer(made, data, folder, origin)
@@ -145,15 +113,7 @@ def make_dit_trainer(
     recipe_name: str = "",
     command: str = "",
 ) -> Trainer:
-    """Build the trainer of a DiT.
-
-    Args:
-        latents: of the training set.
-        recipe: every number.
-        out: folder of the run.
-        device: None for accelerate's choice.
-        recipe_name: for the card.
-        command: for the card.
+    """Build the trainer of a DiT; without ``device`` accelerate chooses.
 
     Raises:
         OptionError: the network does not fit the latents.
@@ -164,7 +124,7 @@ def make_dit_trainer(
     data = TrainingData(config.data, images=config.n, trained_on=config.n)
     origin = Origin(data=data, command=command, recipe_name=recipe_name)
     batches = LatentBatches(latents, recipe.optimiser.seed)
-    return Trainer(stage, batches, out, origin, device=device)
+    return Trainer(stage, batches, out, origin, device)
 
 
 def finish(trainer: Trainer) -> Path | None:
@@ -178,5 +138,5 @@ def finish(trainer: Trainer) -> Path | None:
     if not isinstance(stage, TokenizerStage) or not stage.is_final or not best.exists():
         return None
     target = trainer.out.parent / f"{stage.name}.safetensors"
-    copy_half(best, target)
+    save_weights(target, to_half(load_safetensors(best)), read_card(best))
     return target

@@ -18,69 +18,40 @@ STAGES = ("klvae", *SSDD_STAGES)
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """Networks of a tokenizer.
+    """Networks of a tokenizer."""
 
-    Attributes:
-        f: image pixels per latent cell along one side.
-        z_dim: channels of the latent.
-        encoder_base: width of the encoder at its finest resolution; 128 in the paper.
-        size: of the decoder, a name in :data:`ssdd_bench.nn.decoder.SIZES`.
-        encoder_stage_size: size of the decoder that the encoder is trained with.
-        klvae: arguments of diffusers' ``AutoencoderKL``.
-    """
-
-    f: int
-    z_dim: int
-    encoder_base: int
-    size: str
-    encoder_stage_size: str
-    klvae: dict[str, Any]
+    f: int  # image pixels per latent cell along one side
+    z_dim: int  # channels of the latent
+    encoder_base: int  # width of the encoder at its finest resolution; 128 in the paper
+    size: str  # of the decoder, a name in ssdd_bench.nn.decoder.SIZES
+    encoder_stage_size: str  # of the decoder that the encoder is trained with
+    klvae: dict[str, Any]  # arguments of diffusers' AutoencoderKL
 
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """Terms of a tokenizer's loss; a weight of 0 leaves a term out and loads nothing for it.
+    """Terms of a tokenizer's loss; a weight of 0 leaves a term of SSDD's loss out."""
 
-    Attributes:
-        perceptual: a name in :data:`ssdd_bench.train.losses.perceptual.DISTANCES`.
-        perceptual_weight: of the distance between the target and the one-step prediction.
-        repa: a name in :data:`ssdd_bench.train.losses.repa.TARGETS`.
-        repa_weight: of the alignment of the decoder's tokens with that network's.
-        kl_weight: of the posterior's divergence, summed over a latent.
-        gan_weight: of the adversarial term of SSDD's stages; off in the paper's main result.
-        gan_start: iterations before that term begins.
-    """
-
-    perceptual: Literal["lpips-vgg", "effnet-lite1"]
-    perceptual_weight: float
-    repa: Literal["dinov2-b", "effnet-lite1"]
-    repa_weight: float
-    kl_weight: float
-    gan_weight: float
-    gan_start: int
+    perceptual: Literal["lpips-vgg", "effnet-lite1"]  # see losses.perceptual.DISTANCES
+    perceptual_weight: float  # of the distance between the target and the one-step prediction
+    repa: Literal["dinov2-b", "effnet-lite1"]  # see losses.repa.TARGETS
+    repa_weight: float  # of the alignment of the decoder's tokens with that network's
+    kl_weight: float  # of the posterior's divergence, summed over a latent
+    gan_weight: float  # of the adversarial term of SSDD; 0 in the paper's main result
+    gan_start: int  # iterations before that term begins
 
 
 @dataclass(frozen=True)
 class OptimiserRecipe:
-    """Settings of every optimiser, and of the average of the weights.
-
-    Attributes:
-        weight_decay: see the subclass.
-        clip: largest norm of the gradient, of the networks and of the auxiliary modules apart.
-        ema_decay: see :class:`ssdd_bench.nn.ema.EMA`.
-        ema_start: iterations before averaging begins.
-        bf16: compute in bfloat16, with float32 weights.
-        compile: compile the networks, on a GPU.
-        seed: of initial weights, the order of the data, crops and noise.
-    """
+    """Settings of every optimiser, and of the average of the weights."""
 
     weight_decay: float
-    clip: float
+    clip: float  # largest norm of the gradient, of the networks and of auxiliary modules apart
     ema_decay: Annotated[float, SHARE]
-    ema_start: int
-    bf16: bool
-    compile: bool
-    seed: int
+    ema_start: int  # iterations before averaging begins
+    bf16: bool  # compute in bfloat16, with float32 weights
+    compile: bool  # compile the networks, on a GPU
+    seed: int  # of initial weights, the order of the data, crops and noise
 
     def lr_factor(self, iteration: int) -> float:
         """Return the share of the learning rate at an iteration, counted from 0."""
@@ -89,26 +60,17 @@ class OptimiserRecipe:
 
 @dataclass(frozen=True)
 class ScheduleFreeRecipe(OptimiserRecipe):
-    """RAdamScheduleFree at a constant learning rate; weights of layers decay.
+    """RAdamScheduleFree at a constant learning rate; weights of layers decay."""
 
-    Attributes:
-        beta2: memory of the squared gradient.
-        decay_norms: weights of norms decay too, as in the paper's code.
-    """
-
-    beta2: float
-    decay_norms: bool
+    beta2: float  # memory of the squared gradient
+    decay_norms: bool  # weights of norms decay too, as in the paper's code
 
 
 @dataclass(frozen=True)
 class AdamWRecipe(OptimiserRecipe):
-    """AdamW at a constant learning rate, as the DiT and SiT papers train; all weights decay.
+    """AdamW at a constant learning rate, as the DiT and SiT papers train; all weights decay."""
 
-    Attributes:
-        warmup: iterations over which the learning rate grows from 0.
-    """
-
-    warmup: int
+    warmup: int  # iterations over which the learning rate grows from 0
 
     def lr_factor(self, iteration: int) -> float:
         """Grow linearly to 1."""
@@ -117,109 +79,66 @@ class AdamWRecipe(OptimiserRecipe):
 
 @dataclass(frozen=True)
 class EvaluationRecipe:
-    """Scores during training, on images that are never trained on.
+    """Scores during training, on images that are never trained on."""
 
-    Attributes:
-        holdout: share of the images that is kept for it, chosen by the hash of their id.
-        images: how many of them are scored, at most.
-        resolution: in pixels.
-        protocol: a name of ``ssdd-bench list protocols``.
-        metrics: keys; the checkpoint with the best value of the first one is kept.
-        steps: of the decoder before distillation, whose student takes one.
-    """
-
-    holdout: Annotated[float, SHARE]
-    images: int
-    resolution: int
+    holdout: Annotated[float, SHARE]  # share of the images, chosen by the hash of their id
+    images: int  # how many of them are scored, at most
+    resolution: int  # in pixels
     protocol: str
-    metrics: tuple[str, ...]
-    steps: int
+    metrics: tuple[str, ...]  # the checkpoint with the best value of the first one is kept
+    steps: int  # of the decoder before distillation, whose student takes one
 
 
 @dataclass(frozen=True)
 class StageRecipe:
-    """Length of a stage.
+    """Length of a stage."""
 
-    Attributes:
-        iterations: updates of the weights; 0 leaves the stage out.
-        lr: learning rate.
-        batch_size: images or latents per update, over all processes.
-        accumulate: shards that a process computes its batch in, one after the other.
-        evaluate_every: iterations between two evaluations; 0 for one at the end.
-    """
-
-    iterations: Annotated[int, NOT_NEGATIVE]
-    lr: float
-    batch_size: Annotated[int, POSITIVE]
-    accumulate: Annotated[int, POSITIVE]
-    evaluate_every: Annotated[int, NOT_NEGATIVE]
+    iterations: Annotated[int, NOT_NEGATIVE]  # updates of the weights; 0 leaves the stage out
+    lr: float  # learning rate
+    batch_size: Annotated[int, POSITIVE]  # images or latents per update, over all processes
+    accumulate: Annotated[int, POSITIVE]  # shards that a process computes its batch in
+    evaluate_every: Annotated[int, NOT_NEGATIVE]  # iterations; 0 for one evaluation at the end
 
 
 @dataclass(frozen=True)
 class CropRecipe(StageRecipe):
-    """Stage that is trained on crops of images.
+    """Stage that is trained on crops of images."""
 
-    Attributes:
-        resolution: side of a crop in pixels.
-        min_side: smallest length that an image's shorter side is resized to.
-        max_side: largest one, exclusive; ``min_side + 1`` gives a fixed scale.
-    """
-
-    resolution: int
-    min_side: int
-    max_side: int
+    resolution: int  # side of a crop in pixels
+    min_side: int  # smallest length that an image's shorter side is resized to
+    max_side: int  # largest one, exclusive; min_side + 1 gives a fixed scale
 
 
 @dataclass(frozen=True)
 class KLVAERecipe(CropRecipe):
-    """KL-VAE with its adversarial loss.
+    """KL-VAE with its adversarial loss."""
 
-    Attributes:
-        gan_weight: of the adversarial term, after its adaptive weight; 0 for none.
-        gan_start: iterations before it begins.
-        discriminator_width: channels of the discriminator's first layer.
-    """
-
-    gan_weight: float
-    gan_start: int
-    discriminator_width: int
+    gan_weight: float  # of the adversarial term, after its adaptive weight; 0 for none
+    gan_start: int  # iterations before it begins
+    discriminator_width: int  # channels of the discriminator's first layer
 
 
 @dataclass(frozen=True)
 class FlowRecipe(CropRecipe):
-    """Stages 0 to 2 of SSDD, by flow matching.
+    """Stages 0 to 2 of SSDD, by flow matching."""
 
-    Attributes:
-        time_mean: of the logit of the training times; 0 in the paper.
-        time_std: its standard deviation; 1 in the paper.
-    """
-
-    time_mean: float
-    time_std: float
+    time_mean: float  # of the logit of the training times; 0 in the paper
+    time_std: float  # its standard deviation; 1 in the paper
 
 
 @dataclass(frozen=True)
 class PretrainRecipe(FlowRecipe):
-    """Stage 1, with the encoder of stage 0.
+    """Stage 1, with the encoder of stage 0."""
 
-    Attributes:
-        new_decoder: start from a new one, as in the paper, or from that of stage 0.
-    """
-
-    new_decoder: bool
+    new_decoder: bool  # start from a new one, as in the paper, or from that of stage 0
 
 
 @dataclass(frozen=True)
 class DistilRecipe(CropRecipe):
-    """Stage 3.
+    """Stage 3."""
 
-    Attributes:
-        teacher_steps: Euler steps of the teacher.
-        teacher_power: exponent of its timestep schedule.
-    """
-
-    teacher_steps: int
-    teacher_power: float
+    teacher_steps: int  # Euler steps of the teacher
+    teacher_power: float  # exponent of its timestep schedule
 
 
 @dataclass(frozen=True)
@@ -253,21 +172,15 @@ class Recipe:
 class DiTStageRecipe(StageRecipe):
     """DiT on latents.
 
-    Attributes:
-        size: name in :data:`ssdd_bench.nn.dit.SIZES`.
-        patch: latent cells along one side of a token.
-        objective: ``flow`` predicts the velocity of the straight path (SiT); ``ddpm`` the noise,
-            at 1,000 timesteps with linear betas (DiT) and fixed variances, which DiT learns too.
-        label_dropout: share of labels replaced by none, for guidance.
-        times: distribution of a flow's training times: ``uniform``, or ``logit-normal``
-            (arXiv 2403.03206).
+    The objective ``flow`` predicts the velocity of the straight path (SiT); ``ddpm`` the noise, at
+    1,000 timesteps with linear betas (DiT) and fixed variances, which DiT learns too.
     """
 
-    size: str
-    patch: int
+    size: str  # name in ssdd_bench.nn.dit.SIZES
+    patch: int  # latent cells along one side of a token
     objective: Literal["flow", "ddpm"]
-    label_dropout: Annotated[float, SHARE]
-    times: Literal["uniform", "logit-normal"]
+    label_dropout: Annotated[float, SHARE]  # share of labels replaced by none, for guidance
+    times: Literal["uniform", "logit-normal"]  # of a flow; the latter as in arXiv 2403.03206
 
 
 @dataclass(frozen=True)
@@ -297,9 +210,7 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
     A file may name another one beside it as ``base`` and then holds only the differences.
 
     Raises:
-        UnknownNameError: no recipe has that name.
-        UserError: the file is missing, not TOML, or has an unknown or missing key or a value that
-            is not allowed.
+        UserError: no recipe has that name, or the file is missing, damaged or not allowed.
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
@@ -318,13 +229,11 @@ def _read_tables(path: Path) -> dict[str, Any]:
         return tables
     if not isinstance(base, str) or Path(base).name != base:
         raise UserError(f"recipe {path}: base is {base!r}: give the name of a file beside it")
-    return _merged(_read_tables(path.parent / f"{base}.toml"), tables)
+    return _merge(_read_tables(path.parent / f"{base}.toml"), tables)
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return merged
+def _merge(below: Any, above: Any) -> Any:
+    """Put tables over others, key by key; other values replace what is below them."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: _merge(below.get(key), value) for key, value in above.items()}

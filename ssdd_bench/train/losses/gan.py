@@ -17,10 +17,7 @@ class PatchDiscriminator(nn.Module):
 
     4x4 convolutions: three of stride 2 to ``width``, 2 and 4 times that, one of stride 1 to 8
     times, one to a single channel; batch norms between, leaky rectifiers of slope 0.2, weights
-    from N(0, 0.02).
-
-    Args:
-        width: channels after the first layer, 64 in latent diffusion.
+    from N(0, 0.02). In latent diffusion ``width`` is 64.
     """
 
     def __init__(self, width: int = 64) -> None:

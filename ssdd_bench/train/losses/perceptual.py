@@ -8,6 +8,7 @@ judges it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,12 @@ STRIDE_ENDS = (0, 3, 6, 14)  # the last blocks at strides 2, 4, 8 and 16
 
 
 class FrozenNetwork(nn.Module):
-    """Network that stays in evaluation mode inside one that is being trained."""
+    """Network that stays as it is, in evaluation mode, inside one that is being trained."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> FrozenNetwork:
         """Do nothing."""
@@ -32,9 +38,7 @@ class EffNetDistance(FrozenNetwork):
     """Squared distance of channel-normalised features, averaged over four depths."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.network = EfficientNetLite1()
-        self.requires_grad_(False).eval()
+        super().__init__(EfficientNetLite1())
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""
@@ -59,9 +63,7 @@ class LPIPSDistance(FrozenNetwork):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.network = load_lpips("vgg", require("vgg16"))
-        self.requires_grad_(False).eval()
+        super().__init__(load_lpips("vgg", require("vgg16")))
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""
@@ -83,4 +85,4 @@ DISTANCES: Mapping[str, Callable[[], nn.Module]] = {
     "lpips-vgg": LPIPSDistance,
     "effnet-lite1": EffNetDistance,
 }
-"""What a recipe's ``loss.perceptual`` names; loading raises as ``assets.locate.require`` does."""
+"""Distances by the name that a recipe gives as ``loss.perceptual``."""

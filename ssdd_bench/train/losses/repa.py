@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from ssdd_bench.train.losses.perceptual import FrozenNetwork
 from ssdd_bench.weights.assets import require
 
 TOKEN = 8  # pixels of an image along a side of a token
+EFFNET_BLOCK = 14  # the last one at stride 16
 EPS = 1e-5
 
 
@@ -30,13 +30,9 @@ def aligned_block(depth: int) -> int:
 
 
 class Target(FrozenNetwork):
-    """A frozen network with one feature vector per token of the decoder.
+    """A frozen network with one feature vector per token of the decoder."""
 
-    Attributes:
-        channels: of a feature vector.
-    """
-
-    channels: int
+    channels: int  # of a feature vector
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -52,21 +48,21 @@ class DINOv2Target(Target):
     channels = 768
 
     def __init__(self) -> None:
-        super().__init__()
         try:
             import timm
         except ImportError as error:
             raise UnavailableError(
                 "repa = 'dinov2-b' needs the package timm: pip install 'ssdd-bench[dinov2]'"
             ) from error
-        self.network: Any = timm.create_model(
-            "vit_base_patch14_dinov2.lvd142m",
-            pretrained=True,
-            pretrained_cfg_overlay={"file": str(require("dinov2_vitb14"))},
-            num_classes=0,
-            dynamic_img_size=True,
+        super().__init__(
+            timm.create_model(
+                "vit_base_patch14_dinov2.lvd142m",
+                pretrained=True,
+                pretrained_cfg_overlay={"file": str(require("dinov2_vitb14"))},
+                num_classes=0,
+                dynamic_img_size=True,
+            )
         )
-        self.requires_grad_(False).eval()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -82,18 +78,15 @@ class EffNetTarget(Target):
     """EfficientNet-Lite1 at stride 16, of the image at twice its size: needs no download."""
 
     channels = 112
-    block = 14
 
     def __init__(self) -> None:
-        super().__init__()
-        self.network = EfficientNetLite1()
-        self.requires_grad_(False).eval()
+        super().__init__(EfficientNetLite1())
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Compute features (B, tokens, 112)."""
         x = F.interpolate(images, scale_factor=2.0, mode="bicubic")
-        (features,) = self.network(x, (self.block,))
+        (features,) = self.network(x, (EFFNET_BLOCK,))
         return features.flatten(2).transpose(1, 2)
 
 
@@ -105,12 +98,7 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
 
 
 class REPA(nn.Module):
-    """Head that is trained to predict the target's features from the decoder's tokens.
-
-    Args:
-        width: channels of the decoder's tokens.
-        target: frozen; not among this module's own tensors.
-    """
+    """Head that is trained to predict the target's features from tokens of ``width`` channels."""
 
     def __init__(self, width: int, target: Target) -> None:
         super().__init__()

@@ -28,11 +28,14 @@ class Stage(nn.Module):
         name: of the stage.
         schedule: its length.
         optimiser: settings of its optimiser.
+        settings: every setting that decides the training, for the card.
 
     Attributes:
         networks: updated by the optimiser, averaged and exported.
         auxiliary: updated by the same optimiser and handed to the next stage, not exported, such
             as REPA's head.
+        config: arguments that a loader builds the networks with, for the card.
+        latents: facts for the card of a network of latents; None for tokenizers.
         channels_last: convert the networks to that memory format on a CPU, where convolutions are
             then several times as fast.
     """
@@ -40,12 +43,19 @@ class Stage(nn.Module):
     networks: nn.ModuleDict
     channels_last: ClassVar[bool] = True
 
-    def __init__(self, name: str, schedule: StageRecipe, optimiser: OptimiserRecipe) -> None:
+    def __init__(
+        self,
+        name: str,
+        schedule: StageRecipe,
+        optimiser: OptimiserRecipe,
+        settings: dict[str, Any],
+    ) -> None:
         super().__init__()
-        self.name = name
-        self.schedule = schedule
-        self.optimiser = optimiser
+        self.name, self.schedule, self.optimiser = name, schedule, optimiser
+        self.settings = settings
         self.auxiliary = nn.ModuleDict()
+        self.config: dict[str, Any] = {}
+        self.latents: LatentFacts | None = None
 
     @abstractmethod
     def forward(
@@ -62,49 +72,28 @@ class Stage(nn.Module):
             Loss terms; and the arguments of the discriminator's ``forward``.
         """
 
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return every setting that decides the training, for the card."""
-
     def identity(self) -> dict[str, Any]:
         """Return all that a checkpoint must have in common with this stage to be resumed.
 
         The number of iterations is not among it: a run may be continued beyond its end.
         """
-        settings = self.settings()
-        table = {key: value for key, value in settings[self.name].items() if key != "iterations"}
-        return {**settings, self.name: table}
+        table = {k: v for k, v in self.settings[self.name].items() if k != "iterations"}
+        return {**self.settings, self.name: table}
 
-    def make_discriminator(self) -> nn.Module | None:
-        """Build the discriminator that this stage trains against; None without one.
+    def make_discriminator(self) -> tuple[nn.Module, int] | None:
+        """Build the discriminator to train against, with the iteration at which it takes part.
 
         Its ``forward`` takes the mapping that :meth:`forward` returns and returns loss terms.
         """
-        return None
-
-    def discriminator_start(self) -> int | None:
-        """Return the iteration at which the discriminator takes part; None without one."""
         return None
 
     def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert weights of ``networks`` to the tensors of a weights file."""
         return dict(weights)
 
-    def config(self) -> dict[str, Any]:
-        """Return the arguments that a loader builds the networks with, for the card."""
-        return {}
-
-    def latent_facts(self) -> LatentFacts | None:
-        """Return what the card of a network of latents tells of them; None for tokenizers."""
-        return None
-
 
 class TokenizerStage(Stage):
     """Stage that trains a tokenizer on crops of images.
-
-    Args:
-        name: of the stage, a table of the recipe.
-        recipe: every number.
 
     Attributes:
         steps: of the decoder to evaluate with; None for one without steps.
@@ -116,12 +105,8 @@ class TokenizerStage(Stage):
     is_final: bool = True
 
     def __init__(self, name: str, recipe: Recipe) -> None:
-        super().__init__(name, recipe.stage(name), recipe.optimiser)
+        super().__init__(name, recipe.stage(name), recipe.optimiser, recipe.settings(name))
         self.recipe = recipe
-
-    def settings(self) -> dict[str, Any]:
-        """Return the tables of the recipe that this stage reads."""
-        return self.recipe.settings(self.name)
 
     def generator(self, shard: Shard) -> torch.Generator:
         """Return a generator on the CPU, seeded by the number of the shard's first image."""

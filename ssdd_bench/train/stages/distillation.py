@@ -23,10 +23,6 @@ class DistillationStage(SSDDStage):
 
     Both start from the weights of stage 2. The latent is the posterior's mean, since the teacher
     is in evaluation mode; the alignment is with the real image.
-
-    Args:
-        recipe: every number.
-        start: weights of stage 2.
     """
 
     steps = 1

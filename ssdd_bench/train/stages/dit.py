@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,38 +36,24 @@ class LatentBatches:
     """
 
     def __init__(self, latents: LatentSet, seed: int) -> None:
-        self.latents = latents
-        self.seed = seed
-        self._epoch: tuple[int, NDArray[np.int64]] = -1, np.empty(0, np.int64)
+        self.latents, self.seed = latents, seed
 
     def batches(self, shards: Iterator[Shard]) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield latents (size, channels, side, side) and labels (size,) of each shard."""
+        latents, count = self.latents, len(self.latents)
+
+        @lru_cache(maxsize=1)
+        def order(epoch: int) -> NDArray[np.int64]:
+            return np.random.default_rng([self.seed, epoch]).permutation(count)
+
         for shard in shards:
-            rows = self._rows(shard.iteration, shard.batch_size)
-            mirrored = np.zeros(len(rows), bool)
-            if self.latents.record.config.flips:
+            rows = np.array([order(n // count)[n % count] for n in shard.numbers])
+            mirrored = np.zeros(shard.size, bool)
+            if latents.record.config.flips:
                 rng = np.random.default_rng([self.seed, 1, shard.iteration])
-                mirrored = rng.random(len(rows)) < 0.5
-            rows, mirrored = rows[shard.rows], mirrored[shard.rows]
-            data = self.latents.record.statistics.normalise(self.latents.batch(rows, mirrored))
-            yield data, torch.from_numpy(self.latents.labels[rows])
-
-    def _rows(self, iteration: int, batch_size: int) -> NDArray[np.int64]:
-        """Return the images of a whole batch."""
-        count = len(self.latents)
-        places = np.arange(iteration * batch_size, (iteration + 1) * batch_size)
-        rows = np.empty(len(places), np.int64)
-        for epoch in np.unique(places // count):
-            here = places // count == epoch
-            rows[here] = self._order(int(epoch))[places[here] % count]
-        return rows
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        """Return a permutation of the images; the latest one is kept."""
-        if self._epoch[0] != epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.latents))
-            self._epoch = epoch, order
-        return self._epoch[1]
+                mirrored = rng.random(shard.batch_size)[shard.rows] < 0.5
+            data = latents.record.statistics.normalise(latents.batch(rows, mirrored))
+            yield data, torch.from_numpy(latents.labels[rows])
 
 
 class DiTStage(Stage):
@@ -74,10 +61,6 @@ class DiTStage(Stage):
 
     Random numbers are sampled for the whole batch and cut into shards, so the number of processes
     changes the weights by rounding only.
-
-    Args:
-        recipe: every number.
-        record: description of the latents.
 
     Raises:
         OptionError: the size or the patch does not fit the latents, or a batch is larger than the
@@ -87,16 +70,25 @@ class DiTStage(Stage):
     channels_last = False
 
     def __init__(self, recipe: DiTRecipe, record: LatentsRecord) -> None:
-        super().__init__("dit", recipe.dit, recipe.optimiser)
-        self.recipe, self.record = recipe, record
-        latents, classes = record.config, len(record.config.classes)
-        if recipe.dit.batch_size > latents.n:
+        super().__init__("dit", recipe.dit, recipe.optimiser, asdict(recipe))
+        self.recipe, self.record = recipe.dit, record
+        dit, latents, classes = recipe.dit, record.config, record.config.classes
+        if dit.batch_size > latents.n:
             raise OptionError(
-                f"batch_size is {recipe.dit.batch_size} and there are {latents.n} images: use more "
+                f"batch_size is {dit.batch_size} and there are {latents.n} images: use more "
                 "images, or a recipe with a smaller batch_size"
             )
-        size, patch = recipe.dit.size, recipe.dit.patch
-        config = make_config(size, patch, latents.side, latents.channels, classes)
+        config = make_config(dit.size, dit.patch, latents.side, latents.channels, len(classes))
+        self.config = asdict(config)
+        self.latents = LatentFacts(
+            objective=dit.objective,
+            statistics=record.statistics,
+            pixels=record.pixels,
+            tokenizer=latents.tokenizer,
+            encoder_sha256=latents.encoder_sha256,
+            f=latents.f,
+            classes=classes,
+        )
         self.network = DiT(config)
         self.networks = nn.ModuleDict({"dit": self.network})
 
@@ -104,7 +96,7 @@ class DiTStage(Stage):
         self, batch: tuple[Tensor, Tensor], shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the mean squared error of the velocity or of the noise."""
-        recipe, (data, labels) = self.recipe.dit, batch
+        recipe, (data, labels) = self.recipe, batch
         seed = self.optimiser.seed * 1_000_003 + shard.iteration
         generator, n = torch.Generator().manual_seed(seed), shard.batch_size
 
@@ -127,10 +119,6 @@ class DiTStage(Stage):
             predicted = self.network(interpolate(data, noise, times), 1 - times, labels)
         return {"loss": nn.functional.mse_loss(predicted.float(), target)}, {}
 
-    def settings(self) -> dict[str, Any]:
-        """Return the recipe."""
-        return asdict(self.recipe)
-
     def identity(self) -> dict[str, Any]:
         """Add the latents: a checkpoint continues on the same ones only."""
         return {**super().identity(), "latents": asdict(self.record.config)}
@@ -139,20 +127,3 @@ class DiTStage(Stage):
         """Convert to float16, without the fixed table of positions."""
         named = {name.removeprefix("dit."): value for name, value in weights.items()}
         return to_half({name: value for name, value in named.items() if name != POSITIONS})
-
-    def config(self) -> dict[str, Any]:
-        """Return the shape of the network."""
-        return asdict(self.network.config)
-
-    def latent_facts(self) -> LatentFacts:
-        """Return the objective, and the facts that stand beside the latents."""
-        latents = self.record.config
-        return LatentFacts(
-            objective=self.recipe.dit.objective,
-            statistics=self.record.statistics,
-            pixels=self.record.pixels,
-            tokenizer=latents.tokenizer,
-            encoder_sha256=latents.encoder_sha256,
-            f=latents.f,
-            classes=latents.classes,
-        )

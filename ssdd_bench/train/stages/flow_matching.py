@@ -29,9 +29,7 @@ from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
 class DecoderLoss(nn.Module):
     """Loss of every SSDD stage: velocity error, perceptual distance, alignment, GAN.
 
-    Args:
-        recipe: weights of the terms, and the networks behind them.
-        decoder: the one that learns; the tokens of one of its blocks are aligned.
+    The tokens that are aligned are those of one block of ``decoder``, the network that learns.
     """
 
     def __init__(self, recipe: Recipe, decoder: SSDDDecoder) -> None:
@@ -67,15 +65,8 @@ class DecoderLoss(nn.Module):
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the terms of one evaluation of the decoder.
 
-        Args:
-            predicted: its velocity at ``x_t``, float32 (B, 3, H, W).
-            x_t: its input.
-            t: times (B,).
-            noise: at the end of the path.
-            target: images at the start of the path: the teacher's, or the real ones.
-            images: the real ones.
-            auxiliary: from :meth:`head`.
-            discriminator: None until it takes part.
+        ``predicted`` is its velocity, float32 (B, 3, H, W), for the input ``x_t`` at times ``t``
+        (B,). The path leads from ``target``, the real images or the teacher's, to ``noise``.
         """
         x0 = predict_x0(x_t, predicted, t)
         terms = {"flow": (predicted - velocity(target, noise)).square().mean()}
@@ -97,13 +88,10 @@ class SSDDStage(TokenizerStage):
 
     encoder: SSDDEncoder
 
-    def make_discriminator(self) -> nn.Module | None:
+    def make_discriminator(self) -> tuple[nn.Module, int] | None:
         """Build SSDD's discriminator, unless its weight is 0, as in the paper's main result."""
-        return TimedDiscriminator() if self.recipe.loss.gan_weight else None
-
-    def discriminator_start(self) -> int | None:
-        """Return the recipe's ``loss.gan_start``."""
-        return self.recipe.loss.gan_start if self.recipe.loss.gan_weight else None
+        loss = self.recipe.loss
+        return (TimedDiscriminator(), loss.gan_start) if loss.gan_weight else None
 
     def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add the encoder, which is not among ``weights`` where it is frozen."""
@@ -119,11 +107,6 @@ class FlowMatchingStage(SSDDStage):
     """Stage 0 (``encoder``), 1 (``pretrain``) or 2 (``finetune``).
 
     The latent is sampled while training, also from a frozen encoder.
-
-    Args:
-        name: of the stage.
-        recipe: every number.
-        start: weights of the stage before; None for stage 0.
     """
 
     def __init__(self, name: str, recipe: Recipe, start: Path | None = None) -> None:

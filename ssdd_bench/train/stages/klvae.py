@@ -32,16 +32,15 @@ class KLVAEStage(TokenizerStage):
         super().__init__("klvae", recipe)
         self.gan = recipe.klvae
         self.vae: Any = AutoencoderKL(**recipe.model.klvae)
+        self.config = dict(recipe.model.klvae)
         self.networks = nn.ModuleDict({"vae": cast("nn.Module", self.vae)})
         self.distance = DISTANCES[recipe.loss.perceptual]()
 
-    def make_discriminator(self) -> nn.Module | None:
+    def make_discriminator(self) -> tuple[nn.Module, int] | None:
         """Build a PatchGAN, unless its weight is 0."""
-        return PatchDiscriminator(self.gan.discriminator_width) if self.gan.gan_weight else None
-
-    def discriminator_start(self) -> int | None:
-        """Return the recipe's ``klvae.gan_start``."""
-        return self.gan.gan_start if self.gan.gan_weight else None
+        if not self.gan.gan_weight:
+            return None
+        return PatchDiscriminator(self.gan.discriminator_width), self.gan.gan_start
 
     def forward(
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
@@ -70,11 +69,7 @@ class KLVAEStage(TokenizerStage):
         """Name the tensors as diffusers does."""
         return {name.removeprefix("vae."): value for name, value in weights.items()}
 
-    def config(self) -> dict[str, Any]:
-        """Return the arguments of ``AutoencoderKL``."""
-        return dict(self.recipe.model.klvae)
-
     def tokenizer(self, weights: Path) -> Tokenizer:
         """Load the file through the adapter of diffusers' autoencoders."""
-        config = {**self.config(), "_class_name": AutoencoderKL.__name__}
+        config = {**self.config, "_class_name": AutoencoderKL.__name__}
         return from_diffusers(build_model(config, weights), weights=[weights])

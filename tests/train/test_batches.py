@@ -8,8 +8,7 @@ import torch
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import limited
-from ssdd_bench.train.batches import Shard
-from ssdd_bench.train.crops import CropBatches, held_out, training_ids
+from ssdd_bench.train.batches import CropBatches, Shard, held_out
 from ssdd_bench.train.recipe import Recipe, load_recipe
 
 STAGE = replace(
@@ -44,9 +43,8 @@ def test_one_epoch_sees_every_training_photo_once(photos, monkeypatch):
 
 
 def test_held_out_photos_are_those_that_a_limited_run_scores(photos):
-    ids = training_ids(photos, 0.3)
-    assert (
-        set(limited(photos, 3).ids) == set(photos.ids) - set(ids) == set(held_out(photos, 0.3).ids)
-    )
-    assert training_ids(photos, 0.0) == photos.ids
+    trained = set(CropBatches(photos, STAGE, 0.3, seed=0).ids)
+    assert set(limited(photos, 3).ids) == set(photos.ids) - trained
+    assert set(limited(photos, 3).ids) == set(held_out(photos, 0.3).ids)
+    assert CropBatches(photos, STAGE, 0.0, seed=0).ids == photos.ids
     assert held_out(photos, 0.0) is None
