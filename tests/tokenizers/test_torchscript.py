@@ -128,7 +128,7 @@ def test_onnx(tmp_path):
     tokenizer, _, _ = check_round_trip(spec)
     assert tokenizer.latent == LatentSpec("continuous", f=4, channels=3)
     (tmp_path / "bad.onnx").write_text("no")
-    with pytest.raises(WeightsError, match="not an ONNX file"):
+    with pytest.raises(WeightsError, match="no ONNX file"):
         load_tokenizer(f"{spec.partition(',')[0]},decoder={tmp_path / 'bad.onnx'}")
 
 
@@ -138,7 +138,7 @@ def test_user_errors_are_one_line(spec, tmp_path):
     for wrong, message in (
         ("torchscript", "encoder=FILE"),
         (f"{encoder},decoder=missing.jit", r"missing\.jit: no such file"),
-        (f"{encoder},decoder={tmp_path / 'bad.jit'}", "not a TorchScript file"),
+        (f"{encoder},decoder={tmp_path / 'bad.jit'}", "no TorchScript file"),
         (f"{spec},codes=16", "codes"),
     ):
         with pytest.raises(WeightsError, match=message) as caught:

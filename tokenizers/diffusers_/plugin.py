@@ -19,15 +19,7 @@ HERE = Path(__file__).parent
 def load(
     path: str, repo: str, subfolder: str, revision: str, model: str, steps: int | None = None
 ) -> Tokenizer:
-    """Load a model; the manifest explains the options.
-
-    Args:
-        path: see the manifest.
-        repo: see the manifest.
-        subfolder: see the manifest.
-        revision: see the manifest.
-        model: one of the manifest's, or empty for any.
-        steps: of the consistency decoder.
+    """Load a model; the manifest explains the options, and ``steps`` is the consistency decoder's.
 
     Raises:
         WeightsError: the model is missing, out of reach, damaged, of a class that no adapter
@@ -35,39 +27,34 @@ def load(
     """
     if path and (repo or revision):
         raise WeightsError(f"{path} was given beside a repo or revision. Pass one of the two")
-    manifest = tomllib.loads((HERE / "tokenizer.toml").read_text(encoding="utf-8"))
-    known = manifest["models"].get(model, {})
+    known = tomllib.loads((HERE / "tokenizer.toml").read_text("utf-8"))["models"].get(model, {})
+    config = json.loads((HERE / "configs.json").read_text("utf-8")).get(model, {})
     published = known.get("published", {})
     if Path(path).is_file():
         if not model:
             raise WeightsError(f"{path} has no {CONFIG}. Pass its folder, or name the model")
         file = Path(path)
-        built = build_model(model_config(model), file)
+        built = build_model(config, file)
     else:
         folder = _find_folder(path, repo, subfolder, revision, model, published)
-        _check_class(read_config(folder / CONFIG).get("_class_name"), folder, model)
+        # The weights, which may be large, are read last.
+        name = read_config(folder / CONFIG).get("_class_name")
+        if name not in CLASSES:
+            raise WeightsError(
+                f"{folder}: no adapter for class {name}. Pass a model of {', '.join(CLASSES)}"
+            )
+        if not model and name == "ConsistencyDecoderVAE":
+            raise WeightsError(f"{folder}: name it, as in consistency-decoder:path={folder}")
         built, file = load_model(folder)
     tokenizer = from_diffusers(built, weights=[file], steps=steps)
     if model:
-        _check_identity(tokenizer, model, known, file)
+        expected = {
+            "class": config["_class_name"],
+            "scaling_factor": published.get("scaling_factor", 1.0),
+            "shift_factor": published.get("shift_factor", 0.0),
+        }
+        _check_identity(tokenizer, model, expected, LatentSpec(**known["latent"]))
     return tokenizer
-
-
-def model_config(model: str) -> dict[str, Any]:
-    """Read the published configuration of one of the manifest's models."""
-    configs = json.loads((HERE / "configs.json").read_text(encoding="utf-8"))
-    config: dict[str, Any] = configs[model]
-    return config
-
-
-def _check_class(name: Any, folder: Path, model: str) -> None:
-    """Refuse a class before its weights, which may be large, are read."""
-    if name not in CLASSES:
-        raise WeightsError(
-            f"{folder}: no adapter for class {name}. Pass a model of {', '.join(CLASSES)}"
-        )
-    if not model and name == "ConsistencyDecoderVAE":
-        raise WeightsError(f"{folder}: name it, as in consistency-decoder:path={folder}")
 
 
 def _find_folder(
@@ -88,25 +75,22 @@ def _find_folder(
     return fetch_model(repo, subfolder, revision)
 
 
-def _check_identity(tokenizer: Tokenizer, model: str, known: dict[str, Any], file: Path) -> None:
+def _check_identity(
+    tokenizer: Tokenizer, model: str, expected: dict[str, Any], latent: LatentSpec
+) -> None:
     """Refuse another model under a published name, such as one without its scaling factor."""
-    info, published = tokenizer.info(), known["published"]
-    expected = {
-        "class": model_config(model)["_class_name"],
-        "scaling_factor": published.get("scaling_factor", 1.0),
-        "shift_factor": published.get("shift_factor", 0.0),
-    }
+    info = tokenizer.info()
     wrong = [
         f"its {key} is {info[key]}, the published one {value}"
         for key, value in expected.items()
         if key in info and not _same(info[key], value)
     ]
-    if tokenizer.latent != LatentSpec(**known["latent"]):
+    if tokenizer.latent != latent:
         wrong.append(f"its latent is {tokenizer.latent}")
     if wrong:
         raise WeightsError(
-            f"{file} is not {model} ({'; '.join(wrong)}). Load it as diffusers:path=, or fix its "
-            f"{CONFIG}"
+            f"{tokenizer.weights[0]} is not {model} ({'; '.join(wrong)}). Load it as "
+            f"diffusers:path=, or fix its {CONFIG}"
         )
 
 

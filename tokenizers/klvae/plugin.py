@@ -45,7 +45,6 @@ def _load_file(file: Path) -> Any:
 
 
 def _find_folder(path: str, subfolder: str, revision: str) -> Path:
-    """Find the folder with the model, fetching it where ``path`` is an id on the Hub."""
     if Path(path).is_dir():
         if revision:
             raise WeightsError(f"{path}: a folder has no revision. Leave that option out")

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-State = Mapping[str, Tensor]
 LAYER = re.compile(r"(\d+)\.(.+)")
 NORM_GROUPS = 4
 
@@ -27,13 +26,7 @@ class Clamp(nn.Module):
 
 
 class Block(nn.Module):
-    """Three convolutions around a skip connection.
-
-    Args:
-        inner: input channels.
-        outer: output channels.
-        pooled: add a normalised 1x1 branch to the input first.
-    """
+    """Three convolutions around a skip connection; if ``pooled``, after a normalised 1x1 branch."""
 
     def __init__(self, inner: int, outer: int, pooled: bool) -> None:
         super().__init__()
@@ -61,50 +54,15 @@ class Block(nn.Module):
         return torch.relu(self.conv(x) + self.skip(x))
 
 
-def build_encoder(state: State) -> nn.Sequential:
-    """Build an untrained encoder for a file's tensors: (B, 3, H, W) in [0, 1] to latents.
+def build_network(state: Mapping[str, Tensor], role: str) -> nn.Sequential:
+    """Build an untrained ``encoder`` or ``decoder`` for a file's tensors.
 
-    A convolution has stride 2 if it has no bias, or if an activation follows it.
-
-    Raises:
-        KeyError: the tensors are not those of an encoder.
-    """
-    layers = _split(state)
-    made: list[nn.Module] = []
-    for index in range(max(layers) + 1):
-        if index not in layers:
-            made.append(nn.ReLU())
-            continue
-        followed_by_gap = index < max(layers) and index + 1 not in layers
-        halves = "bias" not in layers[index] or followed_by_gap
-        made.append(_make(layers[index], stride=2 if halves else 1))
-    return nn.Sequential(*made)
-
-
-def build_decoder(state: State) -> nn.Sequential:
-    """Build an untrained decoder for a file's tensors: latents to (B, 3, H, W) in [0, 1].
+    Encoders map (B, 3, H, W) in [0, 1] to latents, decoders map those back. A convolution of an
+    encoder has stride 2 if it has no bias, or if an activation follows it.
 
     Raises:
-        KeyError: the tensors are not those of a decoder.
+        KeyError: the tensors are not those of a tiny autoencoder.
     """
-    layers = _split(state)
-    made: list[nn.Module] = []
-    for index in range(max(layers) + 1):
-        if index in layers:
-            made.append(_make(layers[index], stride=1))
-        else:
-            gaps = {0: Clamp(), 2: nn.ReLU()}
-            made.append(gaps.get(index) or nn.Upsample(scale_factor=2))
-    return nn.Sequential(*made)
-
-
-def scale_of(network: nn.Sequential) -> int:
-    """Return the pixels per latent cell along one side."""
-    halvings = sum(isinstance(one, nn.Conv2d) and one.stride == (2, 2) for one in network)
-    return 2 ** (halvings + sum(isinstance(one, nn.Upsample) for one in network))
-
-
-def _split(state: State) -> dict[int, dict[str, Tensor]]:
     layers: dict[int, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         match = LAYER.fullmatch(name)
@@ -113,12 +71,26 @@ def _split(state: State) -> dict[int, dict[str, Tensor]]:
         layers.setdefault(int(match[1]), {})[match[2]] = tensor
     if not layers:
         raise KeyError("0.weight")
-    return layers
+    made = nn.Sequential()
+    for index in range(max(layers) + 1):
+        layer = layers.get(index)
+        if layer is None:
+            starts = {0: Clamp, 2: nn.ReLU}
+            gap = nn.ReLU if role == "encoder" else starts.get(index)
+            made.append(gap() if gap else nn.Upsample(scale_factor=2))
+        elif "conv.0.weight" in layer:
+            outer, inner = layer["conv.0.weight"].shape[:2]
+            made.append(Block(inner, outer, pooled="pool.0.weight" in layer))
+        else:
+            outer, inner = layer["weight"].shape[:2]
+            activated = index < max(layers) and index + 1 not in layers
+            halves = role == "encoder" and ("bias" not in layer or activated)
+            stride, bias = 2 if halves else 1, "bias" in layer
+            made.append(nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=bias))
+    return made
 
 
-def _make(layer: Mapping[str, Tensor], stride: int) -> nn.Module:
-    if "conv.0.weight" in layer:
-        outer, inner = layer["conv.0.weight"].shape[:2]
-        return Block(inner, outer, pooled="pool.0.weight" in layer)
-    outer, inner = layer["weight"].shape[:2]
-    return nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias="bias" in layer)
+def scale_of(network: nn.Sequential) -> int:
+    """Return the pixels per latent cell along one side."""
+    halvings = sum(isinstance(one, nn.Conv2d) and one.stride == (2, 2) for one in network)
+    return 2 ** (halvings + sum(isinstance(one, nn.Upsample) for one in network))

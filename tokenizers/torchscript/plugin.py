@@ -11,7 +11,7 @@ from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.functions import from_functions
 
-from .programs import OnnxProgram, Program, TorchScriptProgram
+from .programs import OnnxProgram, TorchScriptProgram
 
 
 def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: str) -> Tokenizer:
@@ -23,44 +23,32 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
     name = model or "torchscript"
     if not encoder or not decoder:
         raise WeightsError(f"{name} needs two files. Pass {name}:encoder=FILE,decoder=FILE")
-    program = OnnxProgram if model == "onnx" else TorchScriptProgram
+    kind = OnnxProgram if model == "onnx" else TorchScriptProgram
+    encoding, decoding = kind(encoder), kind(decoder)
     low = float(pixels.partition("..")[0])
-    return _adapt(program(encoder), program(decoder), low, codes, size)
-
-
-def _adapt(encoder: Program, decoder: Program, low: float, codes: int, size: int) -> Tokenizer:
-    """Make a tokenizer of two programs.
-
-    Args:
-        encoder: maps images to latents (B, c, h, w), or to codes (B, h, w) or (B, c, h, w).
-        decoder: maps those back to images.
-        low: 0.0 or -1.0, the lower end of the images' range; its upper end is 1.
-        codes: size of the codebook; 0 for continuous latents.
-        size: side in px of the blank image.
-    """
 
     def encode(images: Tensor) -> Tensor:
-        data = encoder(images * (1 - low) + low)
+        data = encoding(images * (1 - low) + low)
         if data.ndim == 3:
             data = data[:, None]
         return data.float() if data.is_floating_point() else data.long()
 
     def decode(latents: Tensor) -> Tensor:
-        decoded = decoder(latents[:, 0] if codes and flat else latents)
+        decoded = decoding(latents[:, 0] if codes and flat else latents)
         return (decoded.float() - low) / (1 - low)
 
     blank = torch.zeros(1, 3, size, size)
-    flat = encoder(blank * (1 - low) + low).ndim == 3
+    flat = encoding(blank * (1 - low) + low).ndim == 3
     data = encode(blank)
     if data.is_floating_point() == bool(codes):
         fix = "Leave codes out" if codes else "Pass codes=N, the size of its codebook"
-        raise WeightsError(f"{encoder.path} returned {data.dtype}. {fix}")
+        raise WeightsError(f"{encoder} returned {data.dtype}. {fix}")
     if data.ndim != 4 or size % data.shape[-1]:
         raise WeightsError(
-            f"{encoder.path} returned shape {tuple(data.shape)} for {size} px, expected a latent "
-            "of 3 or 4 dimensions. Pass an encoder"
+            f"{encoder} returned shape {tuple(data.shape)} for {size} px, expected a latent of 3 "
+            "or 4 dimensions. Pass an encoder"
         )
-    networks = {"encoder": encoder.module, "decoder": decoder.module}
+    networks = {"encoder": encoding.module, "decoder": decoding.module}
     return from_functions(
         encode,
         decode,
@@ -70,8 +58,7 @@ def _adapt(encoder: Program, decoder: Program, low: float, codes: int, size: int
             channels=data.shape[1],
             bits_per_value=math.log2(codes) if codes else None,
         ),
-        # ONNX programs stay on the CPU.
         networks={role: module for role, module in networks.items() if module is not None},
-        weights=(encoder.path, decoder.path),
+        weights=(encoding.path, decoding.path),
         info={"pixels": f"{low:g}..1"},
     )

@@ -18,12 +18,26 @@ class Program(ABC):
     """A function of one tensor, read from a file.
 
     Attributes:
-        path: the file.
         module: network that can move to a GPU; None for a program that stays on the CPU.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
     """
 
-    path: Path
+    FORMAT: str
     module: nn.Module | None = None
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise WeightsError(f"{path}: no such file. Pass the path of an exported program")
+        try:
+            self._load()
+        except Exception as error:  # the runtimes raise classes of their own
+            kind = type(error).__name__
+            raise WeightsError(
+                f"{path}: no {self.FORMAT} file, or damaged ({kind}). Export it again"
+            ) from error
 
     def __call__(self, x: Tensor) -> Tensor:
         """Run the program and return the first tensor of its result.
@@ -33,59 +47,51 @@ class Program(ABC):
         """
         try:
             return self._run(x)
-        except Exception as error:  # the runtimes raise classes of their own
+        except Exception as error:
             reason = next(iter(str(error).strip().splitlines()[-1:]), "")
             raise PluginError(f"{self.path} fails on shape {tuple(x.shape)}: {reason}") from error
+
+    @abstractmethod
+    def _load(self) -> None: ...
 
     @abstractmethod
     def _run(self, x: Tensor) -> Tensor: ...
 
 
 class TorchScriptProgram(Program):
-    """A program that ``torch.jit.save`` wrote.
+    """A program that ``torch.jit.save`` wrote."""
 
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
+    FORMAT = "TorchScript"
 
-    def __init__(self, path: str) -> None:
-        self.path = _existing(path)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated
-                module = torch.jit.load(self.path, map_location="cpu")
-        except (RuntimeError, ValueError) as error:
-            raise WeightsError(
-                f"{path}: not a TorchScript file, or damaged. Export it again"
-            ) from error
-        self.module = module.eval()
+    def _load(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated
+            self.module = torch.jit.load(self.path, map_location="cpu").eval()
+        for parameter in self.module.parameters():
+            # Otherwise its graphs record gradients even in inference mode, where that fails.
+            parameter.requires_grad_(False)
 
     def _run(self, x: Tensor) -> Tensor:
         assert self.module is not None
-        parameter = next(self.module.parameters(), x)
         if x.is_floating_point():
-            x = x.to(parameter.dtype)
-        # Its graphs record gradients even where torch was told not to.
-        return _first(self.module(x)).detach()
+            x = x.to(next(self.module.parameters(), x).dtype)
+        out = self.module(x)
+        while isinstance(out, tuple | list):
+            out = out[0]
+        return out
 
 
 class OnnxProgram(Program):
-    """An ONNX file with one input; images go through it one by one.
+    """An ONNX file with one input; images go through it one by one."""
 
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
+    FORMAT = "ONNX"
 
-    def __init__(self, path: str) -> None:
+    def _load(self) -> None:
         import onnxruntime
 
-        self.path = _existing(path)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # classes of its own, which derive from nothing narrower
-            raise WeightsError(f"{path}: not an ONNX file, or damaged. Export it again") from error
+        self._session = onnxruntime.InferenceSession(
+            str(self.path), providers=["CPUExecutionProvider"]
+        )
         self._input = self._session.get_inputs()[0]
 
     def _run(self, x: Tensor) -> Tensor:
@@ -96,16 +102,3 @@ class OnnxProgram(Program):
             for one in x.split(1)
         ]
         return torch.from_numpy(np.concatenate(arrays))
-
-
-def _existing(path: str) -> Path:
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file. Pass the path of an exported program")
-    return Path(path)
-
-
-def _first(out: Any) -> Tensor:
-    while isinstance(out, tuple | list):
-        out = out[0]
-    made: Tensor = out
-    return made
