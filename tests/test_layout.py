@@ -46,8 +46,6 @@ NARROW = {
 # Test modules about more than one module of the package: committed files, real weights, behaviour
 # of the whole. The other ones are named after a module, a package or a plugin.
 FREE_TESTS = {
-    "gate/test_gate",
-    "gate/test_mini_weights",
     "generation/test_shipped",
     "metrics/test_real_weights",
     "nn/test_golden",

@@ -26,11 +26,36 @@ def against_klvae(head: str, turns: int) -> SpeedRatio:
     return compare_speed("klvae", head, 64, turns, ALLOWED)
 
 
+@pytest.mark.timing
 def test_the_shipped_decoder_is_as_fast_as_before():
     found = against_klvae("ssdd", 31)
     assert not found.is_regression, found
 
 
+@pytest.mark.timing
 def test_a_decoder_that_takes_more_steps_is_noticed():
     found = against_klvae("ssdd:steps=3", 7)
     assert found.is_regression, found
+
+
+@pytest.mark.timing
+def test_speed_is_compared_by_turns():
+    found = compare_speed("downsample", "diffusion:steps=2", 64, 5, Threshold(0.1, True))
+    assert found.is_regression
+    assert found.interval[1] < 1
+    assert not compare_speed(
+        "diffusion:steps=2", "downsample", 64, 5, Threshold(0.1, True)
+    ).is_regression
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "interval"),
+    [(1, 1.05, (0.94, 0.96)), (1, 1.2, (0.7, 1.01))],
+    ids=["within the threshold", "in doubt"],
+)
+def test_what_is_no_regression(base, head, interval):
+    assert not SpeedRatio(base, head, base / head, interval, 9, Threshold(0.1, True)).is_regression
+
+
+def test_what_is_a_regression():
+    assert SpeedRatio(1, 1.2, 0.83, (0.8, 0.85), 9, Threshold(0.1, True)).is_regression

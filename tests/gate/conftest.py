@@ -1,0 +1,49 @@
+"""Results that tests of the gate compare."""
+
+import pytest
+
+from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.gate.load import load_side
+from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
+
+METRICS = ("psnr", "ssim", "mae", "fd_effnet")
+MINI = next((TOKENIZERS.all()["ssdd"].folder / "weights").glob("*.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def mini_weights():
+    """The shipped weights."""
+    return MINI
+
+
+@pytest.fixture(scope="session")
+def measure():
+    return measure_at_64
+
+
+def measure_at_64(request, out, seeds=(0,), limit=12):
+    run_jobs(
+        RunConfig(
+            requests=tuple(parse_requests(request)),
+            resolutions=(64,),
+            out=out,
+            metrics=METRICS,
+            limit=limit,
+            seeds=seeds,
+            speed=False,
+            pictures=False,
+        )
+    )
+    return load_side(str(out))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """Results of the shipped decoder, of its teacher and of a codec."""
+    out = tmp_path_factory.mktemp("base")
+    checkpoint = out / "decoder.safetensors"
+    checkpoint.write_bytes(MINI.read_bytes())
+    measure_at_64(
+        f"ssdd:checkpoint={checkpoint},diffusion:steps=3,jpeg:quality=90", out / "results"
+    )
+    return out

@@ -1,0 +1,192 @@
+"""The gate: planted regressions fail it, the same model never does, and unlike is not compared."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ssdd_bench.evaluation import reconstruct
+from ssdd_bench.gate.compare import compare
+from ssdd_bench.gate.load import ScoredResult, load_side
+from ssdd_bench.gate.thresholds import Threshold, learn, parse_rules
+from ssdd_bench.results.schema import SCHEMA_VERSION
+from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
+
+
+@pytest.fixture
+def again(base, measure):
+    """Measure one of the base's tokenizers anew, beside the base's result of it."""
+
+    def measure_and_compare(out, request, any_change=False):
+        head = measure(request, out)
+        kept = [one for one in load_side(str(base / "results")) if one.key == head[0].key]
+        return compare(kept, head, {}, any_change)
+
+    return measure_and_compare
+
+
+def regressions(found):
+    return {one.metric for one in found.differences if one.verdict == "regression"}
+
+
+def test_unchanged_model_passes_with_all_differences_zero(again, base, tmp_path):
+    request = f"ssdd:checkpoint={base / 'decoder.safetensors'}"
+    found = again(tmp_path, request)
+    assert found.exit_code == 0
+    assert [one.change for one in found.differences] == [0, 0, 0, 0]
+
+
+def test_weights_off_by_a_hundredth(again, base, mini_weights, tmp_path):
+    checkpoint = base / "decoder.safetensors"
+    state = load_file(checkpoint)
+    generator = torch.Generator().manual_seed(0)
+    for name, value in state.items():
+        if name.startswith("decoder.") and value.ndim > 1:
+            noise = torch.randn(value.shape, generator=generator).to(value.dtype)
+            state[name] = value + 0.01 * value.std() * noise
+    save_file(state, checkpoint)
+    try:
+        found = again(tmp_path, f"ssdd:checkpoint={checkpoint}")
+    finally:
+        checkpoint.write_bytes(mini_weights.read_bytes())
+    assert found.exit_code == 1
+    assert any("other weights" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("request_", "level"), [("jpeg:quality=90", "shift"), ("jpeg:quality=90", "truncate")]
+)
+def test_faults_of_rounding(again, tmp_path, monkeypatch, request_, level):
+    real = reconstruct.to_uint8
+
+    def faulty(images, ids):
+        if level == "truncate":
+            return (images.clamp(0, 1) * 254.9999).to(torch.uint8)
+        return (real(images, ids).int() + 1).clamp(0, 255).to(torch.uint8)
+
+    monkeypatch.setattr(reconstruct, "to_uint8", faulty)
+    found = again(tmp_path, request_)
+    assert "mae" in regressions(found) or "psnr" in regressions(found)
+
+
+def test_one_step_fewer(again, tmp_path, monkeypatch):
+    grid = ssdd_tokenizer.power_schedule
+    monkeypatch.setattr(
+        ssdd_tokenizer, "power_schedule", lambda steps, power: grid(steps - 1, power)
+    )
+    # The shipped teacher is better with fewer steps, so that only a strict gate minds.
+    assert again(tmp_path / "lenient", "diffusion:steps=3").exit_code == 0
+    found = again(tmp_path / "strict", "diffusion:steps=3", any_change=True)
+    assert found.exit_code == 1
+
+
+def fake(values, seed=0, **changes):
+    """Make up scores of single images for a result like another one."""
+    like = changes.pop("like")
+    scores = {f"{i:03}": float(v) for i, v in enumerate(values)}
+    value = replace(like.result.metrics["psnr"], value=float(np.mean(values)), n=len(values))
+    result = replace(like.result, metrics={"psnr": value}, seed=seed, **changes)
+    return ScoredResult(result, {"psnr": scores})
+
+
+def test_other_draws_of_the_same_model_never_fail_with_learnt_thresholds(base):
+    like = load_side(str(base / "results"))[0]
+    rng = np.random.default_rng(0)
+    images = rng.normal(25, 4, 80)
+
+    def draw(seed):
+        return fake(images + rng.normal(0, 0.3, 80), seed, like=like)
+
+    learnt = learn([draw(seed) for seed in range(10)])
+    codes = [compare([draw(0)], [draw(0)], learnt).exit_code for _ in range(50)]
+    assert codes == [0] * 50
+    careless = {"psnr": Threshold(0, False)}
+    assert any(compare([draw(0)], [draw(0)], careless).exit_code for _ in range(50))
+    worse = fake(images - 0.5 + rng.normal(0, 0.3, 80), like=like)
+    assert compare([draw(0)], [worse], learnt).exit_code == 1
+
+
+def test_a_change_in_doubt_or_within_the_threshold_passes(base):
+    like = load_side(str(base / "results"))[0]
+    rng = np.random.default_rng(0)
+    images = rng.normal(25, 4, 40)
+    before = fake(images, like=like)
+    doubtful = fake(images + rng.normal(-0.05, 3, 40), like=like)
+    clear = fake(images - 0.2, like=like)
+    assert compare([before], [doubtful], {"psnr": Threshold(0, False)}).exit_code == 0
+    assert compare([before], [clear], parse_rules(["psnr:-0.3"])).exit_code == 0
+    assert compare([before], [clear], parse_rules(["psnr:-0.1"])).exit_code == 1
+    assert compare([before], [clear], parse_rules(["psnr:-1%"])).exit_code == 0
+    assert compare([clear], [before], {}).exit_code == 0
+
+
+def test_scores_of_sets_have_a_threshold_and_a_direction(base):
+    like = load_side(str(base / "results"))[0].result
+    value = replace(like.metrics["mae"], backend="x")
+
+    def rfid(number):
+        return ScoredResult(replace(like, metrics={"rfid": replace(value, value=number)}), {})
+
+    assert compare([rfid(2.0)], [rfid(2.01)], {}).exit_code == 0
+    assert compare([rfid(2.0)], [rfid(2.03)], {}).exit_code == 1
+    assert compare([rfid(2.0)], [rfid(2.03)], parse_rules(["rfid:+2%"])).exit_code == 0
+    assert compare([rfid(2.0)], [rfid(1.5)], {}).exit_code == 0
+
+
+def test_a_lossless_codec_that_loses_an_image_fails(base):
+    like = load_side(str(base / "results"))[0].result
+    perfect = replace(like.metrics["psnr"], value=None, infinite=3)
+    spoilt = replace(perfect, value=50.0, infinite=2)
+    sides = [
+        ScoredResult(replace(like, metrics={"psnr": value}), {}) for value in (perfect, spoilt)
+    ]
+    assert compare(sides[:1], sides[1:], {}).exit_code == 1
+    assert compare(sides[:1], sides[:1], {}).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda r: replace(r, protocol={**r.protocol, "sha256": "x"}), "protocol's hash"),
+        (lambda r: replace(r, data=replace(r.data, n=3)), "12 images and 3"),
+        (lambda r: replace(r, data=replace(r.data, ids_sha256="x")), "other images"),
+        (lambda r: replace(r, data=replace(r.data, pixels_sha256="x")), "other pixels"),
+        (lambda r: replace(r, metrics={}), "HEAD has no psnr"),
+        (
+            lambda r: replace(
+                r, metrics={**r.metrics, "psnr": replace(r.metrics["psnr"], backend="mine")}
+            ),
+            "psnr by",
+        ),
+        (
+            lambda r: replace(
+                r, metrics={**r.metrics, "psnr": replace(r.metrics["psnr"], unavailable="gone")}
+            ),
+            "psnr was not measured on both sides",
+        ),
+        (lambda r: replace(r, seed=7), "not in HEAD"),
+    ],
+)
+def test_unlike_is_not_compared(base, change, reason):
+    (one, *_) = load_side(str(base / "results"))
+    found = compare([one], [ScoredResult(change(one.result), one.scores)], {})
+    assert found.exit_code == 2
+    assert any(reason in obstacle for obstacle in found.obstacles)
+
+
+def test_a_metric_missing_on_both_sides_is_no_obstacle_whatever_the_reasons(base):
+    def without_psnr(one, reason):
+        psnr = replace(one.result.metrics["psnr"], value=None, unavailable=reason)
+        metrics = {**one.result.metrics, "psnr": psnr}
+        return ScoredResult(replace(one.result, metrics=metrics), one.scores)
+
+    (one, *_) = load_side(str(base / "results"))
+    found = compare([without_psnr(one, "no weights")], [without_psnr(one, "offline")], {})
+    assert found.exit_code == 0
+    assert "psnr" not in {one.metric for one in found.differences}
+
+
+def test_results_are_of_the_present_schema(base):
+    assert {c.result.schema_version for c in load_side(str(base / "results"))} == {SCHEMA_VERSION}

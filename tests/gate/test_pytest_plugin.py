@@ -1,0 +1,39 @@
+"""The fixture of the gate: for other repositories, and on the tokenizers that are shipped."""
+
+import json
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def imported(measure, tmp_path):
+    """Import what a gate uses: pytester takes imports back, and compiled modules load only once."""
+    measure("jpeg:quality=90", tmp_path / "imported", limit=1)
+
+
+def test_fixture_for_other_repositories(imported, pytester):
+    pytester.makepyfile(
+        """
+        def test_quality(ssdd_gate):
+            ssdd_gate("jpeg:quality=90", "baseline", res=32, limit=2, metrics=["psnr"])
+        """
+    )
+    first = pytester.runpytest("--ssdd-gate-update")
+    first.assert_outcomes(skipped=1)
+    assert list((pytester.path / "baseline").glob("*.json"))
+    pytester.runpytest().assert_outcomes(passed=1)
+    (path,) = (pytester.path / "baseline").glob("*.json")
+    data = json.loads(path.read_text())
+    data["metrics"]["psnr"]["value"] += 5
+    data["scores"] = ""
+    path.write_text(json.dumps(data))
+    failed = pytester.runpytest()
+    failed.assert_outcomes(failed=1)
+    failed.stdout.fnmatch_lines(["*regression*"])
+
+
+@pytest.mark.parametrize("tokenizer", ["ssdd", "klvae", "diffusion:steps=2"])
+def test_shipped_tokenizers_are_as_good_as_before(ssdd_gate, tokenizer):
+    ssdd_gate(tokenizer, f"tests/gate/baseline/{tokenizer.split(':')[0]}", res=64, limit=8)
