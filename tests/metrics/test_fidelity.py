@@ -1,0 +1,89 @@
+"""The inception score, KID, precision and recall against torch-fidelity and named values."""
+
+import numpy as np
+import pytest
+import torch
+import torch_fidelity
+
+from ssdd_bench.metrics.catalog import find_metrics
+
+
+def inception_score(logits):
+    return find_metrics()["isc"].make().compute(logits).value
+
+
+def test_inception_score_is_torch_fidelitys(pairs_of, features, tmp_path):
+    logits = pairs_of(tmp_path, features[0]["logits"], features[1]["logits"])
+    score = torch_fidelity.metric_isc.isc_features_to_metric(
+        torch.from_numpy(features[1]["logits"])
+    )
+    assert inception_score(logits) == score["inception_score_mean"]
+
+
+def test_inception_score_is_shuffled(pairs_of, tmp_path):
+    logits = np.random.RandomState(2).standard_normal((1000, 10)) * 2
+    found = inception_score(pairs_of(tmp_path, logits, logits))
+    assert found == pytest.approx(2.5972315786941595, rel=1e-6)
+    order = np.random.RandomState(3).permutation(1000)
+    ids = [f"{i:04}" for i in order]
+    other = pairs_of(tmp_path, logits[order], logits[order], ids)
+    assert inception_score(other) == found
+    sorted_by_class = np.repeat(np.eye(10) * 8, 100, axis=0)
+    found = inception_score(pairs_of(tmp_path, sorted_by_class, sorted_by_class))
+    assert found == pytest.approx(9.389151491077893, rel=1e-6)  # 1.0 without the shuffle
+
+
+def test_kid_keeps_an_image_from_its_own_reconstruction(pairs_of, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 32))
+    found = find_metrics()["kid"].make().compute(pairs_of(tmp_path, x, x))
+    other = find_metrics()["kid"].make().compute(pairs_of(tmp_path, x, x + 1))
+    assert abs(found.value) < 0.01
+    assert other.value > 0.1
+    assert "subsets of 500" in found.warning
+    paired = torch_fidelity.metric_kid.kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(x), kid_subset_size=1000, verbose=False
+    )
+    assert paired["kernel_inception_distance_mean"] < -abs(found.value)  # what pairs would do
+
+
+def test_named_kid(gaussians):
+    """The library's own function gives the published value for these features."""
+    a, b = gaussians
+    found = torch_fidelity.metric_kid.kid_features_to_metric(
+        torch.from_numpy(a),
+        torch.from_numpy(b),
+        kid_subset_size=100,
+        kid_subsets=10,
+        rng_seed=2020,
+        verbose=False,
+    )
+    assert found["kernel_inception_distance_mean"] == pytest.approx(0.0684904575112835)
+
+
+def test_precision_and_recall_are_torch_fidelitys(pairs_of, features, tmp_path):
+    pool = pairs_of(tmp_path, features[0]["pool"], features[1]["pool"])
+    found = {key: find_metrics()[key].make().compute(pool).value for key in ("precision", "recall")}
+    expected = torch_fidelity.metric_prc.prc_features_to_metric(
+        torch.from_numpy(features[1]["pool"]),
+        torch.from_numpy(features[0]["pool"]),
+        prc_neighborhood=3,
+        save_cpu_ram=False,
+        verbose=False,
+    )
+    assert found == pytest.approx({key: expected[key] for key in found})
+
+
+def test_named_precision_and_recall(pairs_of, gaussians, tmp_path):
+    a, b = gaussians
+    pairs = pairs_of(tmp_path, b, a)
+    assert find_metrics()["precision"].make().compute(pairs).value == pytest.approx(0.974)
+    assert find_metrics()["recall"].make().compute(pairs).value == pytest.approx(0.230)
+
+
+@pytest.mark.parametrize("key", ["kid", "isc", "precision", "recall"])
+def test_too_few_images(key, pairs_of, tmp_path):
+    one = np.zeros((1, 8))
+    value = find_metrics()[key].make().compute(pairs_of(tmp_path, one, one))
+    assert value.value is None
+    assert "at least" in value.unavailable
