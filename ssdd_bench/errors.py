@@ -59,6 +59,6 @@ class OutputError(UserError):
 
 
 class JobsFailedError(UserError):
-    """At least one job of a run failed; the results of the others are on disk."""
+    """A run of which at least one job failed; the results of the others are on disk."""
 
     exit_code = 3

@@ -56,6 +56,7 @@ FREE_TESTS = {
     "results/test_committed",
     "test_init",
     "test_layout",
+    "test_prose",
     "tokenizers/test_cards",
 }
 FREE_TEST_FOLDERS = {"benchmarks", "docs"}

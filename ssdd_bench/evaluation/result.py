@@ -48,7 +48,7 @@ class Evaluation(Result):
 
     @property
     def record(self) -> Result:
-        """What a result file holds."""
+        """Content of the result file."""
         return Result(**{one.name: getattr(self, one.name) for one in fields(Result)})
 
     def to_frame(self) -> pd.DataFrame:

@@ -1,5 +1,6 @@
-"""The drawn pictures: those that their script draws, and tagged."""
+"""The synthetic images: those that the script beside this file makes, and tagged."""
 
+import runpy
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import pytest
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.named import DATA_SETS
-from ssdd_bench.data.synthetic.make import draw_all
 from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 
@@ -19,10 +19,11 @@ def folder() -> Path:
 
 def test_pictures_are_those_that_the_script_draws(folder: Path) -> None:
     """Another version of Pillow may set letters a little otherwise; another drawing is far off."""
-    drawn = {name: np.asarray(image, float) for name, image in draw_all().items()}
+    draw_all = runpy.run_path(str(Path(__file__).with_name("make_synthetic.py")))["draw_all"]
+    made = {name: np.asarray(image, float) for name, image in draw_all().items()}
     source = open_images("sample-synthetic")
-    assert set(source.ids) == drawn.keys()
-    for name, expected in drawn.items():
+    assert set(source.ids) == made.keys()
+    for name, expected in made.items():
         pixels = np.asarray(source.read(name), float)
         assert pixels.shape == (512, 512, 3)
         assert abs(pixels - expected).mean() < 4, name

@@ -1,1 +1,1 @@
-"""Pages of text and line drawings, which photographs lack; ``make.py`` draws them."""
+"""Pages of text and line art, which photos lack; tests/data/make_synthetic.py makes them."""

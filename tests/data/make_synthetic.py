@@ -1,4 +1,4 @@
-"""Draw the data set ``sample-synthetic`` anew: ``python -m ssdd_bench.data.synthetic.make FOLDER``.
+"""Make the data set ``sample-synthetic``: ``python tests/data/make_synthetic.py FOLDER``.
 
 Everything follows from this file, from fixed seeds and from Pillow's own font. Lines are drawn
 four times too large and averaged; text is drawn at its size, as programs do.

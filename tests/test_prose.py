@@ -1,0 +1,60 @@
+"""Prose: docstrings begin with a verb or a noun, and lines of Markdown fit a terminal."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    path for folder in ("ssdd_bench", "tokenizers") for path in (ROOT / folder).rglob("*.py")
+)
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "tokenizers/*/*.md", "ssdd_bench/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+# Words that open a fragment: "What a metric is.", "Whether it is there.", "In decibels."
+FRAGMENT = re.compile(
+    r"(What|How|Whether|Which|Where|Why|When|Who|Of|In|As|At|By|For|From|On|To|With|Without)\b"
+)
+WIDTH = 120
+
+
+def docstrings(file: Path) -> Iterator[tuple[int, str]]:
+    """First lines of all docstrings of a module, with their places."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "lineno", 1), text.splitlines()[0]
+
+
+def prose(text: str) -> Iterator[str]:
+    """Lines of Markdown outside code, tables and pictures."""
+    code = False
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            code = not code
+        elif not code and not line.startswith(("|", "    ", "![")):
+            yield line
+
+
+def test_the_rules_find_what_they_are_for() -> None:
+    assert FRAGMENT.match("What a metric is.")
+    assert not FRAGMENT.match("Compute the distance in pixels.")
+    long = "word " * 30
+    assert list(prose(f"{long}\n```sh\n{long}\n```\n| {long} |\n")) == [long]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_docstrings_open_with_a_verb_or_a_noun(file: Path) -> None:
+    assert [found for found in docstrings(file) if FRAGMENT.match(found[1])] == []
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_lines_of_prose_fit(file: Path) -> None:
+    wide = [line for line in prose(file.read_text("utf-8")) if len(line) > WIDTH]
+    assert wide == []
