@@ -128,7 +128,7 @@ def test_an_error_leaves_standard_output_empty(run_folder: Path) -> None:
         "protocol diff default-v1 ssdd-paper-v1",
         "weights list",
         "weights verify",
-        "train ssdd --plan",
+        pytest.param("train ssdd --plan", marks=pytest.mark.slow),
         "check-tokenizer jpeg --res 32",
         "gen speed --sizes S --shapes f16c4 --res 64 --steps 2",
     ],

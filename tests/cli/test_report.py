@@ -95,6 +95,7 @@ def test_needs_results() -> None:
     assert CliRunner().invoke(report.command, []).exit_code == 2
 
 
+@pytest.mark.slow
 def test_runs_without_torch(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"

@@ -80,6 +80,7 @@ def start(*args):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_controls_from_command_to_table(photos, tmp_path):
     tokenizers = "identity,jpeg:quality=10,50,90,downsample"
     process = start(
@@ -132,6 +133,7 @@ def test_second_run_measures_only_what_is_missing(run, photos, tmp_path):
     assert old.read_bytes() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_run_is_finished_by_the_same_command(program, photos, slow, tmp_path, number):
     args = ["run", "--tokenizers", "identity,slow:seconds=SECONDS", "--res", "32", "--data",
@@ -356,6 +358,7 @@ def test_seeds_are_for_what_is_random(run, photos, slow, tmp_path):
     assert run("--tokenizers", "slow", "--seed", "x")[0] == 2
 
 
+@pytest.mark.slow
 def test_an_interval_asked_for_once_is_kept(with_metrics, make_photos, tmp_path):
     photos, out = make_photos(20, (32, 32)), tmp_path / "runs"
 

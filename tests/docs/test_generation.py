@@ -62,6 +62,7 @@ def small(tmp_path, monkeypatch):
     return shorten
 
 
+@pytest.mark.slow
 def test_four_commands_and_the_one_that_does_all_give_the_same_row(small, tmp_path):
     *four, one = map(small, commands("Four commands"))
     assert [line.split()[2] for line in four] == ["encode", "train", "sample", "score"]

@@ -74,6 +74,7 @@ def measured(protocol_id, folder, tmp_path, tokenizer, metrics):
     return {key: value.value for key, value in finished.result.metrics.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol_id", "keys"),
     [
@@ -88,6 +89,7 @@ def test_the_script_for_jpeg_agrees(protocol_id, keys, photographs, tmp_path):
     assert got == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_the_script_for_sampled_latents_agrees(photographs, autoencoder, tmp_path):
     expected = scripted("ldm-v1", photographs, tmp_path, autoencoder)
     tokenizer = f"klvae:path={autoencoder}"

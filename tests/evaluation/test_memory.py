@@ -40,6 +40,7 @@ def page_faults_and_peak(how):
     return int(faults), int(peak), exact == "True"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a matter of the GNU C library")
 def test_a_large_tensor_finds_the_memory_of_the_last():
     (returned, peak, exact), (kept, peak_of_kept, _) = map(page_faults_and_peak, ("return", "keep"))

@@ -62,6 +62,7 @@ def test_statistics_are_those_of_everything_and_undo_themselves(latents):
         ChannelStats((0.0, 0.0), (1.0, 1.0)).normalise(z)
 
 
+@pytest.mark.slow
 def test_statistics_do_not_depend_on_how_python_hashes_names(latents):
     """A sum in the order of a set ends in other digits, by which samples are told apart."""
     script = (

@@ -76,9 +76,9 @@ LATENTS = {8: ("z4_16", (2, 4, 16, 16)), 16: ("z16_8", (2, 16, 8, 8)), 32: ("z64
         ("dec_S_f8c4_128", "S", 8, 128),
         ("dec_S_f16c16_128", "S", 16, 128),
         ("dec_S_f32c64_128", "S", 32, 128),
-        ("dec_M_f8c4_128", "M", 8, 128),
-        ("dec_L_f8c4_128", "L", 8, 128),
-        ("dec_M_f8c4_256", "M", 8, 256),
+        pytest.param("dec_M_f8c4_128", "M", 8, 128, marks=pytest.mark.slow),
+        pytest.param("dec_L_f8c4_128", "L", 8, 128, marks=pytest.mark.slow),
+        pytest.param("dec_M_f8c4_256", "M", 8, 256, marks=pytest.mark.slow),
     ],
 )
 def test_decoder(case, size, f, resolution):
@@ -89,7 +89,7 @@ def test_decoder(case, size, f, resolution):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("steps", [1, 4, 8])
+@pytest.mark.parametrize("steps", [1, 4, pytest.param(8, marks=pytest.mark.slow)])
 def test_euler(small, steps):
     z = rand(*LATENTS[8])
     noise = rand("x128", (2, 3, 128, 128))

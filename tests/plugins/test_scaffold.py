@@ -94,6 +94,7 @@ def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
     assert len(json.loads(done.stdout)["files"]) == 6
 
 
+@pytest.mark.slow
 def test_a_plugin_that_fails_gives_one_line_and_its_traceback_on_demand(written: Path) -> None:
     (written / "my_new_vae" / "plugin.py").write_text("def load(channels):\n    return 1 / 0\n")
 

@@ -67,6 +67,7 @@ print(check_tokenizer("block-mean"), check_tokenizer("block-mean:size=4"))
     assert run_python("-c", code) == "[] []\n"
 
 
+@pytest.mark.slow
 def test_it_is_measured(run_python: Run, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for i in range(4):

@@ -78,15 +78,19 @@ def ready(run):
     return run.batches()
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "klvae" else pytest.param(name, marks=pytest.mark.slow) for name in STAGES],
+)
 def test_resumed_run_equals_one_that_was_not_stopped(name, photos, earlier, tmp_path):
     whole = trainer(name, photos, tmp_path / "whole", earlier)
-    list(whole.run(20))
-    list(trainer(name, photos, tmp_path / "halves", earlier).run(10))
+    list(whole.run(12))
+    # In the middle of an epoch, and after the average and the discriminator have started.
+    list(trainer(name, photos, tmp_path / "halves", earlier).run(7))
     second = trainer(name, photos, tmp_path / "halves", earlier)
     second.resume()
-    assert second.iteration == 10
-    list(second.run(20))
+    assert second.iteration == 7
+    list(second.run(12))
     states = [
         (run.stage.networks.state_dict(), run.stage.auxiliary.state_dict(), run.averaged_weights())
         for run in (whole, second)
@@ -101,7 +105,7 @@ def test_resumed_run_equals_one_that_was_not_stopped(name, photos, earlier, tmp_
     assert any(not torch.equal(start[key], value) for key, value in states[0][0].items())
 
 
-@pytest.mark.parametrize("name", ["klvae", "encoder"])
+@pytest.mark.parametrize("name", ["klvae", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_loss_falls(name, photos, tmp_path):
     gentle = replace(RECIPE.klvae, gan_weight=0.0)
     run = trainer(name, photos, tmp_path, recipe=replace(RECIPE, klvae=gentle))
@@ -110,6 +114,7 @@ def test_loss_falls(name, photos, tmp_path):
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 def test_distillation_approaches_the_teacher_and_leaves_it_alone(photos, earlier, tmp_path):
     run = trainer("distil", photos, tmp_path, earlier)
     stage = run.stage
@@ -274,6 +279,7 @@ def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     assert not torch.equal(run.discriminator.layers[0].weight, start)
 
 
+@pytest.mark.slow
 def test_optional_adversarial_term_of_ssdd(photos, tmp_path):
     loss = replace(RECIPE.loss, gan_weight=0.5, gan_start=1)
     encoder = replace(RECIPE.encoder, resolution=64, min_side=64, max_side=65)

@@ -49,6 +49,7 @@ def test_numbers_of_the_paper():
     assert recipe.distil.teacher_steps == 12
 
 
+@pytest.mark.slow
 def test_cost_counts_what_is_trained():
     recipe = load_recipe("paper-f8c4-S", Recipe)
     found = {name: stage_cost(name, recipe) for name in SSDD_STAGES}
@@ -84,10 +85,18 @@ class NoTarget(Target):
         return nn.functional.avg_pool2d(images, 8).flatten(2).transpose(1, 2)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name.endswith("-S") else pytest.param(name, marks=pytest.mark.slow) for name in PAPER],
-)
+@pytest.mark.parametrize("latent", LATENTS)
+def test_recipes_of_a_latent_differ_in_the_size_alone(latent):
+    small, *others = (load_recipe(f"paper-{latent}-{size}", Recipe) for size in SIZES)
+    for size, recipe in zip(SIZES[1:], others, strict=True):
+        assert recipe.model == replace(small.model, size=size)
+        lr = 3e-4 if size == "H" else small.pretrain.lr
+        assert recipe.pretrain == replace(small.pretrain, lr=lr)
+        assert replace(recipe, model=small.model, pretrain=small.pretrain) == small
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [f"paper-{latent}-S" for latent in LATENTS])
 def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
     monkeypatch.setitem(DISTANCES, "lpips-vgg", NoDistance)
     monkeypatch.setitem(TARGETS, "dinov2-b", NoTarget)

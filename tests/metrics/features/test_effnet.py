@@ -96,6 +96,7 @@ def test_other_weights_are_refused_before_they_are_loaded(monkeypatch, tmp_path)
         EffNetFeatures(CPU)
 
 
+@pytest.mark.slow
 def test_blur_moves_away(effnet, photos):
     images = torch.stack(list(photos.values()))
     reference = Moments(1280)
