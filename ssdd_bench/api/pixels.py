@@ -17,13 +17,6 @@ def to_uint8(images: Tensor, ids: Sequence[str]) -> Tensor:
 
     Truncating instead would turn 63 of the 256 levels into their neighbours below.
 
-    Args:
-        images: floats (B, 3, H, W), nominally in [0, 1].
-        ids: the images' names, for the message.
-
-    Returns:
-        uint8 of the same shape, on the same device.
-
     Raises:
         PluginError: a pixel is NaN or infinite; names the images.
     """

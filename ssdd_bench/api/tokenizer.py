@@ -136,9 +136,8 @@ class Tokenizer(ABC):
         floats = images.to(device).float() / (255 if is_uint8 else 1)
         with torch.inference_mode():
             decoded = self.decode(self.encode(floats), KeyedNoise(seed, ids, "decode"))
-            rounded = to_uint8(decoded, ids)
-        made = rounded if is_uint8 else decoded.clamp(0, 1).to(images.dtype)
-        return made.to(images.device)
+            rounded = to_uint8(decoded, ids)  # which also checks that all pixels are finite
+        return (rounded if is_uint8 else decoded.clamp(0, 1)).to(images)
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks by role, ``encoder`` and ``decoder``; empty for codecs."""

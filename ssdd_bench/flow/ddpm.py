@@ -1,21 +1,18 @@
-"""Denoising diffusion over discrete timesteps (DDPM, arXiv 2006.11239), as DiT uses it.
-
-There are 1,000 timesteps with linear betas; timestep 0 is the cleanest. A sampler may visit fewer
-of them, evenly spaced (arXiv 2102.09672).
-"""
+"""Denoising diffusion (DDPM, arXiv 2006.11239) over timesteps 0, the cleanest, to 999."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 TIMESTEPS = 1000
-BETAS = np.linspace(1e-4, 0.02, TIMESTEPS)
-SIGNAL = np.cumprod(1 - BETAS)  # share of the data's variance that is left at each timestep
+SIGNAL = np.cumprod(
+    1 - np.linspace(1e-4, 0.02, TIMESTEPS)
+)  # share of the data's variance that is left at each timestep
 
 
 def add_noise(data: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -26,15 +23,9 @@ def add_noise(data: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
 
 
 def spaced_timesteps(steps: int) -> list[int]:
-    """List the timesteps to visit, noisiest first: evenly spaced, both ends included.
-
-    Raises:
-        ValueError: ``steps`` lies outside 1 to :data:`TIMESTEPS`.
-    """
+    """List the timesteps to visit, noisiest first: evenly spaced, both ends included."""
     if not 1 <= steps <= TIMESTEPS:
         raise ValueError(f"steps is {steps}, expected 1 to {TIMESTEPS}")
-    if steps == 1:
-        return [TIMESTEPS - 1]
     return [round(timestep) for timestep in np.linspace(TIMESTEPS - 1, 0, steps)]
 
 
@@ -49,22 +40,21 @@ def ancestral(
     Args:
         predict: maps (x, timestep) to the noise in ``x``, (B, C, ...); or to twice as many
             channels, of which the second half places each variance between its two bounds, -1 for
-            the smaller and 1 for the larger, on a logarithmic scale.
+            the smaller and 1 for the larger, on a logarithmic scale (arXiv 2102.09672).
         x: standard normal (B, C, ...).
         sample_noise: returns standard normal numbers of the shape of ``x``.
         steps: timesteps visited.
     """
     timesteps = spaced_timesteps(steps)
-    signals: NDArray[np.float64] = np.append(SIGNAL[timesteps], 1.0)
+    signals = [*SIGNAL[timesteps].tolist(), 1.0]
     for i, timestep in enumerate(timesteps):
         signal, cleaner = signals[i], signals[i + 1]
         beta = 1 - signal / cleaner  # of the jump between two visited timesteps
         predicted = predict(x, timestep)
         noise, place = predicted[:, : x.shape[1]], predicted[:, x.shape[1] :]
-        data = (x - float(np.sqrt(1 - signal)) * noise) / float(np.sqrt(signal))
-        of_data = float(np.sqrt(cleaner) * beta / (1 - signal))
-        of_x = float(np.sqrt(1 - beta) * (1 - cleaner) / (1 - signal))
-        x = of_data * data + of_x * x
+        data = (x - math.sqrt(1 - signal) * noise) / math.sqrt(signal)
+        of_data = math.sqrt(cleaner) * beta / (1 - signal)
+        x = of_data * data + math.sqrt(1 - beta) * (1 - cleaner) / (1 - signal) * x
         if i + 1 == len(timesteps):
             break
         smallest = float(np.log(beta * (1 - cleaner) / (1 - signal)))

@@ -12,9 +12,6 @@ def power_schedule(steps: int, power: float = 2.0) -> list[float]:
     Args:
         steps: intervals of the solver, at least 1.
         power: values over 1 spend more steps near the image.
-
-    Raises:
-        ValueError: ``steps`` is below 1.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}, expected 1 or more")

@@ -19,19 +19,15 @@ def euler(
         times: decreasing timesteps; the solver stops at the last one.
     """
     for now, then in pairwise(times):
-        t = x.new_full((x.shape[0],), now)
-        x = x + (now - then) * velocity(x, t)
+        x = x + (now - then) * velocity(x, x.new_full((len(x),), now))
     return x
 
 
 def heun(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Sequence[float]) -> Tensor:
-    """Integrate with the mean of the velocities at both ends of an interval: two evaluations each.
-
-    The arguments are those of :func:`euler`.
-    """
+    """Integrate as :func:`euler`, with the mean of the velocities at an interval's two ends."""
     for now, then in pairwise(times):
-        here = velocity(x, x.new_full((x.shape[0],), now))
+        here = velocity(x, x.new_full((len(x),), now))
         ahead = x + (now - then) * here
-        there = velocity(ahead, x.new_full((x.shape[0],), then))
+        there = velocity(ahead, x.new_full((len(x),), then))
         x = x + (now - then) * (here + there) / 2
     return x

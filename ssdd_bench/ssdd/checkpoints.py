@@ -1,12 +1,10 @@
-"""Build the SSDD networks that a safetensors file was saved from, and load it strictly.
-
-Sizes, f and the latent's channels follow from the shapes of the tensors, so a file needs no
-configuration beside it. Official files hold float32; ours hold float16 and are widened.
-"""
+"""Build SSDD networks by the shapes of a safetensors file's tensors, and load it strictly."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -16,33 +14,60 @@ from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights.files import load_safetensors, load_strict
 
 State = dict[str, Tensor]
+Network = TypeVar("Network", SSDDEncoder, SSDDDecoder)
 
 
-def split_state(state: State, path: Path) -> tuple[State, State]:
-    """Separate the tensors of ``encoder.*`` and ``decoder.*``, without those prefixes.
+def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
+    """Load an encoder and a decoder, in float32 on the CPU, in evaluation mode.
 
     Raises:
-        WeightsError: ``path``, where the tensors come from, has others too.
+        WeightsError: the file is missing, damaged, or not an SSDD checkpoint.
     """
-    foreign = [name for name in state if not name.startswith(("encoder.", "decoder."))]
+    states = _read(path)
+    encoder = _build(_infer_encoder, states["encoder"], path)
+    return encoder, _build(_infer_decoder, states["decoder"], path)
+
+
+def load_decoder(path: Path) -> SSDDDecoder:
+    """Load a decoder trained on the latents of another model's encoder, as :func:`load_ssdd`.
+
+    Raises:
+        WeightsError: the file is missing, damaged, no SSDD decoder, or has its own encoder.
+    """
+    states = _read(path)
+    if states["encoder"]:
+        raise WeightsError(f"{path} has an encoder of its own: load it without another one")
+    return _build(_infer_decoder, states["decoder"], path)
+
+
+def _read(path: Path) -> dict[str, State]:
+    """Separate the tensors of ``encoder.*`` and ``decoder.*``, without those prefixes."""
+    states: dict[str, State] = {"encoder": {}, "decoder": {}}
+    foreign = []
+    for name, value in load_safetensors(path).items():
+        role, _, rest = name.partition(".")
+        if role in states and rest:
+            states[role][rest] = value.float()
+        else:
+            foreign.append(name)
     if foreign:
         raise WeightsError(
             f"{path} is not an SSDD checkpoint: it has {len(foreign)} tensors that belong neither "
             f"to encoder.* nor to decoder.*, such as '{foreign[0]}'"
         )
-    encoder, decoder = (
-        {
-            name.removeprefix(prefix): value.float()
-            for name, value in state.items()
-            if name.startswith(prefix)
-        }
-        for prefix in ("encoder.", "decoder.")
-    )
-    return encoder, decoder
+    return states
 
 
-def infer_decoder(state: State) -> SSDDDecoder:
-    """Build an untrained decoder of the tensors' size; raise ``KeyError`` if it is no decoder."""
+def _build(infer: Callable[[State], Network], state: State, path: Path) -> Network:
+    try:
+        network = infer(state)
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"{path} is not an SSDD checkpoint: {error} is missing") from error
+    load_strict(network, state, path)
+    return network.eval()
+
+
+def _infer_decoder(state: State) -> SSDDDecoder:
     widths = tuple(state[f"down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in range(4))
     depth = sum(name.endswith("relative_bias_table") for name in state)
     table = "mid_block.transformer_blocks.0.relative_position_bias.relative_bias_table"
@@ -54,42 +79,8 @@ def infer_decoder(state: State) -> SSDDDecoder:
     return SSDDDecoder(size, z_dim=state["conv_in.weight"].shape[1] - 3)
 
 
-def infer_encoder(state: State) -> SSDDEncoder:
-    """Build an untrained encoder of the tensors' size; raise ``KeyError`` if it is no encoder."""
+def _infer_encoder(state: State) -> SSDDEncoder:
     levels = 1 + sum(name.endswith("downsample.conv.weight") for name in state)
     f = {len(multipliers): f for f, multipliers in MULTIPLIERS.items()}[levels]
     z_dim = state["out_proj.weight"].shape[0] // 2
     return SSDDEncoder(f, z_dim, base=state["conv_in.weight"].shape[0])
-
-
-def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
-    """Load an encoder and a decoder, in float32 on the CPU, in evaluation mode.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or not an SSDD checkpoint.
-    """
-    encoder_state, decoder_state = split_state(load_safetensors(path), path)
-    try:
-        encoder, decoder = infer_encoder(encoder_state), infer_decoder(decoder_state)
-    except (KeyError, IndexError) as error:
-        raise WeightsError(f"{path} is not an SSDD checkpoint: {error} is missing") from error
-    load_strict(encoder, encoder_state, path)
-    load_strict(decoder, decoder_state, path)
-    return encoder.eval(), decoder.eval()
-
-
-def load_decoder(path: Path) -> SSDDDecoder:
-    """Load a decoder trained on the latents of another model's encoder, as :func:`load_ssdd`.
-
-    Raises:
-        WeightsError: the file is missing, damaged, no SSDD decoder, or has its own encoder.
-    """
-    encoder_state, state = split_state(load_safetensors(path), path)
-    if encoder_state:
-        raise WeightsError(f"{path} has an encoder of its own: load it without another one")
-    try:
-        decoder = infer_decoder(state)
-    except (KeyError, IndexError) as error:
-        raise WeightsError(f"{path} is not an SSDD checkpoint: {error} is missing") from error
-    load_strict(decoder, state, path)
-    return decoder.eval()

@@ -14,8 +14,6 @@ from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_ssdd
 
-Encoder = SSDDEncoder | VAEEncoder
-
 
 class SSDDTokenizer(Tokenizer):
     """Tokenizer with SSDD's networks, which decodes by solving the flow from keyed noise.
@@ -34,15 +32,16 @@ class SSDDTokenizer(Tokenizer):
         checkpoint: Path,
         steps: int = 1,
         t_pow_shift: float = 2.0,
-        encoder: Encoder | None = None,
+        encoder: SSDDEncoder | VAEEncoder | None = None,
     ) -> None:
         if encoder is None:
-            encoder, decoder = load_ssdd(checkpoint)
+            encoder, self.decoder = load_ssdd(checkpoint)
         else:
-            decoder = load_decoder(checkpoint)
+            self.decoder = load_decoder(checkpoint)
+        self.encoder = encoder
         # On a CPU the convolutions run several times faster on channels-last tensors.
-        self.encoder: Encoder = encoder.to(memory_format=torch.channels_last)
-        self.decoder = decoder.to(memory_format=torch.channels_last)
+        for network in self.networks().values():
+            network.to(memory_format=torch.channels_last)
         self.latent = LatentSpec("continuous", encoder.f, encoder.z_dim)
         self.steps = steps
         self.times = power_schedule(steps, t_pow_shift)
@@ -52,10 +51,9 @@ class SSDDTokenizer(Tokenizer):
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
         """Return the posterior's mode, or a sample where ``noise`` is given."""
         posterior = self.encoder(images * 2 - 1)
-        if noise is None:
-            z = posterior.mode()
-        else:
-            z = posterior.sample(noise=noise.normal(posterior.mean.shape[1:], device=images.device))
+        z = posterior.mode()
+        if noise is not None:
+            z = posterior.sample(noise.normal(z.shape[1:], device=images.device))
         return Latent(z, (images.shape[-2], images.shape[-1]))
 
     @torch.inference_mode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def _check_identity(
     wrong = [
         f"its {key} is {info[key]}, the published one {value}"
         for key, value in expected.items()
-        if key in info and not _same(info[key], value)
+        if key in info and info[key] != value
     ]
     if tokenizer.latent != latent:
         wrong.append(f"its latent is {tokenizer.latent}")
@@ -92,9 +91,3 @@ def _check_identity(
             f"{tokenizer.weights[0]} is not {model} ({'; '.join(wrong)}). Load it as "
             f"diffusers:path=, or fix its {CONFIG}"
         )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, float | int) and isinstance(other, float | int):
-        return math.isclose(one, other)
-    return bool(one == other)

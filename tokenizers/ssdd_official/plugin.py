@@ -38,7 +38,13 @@ def load(
         path = _fetch(checkpoint, accept_licence)
     if not (vae or path.stem.startswith("SDVAE")):
         return SSDDTokenizer(path, steps, t_pow_shift)
-    encoder, file = _load_encoder(Path(vae) if vae else fetch_model(VAE))
+    folder = Path(vae) if vae else fetch_model(VAE)
+    model, file = load_model(folder)
+    if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
+        raise WeightsError(f"{folder} does not hold the autoencoder {VAE}. Pass its folder as vae")
+    config = model.config
+    f = 2 ** (len(config.down_block_types) - 1)
+    encoder = VAEEncoder(model.encoder, model.quant_conv, f, config.latent_channels)
     made = SSDDTokenizer(path, steps, t_pow_shift, encoder)
     made.weights = (path, file)
     return made
@@ -56,12 +62,3 @@ def _fetch(name: str, accept_licence: bool) -> Path:
         )
     file = f"{name}.safetensors"
     return fetch(REPOSITORY, [file]) / file
-
-
-def _load_encoder(folder: Path) -> tuple[VAEEncoder, Path]:
-    """Load SD-VAE and keep its encoder."""
-    model, file = load_model(folder)
-    if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
-        raise WeightsError(f"{folder} does not hold the autoencoder {VAE}. Pass its folder as vae")
-    f = 2 ** (len(model.config.down_block_types) - 1)
-    return VAEEncoder(model.encoder, model.quant_conv, f, model.config.latent_channels), file

@@ -82,10 +82,8 @@ def from_diffusers(
     config = model.config
     if name == "AutoencoderRAE":
         return _from_rae(model, files)
-    if name == "AutoencoderKLHunyuanImage":
-        f = config.spatial_compression_ratio
-    else:
-        f = 2 ** (len(config[BLOCKS[name]]) - 1)
+    hunyuan = name == "AutoencoderKLHunyuanImage"
+    f = config.spatial_compression_ratio if hunyuan else 2 ** (len(config[BLOCKS[name]]) - 1)
     if name == "VQModel":
         return _from_vq(model, f, files)
     spec = LatentSpec("continuous", f, config.latent_channels)
@@ -103,11 +101,7 @@ class Autoencoder(Tokenizer):
     """
 
     def __init__(
-        self,
-        model: Any,
-        latent: LatentSpec,
-        weights: tuple[Path, ...],
-        steps: int | None = None,
+        self, model: Any, latent: LatentSpec, weights: tuple[Path, ...], steps: int | None = None
     ) -> None:
         self._model = model
         self.weights = weights
@@ -222,9 +216,8 @@ class ConsistencyDecoder(Autoencoder):
         )
         image = torch.zeros((len(latent), 3, *latent.size), device=z.device)
         for timestep in TIMESTEPS[: self.steps]:
-            signal = (
-                schedule.sqrt_alphas_cumprod[timestep].item() if timestep != TIMESTEPS[0] else 0
-            )
+            first = timestep == TIMESTEPS[0]
+            signal = 0 if first else schedule.sqrt_alphas_cumprod[timestep].item()
             level = schedule.sqrt_one_minus_alphas_cumprod[timestep].item()
             sample = noise.normal(image.shape[1:], device=z.device)
             noisy = (signal * image + level * sample).to(z.dtype)
