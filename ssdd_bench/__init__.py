@@ -79,9 +79,9 @@ def load_results(*paths: str | Path) -> pd.DataFrame:
     Raises:
         UserError: a path is missing, a folder holds no result, or a file is damaged.
     """
-    from ssdd_bench.report.frame import load_frame
+    from ssdd_bench.report.loading import load_source
 
-    return load_frame(paths)
+    return load_source(paths).frame
 
 
 def __getattr__(name: str) -> Any:

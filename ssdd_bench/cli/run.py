@@ -124,11 +124,12 @@ def command(
 
 def _report(config: RunConfig, paths: list[Path], quiet: bool) -> list[Path]:
     """Write the table and the figure of this run's results, print the table, name the files."""
-    from ssdd_bench.report.figures.speed import draw_speed
+    from ssdd_bench.report.figures.curves import draw_speed
     from ssdd_bench.report.figures.style import Palette
-    from ssdd_bench.report.frame import default_metric, load_frame
+    from ssdd_bench.report.frame import default_metric
+    from ssdd_bench.report.loading import load_source
 
-    frame = load_frame(paths)
+    frame = load_source(paths).frame
     written = [write_table(frame, config.out / "table.md")]
     metric = default_metric(frame)
     if metric and (figure := draw_speed(frame, metric, Palette.of(frame))):

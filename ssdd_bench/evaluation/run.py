@@ -102,9 +102,9 @@ class RunSummary:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a data frame with a row per result; see :func:`ssdd_bench.load_results`."""
-        from ssdd_bench.report.frame import load_frame
+        from ssdd_bench.report.loading import load_source
 
-        return load_frame([finished.path for finished in self.finished])
+        return load_source([finished.path for finished in self.finished]).frame
 
 
 def run(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.frame import read_scores
+from ssdd_bench.report.loading import read_scores
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, from_json

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,7 +14,6 @@ from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import GenerationRecord, MetricValue, Result, Timing
-from ssdd_bench.results.store import find_results, load_results
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
 _INTEGERS = (
@@ -28,8 +26,7 @@ Scores = Mapping[str, "pd.Series[float]"]
 """By metric: the score of each image, by id."""
 
 
-@dataclass(frozen=True)
-class Footnote:
+class Footnote(NamedTuple):
     """Remark about one value or one row.
 
     Attributes:
@@ -41,27 +38,12 @@ class Footnote:
     text: str
 
 
-def load_frame(paths: Iterable[Path | str]) -> pd.DataFrame:
-    """Lay out result files and folders of them, with the scores of single images beside them.
-
-    Returns:
-        See :func:`to_frame`.
-
-    Raises:
-        UserError: see :func:`to_frame` and :func:`ssdd_bench.results.store.load_results`; or a
-            file of scores is damaged. A missing one is left out.
-    """
-    files = find_results(paths)
-    results = load_results(files)
-    return to_frame(results, list(map(read_scores, files, results)))
-
-
 def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.DataFrame:
     """Lay out results, one row each, sorted by resolution and then by label.
 
     Args:
-        results: at least one, as :func:`ssdd_bench.results.store.load_results` gives them.
-        scores: of single images, for each result; none if empty.
+        results: at least one.
+        scores: of single images, for each result; may be empty.
 
     Returns:
         A frame with the columns below and one numeric column per metric. A metric is ``inf``
@@ -131,22 +113,6 @@ def check_metric(frame: pd.DataFrame, metric: str) -> None:
         raise UnknownNameError("metric", metric, metric_directions(frame))
 
 
-def read_scores(file: Path, result: Result) -> Scores:
-    """Read the scores of single images that lie beside a result; empty where there are none.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    path = file.parent / result.scores
-    if not result.scores or not path.exists():
-        return {}
-    try:
-        table = pd.read_parquet(path).set_index("id")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: damaged: delete it or measure again") from error
-    return {str(key): table[key] for key in table}
-
-
 def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     tokenizer, latent, data, speed = result.tokenizer, result.latent, result.data, result.speed
     shape, generation = latent.shape, result.generation
@@ -155,8 +121,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     spec = spec or tokenizer.label
     network = _without(spec, f"steps={tokenizer.options.get('steps')}")
     decode = speed.decode if speed else generation.decoder_time if generation else None
-    execution = result.execution
-    machine = (execution.device, execution.threads, execution.dtype) if decode else ("", None, "")
+    machine = result.execution if decode else None
     return {
         "label": tokenizer.label,
         "tokenizer": spec,
@@ -181,9 +146,9 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "n": data.n,
         **{key: _value(result.metrics.get(key)) for key in metrics},
         **{
-            f"{key}_{end}": _end(result.metrics.get(key), i)
+            f"{key}_{name}": end
             for key in metrics
-            for i, end in enumerate(("low", "high"))
+            for name, end in zip(("low", "high"), _interval(result.metrics.get(key)), strict=True)
         },
         **_speeds("model", model),
         **_speeds("encode", speed.encode if speed else None),
@@ -194,7 +159,9 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "gmac_decode": decode.gmac_per_image if decode else None,
         "peak_memory_bytes": decode.peak_memory_bytes if decode else None,
         "peak_memory_kind": decode.peak_memory_kind if decode else "",
-        **dict(zip(("device", "threads", "dtype"), machine, strict=True)),
+        "device": machine.device if machine else "",
+        "threads": machine.threads if machine else None,
+        "dtype": machine.dtype if machine else "",
         "batch": decode.batch if decode else None,
         "seed": result.seed,
         "data": data.name,
@@ -244,19 +211,16 @@ def _value(metric: MetricValue | None) -> float:
     return metric.value
 
 
-def _end(metric: MetricValue | None, end: int) -> float:
-    """Return one end of a score's 95% interval."""
-    return math.nan if metric is None or metric.interval is None else metric.interval[end]
+def _interval(metric: MetricValue | None) -> tuple[float, float]:
+    return (metric and metric.interval) or (math.nan, math.nan)
 
 
-def _speeds(direction: str, timing: Timing | None) -> dict[str, float]:
+def _speeds(way: str, timing: Timing | None) -> dict[str, float]:
     """Convert to images/s: median and quartiles, whose order the division reverses."""
-    speeds = (
-        (timing.images_per_s, timing.batch / timing.q3_s, timing.batch / timing.q1_s)
-        if timing
-        else (math.nan,) * 3
-    )
-    return dict(zip((f"{direction}_ips{end}" for end in ("", "_q1", "_q3")), speeds, strict=True))
+    speeds = [math.nan] * 3
+    if timing:
+        speeds = [timing.images_per_s, timing.batch / timing.q3_s, timing.batch / timing.q1_s]
+    return {f"{way}_ips{end}": speed for end, speed in zip(("", "_q1", "_q3"), speeds, strict=True)}
 
 
 def _footnotes(result: Result) -> Iterator[Footnote]:
@@ -266,19 +230,18 @@ def _footnotes(result: Result) -> Iterator[Footnote]:
         if metric.unavailable:
             yield Footnote(key, f"{key} is not available: {metric.unavailable}")
         if metric.infinite and metric.value is not None:
-            yield Footnote(
-                key,
-                f"{metric.infinite} of {metric.n} images are identical to their originals and "
-                f"left out of {key}",
-            )
+            same = f"{metric.infinite} of {metric.n} images are identical to their originals"
+            yield Footnote(key, f"{same} and left out of {key}")
         if metric.n != result.data.n:
             yield Footnote(key, f"{key} is computed on {metric.n} of {result.data.n} images")
-    if result.data.skipped:
-        yield Footnote("label", f"{len(result.data.skipped)} images could not be decoded")
-    if result.tokenizer.note:
-        yield Footnote("label", result.tokenizer.note)
-    for warning in result.warnings:
-        yield Footnote("label", warning)
+    skipped = len(result.data.skipped)
+    for text in (
+        f"{skipped} images could not be decoded" if skipped else "",
+        result.tokenizer.note,
+        *result.warnings,
+    ):
+        if text:
+            yield Footnote("label", text)
     if result.speed and result.speed.warning:
         yield Footnote("decode_ips", result.speed.warning)
 

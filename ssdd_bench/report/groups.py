@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pandas as pd
+
+SAME_IMAGES: Final = ["protocol", "data", "n"]  # at any resolution
+MACHINE: Final = ["device", "threads", "dtype"]
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,20 @@ class Group:
     n: int
     rows: pd.DataFrame
 
+    @property
+    def size(self) -> str:
+        """Size of the images."""
+        return f"{self.resolution} × {self.resolution} px"
+
+    @property
+    def title(self) -> str:
+        """Size, protocol and set of images."""
+        return f"{self.size}, {self.protocol}, {self.data}"
+
 
 def comparable_groups(frame: pd.DataFrame) -> Iterator[Group]:
     """Split a frame into the groups whose numbers may stand in one table or one panel."""
-    keys = ["resolution", "protocol", "data", "n", "data_sha256"]
-    for rows in split(frame, keys):
+    for rows in split(frame, ["resolution", *SAME_IMAGES, "data_sha256"]):
         first = rows.iloc[0]
         yield Group(
             int(first["resolution"]), first["protocol"], first["data"], int(first["n"]), rows
@@ -58,7 +71,7 @@ def row_names(rows: pd.DataFrame) -> pd.Series[str]:
 def describe_hardware(rows: pd.DataFrame) -> list[str]:
     """List the distinct machine settings that the speeds of these rows were measured on."""
     timed = rows[rows["decode_ips"].notna()]
-    distinct = timed[["device", "threads", "dtype"]].drop_duplicates()
+    distinct = timed[MACHINE].drop_duplicates()
     return [
         f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}"
         for device, threads, dtype in distinct.itertuples(index=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ from ssdd_bench.report.groups import comparable_groups
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import markdown_grid
 from ssdd_bench.report.tables.model import MISSING
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_text
 
 START: Final = "<!-- results: the lines below are written by ssdd-bench report --insert -->"
 END: Final = "<!-- /results -->"
@@ -72,6 +71,4 @@ def insert_into(path: Path, frame: pd.DataFrame) -> Path:
         page = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    text = insert(page, short_table(frame), str(path))
-    write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
-    return path
+    return write_text(path, insert(page, short_table(frame), str(path)))

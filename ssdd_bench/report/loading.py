@@ -1,15 +1,17 @@
-"""Input of a report, read once: results with the scores and pictures beside them."""
+"""Input of a report: results with the scores and pictures beside them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from ssdd_bench.report.frame import read_scores, to_frame
+from ssdd_bench.errors import UserError
+from ssdd_bench.report.frame import Scores, to_frame
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, load_results
 
@@ -22,32 +24,55 @@ class Source:
         frame: see :func:`ssdd_bench.report.frame.to_frame`.
         results: in the order of their files' names.
         pictures: references above reconstructions, by fingerprint of the results that have them.
-        digest: sha256 of all bytes read.
+        files: all files behind these.
     """
 
     frame: pd.DataFrame
     results: tuple[Result, ...]
     pictures: Mapping[str, Path]
-    digest: str
+    files: tuple[Path, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of names and bytes of all files."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(f"{path.name}\n".encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
 
 
 def load_source(paths: Iterable[Path | str]) -> Source:
     """Read result files and folders of them.
 
     Raises:
-        UserError: see :func:`ssdd_bench.report.frame.load_frame`.
+        UserError: see :func:`ssdd_bench.report.frame.to_frame`,
+            :func:`ssdd_bench.results.store.load_results` and :func:`read_scores`.
     """
     files = find_results(paths)
     results = load_results(files)
-    digest, pictures = hashlib.sha256(), {}
+    read, pictures = list[Path](), {}
     for file, result in zip(files, results, strict=True):
         picture = file.parent / "samples" / f"{file.stem}.png"
         scores = [file.parent / result.scores] if result.scores else []
-        for path in (file, *scores, picture):
-            if path.is_file():
-                digest.update(f"{path.name}\n".encode())
-                digest.update(path.read_bytes())
+        read += [path for path in (file, *scores, picture) if path.is_file()]
         if picture.is_file():
             pictures[result.fingerprint] = picture
     frame = to_frame(results, list(map(read_scores, files, results)))
-    return Source(frame, tuple(results), pictures, digest.hexdigest())
+    return Source(frame, tuple(results), pictures, tuple(read))
+
+
+def read_scores(file: Path, result: Result) -> Scores:
+    """Read the scores of single images that lie beside a result; empty where there are none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = file.parent / result.scores
+    if not result.scores or not path.exists():
+        return {}
+    try:
+        table = pd.read_parquet(path).set_index("id")
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: damaged: delete it or measure again") from error
+    return {str(key): table[key] for key in table}

@@ -13,35 +13,15 @@ from ssdd_bench.report.frame import is_generation
 from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.schema import Result
 
-_TITLE = "SSDD: Single-Step Diffusion Decoder for Efficient Image Tokenization"
-CITATION = f"""@article{{ssdd,
-  title  = {{{{{_TITLE}}}}},
-  author = {{Vallaeys, T. and Verbeek, J. and Cord, M.}},
-  year   = {{2025}},
-  note   = {{arXiv:2510.04961}}
-}}
 
-@misc{{ssdd-bench,
-  title  = {{{{ssdd-bench: a benchmark of image tokenizers}}}},
-  author = {{{{The ssdd-bench developers}}}},
-  note   = {{version {{version}}}}
-}}"""
-
-
-def citation(results: Sequence[Result]) -> str:
-    """Write BibTeX entries of the paper and of the version of this package that measured."""
-    versions = {str(result.environment.get("ssdd_bench", "unknown")) for result in results}
-    return CITATION.replace("{version}", ", ".join(sorted(versions)))
+def versions(results: Sequence[Result]) -> str:
+    """List the versions of this package that measured."""
+    return ", ".join(sorted({str(r.environment.get("ssdd_bench", "unknown")) for r in results}))
 
 
 def build_method_tables(results: Sequence[Result]) -> list[Table]:
     """Build the tables of protocols with their settings, of weights and of the environment."""
     return [_protocols(results), *_weights(results), _environment(results)]
-
-
-def commands(results: Sequence[Result]) -> list[str]:
-    """List the commands that made the results, each once."""
-    return sorted({result.command for result in results})
 
 
 def merge_alike(texts: Iterable[str]) -> list[str]:
@@ -59,18 +39,17 @@ def _protocols(results: Sequence[Result]) -> Table:
     """Build a table with a row per setting and a column per protocol."""
     by_protocol: dict[tuple[str, str], list[Result]] = {}
     for one in sorted(results, key=is_generation):
-        by_protocol.setdefault((one.protocol["id"], str(one.protocol.get("sha256"))), []).append(
-            one
-        )
+        key = (one.protocol["id"], str(one.protocol.get("sha256")))
+        by_protocol.setdefault(key, []).append(one)
     ids = [name for name, _ in by_protocol]
-    headings = [
-        name if ids.count(name) == 1 else f"{name} ({digest[:8]})" for name, digest in by_protocol
-    ]
-    columns = [dict(_settings(mine)) for mine in by_protocol.values()]
-    keys = list(dict.fromkeys(key for one in columns for key, value in one.items() if value))
+    columns = {
+        name if ids.count(name) == 1 else f"{name} ({digest[:8]})": dict(_settings(mine))
+        for (name, digest), mine in by_protocol.items()
+    }
+    keys = list(dict.fromkeys(k for one in columns.values() for k, value in one.items() if value))
     table = Table("Protocols and settings", "As recorded in the results.", "methods", "methods")
     table.add("setting", keys, numeric=False)
-    for heading, column in zip(headings, columns, strict=True):
+    for heading, column in columns.items():
         table.add(heading, (column.get(key) for key in keys), numeric=False)
     return table
 
@@ -110,7 +89,7 @@ def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
 
 def _weights(results: Sequence[Result]) -> list[Table]:
     """Build the table of weights files; none where no tokenizer has weights."""
-    rows = sorted(
+    rows: list[tuple[str, ...]] = sorted(
         {
             (result.tokenizer.id, name, f"{digest[:16]}…", result.tokenizer.licence)
             for result in results
@@ -118,8 +97,9 @@ def _weights(results: Sequence[Result]) -> list[Table]:
         }
     )
     table = Table("Weights", "", "weights", "methods")
-    for index, heading in enumerate(("tokenizer", "file", "sha256", "licence")):
-        table.add(heading, (row[index] for row in rows), numeric=False)
+    headings = ("tokenizer", "file", "sha256", "licence")
+    for heading, texts in zip(headings, zip(*rows, strict=True), strict=False):
+        table.add(heading, texts, numeric=False)
     return [table] if rows else []
 
 

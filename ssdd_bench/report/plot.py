@@ -33,8 +33,9 @@ def pareto(
             protocols, sets of images or machines are left, which do not compare.
     """
     from ssdd_bench.errors import UserError
-    from ssdd_bench.report.figures.draw import draw_axes, draw_marks
-    from ssdd_bench.report.figures.speed import speed_panels
+    from ssdd_bench.report.figures.axes import prepare_axes
+    from ssdd_bench.report.figures.curves import speed_panels
+    from ssdd_bench.report.figures.draw import draw_marks
     from ssdd_bench.report.figures.style import Palette
     from ssdd_bench.report.frame import check_metric, default_metric
     from ssdd_bench.report.ranking import is_baseline
@@ -60,9 +61,9 @@ def pareto(
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(figsize=(5.6, 3.6), layout="constrained")[1]
-    draw_axes(ax, panels[0], panels[0].remark)
+    pinned = prepare_axes(ax, panels[0], panels[0].remark)
     figure = ax.get_figure(root=True)
     assert figure is not None, "axes without a figure"
     figure.draw_without_rendering()  # labels need the axes' final place
-    draw_marks(ax, panels[0], Palette.of(df), "pareto")
+    draw_marks(ax, panels[0], Palette.of(df), pinned)
     return ax

@@ -88,10 +88,9 @@ def published_table(name: str, file: PublishedFile) -> Table:
         higher = METRICS.get(key).higher_is_better
         texts = [f"{row.metrics[key]:g}" if key in row.metrics else "" for row in rows]
         table.add(metric_heading(key, higher), texts, lower_is_better=not higher)
-    if any(row.images_per_s for row in rows):
-        table.add(
-            "decode img/s", (f"{row.images_per_s:g}" if row.images_per_s else "" for row in rows)
-        )
+    speeds = [f"{row.images_per_s:g}" if row.images_per_s else "" for row in rows]
+    if any(speeds):
+        table.add("decode img/s", speeds)
         table.add("hardware", (row.hardware for row in rows), numeric=False)
     table.add("source", (row.source for row in rows), numeric=False)
     return table

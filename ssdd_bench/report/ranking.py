@@ -46,20 +46,18 @@ def best_two(
     Args:
         values: by name; NaN and infinite values are not ranked.
         texts: the values as printed, by name.
-        higher: whether more is better.
+        higher: more is better.
 
     Returns:
         Names of the best and of the second best; empty sets where fewer than two values are there.
     """
-    finite = values[values.notna() & values.map(math.isfinite)]
-    if values.notna().sum() < 2 or finite.empty:
-        return set(), set()
-    ordered = finite.sort_values(ascending=not higher).index
-    printed = list(dict.fromkeys(texts[name] for name in ordered))
-    best = {name for name in ordered if texts[name] == printed[0]}
-    if values.notna().sum() < 3 or len(printed) < 2:
-        return best, set()
-    return best, {name for name in ordered if texts[name] == printed[1]}
+    count = values.notna().sum()
+    finite = values[values.map(math.isfinite)].sort_values(ascending=not higher)
+    by_text: dict[str, set[str]] = {}
+    for name in finite.index if count > 1 else ():
+        by_text.setdefault(texts[name], set()).add(name)
+    best, second, *_ = [*by_text.values(), set[str](), set[str]()]
+    return best, second if count > 2 else set()
 
 
 def find_ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:

@@ -8,11 +8,9 @@ from typing import Any, Final
 import pandas as pd
 
 from ssdd_bench.report.frame import Scores, metric_directions
+from ssdd_bench.report.groups import MACHINE, SAME_IMAGES
 
-_SAME: Final = [
-    *("label", "identity", "resolution", "protocol", "data", "n", "data_sha256"),
-    *("device", "threads", "dtype", "batch"),
-]
+_SAME: Final = ["label", "identity", "resolution", *SAME_IMAGES, "data_sha256", *MACHINE, "batch"]
 
 
 def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
@@ -38,22 +36,24 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     ]
     measured = frame[metrics].notna().apply(tuple, axis=1)
     pooled, dropped = frame.copy(), list[Any]()
-    seeds: dict[Any, tuple[int, ...]] = {index: (seed,) for index, seed in frame["seed"].items()}
-    spread: dict[Any, dict[str, tuple[float, float]]] = {index: {} for index in frame.index}
-    scores, footnotes = dict(frame["scores"].items()), dict(frame["footnotes"].items())
+    columns: dict[str, dict[Any, Any]] = {
+        "seeds": {index: (seed,) for index, seed in frame["seed"].items()},
+        "spread": {index: {} for index in frame.index},
+        "scores": dict(frame["scores"]),
+        "footnotes": dict(frame["footnotes"]),
+    }
     for _, rows in frame.groupby([*_SAME, measured], sort=False, dropna=False):
         own = tuple(rows["seed"])
         if len(own) < 2 or len(set(own)) < len(own):
             continue
-        first = rows.index[0]
-        dropped += list(rows.index[1:])
+        first, *others = rows.index
+        dropped += others
         pooled.loc[first, means] = rows[means].mean(skipna=False)
-        seeds[first] = own
         known = [metric for metric in metrics if rows[metric].notna().all()]
-        spread[first] = {key: (float(rows[key].min()), float(rows[key].max())) for key in known}
-        scores[first] = _mean_scores(list(rows["scores"]))
-        footnotes[first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
-    columns = {"seeds": seeds, "spread": spread, "scores": scores, "footnotes": footnotes}
+        ends = {key: (float(rows[key].min()), float(rows[key].max())) for key in known}
+        columns["seeds"][first], columns["spread"][first] = own, ends
+        columns["scores"][first] = _mean_scores(list(rows["scores"]))
+        columns["footnotes"][first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
     pooled = pooled.assign(**{key: pd.Series(values) for key, values in columns.items()})
     return pooled.drop(index=dropped)
 

@@ -61,29 +61,19 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
     Raises:
         UserError: no image with scores has a tag.
     """
-    keys = ("resolution", "protocol", "data", "fingerprint", "label", "seed")
+    keys = ["resolution", "protocol", "data", "fingerprint", "label", "seed"]
     rows = []
-    tagged = False
-    for _, result in frame.iterrows():
-        own = tags.get(result["data"])
-        if own is None:
-            continue
+    for result in frame[frame["data"].isin(tags)].to_dict("records"):
+        own = {key: result[key] for key in keys}
         for metric, scores in result["scores"].items():
-            images = images_by_tag(list(scores.index), own)
-            tagged |= bool(images.keys() - {ALL, UNTAGGED})
-            for tag, ids in images.items():
+            for tag, ids in images_by_tag(list(scores.index), tags[result["data"]]).items():
                 values = scores[ids].dropna()
                 infinite = int(values.isin([math.inf, -math.inf]).sum())
                 finite = values[values.map(math.isfinite)]
                 mean = finite.mean() if len(finite) else values.mean()
-                rows.append(
-                    {
-                        **{key: result[key] for key in keys},
-                        **{"metric": metric, "tag": tag, "n": len(values)},
-                        **{"infinite": infinite, "mean": mean},
-                    }
-                )
-    if not tagged:
+                one = {"metric": metric, "tag": tag, "n": len(values), "infinite": infinite}
+                rows.append({**own, **one, "mean": mean})
+    if {row["tag"] for row in rows} <= {ALL, UNTAGGED}:
         raise UserError(
             "no image of these results has a tag: either its scores (scores/*.parquet) are gone, "
             "or the tags are of other images"
@@ -110,10 +100,8 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
         whole = [key for key in directions if group.rows[key].notna().any()]
         split = [key for key in directions if key in set(mine["metric"])]
         for metric in split:
-            title = (
-                f"{metric_name(metric)} by tag, {group.resolution} px, {group.protocol}, "
-                f"{group.data}"
-            )
+            where = f"{group.resolution} px, {group.protocol}, {group.data}"
+            title = f"{metric_name(metric)} by tag, {where}"
             better = "higher" if directions[metric] else "lower"
             caption = (
                 f"{group.data}: mean over the images of each tag, {better} is better. An image "

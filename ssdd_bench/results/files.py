@@ -35,14 +35,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8; bytes of a path that are not UTF-8 are escaped.
+def write_text(path: Path, text: str) -> Path:
+    """Write text in UTF-8 and return its path; bytes of a path that are not UTF-8 are escaped.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     data = text.encode("utf-8", "backslashreplace")
     write_atomically(path, lambda target: target.write_bytes(data))
+    return path
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.report.frame import Footnote, check_metric, load_frame, metric_directions, to_frame
+from ssdd_bench.report.frame import Footnote, check_metric, metric_directions, to_frame
 from ssdd_bench.report.groups import comparable_groups, describe_hardware, row_names
+from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.ranking import is_baseline, is_eligible, is_ranked
 from ssdd_bench.results.schema import GenerationRecord, LatentRecord, MetricValue, Result
 from ssdd_bench.results.store import load_results, save_result
@@ -245,11 +246,11 @@ def test_scores_of_single_images_come_along_and_may_be_gone(
     pd.DataFrame({"id": ["x", "y"], "psnr": [20.0, math.inf]}).to_parquet(path)
     save_result(make_result("b", scores="scores/a.parquet"), tmp_path)
     save_result(make_result("a"), tmp_path)
-    frame = load_frame([tmp_path]).set_index("label")
+    frame = load_source([tmp_path]).frame.set_index("label")
     assert frame.loc["b", "scores"]["psnr"].to_dict() == {"x": 20.0, "y": math.inf}
     assert frame.loc["a", "scores"] == {}
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=r"a\.parquet: damaged: delete it"):
-        load_frame([tmp_path])
+        load_source([tmp_path])
     path.unlink()
-    assert load_frame([tmp_path]).equals(to_frame(load_results([tmp_path])))
+    assert load_source([tmp_path]).frame.equals(to_frame(load_results([tmp_path])))

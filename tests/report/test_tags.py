@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from ssdd_bench.cli import report
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.frame import load_frame
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
@@ -25,7 +24,8 @@ SAMPLE_TAGS = Path(report.__file__).parents[1] / "data" / "sample" / "tags.toml"
 
 @pytest.fixture(scope="module")
 def frame():
-    return load_frame(path for name in ("klvae", "ssdd") for path in MINI.glob(f"{name}_*.json"))
+    files = [path for name in ("klvae", "ssdd") for path in MINI.glob(f"{name}_*.json")]
+    return load_source(files).frame
 
 
 @pytest.fixture(scope="module")

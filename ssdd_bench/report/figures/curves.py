@@ -1,156 +1,159 @@
-"""Figures of how quality and speed change with compression rate, decoder steps and resolution."""
+"""Figures of quality against decode speed, compression rate, decoder steps and resolution."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import pandas as pd
 
 from ssdd_bench.report.figures.draw import draw_panels
-from ssdd_bench.report.figures.marks import make_marks, panel_title, remark_of, short_names
-from ssdd_bench.report.figures.panel import Panel
+from ssdd_bench.report.figures.panel import Panel, make_panel, panel_title
 from ssdd_bench.report.figures.style import Drawing, Palette
-from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.groups import comparable_groups, split
-from ssdd_bench.report.ranking import is_eligible
-from ssdd_bench.report.tables.numbers import metric_heading, metric_name
-
-_RATES: Final = {"floats_per_pixel": "floats per pixel", "bits_per_pixel": "bits per pixel"}
-_SAME_IMAGES: Final = ["protocol", "data", "n"]
+from ssdd_bench.report.frame import check_metric, metric_directions
+from ssdd_bench.report.groups import MACHINE, SAME_IMAGES, comparable_groups, split
+from ssdd_bench.report.ranking import is_baseline, is_eligible
+from ssdd_bench.report.seeds import pool_seeds
+from ssdd_bench.report.tables.numbers import metric_name
 
 
-def draw_rates(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -> Drawing | None:
-    """Draw quality against the size of the latent, in floats or bits per pixel, never on one axis.
-
-    Returns:
-        The drawing, or None if no two rows have different rates of one kind.
-    """
-    panels = [
-        panel
-        for group in comparable_groups(_eligible_reconstructions(frame))
-        for metric in metrics
-        for column in _RATES
-        for panel in _rate_panel(_known(group.rows, column, metric), column, metric)
-    ]
-    return _draw("quality-vs-rate", "Reconstruction quality and compression rate", panels, palette)
-
-
-def draw_steps(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -> Drawing | None:
-    """Draw quality against decoder steps, one panel per resolution and compression rate.
-
-    Returns:
-        The drawing, or None if no network was measured with two numbers of steps.
-    """
-    panels = [
-        panel
-        for group in comparable_groups(_eligible_reconstructions(frame))
-        for metric in metrics
-        for _, rows in _known(group.rows, "steps", metric).groupby("f")
-        for panel in _step_panel(rows, metric)
-    ]
-    return _draw("quality-vs-steps", "Reconstruction quality and decoder steps", panels, palette)
-
-
-def draw_resolutions(
-    frame: pd.DataFrame, metrics: Sequence[str], palette: Palette
+def draw_speed(
+    frame: pd.DataFrame, metric: str, palette: Palette, kind: str = "reconstruction"
 ) -> Drawing | None:
-    """Draw quality against resolution, one line per tokenizer measured at two or more.
+    """Draw quality against decode images/s, one panel per resolution, compression rate and machine.
+
+    Args:
+        frame: from :func:`ssdd_bench.report.frame.to_frame`.
+        metric: a metric column.
+        palette: colours of the report.
+        kind: "reconstruction" or "generation".
 
     Returns:
-        The drawing, or None if no tokenizer has two resolutions.
+        The drawing, or None if no row has both the metric and a timing.
+
+    Raises:
+        UserError: the metric is unknown.
     """
-    panels = [
-        _resolution_panel(lines, metric, metric_name(metric), remark_of(lines))
-        for rows in split(_eligible_reconstructions(frame), _SAME_IMAGES)
+    panels = list(speed_panels(frame[frame["kind"] == kind], metric))
+    name = "quality-vs-speed" if kind == "reconstruction" else "generation-vs-speed"
+    title = f"{kind.capitalize()} quality and decode speed"
+    return draw_panels(name, title, panels, palette, metric) if panels else None
+
+
+def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
+    """Lay out the rows that have a score and a timing, without baselines beside tokenizers.
+
+    Codecs would push what is compared into a corner; the figures of compression rates have them.
+
+    Raises:
+        UserError: the metric is unknown.
+    """
+    check_metric(frame, metric)
+    for group in comparable_groups(pool_seeds(frame)):
+        rows = group.rows[group.rows[metric].notna() & (group.rows["decode_ips"] > 0)]
+        rows = rows[~is_baseline(rows)].sort_values("f", kind="stable")
+        for mine in split(rows, [*MACHINE, "f"]):
+            names = _short_names(mine)
+            yield make_panel(mine, "decode_ips", metric, _step_labels(mine, names), names)
+
+
+def draw_curves(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -> Iterator[Drawing]:
+    """Yield the figures over compression rate, decoder steps and resolution.
+
+    A figure without panels is left out: a panel needs two rates, one network at two numbers of
+    steps, or one tokenizer at two resolutions. Floats and bits per pixel never share an axis.
+    """
+    frame = frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
+    groups = [(group.rows, metric) for group in comparable_groups(frame) for metric in metrics]
+    rates = [
+        panel
+        for rows, metric in groups
+        for column in ("floats_per_pixel", "bits_per_pixel")
+        for panel in _rate_panel(_known(rows, column, metric), column, metric)
+    ]
+    steps = [
+        panel
+        for rows, metric in groups
+        for _, mine in _known(rows, "steps", metric).groupby("f")
+        for panel in _step_panel(mine, metric)
+    ]
+    resolutions = [
+        panel
+        for rows in split(frame, SAME_IMAGES)
         for metric in metrics
-        if not (lines := _over_resolutions(rows, metric)).empty
+        for panel in _resolution_panel(rows, metric, metric_name(metric))
     ]
-    return _draw("quality-vs-resolution", "Reconstruction quality and resolution", panels, palette)
-
-
-def draw_speeds(frame: pd.DataFrame, palette: Palette) -> Drawing | None:
-    """Draw decoding and encoding speed against resolution, one pair of panels per machine.
-
-    Returns:
-        The drawing, or None if no machine has two resolutions.
-    """
-    panels = [
-        _resolution_panel(lines, f"{way}_ips", title, remark_of(lines, timed=True))
-        for rows in split(
-            _eligible_reconstructions(frame), [*_SAME_IMAGES, "device", "threads", "dtype"]
-        )
-        for way, title in (("decode", "Decoding"), ("encode", "Encoding"))
-        if not (lines := _over_resolutions(rows, f"{way}_ips")).empty
+    speeds = [
+        panel
+        for rows in split(frame, [*SAME_IMAGES, *MACHINE])
+        for column, title in (("decode_ips", "Decoding"), ("encode_ips", "Encoding"))
+        for panel in _resolution_panel(rows, column, title)
     ]
-    return _draw("speed-scaling", "Speed and resolution", panels, palette)
-
-
-def _draw(name: str, title: str, panels: Sequence[Panel], palette: Palette) -> Drawing | None:
-    return draw_panels(name, title, panels, palette) if panels else None
-
-
-def _eligible_reconstructions(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
-
-
-def _known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    return rows[rows[list(columns)].notna().all(axis=1)]
-
-
-def _over_resolutions(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Keep the tokenizers that have more than one resolution: one alone is no line."""
-    rows = _known(rows, column)
-    return rows[rows.groupby("label")["resolution"].transform("nunique") > 1]
+    for name, title, panels in (
+        ("quality-vs-rate", "Reconstruction quality and compression rate", rates),
+        ("quality-vs-steps", "Reconstruction quality and decoder steps", steps),
+        ("quality-vs-resolution", "Reconstruction quality and resolution", resolutions),
+        ("speed-scaling", "Speed and resolution", speeds),
+    ):
+        if panels:
+            yield draw_panels(name, title, panels, palette)
 
 
 def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]:
     """Join one family's rows of equal steps, and label each family once, at its best row."""
-    if rows[column].nunique() < 2:
-        return
-    higher = metric_directions(rows)[metric]
-    steps = rows["steps"].astype(str).where(rows["steps"].notna(), "")
-    best = rows.sort_values([column, metric], ascending=[False, not higher])
-    first = ~best["id"].duplicated().reindex(rows.index)
-    yield Panel(
-        make_marks(rows, column, metric, rows["id"].where(first, ""), rows["id"] + " " + steps),
-        panel_title(rows, rate=False),
-        remark_of(rows),
-        f"{_RATES[column]} (log)",
-        metric_heading(metric, higher, int(rows["n"].iloc[0])),
-        higher,
-    )
+    if rows[column].nunique() > 1:
+        steps = rows["steps"].astype(str).where(rows["steps"].notna(), "")
+        worse_first = not metric_directions(rows)[metric]
+        best = rows.sort_values([column, metric], ascending=[False, worse_first])
+        first = ~best["id"].duplicated().reindex(rows.index)
+        labels, lines = rows["id"].where(first, ""), rows["id"] + " " + steps
+        yield make_panel(rows, column, metric, labels, lines, panel_title(rows, rate=False))
 
 
 def _step_panel(rows: pd.DataFrame, metric: str) -> Iterator[Panel]:
-    names = short_names(rows)
-    if rows["steps"].groupby(names).nunique().max() < 2:
-        return
-    last = rows.index == rows["steps"].astype(float).groupby(names).transform("idxmax")
-    yield Panel(
-        make_marks(rows, "steps", metric, names.where(last, ""), names),
-        panel_title(rows),
-        remark_of(rows),
-        "decoder steps",
-        metric_heading(metric, metric_directions(rows)[metric], int(rows["n"].iloc[0])),
-        metric_directions(rows)[metric],
-        ticks=True,
-    )
+    names = _short_names(rows)
+    steps = rows["steps"].astype(float).groupby(names)
+    if steps.nunique().max() > 1:
+        last = rows.index == steps.transform("idxmax")
+        yield make_panel(rows, "steps", metric, names.where(last, ""), names)
 
 
-def _resolution_panel(rows: pd.DataFrame, column: str, title: str, remark: str) -> Panel:
-    """Draw one line per tokenizer, labelled at its end."""
-    speed = column.endswith("_ips")
-    higher = speed or metric_directions(rows)[column]
-    last = rows.index == rows["resolution"].groupby(rows["label"]).transform("idxmax")
-    return Panel(
-        make_marks(rows, "resolution", column, rows["label"].where(last, ""), rows["label"]),
-        title,
-        remark,
-        "resolution, px",
-        "images/s" if speed else metric_heading(column, higher, int(rows["n"].iloc[0])),
-        higher,
-        ticks=True,
-        ends=True,
-        log_y=speed,
-    )
+def _resolution_panel(rows: pd.DataFrame, column: str, title: str) -> Iterator[Panel]:
+    """Draw a line for each tokenizer of several resolutions, labelled at its end."""
+    rows = _known(rows, column)
+    sizes = rows.groupby("label")["resolution"]
+    rows = rows[sizes.transform("nunique") > 1]
+    if not rows.empty:
+        labels = rows["label"].where(rows.index == sizes.transform("idxmax")[rows.index], "")
+        yield make_panel(rows, "resolution", column, labels, rows["label"], title)
+
+
+def _known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    return rows.dropna(subset=list(columns))
+
+
+def _short_names(rows: pd.DataFrame) -> pd.Series[str]:
+    """Name the networks of a panel of one compression rate, without what all rows share.
+
+    Returns:
+        By index: the tokenizer without steps and f, then the model of latents, sampler and
+        guidance where the rows differ in them.
+    """
+    plain = [
+        network.partition(f" + {model}")[0] if model else network
+        for network, model in zip(rows["network"], rows["model"], strict=True)
+    ]
+    names = pd.Series(plain, rows.index)
+    names = names.str.replace(r"(?<=[:,])f=\d+(,|$)", "", regex=True).str.rstrip(":,")
+    for column, form in (("model", ", {}"), ("sampler", ", {}"), ("guidance", ", cfg {}")):
+        if rows[column].nunique(dropna=False) > 1:
+            names += rows[column].map(form.format).where(rows[column].astype(str) != "1", "")
+    return names
+
+
+def _step_labels(rows: pd.DataFrame, names: pd.Series[str]) -> pd.Series[str]:
+    """Label each network once, and the other marks of its path by their decoder steps."""
+    steps = rows["steps"].groupby(names)
+    most, several = steps.transform("max"), steps.transform("nunique") > 1
+    words = rows["steps"].astype(str) + " step" + (rows["steps"] != 1).map({True: "s", False: ""})
+    labels = (names + ", ").where(rows["steps"] == most, "") + words
+    return labels.where(several, names)

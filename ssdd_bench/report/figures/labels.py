@@ -61,14 +61,14 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
         zorder=5,
         parse_math=False,
     )
-    found = []
-    for text, leader in zip(texts, leaders, strict=True):
+    found = [[text] for text in texts]
+    for artists, leader in zip(found, leaders, strict=True):
         if leader is not None:
             tips = axes.transData.transform(np.column_stack(leader.get_data()))
             if np.hypot(*(tips[1] - tips[0])) < 2.5 * clearance:
                 leader.remove()
-                leader = None
-        found.append([text] if leader is None else [text, leader])
+            else:
+                artists.append(leader)
     return found
 
 

@@ -1,8 +1,28 @@
-"""Panels of marks: what all figures of x against y are made of."""
+"""Panels of marks, and how rows of the frame become one."""
 
 from __future__ import annotations
 
+import math
+import textwrap
 from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.report.frame import metric_directions
+from ssdd_bench.report.groups import describe_hardware
+from ssdd_bench.report.ranking import is_eligible
+from ssdd_bench.report.tables.numbers import NEGLIGIBLE, format_metric, format_short, metric_name
+
+RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
+_X_LABELS: Final = {
+    "decode_ips": "decode images/s (log)",
+    "floats_per_pixel": "floats per pixel (log)",
+    "bits_per_pixel": "bits per pixel (log)",
+    "steps": "decoder steps",
+    "resolution": "resolution, px",
+}
 
 
 @dataclass(frozen=True)
@@ -12,14 +32,14 @@ class Mark:
     Attributes:
         x: place, above 0.
         y: place; may be infinite.
-        family: whose colour it has, by which the page hides it.
+        family: tokenizer whose colour it has, by which the page hides it.
         marker: its shape.
         label: text beside it; "" for none.
         tip: hover text on the page.
         line: marks of one line are joined by rising x; "" for none.
         x_range: ends of the horizontal error bar, if any.
         y_range: ends of the vertical one.
-        eligible: whether the Pareto front may hold it.
+        eligible: the Pareto front may hold it.
     """
 
     x: float
@@ -44,7 +64,7 @@ class Panel:
         remark: images, protocol and machine, below the figure.
         x_label: of the x axis.
         y_label: of the y axis.
-        higher: whether more of y is better.
+        higher: more of y is better.
         front: draw the Pareto front and name the better corner.
         ticks: x has ticks at the marks alone.
         ends: labels stand right of the lines' ends.
@@ -61,3 +81,103 @@ class Panel:
     ticks: bool = False
     ends: bool = False
     log_y: bool = False
+
+
+def make_panel(
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    labels: pd.Series[str],
+    lines: pd.Series[str],
+    title: str = "",
+) -> Panel:
+    """Lay out rows with a mark each.
+
+    Args:
+        rows: with both values; against speed, with their error bars.
+        x: column of ``_X_LABELS``.
+        y: a metric or a column of speeds.
+        labels: text beside the marks.
+        lines: marks of one value are joined.
+        title: by default the resolution and the compression rate.
+    """
+    timed, speed = "_ips" in x + y, y.endswith("_ips")
+    higher = speed or metric_directions(rows)[y]
+    metrics = [key for key in metric_directions(rows) if rows[key].notna().any()]
+    marks = tuple(
+        Mark(
+            x=float(row[x]),
+            y=0.0 if abs(row[y]) < NEGLIGIBLE else float(row[y]),
+            family=row["id"],
+            marker=RATE_MARKERS.get(0 if pd.isna(row["f"]) else int(row["f"]), "p"),
+            label=label,
+            tip=_describe(row, metrics),
+            line=line,
+            x_range=_range(row, x) if x == "decode_ips" else None,
+            y_range=_range(row, y) if x == "decode_ips" else None,
+            eligible=may,
+        )
+        for (_, row), label, line, may in zip(
+            rows.iterrows(), labels, lines, is_eligible(rows), strict=True
+        )
+    )
+    return Panel(
+        marks,
+        title or panel_title(rows),
+        remark_of(rows, timed),
+        _X_LABELS[x],
+        "images/s" if speed else _metric_label(y, higher),
+        higher,
+        front=x == "decode_ips",
+        ticks=x in ("steps", "resolution"),
+        ends=x == "resolution",
+        log_y=speed,
+    )
+
+
+def panel_title(rows: pd.DataFrame, *, rate: bool = True) -> str:
+    """Name a panel by what all its rows share: resolution and compression rate."""
+    first = rows.iloc[0]
+    known = rate and not pd.isna(first["f"]) and first["f"] > 1
+    return f"{first['resolution']} px" + (f", f{first['f']}" if known else "")
+
+
+def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
+    """Name the images and the protocol, and the machine if speeds are shown."""
+    first = rows.iloc[0]
+    images = "images" if first["kind"] == "reconstruction" else "generated images"
+    lines = [f"{first['n']} {images} ({first['data']}), protocol {first['protocol']}"]
+    if timed:
+        batches = ", ".join(str(batch) for batch in sorted(set(rows["batch"].dropna())))
+        lines.append(f"{describe_hardware(rows)[0]}, batch {batches}")
+    return "\n".join(lines)
+
+
+def _metric_label(key: str, higher: bool) -> str:
+    """Name a metric as papers do, or by its title where they have no name for it."""
+    info = METRICS.all().get(key)
+    name = metric_name(key)
+    if info and not info.name:
+        name = textwrap.fill(info.title.partition(",")[0], 30)
+    return f"{name} {'↑' if higher else '↓'}"
+
+
+def _describe(row: Any, metrics: list[str]) -> str:
+    """Write the hover text of a row: label, scores and speeds."""
+    lines = [f"{row['label']}, {row['resolution']} px"]
+    for key in metrics:
+        if not pd.isna(row[key]):
+            low, high = (format_metric(key, end) for end in _range(row, key) or (math.nan,) * 2)
+            span = f" ({low} to {high})" if _range(row, key) else ""
+            lines.append(f"{metric_name(key)} {format_metric(key, row[key])}{span}")
+    for way in ("encode", "decode"):
+        if row[f"{way}_ips"] > 0:
+            lines.append(f"{way} {format_short(row[f'{way}_ips'])} images/s")
+    return "\n".join(lines)
+
+
+def _range(row: Any, column: str) -> tuple[float, float] | None:
+    """Return the quartiles of a speed or the 95% interval of a score, if known."""
+    low, high = ("_q1", "_q3") if column.endswith("_ips") else ("_low", "_high")
+    ends = float(row.get(column + low, math.nan)), float(row.get(column + high, math.nan))
+    return ends if all(map(math.isfinite, ends)) else None

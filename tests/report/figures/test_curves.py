@@ -1,28 +1,38 @@
-"""Figures over rate, steps and resolution: drawn from two points on, joined where it means much."""
+"""Figures of speed, rate, steps and resolution: the right rows in the right panels and lines."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from ssdd_bench.report.figures import curves
+from ssdd_bench.errors import UnknownNameError
+from ssdd_bench.report.figures.curves import draw_curves, draw_speed, speed_panels
 from ssdd_bench.report.figures.distribution import draw_distributions
+from ssdd_bench.report.figures.panel import Panel
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.results.schema import LatentRecord, Result
+from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
+ROOT = Path(__file__).parents[3]
 PALETTE = Palette(("a", "b"))
 SMALL = LatentRecord("continuous", 16, 4, (4, 4, 4), 16, 1 / 64, None)
 
 
 def stream(rate: float) -> LatentRecord:
     return LatentRecord("bytes", 1, 0, None, None, None, rate)
+
+
+def curves(frame: pd.DataFrame) -> dict[str, Drawing]:
+    return {one.name: one for one in draw_curves(frame, ["psnr"], PALETTE)}
 
 
 def axes_of(drawing: Drawing | None) -> list[Axes]:
@@ -47,10 +57,7 @@ def steps_of(make: Make, label: str, steps: int, psnr: float) -> Result:
 
 def test_one_point_is_no_figure(make_result: Make) -> None:
     frame = to_frame([make_result("a"), make_result("b")])  # one rate, one size, one step
-    assert curves.draw_rates(frame, ["psnr"], PALETTE) is None
-    assert curves.draw_steps(frame, ["psnr"], PALETTE) is None
-    assert curves.draw_resolutions(frame, ["psnr"], PALETTE) is None
-    assert curves.draw_speeds(frame, PALETTE) is None
+    assert curves(frame) == {}
     assert draw_distributions(frame, ["psnr"], PALETTE) is None
 
 
@@ -64,7 +71,7 @@ def test_floats_and_bits_never_share_an_axis(make_result: Make) -> None:
             make_result("jpeg:quality=90", metrics={"psnr": 33.0}, latent=stream(2.0)),
         ]
     )
-    floats, bits = axes_of(curves.draw_rates(frame, ["psnr"], PALETTE))
+    floats, bits = axes_of(curves(frame)["quality-vs-rate"])
     assert (floats.get_xlabel(), bits.get_xlabel()) == (
         *("floats per pixel (log)", "bits per pixel (log)"),
     )
@@ -82,14 +89,14 @@ def test_rates_join_equal_steps_alone(make_result: Make) -> None:
             replace(steps_of(make_result, "d:f=16,steps=1", 1, 20.0), latent=SMALL),
         ]
     )
-    (axes,) = axes_of(curves.draw_rates(frame, ["psnr"], PALETTE))
+    (axes,) = axes_of(curves(frame)["quality-vs-rate"])
     assert lines_of(axes) == [[20.0, 24.0]]
     assert labels_of(axes) == ["d"]
 
 
 def test_steps_are_an_axis_only_where_one_network_has_several(make_result: Make) -> None:
     def draw(*runs: Result) -> Drawing | None:
-        return curves.draw_steps(to_frame(list(runs)), ["psnr"], PALETTE)
+        return curves(to_frame(list(runs))).get("quality-vs-steps")
 
     one, eight = (steps_of(make_result, f"d:steps={n}", n, 20.0 + n) for n in (1, 8))
     other = steps_of(make_result, "other", 4, 19.0)
@@ -111,10 +118,10 @@ def test_resolutions_join_a_label_measured_at_several(make_result: Make) -> None
             make_result("b", 64, 30.0, {"psnr": 21.0}),
         ]
     )
-    (axes,) = axes_of(curves.draw_resolutions(frame, ["psnr"], PALETTE))
+    (axes,) = axes_of(curves(frame)["quality-vs-resolution"])
     assert lines_of(axes) == [[20.0, 22.0]]
     assert labels_of(axes) == ["a"]
-    decode, _ = axes_of(curves.draw_speeds(frame, PALETTE))
+    decode, _ = axes_of(curves(frame)["speed-scaling"])
     assert lines_of(decode) == [[40.0, 10.0]]
     assert decode.get_yscale() == "log"
 
@@ -138,3 +145,114 @@ def test_many_images_are_a_box_alone(write_run: Callable[..., Path], count: int)
     (axes,) = axes_of(draw_distributions(load_source([write_run(scores)]).frame, ["psnr"], PALETTE))
     images = [line for line in axes.get_lines() if str(line.get_gid()).endswith("-images")]
     assert [len(line.get_xdata()) // 3 for line in images] == [3 if count == 3 else 0] * 2  # type: ignore[arg-type]
+
+
+def panels_of(results: list[Result], metric: str = "psnr") -> list[Panel]:
+    return list(speed_panels(to_frame(results), metric))
+
+
+def marked(panel: Panel) -> list[str]:
+    return sorted(mark.label for mark in panel.marks)
+
+
+def test_codecs_and_controls_do_not_crowd_out_tokenizers(make_result: Make) -> None:
+    baselines = [
+        make_result("jpeg:quality=90", decode_ips=2900.0, role="codec"),
+        make_result("downsample", decode_ips=5200.0, role="control"),
+    ]
+    ours = [make_result("ssdd"), make_result("klvae", family="kl-vae")]
+    (both,) = panels_of(baselines + ours)
+    (alone,) = panels_of(baselines)
+    assert marked(both) == ["klvae", "ssdd"]
+    assert marked(alone) == ["downsample", "jpeg:quality=90"]
+
+
+def test_rates_and_machines_get_panels_of_their_own(make_result: Make) -> None:
+    results = [
+        make_result("ssdd"),
+        make_result("ssdd:f=16", latent=SMALL),
+        make_result("klvae:f=16,ema=yes", latent=SMALL),
+        make_result("ssdd", device="cuda", fingerprint="1" * 64),
+    ]
+    first, second, third = panels_of(results)
+    assert [panel.title for panel in (first, second, third)] == [
+        *("64 px, f8", "64 px, f8", "64 px, f16"),
+    ]
+    assert marked(third) == ["klvae:ema=yes", "ssdd"]
+    assert first.remark != second.remark
+    assert {mark.marker for mark in first.marks} != {mark.marker for mark in third.marks}
+
+
+def test_steps_are_a_path_of_one_network(make_result: Make) -> None:
+    results = []
+    for label, steps, latent in (
+        ("d:steps=1", 1, None),
+        ("d:steps=4", 4, None),
+        ("d:steps=1,ema=yes", 1, None),
+        ("d:f=16,steps=1", 1, SMALL),
+    ):
+        one = make_result(label, decode_ips=20 / steps, steps=steps)
+        one = replace(one, tokenizer=replace(one.tokenizer, options={"steps": steps}))
+        results.append(replace(one, latent=latent) if latent else one)
+    eight, sixteen = panels_of(results)
+    assert marked(eight) == ["1 step", "d, 4 steps", "d:ema=yes"]
+    assert len({mark.line for mark in eight.marks}) == 2
+    assert marked(sixteen) == ["d"]
+
+
+def test_guided_and_unguided_samples_are_not_joined() -> None:
+    frame = load_source([ROOT / "results" / "generation"]).frame
+    for panel in speed_panels(frame, "fd_effnet"):
+        by_line: dict[str, set[bool]] = {}
+        for mark in panel.marks:
+            by_line.setdefault(mark.line, set()).add("cfg" in mark.tip)
+        assert {True} in by_line.values()
+        assert {False} in by_line.values()
+        assert {True, False} not in by_line.values()
+
+
+def test_seeds_are_one_mark(make_result: Make) -> None:
+    results = [
+        make_result("a", metrics={"psnr": 20.0 + seed}, seed=seed, fingerprint=f"{seed:064x}")
+        for seed in (0, 1, 2)
+    ]
+    (panel,) = panels_of(results)
+    assert [mark.y for mark in panel.marks] == [21.0]
+
+
+def test_marks_tell_scores_speeds_and_intervals(make_result: Make) -> None:
+    one = make_result("a")
+    value = replace(one.metrics["psnr"], value=24.0, interval=(23.5, 24.5))
+    (panel,) = panels_of([replace(one, metrics={"psnr": value})])
+    (mark,) = panel.marks
+    assert mark.y_range == (23.5, 24.5)
+    assert mark.x_range is not None
+    assert mark.x_range[0] < mark.x == 20.0 < mark.x_range[1]
+    for piece in ("a, 64 px", "PSNR 24", "23.5", "20 images/s"):
+        assert piece in mark.tip
+    for piece in ("28 images", "sample", "default-v1", "cpu: example processor", "2 threads"):
+        assert piece in panel.remark
+    assert panel.y_label == "PSNR ↑"
+
+
+def test_rows_without_the_metric_or_a_timing_are_left_out(make_result: Make) -> None:
+    lpips = {"lpips_alex": MetricValue(0.1, 28, False, "test")}
+    one = make_result("a")
+    with_lpips = replace(one, metrics=one.metrics | lpips)
+    (panel,) = panels_of([with_lpips, make_result("b")], "lpips_alex")
+    assert marked(panel) == ["a"]
+    frame = to_frame([make_result(decode_ips=None)])
+    assert draw_speed(frame, "psnr", Palette.of(frame)) is None
+    with pytest.raises(UnknownNameError, match="rfid"):
+        draw_speed(frame, "rfid", Palette.of(frame))
+
+
+def test_figures_import_neither_torch_nor_pyplot() -> None:
+    modules = ("curves", "distribution", "published", "labels")
+    imports = ", ".join(f"ssdd_bench.report.figures.{name}" for name in modules)
+    code = (
+        f"import sys, textalloc, {imports}\n"
+        "sys.exit(','.join({'torch', 'matplotlib.pyplot'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -109,10 +109,13 @@ def test_labels_of_close_lines_stand_right_of_their_ends() -> None:
 
 
 def test_front_holds_only_what_nothing_beats() -> None:
-    speeds = [1.0, 2.0, 3.0, 3.0, 0.5]
-    assert pareto_front(speeds, [5.0, 4.0, 3.0, 2.0, 6.0], True) == [4, 0, 1, 2]
-    assert pareto_front(speeds, [1.0, 1.0, 3.0, 2.0, 0.5], False) == [4, 1, 3]
-    assert pareto_front([1.0], [1.0], True) == [0]
+    def front(scores: list[float], higher: bool) -> list[tuple[float, float]]:
+        marks = [Mark(x, y, "a") for x, y in zip((1, 2, 3, 3, 0.5), scores, strict=False)]
+        return [(mark.x, mark.y) for mark in pareto_front(marks, higher)]
+
+    assert front([5.0, 4.0, 3.0, 2.0, 6.0], True) == [(0.5, 6), (1, 5), (2, 4), (3, 3)]
+    assert front([1.0, 1.0, 3.0, 2.0, 0.5], False) == [(0.5, 0.5), (2, 1), (3, 2)]
+    assert front([1.0], True) == [(1, 1)]
 
 
 @pytest.mark.parametrize("higher", [True, False])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.errors import OutputError
 from ssdd_bench.report.figures.draw import draw_panels
 from ssdd_bench.report.figures.panel import Mark, Panel
 from ssdd_bench.report.figures.style import COLORS, Drawing, Palette, inline_svg
@@ -19,10 +19,10 @@ from ssdd_bench.report.frame import to_frame
 from ssdd_bench.results.schema import Result
 
 
-def draw(label: str = "a", key: str = "") -> Drawing:
+def draw(label: str = "a", metric: str = "") -> Drawing:
     marks = (Mark(1, 20.0, "a", label=label), Mark(9, 22.0, "b", label="b", line="b"))
     panel = Panel(marks, "64 px", "28 images", "x", "y", higher=True, front=True)
-    return draw_panels("figure", "A figure", [panel], Palette(("a", "b")), key)
+    return draw_panels("figure", "A figure", [panel], Palette(("a", "b")), metric)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -46,8 +46,6 @@ def test_png_has_150_dots_per_inch(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.gif"):
-        draw().save(tmp_path / "a.gif")
     for suffix in ("png", "svg"):
         with pytest.raises(OutputError, match=f"a.{suffix}"):
             draw().save(tmp_path / "absent" / f"a.{suffix}")
@@ -65,7 +63,7 @@ def test_a_name_from_outside_is_text_and_never_markup() -> None:
 def test_two_figures_in_one_page_share_no_id() -> None:
     ids = [
         {node.get("id") for node in ElementTree.fromstring(svg.replace("xlink:", "")).iter()}
-        for svg in (inline_svg(draw(key=key).svg) for key in ("one", "two"))
+        for svg in (inline_svg(draw(metric=metric).svg) for metric in ("one", "two"))
     ]
     assert ids[0] & ids[1] == {None}
 

@@ -141,7 +141,9 @@ def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Pat
     page = build_page(load_source([tmp_path]), {}, "psnr")
     assert 'id="gallery"' not in page
     assert 'id="published"' not in page
-    assert load_results([tmp_path])[0].command in page
+    (result,) = load_results([tmp_path])
+    assert result.command in page
+    assert "note   = {version unknown}" in page
 
 
 def test_generated_images_are_told_apart(make_result: Make, tmp_path: Path) -> None:
