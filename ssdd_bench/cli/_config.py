@@ -1,8 +1,6 @@
-"""The options of ``run`` in TOML files: flags override them, and a run writes its own.
+"""The options of ``run`` in TOML files, by name: flags override them, and a run writes its own.
 
-A key is an option's name without its dashes, and a value is what the option takes. Options that
-take a list on the command line take a list in the file too. A suite is such a file that comes with
-the package.
+A suite is such a file that comes with the package.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ from typing import Annotated, Any, Final
 
 import click
 
-from ssdd_bench.cli._complete import one_of
-from ssdd_bench.cli._options import CommaList
+from ssdd_bench.cli._options import CommaList, one_of
 from ssdd_bench.cli._verbs import option
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.files import write_text
@@ -33,33 +30,27 @@ def find_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SUITES.glob("*.toml"))}
 
 
-def _take_suite(ctx: click.Context, option: click.Parameter, name: str | None) -> str | None:
-    """Take defaults from a suite; flags and configuration files override them."""
-    if name is not None:
-        suites = find_suites()
-        if name not in suites:
-            raise UnknownNameError("suite", name, suites)
-        ctx.default_map = _read(ctx.command, suites[name]) | dict(ctx.default_map or {})
-    return name
+def _suite(name: str) -> Path:
+    suites = find_suites()
+    if name not in suites:
+        raise UnknownNameError("suite", name, suites)
+    return suites[name]
 
 
-def _take_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Take defaults from a file; flags override them."""
+def _take(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Take defaults from a file; flags override them, and a configuration file a suite."""
     if path is not None:
-        ctx.default_map = dict(ctx.default_map or {}) | _read(ctx.command, path)
+        old, new = dict(ctx.default_map or {}), _read(ctx.command, path)
+        ctx.default_map = new | old if option.name == "suite" else old | new
     return path
 
 
 ConfigFile = Annotated[
-    Path, option("TOML file with these options; flags go before it.", eager=_take_config)
+    Path, option("TOML file with these options; flags override it.", eager=_take)
 ]
 Suite = Annotated[
-    str,
-    option(
-        "Such a file that comes along: ssdd-bench list suites.",
-        complete=one_of(find_suites),
-        eager=_take_suite,
-    ),
+    Path,
+    option("Such a file of ours: list suites.", "ID", _suite, one_of(find_suites), eager=_take),
 ]
 
 

@@ -1,8 +1,8 @@
 """Live display of ``run``: rows of finished jobs, and a progress bar of the current one.
 
 On a terminal, rows are printed one by one above the bar and never drawn again: they outlive an
-interrupt, scroll like other text and may be more than a screen holds. Elsewhere, as in a log of
-CI, there is a bar for each job and no table. Imports torch, through the evaluation.
+interrupt and may be more than a screen holds. Elsewhere, as in a log of CI, there is a bar for each
+job and no table.
 """
 
 from __future__ import annotations

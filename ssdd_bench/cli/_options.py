@@ -1,16 +1,22 @@
-"""Options that several verbs share, as annotations, and the types of their values."""
+"""Options that several verbs share, the types of their values, and their completion in the shell.
+
+Imports no torch, since completion must be quick.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
-from ssdd_bench.cli._complete import complete_data, complete_tokenizers, one_of, several_of
-from ssdd_bench.cli._verbs import COUNT, Declaration, flag, option, switch
+from ssdd_bench.cli._verbs import COUNT, Complete, Declaration, flag, option, switch
+from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 
 SEED: Final = click.IntRange(min=0)
@@ -19,10 +25,7 @@ SEED: Final = click.IntRange(min=0)
 class CommaList(click.ParamType[tuple[Any, ...]]):
     """A list such as ``256,512``, separated by commas or blanks; becomes a tuple.
 
-    Args:
-        item: type of the items.
-        example: a valid list, for error messages.
-        length: number of items; None for one or more, 0 for any number.
+    Its length is given, or else None for one or more items, 0 for any number of them.
     """
 
     name = "list"
@@ -69,6 +72,53 @@ def set_threads(count: int | None) -> None:
 
     if count is not None:
         torch.set_num_threads(count)
+
+
+def one_of(names: Callable[[], Iterable[str]]) -> Complete:
+    """Return a completion that offers names."""
+    return lambda ctx, option, incomplete: [
+        CompletionItem(name) for name in names() if name.startswith(incomplete)
+    ]
+
+
+def several_of(names: Callable[[], Iterable[str]]) -> Complete:
+    """Return a completion that offers names for the last item of a list."""
+
+    def complete(
+        ctx: click.Context, option: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{before}{comma}{name}")
+            for name in names()
+            if name.startswith(last) and name not in before.split(",")
+        ]
+
+    return complete
+
+
+def complete_data(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer named data sets, or else files and folders: bash takes only one of the two."""
+    named = one_of(DATA_SETS.all)(ctx, option, incomplete)
+    return named or [CompletionItem(incomplete, type="file")]
+
+
+def complete_tokenizers(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer ids of tokenizers in a list, and after a colon the options of that tokenizer."""
+    before, comma, last = incomplete.rpartition(",")
+    name, colon, typed = last.partition(":")
+    if not colon:
+        return several_of(TOKENIZERS.all)(ctx, option, incomplete)
+    found = TOKENIZERS.all().get(name)
+    return [
+        CompletionItem(f"{before}{comma}{name}:{one}=", help=info.help)
+        for one, info in (found.options if found else {}).items()
+        if one.startswith(typed)
+    ]
 
 
 def _metrics(applies_to: Literal["pairs", "samples"]) -> Declaration:

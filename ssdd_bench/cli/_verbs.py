@@ -14,30 +14,24 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 import click
+from click.shell_completion import CompletionItem
 
-from ssdd_bench.cli._complete import Complete
-from ssdd_bench.cli._json import json_option
+from ssdd_bench.cli._output import json_option
 
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 COUNT: Final = click.IntRange(min=1)
-PATH: Final = click.Path(path_type=Path)
 ValueType = click.ParamType[Any] | Callable[[Any], Any]
 """Type of click, or a function that converts a value or raises :class:`click.BadParameter`."""
-_TYPES: Final[dict[Any, click.ParamType[Any]]] = {int: COUNT, float: click.FLOAT, Path: PATH}
+_TYPES: Final[dict[Any, ValueType]] = {int: COUNT, Path: click.Path(path_type=Path)}
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """Annotation that makes a parameter an option or argument; its default is the parameter's.
-
-    Attributes:
-        make: click's class, with all settings but the names, type, default and requirement.
-        names: on the command line, with the parameter's name in place of ``{0}``.
-        type: of click; None for the one that fits the parameter's.
-    """
+    """Annotation that makes a parameter an option or argument; its default is the parameter's."""
 
     make: Callable[..., click.Parameter]
-    names: str = "--{0}"
-    type: ValueType | None = None
+    names: str = "--{0}"  # on the command line, from the parameter's
+    type: ValueType | None = None  # None: the one that fits the parameter's
 
 
 def option(

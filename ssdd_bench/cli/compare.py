@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, flag, option, verb
-
-if TYPE_CHECKING:
-    from ssdd_bench.gate.compare import Comparison
 
 
 @verb
@@ -43,10 +40,13 @@ def command(
     rule. Speed in result files is not compared, since the machine may have been busy in one of the
     runs. --speed-ab measures both by turns.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.gate import outputs
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
-    from ssdd_bench.gate.outputs import add_to_summary, to_document, to_junit, to_markdown
     from ssdd_bench.gate.speed import compare_speed
     from ssdd_bench.gate.thresholds import Threshold, load_learnt, parse_rules, project_rules
     from ssdd_bench.results.files import write_text
@@ -67,29 +67,19 @@ def command(
         context.exit(int(ratio.is_regression))
     found = compare(load_side(base), load_side(head), thresholds, any_change)
     if junit is not None:
-        write_text(junit, to_junit(found))
+        write_text(junit, outputs.to_junit(found))
     if markdown is not None:
-        write_text(markdown, to_markdown(found))
-    add_to_summary(found)
-    if not print_json(to_document(found)):
-        _show(found)
+        write_text(markdown, outputs.to_markdown(found))
+    outputs.add_to_summary(found)
+    if not print_json(outputs.to_document(found)):
+        console = Console()
+        table = Table(*outputs.HEADINGS, box=None, header_style="bold")
+        colours = {"regression": "red", "better": "green", "worse": "yellow"}
+        for one in found.differences:
+            table.add_row(*outputs.row_texts(one), style=colours.get(one.verdict))
+        if found.differences:
+            console.print(table)
+        for text in (*found.obstacles, *found.notes):
+            console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print(outputs.verdict(found))
     context.exit(found.exit_code)
-
-
-def _show(found: Comparison) -> None:
-    """Print the differences as a table, then everything else."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from ssdd_bench.gate.outputs import HEADINGS, row_texts, verdict
-
-    console = Console()
-    table = Table(*HEADINGS, box=None, header_style="bold")
-    colours = {"regression": "red", "better": "green", "worse": "yellow"}
-    for one in found.differences:
-        table.add_row(*row_texts(one), style=colours.get(one.verdict))
-    if found.differences:
-        console.print(table)
-    for text in (*found.obstacles, *found.notes):
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
-    console.print(verdict(found))

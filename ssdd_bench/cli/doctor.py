@@ -7,21 +7,17 @@ import importlib.util
 import platform
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import verb
 from ssdd_bench.errors import UnavailableError, WeightsError
-from ssdd_bench.metrics.catalog import METRICS, find_metrics
+from ssdd_bench.metrics.catalog import METRICS, MetricInfo, find_metrics
+from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders
-
-if TYPE_CHECKING:
-    from ssdd_bench.metrics.catalog import MetricInfo
-    from ssdd_bench.plugins.manifest import TokenizerInfo
 
 PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
@@ -42,7 +38,12 @@ def command() -> None:
             **{one.name: f"broken: {one.error}" for one in TOKENIZERS.broken()},
             **{name: _tokenizer(info) for name, info in TOKENIZERS.all().items()},
         },
-        "GB free": {str(folder): _free(folder) for folder in search_folders()},
+        "GB free": {
+            str(folder): round(shutil.disk_usage(folder).free / 1e9, 1)
+            if folder.is_dir()
+            else "no such folder"
+            for folder in search_folders()
+        },
     }
     if print_json(machine | tables):
         return
@@ -105,10 +106,3 @@ def _tokenizer(info: TokenizerInfo) -> str:
     missing = [name for name in info.requires if importlib.util.find_spec(name) is None]
     target = f"'ssdd-bench[{info.extra}]'" if info.extra else " ".join(missing)
     return f"needs {', '.join(missing)}: pip install {target}" if missing else "found"
-
-
-def _free(folder: Path) -> float | str:
-    """Return the free space of a folder in GB."""
-    if not folder.is_dir():
-        return "no such folder"
-    return round(shutil.disk_usage(folder).free / 1e9, 1)

@@ -5,45 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import click
 
+from ssdd_bench.api import LatentSpec
 from ssdd_bench.cli._config import SUITES, find_suites
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import argument, verb
 from ssdd_bench.data.named import DATA_SETS, DataSet, roots
-from ssdd_bench.metrics.catalog import METRICS, find_metrics
+from ssdd_bench.metrics.catalog import METRICS, MetricInfo, find_metrics
+from ssdd_bench.plugins.discovery import Broken
+from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.options import format_value
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
-
-if TYPE_CHECKING:
-    from ssdd_bench.api import LatentSpec
-    from ssdd_bench.metrics.catalog import MetricInfo
-    from ssdd_bench.plugins.discovery import Broken
-    from ssdd_bench.plugins.manifest import Published, TokenizerInfo
-    from ssdd_bench.protocols.schema import AnyProtocol
+from ssdd_bench.protocols.schema import AnyProtocol
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of things to list.
-
-    Attributes:
-        find: returns them by id.
-        row: describes one for the table, by heading.
-        broken: returns the plugins that are left out.
-        document: describes one for JSON.
-        note: returns a line to print below the table.
-    """
+    """A kind of things to list."""
 
     find: Callable[[], Mapping[str, Any]]
-    row: Callable[[Any], Mapping[str, str]]
+    row: Callable[[Any], Mapping[str, str]]  # of the table, by heading
     broken: Callable[[], Sequence[Broken]] = tuple
-    document: Callable[[Any], Any] = asdict
-    note: Callable[[], str] = str
+    document: Callable[[Any], Any] = asdict  # for JSON
+    note: Callable[[], str] = str  # below the table
 
 
 def _tokenizer(info: TokenizerInfo) -> dict[str, str]:
@@ -63,16 +51,18 @@ def _published() -> dict[str, TokenizerInfo]:
 
 
 def _model(info: TokenizerInfo) -> dict[str, str]:
-    published = info.published
-    assert published is not None
+    known = info.published
+    assert known is not None
+    shifted = f"(z - {known.shift_factor:g})" if known.shift_factor else "z"
+    commit = f" @ {known.revision[:7]}" if known.revision else ""
     return {
         "id": f"`{info.id}`",
         "model": f"[{info.title}]({info.paper})" if info.paper else info.title,
         "latent": _describe_latent(info.latent).replace("\n", ", "),
         "licence": info.licence,
-        "latents leave as": _describe_normalisation(published),
-        "trained on": published.training_data or "not stated",
-        "weights": _describe_weights(published),
+        "latents leave as": known.normalisation or f"{shifted} * {known.scaling_factor:g}",
+        "trained on": known.training_data or "not stated",
+        "weights": "/".join(filter(None, (known.hub, known.folder))) + commit or "by path",
     }
 
 
@@ -174,20 +164,6 @@ def _describe_latent(latent: LatentSpec | None) -> str:
         return "bytes"
     bits = "" if latent.bits_per_value is None else f"\n{latent.bits_per_value:g} bits"
     return f"f{latent.f}c{latent.channels}{bits}"
-
-
-def _describe_normalisation(published: Published) -> str:
-    shift, scale = published.shift_factor, published.scaling_factor
-    if published.normalisation:
-        return published.normalisation
-    return f"(z - {shift:g}) * {scale:g}" if shift else f"z * {scale:g}"
-
-
-def _describe_weights(published: Published) -> str:
-    if not published.hub:
-        return "by path"
-    where = "/".join(filter(None, (published.hub, published.folder)))
-    return f"{where} @ {published.revision[:7]}" if published.revision else where
 
 
 def _describe_options(info: TokenizerInfo) -> str:

@@ -11,8 +11,6 @@ from ssdd_bench import __version__
 from ssdd_bench.cli._verbs import verbs_in
 from ssdd_bench.errors import UserError
 
-INTERRUPTED = 130
-
 
 @click.group(
     commands=verbs_in("ssdd_bench.cli"), context_settings={"help_option_names": ["-h", "--help"]}
@@ -32,9 +30,7 @@ def main() -> NoReturn:
     except UserError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail(
-            "interrupted: what is finished is on disk; run the same command to resume", INTERRUPTED
-        )
+        _fail("interrupted: what is finished is on disk; run the same command to resume", 130)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -42,7 +38,3 @@ def _fail(message: str, code: int) -> NoReturn:
         raise  # the error being handled by our caller
     click.echo(f"error: {' '.join(message.splitlines())}", err=True)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

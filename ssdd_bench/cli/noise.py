@@ -7,7 +7,7 @@ from typing import Annotated
 
 import click
 
-from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, option, verb
 
 

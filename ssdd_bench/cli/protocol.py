@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import click
 
-from ssdd_bench.cli._complete import one_of
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._options import one_of
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import argument, verb
 from ssdd_bench.protocols.registry import PROTOCOLS, find_protocol
 
@@ -39,17 +38,16 @@ def diff(first: Protocol, second: Protocol) -> None:
     from ssdd_bench.protocols.schema import differences
 
     found = differences(find_protocol(first), find_protocol(second))
+    rows = [
+        {"setting": name, first: _text(one), second: _text(other)}
+        for name, (one, other) in found.items()
+    ]
     if print_json({"protocols": [first, second], "settings": found}):
         return
-    if not found:
+    if rows:
+        print_columns(rows)
+    else:
         click.echo(f"{first} and {second} differ in no setting", err=True)
-        return
-    print_columns(
-        [
-            {"setting": name, first: _text(one), second: _text(other)}
-            for name, (one, other) in found.items()
-        ]
-    )
 
 
 def _text(value: Any) -> str:

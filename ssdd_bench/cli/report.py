@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import show_table
+from ssdd_bench.cli._output import print_json, show_table
 from ssdd_bench.cli._verbs import argument, flag, option, verb
 from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.errors import UserError
@@ -24,23 +23,13 @@ _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 def command(
     results: Annotated[tuple[Path, ...], argument(-1)],
     out: Annotated[Path, option("Folder for the page, tables and figures.")] = Path("reports"),
-    metric: Annotated[
-        str | None, option("Quality in the figures.  [default: the first metric of the table]")
-    ] = None,
+    metric: Annotated[str | None, option("Quality in figures.  [default: the first one]")] = None,
     published: Annotated[
-        Path | None,
-        option(
-            "Folder of published numbers.  [default: results/published of the checkout, if any]"
-        ),
+        Path | None, option("Folder of published numbers.  [default: results/published, if any]")
     ] = None,
-    insert: Annotated[
-        Path | None, option("Page, such as README.md, to put a short table into: docs/shell.md.")
-    ] = None,
+    insert: Annotated[Path | None, option("Page to put a short table into: docs/shell.md.")] = None,
     by_tag: Annotated[bool, flag("Add tables by subject of the images.")] = False,
-    tags: Annotated[
-        Path | None,
-        option("Subjects of images, for --by-tag.  [default: tags.toml of the data set]"),
-    ] = None,
+    tags: Annotated[Path | None, option("Subjects.  [default: tags.toml of the data set]")] = None,
 ) -> None:
     """Make tables, figures and a web page from result files.
 
@@ -84,7 +73,7 @@ def _find_tags(names: set[str], file: Path | None) -> TagsOfSets:
     if file is not None:
         return dict.fromkeys(names, read_tags(file))
     folders = {name: one.find() for name, one in DATA_SETS.all().items() if name in names}
-    files = {name: folder / TAGS_FILE for name, folder in folders.items() if folder is not None}
+    files = {name: folder / TAGS_FILE for name, folder in folders.items() if folder}
     found = {name: read_tags(path) for name, path in files.items() if path.is_file()}
     if not found:
         sets = ", ".join(sorted(names))

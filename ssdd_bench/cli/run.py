@@ -10,16 +10,15 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config
-from ssdd_bench.cli._downloads import fetch_weights
-from ssdd_bench.cli._json import describe_result, print_json, wants_json
-from ssdd_bench.cli._tables import show_table, write_table
+from ssdd_bench.cli._output import describe_result, print_json, show_table, wants_json, write_table
+from ssdd_bench.cli._progress import fetch_weights
 from ssdd_bench.cli._verbs import flag, switch, typed, verb
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError
 from ssdd_bench.plugins.registry import parse_requests
 
 if TYPE_CHECKING:
-    from ssdd_bench.evaluation.run import RunConfig
+    import pandas as pd
 
 
 @verb
@@ -98,9 +97,7 @@ def command(
     save_config(ctx, out / "run.toml")
     with follow(run_config, Console(stderr=True, quiet=quiet)) as callbacks:
         summary = run_jobs(run_config, callbacks)
-    files: list[Path] = []
-    if summary.finished:
-        files = _report(run_config, [one.path for one in summary.finished], quiet or wants_json())
+    files = _report(summary.to_frame(), out, quiet or wants_json()) if summary.finished else []
     print_json(
         {
             "jobs": [
@@ -122,21 +119,18 @@ def command(
         raise JobsFailedError(f"{failed} of {len(jobs)} jobs failed, see above")
 
 
-def _report(config: RunConfig, paths: list[Path], quiet: bool) -> list[Path]:
-    """Write the table and the figure of this run's results, print the table, name the files."""
+def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
+    """Write the table and the figure of this run's results, print the table, return the files."""
     from ssdd_bench.report.figures.curves import draw_speed
     from ssdd_bench.report.figures.style import Palette
     from ssdd_bench.report.frame import default_metric
-    from ssdd_bench.report.loading import load_source
 
-    frame = load_source(paths).frame
-    written = [write_table(frame, config.out / "table.md")]
+    written = [write_table(frame, out / "table.md")]
     metric = default_metric(frame)
     if metric and (figure := draw_speed(frame, metric, Palette.of(frame))):
-        written.append(figure.save(config.out / f"{figure.name}.png"))
+        written.append(figure.save(out / f"{figure.name}.png"))
     if not quiet:
         show_table(frame)
-        pictures = ["samples/"] if config.pictures else []
-        for name in [*(path.name for path in written), *pictures, f"{len(paths)} result files"]:
-            click.echo(f"{config.out}: {name}", err=True)
+        names = (*(path.name for path in written), f"{len(frame)} result files")
+        click.echo(f"{out}: {', '.join(names)}", err=True)
     return written

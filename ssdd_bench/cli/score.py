@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._downloads import fetch_weights
-from ssdd_bench.cli._tables import show_result
+from ssdd_bench.cli._output import show_result
+from ssdd_bench.cli._progress import fetch_weights
 from ssdd_bench.cli._verbs import argument, option, typed, verb
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import print_columns
-from ssdd_bench.cli._training import check_installed, run_trainer
+from ssdd_bench.cli._output import print_columns, print_json
+from ssdd_bench.cli._progress import check_installed, run_trainer
 from ssdd_bench.cli._verbs import argument, flag, option, typed, verb
 from ssdd_bench.errors import OptionError
 from ssdd_bench.train.recipe import SSDD_STAGES, Recipe, load_recipe
-
-if TYPE_CHECKING:
-    from ssdd_bench.train.cost import Cost
 
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
 
@@ -52,7 +48,26 @@ def command(
 
         costs = [stage_cost(stage, loaded) for stage in stages]
         if not print_json({"stages": costs}):
-            _print_costs(costs)
+            print_columns(
+                [
+                    {
+                        "stage": cost.stage,
+                        "iterations": f"{cost.iterations:,}",
+                        "images M": f"{cost.images / 1e6:.3g}",
+                        "px": cost.resolution,
+                        "batch": cost.batch_size,
+                        "trained M": f"{cost.parameters / 1e6:.2f}",
+                        "GMAC/image": f"{cost.gmac_per_image:.1f}",
+                        "activations MB/image": f"{cost.activation_bytes / 1e6:.0f}",
+                        "state GB": f"{cost.state_bytes / 1e9:.2f}",
+                    }
+                    for cost in costs
+                ]
+            )
+            click.echo(
+                "GMAC: forward and backward, multiply-accumulates. Without the frozen networks of "
+                "the losses and without a discriminator."
+            )
         return
     if data is None:
         raise OptionError("training needs images: give --data DIR")
@@ -63,13 +78,11 @@ def command(
 
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import hide_home
-    from ssdd_bench.evaluation.memory import keep_freed_memory
     from ssdd_bench.train.pipeline import finish, make_trainer, start_file
 
     folder = out or Path("train") / Path(recipe).stem
     made = []
     for stage in stages:
-        keep_freed_memory()
         trainer = make_trainer(
             stage,
             loaded,
@@ -85,36 +98,8 @@ def command(
         tokenizer = finish(trainer)
         if tokenizer and not quiet:
             click.echo(f"{tokenizer}: a finished tokenizer, in float16", err=True)
-        made.append(
-            {
-                "stage": stage,
-                "path": trainer.out,
-                "iterations": trainer.iteration,
-                "tokenizer": tokenizer,  # None unless it is finished
-            }
-        )
+        # The tokenizer is None unless the stage finishes one.
+        facts = {"path": trainer.out, "iterations": trainer.iteration, "tokenizer": tokenizer}
+        made.append({"stage": stage, **facts})
     if made:
         print_json({"path": folder, "stages": made})
-
-
-def _print_costs(costs: list[Cost]) -> None:
-    print_columns(
-        [
-            {
-                "stage": cost.stage,
-                "iterations": f"{cost.iterations:,}",
-                "images M": f"{cost.images / 1e6:.1f}",
-                "px": cost.resolution,
-                "batch": cost.batch_size,
-                "trained M": f"{cost.parameters / 1e6:.2f}",
-                "GMAC/image": f"{cost.gmac_per_image:.1f}",
-                "activations MB/image": f"{cost.activation_bytes / 1e6:.0f}",
-                "state GB": f"{cost.state_bytes / 1e9:.2f}",
-            }
-            for cost in costs
-        ]
-    )
-    click.echo(
-        "GMAC: forward and backward, multiply-accumulates. Without the frozen networks of the "
-        "losses and without a discriminator."
-    )

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import click
 
-from ssdd_bench.cli._complete import one_of
-from ssdd_bench.cli._downloads import fetch_with_bars
-from ssdd_bench.cli._json import print_json, wants_json
-from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._options import one_of
+from ssdd_bench.cli._output import print_columns, print_json, wants_json
+from ssdd_bench.cli._progress import fetch_with_bars
 from ssdd_bench.cli._verbs import argument, verb
 from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError
 from ssdd_bench.metrics.catalog import find_metrics, needed_by
@@ -77,10 +76,8 @@ def verify() -> None:
     """Compare the checksums of files with the table."""
     wrong = []
     found = {}
-    for name in table.assets():
-        path = cached_path(name)
-        if path is None:
-            continue
+    here = {name: path for name in table.assets() if (path := cached_path(name))}
+    for name, path in here.items():
         try:
             require(name)
             sha256 = inspect(name)[1]

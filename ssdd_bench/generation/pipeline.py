@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -15,6 +14,7 @@ from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.evaluation.samples import evaluate_samples
 from ssdd_bench.generation.batches import SamplesConfig
@@ -26,15 +26,6 @@ from ssdd_bench.generation.samples import generate_samples
 from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import DiTRecipe
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Function of a title and a total; its context gives a function to call with finished images."""
-
-
-@contextmanager
-def no_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show nothing."""
-    yield lambda count: None
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ def run_pipeline(
     dit: Path | TrainConfig | None,
     config: PipelineConfig,
     device: torch.device,
-    progress: Progress = no_progress,
+    progress: bool = True,
 ) -> tuple[Path, list[Evaluation]]:
     """Encode and train where asked to, then sample with every decoder, scale and seed, and score.
 
@@ -101,7 +92,7 @@ def run_pipeline(
         dit: weights of a DiT, or how to train one; None for the one that comes with the package.
         config: samples and scores.
         device: of the tokenizers.
-        progress: shows how far each step is.
+        progress: True shows a bar of each step on standard error.
 
     Returns:
         The weights of the DiT, and the results, which are saved.
@@ -130,8 +121,8 @@ def run_pipeline(
             settings=replace(config.samples.settings, method=method, cfg=scale),
             shared=config.out / "sampled",
         )
-        with progress(name, samples.samples) as on_images:
-            generate_samples(model, decoder, samples, device, on_images)
+        with progress_bar(name, samples.samples, quiet=not progress) as bar:
+            generate_samples(model, decoder, samples, device, bar.images_done)
         results.append(
             evaluate_samples(
                 folder,
@@ -140,7 +131,7 @@ def run_pipeline(
                 metrics=config.metrics,
                 limit=config.reference_limit,
                 device=device,
-                progress=progress is not no_progress,
+                progress=progress,
                 out=config.out / "results",
                 command=samples.command,
             )
@@ -153,12 +144,12 @@ def _train(
     config: TrainConfig,
     pipeline: PipelineConfig,
     device: torch.device,
-    progress: Progress,
+    progress: bool,
 ) -> Path:
     """Encode the training images and train a DiT; return its weights."""
     source, folder, command = config.source, pipeline.out / "latents", pipeline.samples.command
     latents = configure_latents(source, encoder, config.resolution)
-    with progress("latents", len(source)) as on_images:
+    with progress_bar("latents", len(source), quiet=not progress) as bar:
         encode_latents(
             source,
             encoder.tokenizer,
@@ -167,7 +158,7 @@ def _train(
             device,
             pipeline.samples.batch_size,
             command=command,
-            on_images=on_images,
+            on_images=bar.images_done,
         )
     trainer = make_dit_trainer(
         LatentSet(folder),

@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import verb
 from ssdd_bench.cli.main import cli
 from ssdd_bench.errors import JobsFailedError, UserError

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ssdd_bench.cli._tables import LIST_WIDTH as WIDTH
+from ssdd_bench.cli._output import LIST_WIDTH as WIDTH
 from ssdd_bench.cli.list import command
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.discovery import VARIABLE

@@ -53,7 +53,7 @@ print(TOKENIZERS.get("block-mean").source)
 
 
 def test_it_is_listed_on_the_command_line(run_python: Run) -> None:
-    listed = json.loads(run_python("-m", "ssdd_bench.cli.main", "list", "tokenizers", "--json"))
+    listed = json.loads(run_python("-m", "ssdd_bench", "list", "tokenizers", "--json"))
     entry = next(one for one in listed["tokenizers"] if one["id"] == "block-mean")
     assert entry["source"] == "package ssdd-bench-block-mean"
     assert entry["options"]["size"]["default"] == 16
@@ -76,7 +76,7 @@ def test_it_is_measured(run_python: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["--tokenizers", "block-mean:size=4,16", "--res", "64", "--data", str(tmp_path)]
     options = ["--out", str(out), "--metrics", "psnr", "--quiet", "--no-speed"]
-    run_python("-m", "ssdd_bench.cli.main", "run", *arguments, *options)
+    run_python("-m", "ssdd_bench", "run", *arguments, *options)
     results = [json.loads(path.read_text()) for path in out.glob("*.json")]
     by_label = {result["tokenizer"]["label"]: result for result in results}
     assert by_label.keys() == {"block-mean", "block-mean:size=4"}

@@ -7,9 +7,5 @@ from ssdd_bench.cli._verbs import verbs_in
 command = click.Group(
     "gen",
     commands=verbs_in(__name__),
-    help="""Train and sample models of latents.
-
-    A DiT is trained on a tokenizer's latents and sampled, and the images are scored. `all` does
-    encode, train, sample and score in one go.
-    """,
+    help="Train and sample models of latents. `all` does encode, train, sample and score.",
 )

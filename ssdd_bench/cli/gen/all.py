@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +9,8 @@ from typing import Annotated
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._complete import complete_tokenizers
-from ssdd_bench.cli._downloads import fetch_weights
-from ssdd_bench.cli._json import describe_result, print_json
-from ssdd_bench.cli._tables import show_table, write_table
-from ssdd_bench.cli._training import check_installed, run_trainer
+from ssdd_bench.cli._output import describe_result, print_json, show_table, write_table
+from ssdd_bench.cli._progress import check_installed, fetch_weights, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
 
 
@@ -23,14 +18,7 @@ from ssdd_bench.cli._verbs import option, typed, verb
 def command(
     *,
     tokenizer: options.Tokenizer,
-    decoders: Annotated[
-        str | None,
-        option(
-            "That share its encoder: ssdd,diffusion:steps=1,4  [default: its own]",
-            type=options.ids,
-            complete=complete_tokenizers,
-        ),
-    ] = None,
+    decoders: options.Tokenizers | None = None,
     data: options.Data | None = None,
     dit: options.DiT | None = None,
     limit: options.Limit | None = None,
@@ -62,14 +50,14 @@ def command(
 ) -> None:
     """Encode, train, sample and score in one go.
 
-    Samples are made with every decoder, guidance scale and seed. OUT gets latents, dit, samples
-    and results. What is there is kept: the same command resumes. Without --data nothing is encoded
-    or trained: a trained DiT (--dit) samples for other decoders, guidance or seeds.
+    Samples are made with every decoder, guidance scale and seed. --decoders are tokenizers that
+    share the encoder, by default TOKENIZER alone. OUT gets latents, dit, samples and results. What
+    is there is kept: the same command resumes. Without --data nothing is encoded or trained: a
+    trained DiT (--dit) samples for other decoders, guidance or seeds.
     """
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.loading import load
-    from ssdd_bench.evaluation.progress import progress_bar
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.pipeline import PipelineConfig, TrainConfig, run_pipeline
     from ssdd_bench.generation.sampler import SamplerSettings
@@ -119,13 +107,8 @@ def command(
         reference_limit=reference_limit,
     )
 
-    @contextmanager
-    def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-        with progress_bar(title, total, quiet=quiet) as bar:
-            yield bar.images_done
-
     decoding = [load(request, chosen) for request in requests]
-    trained, results = run_pipeline(encoder, decoding, model, config, chosen, progress)
+    trained, results = run_pipeline(encoder, decoding, model, config, chosen, not quiet)
     frame = to_frame([one.record for one in results])
     path = write_table(frame, out / "results" / "table.md")
     jobs = [describe_result(one, one.path) for one in results]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import argument, option, verb
 
 

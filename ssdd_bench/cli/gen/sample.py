@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import print_json
+from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import option, typed, verb
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._tables import print_columns
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import option, verb
 
 
@@ -35,8 +34,7 @@ def command(
 ) -> None:
     """Time sampling by size of DiT and by latent.
 
-    The DiTs have random weights in float32. Their operations are counted. The times are those of
-    the DiT alone, without a decoder.
+    The DiTs have random weights in float32. Operations are counted, and decoders left out.
     """
     import torch
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._json import print_json
-from ssdd_bench.cli._training import check_installed, run_trainer
+from ssdd_bench.cli._output import print_json
+from ssdd_bench.cli._progress import check_installed, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
 
 
@@ -32,13 +32,11 @@ def command(
     """
     from ssdd_bench.data.latents import LatentSet
     from ssdd_bench.evaluation.environment import choose_device, hide_home
-    from ssdd_bench.evaluation.memory import keep_freed_memory
     from ssdd_bench.train.pipeline import make_dit_trainer
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     check_installed()
     options.set_threads(threads)
-    keep_freed_memory()
     trainer = make_dit_trainer(
         LatentSet(latents),
         load_recipe(recipe, DiTRecipe),

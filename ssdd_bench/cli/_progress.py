@@ -1,15 +1,21 @@
-"""Downloads with a progress bar for each file, before anything is measured."""
+"""Downloads and trainings, with progress bars on standard error."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ssdd_bench.errors import UnavailableError
+from ssdd_bench.errors import PluginError, UnavailableError
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.metrics.catalog import METRICS
+
+if TYPE_CHECKING:
+    from ssdd_bench.train.loop import Trainer
 
 
 def fetch_with_bars(names: Iterable[str], quiet: bool = False) -> list[Path]:
@@ -55,3 +61,34 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, quiet: bo
                 raise
             if not quiet:
                 click.echo(f"{keys[name]} will be absent: {error}", err=True)
+
+
+def check_installed() -> None:
+    """Refuse to train without the packages of the extra ``train``."""
+    for name in ("accelerate", "schedulefree"):
+        if find_spec(name) is None:
+            raise PluginError(f"training needs the package {name}: pip install 'ssdd-bench[train]'")
+
+
+def run_trainer(
+    trainer: Trainer, iterations: int | None, minutes: float | None, restart: bool, quiet: bool
+) -> None:
+    """Train under a bar with the loss terms, images per second and the time left.
+
+    The trainer is resumed, unless ``restart``. ``iterations`` (by default the recipe's) and
+    ``minutes`` count the earlier ones in; training ends with the first of the two.
+    """
+    from ssdd_bench.evaluation.memory import keep_freed_memory
+
+    keep_freed_memory()
+    if not restart:
+        trainer.resume()
+    iterations = iterations or trainer.schedule.iterations
+    quiet = quiet or not trainer.accelerator.is_main_process
+    seconds = float("inf") if minutes is None else 60 * minutes
+    with progress_bar(trainer.stage.name, iterations, trainer.iteration, quiet) as bar:
+        for state in trainer.run(iterations, seconds):
+            terms = " ".join(f"{term} {loss:.3g}" for term, loss in state.losses.items())
+            bar.show(state.iteration, state=f"{state.images_per_s:.1f} images/s {terms}")
+    if not quiet:
+        click.echo(f"{trainer.weights_path}: {trainer.iteration} iterations", err=True)
