@@ -46,6 +46,7 @@ NARROW = {
 # Test modules about more than one module of the package: committed files, real weights, behaviour
 # of the whole. The other ones are named after a module, a package or a plugin.
 FREE_TESTS = {
+    "cli/test_complete",
     "generation/test_shipped",
     "metrics/test_real_weights",
     "nn/test_golden",
