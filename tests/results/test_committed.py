@@ -13,7 +13,7 @@ from ssdd_bench.results.store import find_results, from_json, path_of
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("results/mini", "results/generation")
 BASELINES = ("tests/gate/baseline/klvae", "tests/gate/baseline/ssdd")
-CLEAN = ("results/generation",)  # results/mini still is from a checkout with changed files
+CLEAN = FOLDERS
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, *BASELINES])
