@@ -56,6 +56,11 @@ def _scale_x(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(FixedLocator(sorted(set(values))))
     else:
         axes.xaxis.set_major_locator(_log_ticks(wide=high - low > 1.5))
+        if len(_visible(axes)) < 2:  # Matplotlib would fill a short range with crowded ticks.
+            ticks = [
+                factor * 10.0**power for power in range(-4, 9) for factor in (1, 1.5, 2, 3, 5, 7)
+            ]
+            axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(_PLAIN)
     axes.xaxis.set_minor_locator(FixedLocator([]))
 
@@ -81,6 +86,13 @@ def _scale_y(axes: Axes, panel: Panel) -> dict[float, float]:
     pinned = {math.inf: high + 2 * room} if math.inf in values else {}
     axes.set_ylim(low - room, high + (3 if pinned else 1) * room)
     return pinned
+
+
+def _visible(axes: Axes) -> list[float]:
+    """Return the multiples 1, 2 and 5 of powers of ten on the x axis."""
+    low, high = axes.get_xlim()
+    ticks = (factor * 10.0**power for power in range(-4, 9) for factor in (1, 2, 5))
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _log_ticks(wide: bool) -> LogLocator:
