@@ -75,9 +75,9 @@ class Evaluation(Result):
 
     def _repr_html_(self) -> str:
         from ssdd_bench.report.tables.build import build_tables
-        from ssdd_bench.report.tables.html import to_fragment
+        from ssdd_bench.report.tables.html import render
 
-        return to_fragment(build_tables(self.to_frame()))
+        return render("fragment.html.j2", tables=build_tables(self.to_frame()))
 
     def save(self, folder: Path | str, pictures: bool = True) -> Path:
         """Write the result file, the scores of single images and the sample picture.

@@ -17,7 +17,7 @@ from ssdd_bench.report.page.build import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables
-from ssdd_bench.report.tables.html import to_html
+from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
@@ -78,7 +78,7 @@ def build_texts(
         "table.md": to_markdown(tables),
         "table.csv": to_csv(source.frame),
         "table.tex": to_latex(shown),
-        "table.html": to_html(shown),
+        "table.html": render("tables.html.j2", tables=shown),
     }
     by_tag = []
     if tags:

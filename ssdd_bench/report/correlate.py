@@ -20,6 +20,10 @@ _SETTING: Final = [
     *("network_family", "sampler", "sampling_steps", "guidance"),
     *("resolution", "n", "data"),
 ]
+_WORDS: Final = (
+    "{network_family}, {sampler} {sampling_steps}, cfg {guidance}, {resolution} px, "
+    "{n} samples against {data}"
+)
 
 
 @dataclass(frozen=True)
@@ -62,16 +66,17 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
     if {first, second} <= better.keys():
         sign = 1.0 if better[first] == better[second] else -1.0
         family = frame["model"].str.partition("/")[0]  # smaller latents have smaller patches
-        made = frame.assign(network_family=family)[frame["model"] != ""]
-        for rows in split(made, _SETTING):
+        generated = frame["model"] != ""
+        for rows in split(frame.assign(network_family=family)[generated], _SETTING):
             setting = rows.iloc[0]
             same_size = frame["resolution"] == setting["resolution"]
-            scores = _means(frame[(frame["model"] == "") & same_size], first)
-            both = scores.to_frame("first").join(_means(rows, second).rename("second"), how="inner")
+            scores = _means(frame[~generated & same_size], first).to_frame("first")
+            both = scores.join(_means(rows, second).rename("second"), how="inner")
             if len(both) >= LEAST:
-                value = float(both["first"].rank().corr(both["second"].rank()))
+                value = sign * float(both["first"].rank().corr(both["second"].rank()))
                 labels = tuple(both.itertuples(name=None))
-                found.append(Correlation(first, second, _words(setting), sign * value, labels))
+                words = _WORDS.format_map(setting)
+                found.append(Correlation(first, second, words, value, labels))
     if not found:
         raise UserError(
             f"no setting has {LEAST} tokenizers with both {first} of reconstructions and {second} "
@@ -82,13 +87,4 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
 
 def _means(rows: pd.DataFrame, metric: str) -> pd.Series[Any]:
     """Average the finite scores of each tokenizer."""
-    finite = rows[np.isfinite(rows[metric])]
-    return finite.groupby("tokenizer")[metric].agg(fmean)
-
-
-def _words(setting: pd.Series[Any]) -> str:
-    return (
-        f"{setting['network_family']}, {setting['sampler']} {setting['sampling_steps']}, "
-        f"cfg {setting['guidance']}, {setting['resolution']} px, "
-        f"{setting['n']} samples against {setting['data']}"
-    )
+    return rows[np.isfinite(rows[metric])].groupby("tokenizer")[metric].agg(fmean)

@@ -22,19 +22,13 @@ _INTEGERS = (
 )
 _FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_model", "gmac_decode")
 
-Scores = Mapping[str, "pd.Series[float]"]
-"""By metric: the score of each image, by id."""
+Scores = Mapping[str, "pd.Series[float]"]  # by metric: the score of each image, by id
 
 
 class Footnote(NamedTuple):
-    """Remark about one value or one row.
+    """Remark about one value or one row."""
 
-    Attributes:
-        column: a metric's key, ``decode_ips`` for timings, or ``label`` for the whole row.
-        text: one sentence.
-    """
-
-    column: str
+    column: str  # a metric's key, ``decode_ips`` for timings, or ``label`` for the whole row
     text: str
 
 
@@ -46,23 +40,18 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         scores: of single images, for each result; may be empty.
 
     Returns:
-        A frame with the columns below and one numeric column per metric. A metric is ``inf``
-        where every image is identical to its original and NaN where it is unavailable.
-        Speeds are images/s: median, and first and third quartile.
-
-        label, tokenizer (the label without the model that generated latents), network (the same
-        of all numbers of decoder steps: ``d:f=16`` of ``d:f=16,steps=4``), id, title, family, role,
-        model, sampler, sampling_steps, guidance (of generated latents), resolution, protocol, f,
-        channels, latent ("32x32x4": height, width, channels), tokens, floats_per_pixel,
-        bits_per_pixel, steps, n, metrics..., ends of their 95% intervals (METRIC_low,
-        METRIC_high; NaN where there are none),
-        model_ips, model_ips_q1, model_ips_q3 (of the model that generated latents),
-        encode_ips, encode_ips_q1, encode_ips_q3, decode_ips, decode_ips_q1, decode_ips_q3,
-        params_encoder, params_decoder, gmac_model, gmac_decode, peak_memory_bytes,
-        peak_memory_kind, device, threads, dtype, batch, seed, data, data_sha256, note, kind
-        ("reconstruction" or "generation"), identity (hash of the tokenizer's options and
-        weights and of the model that generated), fingerprint, footnotes (tuple of Footnote), scores
-        (of single images, see ``Scores``; may be empty).
+        A frame with these columns: label, tokenizer (the label without the model that generated
+        latents), network (the same of all numbers of decoder steps: ``d:f=16`` of
+        ``d:f=16,steps=4``), id, title, family, role, model, sampler, sampling_steps, guidance (of
+        generated latents), resolution, protocol, f, channels, latent ("32x32x4": height, width,
+        channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, one per metric (``inf``
+        where every image is identical to its original, NaN where unavailable), METRIC_low and
+        METRIC_high (95% intervals), WAY_ips, WAY_ips_q1 and WAY_ips_q3 (images/s of model, encode
+        and decode: median and quartiles), params_encoder, params_decoder, gmac_model, gmac_decode,
+        peak_memory_bytes, peak_memory_kind, device, threads, dtype, batch, seed, data,
+        data_sha256, note, kind ("reconstruction" or "generation"), identity (hash of the
+        tokenizer's options and weights and of the model that generated), fingerprint, footnotes
+        (tuple of Footnote), scores (see ``Scores``).
 
     Raises:
         UserError: there is no result, or two disagree on whether more of a metric is better.
@@ -126,22 +115,15 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "label": tokenizer.label,
         "tokenizer": spec,
         "network": network + tokenizer.label.removeprefix(spec),
-        "id": tokenizer.id,
-        "title": tokenizer.title,
-        "family": tokenizer.family,
-        "role": tokenizer.role,
-        "model": generation.model if generation else "",
-        "sampler": generation.sampler if generation else "",
+        **_pick(tokenizer, "id", "title", "family", "role"),
+        **_pick(generation, "model", "sampler", missing=""),
         "sampling_steps": generation.steps if generation else None,
         "guidance": _guidance(generation, latent.channels) if generation else "",
         "resolution": result.resolution,
         "protocol": str(result.protocol["id"]),
-        "f": latent.f,
-        "channels": latent.channels,
+        **_pick(latent, "f", "channels"),
         "latent": f"{shape[1]}x{shape[2]}x{shape[0]}" if shape else latent.kind,
-        "tokens": latent.tokens,
-        "floats_per_pixel": latent.floats_per_pixel,
-        "bits_per_pixel": latent.bits_per_pixel,
+        **_pick(latent, "tokens", "floats_per_pixel", "bits_per_pixel"),
         "steps": result.steps,
         "n": data.n,
         **{key: _value(result.metrics.get(key)) for key in metrics},
@@ -153,16 +135,15 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         **_speeds("model", model),
         **_speeds("encode", speed.encode if speed else None),
         **_speeds("decode", decode),
-        "params_encoder": tokenizer.params_encoder,
-        "params_decoder": tokenizer.params_decoder,
+        **_pick(tokenizer, "params_encoder", "params_decoder"),
         "gmac_model": model.gmac_per_image if model else None,
         "gmac_decode": decode.gmac_per_image if decode else None,
-        "peak_memory_bytes": decode.peak_memory_bytes if decode else None,
-        "peak_memory_kind": decode.peak_memory_kind if decode else "",
-        "device": machine.device if machine else "",
-        "threads": machine.threads if machine else None,
-        "dtype": machine.dtype if machine else "",
-        "batch": decode.batch if decode else None,
+        **_pick(decode, "peak_memory_bytes"),
+        **_pick(decode, "peak_memory_kind", missing=""),
+        **_pick(machine, "device", missing=""),
+        **_pick(machine, "threads"),
+        **_pick(machine, "dtype", missing=""),
+        **_pick(decode, "batch"),
         "seed": result.seed,
         "data": data.name,
         "data_sha256": data.pixels_sha256,
@@ -172,6 +153,11 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "fingerprint": result.fingerprint,
         "footnotes": tuple(_footnotes(result)),
     }
+
+
+def _pick(record: object, *names: str, missing: object = None) -> dict[str, Any]:
+    """Return the fields of a record under their own names."""
+    return {name: missing if record is None else getattr(record, name) for name in names}
 
 
 def _without(spec: str, option: str) -> str:

@@ -51,8 +51,7 @@ def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
 def row_names(rows: pd.DataFrame) -> pd.Series[str]:
     """Name rows by label, and by seed, machine or fingerprint where one label repeats.
 
-    Returns:
-        Names by index of the frame, unique among rows of one resolution and set of images.
+    The names are unique among rows of one resolution and set of images.
     """
     keys = ["resolution", "data_sha256", "name"]
     named = rows.assign(name=rows["label"])

@@ -43,12 +43,7 @@ def short_table(frame: pd.DataFrame) -> str:
 
 
 def insert(page: str, table: str, name: str) -> str:
-    """Replace the text between the two comments of a page by a table.
-
-    Args:
-        page: all its text.
-        table: Markdown.
-        name: of the page, for messages.
+    """Replace the text between the two comments of the page of this name by a table.
 
     Raises:
         UserError: the page has no such comments, or not once each and in order.

@@ -5,51 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import UserError
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
 from ssdd_bench.report.tables.model import Table, name_of
 from ssdd_bench.report.tables.numbers import metric_heading
-from ssdd_bench.results.records import read_json, read_record
+from ssdd_bench.results.records import Rule, read_json, read_record
 
-SCHEMA_VERSION = 1
+KNOWN: Final = Rule(
+    "scores by keys of metrics that exist",
+    lambda metrics: metrics and metrics.keys() <= METRICS.all().keys(),
+)
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One printed line of numbers about one model.
+    """One printed line of numbers about one model."""
 
-    Attributes:
-        model: as the source names it, with the size or variant.
-        latent: "f8c4", "32 tokens", "0.219 bpp"; empty where the source has none.
-        resolution: in pixels; None for images at their own size.
-        dataset: the images reconstructed.
-        n: how many of them, None where the source is silent; it biases a distance.
-        metrics: by our keys; the definitions behind them are the source's.
-        images_per_s: decoded, on ``hardware``.
-        steps: of the decoder, where the source tells.
-        source: document and table.
-        protocol: always "published": nobody here ran it.
-        hardware: "not stated" where the source is silent.
-        digitised: read off a figure by us.
-        second_hand: read in another document than the original.
-        note: what else a reader must know.
-    """
-
-    model: str
-    latent: str
-    resolution: int | None
+    model: str  # as the source names it, with the size or variant
+    latent: str  # "f8c4", "32 tokens", "0.219 bpp"; empty where the source has none
+    resolution: int | None  # in pixels; None for images at their own size
     dataset: str
-    n: int | None
-    metrics: dict[str, float]
-    images_per_s: float | None
-    steps: int | None
-    source: str
-    protocol: Literal["published"]
-    hardware: str
-    digitised: bool
-    second_hand: bool
+    n: int | None  # images, which bias a distance; None where the source is silent
+    # By our keys; the definitions behind them are the source's.
+    metrics: Annotated[dict[str, float], KNOWN]
+    images_per_s: float | None  # decoded, on ``hardware``
+    steps: int | None  # of the decoder, where the source tells
+    source: Annotated[str, Rule("a document and table", bool)]
+    protocol: Literal["published"]  # nobody here ran it
+    hardware: str  # "not stated" where the source is silent
+    digitised: bool  # read off a figure by us
+    second_hand: bool  # read in another document than the original
     note: str
 
 
@@ -57,7 +44,7 @@ class PublishedRow:
 class PublishedFile:
     """A file of published rows with what holds for all of them."""
 
-    schema_version: int
+    schema_version: Literal[1]
     title: str
     note: str
     rows: tuple[PublishedRow, ...]
@@ -72,7 +59,7 @@ def load_published(folder: Path) -> dict[str, PublishedFile]:
     files = sorted(Path(folder).glob("*.json"))
     if not files:
         raise UserError(f"{folder}: no files of published numbers (*.json) here")
-    return {file.stem: _load(file) for file in files}
+    return {file.stem: read_record(PublishedFile, read_json(file), str(file)) for file in files}
 
 
 def published_table(name: str, file: PublishedFile) -> Table:
@@ -103,19 +90,3 @@ def _notes(row: PublishedRow) -> Iterator[str]:
         yield "read off a figure"
     if row.second_hand:
         yield "read in another document than the original"
-
-
-def _load(file: Path) -> PublishedFile:
-    content = read_record(PublishedFile, read_json(file), str(file))
-    if content.schema_version != SCHEMA_VERSION:
-        raise UserError(
-            f"{file}: key 'schema_version' is {content.schema_version}, expected {SCHEMA_VERSION}"
-        )
-    for index, row in enumerate(content.rows):
-        if not row.source:
-            raise UserError(f"{file}: key 'rows[{index}].source' is empty: name the document")
-        if not row.metrics:
-            raise UserError(f"{file}: key 'rows[{index}].metrics' is empty")
-        if unknown := row.metrics.keys() - METRICS.all().keys():
-            raise UnknownNameError(f"{file}: rows[{index}]: metric", min(unknown), METRICS.all())
-    return content

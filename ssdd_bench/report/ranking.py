@@ -41,15 +41,9 @@ def is_ranked(rows: pd.DataFrame) -> pd.Series[bool]:
 def best_two(
     values: pd.Series[Any], texts: Mapping[str, str], higher: bool
 ) -> tuple[set[str], set[str]]:
-    """Find the best values and, of three or more, the second best; equal texts are equally good.
+    """Name the best of two or more values and the second best of three or more.
 
-    Args:
-        values: by name; NaN and infinite values are not ranked.
-        texts: the values as printed, by name.
-        higher: more is better.
-
-    Returns:
-        Names of the best and of the second best; empty sets where fewer than two values are there.
+    NaN and infinite values are not ranked. Values of equal texts are equally good.
     """
     count = values.notna().sum()
     finite = values[values.map(math.isfinite)].sort_values(ascending=not higher)
@@ -66,9 +60,6 @@ def find_ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
     The error is that of the mean difference image by image, where the scores of single images are
     there. Otherwise it comes from both intervals, as if each row had images of its own: then a
     difference must be larger to count.
-
-    Returns:
-        Index values of ``rows``, without the best.
     """
     finite = rows[rows[metric].map(math.isfinite)]
     if finite.empty:

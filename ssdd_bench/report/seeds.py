@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from typing import Any, Final
 
@@ -19,13 +20,10 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     Rows of other images, weights, settings or machines stay apart, and so do those that have
     other metrics or a seed twice.
 
-    Args:
-        frame: of :func:`ssdd_bench.report.frame.to_frame`.
-
     Returns:
-        The frame with two more columns: seeds (tuple) and spread (by metric: least and greatest
-        over the seeds; empty for one seed). Metrics, ends of intervals, speeds and scores of
-        single images are means, footnotes are merged, and the rest is the first row's.
+        The frame with columns for seeds (tuple) and for the range of each metric over several
+        seeds (METRIC_least, METRIC_greatest; else NaN). Metrics, ends of intervals, speeds and
+        scores of single images are means, footnotes are merged, and the rest is the first row's.
     """
     if "seeds" in frame:
         return frame
@@ -34,14 +32,12 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     means += [
         f"{way}_ips{end}" for way in ("model", "encode", "decode") for end in ("", "_q1", "_q3")
     ]
+    least, greatest = ([f"{key}_{end}" for key in metrics] for end in ("least", "greatest"))
     measured = frame[metrics].notna().apply(tuple, axis=1)
     pooled, dropped = frame.copy(), list[Any]()
-    columns: dict[str, dict[Any, Any]] = {
-        "seeds": {index: (seed,) for index, seed in frame["seed"].items()},
-        "spread": {index: {} for index in frame.index},
-        "scores": dict(frame["scores"]),
-        "footnotes": dict(frame["footnotes"]),
-    }
+    pooled[[*least, *greatest]] = math.nan
+    columns = {key: dict(frame[key]) for key in ("scores", "footnotes")}
+    columns["seeds"] = {index: (seed,) for index, seed in frame["seed"].items()}
     for _, rows in frame.groupby([*_SAME, measured], sort=False, dropna=False):
         own = tuple(rows["seed"])
         if len(own) < 2 or len(set(own)) < len(own):
@@ -49,9 +45,9 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         first, *others = rows.index
         dropped += others
         pooled.loc[first, means] = rows[means].mean(skipna=False)
-        known = [metric for metric in metrics if rows[metric].notna().all()]
-        ends = {key: (float(rows[key].min()), float(rows[key].max())) for key in known}
-        columns["seeds"][first], columns["spread"][first] = own, ends
+        pooled.loc[first, least] = rows[metrics].min().to_numpy()
+        pooled.loc[first, greatest] = rows[metrics].max().to_numpy()
+        columns["seeds"][first] = own
         columns["scores"][first] = _mean_scores(list(rows["scores"]))
         columns["footnotes"][first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
     pooled = pooled.assign(**{key: pd.Series(values) for key, values in columns.items()})

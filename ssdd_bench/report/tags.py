@@ -25,11 +25,8 @@ UNTAGGED: Final = "(no tag)"
 WORD: Final = Rule("a word", bool)
 FEW: Final = 5  # images under which a mean is marked
 
-Tags = Mapping[str, tuple[str, ...]]
-"""Tags by id of image."""
-
-TagsOfSets = Mapping[str, Tags]
-"""By name of the set of images."""
+Tags = Mapping[str, tuple[str, ...]]  # by id of image
+TagsOfSets = Mapping[str, Tags]  # by name of the set of images
 
 
 def read_tags(path: Path) -> Tags:
@@ -48,15 +45,10 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
     An image counts under each of its tags. Scores of whole sets, such as Fréchet distances, have
     no parts and are left out.
 
-    Args:
-        frame: of :func:`ssdd_bench.report.frame.to_frame`, with scores of single images.
-        tags: see :data:`TagsOfSets`.
-
     Returns:
         A row per result, tag and metric: resolution, protocol, data, fingerprint, label, seed,
-        metric, tag, n, infinite (images identical to their originals, left out of the mean) and
-        mean (``inf`` where every image is identical, NaN without images). The tag is
-        :data:`ALL` for all images, and :data:`UNTAGGED` for those without any.
+        metric, tag (or :data:`ALL`, :data:`UNTAGGED`), n, infinite (images identical to their
+        originals, left out of the mean) and mean (``inf`` where every image is identical).
 
     Raises:
         UserError: no image with scores has a tag.
@@ -109,10 +101,8 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
             )
             table = Table(title, caption, name_of(title, group.n), kind="tags")
             _add_columns(table, mine[mine["metric"] == metric], names, metric, directions[metric])
-            if left_out := [metric_name(key) for key in whole if key not in split]:
-                table.remarks.append(
-                    f"Not split, since they are scores of whole sets: {', '.join(left_out)}."
-                )
+            if left_out := ", ".join(metric_name(key) for key in whole if key not in split):
+                table.remarks.append(f"Not split, since they are scores of whole sets: {left_out}.")
             tables.append(table)
     return tables
 
@@ -127,8 +117,7 @@ def _add_columns(
     table.add("tag", largest.index, ([few] if n < FEW else [] for n in largest), numeric=False)
     table.add("n", largest)
     for fingerprint, name in names.items():
-        own = means[means["fingerprint"] == fingerprint].set_index("tag")
-        own = own.reindex(largest.index)
+        own = means[means["fingerprint"] == fingerprint].set_index("tag").reindex(largest.index)
         table.add(
             name,
             (format_metric(metric, value) for value in own["mean"]),

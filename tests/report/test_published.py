@@ -85,9 +85,10 @@ def write(folder: Path, **changes: Any) -> None:
         ({"surprise": 1}, "unknown key 'rows[0].surprise'"),
         ({"protocol": "default-v1"}, "key 'rows[0].protocol' must be"),
         ({"metrics": {"rfid": "0.5"}}, "key 'rows[0].metrics.rfid' must be "),
-        ({"metrics": {}}, "key 'rows[0].metrics' is empty"),
-        ({"source": ""}, "key 'rows[0].source' is empty"),
-        ({"schema_version": 2}, "key 'schema_version' is 2"),
+        ({"metrics": {}}, "key 'rows[0].metrics' must be"),
+        ({"metrics": {"fidd": 1.0}}, "fidd"),
+        ({"source": ""}, "key 'rows[0].source' must be"),
+        ({"schema_version": 2}, "key 'schema_version' must be"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, changes: Any, message: str) -> None:

@@ -27,7 +27,7 @@ def test_means_and_ranges_take_the_place_of_the_rows(make_result: Make) -> None:
     assert row["psnr"] == 22.0
     assert row["decode_ips"] == 6.0
     assert row["seeds"] == (1, 2, 3)
-    assert row["spread"]["psnr"] == (20.0, 25.0)
+    assert (row["psnr_least"], row["psnr_greatest"]) == (20.0, 25.0)
     assert list(row["scores"]["psnr"]) == [21.0, 31.0]
     assert len(frame) == 3
     assert "seeds" not in frame

@@ -21,14 +21,8 @@ def draw_speed(
 ) -> Drawing | None:
     """Draw quality against decode images/s, one panel per resolution, compression rate and machine.
 
-    Args:
-        frame: from :func:`ssdd_bench.report.frame.to_frame`.
-        metric: a metric column.
-        palette: colours of the report.
-        kind: "reconstruction" or "generation".
-
     Returns:
-        The drawing, or None if no row has both the metric and a timing.
+        The drawing, or None if no row of this kind has both the metric and a timing.
 
     Raises:
         UserError: the metric is unknown.
@@ -43,9 +37,6 @@ def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
     """Lay out the rows that have a score and a timing, without baselines beside tokenizers.
 
     Codecs would push what is compared into a corner; the figures of compression rates have them.
-
-    Raises:
-        UserError: the metric is unknown.
     """
     check_metric(frame, metric)
     for group in comparable_groups(pool_seeds(frame)):
@@ -132,12 +123,7 @@ def _known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def _short_names(rows: pd.DataFrame) -> pd.Series[str]:
-    """Name the networks of a panel of one compression rate, without what all rows share.
-
-    Returns:
-        By index: the tokenizer without steps and f, then the model of latents, sampler and
-        guidance where the rows differ in them.
-    """
+    """Name the networks of a panel of one compression rate, without what all rows share."""
     plain = [
         network.partition(f" + {model}")[0] if model else network
         for network, model in zip(rows["network"], rows["model"], strict=True)

@@ -25,11 +25,7 @@ _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 def draw_distributions(
     frame: pd.DataFrame, metrics: Sequence[str], palette: Palette
 ) -> Drawing | None:
-    """Draw a box of quartiles, 5% and 95% for each row, and every image.
-
-    Returns:
-        The drawing, or None if no two rows have scores of two or more images.
-    """
+    """Draw boxes of the scores of single images; None if no two rows have two or more of them."""
     frame = frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
     panels = [
         (group.rows, metric, scores)

@@ -21,15 +21,7 @@ _FEW: Final = 3  # marks, up to which a panel is narrow
 def draw_panels(
     name: str, title: str, panels: Sequence[Panel], palette: Palette, metric: str = ""
 ) -> Drawing:
-    """Draw a figure of panels.
-
-    Args:
-        name: stem of its files.
-        title: caption on the page.
-        panels: from the left, in rows; at least one.
-        palette: colours of the report.
-        metric: the score that it shows, where a report has such a figure for each.
-    """
+    """Draw a figure of panels, from the left and in rows; see :class:`Drawing` for the names."""
     weights = [1 if len(panel.marks) <= _FEW and not panel.ends else 2 for panel in panels]
     drawing = Drawing(name, title, metric)
     with drawing.lay_out(weights, [_HEIGHT] * len(panels)) as all_axes:
@@ -51,10 +43,10 @@ def draw_marks(
     """Draw everything inside the axes, whose place in the figure must be final.
 
     Args:
-        axes: prepared by :func:`ssdd_bench.report.figures.axes.prepare_axes`.
+        axes: from :func:`ssdd_bench.report.figures.axes.prepare_axes`.
         panel: its marks.
         palette: colours.
-        pinned: places of values that y has no place for; they are written beside the label.
+        pinned: places of values off the scale, which are written beside the label.
 
     Returns:
         Family and hover text by id of an SVG element.

@@ -18,12 +18,8 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
     """Put labels where they cover no mark, line or text, by textalloc's greedy search.
 
     The search has no random part, so equal figures have equal labels. Sizes are given in pixels,
-    since textalloc's relative distances stretch with the shape of the figure.
-
-    Args:
-        axes: limits, scales and place in the figure must be final.
-        marks: those with a label get one; all are kept free.
-        ends: labels stand right of the marks.
+    since textalloc's relative distances stretch with the shape of the figure. Limits, scales and
+    place of the axes must be final.
 
     Returns:
         The text of each labelled mark, and the line that leads to it if it is far away.

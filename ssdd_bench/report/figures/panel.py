@@ -27,60 +27,34 @@ _X_LABELS: Final = {
 
 @dataclass(frozen=True)
 class Mark:
-    """One point.
-
-    Attributes:
-        x: place, above 0.
-        y: place; may be infinite.
-        family: tokenizer whose colour it has, by which the page hides it.
-        marker: its shape.
-        label: text beside it; "" for none.
-        tip: hover text on the page.
-        line: marks of one line are joined by rising x; "" for none.
-        x_range: ends of the horizontal error bar, if any.
-        y_range: ends of the vertical one.
-        eligible: the Pareto front may hold it.
-    """
+    """One point, which may be infinitely high."""
 
     x: float
     y: float
-    family: str
+    family: str  # tokenizer whose colour it has, by which the page hides it
     marker: str = "o"
     label: str = ""
-    tip: str = ""
-    line: str = ""
-    x_range: tuple[float, float] | None = None
+    tip: str = ""  # hover text on the page
+    line: str = ""  # marks of one line are joined by rising x
+    x_range: tuple[float, float] | None = None  # ends of the error bar
     y_range: tuple[float, float] | None = None
-    eligible: bool = True
+    eligible: bool = True  # for the Pareto front
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes.
-
-    Attributes:
-        marks: at least one.
-        title: short, in bold.
-        remark: images, protocol and machine, below the figure.
-        x_label: of the x axis.
-        y_label: of the y axis.
-        higher: more of y is better.
-        front: draw the Pareto front and name the better corner.
-        ticks: x has ticks at the marks alone.
-        ends: labels stand right of the lines' ends.
-        log_y: y is logarithmic whatever its range.
-    """
+    """One pair of axes and its marks."""
 
     marks: tuple[Mark, ...]
     title: str
-    remark: str
+    remark: str  # images, protocol and machine
     x_label: str
     y_label: str
-    higher: bool
-    front: bool = False
-    ticks: bool = False
-    ends: bool = False
-    log_y: bool = False
+    higher: bool  # more of y is better
+    front: bool = False  # draw the Pareto front and name the better corner
+    ticks: bool = False  # x has ticks at the marks alone
+    ends: bool = False  # labels stand right of the lines' ends
+    log_y: bool = False  # whatever its range
 
 
 def make_panel(
@@ -91,16 +65,7 @@ def make_panel(
     lines: pd.Series[str],
     title: str = "",
 ) -> Panel:
-    """Lay out rows with a mark each.
-
-    Args:
-        rows: with both values; against speed, with their error bars.
-        x: column of ``_X_LABELS``.
-        y: a metric or a column of speeds.
-        labels: text beside the marks.
-        lines: marks of one value are joined.
-        title: by default the resolution and the compression rate.
-    """
+    """Make a mark of each row: x is a column of ``_X_LABELS``, y a metric or a speed."""
     timed, speed = "_ips" in x + y, y.endswith("_ips")
     higher = speed or metric_directions(rows)[y]
     metrics = [key for key in metric_directions(rows) if rows[key].notna().any()]

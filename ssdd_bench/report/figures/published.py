@@ -14,11 +14,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P")
 
 
 def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
-    """Draw rFID against decode speed in grey, sizes of one model joined.
-
-    Returns:
-        The drawing, or None if no row has both.
-    """
+    """Draw rFID against decode speed in grey, sizes of one model joined; None without both."""
     shown = [row for row in rows if "rfid" in row.metrics and row.images_per_s]
     if not shown:
         return None

@@ -87,21 +87,13 @@ class Palette:
 
 @dataclass
 class Drawing:
-    """A figure and its interactive parts.
+    """A figure and its interactive parts."""
 
-    Attributes:
-        name: stem of its files.
-        title: caption on the page.
-        metric: the score that it shows, where a report has such a figure for each; else "".
-        figure: set by :meth:`lay_out`.
-        parts: family and hover text by the id of an SVG element; "" where there is none.
-    """
-
-    name: str
-    title: str
-    metric: str = ""
+    name: str  # stem of its files
+    title: str  # caption on the page
+    metric: str = ""  # that it shows, where a report has such a figure for each
     figure: Figure = field(init=False)
-    parts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    parts: dict[str, tuple[str, str]] = field(default_factory=dict)  # family and hover text by id
 
     @property
     def key(self) -> str:
@@ -110,31 +102,24 @@ class Drawing:
 
     @contextmanager
     def lay_out(self, weights: Sequence[int], heights: Sequence[float]) -> Iterator[list[Axes]]:
-        """Make the figure and yield its axes, in rows of four columns.
-
-        Args:
-            weights: columns of each panel, 1 to 4.
-            heights: least height of each panel, in inches.
-        """
-        places, row, column = [], 0, 0
-        for weight in weights:
-            if column + weight > _UNITS:
-                row, column = row + 1, 0
-            places.append((row, slice(column, column + weight)))
-            column += weight
+        """Make the figure and yield its axes: columns of four that each takes, least inches."""
+        rows: list[list[Any]] = [[]]
+        for index, weight in enumerate(weights):
+            if len(rows[-1]) + weight > _UNITS:
+                rows.append([])
+            rows[-1] += [index] * weight
         columns = min(sum(weights), _UNITS)
-        rows = [0.0] * (row + 1)
-        for height, (at, _) in zip(heights, places, strict=True):
-            rows[at] = max(rows[at], height)
+        tallest = [max(heights[index] for index in row) for row in rows]
         with _style(self.key):
-            size = (_WIDTHS[columns - 1], sum(rows))
+            size = (_WIDTHS[columns - 1], sum(tallest))
             self.figure = Figure(figsize=size, layout="constrained")
             FigureCanvasAgg(self.figure)  # measures text; the figure holds on to it
-            grid = self.figure.add_gridspec(row + 1, columns, height_ratios=rows)
-            panels = [self.figure.add_subplot(grid[place]) for place in places]
-            for index, axes in enumerate(panels):
+            mosaic = [row + ["."] * (columns - len(row)) for row in rows]
+            panels = self.figure.subplot_mosaic(mosaic, height_ratios=tallest)
+            for index, axes in panels.items():
                 axes.set_gid(f"{self.key}-{index}")
-            yield panels
+                axes.set_label("")
+            yield list(panels.values())
 
     def finish_layout(self, remark: str) -> None:
         """Write a remark below the panels and keep these where they are now."""
@@ -145,10 +130,7 @@ class Drawing:
         self.figure.set_layout_engine("none")
 
     def save(self, path: Path) -> Path:
-        """Write a file without dates: equal figures are equal bytes.
-
-        Args:
-            path: ends with .png, .svg or .pdf.
+        """Write a .png, .svg or .pdf without dates: equal figures are equal bytes.
 
         Raises:
             OutputError: the file cannot be written.

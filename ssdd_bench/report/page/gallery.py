@@ -24,19 +24,12 @@ EXTREMES = 4  # best and worst images named per tokenizer
 
 @dataclass(frozen=True)
 class Photo:
-    """One reference and its reconstructions, as data URIs of lossless WebP.
+    """One reference and its reconstructions, as data URIs of lossless WebP."""
 
-    Attributes:
-        name: image id; "photo 3" where the run kept no scores and so no ids.
-        reference: the crop.
-        reconstructions: by tokenizer.
-        scores: by tokenizer and metric: the score, and its rank among all images, 1 is best.
-    """
-
-    name: str
+    name: str  # image id; "photo 3" where the run kept no scores and so no ids
     reference: str
-    reconstructions: dict[str, str]
-    scores: dict[str, dict[str, tuple[float, int]]]
+    reconstructions: dict[str, str]  # by tokenizer
+    scores: dict[str, dict[str, tuple[float, int]]]  # by tokenizer and metric: score, rank from 1
 
 
 @dataclass
@@ -46,8 +39,8 @@ class Set:
     group: int  # position in comparable_groups(frame)
     title: str
     n: int
+    saved: int  # by the runs; more than the photos where the page would grow too large
     photos: list[Photo] = field(default_factory=list)
-    saved: int = 0  # by the runs; more than the photos where the page would grow too large
 
 
 @dataclass(frozen=True)
@@ -77,34 +70,26 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
     Raises:
         UserError: a grid is damaged or shows other references than its neighbours.
     """
-    sets, waiting = [], []
+    sets = []
     for index, group in enumerate(comparable_groups(source.frame)):
-        found = [
-            (name, source.pictures[row["fingerprint"]], row["scores"])
+        pixels = [
+            (name, _read(source.pictures[row["fingerprint"]], group.resolution), row["scores"])
             for name, (_, row) in zip(row_names(group.rows), group.rows.iterrows(), strict=True)
             if row["fingerprint"] in source.pictures
         ]
-        if not found:
-            continue
-        title = f"{group.resolution} × {group.resolution} px, {group.protocol}, {group.data}"
-        one = Set(index, title, group.n)
-        pixels = [(name, _read(path, group.resolution), scores) for name, path, scores in found]
-        one.saved = min(len(pairs) for _, pairs, _ in pixels)
-        sets.append(one)
-        waiting.append(_photos(pixels, metric_directions(source.frame), one.saved))
+        if pixels:
+            one = Set(index, group.title, group.n, min(len(pairs) for _, pairs, _ in pixels))
+            sets.append((one, _photos(pixels, metric_directions(source.frame), one.saved)))
     used, growing = 0, True
     while growing:
         growing = False
-        for one, photos in zip(sets, waiting, strict=True):
-            photo = next(photos, None)
-            size = 0
-            if photo is not None:
+        for one, photos in sets:
+            if photo := next(photos, None):
                 size = len(photo.reference) + sum(map(len, photo.reconstructions.values()))
-            if photo is None or used + size > budget:
-                continue
-            one.photos.append(photo)
-            used, growing = used + size, True
-    return [one for one in sets if one.photos]
+                if used + size <= budget:
+                    one.photos.append(photo)
+                    used, growing = used + size, True
+    return [one for one, _ in sets if one.photos]
 
 
 def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
@@ -112,8 +97,8 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
     found = []
     for index, group in enumerate(comparable_groups(source.frame)):
         photos = {p.name: i for one in sets if one.group == index for i, p in enumerate(one.photos)}
+        names = row_names(group.rows)
         for metric, higher in metric_directions(source.frame).items():
-            names = row_names(group.rows)
             scores = {
                 name: each[metric]
                 for name, each in zip(names, group.rows["scores"], strict=True)
@@ -126,20 +111,17 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                     for other, each in scores.items()
                     if other != name and each.map(math.isfinite).all()
                 ]
-                mean = sum(others) / len(others) if others else None
-                lead = mine - mean if mean is not None else mine
-                order = lead.sort_values(ascending=not higher, kind="stable").index
+                lead = mine - sum(others) / len(others) if others else mine
                 rows = [
                     Extreme(
                         str(image),
                         float(mine[image]),
-                        float(lead[image]) if mean is not None else None,
+                        float(lead[image]) if others else None,
                         photos.get(str(image)),
                     )
-                    for image in order
+                    for image in lead.sort_values(ascending=not higher, kind="stable").index
                 ]
-                few = min(EXTREMES, len(rows) // 2)
-                if few:
+                if few := min(EXTREMES, len(rows) // 2):
                     best, worst = rows[:few], rows[::-1][:few]
                     found.append(Extremes(index, name, metric, best, worst))
     return found

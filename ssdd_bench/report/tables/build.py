@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from ssdd_bench.report.frame import Footnote, metric_directions
 from ssdd_bench.report.groups import (
+    SAME_IMAGES,
     Group,
     comparable_groups,
     describe_hardware,
@@ -18,12 +20,17 @@ from ssdd_bench.report.groups import (
 )
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, best_two, find_ties, is_ranked
 from ssdd_bench.report.seeds import pool_seeds
-from ssdd_bench.report.tables.columns import Measure, scores, speeds, spreads
+from ssdd_bench.report.tables.columns import (
+    Measure,
+    format_rates,
+    scores,
+    sections_by_rate,
+    speeds,
+    spreads,
+)
 from ssdd_bench.report.tables.model import MISSING, TIED, Cell, Column, Table, name_of
 from ssdd_bench.report.tables.numbers import format_short
-from ssdd_bench.report.tables.rates import format_rate, sections_by_rate, span_of_rates
 
-_SETTING: Final = ["protocol", "data", "n"]  # shared by all resolutions of one table
 _TOPICS: Final = {
     "reconstruction": "Reconstruction",
     "generation": "Generation",
@@ -64,12 +71,12 @@ def build_report_tables(frame: pd.DataFrame) -> list[Table]:
     frame = pool_seeds(frame)
     tables = []
     for kind in ("reconstruction", "generation"):
-        for rows in split(frame[frame["kind"] == kind], _SETTING):
-            measures = scores(metric_directions(rows), int(rows["n"].iloc[0]))
+        for rows in split(frame[frame["kind"] == kind], SAME_IMAGES):
+            measures = [*scores(metric_directions(rows), int(rows["n"].iloc[0]))]
             tables.append(_Builder(rows, kind).build(measures))
             tables += _seed_tables(rows)
-            if (rows["decode_ips"] > 0).any() or (rows["model_ips"] > 0).any():
-                tables.append(_Builder(rows, "speed").build(speeds()))
+            if (rows[["decode_ips", "model_ips"]] > 0).any(axis=None):
+                tables.append(_Builder(rows, "speed").build([*speeds()]))
     return tables
 
 
@@ -78,7 +85,7 @@ def _seed_tables(rows: pd.DataFrame, by_rate: bool = True) -> list[Table]:
     several = rows[rows["seeds"].map(len) > 1]
     if several.empty:
         return []
-    return [_Builder(several, "seeds", by_rate).build(spreads(metric_directions(rows)))]
+    return [_Builder(several, "seeds", by_rate).build([*spreads(metric_directions(rows))])]
 
 
 class _Builder:
@@ -93,39 +100,38 @@ class _Builder:
         self.names = list(sections)
         self.firsts = self.rows.drop_duplicates("name").set_index("name", drop=False)
         self.firsts = self.firsts.loc[self.names]
-        sizes = [] if by_rate else [f"{first['resolution']} × {first['resolution']} px"]
+        sizes = [] if by_rate else [self.groups[0].size]
         topic = _TOPICS[kind]
         if kind in ("speed", "seeds") and first["kind"] == "generation":
             topic += " of generation"
         title = ", ".join([topic, *sizes, first["protocol"], first["data"]])
         self.table = Table(title, "", name_of(title, first["n"]), kind)
-        counts: dict[str, int] = {}
-        for heading in sections.values():
-            counts[heading] = counts.get(heading, 0) + 1
-        self.table.sections = list(counts.items()) if by_rate else []
+        self.table.sections = list(Counter(sections.values()).items()) if by_rate else []
         self.conditions: list[str] = []
 
-    def build(self, measures: Iterable[Measure]) -> Table:
+    def build(self, measures: list[Measure]) -> Table:
         """Add the columns, the headings over them, remarks and the caption."""
-        table, measures = self.table, list(measures)
-        self._add_shared_columns(any(not measure.is_score for measure in measures))
-        shared = len(table.columns)
+        table = self.table
+        self._add_shared_columns()
+        if table.kind != "seeds" and any(not measure.is_score for measure in measures):
+            self._add_machines()
+        spans = [("", len(table.columns))]
         reasons: dict[str, list[str]] = {}
         for group, heading in zip(self.groups, self._headings(), strict=True):
             before = len(table.columns)
             for measure in measures:
                 for text in self._add(group, measure):
                     reasons.setdefault(text, []).append(heading)
-            if self.by_rate and len(table.columns) > before:
-                table.spans = table.spans or [("", shared)]
-                table.spans.append((heading, len(table.columns) - before))
+            spans.append((heading, len(table.columns) - before))
+        if self.by_rate and any(count for _, count in spans[1:]):
+            table.spans = [(heading, count) for heading, count in spans if count]
         for text, headings in reasons.items():
             somewhere = len(headings) < len(self.groups)
             table.remarks.append(f"{', '.join(headings)}: {text}" if somewhere else text)
         table.caption = " ".join(self._caption())
         return table
 
-    def _add_shared_columns(self, timed: bool) -> None:
+    def _add_shared_columns(self) -> None:
         """Add the columns that hold for all resolutions."""
         table, firsts = self.table, self.firsts
         notes = [set[str]()] * len(self.names)
@@ -133,32 +139,23 @@ class _Builder:
             merged = self.rows.groupby("name")["footnotes"].agg("sum")
             notes = [_texts(merged[name], "label") for name in self.names]
         shared = _shared(notes)
-        labels = [
-            tokenizer + name.removeprefix(label)
-            for tokenizer, name, label in zip(
-                firsts["tokenizer"], self.names, firsts["label"], strict=True
-            )
-        ]
+        triples = zip(firsts["tokenizer"], firsts["label"], self.names, strict=True)
+        labels = [tokenizer + name.removeprefix(label) for tokenizer, label, name in triples]
         own = [sorted(texts - shared) for texts in notes]
         table.add("tokenizer", labels, own, sorted(shared), numeric=False)
         if not self.by_rate:
             table.add("latent", firsts["latent"].str.replace("x", "×"), numeric=False)
         streams = self.rows["floats_per_pixel"].isna() & self.rows["bits_per_pixel"].notna()
         if table.kind == "reconstruction" and (streams.any() or not self.by_rate):
-            rates = (
-                self.rows.apply(format_rate, axis=1).groupby(self.rows["name"]).agg(span_of_rates)
-            )
-            table.add("per pixel", rates[self.names])
+            rates = {name: format_rates(rows) for name, rows in self.rows.groupby("name")}
+            table.add("per pixel", map(rates.get, self.names))
             self.conditions.append("Per pixel: floats (fl) or bits of the latent.")
         self._add_made_by()
         if len({*map(len, firsts["seeds"])}) > 1:
-            table.add("seeds", map(_seeds, firsts["seeds"]))
+            table.add("seeds", map(_join, firsts["seeds"]))
         if firsts["steps"].notna().any():
-            generated = firsts["model"].any()
-            heading = "decoder steps" if generated else "steps"
+            heading = "decoder steps" if firsts["model"].any() else "steps"
             table.add(heading, [None if pd.isna(steps) else steps for steps in firsts["steps"]])
-        if timed and table.kind != "seeds":
-            self._add_machines()
 
     def _add_made_by(self) -> None:
         """Add what generated the latents: as columns where it differs, else to the caption."""
@@ -173,14 +170,14 @@ class _Builder:
             self.conditions.append(f"Generated by {', '.join(same)}.")
 
     def _add_machines(self) -> None:
-        firsts, machines = self.firsts, describe_hardware(self.rows)
-        if firsts["params_decoder"].any():
-            millions = firsts["params_decoder"].where(firsts["params_decoder"] > 0) / 1e6
+        parameters, machines = self.firsts["params_decoder"], describe_hardware(self.rows)
+        if parameters.any():
+            millions = parameters.where(parameters > 0) / 1e6
             self.table.add("decoder M", map(format_short, millions))
             self.conditions.append("Decoder: millions of parameters.")
         if not machines:
             return
-        batches = ", ".join(map(str, sorted(set(self.rows["batch"].dropna()))))
+        batches = _join(sorted(set(self.rows["batch"].dropna())))
         where = machines[0] if len(machines) == 1 else "the machine in each row, unranked"
         self.conditions.append(
             f"Images/s: median ± half the interquartile range, batch {batches}, on {where}. GMAC: "
@@ -215,7 +212,7 @@ class _Builder:
             )
             for name in self.names
         ]
-        lower = not measure.higher_is_better
+        lower = measure.higher_is_better is False
         self.table.columns.append(
             Column(measure.key, measure.heading, cells, marks, lower_is_better=lower)
         )
@@ -225,34 +222,32 @@ class _Builder:
         self, rows: pd.DataFrame, measure: Measure, texts: Mapping[str, str]
     ) -> tuple[set[str], set[str], set[str]]:
         """Find the best, the second best and those tied with the best."""
+        higher, column = measure.higher_is_better, measure.values[0]
         comparable = measure.is_score or len(describe_hardware(rows)) == 1
-        if not measure.value or not comparable:
+        if higher is None or not comparable:
             return set(), set(), set()
-        ranked, higher = is_ranked(rows), measure.higher_is_better
-        best, second = best_two(rows.loc[ranked, measure.value], texts, higher)
-        tied = best and measure.is_score
-        return best, second, find_ties(rows[ranked], measure.value, higher) if tied else set()
+        rows = rows[is_ranked(rows)]
+        best, second = best_two(rows[column], texts, higher)
+        return best, second, find_ties(rows, column, higher) if best and measure.is_score else set()
 
     def _headings(self) -> list[str]:
         """Name each group by its size, and by its pixels where one size has several."""
-        sizes = [group.resolution for group in self.groups]
+        sizes = Counter(group.size for group in self.groups)
         return [
-            f"{group.resolution} × {group.resolution} px"
-            + (f" ({_pixels(group)})" if sizes.count(group.resolution) > 1 else "")
+            group.size + (f" ({_pixels(group)})" if sizes[group.size] > 1 else "")
             for group in self.groups
         ]
 
-    def _caption(self) -> Iterable[str]:
+    def _caption(self) -> Iterator[str]:
         rows, cells = self.rows, [cell for column in self.table.columns for cell in column.cells]
         first = rows.iloc[0]
         pixels = ", ".join(f"{_pixels(group)} at {group.resolution} px" for group in self.groups)
-        seeds = _seeds(sorted({*chain(*rows["seeds"])}))
         words = "seed"
         if (rows["seeds"].map(len) > 1).any():
             words = "seeds" if self.table.kind == "seeds" else "mean over seeds"
         yield (
             f"n = {first['n']} {images_of(first['kind'])} {first['data']} (pixels {pixels}), "
-            f"protocol {first['protocol']}, {words} {seeds}."
+            f"protocol {first['protocol']}, {words} {_join(sorted({*chain(*rows['seeds'])}))}."
         )
         yield from self.conditions
         if any(cell.best for cell in cells):
@@ -274,8 +269,8 @@ def images_of(kind: str) -> str:
     return "images of" if kind == "reconstruction" else "generated images against"
 
 
-def _seeds(seeds: Iterable[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _join(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _texts(notes: Iterable[Footnote], column: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Columns of measured values: scores, their spread over seeds, speed and cost."""
+"""Columns of values from the frame, and the sections of rows by compression rate."""
 
 from __future__ import annotations
 
@@ -22,83 +22,89 @@ from ssdd_bench.report.tables.numbers import (
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of the frame and its format.
+    """A column of measured values."""
 
-    Attributes:
-        key: a metric's key, or the heading.
-        heading: above the column.
-        show: writes a row's value; a dash where there is none.
-        value: column of the frame that ranks the rows; "" for no ranks.
-        higher_is_better: direction of the ranks.
-        notes: column of the frame whose footnotes belong here; "" for none.
-        is_score: a metric, which may tie; otherwise the value depends on the machine.
-    """
-
-    key: str
+    key: str  # a metric's key, or the heading
     heading: str
-    show: Callable[[Any], str]
-    value: str = ""
-    higher_is_better: bool = True
-    notes: str = ""
-    is_score: bool = False
+    values: tuple[str, ...]  # columns of the frame, of which the first ranks the rows
+    write: Callable[..., str]  # formats these values of one row
+    higher_is_better: bool | None = None  # direction of the ranks; None for no ranks
+    notes: str = ""  # column of the frame whose footnotes belong here
+    is_score: bool = False  # a metric, which may tie; else the value depends on the machine
+
+    def show(self, row: Any) -> str:
+        """Format the values of a row."""
+        return self.write(*(row[value] for value in self.values))
 
 
 def scores(directions: Mapping[str, bool], n: int | None = None) -> Iterator[Measure]:
-    """Yield a column per metric.
-
-    Args:
-        directions: whether more is better, by metric.
-        n: number of images, shown in the headings of distances; None leaves it out.
-    """
+    """Yield a column per metric, with the number of images in headings of distances if given."""
     for key, higher in directions.items():
-        show = partial(_score, key)
-        yield Measure(key, metric_heading(key, higher, n), show, key, higher, key, True)
+        heading = metric_heading(key, higher, n)
+        yield Measure(key, heading, (key,), partial(format_metric, key), higher, key, True)
 
 
 def spreads(directions: Mapping[str, bool]) -> Iterator[Measure]:
     """Yield two columns per metric: the range over seeds and the 95% interval over images."""
     for key in directions:
-        name = metric_name(key)
-        yield Measure(key, f"{name}, seeds", partial(_range, key))
-        yield Measure(f"{key} 95%", f"{name}, 95% of images", partial(_interval, key))
+        name, write = metric_name(key), partial(_format_ends, key)
+        yield Measure(key, f"{name}, seeds", (f"{key}_least", f"{key}_greatest"), write)
+        ends = (f"{key}_low", f"{key}_high")
+        yield Measure(f"{key} 95%", f"{name}, 95% of images", ends, write)
 
 
 def speeds() -> Iterator[Measure]:
     """Yield columns of images/s, arithmetic and memory; these depend on the resolution."""
     for way in ("model", "encode", "decode"):
-        heading = f"{way} img/s"
+        values = (f"{way}_ips", f"{way}_ips_q1", f"{way}_ips_q3")
         notes = "decode_ips" if way == "decode" else ""
-        yield Measure(
-            heading, heading, partial(format_speed, direction=way), f"{way}_ips", True, notes
-        )
+        yield Measure(f"{way} img/s", f"{way} img/s", values, format_speed, True, notes)
     for way in ("model", "decode"):
-        heading = f"{way} GMAC"
-        yield Measure(heading, heading, partial(_short, f"gmac_{way}"))
-    yield Measure("memory MB", "memory MB", _megabytes)
+        yield Measure(f"{way} GMAC", f"{way} GMAC", (f"gmac_{way}",), format_short)
+    yield Measure("memory MB", "memory MB", ("peak_memory_bytes",), _format_megabytes)
 
 
-def _score(key: str, row: Any) -> str:
-    return format_metric(key, row[key])
+def format_rates(rows: pd.DataFrame) -> str:
+    """Write the size of the rows' latents per pixel, in floats or bits, or its range."""
+    rates = []
+    for column, unit in (("bits_per_pixel", "bit"), ("floats_per_pixel", "fl")):
+        rates += [(rate, f"{rate:.3g}", unit) for rate in rows[column].dropna()]
+        if rates:
+            break
+    if not rates:
+        return MISSING
+    (_, low, _), (_, high, unit) = min(rates), max(rates)
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
-def _range(key: str, row: Any) -> str:
-    return _ends(key, *row["spread"].get(key, (math.nan, math.nan)))
+def sections_by_rate(rows: pd.DataFrame) -> dict[str, str]:
+    """Find each row's section by name, in the order of rows: least compressed first."""
+    section = pd.Series([_section(row) for row in rows.itertuples()], rows.index, dtype=object)
+    ordered = rows.assign(section=section).sort_values(["section", "id", "steps"], kind="stable")
+    return {name: text for name, (_, text) in zip(ordered["name"], ordered["section"], strict=True)}
 
 
-def _interval(key: str, row: Any) -> str:
-    return _ends(key, row[f"{key}_low"], row[f"{key}_high"])
+def _section(row: Any) -> tuple[tuple[int, float], str]:
+    """Return the sort key and the heading of a row's section."""
+    if row.role == "control":
+        return (4, 0.0), "controls"
+    if not pd.isna(row.floats_per_pixel):
+        rate = row.floats_per_pixel
+        heading = f"f{row.f}c{row.channels}: {rate:.3g} floats per pixel (1/{3 / rate:.3g} of RGB)"
+        return (1, -rate), heading
+    if pd.isna(row.bits_per_pixel):
+        return (3, 0.0), "latents of unknown size"
+    if not pd.isna(row.tokens):
+        rate = row.bits_per_pixel
+        return (2, -rate), f"f{row.f}, tokens: {rate:.3g} bits per pixel (1/{24 / rate:.3g} of RGB)"
+    return (3, 0.0), "byte streams"
 
 
-def _ends(key: str, low: float, high: float) -> str:
+def _format_ends(key: str, low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return MISSING
     return f"{format_metric(key, low)} to {format_metric(key, high)}"
 
 
-def _short(column: str, row: Any) -> str:
-    return format_short(row[column])
-
-
-def _megabytes(row: Any) -> str:
-    size = row["peak_memory_bytes"]
+def _format_megabytes(size: Any) -> str:
     return MISSING if pd.isna(size) else f"{size / 1e6:.0f}"

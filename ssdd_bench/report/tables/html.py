@@ -1,33 +1,17 @@
-"""Tables as HTML, by the macros that the page uses too."""
+"""Templates of the report: the page, and tables as HTML and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ssdd_bench.report.tables.model import TIED, Table
-
-
-def to_html(tables: Iterable[Table]) -> str:
-    """Write a page of its own, without scripts."""
-    return render("tables.html.j2", tables=list(tables))
-
-
-def to_fragment(tables: Iterable[Table]) -> str:
-    """Write the tables alone, for a notebook, without a style sheet."""
-    return render("fragment.html.j2", tables=list(tables))
+from ssdd_bench.report.tables.model import TIED
 
 
 def render(name: str, **values: Any) -> str:
-    """Fill in a template of the report.
-
-    Args:
-        name: of a file in ``templates``.
-        values: names that the template uses, besides the style sheet and the mark of ties.
-    """
+    """Fill in a template, which also gets the style sheet and the mark of ties."""
     environment = Environment(
         loader=PackageLoader("ssdd_bench.report"),
         autoescape=True,

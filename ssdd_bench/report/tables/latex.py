@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from ssdd_bench.report.tables.model import Cell, Table
 
@@ -38,16 +40,10 @@ _LATEX = {
     "≈": r"$\approx$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
-    "×": r"$\times$",
-    "±": r"$\pm$",
     "∞": r"$\infty$",
     "ε": r"$\varepsilon$",
     "β": r"$\beta$",
-    "–": "--",
-    "—": "---",
     "−": "$-$",
-    "’": "'",
-    "²": r"\textsuperscript{2}",
 }
 _ROWS_OF_A_PAGE = 26  # that fit beside caption and notes
 
@@ -60,11 +56,13 @@ def to_latex(tables: Iterable[Table]) -> str:
 
 def escape_latex(text: str) -> str:
     """Escape any text for pdflatex; characters without a glyph become their code point."""
-    return "".join(_LATEX.get(character) or _latin(character) for character in text)
+    return "".join(map(_escape_character, text))
 
 
-def _latin(character: str) -> str:
-    if character.isascii() or ord(character) < 0x180:
+def _escape_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    if ord(character) < 0x180 or character in "–—’":  # known to LaTeX and textcomp
         return character if character.isprintable() else " "
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or rf"\texttt{{U+{ord(character):04X}}}"
@@ -74,58 +72,38 @@ def _latex(table: Table) -> Iterator[str]:
     """Yield one table environment, or several where the rows do not fit on a page."""
     lines = [(heading, cells) for heading, rows in table.rows() for cells in rows]
     pages = range(0, len(lines), _ROWS_OF_A_PAGE)
-    for start in pages:
-        part = lines[start : start + _ROWS_OF_A_PAGE]
-        more = f" (part {start // _ROWS_OF_A_PAGE + 1} of {len(pages)})" if len(pages) > 1 else ""
-        yield "\n".join(_latex_page(table, part, more)) + "\n"
+    for number, start in enumerate(pages, start=1):
+        more = f" (part {number} of {len(pages)})" if len(pages) > 1 else ""
+        yield "\n".join(_page(table, lines[start : start + _ROWS_OF_A_PAGE], more)) + "\n"
 
 
-def _latex_page(table: Table, lines: Sequence[tuple[str, list[Cell]]], more: str) -> Iterator[str]:
-    def marks(notes: Iterable[int]) -> str:
-        text = ",".join(map(str, notes))
-        return rf"\textsuperscript{{{text}}}" if text else ""
-
-    def cell_text(cell: Cell) -> str:
-        text = escape_latex(cell.text)
-        text = rf"\textbf{{{text}}}" if cell.best else text
-        text = rf"\underline{{{text}}}" if cell.second else text
-        return text + (r"$^{\approx}$" if cell.tied else "") + marks(cell.notes)
-
-    width = len(table.columns)
+def _page(table: Table, lines: Sequence[tuple[str, list[Cell]]], more: str) -> Iterator[str]:
     label = f"tab:{table.name}" + re.sub(r"\D+", "-", more).rstrip("-")
-    yield r"\begin{table}[p]"
-    yield r"\centering"
+    yield "\\begin{table}[p]\n\\centering"
     yield rf"\caption{{{escape_latex(f'{table.title}{more}. {table.caption}')}}}"
-    yield rf"\label{{{label}}}"
-    yield r"\small"
+    yield rf"\label{{{label}}}" + "\n\\small"
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{{''.join('r' if c.numeric else 'l' for c in table.columns)}}}"
     yield r"\toprule"
     if any(heading for heading, _ in table.spans):
         cells, rules, start = [], [], 1
         for heading, count in table.spans:
-            cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(heading)}}}")
+            cells.append(_span(count, "c", escape_latex(heading)))
             rules += [rf"\cmidrule(lr){{{start}-{start + count - 1}}}"] if heading else []
             start += count
-        yield " & ".join(cells) + r" \\"
+        yield _row(cells)
         yield "".join(rules)
-    headings = (escape_latex(column.heading) + marks(column.notes) for column in table.columns)
-    yield " & ".join(headings) + r" \\"
-    section = None
-    for heading, cells_of_row in lines:
-        if heading != section:
-            yield r"\midrule"
-            if heading:
-                words = rf"\textit{{{escape_latex(heading)}}}"
-                yield rf"\multicolumn{{{width}}}{{l}}{{{words}}} \\"
-            section = heading
-        yield " & ".join(map(cell_text, cells_of_row)) + r" \\"
-    yield r"\bottomrule"
-    yield r"\end{tabular}}"
+    yield _row(escape_latex(column.heading) + _marks(column.notes) for column in table.columns)
+    for heading, rows in groupby(lines, key=itemgetter(0)):
+        yield r"\midrule"
+        if heading:
+            yield _row([_span(len(table.columns), "l", rf"\textit{{{escape_latex(heading)}}}")])
+        yield from (_row(map(_cell, cells)) for _, cells in rows)
+    yield "\\bottomrule\n\\end{tabular}}"
     used = {n for _, cells in lines for cell in cells for n in cell.notes}
     used |= {n for column in table.columns for n in column.notes}
     notes = [
-        marks([number]) + "~" + escape_latex(text)
+        _marks([number]) + "~" + escape_latex(text)
         for number, text in enumerate(table.footnotes, start=1)
         if number in used
     ]
@@ -134,3 +112,23 @@ def _latex_page(table: Table, lines: Sequence[tuple[str, list[Cell]]], more: str
         yield r"\\ ".join([*notes, *map(escape_latex, table.remarks)])
         yield r"\end{minipage}"
     yield r"\end{table}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _span(count: int, place: str, text: str) -> str:
+    return rf"\multicolumn{{{count}}}{{{place}}}{{{text}}}"
+
+
+def _marks(notes: Iterable[int]) -> str:
+    text = ",".join(map(str, notes))
+    return rf"\textsuperscript{{{text}}}" if text else ""
+
+
+def _cell(cell: Cell) -> str:
+    text = escape_latex(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else text
+    text = rf"\underline{{{text}}}" if cell.second else text
+    return text + (r"$^{\approx}$" if cell.tied else "") + _marks(cell.notes)

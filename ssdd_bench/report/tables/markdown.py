@@ -15,13 +15,7 @@ def to_markdown(tables: Iterable[Table]) -> str:
 def markdown_grid(
     headings: Iterable[str], numeric: Iterable[bool], rows: Iterable[Iterable[str]]
 ) -> Iterator[str]:
-    """Yield the lines of a bare table, bars escaped.
-
-    Args:
-        headings: one per column.
-        numeric: whether a column is aligned to the right.
-        rows: texts of every row.
-    """
+    """Yield the lines of a bare table, bars escaped and numeric columns aligned to the right."""
     yield _row(headings)
     yield _row("---:" if right else ":---" for right in numeric)
     yield from map(_row, rows)

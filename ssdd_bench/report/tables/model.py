@@ -16,70 +16,40 @@ TIED: Final = "≈"
 
 @dataclass(frozen=True)
 class Cell:
-    """One formatted value.
-
-    Attributes:
-        text: the value.
-        best: best of its column.
-        second: second best of its column.
-        tied: the difference from the best is within the noise.
-        notes: numbers of footnotes.
-    """
+    """One formatted value, its rank in the column, and the numbers of its footnotes."""
 
     text: str
     best: bool = False
     second: bool = False
-    tied: bool = False
+    tied: bool = False  # the difference from the best is within the noise
     notes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and its values.
+    """A heading and its values, with the numbers of footnotes that hold for all of them."""
 
-    Attributes:
-        key: a metric's key, or the heading.
-        heading: with arrow, number of images and unit.
-        cells: one per row.
-        notes: numbers of footnotes that hold for the whole column.
-        numeric: aligned to the right.
-        lower_is_better: direction of sorting.
-    """
-
-    key: str
+    key: str  # a metric's key, or the heading
     heading: str
     cells: Sequence[Cell]
     notes: tuple[int, ...] = ()
-    numeric: bool = True
-    lower_is_better: bool = False
+    numeric: bool = True  # aligned to the right
+    lower_is_better: bool = False  # direction of sorting
 
 
 @dataclass
 class Table:
-    """A table before it has a format.
-
-    Attributes:
-        title: heading.
-        caption: conditions that all rows share.
-        name: of letters, digits and hyphens; unique in a report.
-        kind: ``reconstruction``, ``generation``, ``speed``, ``seeds``, ``tags``, ``methods`` or
-            ``published``.
-        columns: from left to right.
-        spans: headings over so many columns, from left to right; empty for none.
-        sections: headings over so many rows, from the top; empty for none.
-        footnotes: by number, from 1.
-        remarks: lines about the whole table, such as why a metric has no column.
-    """
+    """A table before it has a format."""
 
     title: str
-    caption: str
-    name: str
-    kind: str
+    caption: str  # conditions that all rows share
+    name: str  # of letters, digits and hyphens; unique in a report
+    kind: str  # reconstruction, generation, speed, seeds, tags, methods or published
     columns: list[Column] = field(default_factory=list)
-    spans: list[tuple[str, int]] = field(default_factory=list)
-    sections: list[tuple[str, int]] = field(default_factory=list)
-    footnotes: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    spans: list[tuple[str, int]] = field(default_factory=list)  # headings over so many columns
+    sections: list[tuple[str, int]] = field(default_factory=list)  # headings over so many rows
+    footnotes: list[str] = field(default_factory=list)  # by number, from 1
+    remarks: list[str] = field(default_factory=list)  # about the whole table
 
     def number(self, texts: Iterable[str]) -> tuple[int, ...]:
         """Return the footnote numbers of these texts, adding those that are new."""
@@ -102,12 +72,12 @@ class Table:
         """Add a column without ranks.
 
         Args:
-            heading: above the column, and its key.
+            heading: also its key.
             texts: one per row; None and "" become a dash.
             notes: texts of footnotes per row; may be empty.
             shared: texts of footnotes of the whole column.
-            numeric: aligned to the right.
-            lower_is_better: direction of sorting.
+            numeric: see :class:`Column`.
+            lower_is_better: see :class:`Column`.
         """
         marks = self.number(shared)
         rows = [MISSING if text in (None, "") else str(text) for text in texts]

@@ -54,9 +54,8 @@ def format_short(value: Any) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
-def format_speed(row: Any, direction: str) -> str:
-    """Write a row's median images/s and half the interquartile range."""
-    median, low, high = (row[f"{direction}_ips{end}"] for end in ("", "_q1", "_q3"))
+def format_speed(median: float, low: float, high: float) -> str:
+    """Write median images/s and half the interquartile range."""
     if math.isnan(median):
         return MISSING
     digits = max(0, 2 - math.floor(math.log10(median)))
