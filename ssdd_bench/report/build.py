@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssdd_bench.report.figures.curves import draw_curves, draw_speed
+from ssdd_bench.report.figures.curves import draw_curves, draw_published, draw_speed
 from ssdd_bench.report.figures.distribution import draw_distributions
-from ssdd_bench.report.figures.published import draw_published
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
+from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page.build import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables
 from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex

@@ -61,30 +61,28 @@ def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
     for key, value in protocol.items():
         if key not in ("id", "sha256") and value not in (None, "", [], ()):
             yield key.replace("_", " "), describe(key, value) or _show(value)
-    sizes = sorted({(r.resolution, r.data.n, r.data.name, r.data.pixels_sha256) for r in results})
-    yield "data", _join(f"{n} of {name} at {px} px ({sha[:16]})" for px, n, name, sha in sizes)
+    sizes = ((r.resolution, r.data.n, r.data.name, r.data.pixels_sha256[:16]) for r in results)
+    yield "data", _join(sizes, "{1} of {2} at {0} px ({3})")
     yield "images left out", _show(sum(len(r.data.skipped) for r in results) or "")
-    backends = sorted({(k, m.backend) for r in results for k, m in r.metrics.items() if m.backend})
-    yield "metric backends", _join(f"{key}: {backend}" for key, backend in backends)
-    intervals = {m.interval_method for r in results for m in r.metrics.values()}
-    yield "95% intervals", _join(sorted(intervals - {""}))
-    if made := [r.generation for r in results if r.generation]:
-        models = sorted({(one.model, one.params) for one in made})
-        yield "model", _join(f"{name}, {params / 1e6:.3g} M parameters" for name, params in models)
-        yield "samplers", _join(sorted({f"{one.sampler}, {one.steps} steps" for one in made}))
-        scales = sorted({one.guidance_scale for one in made})
-        yield "guidance scales", _join(f"{scale:g}" for scale in scales)
-        yield "latents scaled", _join(sorted({one.statistics for one in made}))
-    speeds = [r.speed for r in results if r.speed]
+    metrics = [item for r in results for item in r.metrics.items()]
+    yield "metric backends", _join(((k, m.backend) for k, m in metrics if m.backend), "{}: {}")
+    yield "95% intervals", _join(metric.interval_method for _, metric in metrics)
+    generated = [r.generation for r in results if r.generation]
+    models = ((one.model, f"{one.params / 1e6:.3g}") for one in generated)
+    yield "model", _join(models, "{}, {} M parameters")
+    yield "samplers", _join(((one.sampler, one.steps) for one in generated), "{}, {} steps")
+    yield "guidance scales", _join((one.guidance_scale for one in generated), "{:g}")
+    yield "latents scaled", _join(one.statistics for one in generated)
+    timed = [r for r in results if r.speed]
+    machines = ((r.execution.device, r.execution.threads, r.execution.dtype) for r in timed)
+    yield "timed on", _join(machines, "{}, threads: {}, {}")
+    speeds = [r.speed for r in timed if r.speed]
     timings = [timing for speed in speeds for timing in (speed.encode, speed.decode)]
-    timed = [r.execution for r in results if r.speed]
-    machines = {f"{one.device}, threads: {one.threads}, {one.dtype}" for one in timed}
-    yield "timed on", _join(sorted(machines))
-    yield "timed batches", _join(map(str, sorted({timing.batch for timing in timings})))
+    yield "timed batches", _join(timing.batch for timing in timings)
     yield "timed calls", _range([timing.repeats for timing in timings])
     yield "warm-up calls", _range([timing.warmup for timing in timings])
-    yield "memory", _join(sorted({t.peak_memory_kind for t in timings} - {""}))
-    yield "warnings of timing", _join(merge_alike(sorted({s.warning for s in speeds} - {""})))
+    yield "memory", _join(timing.peak_memory_kind for timing in timings)
+    yield "warnings of timing", "; ".join(merge_alike(sorted({s.warning for s in speeds} - {""})))
 
 
 def _weights(results: Sequence[Result]) -> list[Table]:
@@ -111,12 +109,14 @@ def _environment(results: Sequence[Result]) -> Table:
             found.setdefault(key, set()).add(_show(value))
     table = Table("Environment", "", "environment", "methods")
     table.add("key", sorted(found), numeric=False)
-    table.add("values", (_join(sorted(found[key])) for key in sorted(found)), numeric=False)
+    table.add("values", (_join(found[key]) for key in sorted(found)), numeric=False)
     return table
 
 
-def _join(texts: Iterable[str]) -> str:
-    return "; ".join(texts)
+def _join(values: Iterable[Any], form: str = "{}") -> str:
+    """Format the distinct values in their order; a tuple fills several places of ``form``."""
+    distinct = sorted({value if isinstance(value, tuple) else (value,) for value in values})
+    return "; ".join(form.format(*value) for value in distinct if value != ("",))
 
 
 def _range(values: Sequence[int]) -> str:

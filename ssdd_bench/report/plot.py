@@ -33,9 +33,8 @@ def pareto(
             protocols, sets of images or machines are left, which do not compare.
     """
     from ssdd_bench.errors import UserError
-    from ssdd_bench.report.figures.axes import prepare_axes
     from ssdd_bench.report.figures.curves import speed_panels
-    from ssdd_bench.report.figures.draw import draw_marks
+    from ssdd_bench.report.figures.draw import draw_marks, prepare_axes
     from ssdd_bench.report.figures.style import Palette
     from ssdd_bench.report.frame import check_metric, default_metric
     from ssdd_bench.report.ranking import is_baseline

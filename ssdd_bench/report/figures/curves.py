@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import pandas as pd
 
 from ssdd_bench.report.figures.draw import draw_panels
-from ssdd_bench.report.figures.panel import Panel, make_panel, panel_title
+from ssdd_bench.report.figures.panel import Mark, Panel, make_panel, panel_title
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import check_metric, metric_directions
-from ssdd_bench.report.groups import MACHINE, SAME_IMAGES, comparable_groups, split
+from ssdd_bench.report.groups import MACHINE, SAME_IMAGES, comparable_groups, pool_seeds, split
+from ssdd_bench.report.published import PublishedRow
 from ssdd_bench.report.ranking import is_baseline, is_eligible
-from ssdd_bench.report.seeds import pool_seeds
-from ssdd_bench.report.tables.numbers import metric_name
+from ssdd_bench.report.tables.numbers import format_number, format_short, metric_name
+
+_MARKERS: Final = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P")
 
 
 def draw_speed(
@@ -89,6 +92,43 @@ def draw_curves(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -
             yield draw_panels(name, title, panels, palette)
 
 
+def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
+    """Draw printed rFID against decode speed in grey, sizes of one model joined; None without both.
+
+    Published numbers never share axes with measured ones.
+    """
+    shown = [row for row in rows if "rfid" in row.metrics and row.images_per_s]
+    if not shown:
+        return None
+    models = list(dict.fromkeys(map(_model, shown)))
+    how = "digitised from the figure" if any(row.digitised for row in shown) else "as printed"
+    hardware = ", ".join(sorted({row.hardware for row in shown}))
+    sizes = ", ".join(sorted({f"{row.resolution} px" for row in shown}))
+    sources = "; ".join(sorted({row.source for row in shown}))
+    marks = tuple(
+        Mark(
+            x=float(row.images_per_s or 0),
+            y=row.metrics["rfid"],
+            family="",
+            marker=_MARKERS[models.index(_model(row)) % len(_MARKERS)],
+            label=row.model,
+            tip=f"{row.model}\nrFID {format_number(row.metrics['rfid'])}\n"
+            f"decode {format_short(row.images_per_s)} images/s\n{row.source}",
+            line=_model(row),
+        )
+        for row in shown
+    )
+    panel = Panel(
+        marks,
+        f"Published, not measured here: {sizes}",
+        f"{how}, hardware {hardware}\nSource: {sources}",
+        "decode images/s (log)",
+        "rFID ↓",
+        higher=False,
+    )
+    return draw_panels("published-figure", "Published rFID and speed", [panel], Palette(()))
+
+
 def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]:
     """Join one family's rows of equal steps, and label each family once, at its best row."""
     if rows[column].nunique() > 1:
@@ -143,3 +183,9 @@ def _step_labels(rows: pd.DataFrame, names: pd.Series[str]) -> pd.Series[str]:
     words = rows["steps"].astype(str) + " step" + (rows["steps"] != 1).map({True: "s", False: ""})
     labels = (names + ", ").where(rows["steps"] == most, "") + words
     return labels.where(several, names)
+
+
+def _model(row: PublishedRow) -> str:
+    """Name a model without its size: SSDD of SSDD-S and SSDD-M."""
+    steps = ", 1 step" if row.steps == 1 and "1 step" in row.model else ""
+    return row.model.removesuffix(", 1 step").rstrip("SBMLHX").rstrip(" -") + steps

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ssdd_bench.report.figures.axes import put_title
+from ssdd_bench.report.figures.draw import put_title
 from ssdd_bench.report.figures.panel import panel_title, remark_of
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions
@@ -48,7 +48,7 @@ def draw_distributions(
                 _draw_box(axes, values, place, palette.color(families[label]), gid)
                 quantiles = ", ".join(map(format_number, np.quantile(values, _QUANTILES)))
                 tip = f"{label}\n5%, quartiles and 95%:\n{quantiles}"
-                for part in ("", "-range", "-images"):
+                for part in ("", "-range", "-median", "-images"):
                     drawing.parts[gid + part] = (families[label], "" if part else tip)
             axes.set_yticks(range(len(scores)), list(scores))
             axes.set_ylim(-0.6, len(scores) - 0.4)
@@ -86,9 +86,10 @@ def _draw_box(axes: Axes, values: pd.Series[float], place: int, color: str, gid:
     )[0].set_gid(gid)
     if len(values) > _IMAGES_SHOWN:
         values = values.iloc[:0]
-    axes.plot(*_bars([median], place, 0.25), color, lw=2.2, zorder=3, solid_capstyle="butt")
+    (line,) = axes.plot(*_bars([median], place, 0.25), color, linewidth=2.2, zorder=3)
+    line.set(solid_capstyle="butt", gid=f"{gid}-median")
     bars = _bars(values, place, 0.14)
-    axes.plot(*bars, "0.25", lw=0.7, alpha=0.5, zorder=4, gid=f"{gid}-images")
+    axes.plot(*bars, "0.25", linewidth=0.7, alpha=0.5, zorder=4, gid=f"{gid}-images")
 
 
 def _bars(xs: Any, place: int, half: float) -> tuple[np.ndarray, np.ndarray]:

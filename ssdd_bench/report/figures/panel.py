@@ -132,8 +132,8 @@ def _describe(row: Any, metrics: list[str]) -> str:
     lines = [f"{row['label']}, {row['resolution']} px"]
     for key in metrics:
         if not pd.isna(row[key]):
-            low, high = (format_metric(key, end) for end in _range(row, key) or (math.nan,) * 2)
-            span = f" ({low} to {high})" if _range(row, key) else ""
+            ends = [format_metric(key, end) for end in _range(row, key) or ()]
+            span = f" ({' to '.join(ends)})" if ends else ""
             lines.append(f"{metric_name(key)} {format_metric(key, row[key])}{span}")
     for way in ("encode", "decode"):
         if row[f"{way}_ips"] > 0:

@@ -12,13 +12,18 @@ import pandas as pd
 
 from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
 from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.groups import Group, comparable_groups, describe_hardware, row_names
+from ssdd_bench.report.groups import (
+    Group,
+    comparable_groups,
+    describe_hardware,
+    pool_seeds,
+    row_names,
+)
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
 from ssdd_bench.report.page.gallery import Set, build_sets, find_extremes
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
-from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
 from ssdd_bench.report.tables.html import asset, render
 from ssdd_bench.report.tables.model import Table

@@ -15,11 +15,11 @@ from ssdd_bench.report.groups import (
     Group,
     comparable_groups,
     describe_hardware,
+    pool_seeds,
     row_names,
     split,
 )
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, best_two, find_ties, is_ranked
-from ssdd_bench.report.seeds import pool_seeds
 from ssdd_bench.report.tables.columns import (
     Measure,
     format_rates,

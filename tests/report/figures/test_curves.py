@@ -13,12 +13,13 @@ import pytest
 from matplotlib.axes import Axes
 
 from ssdd_bench.errors import UnknownNameError
-from ssdd_bench.report.figures.curves import draw_curves, draw_speed, speed_panels
+from ssdd_bench.report.figures.curves import draw_curves, draw_published, draw_speed, speed_panels
 from ssdd_bench.report.figures.distribution import draw_distributions
 from ssdd_bench.report.figures.panel import Panel
-from ssdd_bench.report.figures.style import Drawing, Palette
+from ssdd_bench.report.figures.style import GREY, Drawing, Palette
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.published import load_published
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
@@ -247,8 +248,22 @@ def test_rows_without_the_metric_or_a_timing_are_left_out(make_result: Make) -> 
         draw_speed(frame, "rfid", Palette.of(frame))
 
 
+def test_published_marks_are_grey_and_belong_to_no_family() -> None:
+    files = load_published(ROOT / "results" / "published")
+    drawing = draw_published([row for file in files.values() for row in file.rows])
+    assert drawing is not None
+    assert {family for family, _ in drawing.parts.values()} == {""}
+    (axes,) = drawing.figure.axes
+    assert {str(line.get_color()) for line in axes.get_lines()} <= {GREY, "0.6"}
+    words = axes.get_title("left") + " ".join(text.get_text() for text in drawing.figure.texts)
+    words += drawing.figure.get_supxlabel()
+    for piece in ("not measured here", "digitised", "hardware not stated"):
+        assert piece in words
+    assert draw_published([]) is None
+
+
 def test_figures_import_neither_torch_nor_pyplot() -> None:
-    modules = ("curves", "distribution", "published", "labels")
+    modules = ("curves", "distribution", "labels")
     imports = ", ".join(f"ssdd_bench.report.figures.{name}" for name in modules)
     code = (
         f"import sys, textalloc, {imports}\n"

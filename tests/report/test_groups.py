@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ssdd_bench.report.frame import to_frame
-from ssdd_bench.report.seeds import pool_seeds
+from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.results.schema import MetricValue, Result
 
 Make = Callable[..., Result]
