@@ -68,7 +68,7 @@ def _machine() -> dict[str, Any]:
             "cores": cores(),
             "threads": torch.get_num_threads(),
         }
-    except Exception as error:  # whatever a broken installation raises
+    except Exception as error:  # A broken installation may raise anything.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         return {"python": python, "torch": f"broken ({reason}): reinstall torch"}
 
