@@ -7,12 +7,13 @@ are equal to the bit; on a GPU the batch size may change a pixel by one level.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,7 +27,6 @@ from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.timing import count_gmac
-from ssdd_bench.generation.labels import LabelRule, make_labels
 from ssdd_bench.generation.latents import CPU_BATCH
 from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
@@ -35,34 +35,39 @@ from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
 
 Arrays = dict[str, NDArray[Any]]
+LabelRule = Literal["equal", "random"]
+SHUFFLE = 2020  # seed of the order of balanced labels, which is the same for every seed
 
 
 @dataclass(frozen=True)
 class SamplesConfig:
     """Samples to generate.
 
-    Attributes:
-        out: folder of the samples.
-        samples: their number.
-        seed: of their noise, and of random labels.
-        labels: rule by which classes are chosen.
-        settings: of the sampler.
-        batch_size: samples per call on a GPU; a CPU takes ``CPU_BATCH``.
-        shard: (i, n) makes every n-th batch from the i-th, for several processes; a run with
-            (0, 1) fills in what is missing and joins everything.
-        shared: folder in which sampled latents are kept for other decoders; None keeps none.
-        command: as typed by the user.
+    A ``shard`` (i, n) makes every n-th batch from the i-th, for several processes; a run with
+    (0, 1) fills in what is missing and joins everything.
     """
 
-    out: Path
-    samples: int
-    seed: int = 0
-    labels: LabelRule = "equal"
+    out: Path  # folder of the samples
+    samples: int  # their number
+    seed: int = 0  # of their noise, and of random labels
+    labels: LabelRule = "equal"  # rule by which classes are chosen
     settings: SamplerSettings = field(default_factory=SamplerSettings)
-    batch_size: int = CPU_BATCH
+    batch_size: int = CPU_BATCH  # samples per call on a GPU; a CPU takes CPU_BATCH
     shard: tuple[int, int] = (0, 1)
-    shared: Path | None = None
-    command: str = ""
+    shared: Path | None = None  # folder in which sampled latents are kept for other decoders
+    command: str = ""  # as typed by the user
+
+
+def make_labels(n: int, classes: int, rule: LabelRule, seed: int) -> NDArray[np.int64]:
+    """Choose the labels of samples 0 to ``n - 1``, below ``classes``.
+
+    The rule ``equal`` takes as many of each class (the first classes get the rest) in one shuffled
+    order; ``random`` takes each uniformly, by a hash of the seed and the sample's number.
+    """
+    if rule == "equal":
+        return np.random.default_rng(SHUFFLE).permutation(np.arange(n) % classes)
+    hashes = (hashlib.blake2b(f"{seed}\nlabel\n{i}".encode(), digest_size=8) for i in range(n))
+    return np.array([int.from_bytes(one.digest(), "big") % classes for one in hashes], np.int64)
 
 
 @torch.inference_mode()
@@ -77,12 +82,6 @@ def decode_latents(
 
 class SampleBatches:
     """Batches of samples; those on disk are kept.
-
-    Args:
-        model: its network is moved to ``device``.
-        loaded: tokenizer on ``device``; its decoder is used.
-        config: samples to generate.
-        device: to compute on.
 
     Attributes:
         labels: of all samples, int64 (n,).
@@ -132,11 +131,7 @@ class SampleBatches:
         return range(0, self.config.samples, self.size)[shard[0] :: shard[1]]
 
     def claim(self) -> None:
-        """Mark the folder as that of these samples.
-
-        Raises:
-            UserError: it holds batches of others.
-        """
+        """Mark the folder as that of these samples; ``UserError`` if it holds batches of others."""
         path = self._folders["images"] / "config.json"
         if path.is_file() and read_json(path) != {"fingerprint": self.identity}:
             raise other_samples(self.config.out)
@@ -149,14 +144,10 @@ class SampleBatches:
             shutil.rmtree(self._folders["latents"], ignore_errors=True)
 
     def load(self, start: int) -> Arrays:
-        """Return a batch, from disk where it is there.
+        """Return the batch that begins with a sample, from disk where it is there.
 
-        Args:
-            start: number of its first sample.
-
-        Returns:
-            ``images`` uint8 (B, H, W, 3), ``latent_sums`` and ``latent_count`` of the latents,
-            ``seconds`` of network and decoder, and ``fresh``: True for either that had to warm up.
+        It holds ``images`` uint8 (B, H, W, 3), ``latent_sums`` and ``latent_count`` of the latents,
+        ``seconds`` of network and decoder, and ``fresh``: True for either that had to warm up.
         """
         return self._kept("images", start, self._decode)
 
@@ -165,10 +156,10 @@ class SampleBatches:
         count = min(self.size, len(self.labels) - start)
         latents = torch.from_numpy(made["latents"]).to(self.device)
         ids = self._ids(start)
-        began = self._clock()
         noise = KeyedNoise(self.config.seed, ids, "decode")
-        decoded = decode_latents(self.model, self.tokenizer, latents, noise)
-        seconds = self._clock() - began
+        decoded, seconds, fresh = self._timed(
+            "images", lambda: decode_latents(self.model, self.tokenizer, latents, noise)
+        )
         pixels = to_uint8(decoded, ids).permute(0, 2, 3, 1)[:count].cpu().numpy()
         sums = ChannelSums.of(made["latents"][:count])
         return {
@@ -176,21 +167,21 @@ class SampleBatches:
             "latent_sums": sums.sums,
             "latent_count": np.array(sums.count),
             "seconds": np.array([made["seconds"], seconds]),
-            "fresh": np.array([made["fresh"], self._is_first("images")]),
+            "fresh": np.array([made["fresh"], fresh]),
         }
 
     def _sample(self, start: int) -> Arrays:
         ids = self._ids(start)
         labels = torch.from_numpy(self.labels[[int(one) for one in ids]]).to(self.device)
-        began = self._clock()
         noise = KeyedNoise(self.config.seed, ids, "sample")
-        latents = sample_latents(
-            self._network, self.model.config, labels, noise, self.config.settings
+        config, settings = self.model.config, self.config.settings
+        latents, seconds, fresh = self._timed(
+            "latents", lambda: sample_latents(self._network, config, labels, noise, settings)
         )
         return {
             "latents": latents.cpu().numpy(),
-            "seconds": np.array(self._clock() - began),
-            "fresh": np.array(self._is_first("latents")),
+            "seconds": np.array(seconds),
+            "fresh": np.array(fresh),
         }
 
     def _ids(self, start: int) -> list[str]:
@@ -198,10 +189,12 @@ class SampleBatches:
         end = len(self.labels)
         return [f"{n if n < end else start:08d}" for n in range(start, start + self.size)]
 
-    def _is_first(self, kind: str) -> bool:
-        """Return True for the first batch of its process, whose time includes the warm-up."""
-        first, self._fresh[kind] = self._fresh[kind], False
-        return first
+    def _timed(self, kind: str, compute: Callable[[], Tensor]) -> tuple[Tensor, float, bool]:
+        """Return a result, its seconds, and True if they include the warm-up of the process."""
+        fresh, self._fresh[kind] = self._fresh[kind], False
+        began = self._clock()
+        made = compute()
+        return made, self._clock() - began, fresh
 
     def _kept(self, kind: str, start: int, make: Callable[[int], Arrays]) -> Arrays:
         """Read a batch from its file, which is made where it is missing or damaged."""

@@ -21,11 +21,7 @@ COLOUR_RATIO = 1.5
 
 
 def check_latents(latents: ChannelSums) -> Iterator[str]:
-    """Compare sampled latents, in the network's space, with its training set: N(0, 1).
-
-    Yields:
-        One line for a large difference.
-    """
+    """Warn of sampled latents, in the network's space, far from its training set: N(0, 1)."""
     if latents.images < LEAST_SAMPLES:
         return
     found = latents.stats()
@@ -39,11 +35,7 @@ def check_latents(latents: ChannelSums) -> Iterator[str]:
 
 
 def check_colours(decoded: ChannelSums, expected: ChannelStats | None) -> Iterator[str]:
-    """Compare decoded samples, uint8, with the colours of the training images.
-
-    Yields:
-        One line for a large difference.
-    """
+    """Warn of decoded samples, uint8, far from the colours of the training images."""
     if decoded.images < LEAST_SAMPLES or expected is None:
         return
     found = decoded.stats(scale=255)

@@ -46,16 +46,10 @@ def encoder_sha256(loaded: LoadedTokenizer) -> str:
 
 
 def check_encoder(loaded: LoadedTokenizer, expected: str, label: str, what: str) -> None:
-    """Check that a tokenizer has the encoder that made some latents.
-
-    Args:
-        loaded: the tokenizer.
-        expected: hash of the encoder that made the latents.
-        label: of the tokenizer that they were made by.
-        what: owner of the latents, for the message.
+    """Check that a tokenizer has the encoder, of this hash and label, that made some latents.
 
     Raises:
-        UserError: the hashes differ.
+        UserError: the hashes differ; ``what`` names the owner of the latents.
     """
     found = encoder_sha256(loaded)
     if found != expected:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +16,7 @@ from torch import Tensor
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.data.latents import (
-    LatentsConfig,
-    LatentsRecord,
-    shard_facts,
-    shard_path,
-)
+from ssdd_bench.data.latents import LatentsConfig, LatentsRecord, shard_facts, shard_path
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource, Subset, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
@@ -30,6 +24,7 @@ from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.evaluation.evaluate import check_resolution
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
@@ -46,14 +41,12 @@ def configure_latents(
     flips: bool = True,
     posterior: str = "mode",
     seed: int = 0,
-    crop: str = "adm",
 ) -> LatentsConfig:
     """Describe the latents of a data set before they are encoded.
 
     Raises:
-        ResolutionError: the resolution is no multiple of f.
-        PluginError: the tokenizer has no continuous latents.
-        DataError: see :func:`class_names`.
+        UserError: the resolution is no multiple of f, the tokenizer has no continuous latents, or
+            only some images lie in class folders.
     """
     tokenizer, record = loaded.tokenizer, loaded.record
     check_resolution(tokenizer, resolution)
@@ -64,7 +57,7 @@ def configure_latents(
         f=tokenizer.latent.f,
         channels=tokenizer.latent.channels,
         resolution=resolution,
-        crop=crop,
+        crop="adm",
         posterior=posterior,
         seed=seed,
         flips=flips,
@@ -84,13 +77,13 @@ def encode_latents(
     batch_size: int = CPU_BATCH,
     shard: tuple[int, int] = (0, 1),
     command: str = "",
-    on_images: Callable[[int], None] = lambda count: None,
+    progress: bool = False,
 ) -> LatentsRecord | None:
     """Encode the images that are not on disk yet, then compute the statistics.
 
     Args:
         source: the images.
-        tokenizer: on ``device``, in eval mode.
+        tokenizer: on ``device``, in evaluation mode.
         config: from :func:`configure_latents` of the same.
         out: folder.
         device: of the tokenizer.
@@ -98,7 +91,7 @@ def encode_latents(
         shard: (i, n) encodes every n-th file from the i-th, for several processes; a run with
             (0, 1) fills in what is missing and computes the statistics.
         command: as typed by the user.
-        on_images: called with the number of images that were finished, kept ones included.
+        progress: True shows a bar on standard error.
 
     Returns:
         The record that was written to ``latents.json``; None for one shard of several.
@@ -112,22 +105,22 @@ def encode_latents(
     key = fingerprint(asdict(config))
     number = {name: label for label, name in enumerate(config.classes)}
     ids = source.ids
-    for index in range(shard[0], config.shards, shard[1]):
-        chosen = ids[index * config.shard_images : (index + 1) * config.shard_images]
-        path = shard_path(out, index)
-        found = shard_facts(path).get("config")
-        if found != key:
-            if found is not None:
+    with progress_bar("latents", config.n // shard[1], quiet=not progress) as bar:
+        for index in range(shard[0], config.shards, shard[1]):
+            chosen = ids[index * config.shard_images : (index + 1) * config.shard_images]
+            path = shard_path(out, index)
+            found = shard_facts(path).get("config")
+            if found is None:
+                tensors, sums = _encode(Subset(source, chosen), tokenizer, config, device, batch)
+                labels = [number[name] for name in class_names(chosen)]
+                tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
+                _save(path, tensors, {"config": key, "pixels": sums})
+            elif found != key:
                 raise UserError(
                     f"{out} holds latents of other images, options or weights: choose another "
                     "--out, or delete it"
                 )
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                tensors, sums = _encode(Subset(source, chosen), tokenizer, config, device, batch)
-            labels = [number[name] for name in class_names(chosen)]
-            tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
-            _save(path, tensors, {"config": key, "pixels": sums})
-        on_images(len(chosen))
+            bar.images_done(len(chosen))
     if shard[1] > 1:
         return None
     record = LatentsRecord(
@@ -142,6 +135,7 @@ def encode_latents(
 
 
 @torch.inference_mode()
+@torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 def _encode(
     source: ImageSource,
     tokenizer: Tokenizer,
@@ -160,9 +154,9 @@ def _encode(
         for name, parts in found.items():
             mirrored = name.endswith("flip")
             images = batch.images.flip(-1) if mirrored else batch.images
-            noise = None
-            if config.posterior == "sample":
-                noise = KeyedNoise(config.seed, batch.ids, "encode flip" if mirrored else "encode")
+            key = "encode flip" if mirrored else "encode"
+            sampled = config.posterior == "sample"
+            noise = KeyedNoise(config.seed, batch.ids, key) if sampled else None
             data = tokenizer.encode(images.to(device).float() / 255, noise).data
             expected = (len(batch), config.channels, config.side, config.side)
             if not isinstance(data, Tensor) or data.shape != expected:

@@ -14,24 +14,18 @@ from ssdd_bench.train.card import Card, LatentFacts, card_path, read_card
 from ssdd_bench.weights.files import load_safetensors, load_strict, sha256_file
 
 SHIPPED = Path(__file__).parent / "weights"
+NOT_REPEATED = {"config", "latents", "scores", "schema_version"}  # of a card, by a result
 ENCODERS = {4: 8}  # latent channels and f of the SD-VAE, under every published DiT and SiT
 
 
 @dataclass(frozen=True)
 class LatentModel:
-    """Network of latents that is ready to sample from.
+    """Network of latents that is ready to sample from."""
 
-    Attributes:
-        network: in evaluation mode.
-        facts: statistics, classes and encoder of its latents.
-        weights: file name and SHA-256.
-        training: facts of its training, for people; empty where unknown.
-    """
-
-    network: DiT
-    facts: LatentFacts
-    weights: dict[str, str]
-    training: dict[str, Any]
+    network: DiT  # in evaluation mode
+    facts: LatentFacts  # statistics, classes and encoder of its latents
+    weights: dict[str, str]  # file name and SHA-256
+    training: dict[str, Any]  # facts of its training, for people; empty where unknown
 
     @property
     def config(self) -> DiTConfig:
@@ -49,20 +43,17 @@ def load_latent_model(
 ) -> LatentModel:
     """Load a network trained here, or a published DiT or SiT.
 
+    Without a card the statistics are those of latents that the tokenizer scales itself: mean 0,
+    standard deviation 1.
+
     Args:
         path: weights file with its card, or the folder of a training, or a published checkpoint,
             which has no card.
         objective: of a published one: ``ddpm`` for DiT, ``flow`` for SiT.
         f: of the tokenizer under a published one; 8 for the SD-VAE.
 
-    Returns:
-        Without a card the statistics are those of latents that the tokenizer scales itself: mean
-        0, standard deviation 1.
-
     Raises:
-        WeightsError: the file is missing, damaged or no DiT.
-        OptionError: a published checkpoint without ``objective``.
-        UserError: the card is damaged or is that of a tokenizer.
+        UserError: the file or its card is missing or damaged, or an argument is missing.
     """
     if path.is_dir():
         path /= "last.safetensors"
@@ -72,7 +63,8 @@ def load_latent_model(
         config, facts = _latents_of(card, path)
         network = DiT(config)
         load_strict(network, {**load_safetensors(path), "pos_embed": network.pos_embed}, path)
-        return LatentModel(network.eval(), facts, weights, _training(card))
+        told = {name: value for name, value in asdict(card).items() if name not in NOT_REPEATED}
+        return LatentModel(network.eval(), facts, weights, told)
     network = load_dit(path)
     if objective is None:
         raise OptionError(
@@ -128,11 +120,3 @@ def _latents_of(card: Card, path: Path) -> tuple[DiTConfig, LatentFacts]:
             "restore the card, or train again"
         )
     return config, facts
-
-
-def _training(card: Card) -> dict[str, Any]:
-    """Select what a result repeats of a training."""
-    told = asdict(card)
-    for key in ("config", "latents", "scores", "schema_version"):
-        del told[key]
-    return told

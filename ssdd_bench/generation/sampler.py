@@ -32,28 +32,18 @@ ROUNDING = 1e-6  # of times, which reach a network in float32
 class SamplerSettings:
     """Settings of the sampler.
 
-    Attributes:
-        method: ``euler`` and ``heun`` solve the ODE of a flow; ``ddpm`` is ancestral sampling.
-        steps: intervals of the ODE, or timesteps visited.
-        cfg: scale of classifier-free guidance; 1 turns it off and costs one evaluation a step
-            instead of two.
-        interval: times between which guidance is on.
-        cfg_channels: number of the latent's channels that are guided; None for all. Papers that
-            build on DiT's code guide three.
+    Guidance of scale 1 is none and costs one evaluation a step instead of two. Papers that build
+    on DiT's code guide three channels.
     """
 
-    method: Method = "euler"
-    steps: int = 50
-    cfg: float = 1.0
-    interval: tuple[float, float] = (0.0, 1.0)
-    cfg_channels: int | None = None
+    method: Method = "euler"  # euler and heun solve the ODE of a flow; ddpm is ancestral
+    steps: int = 50  # intervals of the ODE, or timesteps visited
+    cfg: float = 1.0  # scale of classifier-free guidance
+    interval: tuple[float, float] = (0.0, 1.0)  # times between which guidance is on
+    cfg_channels: int | None = None  # number of the latent's channels that are guided; None: all
 
     def check(self, objective: Objective) -> None:
-        """Check the settings for a network of this kind.
-
-        Raises:
-            OptionError: a value is out of range, or the sampler does not fit the network.
-        """
+        """Raise ``OptionError`` if a value is out of range or does not fit such a network."""
         if OBJECTIVE_OF[self.method] != objective:
             fitting = [name for name, kind in OBJECTIVE_OF.items() if kind == objective]
             raise OptionError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.environment import describe_environment, describe_execution, hide_home
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.timing import summarise
 from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_samples
 from ssdd_bench.generation.check import check_colours, check_latents
@@ -34,7 +34,7 @@ def generate_samples(
     loaded: LoadedTokenizer,
     config: SamplesConfig,
     device: torch.device,
-    on_images: Callable[[int], None] = lambda count: None,
+    progress: bool = False,
 ) -> GeneratedRecord | None:
     """Make the samples that are not on disk yet, then join them.
 
@@ -43,7 +43,7 @@ def generate_samples(
         loaded: tokenizer on ``device``; its decoder is used.
         config: samples to generate, and their folder.
         device: to compute on.
-        on_images: called with the number of samples that were finished, kept ones included.
+        progress: True shows a bar on standard error.
 
     Returns:
         The record that was written to ``generated.json``; None for one shard of several.
@@ -63,13 +63,16 @@ def generate_samples(
     if done is not None:
         if done.fingerprint != batches.identity:
             raise other_samples(config.out)
-        on_images(config.samples)
         return done
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    total = config.samples // config.shard[1]
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        progress_bar(config.out.name, total, quiet=not progress) as bar,
+    ):
         batches.claim()
         for start in batches.starts(config.shard):
             batches.load(start)
-            on_images(min(batches.size, config.samples - start))
+            bar.images_done(min(batches.size, config.samples - start))
         if config.shard[1] > 1:
             return None
         made = _join(batches)
@@ -93,10 +96,9 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
     """Write the samples as one file, a picture of the first, and the record."""
     model, config, spec = batches.model, batches.config, batches.tokenizer.latent
     facts, settings, side = model.facts, config.settings, model.resolution
-    seen = _Summary(batches.labels, min(GRID[1], model.config.classes))
-    images = seen.watch(batches.load(start) for start in batches.starts())
+    seen = _Summary(batches)
     shape = (config.samples, side, side, 3)
-    write_npz(config.out / "samples.npz", images, shape, batches.labels)
+    write_npz(config.out / "samples.npz", seen.images(), shape, batches.labels)
     picture = Image.fromarray(seen.picture())
     write_atomically(config.out / "samples.png", lambda path: picture.save(path, format="PNG"))
     network_work, decoder_work = batches.count_work()
@@ -116,8 +118,8 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
             labels=config.labels,
             classes=model.config.classes,
             statistics="per channel" if facts.encoder_sha256 else "by the tokenizer",
-            model_time=seen.timing(0, batches.size, network_work),
-            decoder_time=seen.timing(1, batches.size, decoder_work),
+            model_time=seen.timing(0, network_work),
+            decoder_time=seen.timing(1, decoder_work),
             training=model.training,
         ),
         tokenizer=batches.record,
@@ -154,46 +156,43 @@ class _Summary:
         colours: sums of the decoded images, 0 to 255.
     """
 
-    latents: ChannelSums
-    colours: ChannelSums
-
-    def __init__(self, labels: NDArray[np.int64], columns: int) -> None:
-        self._wanted = [np.flatnonzero(labels == label)[: GRID[0]] for label in range(columns)]
-        self._needed = {int(number) for numbers in self._wanted for number in numbers}
-        self._shown: dict[int, NDArray[np.uint8]] = {}
+    def __init__(self, batches: SampleBatches) -> None:
+        self._batches = batches
+        config, side = batches.model.config, batches.model.resolution
+        self.latents = ChannelSums(0, 0, np.zeros((2, config.channels)))
+        self.colours = ChannelSums(0, 0, np.zeros((2, 3)))
+        columns = min(GRID[1], config.classes)
+        shown = [np.flatnonzero(batches.labels == label)[: GRID[0]] for label in range(columns)]
+        self._places = {
+            n: (row, i) for i, column in enumerate(shown) for row, n in enumerate(column)
+        }
+        rows = max(map(len, shown))
+        self._grid = np.full((rows, columns, side, side, 3), 255, np.uint8)
         self._seconds: list[NDArray[np.float64]] = []
         self._fresh: list[NDArray[np.bool_]] = []
 
-    def watch(self, batches: Iterable[dict[str, NDArray[Any]]]) -> Iterator[NDArray[np.uint8]]:
-        """Pass the images on."""
-        start = 0
-        for batch in batches:
+    def images(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the images of all batches."""
+        for start in self._batches.starts():
+            batch = self._batches.load(start)
             images = batch["images"]
-            latents = ChannelSums(len(images), int(batch["latent_count"]), batch["latent_sums"])
-            colours = ChannelSums.of(images.transpose(0, 3, 1, 2))
-            self.latents = self.latents + latents if start else latents
-            self.colours = self.colours + colours if start else colours
+            count = int(batch["latent_count"])
+            self.latents += ChannelSums(len(images), count, batch["latent_sums"])
+            self.colours += ChannelSums.of(images.transpose(0, 3, 1, 2))
             self._seconds.append(batch["seconds"])
             self._fresh.append(batch["fresh"])
-            numbers = self._needed & set(range(start, start + len(images)))
-            self._shown |= {number: images[number - start] for number in numbers}
-            start += len(images)
+            for number in self._places.keys() & range(start, start + len(images)):
+                self._grid[self._places[number]] = images[number - start]
             yield images
 
-    def timing(self, column: int, batch: int, gmac: float | None) -> Timing:
+    def timing(self, column: int, gmac: float | None) -> Timing:
         """Summarise the seconds per batch, without those that include the warm-up if possible."""
         seconds = np.stack(self._seconds)[:, column]
         warm = ~np.stack(self._fresh)[:, column]
         used = seconds[warm] if warm.any() else seconds
-        return summarise(used.tolist(), len(seconds) - len(used), batch, gmac)
+        return summarise(used.tolist(), len(seconds) - len(used), self._batches.size, gmac)
 
     def picture(self) -> NDArray[np.uint8]:
-        """Draw the first samples of the first classes, a column for each class."""
-        side = next(iter(self._shown.values())).shape[0]
-        rows = max(map(len, self._wanted))
-        picture = np.full((rows * side, len(self._wanted) * side, 3), 255, np.uint8)
-        for column, numbers in enumerate(self._wanted):
-            for row, number in enumerate(numbers):
-                area = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
-                picture[area] = self._shown[int(number)]
-        return picture
+        """Return a picture of the first samples of the first classes, a column for each class."""
+        rows, columns, side, _, _ = self._grid.shape
+        return self._grid.swapaxes(1, 2).reshape(rows * side, columns * side, 3)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import re
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -56,11 +57,16 @@ def command(
     trained DiT (--dit) samples for other decoders, guidance or seeds.
     """
     from ssdd_bench.data.images import open_images
-    from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.data.latents import LatentSet
+    from ssdd_bench.evaluation.environment import choose_device, hide_home
     from ssdd_bench.evaluation.loading import load
+    from ssdd_bench.evaluation.samples import evaluate_samples
     from ssdd_bench.generation.batches import SamplesConfig
-    from ssdd_bench.generation.pipeline import PipelineConfig, TrainConfig, run_pipeline
-    from ssdd_bench.generation.sampler import SamplerSettings
+    from ssdd_bench.generation.identity import check_encoder, encoder_sha256
+    from ssdd_bench.generation.latents import configure_latents, encode_latents
+    from ssdd_bench.generation.model import load_latent_model, shipped_for
+    from ssdd_bench.generation.sampler import SamplerSettings, default_method
+    from ssdd_bench.generation.samples import generate_samples
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
@@ -75,43 +81,69 @@ def command(
     fetch_weights(metrics, offline, False, quiet)
     chosen = choose_device(device)
     encoder = load(tokenizer, chosen)
-    requests = parse_requests(decoders or tokenizer)
-    model: Path | TrainConfig | None = dit
+    sha256 = encoder_sha256(encoder)
+    decoding = [load(request, chosen) for request in parse_requests(decoders or tokenizer)]
+    for decoder in decoding:  # before hours of training
+        check_encoder(decoder, sha256, encoder.record.label, "--decoders")
     if data and res:
         check_installed()
-        model = TrainConfig(
-            open_images(data, limit),
-            res,
-            load_recipe(recipe, DiTRecipe),
-            recipe,
-            run=partial(
-                run_trainer, iterations=iterations, minutes=minutes, restart=False, quiet=quiet
-            ),
-        )
-    config = PipelineConfig(
-        out=out,
-        samples=SamplesConfig(
-            out=out,
-            samples=samples,
-            labels=labels,
-            settings=SamplerSettings(steps=steps, interval=cfg_interval, cfg_channels=cfg_channels),
-            batch_size=batch_size,
-            command=typed(),
-        ),
-        method=sampler,
-        scales=cfg,
-        seeds=seed,
-        reference=reference,
-        protocol=protocol,
-        metrics=metrics,
-        reference_limit=reference_limit,
-    )
+        from ssdd_bench.train.pipeline import make_dit_trainer
 
-    decoding = [load(request, chosen) for request in requests]
-    trained, results = run_pipeline(encoder, decoding, model, config, chosen, not quiet)
+        source = open_images(data, limit)
+        encode_latents(
+            source,
+            encoder.tokenizer,
+            configure_latents(source, encoder, res),
+            out / "latents",
+            chosen,
+            batch_size,
+            command=typed(),
+            progress=not quiet,
+        )
+        trainer = make_dit_trainer(
+            LatentSet(out / "latents"),
+            load_recipe(recipe, DiTRecipe),
+            out / "dit",
+            chosen,
+            recipe_name=recipe,
+            command=hide_home(typed()),
+        )
+        run_trainer(trainer, iterations, minutes, restart=False, quiet=quiet)
+        dit = trainer.weights_path
+    dit = dit or shipped_for(sha256)
+    model = load_latent_model(dit)
+    method = sampler or default_method(model.facts.objective)
+    results = []
+    for decoder, scale, number in product(decoding, cfg, seed):
+        name = f"{decoder.record.label} cfg {scale:g} seed {number}"
+        folder = out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        config = SamplesConfig(
+            out=folder,
+            samples=samples,
+            seed=number,
+            labels=labels,
+            settings=SamplerSettings(method, steps, scale, cfg_interval, cfg_channels),
+            batch_size=batch_size,
+            shared=out / "sampled",
+            command=typed(),
+        )
+        generate_samples(model, decoder, config, chosen, progress=not quiet)
+        results.append(
+            evaluate_samples(
+                folder,
+                reference,
+                protocol=protocol,
+                metrics=metrics,
+                limit=reference_limit,
+                device=chosen,
+                progress=not quiet,
+                out=out / "results",
+                command=typed(),
+            )
+        )
     frame = to_frame([one.record for one in results])
     path = write_table(frame, out / "results" / "table.md")
     jobs = [describe_result(one, one.path) for one in results]
-    if not print_json({"dit": trained, "table": path, "jobs": jobs}) and not quiet:
+    if not print_json({"dit": dit, "table": path, "jobs": jobs}) and not quiet:
         show_table(frame)
         click.echo(f"{path} and {len(results)} result files beside it", err=True)

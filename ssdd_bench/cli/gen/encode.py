@@ -38,25 +38,15 @@ def command(
     from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.loading import load
-    from ssdd_bench.evaluation.progress import progress_bar
     from ssdd_bench.generation.latents import configure_latents, encode_latents
 
     chosen = choose_device(device)
     source = open_images(data, limit)
     loaded = load(tokenizer, chosen)
     config = configure_latents(source, loaded, res, flips, posterior, seed)
-    with progress_bar("latents", len(source) // shard[1], quiet=quiet) as bar:
-        encode_latents(
-            source,
-            loaded.tokenizer,
-            config,
-            out,
-            chosen,
-            batch_size,
-            shard,
-            typed(),
-            bar.images_done,
-        )
+    encode_latents(
+        source, loaded.tokenizer, config, out, chosen, batch_size, shard, typed(), not quiet
+    )
     if not print_json({"path": out, "shard": shard, "config": config}) and not quiet:
         click.echo(
             f"{out}: {config.n} images of {len(config.classes)} classes, "

@@ -44,7 +44,6 @@ def command(
     """
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.loading import load
-    from ssdd_bench.evaluation.progress import progress_bar
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.identity import encoder_sha256
     from ssdd_bench.generation.model import load_latent_model, shipped_for
@@ -66,8 +65,7 @@ def command(
         shared=shared,
         command=typed(),
     )
-    with progress_bar("samples", samples // shard[1], quiet=quiet) as bar:
-        made = generate_samples(model, loaded, config, chosen, bar.images_done)
+    made = generate_samples(model, loaded, config, chosen, progress=not quiet)
     document = {"path": out, "shard": shard, "finished": made is not None, "record": made}
     if print_json(document) or made is None:
         return

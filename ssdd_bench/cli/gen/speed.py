@@ -40,14 +40,13 @@ def command(
 
     from ssdd_bench.evaluation.environment import choose_device, describe_environment
     from ssdd_bench.generation.sampler import SamplerSettings
-    from ssdd_bench.generation.speed import measure_sampling, parse_latent
+    from ssdd_bench.generation.speed import measure_sampling
 
     options.set_threads(threads)
     chosen = choose_device(device)
     settings = SamplerSettings("euler", steps, cfg)
     settings.check("flow")
-    latents = [parse_latent(text, res) for text in shapes]
-    rows = list(measure_sampling(sizes, latents, patch, settings, batch_size, chosen))
+    rows = list(measure_sampling(sizes, shapes, res, patch, settings, batch_size, chosen))
     if print_json({"environment": describe_environment(chosen), "rows": rows}):
         return
     first = {row.model: row for row in reversed(rows)}

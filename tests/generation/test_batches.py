@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssdd_bench.generation.labels import make_labels
+from ssdd_bench.generation.batches import make_labels
 
 
 def test_labels_are_balanced_or_random_and_fixed():
