@@ -1,1 +1,1 @@
-"""Training: one loop, one file per stage with its networks and loss, recipes and model cards."""
+"""Training: one loop, stages with their networks and loss, recipes and model cards."""

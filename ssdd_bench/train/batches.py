@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +47,8 @@ class Shard:
         return range(self.first, self.first + self.size)
 
 
-class Batches(Protocol):
-    """Source of training data: a pure function of the seed and the shard."""
-
-    def batches(self, shards: Iterator[Shard]) -> Generator[Any, None, None]:
-        """Yield the data of each shard: a tensor, or a tuple of tensors, on the CPU."""
+Batches = Callable[[Iterator[Shard]], Generator[Any, None, None]]
+"""Yields the data of each shard, one tensor or several, on the CPU; a function of the seed."""
 
 
 def held_out(source: ImageSource, fraction: float) -> ImageSource | None:
@@ -66,16 +63,8 @@ def held_out(source: ImageSource, fraction: float) -> ImageSource | None:
 class CropBatches:
     """Crops of images, resized by Lanczos and flipped at random, decoded ahead by threads.
 
-    The ``n``-th image of a run is the same for any batch size and number of processes.
-
-    Args:
-        source: the images.
-        recipe: scales and side of the crops.
-        holdout: share of the images that is never trained on.
-        seed: of the order and of every crop.
-
-    Raises:
-        DataError: no image is left to train on.
+    The ``n``-th image of a run is the same for any batch size and number of processes. The share
+    ``holdout`` of the images is never trained on; ``DataError`` if none is left.
     """
 
     def __init__(self, source: ImageSource, recipe: CropRecipe, holdout: float, seed: int) -> None:
@@ -102,7 +91,7 @@ class CropBatches:
         pixels = np.asarray(image.crop((left, top, left + side, top + side)))
         return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
-    def batches(self, shards: Iterator[Shard]) -> Generator[Tensor, None, None]:
+    def __call__(self, shards: Iterator[Shard]) -> Generator[Tensor, None, None]:
         """Yield the images of each shard: float32 (size, 3, side, side) in [-1, 1]."""
         with ThreadPoolExecutor(WORKERS) as pool:
             ahead: deque[list[Future[np.ndarray]]] = deque()

@@ -12,7 +12,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -209,11 +209,10 @@ class Trainer:
         shown = []
         for index in range(count):
             batch = send_to_device(next(batches), self.accelerator.device)
+            shard = self._shard(self.iteration, index)
             with self._synchronised_at_last(self.model, index):
                 with self._autocast():
-                    found, seen = self.model(
-                        batch, self._shard(self.iteration, index), discriminator
-                    )
+                    found, seen = self.model(batch, shard, discriminator)
                 self._backward(found, terms)
             shown.append(seen)
         self._update(self.optimiser, self.stage.networks, self.stage.auxiliary)
@@ -242,16 +241,12 @@ class Trainer:
     def batches(self) -> Any:
         """Start the stream of this process's batches at the current iteration."""
         iterations, indices = itertools.count(self.iteration), range(self.schedule.accumulate)
-        return self.data.batches(self._shard(i, index) for i in iterations for index in indices)
+        return self.data(self._shard(i, index) for i in iterations for index in indices)
 
-    @contextmanager
-    def _synchronised_at_last(self, model: Any, index: int) -> Iterator[None]:
+    def _synchronised_at_last(self, model: Any, index: int) -> AbstractContextManager[None]:
         """Let processes exchange gradients in the last pass of an iteration only."""
-        if index == self.schedule.accumulate - 1:
-            yield
-        else:
-            with self.accelerator.no_sync(model):
-                yield
+        is_last = index == self.schedule.accumulate - 1
+        return nullcontext() if is_last else self.accelerator.no_sync(model)
 
     def _backward(self, found: Mapping[str, Tensor], sums: dict[str, float]) -> None:
         for term, loss in found.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,10 +17,9 @@ from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
 from ssdd_bench.train.stages.base import TokenizerStage
-from ssdd_bench.train.stages.distillation import DistillationStage
-from ssdd_bench.train.stages.dit import DiTStage, LatentBatches
-from ssdd_bench.train.stages.flow_matching import FlowMatchingStage
+from ssdd_bench.train.stages.dit import DiTStage, latent_batches
 from ssdd_bench.train.stages.klvae import KLVAEStage
+from ssdd_bench.train.stages.ssdd import DistillationStage, FlowMatchingStage
 from ssdd_bench.weights.files import load_safetensors
 
 # The average at the end is handed on, but distillation starts from the best by the scores.
@@ -123,7 +123,7 @@ def make_dit_trainer(
     stage = DiTStage(recipe, latents.record)
     data = TrainingData(config.data, images=config.n, trained_on=config.n)
     origin = Origin(data=data, command=command, recipe_name=recipe_name)
-    batches = LatentBatches(latents, recipe.optimiser.seed)
+    batches = partial(latent_batches, latents, recipe.optimiser.seed)
     return Trainer(stage, batches, out, origin, device)
 
 

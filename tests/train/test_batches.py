@@ -23,11 +23,11 @@ def photos(make_photos):
 
 def test_crops_depend_on_seed_and_number_only(photos):
     stream = CropBatches(photos, STAGE, 0.1, seed=3)
-    four = next(stream.batches(repeat(Shard(iteration=1, start=0, size=4, batch_size=4))))
-    twos = stream.batches(Shard(1, start, 2, 4) for start in (0, 2, 0, 2, 0))
+    four = next(stream(repeat(Shard(iteration=1, start=0, size=4, batch_size=4))))
+    twos = stream(Shard(1, start, 2, 4) for start in (0, 2, 0, 2, 0))
     assert torch.equal(four, torch.cat([next(twos), next(twos)]))
     other = CropBatches(photos, STAGE, 0.1, seed=4)
-    assert not torch.equal(four, next(other.batches(repeat(Shard(1, 0, 4, 4)))))
+    assert not torch.equal(four, next(other(repeat(Shard(1, 0, 4, 4)))))
     assert four.min() >= -1
     assert four.max() <= 1
 

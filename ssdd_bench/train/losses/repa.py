@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD
-from ssdd_bench.train.losses.efficientnet import EfficientNetLite1
-from ssdd_bench.train.losses.perceptual import FrozenNetwork
+from ssdd_bench.train.losses.perceptual import EfficientNetLite1, FrozenNetwork
 from ssdd_bench.weights.assets import require
 
 TOKEN = 8  # pixels of an image along a side of a token

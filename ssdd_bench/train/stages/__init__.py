@@ -1,1 +1,1 @@
-"""Training stages: which networks learn, from which loss."""
+"""Training stages: the networks that learn, and their loss."""

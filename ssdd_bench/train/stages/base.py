@@ -24,13 +24,8 @@ class Stage(nn.Module):
 
     A subclass sets ``networks`` in ``__init__``; frozen networks may be further attributes.
 
-    Args:
-        name: of the stage.
-        schedule: its length.
-        optimiser: settings of its optimiser.
-        settings: every setting that decides the training, for the card.
-
     Attributes:
+        settings: every setting that decides the training, for the card.
         networks: updated by the optimiser, averaged and exported.
         auxiliary: updated by the same optimiser and handed to the next stage, not exported, such
             as REPA's head.

@@ -27,33 +27,27 @@ from ssdd_bench.train.stages.base import Stage, Terms
 POSITIONS = "pos_embed"  # a fixed table, which every network computes by itself
 
 
-class LatentBatches:
-    """Normalised latents and labels: every image once per epoch, in a new order, flipped at random.
+def latent_batches(
+    latents: LatentSet, seed: int, shards: Iterator[Shard]
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Yield normalised latents (size, channels, side, side) and labels (size,) of each shard.
 
-    Args:
-        latents: of the training set.
-        seed: of the order and of the flips.
+    Every image comes once per epoch, in a new order, flipped at random.
     """
+    count = len(latents)
 
-    def __init__(self, latents: LatentSet, seed: int) -> None:
-        self.latents, self.seed = latents, seed
+    @lru_cache(maxsize=1)
+    def order(epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, epoch]).permutation(count)
 
-    def batches(self, shards: Iterator[Shard]) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """Yield latents (size, channels, side, side) and labels (size,) of each shard."""
-        latents, count = self.latents, len(self.latents)
-
-        @lru_cache(maxsize=1)
-        def order(epoch: int) -> NDArray[np.int64]:
-            return np.random.default_rng([self.seed, epoch]).permutation(count)
-
-        for shard in shards:
-            rows = np.array([order(n // count)[n % count] for n in shard.numbers])
-            mirrored = np.zeros(shard.size, bool)
-            if latents.record.config.flips:
-                rng = np.random.default_rng([self.seed, 1, shard.iteration])
-                mirrored = rng.random(shard.batch_size)[shard.rows] < 0.5
-            data = latents.record.statistics.normalise(latents.batch(rows, mirrored))
-            yield data, torch.from_numpy(latents.labels[rows])
+    for shard in shards:
+        rows = np.array([order(n // count)[n % count] for n in shard.numbers])
+        mirrored = np.zeros(shard.size, bool)
+        if latents.record.config.flips:
+            rng = np.random.default_rng([seed, 1, shard.iteration])
+            mirrored = rng.random(shard.batch_size)[shard.rows] < 0.5
+        data = latents.record.statistics.normalise(latents.batch(rows, mirrored))
+        yield data, torch.from_numpy(latents.labels[rows])
 
 
 class DiTStage(Stage):

@@ -18,7 +18,7 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers
 from ssdd_bench.train.batches import Shard
-from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight, frozen
+from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.recipe import Recipe
 from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
@@ -58,8 +58,7 @@ class KLVAEStage(TokenizerStage):
         }
         if discriminator is not None:
             assert isinstance(discriminator, PatchDiscriminator)
-            with frozen(discriminator):
-                adversarial = discriminator.generator_loss(output)
+            adversarial = discriminator.generator_loss(output)
             last = self.vae.decoder.conv_out.weight
             weight = adaptive_weight(terms["l1"] + terms["perceptual"], adversarial, last)
             terms["gan"] = self.gan.gan_weight * weight * adversarial

@@ -1,11 +1,13 @@
-"""Stages 0 to 2 of SSDD: a multi-step diffusion decoder, trained by flow matching.
+"""Stages of SSDD: a multi-step diffusion decoder by flow matching, distilled into one step.
 
 Stage 0 trains the encoder with a decoder, stage 1 a decoder for the frozen encoder, stage 2 that
-decoder at the resolution of use. The loss is the same, plus the KL term where the encoder learns.
+decoder at the resolution of use, stage 3 a decoder of one step. The loss is the same, plus the KL
+term where the encoder learns.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.flow.path import interpolate, predict_x0, velocity
-from ssdd_bench.flow.schedule import logit_normal_times
+from ssdd_bench.flow.schedule import logit_normal_times, power_schedule
+from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.train.batches import Shard
-from ssdd_bench.train.losses.gan import TimedDiscriminator, frozen
+from ssdd_bench.train.losses.gan import TimedDiscriminator
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import REPA, TARGETS, aligned_block
 from ssdd_bench.train.recipe import FlowRecipe, Recipe
@@ -77,9 +80,7 @@ class DecoderLoss(nn.Module):
             terms["repa"] = self.weights.repa_weight * aligned
         if discriminator is not None:
             assert isinstance(discriminator, TimedDiscriminator)
-            with frozen(discriminator):
-                adversarial = discriminator.generator_loss(x0, x_t, t)
-            terms["gan"] = self.weights.gan_weight * adversarial
+            terms["gan"] = self.weights.gan_weight * discriminator.generator_loss(x0, x_t, t)
         return terms, {"real": target, "fake": x0.detach(), "x_t": x_t, "t": t}
 
 
@@ -150,3 +151,43 @@ class FlowMatchingStage(SSDDStage):
         if self.learns_encoder:
             terms["kl"] = self.recipe.loss.kl_weight * posterior.kl().mean()
         return terms, shown
+
+
+class DistillationStage(SSDDStage):
+    """Student that jumps from noise to the image that its teacher reaches in many steps.
+
+    Both start from the weights of stage 2. The latent is the posterior's mean, since the teacher
+    is in evaluation mode; the alignment is with the real image.
+    """
+
+    steps = 1
+
+    def __init__(self, recipe: Recipe, start: Path) -> None:
+        super().__init__("distil", recipe)
+        self.encoder, self.teacher = load_ssdd(start)
+        self.student = copy.deepcopy(self.teacher)
+        self.encoder.requires_grad_(False)
+        self.teacher.requires_grad_(False)
+        self.networks = nn.ModuleDict({"decoder": self.student})
+        self.loss = DecoderLoss(recipe, self.student)
+        self.auxiliary = self.loss.head(self.student)
+        self.times = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
+
+    def train(self, mode: bool = True) -> DistillationStage:
+        """Leave the teacher and the encoder in evaluation mode."""
+        super().train(mode)
+        self.encoder.eval()
+        self.teacher.eval()
+        return self
+
+    def forward(
+        self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
+    ) -> tuple[Terms, Mapping[str, Tensor]]:
+        """Compute the loss of one step against the teacher's image from the same noise."""
+        noise = normal(images, self.generator(shard))
+        with torch.no_grad():
+            z = self.encoder(images).mode()
+            target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.times)
+        t = torch.ones(len(images), device=images.device)
+        predicted = self.student(noise, t, z).float()
+        return self.loss(predicted, noise, t, noise, target, images, self.auxiliary, discriminator)
