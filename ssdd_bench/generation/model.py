@@ -10,7 +10,7 @@ from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import OptionError, UserError, WeightsError
 from ssdd_bench.nn.dit import DiT, DiTConfig, load_dit
 from ssdd_bench.results.records import read_record
-from ssdd_bench.train.card import Card, LatentFacts, card_path, read_card
+from ssdd_bench.train.files import Card, LatentFacts, card_path, read_card
 from ssdd_bench.weights.files import load_safetensors, load_strict, sha256_file
 
 SHIPPED = Path(__file__).parent / "weights"

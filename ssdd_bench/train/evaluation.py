@@ -10,8 +10,7 @@ from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.result import save_picture
 from ssdd_bench.metrics.catalog import METRICS
-from ssdd_bench.train.card import Scores
-from ssdd_bench.train.recipe import EvaluationRecipe
+from ssdd_bench.train.files import Scores
 from ssdd_bench.train.stages.base import TokenizerStage
 
 GPU_BATCH = 16
@@ -24,18 +23,17 @@ class Evaluator:
     """
 
     def __init__(
-        self, recipe: EvaluationRecipe, source: ImageSource, device: torch.device, pictures: Path
+        self, stage: TokenizerStage, source: ImageSource, device: torch.device, pictures: Path
     ) -> None:
-        self.recipe = recipe
-        self.source = limited(source, recipe.images)
-        self.device = device
-        self.pictures = pictures
-        self._higher_is_better = METRICS.get(recipe.metrics[0]).higher_is_better
+        self.stage, self.recipe = stage, stage.recipe.evaluation
+        self.source = limited(source, self.recipe.images)
+        self.device, self.pictures = device, pictures
+        self._higher_is_better = METRICS.get(self.recipe.metrics[0]).higher_is_better
 
-    def score(self, stage: TokenizerStage, weights: Path, iteration: int) -> Scores:
+    def score(self, weights: Path, iteration: int) -> Scores:
         """Measure an exported weights file; a metric that is unavailable here is left out."""
         result = evaluate(
-            stage.tokenizer(weights),
+            self.stage.tokenizer(weights),
             data=self.source,
             resolution=self.recipe.resolution,
             protocol=self.recipe.protocol,
@@ -52,7 +50,7 @@ class Evaluator:
             n=len(self.source),
             resolution=self.recipe.resolution,
             protocol=self.recipe.protocol,
-            steps=stage.steps,
+            steps=self.stage.steps,
             seed=0,
         )
 

@@ -27,12 +27,20 @@ from ssdd_bench import __version__
 from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.batches import Batches, Shard
-from ssdd_bench.train.card import Card, Origin, Scores, read_card, save_card
-from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ssdd_bench.train.evaluation import Evaluator
+from ssdd_bench.train.files import (
+    Card,
+    Origin,
+    Scores,
+    load_checkpoint,
+    read_card,
+    save_card,
+    save_checkpoint,
+    save_weights,
+)
 from ssdd_bench.train.log import MetricsLog, TrainState
 from ssdd_bench.train.optimiser import make_optimiser
-from ssdd_bench.train.stages.base import Stage, TokenizerStage
+from ssdd_bench.train.stages.base import Stage
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10
@@ -45,10 +53,6 @@ class Trainer:
     The folder ``out`` gets ``checkpoint.pt``, ``metrics.jsonl``, and the averaged weights
     ``last.safetensors`` and ``best.safetensors`` with their cards; the latter are the best by the
     ``evaluator``, an attribute to be set. Without ``device`` accelerate chooses one per process.
-
-    Raises:
-        OptionError: the batch cannot be divided among the processes.
-        OutputError: ``out`` cannot be written.
     """
 
     def __init__(
@@ -112,12 +116,7 @@ class Trainer:
         self.log = MetricsLog(out) if self.accelerator.is_main_process else None
 
     def resume(self) -> None:
-        """Continue from the checkpoint in ``out``, if there is one.
-
-        Raises:
-            UserError: it was made with other settings or other latents.
-            WeightsError: it is damaged.
-        """
+        """Continue from the checkpoint in ``out``, if there is one, of the same settings."""
         if not self.checkpoint_path.exists():
             return
         state = load_checkpoint(self.checkpoint_path)
@@ -334,19 +333,11 @@ class Trainer:
         return bool(self.accelerator.reduce(flag) > 0)
 
     def evaluate(self) -> Scores | None:
-        """Score the averaged weights in the main process, and keep them if they are the best.
-
-        Returns:
-            None without an evaluator, and in all other processes.
-        """
+        """Score the averaged weights in the main process, and keep them if they are the best."""
         scores = None
-        if (
-            self.evaluator is not None
-            and isinstance(self.stage, TokenizerStage)
-            and self.accelerator.is_main_process
-        ):
+        if self.evaluator is not None and self.accelerator.is_main_process:
             path = self.save_weights("last")
-            scores = self.evaluator.score(self.stage, path, self.iteration)
+            scores = self.evaluator.score(path, self.iteration)
             save_card(path, self._card(scores))
             value = self.evaluator.selection_score(scores)
             if value is not None and (self.best is None or value > self.best):

@@ -11,9 +11,15 @@ from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
 from ssdd_bench.train.batches import CropBatches, held_out
-from ssdd_bench.train.card import Origin, TrainingData, card_path, read_card
-from ssdd_bench.train.checkpoint import save_weights, to_half
 from ssdd_bench.train.evaluation import Evaluator
+from ssdd_bench.train.files import (
+    Origin,
+    TrainingData,
+    card_path,
+    read_card,
+    save_weights,
+    to_half,
+)
 from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
 from ssdd_bench.train.stages.base import TokenizerStage
@@ -27,11 +33,7 @@ HANDED_ON = {"pretrain": "last", "finetune": "last", "distil": "best"}
 
 
 def start_file(stage: str, recipe: Recipe, out: Path) -> Path | None:
-    """Find the weights that a stage starts from, in the folder of the stage before, if any.
-
-    Raises:
-        OptionError: the stage before has not been trained.
-    """
+    """Find the weights that a stage starts from, in the folder of the stage before, if any."""
     if stage not in HANDED_ON:
         return None
     earlier = SSDD_STAGES[: SSDD_STAGES.index(stage)]
@@ -46,9 +48,6 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage
     """Build the networks of a stage, initialised by the recipe's seed or taken from ``start``.
 
     REPA's head is taken over together with the decoder.
-
-    Raises:
-        OptionError: ``distil`` without weights to start from.
     """
     torch.manual_seed(recipe.optimiser.seed)
     if stage == "klvae":
@@ -100,7 +99,7 @@ def make_trainer(
     kept = held_out(source, fraction)
     if kept is not None:
         device = trainer.accelerator.device
-        trainer.evaluator = Evaluator(recipe.evaluation, kept, device, folder / "samples")
+        trainer.evaluator = Evaluator(made, kept, device, folder / "samples")
     return trainer
 
 
@@ -113,11 +112,7 @@ def make_dit_trainer(
     recipe_name: str = "",
     command: str = "",
 ) -> Trainer:
-    """Build the trainer of a DiT; without ``device`` accelerate chooses.
-
-    Raises:
-        OptionError: the network does not fit the latents.
-    """
+    """Build the trainer of a DiT; without ``device`` accelerate chooses."""
     config = latents.record.config
     torch.manual_seed(recipe.optimiser.seed)
     stage = DiTStage(recipe, latents.record)
@@ -130,9 +125,7 @@ def make_dit_trainer(
 def finish(trainer: Trainer) -> Path | None:
     """Copy the best weights of a finished tokenizer to the folder of the run, in float16.
 
-    Returns:
-        The copy, named like the stage; None for a stage that ends in no tokenizer, or where
-        nothing was scored.
+    Nothing is copied of a stage that ends in no tokenizer, or where nothing was scored.
     """
     best, stage = trainer.out / "best.safetensors", trainer.stage
     if not isinstance(stage, TokenizerStage) or not stage.is_final or not best.exists():

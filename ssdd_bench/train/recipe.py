@@ -208,9 +208,6 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
     """Read a recipe by its name, or from a path that ends in ``.toml``.
 
     A file may name another one beside it as ``base`` and then holds only the differences.
-
-    Raises:
-        UserError: no recipe has that name, or the file is missing, damaged or not allowed.
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)

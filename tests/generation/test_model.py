@@ -8,7 +8,7 @@ import torch
 from ssdd_bench.errors import OptionError, UserError, WeightsError
 from ssdd_bench.generation import model as module
 from ssdd_bench.generation.model import load_latent_model, shipped_for
-from ssdd_bench.train.card import read_card
+from ssdd_bench.train.files import read_card
 
 
 def test_the_card_tells_what_samples_need(latents, trained):

@@ -12,7 +12,7 @@ from ssdd_bench.evaluation.loading import load
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.generation.model import load_latent_model, shipped_for
 from ssdd_bench.results.store import load_results
-from ssdd_bench.train.card import read_card
+from ssdd_bench.train.files import read_card
 
 COMMITTED = Path(__file__).parents[2] / "results" / "generation"
 

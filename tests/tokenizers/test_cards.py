@@ -5,7 +5,7 @@ import pytest
 from ssdd_bench.errors import OptionError
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.results.records import read_record
-from ssdd_bench.train.card import read_card
+from ssdd_bench.train.files import read_card
 from ssdd_bench.train.recipe import ModelRecipe
 from ssdd_bench.weights.files import load_safetensors
 

@@ -17,8 +17,7 @@ from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.ssdd.checkpoints import load_ssdd
-from ssdd_bench.train.card import Scores, read_card
-from ssdd_bench.train.checkpoint import load_checkpoint, save_checkpoint
+from ssdd_bench.train.files import Scores, load_checkpoint, read_card, save_checkpoint
 from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.pipeline import finish, make_stage, make_trainer, start_file
 from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, Recipe, load_recipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -69,16 +70,14 @@ class TimedDiscriminator(nn.Module):
         self.time_embedding = TimeEmbedding(self.TIME)
         self.convolutions = nn.ModuleList()
         self.modulations = nn.ModuleList()
-        before = 6
-        for index, width in enumerate(self.WIDTHS):
-            stride = 2 if index < len(self.WIDTHS) - 1 else 1
+        strides = (2, 2, 2, 2, 1)
+        for (before, width), stride in zip(pairwise((6, *self.WIDTHS)), strides, strict=True):
             layer = nn.Conv2d(before, width, 4, stride, 1)
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
             self.convolutions.append(nn.utils.parametrizations.spectral_norm(layer))
             self.modulations.append(nn.Linear(4 * self.TIME, 2 * width))
-            before = width
-        self.head = nn.Linear(before, 1)
+        self.head = nn.Linear(self.WIDTHS[-1], 1)
 
     def logits(self, images: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """Map images and their noisy inputs (B, 3, H, W) at times (B,) in [0, 1] to (B,)."""

@@ -6,7 +6,6 @@ after an early block and the target's features of the real image, on the same gr
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -23,19 +22,13 @@ EFFNET_BLOCK = 14  # the last one at stride 16
 EPS = 1e-5
 
 
-def aligned_block(depth: int) -> int:
-    """Return the index of the transformer block to align: the fifth, or the one half way."""
-    return min(4, depth // 2)
-
-
 class Target(FrozenNetwork):
-    """A frozen network with one feature vector per token of the decoder."""
+    """A frozen network with one feature vector per token of the decoder.
 
-    channels: int  # of a feature vector
+    It maps images (B, 3, H, W) in [-1, 1] to features (B, tokens, channels), row by row.
+    """
 
-    @abstractmethod
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [-1, 1] to features (B, tokens, channels), row by row."""
+    channels: int
 
 
 class DINOv2Target(Target):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.train.batches import Shard
-from ssdd_bench.train.card import LatentFacts
+from ssdd_bench.train.files import LatentFacts
 from ssdd_bench.train.recipe import CropRecipe, OptimiserRecipe, Recipe, StageRecipe
 
 Terms = dict[str, Tensor]
@@ -39,11 +39,7 @@ class Stage(nn.Module):
     channels_last: ClassVar[bool] = True
 
     def __init__(
-        self,
-        name: str,
-        schedule: StageRecipe,
-        optimiser: OptimiserRecipe,
-        settings: dict[str, Any],
+        self, name: str, schedule: StageRecipe, optimiser: OptimiserRecipe, settings: dict[str, Any]
     ) -> None:
         super().__init__()
         self.name, self.schedule, self.optimiser = name, schedule, optimiser
@@ -88,16 +84,11 @@ class Stage(nn.Module):
 
 
 class TokenizerStage(Stage):
-    """Stage that trains a tokenizer on crops of images.
-
-    Attributes:
-        steps: of the decoder to evaluate with; None for one without steps.
-        is_final: the best weights of this stage are a finished tokenizer.
-    """
+    """Stage that trains a tokenizer on crops of images."""
 
     schedule: CropRecipe
-    steps: int | None = None
-    is_final: bool = True
+    steps: int | None = None  # of the decoder to evaluate with; None for one without steps
+    is_final: bool = True  # the best weights of this stage are a finished tokenizer
 
     def __init__(self, name: str, recipe: Recipe) -> None:
         super().__init__(name, recipe.stage(name), recipe.optimiser, recipe.settings(name))

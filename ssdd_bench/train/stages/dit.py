@@ -19,8 +19,7 @@ from ssdd_bench.flow.path import interpolate, velocity
 from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.nn.dit import DiT, make_config
 from ssdd_bench.train.batches import Shard
-from ssdd_bench.train.card import LatentFacts
-from ssdd_bench.train.checkpoint import to_half
+from ssdd_bench.train.files import LatentFacts, to_half
 from ssdd_bench.train.recipe import DiTRecipe
 from ssdd_bench.train.stages.base import Stage, Terms
 
@@ -55,10 +54,6 @@ class DiTStage(Stage):
 
     Random numbers are sampled for the whole batch and cut into shards, so the number of processes
     changes the weights by rounding only.
-
-    Raises:
-        OptionError: the size or the patch does not fit the latents, or a batch is larger than the
-            training set.
     """
 
     channels_last = False
@@ -105,10 +100,9 @@ class DiTStage(Stage):
             target = noise
             predicted = self.network(add_noise(data, noise, timesteps), timesteps, labels)
         else:
-            if recipe.times == "uniform":
-                times = own(torch.rand(n, generator=generator))
-            else:
-                times = own(logit_normal_times(n, generator))
+            uniform = recipe.times == "uniform"
+            sample = torch.rand if uniform else logit_normal_times
+            times = own(sample(n, generator=generator))
             target = velocity(data, noise)
             predicted = self.network(interpolate(data, noise, times), 1 - times, labels)
         return {"loss": nn.functional.mse_loss(predicted.float(), target)}, {}

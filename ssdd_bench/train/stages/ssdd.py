@@ -24,7 +24,7 @@ from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.losses.gan import TimedDiscriminator
 from ssdd_bench.train.losses.perceptual import DISTANCES
-from ssdd_bench.train.losses.repa import REPA, TARGETS, aligned_block
+from ssdd_bench.train.losses.repa import REPA, TARGETS
 from ssdd_bench.train.recipe import FlowRecipe, Recipe
 from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
 
@@ -44,7 +44,8 @@ class DecoderLoss(nn.Module):
         if self.weights.repa_weight:
             self.target = TARGETS[self.weights.repa]()
             blocks = decoder.mid_block.transformer_blocks
-            blocks[aligned_block(len(blocks))].register_forward_hook(self._keep_tokens)
+            aligned = blocks[min(4, len(blocks) // 2)]  # the fifth, or the one half way
+            aligned.register_forward_hook(self._keep_tokens)
 
     def _keep_tokens(self, block: nn.Module, inputs: object, tokens: Tensor) -> None:
         self._tokens = [tokens]

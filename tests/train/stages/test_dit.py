@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.errors import OptionError, UserError, WeightsError
-from ssdd_bench.train.card import read_card
+from ssdd_bench.train.files import read_card
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import RECIPES
 
