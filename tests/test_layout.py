@@ -90,7 +90,6 @@ WITHOUT_TORCH = (
     "protocols.registry",
     "protocols.schema",
     "results.fingerprint",
-    "results.migrations",
     "results.store",
     "weights",
     "weights.download",

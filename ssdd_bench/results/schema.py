@@ -101,7 +101,7 @@ class SpeedRecord:
 class ExecutionRecord:
     """Settings of execution, which decide the speed and may move the last digits of a number.
 
-    None: not recorded, as in results older than version 4 of the schema.
+    None: not recorded, as in results that are older than these fields.
     """
 
     device: str  # a GPU's model, otherwise "cpu"

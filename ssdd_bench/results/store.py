@@ -1,4 +1,4 @@
-"""Save and load records as JSON files, bringing older files to the present schema."""
+"""Save and load records as JSON files of the present schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results.files import write_json
-from ssdd_bench.results.migrations import GENERATED, RESULTS, migrate
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import (
     GENERATED_VERSION,
@@ -39,13 +38,14 @@ def to_json(result: Result) -> dict[str, Any]:
 
 
 def from_json(data: Any, source: Path | str) -> Result:
-    """Rebuild a result from a parsed file, bringing an older one to the present schema first.
+    """Rebuild a result from a parsed file.
 
     Raises:
-        UserError: the version or an older file's protocol is unknown, or a key is unknown, missing
-            or of the wrong type; names ``source``.
+        UserError: it has another schema version, or a key is unknown, missing or of the wrong
+            type; names ``source``.
     """
-    return read_record(Result, migrate(data, RESULTS, SCHEMA_VERSION, str(source)), str(source))
+    _check_version(data, SCHEMA_VERSION, source)
+    return read_record(Result, data, str(source))
 
 
 def load_saved(path: Path, identity: str) -> Result | None:
@@ -61,12 +61,13 @@ def read_generated(folder: Path) -> GeneratedRecord | None:
     """Read the record of a folder of samples; None if it is not finished.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged or of another schema version.
     """
     path = folder / "generated.json"
     if not path.is_file():
         return None
-    data = migrate(read_json(path), GENERATED, GENERATED_VERSION, str(path))
+    data = read_json(path)
+    _check_version(data, GENERATED_VERSION, path)
     return read_record(GeneratedRecord, data, str(path))
 
 
@@ -127,6 +128,17 @@ def load_results(paths: Iterable[Path | str]) -> list[Result]:
         UserError: a path is missing, a folder holds no result, or a file is damaged.
     """
     return [from_json(read_json(file), file) for file in find_results(paths)]
+
+
+def _check_version(data: Any, readable: int, source: Path | str) -> None:
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if type(version) is not int:
+        raise UserError(f"{source}: not a result file (no integer key 'schema_version')")
+    if version != readable:
+        advice = "update ssdd-bench" if version > readable else "repeat the command that wrote it"
+        raise UserError(
+            f"{source}: key 'schema_version' is {version}, expected {readable}: {advice}"
+        )
 
 
 def _slug(text: str) -> str:
