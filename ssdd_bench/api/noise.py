@@ -71,13 +71,13 @@ class OrderedNoise:
         return torch.stack(images).to(device)
 
 
-class PredrawnNoise:
+class FixedNoise:
     """Repeat the numbers of a source, so that a timed call does not pay for sampling them."""
 
     def __init__(self, source: Noise) -> None:
         self.ids = source.ids
         self._source = source
-        self._drawn: list[Tensor] = []
+        self._tensors: list[Tensor] = []
         self._next = 0
 
     def rewind(self) -> None:
@@ -86,9 +86,9 @@ class PredrawnNoise:
 
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Return the tensor of this position, sampled if it is the first time."""
-        if self._next == len(self._drawn):
-            self._drawn.append(self._source.normal(shape, device=device))
-        tensor = self._drawn[self._next]
+        if self._next == len(self._tensors):
+            self._tensors.append(self._source.normal(shape, device=device))
+        tensor = self._tensors[self._next]
         if tensor.shape[1:] != tuple(shape):
             raise ValueError(f"sample {self._next} was {tuple(tensor.shape[1:])}, now {shape}")
         self._next += 1

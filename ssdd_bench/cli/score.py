@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Score reconstructions that were made elsewhere.
 
-    RECONSTRUCTION and REFERENCE are folders, tar shards, Parquet, or npz with arr_0. Images are
+    REFERENCE and RECONSTRUCTION are folders, tar shards, Parquet, or npz with arr_0. Images are
     paired by name; arrays by position. The result is a file as `run` writes it. Generated images
     are not paired: `ssdd-bench gen score` takes them.
     """

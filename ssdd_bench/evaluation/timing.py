@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
+from ssdd_bench.api.noise import FixedNoise, KeyedNoise
 from ssdd_bench.evaluation.environment import cores
 from ssdd_bench.evaluation.memory import OOMSplitter, peak_memory
 from ssdd_bench.evaluation.reconstruct import Examples, autocast
@@ -105,13 +105,13 @@ def _time_both(
     rows = torch.arange(batch) % len(examples.references)
     inputs = examples.references[rows].to(device).float() / 255
     ids = [examples.ids[row] for row in rows.tolist()]
-    encode_noise = PredrawnNoise(KeyedNoise(seed, ids, "encode"))
-    decode_noise = PredrawnNoise(KeyedNoise(seed, ids, "decode"))
+    encode_noise = FixedNoise(KeyedNoise(seed, ids, "encode"))
+    decode_noise = FixedNoise(KeyedNoise(seed, ids, "decode"))
     posterior = encode_noise if protocol.posterior == "sample" else None
     latent = tokenizer.encode(inputs, posterior)
     has_networks = bool(tokenizer.networks())
 
-    def measure(call: Callable[[], object], noise: PredrawnNoise) -> Timing:
+    def measure(call: Callable[[], object], noise: FixedNoise) -> Timing:
         seconds = time_calls(call, noise.rewind, device, settings)
 
         def again() -> None:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from ssdd_bench.api.noise import KeyedNoise, PredrawnNoise
+from ssdd_bench.api.noise import FixedNoise, KeyedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation.evaluate import check_resolution
@@ -57,7 +57,7 @@ def compare_speed(
     images = batch.images.to(device).float() / 255
     with torch.inference_mode():
         latents = [tokenizer.encode(images) for tokenizer in pair]
-    noises = [PredrawnNoise(KeyedNoise(0, batch.ids, "decode")) for _ in pair]
+    noises = [FixedNoise(KeyedNoise(0, batch.ids, "decode")) for _ in pair]
     seconds = np.zeros((WARMUP + turns, 2))
     for turn, which in product(range(WARMUP + turns), range(2)):
         which = which if turn % 2 else 1 - which
