@@ -172,7 +172,7 @@ class Flux2Autoencoder(Autoencoder):
         """Standardise by the statistics stored in the model's batch norm."""
         if z.shape[-2] % 2 or z.shape[-1] % 2:
             raise ResolutionError(
-                f"latents of {z.shape[-2]} x {z.shape[-1]} cells do not split into 2 x 2 patches. "
+                f"latents of {z.shape[-2]} x {z.shape[-1]} positions do not split into 2 x 2 patches. "
                 "Choose a resolution that is a multiple of 16."
             )
         mean, std = self._statistics(z)
@@ -185,7 +185,7 @@ class Flux2Autoencoder(Autoencoder):
 
     def info(self) -> dict[str, Any]:
         """Return the class; the statistics are too long to list."""
-        return {"class": type(self._model).__name__, "normalised": "statistics of 2 x 2 cells"}
+        return {"class": type(self._model).__name__, "normalised": "statistics of 2 x 2 patches"}
 
     def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
         norm = self._model.bn
