@@ -15,6 +15,11 @@ from ssdd_bench.errors import OptionError
 from ssdd_bench.train.recipe import SSDD_STAGES, Recipe, load_recipe
 
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
+RUN = {
+    "klvae": "run --tokenizers klvae:path=",
+    "finetune": "run --tokenizers diffusion:checkpoint=",
+    "distil": "run --tokenizers ssdd:checkpoint=",
+}  # what evaluates a finished tokenizer, by its stage
 
 
 @verb
@@ -97,7 +102,7 @@ def command(
             continue
         tokenizer = finish(trainer)
         if tokenizer and not quiet:
-            click.echo(f"{tokenizer}: a finished tokenizer, in float16", err=True)
+            click.echo(f"ssdd-bench {RUN[stage]}{tokenizer}", err=True)
         # The tokenizer is None unless the stage finishes one.
         facts = {"path": trainer.out, "iterations": trainer.iteration, "tokenizer": tokenizer}
         made.append({"stage": stage, **facts})

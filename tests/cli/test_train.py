@@ -1,0 +1,42 @@
+"""Training from the command line: its files, and the command that evaluates them."""
+
+from ssdd_bench.train.recipe import RECIPES
+
+RECIPE = """
+base = "mini-f8c4"
+[model.klvae]
+block_out_channels = [16, 16, 16, 16]
+[klvae]
+batch_size = 2
+discriminator_width = 8
+resolution = 32
+min_side = 32
+max_side = 48
+[evaluation]
+holdout = 0.2
+images = 2
+resolution = 64
+"""
+
+
+def test_the_last_line_evaluates_what_was_trained(program, make_photos, tmp_path, monkeypatch):
+    (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
+    (tmp_path / "small.toml").write_text(RECIPE)
+    photos = make_photos(10, (64, 48))
+    monkeypatch.chdir(tmp_path)
+    code, _, error = program(
+        *("train", "klvae", "--recipe", "small.toml", "--data", photos, "--iterations", 1)
+    )
+    assert code == 0, error
+    command = error.splitlines()[-1].split()
+    assert command == [
+        "ssdd-bench",
+        "run",
+        "--tokenizers",
+        "klvae:path=train/small/klvae.safetensors",
+    ]
+    code, out, error = program(
+        *command[1:], "--limit", 1, "--res", 64, "--metrics", "psnr", "--no-speed"
+    )
+    assert code == 0, error
+    assert "klvae" in out
