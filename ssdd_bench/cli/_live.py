@@ -1,8 +1,7 @@
 """Live display of ``run``: rows of finished jobs, and a progress bar of the current one.
 
-On a terminal, rows are printed one by one above the bar and never drawn again: they outlive an
-interrupt and may be more than a screen holds. Elsewhere, as in a log of CI, there is a bar for each
-job and no table.
+Rows are printed one by one above the bar and never drawn again: they outlive an interrupt and may
+be more than a screen holds.
 """
 
 from __future__ import annotations
@@ -37,15 +36,20 @@ DONE: Final = "seconds"
 def follow(config: RunConfig, console: Console) -> Iterator[Callbacks]:
     """Show the progress of a run on standard error; the rows stay, even after an interrupt."""
     with new_progress(console) as progress:
-        yield Rows(progress, config) if console.is_terminal else Bars(progress)
+        yield Rows(progress, config)
 
 
-class Bars(Callbacks):
-    """One bar per job: images done, images per second, then the stage that follows them."""
+class Rows(Callbacks):
+    """A row for each finished job, under headings that are repeated on every screen.
 
-    def __init__(self, progress: Progress) -> None:
+    The bar of the current job shows images done, images per second, then the stage that follows.
+    """
+
+    def __init__(self, progress: Progress, config: RunConfig) -> None:
         self.progress = progress
         self.task = TaskID(0)
+        self._widths = _widths(config, progress.console.width)
+        self._printed = 0
 
     def job_started(self, job: Job, number: int, total: int, images: int) -> None:
         """Add a bar."""
@@ -61,24 +65,6 @@ class Bars(Callbacks):
     def stage(self, name: str) -> None:
         """Show the stage that follows the images."""
         self.progress.update(self.task, state=name)
-
-    def job_finished(self, finished: Finished) -> None:
-        """Mark the bar as done, or say that the result was kept."""
-        if not finished.reused:
-            self.stage("done")
-            return
-        result = finished.result
-        text = f"kept {result.tokenizer.label} at {result.resolution} px: {finished.path}"
-        self.progress.console.print(text, soft_wrap=True)
-
-
-class Rows(Bars):
-    """A row for each finished job, under headings that are repeated on every screen."""
-
-    def __init__(self, progress: Progress, config: RunConfig) -> None:
-        super().__init__(progress)
-        self._widths = _widths(config, progress.console.width)
-        self._printed = 0
 
     def job_finished(self, finished: Finished) -> None:
         """Replace the bar by a row."""
