@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import click
 
-from ssdd_bench.cli._options import CommaList, one_of
+from ssdd_bench.cli._options import one_of
 from ssdd_bench.cli._verbs import option
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.files import write_text
@@ -21,8 +21,6 @@ from ssdd_bench.results.records import read_toml
 SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
 NOT_IN_FILES: Final = ("config", "suite", "dry_run", "json")
 NOT_SAVED: Final = ("force", "quiet")  # these do not say what is measured
-
-_WORDS: Final = {str: "a string", int: "an integer", bool: "true or false"}
 
 
 def find_suites() -> dict[str, Path]:
@@ -40,7 +38,7 @@ def _suite(name: str) -> Path:
 def _take(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     """Take defaults from a file; flags override them, and a configuration file a suite."""
     if path is not None:
-        old, new = dict(ctx.default_map or {}), _read(ctx.command, path)
+        old, new = dict(ctx.default_map or {}), _read(ctx, path)
         ctx.default_map = new | old if option.name == "suite" else old | new
     return path
 
@@ -89,25 +87,16 @@ def _options(command: click.Command) -> dict[str, click.Option]:
     return {one.opts[0].lstrip("-"): one for one in found if one.name not in NOT_IN_FILES}
 
 
-def _read(command: click.Command, path: Path) -> dict[str, Any]:
-    """Read values by parameter."""
-    options = _options(command)
+def _read(ctx: click.Context, path: Path) -> dict[str, Any]:
+    """Read values by parameter, each converted as if it were typed."""
+    options = _options(ctx.command)
     values = {}
     for key, value in read_toml(path).items():
         if key not in options:
             raise UnknownNameError(f"key in {path}:", key, options)
-        values[options[key].name] = _check(options[key], value, f"{path}: key '{key}'")
+        text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        try:
+            values[options[key].name] = options[key].type_cast_value(ctx, text)
+        except click.BadParameter as error:
+            raise UserError(f"{path}: key '{key}': {error.message}") from None
     return values
-
-
-def _check(option: click.Option, value: Any, where: str) -> Any:
-    """Refuse a value of another type than the option's."""
-    many = isinstance(option.type, CommaList) or option.name == "tokenizers"
-    item = option.type.item if isinstance(option.type, CommaList) else option.type
-    whole = isinstance(item, click.types.IntParamType)
-    kind = bool if option.is_flag else int if whole else str
-    values = value if many and isinstance(value, list) else [value]
-    if any(type(one) is not kind for one in values):
-        expected = _WORDS[kind] + (" or a list of them" if many else "")
-        raise UserError(f"{where} must be {expected}, not {json.dumps(value, default=str)}")
-    return value

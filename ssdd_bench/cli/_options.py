@@ -6,6 +6,7 @@ Imports no torch, since completion must be quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -38,9 +39,8 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
-        """Split a text and convert its items; a list, as in a configuration file, has items."""
-        many = isinstance(value, list | tuple)
-        pieces = value if many else str(value).replace(",", " ").split()
+        """Split a text and convert its items; a default is a tuple of them already."""
+        pieces = value if isinstance(value, tuple) else value.replace(",", " ").split()
         try:
             items = tuple(self.item.convert(piece, param, ctx) for piece in pieces)
         except click.BadParameter as error:
@@ -48,11 +48,6 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         if self.length != 0 and len(items) != (self.length or max(len(items), 1)):
             self.fail(f"'{value}' has {len(items)} items. Write {self.example}.", param, ctx)
         return items
-
-
-def ids(value: str | list[str]) -> str:
-    """Join the tokenizers of a configuration file, where they may be a list."""
-    return value if isinstance(value, str) else " ".join(value)
 
 
 def shard(value: str | tuple[int, int]) -> tuple[int, int]:
@@ -130,7 +125,7 @@ def _metrics(applies_to: Literal["pairs", "samples"]) -> Declaration:
 # Tokenizers and images.
 
 Tokenizers = Annotated[
-    str, option("Ids with options: ssdd:steps=1,2,klvae", None, ids, complete_tokenizers)
+    str, option("Ids with options: ssdd:steps=1,2,klvae", complete=complete_tokenizers)
 ]
 Tokenizer = Annotated[
     str, option("Id with options: ssdd, klvae:path=DIR", "ID", complete=complete_tokenizers)
@@ -164,9 +159,6 @@ Protocols = Annotated[
 ]
 Metrics = Annotated[tuple[str, ...], _metrics("pairs")]
 SampleMetrics = Annotated[tuple[str, ...], _metrics("samples")]
-Label = Annotated[
-    str, option("Name in tables.  [default: the name of the images]", show_default=False)
-]
 ResultFolder = Annotated[Path, option("Folder of the results.")]
 Intervals = Annotated[bool, switch("Add confidence intervals and FD-infinity: slower.")]
 Strict = Annotated[bool, switch("Fail if an image is unreadable or a metric unavailable.")]
@@ -182,6 +174,21 @@ Shard = Annotated[
     option("This is process I of N, from 0 on.", "I/N", shard, show_default=False),
 ]
 Quiet = Annotated[bool, flag("Show neither progress nor a table.")]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Options of both verbs that score images made elsewhere."""
+
+    label: Annotated[
+        str, option("Name in tables.  [default: the name of the images]", show_default=False)
+    ] = ""
+    device: Device = "auto"
+    out: ResultFolder = Path("runs")
+    strict: Strict = False
+    offline: Offline = False
+    quiet: Quiet = False
+
 
 # Training.
 

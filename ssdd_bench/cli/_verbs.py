@@ -1,4 +1,8 @@
-"""Commands from functions: the annotations of the parameters declare options and arguments."""
+"""Commands from functions: the annotations of the parameters declare options and arguments.
+
+Typer is not used, since it takes neither click's parameter types nor ``Annotated[...] | None``, and
+reads ``tuple[int, ...]`` as two values instead of a comma-separated list.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -79,17 +83,30 @@ def argument(
 def verb(function: Callable[..., None]) -> click.Command:
     """Make a command of a function, named as the function, or as its module if that is "command".
 
-    Each parameter is annotated by a :class:`Declaration`. The docstring is the help, and its first
-    sentence the summary. The option ``--json`` is added.
+    Each parameter is annotated by a :class:`Declaration`, or by a dataclass of options that several
+    verbs share. The docstring is the help, and its first sentence the summary. The option
+    ``--json`` is added.
     """
     name = function.__name__
     if name == "command":
         name = function.__module__.rpartition(".")[2]
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    own = inspect.signature(function, eval_str=True).parameters
+    kinds: dict[str, Callable[..., Any]] = {key: one.annotation for key, one in own.items()}
+    groups = {key: kind for key, kind in kinds.items() if is_dataclass(kind)}
+    shared = {
+        key: inspect.signature(kind, eval_str=True).parameters for key, kind in groups.items()
+    }
+
+    def call(**values: Any) -> None:
+        for key, kind in groups.items():
+            values[key] = kind(**{option: values.pop(option) for option in shared[key]})
+        function(**values)
+
+    declared = chain.from_iterable(shared.get(key, {key: one}).values() for key, one in own.items())
     return click.Command(
         name.strip("_").replace("_", "-"),
-        callback=function,
-        params=[*map(_declared, parameters), json_option],
+        callback=call,
+        params=[*map(_declared, declared), json_option],
         help=function.__doc__,
     )
 

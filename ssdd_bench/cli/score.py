@@ -18,13 +18,9 @@ def command(
     res: Annotated[int | None, option("Crop REFERENCE to this side in pixels.", "PX")] = None,
     protocol: options.Protocol = "default-v1",
     metrics: options.Metrics = (),
-    label: options.Label = "",
-    device: options.Device = "auto",
-    out: options.ResultFolder = Path("runs"),
     intervals: options.Intervals = False,
-    strict: options.Strict = False,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
+    *,
+    scoring: options.Scoring,
 ) -> None:
     """Score reconstructions that were made elsewhere.
 
@@ -34,18 +30,18 @@ def command(
     """
     from ssdd_bench.evaluation.pairs import evaluate_pairs
 
-    fetch_weights(metrics, offline, strict, quiet)
+    fetch_weights(metrics, scoring.offline, scoring.strict, scoring.quiet)
     evaluation = evaluate_pairs(
         reference,
         reconstruction,
         resolution=res,
         protocol=protocol,
         metrics=metrics,
-        label=label,
-        device=device,
-        strict=strict,
+        label=scoring.label,
+        device=scoring.device,
         intervals=intervals,
-        progress=not quiet,
+        strict=scoring.strict,
+        progress=not scoring.quiet,
         command=typed(),
     )
-    show_result(evaluation, evaluation.save(out, pictures=False), quiet)
+    show_result(evaluation, evaluation.save(scoring.out, pictures=False), scoring.quiet)

@@ -38,11 +38,11 @@ def config(tmp_path, photos):
     return path
 
 
-def invoke(*arguments, code=0):
+def invoke(*arguments):
     result = CliRunner().invoke(command, list(map(str, arguments)))
     if isinstance(result.exception, UserError):
         raise result.exception
-    assert result.exit_code == code, result.output
+    assert result.exit_code == 0, result.output
     return result
 
 
@@ -81,7 +81,7 @@ def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
     assert jobs("--config", saved) == jobs(*flags)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
     again = invoke("--config", saved)
-    assert again.output.count("kept ") == len(before) == 3
+    assert again.output.count(" kept\n") == len(before) == 3
     assert read_toml(saved) == kept
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -104,12 +104,11 @@ def test_a_result_of_a_file_records_the_flags_in_force(config, tmp_path):
         ('tokenisers = "ssdd"', r"run.toml: 'tokenisers': did you mean tokenizers\?"),
         ("no-speed = true", r"'no-speed': did you mean speed"),
         ("dry-run = true", "unknown key"),
-        ('res = "large"', r"'res' must be an integer or a list of them, not \"large\""),
-        ("res = [256, 1.5]", r"'res' must be an integer or a list of them, not \[256, 1.5\]"),
-        ("limit = true", "'limit' must be an integer, not true"),
-        ('intervals = "yes"', "'intervals' must be true or false"),
-        ('out = ["runs"]', "'out' must be a string"),
-        ("metrics = [1]", "'metrics' must be a string or a list of them"),
+        ('res = "large"', "'res': 'large' is not a valid integer"),
+        ("res = [256, 1.5]", "'res': '1.5' is not a valid integer"),
+        ("limit = true", "'limit': 'True' is not a valid integer"),
+        ("limit = 0", "'limit': 0 is not in the range"),
+        ('intervals = "perhaps"', "'intervals': 'perhaps' is not a valid boolean"),
         ("tokenizers = ", "run.toml"),
     ],
 )
@@ -120,10 +119,7 @@ def test_a_wrong_line_is_named(tmp_path, line, message):
         invoke("--config", path)
 
 
-def test_a_value_out_of_range_and_a_missing_file(tmp_path):
-    path = tmp_path / "run.toml"
-    path.write_text('tokenizers = "identity"\nlimit = 0\n')
-    assert "--limit" in invoke("--config", path, code=2).output
+def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"absent\.toml"):
         invoke("--config", tmp_path / "absent.toml")
 

@@ -18,12 +18,8 @@ def command(
     protocol: options.Protocol = "gfid-v1",
     metrics: options.SampleMetrics = (),
     reference_limit: options.ReferenceLimit | None = None,
-    label: options.Label = "",
-    device: options.Device = "auto",
-    out: options.ResultFolder = Path("runs"),
-    strict: options.Strict = False,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
+    *,
+    scoring: options.Scoring,
 ) -> None:
     """Score generated images against a reference set.
 
@@ -32,18 +28,18 @@ def command(
     """
     from ssdd_bench.evaluation.samples import evaluate_samples
 
-    fetch_weights(metrics, offline, strict, quiet)
+    fetch_weights(metrics, scoring.offline, scoring.strict, scoring.quiet)
     evaluation = evaluate_samples(
         samples,
         reference,
         protocol=protocol,
         metrics=metrics,
         limit=reference_limit,
-        label=label,
-        device=device,
-        strict=strict,
-        progress=not quiet,
-        out=out,
+        label=scoring.label,
+        device=scoring.device,
+        strict=scoring.strict,
+        progress=not scoring.quiet,
+        out=scoring.out,
         command=typed(),
     )
-    show_result(evaluation, evaluation.path, quiet)
+    show_result(evaluation, evaluation.path, scoring.quiet)
