@@ -172,8 +172,8 @@ class Flux2Autoencoder(Autoencoder):
         """Standardise by the statistics stored in the model's batch norm."""
         if z.shape[-2] % 2 or z.shape[-1] % 2:
             raise ResolutionError(
-                f"latents of {z.shape[-2]} x {z.shape[-1]} positions do not split into 2 x 2 patches. "
-                "Choose a resolution that is a multiple of 16."
+                f"latents of {z.shape[-2]} x {z.shape[-1]} positions do not split into 2 x 2 "
+                "patches. Choose a resolution that is a multiple of 16."
             )
         mean, std = self._statistics(z)
         return pixel_shuffle((pixel_unshuffle(z, 2) - mean) / std, 2)
