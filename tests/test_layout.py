@@ -82,6 +82,7 @@ WITHOUT_TORCH = (
     "metrics.catalog",
     "metrics.frechet",
     "metrics.intervals",
+    "metrics.moments",
     "plugins.discovery",
     "plugins.manifest",
     "plugins.options",

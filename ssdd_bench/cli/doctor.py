@@ -14,7 +14,8 @@ import click
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import verb
 from ssdd_bench.errors import UnavailableError, WeightsError
-from ssdd_bench.metrics.catalog import METRICS, MetricInfo, find_metrics
+from ssdd_bench.metrics.base import MetricInfo
+from ssdd_bench.metrics.catalog import METRICS, find_metrics
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders

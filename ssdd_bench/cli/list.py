@@ -14,7 +14,8 @@ from ssdd_bench.cli._config import SUITES, find_suites
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import argument, verb
 from ssdd_bench.data.named import DATA_SETS, DataSet, roots
-from ssdd_bench.metrics.catalog import METRICS, MetricInfo, find_metrics
+from ssdd_bench.metrics.base import MetricInfo
+from ssdd_bench.metrics.catalog import METRICS, find_metrics
 from ssdd_bench.plugins.discovery import Broken
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.options import format_value

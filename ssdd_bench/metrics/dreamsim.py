@@ -13,20 +13,17 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ssdd_bench.errors import UnavailableError
-from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
+from ssdd_bench.metrics.base import MetricInfo, MetricOptions, PerImageMetric
 from ssdd_bench.metrics.images import exact_convolutions, resize, split_on_cpu
 from ssdd_bench.weights.assets import cache_folder, require
 from ssdd_bench.weights.download import unpack
 from ssdd_bench.weights.files import sha256_file
-
-if TYPE_CHECKING:
-    from ssdd_bench.metrics.catalog import MetricInfo
 
 SIDE = 224
 MEMBERS = {

@@ -9,20 +9,17 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.metrics.base import MetricOptions, PerImageMetric
+from ssdd_bench.metrics.base import MetricInfo, MetricOptions, PerImageMetric
 from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
-
-if TYPE_CHECKING:
-    from ssdd_bench.metrics.catalog import MetricInfo
 
 NETS = {"alexnet": "alex", "vgg16": "vgg"}
 HEADS = {

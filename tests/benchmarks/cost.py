@@ -163,7 +163,7 @@ def frechet(dims: int = 2048, n: int = 5000) -> dict[str, float]:
     """Our distance from given moments against the one by a general matrix root."""
     from scipy.linalg import sqrtm
 
-    from ssdd_bench.metrics.frechet import Moments, frechet_distance
+    from ssdd_bench.metrics.moments import Moments, frechet_distance
 
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(dims, dims)) / dims**0.5

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from ssdd_bench.data.preprocessing import CROPS
-from ssdd_bench.metrics.frechet import Moments, frechet_distance
 from ssdd_bench.metrics.intervals import bootstrap
+from ssdd_bench.metrics.moments import Moments, frechet_distance
 from ssdd_bench.metrics.pixel_errors import squared_errors
 from ssdd_bench.metrics.ssim import ssim
 from ssdd_bench.nn.dit import DiT, make_config

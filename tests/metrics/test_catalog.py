@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from ssdd_bench.metrics.base import DistributionMetric, PairMetric
+from ssdd_bench.metrics.base import DistributionMetric, MetricInfo, PairMetric
 from ssdd_bench.metrics.catalog import (
     METRICS,
-    MetricInfo,
     default_metrics,
     find_metrics,
     needed_by,

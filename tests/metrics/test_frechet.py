@@ -6,7 +6,7 @@ import scipy.linalg
 
 from ssdd_bench.errors import DataError
 from ssdd_bench.metrics.features.files import FeatureFile
-from ssdd_bench.metrics.frechet import Moments, frechet_distance, root_trace
+from ssdd_bench.metrics.moments import Moments, frechet_distance, root_trace
 
 
 def moments(features, parts=1):

@@ -5,13 +5,9 @@ import pytest
 
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
-from ssdd_bench.metrics.frechet import (
-    Moments,
-    frechet_at_infinity,
-    frechet_distance,
-    moments_without,
-)
+from ssdd_bench.metrics.frechet import frechet_at_infinity, moments_without
 from ssdd_bench.metrics.intervals import GROUPS, NORMAL_95, bootstrap, jackknife_interval
+from ssdd_bench.metrics.moments import Moments, frechet_distance
 
 DIMS = 8
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssdd_bench.data.source import hash_id
 from ssdd_bench.errors import DataError
-from ssdd_bench.metrics.frechet import Moments
+from ssdd_bench.metrics.moments import Moments
 
 CHUNK = 2048  # rows in memory at a time
 

@@ -13,7 +13,7 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import effnet as module
 from ssdd_bench.metrics.features.effnet import EffNetFeatures
 from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
-from ssdd_bench.metrics.frechet import Moments, frechet_distance
+from ssdd_bench.metrics.moments import Moments, frechet_distance
 
 CPU = torch.device("cpu")
 
