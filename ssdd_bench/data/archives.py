@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,6 @@ from PIL import Image
 from ssdd_bench.data.decode import SUFFIXES, decode_image
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError
-
-HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 class ShardedImages(ImageSource):
@@ -163,25 +158,19 @@ def _numbers(count: int) -> Iterator[str]:
 
 
 def _map_npz(path: Path, key: str) -> NDArray[Any]:
-    """Map one array of an npz if it is stored, load it if it is compressed."""
+    """Map an array of bytes in an npz as `np.savez` stores it; load any other one."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        if {"mu.npy", "sigma.npy"} <= set(names):
-            raise DataError(
-                f"{path} holds statistics (mu, sigma) of a training set: reconstructions are "
-                "compared with the very crops that were encoded, so give images"
-            )
         if f"{key}.npy" not in names:
             held = ", ".join(name.removesuffix(".npy") for name in names)
             raise DataError(f"no array {key} in {path}, which holds: {held}")
         entry = archive.getinfo(f"{key}.npy")
         with archive.open(entry) as member:
-            read_header = HEADERS.get(np.lib.format.read_magic(member))
-            if read_header is not None:
-                shape, fortran, dtype = read_header(member)
+            stored = entry.compress_type == zipfile.ZIP_STORED
+            if stored := stored and np.lib.format.read_magic(member) == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
             header_size = member.tell()
-    stored = entry.compress_type == zipfile.ZIP_STORED and read_header is not None
-    if not stored or dtype.hasobject or 0 in shape:
+    if not stored or fortran or dtype != np.uint8 or 0 in shape:
         with np.load(path, allow_pickle=False) as arrays:
             loaded: NDArray[Any] = arrays[key]
         return loaded
@@ -191,8 +180,7 @@ def _map_npz(path: Path, key: str) -> NDArray[Any]:
         file.seek(entry.header_offset + 26)
         name_size, extra_size = struct.unpack("<HH", file.read(4))
     start = entry.header_offset + 30 + name_size + extra_size + header_size
-    order: Literal["C", "F"] = "F" if fortran else "C"
-    mapped: NDArray[Any] = np.memmap(path, dtype, "r", offset=start, shape=shape, order=order)
+    mapped: NDArray[Any] = np.memmap(path, dtype, "r", offset=start, shape=shape)
     return mapped
 
 

@@ -19,7 +19,7 @@ from ssdd_bench.evaluation.environment import (
     describe_execution,
     device_name,
 )
-from ssdd_bench.evaluation.job import data_fingerprint, job_fingerprint
+from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, progress_bar
@@ -34,6 +34,8 @@ from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import DataRecord, LatentRecord
 
+NUMBERS_VERSION = 3
+"""Raised by any change of this package's code that changes a number of an unchanged job."""
 CPU_BATCH = 1
 """Images per call on a CPU, for the scores and the clock.
 
@@ -204,7 +206,7 @@ def evaluate_loaded(
         metrics=dict(scores.values),
         speed=timed,
         execution=describe_execution(device, tokenizer.networks().values(), protocol.number_format),
-        fingerprint=loaded_fingerprint(loaded, settings, data_hash or data_fingerprint(source)),
+        fingerprint=job_fingerprint(loaded, settings, data_hash or data_fingerprint(source)),
         warnings=seen.warnings,
         per_image=scores.per_image,
         examples=seen.examples,
@@ -212,16 +214,25 @@ def evaluate_loaded(
     )
 
 
-def loaded_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str) -> str:
-    """Hash everything that decides the numbers of :func:`evaluate_loaded`."""
+def job_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str) -> str:
+    """Hash everything that decides the numbers of :func:`evaluate_loaded`.
+
+    The metrics are left out: each is computed on its own, and the result file lists its metrics.
+    """
     device = tokenizer_device(loaded.tokenizer, settings.device)
-    return job_fingerprint(
-        loaded.record,
-        settings.resolution,
-        settings.protocol.sha256,
-        settings.seed,
-        data_hash,
-        device_name(device),
+    return fingerprint(
+        {
+            "numbers": NUMBERS_VERSION,
+            "tokenizer": loaded.record.id,
+            "adapter": loaded.record.version,
+            "options": loaded.record.options,
+            "weights": sorted(loaded.record.weights.values()),
+            "resolution": settings.resolution,
+            "protocol": settings.protocol.sha256,
+            "data": data_hash,
+            "seed": settings.seed,
+            "device": device_name(device),
+        }
     )
 
 

@@ -1,4 +1,4 @@
-"""One job of a run, its outcome, and the fingerprints that tell if it was done before."""
+"""One job of a run and its outcome; the hash of its images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import Result, TokenizerRecord
-
-NUMBERS_VERSION = 3
-"""Raised by any change of this package's code that changes a number of an unchanged job."""
+from ssdd_bench.results.schema import Result
 
 PROBES = 8
 """Images whose pixels tell two sets with the same ids apart."""
@@ -59,42 +56,6 @@ class Failure:
         if not isinstance(self.error, UserError):
             reason = f"{type(self.error).__name__}: {reason} (--debug shows where)"
         return f"{self.name}: {reason}"
-
-
-def job_fingerprint(
-    tokenizer: TokenizerRecord,
-    resolution: int,
-    protocol_sha256: str,
-    seed: int,
-    data: str,
-    device: str,
-) -> str:
-    """Hash everything that decides the numbers of a job.
-
-    The metrics are left out: each is computed on its own, and the result file lists its metrics.
-
-    Args:
-        tokenizer: with every option's value and the weights' hashes.
-        resolution: side of the crops in pixels.
-        protocol_sha256: hash of the protocol.
-        seed: of the noise.
-        data: from :func:`data_fingerprint`.
-        device: model of the device, on which speed depends.
-    """
-    return fingerprint(
-        {
-            "numbers": NUMBERS_VERSION,
-            "tokenizer": tokenizer.id,
-            "adapter": tokenizer.version,
-            "options": tokenizer.options,
-            "weights": sorted(tokenizer.weights.values()),
-            "resolution": resolution,
-            "protocol": protocol_sha256,
-            "data": data,
-            "seed": seed,
-            "device": device,
-        }
-    )
 
 
 def data_fingerprint(source: ImageSource) -> str:

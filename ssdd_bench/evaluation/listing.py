@@ -41,17 +41,10 @@ def list_metrics() -> pd.DataFrame:
     Columns: title, higher_is_better, applies_to (``pairs``, ``samples`` or ``both``), default_for,
     extra (optional dependencies) and source.
     """
+    columns = ("title", "higher_is_better", "applies_to", "default_for", "extra", "source")
     return _frame(
-        {
-            "id": info.key,
-            "title": info.title,
-            "higher_is_better": info.higher_is_better,
-            "applies_to": info.applies_to,
-            "default_for": info.default_for,
-            "extra": info.extra,
-            "source": info.source,
-        }
-        for info in find_metrics().values()
+        {"id": key} | {column: getattr(info, column) for column in columns}
+        for key, info in find_metrics().items()
     )
 
 

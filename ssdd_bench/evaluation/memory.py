@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import psutil
@@ -129,9 +128,7 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> tuple[int, 
     if (resident_before := _restart_resident_peak()) is not None:
         call()
         return _resident("VmHWM") - resident_before, "process resident"
-    with _SampledPeak() as resident:
-        call()
-    return resident.peak - resident.before, "process resident, sampled"
+    return _sample_peak(call), "process resident, sampled"
 
 
 def _restart_resident_peak() -> int | None:
@@ -149,30 +146,21 @@ def _resident(field: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-class _SampledPeak:
-    """Sample this process's resident memory from a thread."""
+def _sample_peak(call: Callable[[], object]) -> int:
+    """Return the largest growth of this process's resident memory that a thread reads."""
+    process, done = psutil.Process(), threading.Event()
+    readings = [process.memory_info().rss]
 
-    def __enter__(self) -> _SampledPeak:
-        self._process = psutil.Process()
-        self._done = threading.Event()
-        self.before = self.peak = int(self._process.memory_info().rss)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
+    def watch() -> None:
+        while not done.wait(SAMPLE_S):
+            readings.append(process.memory_info().rss)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-        self._read_now()
-
-    def _run(self) -> None:
-        while not self._done.wait(SAMPLE_S):
-            self._read_now()
-
-    def _read_now(self) -> None:
-        self.peak = max(self.peak, int(self._process.memory_info().rss))
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        call()
+    finally:
+        done.set()
+        thread.join()
+    readings.append(process.memory_info().rss)
+    return max(readings) - readings[0]

@@ -68,9 +68,9 @@ class Bar(Callbacks):
         if finished.reused:
             self.images_done(finished.result.data.n + len(finished.result.data.skipped))
 
-    def show(self, done: int, total: int | None = None, state: str = "") -> None:
-        """Move to a position; without a total it stays as it is."""
-        self._progress.update(self._task, completed=done, total=total, state=state)
+    def show(self, done: int, state: str) -> None:
+        """Move to a position, with a text beside the bar."""
+        self._progress.update(self._task, completed=done, state=state)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from ssdd_bench.data.archives import NpzImages
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.npz import read_moments
@@ -50,7 +50,7 @@ class Reference:
                 has_images = "arr_0" in file.files
             self.moments = ReferenceMoments(path.name, arrays, has_images)
             if has_images:
-                self.images = AdmImages(path)
+                self.images = NpzImages(path)
         else:
             self.images = as_source(data, limit)
             self.name = self.images.name
@@ -106,22 +106,3 @@ def _classes(images: ImageSource | None) -> tuple[str, ...]:
     except DataError:  # Some images lie in no class.
         return ()
     return names if len(set(names)) > 1 else ()
-
-
-class AdmImages(ImageSource):
-    """Images ``arr_0`` of a file that also holds moments, which :func:`open_images` refuses.
-
-    The array, 10,000 images in ADM's files, is loaded whole into memory.
-    """
-
-    numbered = True
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.stem
-        with np.load(path, allow_pickle=False) as arrays:
-            self._images = arrays["arr_0"]
-        self.ids = tuple(f"{i:06d}" for i in range(len(self._images)))
-
-    def read(self, image_id: str) -> Image.Image:
-        """Return one image."""
-        return Image.fromarray(np.ascontiguousarray(self._images[int(image_id)]))

@@ -17,7 +17,7 @@ from ssdd_bench.evaluation.evaluate import (
     check_resolution,
     choose_batch,
     evaluate_loaded,
-    loaded_fingerprint,
+    job_fingerprint,
 )
 from ssdd_bench.evaluation.job import Failure, Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
@@ -94,11 +94,6 @@ class RunSummary:
 
     finished: tuple[Finished, ...]
     failures: tuple[Failure, ...]
-
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """Results in the order of evaluation."""
-        return tuple(finished.result for finished in self.finished)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a data frame with a row per result; see :func:`ssdd_bench.load_results`."""
@@ -249,7 +244,7 @@ class _Run:
             intervals=config.intervals,
             strict=config.strict,
         )
-        identity = loaded_fingerprint(loaded, settings, self._data_hash)
+        identity = job_fingerprint(loaded, settings, self._data_hash)
         label = loaded.record.label
         path = result_path(config.out, label, job.resolution, job.protocol.id, identity)
         old = load_saved(path, identity)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results.files import write_json
@@ -19,22 +18,6 @@ from ssdd_bench.results.schema import (
     GeneratedRecord,
     Result,
 )
-
-
-def to_json(result: Result) -> dict[str, Any]:
-    """Turn a result into plain dicts, lists, strings and numbers.
-
-    Raises:
-        OutputError: a number is NaN or infinite (JSON has neither); names the key.
-    """
-    plain = asdict(result)
-    if key := _find_non_finite(plain):
-        raise OutputError(
-            f"result of '{result.tokenizer.label}' at {result.resolution} px holds a NaN or "
-            f"infinite number at '{key}': nothing was written; an infinite score is stored as "
-            "null with its 'infinite' count"
-        )
-    return cast(dict[str, Any], json.loads(json.dumps(plain, allow_nan=False)))
 
 
 def from_json(data: Any, source: Path | str) -> Result:
@@ -91,8 +74,15 @@ def save_result(result: Result, folder: Path) -> Path:
     Raises:
         OutputError: the folder cannot be written, or a number is NaN or infinite.
     """
+    plain = asdict(result)
+    if key := _find_non_finite(plain):
+        raise OutputError(
+            f"result of '{result.tokenizer.label}' at {result.resolution} px holds a NaN or "
+            f"infinite number at '{key}': nothing was written; an infinite score is stored as "
+            "null with its 'infinite' count"
+        )
     path = path_of(result, folder)
-    write_json(path, to_json(result))
+    write_json(path, plain)
     return path
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.npz import read_labels, read_moments, write_npz
+from ssdd_bench.data.npz import read_labels, write_npz
 from ssdd_bench.errors import OptionError, PluginError, UserError
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.batches import SamplesConfig
@@ -145,6 +145,3 @@ def test_too_few_or_too_many_images_in_a_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="2 images instead of 3"):
         write_npz(tmp_path / "x.npz", [batch], (3, 4, 4, 3), np.zeros(3, np.int64))
     assert not (tmp_path / "x.npz").exists()
-    np.savez(tmp_path / "mu.npz", mu=np.zeros(3))
-    with pytest.raises(UserError, match="of mu and sigma one is missing"):
-        read_moments(tmp_path / "mu.npz")
