@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.timing import count_gmac
+from ssdd_bench.evaluation.timing import count_gmac, time_call
 from ssdd_bench.generation.latents import CPU_BATCH
 from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
@@ -192,9 +191,9 @@ class SampleBatches:
     def _timed(self, kind: str, compute: Callable[[], Tensor]) -> tuple[Tensor, float, bool]:
         """Return a result, its seconds, and True if they include the warm-up of the process."""
         fresh, self._fresh[kind] = self._fresh[kind], False
-        began = self._clock()
-        made = compute()
-        return made, self._clock() - began, fresh
+        made: list[Tensor] = []
+        seconds = time_call(lambda: made.append(compute()), self.device)
+        return made[0], seconds, fresh
 
     def _kept(self, kind: str, start: int, make: Callable[[int], Arrays]) -> Arrays:
         """Read a batch from its file, which is made where it is missing or damaged."""
@@ -204,11 +203,6 @@ class SampleBatches:
             found = make(start)
             write_atomically(path, lambda target: _write(target, found))
         return found
-
-    def _clock(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
 
     @torch.inference_mode()
     def count_work(self) -> tuple[float, float | None]:

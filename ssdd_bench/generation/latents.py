@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -114,7 +113,7 @@ def encode_latents(
                 tensors, sums = _encode(Subset(source, chosen), tokenizer, config, device, batch)
                 labels = [number[name] for name in class_names(chosen)]
                 tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
-                _save(path, tensors, {"config": key, "pixels": sums})
+                _save(path, tensors, {"config": key, **sums})
             elif found != key:
                 raise UserError(
                     f"{out} holds latents of other images, options or weights: choose another "
@@ -123,10 +122,11 @@ def encode_latents(
             bar.images_done(len(chosen))
     if shard[1] > 1:
         return None
+    statistics, pixels = _statistics(out, config)
     record = LatentsRecord(
         config=config,
-        statistics=_statistics(out, config),
-        pixels=_pixel_statistics(out, config),
+        statistics=statistics,
+        pixels=pixels,
         command=hide_home(command),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -142,8 +142,8 @@ def _encode(
     config: LatentsConfig,
     device: torch.device,
     batch_size: int,
-) -> tuple[dict[str, Tensor], list[list[int]]]:
-    """Return latents by name, and the sums of pixels and of their squares by colour."""
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return latents by name; and sums by channel, of values and squares, for the statistics."""
     found: dict[str, list[Tensor]] = {"latents": []}
     if config.flips:
         found["latents_flip"] = []
@@ -171,32 +171,25 @@ def _encode(
                 )
             parts.append(data.float().cpu())
     latents = {name: torch.cat(parts).contiguous() for name, parts in found.items()}
-    return latents, sums.tolist()
+    latent_sums = [ChannelSums.of(one.numpy()).sums.tolist() for one in latents.values()]
+    return latents, {"latents": latent_sums, "pixels": sums.tolist()}
 
 
-def _statistics(folder: Path, config: LatentsConfig) -> ChannelStats:
-    """Compute the statistics of the latents, in float64, shard after shard."""
-    sums = ChannelSums(0, 0, np.zeros((2, config.channels)))
-    for shard in range(config.shards):
-        with safe_open(shard_path(folder, shard), "np") as file:
-            for name in sorted({*file.keys()} - {"labels"}):
-                sums += ChannelSums.of(file.get_tensor(name))
-    statistics = sums.stats(ddof=1)
-    if min(statistics.std) < LEAST_STD:
+def _statistics(folder: Path, config: LatentsConfig) -> tuple[ChannelStats, ChannelStats]:
+    """Compute the statistics of the latents, and those of the images' colours in [0, 1]."""
+    facts = [shard_facts(shard_path(folder, shard)) for shard in range(config.shards)]
+    count = config.n * (2 if config.flips else 1)
+    parts = (np.array(sums) for one in facts for sums in one["latents"])
+    latent_sums = sum(parts, np.zeros((2, config.channels)))
+    latents = ChannelSums(count, count * config.side**2, latent_sums).stats(ddof=1)
+    if min(latents.std) < LEAST_STD:
         raise UserError(
-            f"{folder}: latent channel {int(np.argmin(statistics.std))} is constant: use more "
+            f"{folder}: latent channel {int(np.argmin(latents.std))} is constant: use more "
             "images, or another tokenizer"
         )
-    return statistics
-
-
-def _pixel_statistics(folder: Path, config: LatentsConfig) -> ChannelStats:
-    """Compute the statistics of the images' colours in [0, 1]."""
-    sums = ChannelSums(config.n, config.n * config.resolution**2, np.zeros((2, 3)))
-    for shard in range(config.shards):
-        pixels = shard_facts(shard_path(folder, shard))["pixels"]
-        sums += ChannelSums(0, 0, np.array(pixels, np.float64))
-    return sums.stats(scale=255)
+    pixel_sums = sum((np.array(one["pixels"]) for one in facts), np.zeros((2, 3)))
+    pixels = ChannelSums(config.n, config.n * config.resolution**2, pixel_sums)
+    return latents, pixels.stats(scale=255)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

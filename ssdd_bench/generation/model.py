@@ -15,7 +15,6 @@ from ssdd_bench.weights.files import load_safetensors, load_strict, sha256_file
 
 SHIPPED = Path(__file__).parent / "weights"
 NOT_REPEATED = {"config", "latents", "scores", "schema_version"}  # of a card, by a result
-ENCODERS = {4: 8}  # latent channels and f of the SD-VAE, under every published DiT and SiT
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class LatentModel:
 
 
 def load_latent_model(
-    path: Path, objective: Literal["flow", "ddpm"] | None = None, f: int | None = None
+    path: Path, f: int, objective: Literal["flow", "ddpm"] | None = None
 ) -> LatentModel:
     """Load a network trained here, or a published DiT or SiT.
 
@@ -49,8 +48,8 @@ def load_latent_model(
     Args:
         path: weights file with its card, or the folder of a training, or a published checkpoint,
             which has no card.
+        f: of the tokenizer that decodes its samples, which a published one does not tell.
         objective: of a published one: ``ddpm`` for DiT, ``flow`` for SiT.
-        f: of the tokenizer under a published one; 8 for the SD-VAE.
 
     Raises:
         UserError: the file or its card is missing or damaged, or an argument is missing.
@@ -71,9 +70,6 @@ def load_latent_model(
             f"{path} has no card with its objective: give --objective ddpm for DiT or flow for SiT"
         )
     channels = network.config.channels
-    f = f or ENCODERS.get(channels)
-    if f is None:
-        raise OptionError(f"{path} has latents of {channels} channels: give --f")
     facts = LatentFacts(
         objective=objective,
         statistics=ChannelStats((0.0,) * channels, (1.0,) * channels),
@@ -108,15 +104,12 @@ def _latents_of(card: Card, path: Path) -> tuple[DiTConfig, LatentFacts]:
     if facts is None:
         raise UserError(f"{name}: 'latents' is null, so this is no network of latents: give a DiT")
     config = read_record(DiTConfig, card.config, name, "config")
-    sizes = {len(facts.statistics.mean), len(facts.statistics.std)}
-    if sizes != {config.channels}:
+    statistics = facts.statistics
+    found = (len(statistics.mean), len(statistics.std), len(facts.classes))
+    if found != (config.channels, config.channels, config.classes):
         raise UserError(
-            f"{name}: statistics of {sizes.pop()} channels for latents of {config.channels}: "
-            "restore the card, or train again"
-        )
-    if len(facts.classes) != config.classes:
-        raise UserError(
-            f"{name}: {len(facts.classes)} class names for a network of {config.classes} classes: "
-            "restore the card, or train again"
+            f"{name}: means, deviations and class names number {found}, the network has "
+            f"{config.channels} channels and {config.classes} classes: restore the card, or train "
+            "again"
         )
     return config, facts

@@ -99,7 +99,7 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
     seen = _Summary(batches)
     shape = (config.samples, side, side, 3)
     write_npz(config.out / "samples.npz", seen.images(), shape, batches.labels)
-    picture = Image.fromarray(seen.picture())
+    picture = _draw_first(batches)
     write_atomically(config.out / "samples.png", lambda path: picture.save(path, format="PNG"))
     network_work, decoder_work = batches.count_work()
     result = GeneratedRecord(
@@ -148,6 +148,20 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
     return result
 
 
+def _draw_first(batches: SampleBatches) -> Image.Image:
+    """Draw the first samples of the first classes, a column for each class."""
+    side = batches.model.resolution
+    columns = min(GRID[1], batches.model.config.classes)
+    shown = [np.flatnonzero(batches.labels == label)[: GRID[0]] for label in range(columns)]
+    picture = Image.new("RGB", (columns * side, max(map(len, shown)) * side), "white")
+    for column, numbers in enumerate(shown):
+        for row, number in enumerate(numbers.tolist()):
+            start = number - number % batches.size
+            pixels = batches.load(start)["images"][number - start]
+            picture.paste(Image.fromarray(pixels), (column * side, row * side))
+    return picture
+
+
 class _Summary:
     """Facts about the batches, collected while their images are written.
 
@@ -158,16 +172,8 @@ class _Summary:
 
     def __init__(self, batches: SampleBatches) -> None:
         self._batches = batches
-        config, side = batches.model.config, batches.model.resolution
-        self.latents = ChannelSums(0, 0, np.zeros((2, config.channels)))
+        self.latents = ChannelSums(0, 0, np.zeros((2, batches.model.config.channels)))
         self.colours = ChannelSums(0, 0, np.zeros((2, 3)))
-        columns = min(GRID[1], config.classes)
-        shown = [np.flatnonzero(batches.labels == label)[: GRID[0]] for label in range(columns)]
-        self._places = {
-            n: (row, i) for i, column in enumerate(shown) for row, n in enumerate(column)
-        }
-        rows = max(map(len, shown))
-        self._grid = np.full((rows, columns, side, side, 3), 255, np.uint8)
         self._seconds: list[NDArray[np.float64]] = []
         self._fresh: list[NDArray[np.bool_]] = []
 
@@ -181,8 +187,6 @@ class _Summary:
             self.colours += ChannelSums.of(images.transpose(0, 3, 1, 2))
             self._seconds.append(batch["seconds"])
             self._fresh.append(batch["fresh"])
-            for number in self._places.keys() & range(start, start + len(images)):
-                self._grid[self._places[number]] = images[number - start]
             yield images
 
     def timing(self, column: int, gmac: float | None) -> Timing:
@@ -191,8 +195,3 @@ class _Summary:
         warm = ~np.stack(self._fresh)[:, column]
         used = seconds[warm] if warm.any() else seconds
         return summarise(used.tolist(), len(seconds) - len(used), self._batches.size, gmac)
-
-    def picture(self) -> NDArray[np.uint8]:
-        """Return a picture of the first samples of the first classes, a column for each class."""
-        rows, columns, side, _, _ = self._grid.shape
-        return self._grid.swapaxes(1, 2).reshape(rows * side, columns * side, 3)

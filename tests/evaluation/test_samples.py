@@ -141,7 +141,7 @@ def drawn(trained, block_mean, record, tmp_path):
     plan = SamplesConfig(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
     device = torch.device("cpu")
     generate_samples(
-        load_latent_model(trained), LoadedTokenizer(block_mean(), record()), plan, device
+        load_latent_model(trained, 4), LoadedTokenizer(block_mean(), record()), plan, device
     )
     return plan.out
 

@@ -25,7 +25,7 @@ def test_mis_scaled_latents_are_noticed(latents, trained, block_mean, scale, shi
         tuple(mean + shift for mean in statistics.mean),
         tuple(std * scale for std in statistics.std),
     )
-    model = load_latent_model(trained)
+    model = load_latent_model(trained, 4)
     model = replace(model, facts=replace(model.facts, statistics=wrong))
     noise = KeyedNoise(0, [str(i) for i in rows], "decode")
     decoded = decode_latents(model, block_mean(), perfect, noise)

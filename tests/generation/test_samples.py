@@ -23,7 +23,7 @@ def generate(trained, block_mean, record):
     def generate(out, samples=40, tokenizer=None, named=None, weights=trained, **more):
         config = SamplesConfig(**{"out": out, "samples": samples, "settings": SETTINGS} | more)
         return generate_samples(
-            load_latent_model(weights),
+            load_latent_model(weights, 4),
             LoadedTokenizer(tokenizer or block_mean(), named or record()),
             config,
             CPU,
@@ -130,12 +130,12 @@ def test_what_does_not_fit_is_one_line(generate, generated, record, block_mean, 
 
 
 def test_a_published_network_fits_by_shape_alone(generate, trained, block_mean, record, tmp_path):
-    torch.save(load_latent_model(trained).network.state_dict(), tmp_path / "published.pt")
-    model = load_latent_model(tmp_path / "published.pt", "flow", f=8)
+    torch.save(load_latent_model(trained, 4).network.state_dict(), tmp_path / "published.pt")
+    model = load_latent_model(tmp_path / "published.pt", 8, "flow")
     config = SamplesConfig(tmp_path / "out", 4, settings=SETTINGS)
     with pytest.raises(UserError, match="samples f8c3 latents and 'block-mean' decodes f4c3"):
         generate_samples(model, LoadedTokenizer(block_mean(), record()), config, CPU)
-    model = load_latent_model(tmp_path / "published.pt", "flow", f=4)
+    model = load_latent_model(tmp_path / "published.pt", 4, "flow")
     made = generate_samples(model, LoadedTokenizer(block_mean(), record()), config, CPU)
     assert made.generation.statistics == "by the tokenizer"
 

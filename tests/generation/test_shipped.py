@@ -48,11 +48,11 @@ def test_it_is_small_and_its_card_tells_how_it_was_made():
     assert card.images_seen == card.iterations * card.recipe["dit"]["batch_size"]
     assert card.seconds > 0
     assert card.licence == "Apache-2.0"
-    assert load_latent_model(path).training["iterations"] == card.iterations
+    assert load_latent_model(path, 4).training["iterations"] == card.iterations
 
 
 def test_committed_rows_of_its_decoders_were_drawn_with_it():
-    (sha256,) = load_latent_model(shipped("ssdd")).weights.values()
+    (sha256,) = load_latent_model(shipped("ssdd"), 4).weights.values()
     rows = load_results([COMMITTED])
     mine = [row for row in rows if row.tokenizer.id != "klvae" and row.latent.f == 8]
     assert len(mine) > 10

@@ -111,7 +111,7 @@ def command(
         run_trainer(trainer, iterations, minutes, restart=False, quiet=quiet)
         dit = trainer.weights_path
     dit = dit or shipped_for(sha256)
-    model = load_latent_model(dit)
+    model = load_latent_model(dit, encoder.tokenizer.latent.f)
     method = sampler or default_method(model.facts.objective)
     results = []
     for decoder, scale, number in product(decoding, cfg, seed):

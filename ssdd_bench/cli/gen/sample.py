@@ -30,7 +30,6 @@ def command(
         Literal["flow", "ddpm"] | None,
         option("Of a published checkpoint: ddpm for DiT, flow for SiT."),
     ] = None,
-    f: Annotated[int | None, option("Of a published checkpoint's latents.", "F")] = None,
     shared: Annotated[Path | None, option("Keep sampled latents here for other decoders.")] = None,
     batch_size: options.BatchSize = 64,
     device: options.Device = "auto",
@@ -52,7 +51,8 @@ def command(
 
     chosen = choose_device(device)
     loaded = load(tokenizer, chosen)
-    model = load_latent_model(dit or shipped_for(encoder_sha256(loaded)), objective, f)
+    path = dit or shipped_for(encoder_sha256(loaded))
+    model = load_latent_model(path, loaded.tokenizer.latent.f, objective)
     method = sampler or default_method(model.facts.objective)
     config = SamplesConfig(
         out=out,
