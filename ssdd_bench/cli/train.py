@@ -82,7 +82,6 @@ def command(
     options.set_threads(threads)
 
     from ssdd_bench.data.images import open_images
-    from ssdd_bench.evaluation.environment import hide_home
     from ssdd_bench.train.pipeline import finish, make_trainer, start_file
 
     folder = out or Path("train") / Path(recipe).stem
@@ -95,7 +94,7 @@ def command(
             folder,
             start or start_file(stage, loaded, folder),
             recipe_name=recipe,
-            command=hide_home(typed()),
+            command=typed(),
         )
         run_trainer(trainer, iterations, minutes, restart, quiet)
         if not trainer.accelerator.is_main_process:

@@ -51,26 +51,19 @@ Batches = Callable[[Iterator[Shard]], Generator[Any, None, None]]
 """Yields the data of each shard, one tensor or several, on the CPU; a function of the seed."""
 
 
-def held_out(source: ImageSource, fraction: float) -> ImageSource | None:
-    """Select the images that are never trained on: those that ``ssdd-bench run --limit N`` reads.
-
-    N is their number, ``round(fraction * images)``; None where that is 0.
-    """
-    count = round(len(source) * fraction)
-    return limited(source, count) if count else None
-
-
 class CropBatches:
     """Crops of images, resized by Lanczos and flipped at random, decoded ahead by threads.
 
     The ``n``-th image of a run is the same for any batch size and number of processes. The share
-    ``holdout`` of the images is never trained on; ``DataError`` if none is left.
+    ``holdout`` of the images is never trained on; ``DataError`` if none is left. They are those
+    that ``ssdd-bench run --limit N`` reads, in ``held_out``; None if there are none.
     """
 
     def __init__(self, source: ImageSource, recipe: CropRecipe, holdout: float, seed: int) -> None:
         self.source, self.recipe, self.seed = source, recipe, seed
-        kept = held_out(source, holdout)
-        without = set(kept.ids if kept else ())
+        count = round(len(source) * holdout)
+        self.held_out = limited(source, count) if count else None
+        without = set(self.held_out.ids if self.held_out else ())
         self.ids = tuple(name for name in source.ids if name not in without)
         if not self.ids:
             raise DataError(f"{source.name}: no image is left to train on")

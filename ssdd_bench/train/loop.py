@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -30,21 +31,31 @@ from ssdd_bench.train.batches import Batches, Shard
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Card,
+    MetricsLog,
     Origin,
     Scores,
+    card_path,
     load_checkpoint,
-    read_card,
     save_card,
     save_checkpoint,
     save_weights,
 )
-from ssdd_bench.train.log import MetricsLog, TrainState
 from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.stages.base import Stage
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10
 PROGRESS = ("iteration", "seconds", "best", "evaluated")  # attributes that a checkpoint holds
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Progress of a training."""
+
+    iteration: int  # iterations done
+    losses: dict[str, float]  # weighted terms, averaged since the previous report
+    seconds: float  # of training in all, over every resumption
+    images_per_s: float  # since this start
 
 
 class Trainer:
@@ -133,10 +144,13 @@ class Trainer:
             setattr(self, name, state[name])
 
     def save(self) -> None:
-        """Write the checkpoint, then the averaged weights as ``last.safetensors``."""
+        """Write the averaged weights as ``last.safetensors``, then the checkpoint.
+
+        So the weights of a checkpoint's iteration are there, wherever a process is killed.
+        """
         if self.accelerator.is_main_process:
-            self._save_state()
             self.save_weights("last")
+            self._save_state()
 
     def _save_state(self) -> None:
         state = {
@@ -155,14 +169,6 @@ class Trainer:
         if auxiliary:
             save_weights(self.out / f"{name}-auxiliary.safetensors", auxiliary)
         return path
-
-    def _is_saved(self) -> bool:
-        """Return True if ``last.safetensors`` and its card are those of this iteration."""
-        try:
-            done = read_card(self.weights_path).iterations == self.iteration
-        except UserError:  # there is no card, or it is damaged
-            return False
-        return done and self.weights_path.exists()
 
     def _card(self, scores: Scores | None) -> Card:
         return Card(
@@ -309,7 +315,8 @@ class Trainer:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-            if self.iteration > first or not self._is_saved():
+            files = (self.weights_path, card_path(self.weights_path))
+            if self.iteration > first or not all(file.exists() for file in files):
                 self.save()
             if stop:
                 raise KeyboardInterrupt

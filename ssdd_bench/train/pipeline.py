@@ -10,7 +10,8 @@ import torch
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
-from ssdd_bench.train.batches import CropBatches, held_out
+from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.train.batches import CropBatches
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Origin,
@@ -84,22 +85,20 @@ def make_trainer(
     :func:`start_file` or the user; the cards keep ``recipe_name`` and ``command``.
     """
     made = make_stage(stage, recipe, start)
-    fraction = recipe.evaluation.holdout
-    data = CropBatches(source, made.schedule, fraction, recipe.optimiser.seed)
+    data = CropBatches(source, made.schedule, recipe.evaluation.holdout, recipe.optimiser.seed)
     before = read_card(start) if start is not None and card_path(start).exists() else None
     origin = Origin(
         data=TrainingData(source.name, images=len(source), trained_on=len(data.ids)),
-        command=command,
+        command=hide_home(command),
         recipe_name=recipe_name,
         start=start.name if start else None,
         before=(*before.origin.before, before.cost()) if before else (),
     )
     folder = out / stage
     trainer = Trainer(made, data, folder, origin)
-    kept = held_out(source, fraction)
-    if kept is not None:
+    if data.held_out is not None:
         device = trainer.accelerator.device
-        trainer.evaluator = Evaluator(made, kept, device, folder / "samples")
+        trainer.evaluator = Evaluator(made, data.held_out, device, folder / "samples")
     return trainer
 
 
@@ -117,7 +116,7 @@ def make_dit_trainer(
     torch.manual_seed(recipe.optimiser.seed)
     stage = DiTStage(recipe, latents.record)
     data = TrainingData(config.data, images=config.n, trained_on=config.n)
-    origin = Origin(data=data, command=command, recipe_name=recipe_name)
+    origin = Origin(data=data, command=hide_home(command), recipe_name=recipe_name)
     batches = partial(latent_batches, latents, recipe.optimiser.seed)
     return Trainer(stage, batches, out, origin, device)
 

@@ -145,7 +145,7 @@ class DistilRecipe(CropRecipe):
 class Recipe:
     """Recipe of tokenizers: settings that the stages share, and a table for each stage."""
 
-    prefix: ClassVar[str] = ""
+    folder: ClassVar[Path] = RECIPES
 
     model: ModelRecipe
     loss: LossRecipe
@@ -187,7 +187,7 @@ class DiTStageRecipe(StageRecipe):
 class DiTRecipe:
     """Recipe of a network of latents."""
 
-    prefix: ClassVar[str] = "dit-"
+    folder: ClassVar[Path] = RECIPES / "dit"
 
     dit: DiTStageRecipe
     optimiser: AdamWRecipe
@@ -198,10 +198,7 @@ AnyRecipe = TypeVar("AnyRecipe", Recipe, DiTRecipe)
 
 def recipe_names(kind: type[Recipe] | type[DiTRecipe] = Recipe) -> tuple[str, ...]:
     """List the names that :func:`load_recipe` takes for a kind of recipe."""
-    names = {p.stem for p in RECIPES.glob("*.toml") if not p.name.startswith("_")}
-    dits = {name for name in names if name.startswith(DiTRecipe.prefix)}
-    chosen = dits if kind is DiTRecipe else names - dits
-    return tuple(sorted(name.removeprefix(kind.prefix) for name in chosen))
+    return tuple(sorted(path.stem for path in kind.folder.glob("[!_]*.toml")))
 
 
 def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
@@ -212,7 +209,7 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
     elif name_or_path in recipe_names(kind):
-        path = RECIPES / f"{kind.prefix}{name_or_path}.toml"
+        path = kind.folder / f"{name_or_path}.toml"
     else:
         raise UnknownNameError("recipe", name_or_path, recipe_names(kind))
     return read_record(kind, _read_tables(path), f"recipe {path}")

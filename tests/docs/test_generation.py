@@ -43,7 +43,7 @@ def small(tmp_path, monkeypatch):
             for i in range(count):
                 image = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
                 image.resize((64, 64)).save(tmp_path / folder / name / f"{i}.png")
-    recipe = (RECIPES / "dit-nano.toml").read_text()
+    recipe = (RECIPES / "dit" / "nano.toml").read_text()
     for old, new in (('"nano"', '"tiny"'), ("= 64", "= 4"), ("= 20000", "= 3")):
         assert old in recipe
         recipe = recipe.replace(old, new)

@@ -8,7 +8,7 @@ import torch
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import limited
-from ssdd_bench.train.batches import CropBatches, Shard, held_out
+from ssdd_bench.train.batches import CropBatches, Shard
 from ssdd_bench.train.recipe import Recipe, load_recipe
 
 STAGE = replace(
@@ -43,8 +43,9 @@ def test_one_epoch_sees_every_training_photo_once(photos, monkeypatch):
 
 
 def test_held_out_photos_are_those_that_a_limited_run_scores(photos):
-    trained = set(CropBatches(photos, STAGE, 0.3, seed=0).ids)
-    assert set(limited(photos, 3).ids) == set(photos.ids) - trained
-    assert set(limited(photos, 3).ids) == set(held_out(photos, 0.3).ids)
-    assert CropBatches(photos, STAGE, 0.0, seed=0).ids == photos.ids
-    assert held_out(photos, 0.0) is None
+    batches = CropBatches(photos, STAGE, 0.3, seed=0)
+    scored = set(limited(photos, 3).ids)
+    assert scored == set(batches.held_out.ids) == set(photos.ids) - set(batches.ids)
+    everything = CropBatches(photos, STAGE, 0.0, seed=0)
+    assert everything.ids == photos.ids
+    assert everything.held_out is None

@@ -58,7 +58,7 @@ def command(
     """
     from ssdd_bench.data.images import open_images
     from ssdd_bench.data.latents import LatentSet
-    from ssdd_bench.evaluation.environment import choose_device, hide_home
+    from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.loading import load
     from ssdd_bench.evaluation.samples import evaluate_samples
     from ssdd_bench.generation.batches import SamplesConfig
@@ -106,7 +106,7 @@ def command(
             out / "dit",
             chosen,
             recipe_name=recipe,
-            command=hide_home(typed()),
+            command=typed(),
         )
         run_trainer(trainer, iterations, minutes, restart=False, quiet=quiet)
         dit = trainer.weights_path

@@ -31,7 +31,7 @@ def command(
     GPUs: accelerate launch -m ssdd_bench gen train ...
     """
     from ssdd_bench.data.latents import LatentSet
-    from ssdd_bench.evaluation.environment import choose_device, hide_home
+    from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.train.pipeline import make_dit_trainer
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
@@ -43,7 +43,7 @@ def command(
         out,
         choose_device(device),
         recipe_name=recipe,
-        command=hide_home(typed()),
+        command=typed(),
     )
     run_trainer(trainer, iterations, minutes, restart, quiet)
     if trainer.accelerator.is_main_process:

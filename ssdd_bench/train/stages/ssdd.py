@@ -32,7 +32,8 @@ from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
 class DecoderLoss(nn.Module):
     """Loss of every SSDD stage: velocity error, perceptual distance, alignment, GAN.
 
-    The tokens that are aligned are those of one block of ``decoder``, the network that learns.
+    The tokens that are aligned are those of one block of ``decoder``, the network that learns;
+    ``auxiliary`` holds REPA's head, which learns with it.
     """
 
     def __init__(self, recipe: Recipe, decoder: SSDDDecoder) -> None:
@@ -40,21 +41,17 @@ class DecoderLoss(nn.Module):
         self.weights = recipe.loss
         if self.weights.perceptual_weight:
             self.distance = DISTANCES[self.weights.perceptual]()
+        self.auxiliary = nn.ModuleDict()
         self._tokens: list[Tensor] = []
         if self.weights.repa_weight:
             self.target = TARGETS[self.weights.repa]()
             blocks = decoder.mid_block.transformer_blocks
             aligned = blocks[min(4, len(blocks) // 2)]  # the fifth, or the one half way
             aligned.register_forward_hook(self._keep_tokens)
+            self.auxiliary["repa"] = REPA(decoder.size.widths[-1], self.target)
 
     def _keep_tokens(self, block: nn.Module, inputs: object, tokens: Tensor) -> None:
         self._tokens = [tokens]
-
-    def head(self, decoder: SSDDDecoder) -> nn.ModuleDict:
-        """Build the REPA head that belongs to this loss, empty without that term."""
-        if not self.weights.repa_weight:
-            return nn.ModuleDict()
-        return nn.ModuleDict({"repa": REPA(decoder.size.widths[-1], self.target)})
 
     def forward(
         self,
@@ -64,7 +61,6 @@ class DecoderLoss(nn.Module):
         noise: Tensor,
         target: Tensor,
         images: Tensor,
-        auxiliary: nn.ModuleDict,
         discriminator: nn.Module | None,
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the terms of one evaluation of the decoder.
@@ -77,7 +73,7 @@ class DecoderLoss(nn.Module):
         if self.weights.perceptual_weight:
             terms["perceptual"] = self.weights.perceptual_weight * self.distance(x0, target)
         if self.weights.repa_weight:
-            aligned = auxiliary["repa"](self._tokens.pop(), self.target(images))
+            aligned = self.auxiliary["repa"](self._tokens.pop(), self.target(images))
             terms["repa"] = self.weights.repa_weight * aligned
         if discriminator is not None:
             assert isinstance(discriminator, TimedDiscriminator)
@@ -131,7 +127,7 @@ class FlowMatchingStage(SSDDStage):
             self.decoder = SSDDDecoder(model.size, model.z_dim) if new else decoder
             self.networks = nn.ModuleDict({"decoder": self.decoder})
         self.loss = DecoderLoss(recipe, self.decoder)
-        self.auxiliary = self.loss.head(self.decoder)
+        self.auxiliary = self.loss.auxiliary
 
     def forward(
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
@@ -146,9 +142,7 @@ class FlowMatchingStage(SSDDStage):
         t = t.to(images.device)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()
-        terms, shown = self.loss(
-            predicted, x_t, t, noise, images, images, self.auxiliary, discriminator
-        )
+        terms, shown = self.loss(predicted, x_t, t, noise, images, images, discriminator)
         if self.learns_encoder:
             terms["kl"] = self.recipe.loss.kl_weight * posterior.kl().mean()
         return terms, shown
@@ -171,7 +165,7 @@ class DistillationStage(SSDDStage):
         self.teacher.requires_grad_(False)
         self.networks = nn.ModuleDict({"decoder": self.student})
         self.loss = DecoderLoss(recipe, self.student)
-        self.auxiliary = self.loss.head(self.student)
+        self.auxiliary = self.loss.auxiliary
         self.times = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
 
     def train(self, mode: bool = True) -> DistillationStage:
@@ -191,4 +185,4 @@ class DistillationStage(SSDDStage):
             target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.times)
         t = torch.ones(len(images), device=images.device)
         predicted = self.student(noise, t, z).float()
-        return self.loss(predicted, noise, t, noise, target, images, self.auxiliary, discriminator)
+        return self.loss(predicted, noise, t, noise, target, images, discriminator)

@@ -79,10 +79,10 @@ def test_resumed_run_equals_one_that_was_not_stopped(latents, recipe, objective,
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(latents, tmp_path):
-    (tmp_path / "dit-nano.toml").write_text((RECIPES / "dit-nano.toml").read_text())
+    (tmp_path / "nano.toml").write_text((RECIPES / "dit" / "nano.toml").read_text())
     recipe = tmp_path / "two.toml"
     recipe.write_text(
-        'base = "dit-nano"\n[dit]\npatch = 1\nbatch_size = 8\naccumulate = 2\n'
+        'base = "nano"\n[dit]\npatch = 1\nbatch_size = 8\naccumulate = 2\n'
         "[optimiser]\nwarmup = 2\nbf16 = false\n"
     )
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
