@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cbook import STEP_LOOKUP_MAP
 
 from ssdd_bench.report.figures.panel import Mark
 
@@ -34,7 +35,11 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
     assert figure is not None, "axes without a figure"
     clearance = _CLEARANCE * figure.dpi / 72
     obstacles = [(mark.x, mark.y, clearance) for mark in marks] + _text_obstacles(axes)
-    lines = [line.get_data() for line in axes.get_lines() if line.get_linestyle() != "None"]
+    lines = [
+        STEP_LOOKUP_MAP[line.get_drawstyle()](*line.get_data())
+        for line in axes.get_lines()
+        if line.get_linestyle() != "None"
+    ]
     xs, ys, sizes = (list(values) for values in zip(*obstacles, strict=True))
     _, _, texts, leaders = allocate(
         axes,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cbook import pts_to_prestep
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -106,6 +107,25 @@ def test_labels_of_close_lines_stand_right_of_their_ends() -> None:
     assert_labels_are_readable(axes, labels, marks)
     end = axes.transData.transform((128, 20))[0]
     assert all(label.get_window_extent().x0 > end for label in labels)
+
+
+def test_labels_keep_off_the_steps_of_the_front() -> None:
+    marks = [
+        *(Mark(44.6, 164.4, "a"), Mark(94, 171.0, "a")),
+        Mark(45.7, 162.3, "a", label="diffusion, cfg 1.5, 2 steps"),
+        *(Mark(67.4, 146.0, "b"), Mark(66.8, 143.2, "b")),
+    ]
+    (axes,) = draw(panel(*marks, higher=False)).figure.axes
+    (front,) = (line for line in axes.get_lines() if line.get_label() == "front")
+    steps = front.get_transform().transform(np.transpose(pts_to_prestep(*front.get_data())))
+    for label in labels_in(axes):
+        box = label.get_window_extent()
+        for (x, y), (to_x, to_y) in itertools.pairwise(steps):
+            assert (
+                box.x1 < min(x, to_x)
+                or box.x0 > max(x, to_x)
+                or (box.y1 < min(y, to_y) or box.y0 > max(y, to_y))
+            ), label.get_text()
 
 
 def test_front_holds_only_what_nothing_beats() -> None:
