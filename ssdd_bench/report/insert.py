@@ -16,7 +16,7 @@ from ssdd_bench.results.files import write_text
 
 START: Final = "<!-- results: the lines below are written by ssdd-bench report --insert -->"
 END: Final = "<!-- /results -->"
-COLUMNS: Final = ("psnr", "ssim", "lpips_alex", "rfid", "fd_effnet", "decode img/s")
+COLUMNS: Final = ("tokenizer", "psnr", "ssim", "lpips_alex", "rfid", "fd_effnet", "decode img/s")
 
 
 def short_table(frame: pd.DataFrame) -> str:
@@ -26,44 +26,34 @@ def short_table(frame: pd.DataFrame) -> str:
     """
     frame = frame[frame["kind"] == "reconstruction"]
     several = frame["protocol"].nunique() > 1
-    numeric = {"tokenizer": False}
-    rows: list[dict[str, str]] = []
     tables = [table for table in build_tables(frame) if table.kind == "reconstruction"]
+    parts = []
     for group, table in zip(comparable_groups(frame), tables, strict=True):
-        shown = [column for column in table.columns if column.key in COLUMNS]
-        shown.sort(key=lambda column: COLUMNS.index(column.key))
-        setting = {"px": str(group.resolution)} | ({"protocol": group.protocol} if several else {})
-        numeric |= {"px": True, "protocol": False} | {c.heading: c.numeric for c in shown}
-        for name, *cells in zip(table.columns[0].cells, *(c.cells for c in shown), strict=True):
-            scores = {c.heading: cell.text for c, cell in zip(shown, cells, strict=True)}
-            rows.append({"tokenizer": name.text} | setting | scores)
-    headings = list(dict.fromkeys(heading for row in rows for heading in row))
-    texts = ([row.get(heading, MISSING) for heading in headings] for row in rows)
-    return "\n".join(markdown_grid(headings, (numeric[one] for one in headings), texts))
-
-
-def insert(page: str, table: str, name: str) -> str:
-    """Replace the text between the two comments of the page of this name by a table.
-
-    Raises:
-        UserError: the page has no such comments, or not once each and in order.
-    """
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end or START in rest or END in before + after:
-        raise UserError(f"{name} needs two lines, once each, around its table: {START} and {END}")
-    return f"{before}{START}\n\n{table}\n\n{END}{after}"
+        columns = {column.key: column for column in table.columns}
+        shown = [columns[key] for key in COLUMNS if key in columns]
+        part = pd.DataFrame({one.heading: [cell.text for cell in one.cells] for one in shown})
+        part.insert(1, "px", str(group.resolution))
+        if several:
+            part.insert(2, "protocol", group.protocol)
+        parts.append(part)
+    whole = pd.concat(parts).fillna(MISSING)
+    numeric = [heading not in ("tokenizer", "protocol") for heading in whole]
+    return "\n".join(markdown_grid(map(str, whole), numeric, whole.itertuples(index=False)))
 
 
 def insert_into(path: Path, frame: pd.DataFrame) -> Path:
-    """Update the table of a page.
+    """Replace the text between the two comments of a page by the table.
 
     Raises:
-        UserError: as :func:`insert`, or the page cannot be read.
+        UserError: the page cannot be read, or has no such comments, once each and in order.
         OutputError: it cannot be written.
     """
     try:
         page = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    return write_text(path, insert(page, short_table(frame), str(path)))
+    before, start, rest = page.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end or START in rest or END in before + after:
+        raise UserError(f"{path} needs two lines, once each, around its table: {START} and {END}")
+    return write_text(path, f"{before}{START}\n\n{short_table(frame)}\n\n{END}{after}")

@@ -16,6 +16,12 @@ from ssdd_bench.report.published import PublishedRow
 from ssdd_bench.report.ranking import is_baseline, is_eligible
 from ssdd_bench.report.tables.numbers import format_number, format_short, metric_name
 
+_CURVES: Final = {
+    "quality-vs-rate": "Reconstruction quality and compression rate",
+    "quality-vs-steps": "Reconstruction quality and decoder steps",
+    "quality-vs-resolution": "Reconstruction quality and resolution",
+    "speed-scaling": "Speed and resolution",
+}
 _MARKERS: Final = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P")
 
 
@@ -57,39 +63,22 @@ def draw_curves(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -
     steps, or one tokenizer at two resolutions. Floats and bits per pixel never share an axis.
     """
     frame = frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
-    groups = [(group.rows, metric) for group in comparable_groups(frame) for metric in metrics]
-    rates = [
-        panel
-        for rows, metric in groups
-        for column in ("floats_per_pixel", "bits_per_pixel")
-        for panel in _rate_panel(_known(rows, column, metric), column, metric)
-    ]
-    steps = [
-        panel
-        for rows, metric in groups
-        for _, mine in _known(rows, "steps", metric).groupby("f")
-        for panel in _step_panel(mine, metric)
-    ]
-    resolutions = [
-        panel
-        for rows in split(frame, SAME_IMAGES)
-        for metric in metrics
-        for panel in _resolution_panel(rows, metric, metric_name(metric))
-    ]
-    speeds = [
-        panel
-        for rows in split(frame, [*SAME_IMAGES, *MACHINE])
-        for column, title in (("decode_ips", "Decoding"), ("encode_ips", "Encoding"))
-        for panel in _resolution_panel(rows, column, title)
-    ]
-    for name, title, panels in (
-        ("quality-vs-rate", "Reconstruction quality and compression rate", rates),
-        ("quality-vs-steps", "Reconstruction quality and decoder steps", steps),
-        ("quality-vs-resolution", "Reconstruction quality and resolution", resolutions),
-        ("speed-scaling", "Speed and resolution", speeds),
-    ):
+    found: dict[str, list[Panel]] = {name: [] for name in _CURVES}
+    for group in comparable_groups(frame):
+        for metric in metrics:
+            for column in ("floats_per_pixel", "bits_per_pixel"):
+                found["quality-vs-rate"] += _rate_panel(group.rows, column, metric)
+            for _, rows in group.rows.groupby("f"):
+                found["quality-vs-steps"] += _step_panel(rows, metric)
+    for rows in split(frame, SAME_IMAGES):
+        for metric in metrics:
+            found["quality-vs-resolution"] += _resolution_panel(rows, metric, metric_name(metric))
+    for rows in split(frame, [*SAME_IMAGES, *MACHINE]):
+        found["speed-scaling"] += _resolution_panel(rows, "decode_ips", "Decoding")
+        found["speed-scaling"] += _resolution_panel(rows, "encode_ips", "Encoding")
+    for name, panels in found.items():
         if panels:
-            yield draw_panels(name, title, panels, palette)
+            yield draw_panels(name, _CURVES[name], panels, palette)
 
 
 def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
@@ -131,6 +120,7 @@ def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
 
 def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]:
     """Join one family's rows of equal steps, and label each family once, at its best row."""
+    rows = rows.dropna(subset=[column, metric])
     if rows[column].nunique() > 1:
         steps = rows["steps"].astype(str).where(rows["steps"].notna(), "")
         worse_first = not metric_directions(rows)[metric]
@@ -141,6 +131,7 @@ def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]
 
 
 def _step_panel(rows: pd.DataFrame, metric: str) -> Iterator[Panel]:
+    rows = rows.dropna(subset=["steps", metric])
     names = _short_names(rows)
     steps = rows["steps"].astype(float).groupby(names)
     if steps.nunique().max() > 1:
@@ -150,16 +141,12 @@ def _step_panel(rows: pd.DataFrame, metric: str) -> Iterator[Panel]:
 
 def _resolution_panel(rows: pd.DataFrame, column: str, title: str) -> Iterator[Panel]:
     """Draw a line for each tokenizer of several resolutions, labelled at its end."""
-    rows = _known(rows, column)
+    rows = rows.dropna(subset=[column])
     sizes = rows.groupby("label")["resolution"]
     rows = rows[sizes.transform("nunique") > 1]
     if not rows.empty:
         labels = rows["label"].where(rows.index == sizes.transform("idxmax")[rows.index], "")
         yield make_panel(rows, "resolution", column, labels, rows["label"], title)
-
-
-def _known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    return rows.dropna(subset=list(columns))
 
 
 def _short_names(rows: pd.DataFrame) -> pd.Series[str]:

@@ -16,7 +16,7 @@ from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups
 from ssdd_bench.report.ranking import is_eligible
-from ssdd_bench.report.tables.numbers import format_number, metric_name
+from ssdd_bench.report.tables.numbers import format_number, metric_heading
 
 _IMAGES_SHOWN: Final = 200  # above which a distribution is a box alone
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -40,8 +40,8 @@ def draw_distributions(
     with drawing.lay_out([2] * len(panels), heights) as all_axes:
         for axes, (rows, metric, scores) in zip(all_axes, panels, strict=True):
             put_title(axes, panel_title(rows, rate=False))
-            arrow = "↑" if metric_directions(frame)[metric] else "↓"
-            axes.set_xlabel(f"{metric_name(metric)} {arrow}, per image")
+            heading = metric_heading(metric, metric_directions(frame)[metric])
+            axes.set_xlabel(f"{heading}, per image")
             families = dict(zip(rows["label"], rows["id"], strict=True))
             for place, (label, values) in enumerate(scores.items()):
                 gid = f"{axes.get_gid()}-{place}"

@@ -141,15 +141,8 @@ def _scale_x(axes: Axes, panel: Panel) -> None:
     low, high = math.log10(min(values)), math.log10(max(values))
     room = max(0.2 * (high - low), (0.5 - (high - low)) / 2, 0.1)
     axes.set_xlim(10 ** (low - room), 10 ** (high + (3.5 * room if panel.ends else room)))
-    if panel.ticks:
-        axes.xaxis.set_major_locator(FixedLocator(sorted(set(values))))
-    else:
-        axes.xaxis.set_major_locator(_log_ticks(wide=high - low > 1.5))
-        if len(_visible(axes)) < 2:  # Matplotlib would fill a short range with crowded ticks.
-            ticks = [
-                factor * 10.0**power for power in range(-4, 9) for factor in (1, 1.5, 2, 3, 5, 7)
-            ]
-            axes.xaxis.set_major_locator(FixedLocator(ticks))
+    ticks = sorted(set(values)) if panel.ticks else _log_ticks(axes, wide=high - low > 1.5)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(_PLAIN)
     axes.xaxis.set_minor_locator(FixedLocator([]))
 
@@ -166,7 +159,7 @@ def _scale_y(axes: Axes, panel: Panel) -> dict[float, float]:
         room = max(0.15 * (high - low), 0.1)
         pinned = {0.0: 10 ** (low - 2 * room)} if 0.0 in finite else {}
         axes.set_ylim(10 ** (low - (3 if pinned else 1) * room), 10 ** (high + room))
-        axes.yaxis.set_major_locator(_log_ticks(wide))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(_PLAIN)
         axes.yaxis.set_minor_formatter(NullFormatter())
         return pinned
@@ -177,23 +170,21 @@ def _scale_y(axes: Axes, panel: Panel) -> dict[float, float]:
     return pinned
 
 
-def _visible(axes: Axes) -> list[float]:
-    """Return the multiples 1, 2 and 5 of powers of ten on the x axis."""
+def _log_ticks(axes: Axes, wide: bool) -> list[float]:
+    """Choose multiples of powers of ten on x, closer ones where fewer than two would be seen."""
     low, high = axes.get_xlim()
-    ticks = (factor * 10.0**power for power in range(-4, 9) for factor in (1, 2, 5))
-    return [tick for tick in ticks if low <= tick <= high]
-
-
-def _log_ticks(wide: bool) -> LogLocator:
-    """Place ticks at powers of ten and, unless the range is wide, at twice and five times them."""
-    return LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0))
+    ticks: list[float] = []
+    for factors in ((1.0,) if wide else (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        if len(ticks) < 2:
+            ticks = [factor * 10.0**power for power in range(-4, 9) for factor in factors]
+            ticks = [tick for tick in ticks if low <= tick <= high]
+    return ticks
 
 
 def _draw_front(axes: Axes, marks: Sequence[Mark], higher: bool) -> None:
     """Shade the area that the front beats, and name the front and the better corner."""
     if front := pareto_front([mark for mark in marks if mark.eligible], higher):
-        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-        worst = low if higher else high
+        left, worst = axes.get_xlim()[0], axes.get_ylim()[0 if higher else 1]
         xs = [left, *(mark.x for mark in front)]
         ys = [front[0].y, *(mark.y for mark in front)]
         axes.fill_between(xs, ys, worst, step="pre", color="#F3F3F3", linewidth=0, zorder=0.5)
@@ -206,7 +197,6 @@ def _draw_front(axes: Axes, marks: Sequence[Mark], higher: bool) -> None:
             linestyle=(0, (4, 2)),
             label="front",
         )
-        axes.set(xlim=(left, right), ylim=(low, high))
         axes.annotate(
             "Pareto front",
             (left, ys[0]),

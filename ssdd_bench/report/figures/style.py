@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
 import pandas as pd
+from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -180,10 +180,7 @@ def inline_svg(svg: str) -> str:
     return f'<svg {view[0]} style="{style}">' + re.sub(r' id="[\w.]+_\d+"', "", body)
 
 
-@contextmanager
-def _style(salt: str) -> Iterator[None]:
+def _style(salt: str) -> AbstractContextManager[None]:
     """Apply our style whatever the user's matplotlibrc says, and restore the user's."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update({**_STYLE, "svg.hashsalt": f"ssdd-bench {salt}"})
-        yield
+    own = {**_STYLE, "svg.hashsalt": f"ssdd-bench {salt}"}
+    return mpl_style.context(own, after_reset=True)
