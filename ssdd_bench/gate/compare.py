@@ -6,18 +6,15 @@ images are there, the whole 95% interval of their mean difference lies on the ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssdd_bench.gate.load import Key, ScoredResult
 from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
 from ssdd_bench.metrics.intervals import bootstrap
-
-Array = NDArray[np.float64]
 
 Verdict = Literal["same", "better", "worse", "changed", "regression"]
 
@@ -83,20 +80,20 @@ def compare(
     heads = {one.key: one for one in head}
     differences: list[Difference] = []
     obstacles: list[str] = []
-    notes = [f"{_name(key)}: only in HEAD" for key in heads if key not in {one.key for one in base}]
+    notes = [f"{key}: only in HEAD" for key in heads if key not in {one.key for one in base}]
     for before in base:
         after = heads.get(before.key)
         if after is None:
-            obstacles.append(f"{_name(before.key)}: not in HEAD")
+            obstacles.append(f"{before.key}: not in HEAD")
             continue
         if found := _obstacles(before, after):
             obstacles += found
             continue
         if before.result.tokenizer.weights != after.result.tokenizer.weights:
-            notes.append(f"{_name(before.key)}: other weights")
+            notes.append(f"{before.key}: other weights")
         steps = before.result.steps, after.result.steps
         if steps[0] != steps[1]:
-            notes.append(f"{_name(before.key)}: {steps[0]} steps and {steps[1]}")
+            notes.append(f"{before.key}: {steps[0]} steps and {steps[1]}")
         differences += [
             _difference(before, after, key, thresholds, any_change)
             for key, value in before.result.metrics.items()
@@ -107,13 +104,8 @@ def compare(
     return Comparison(tuple(differences), tuple(obstacles), tuple(notes))
 
 
-def _name(key: Key) -> str:
-    label, resolution, protocol, seed = key
-    return f"{label} at {resolution} px, {protocol}, seed {seed}"
-
-
 def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
-    a, b, name = before.result, after.result, _name(before.key)
+    a, b, name = before.result, after.result, before.key
     found = []
     if a.protocol.get("sha256") != b.protocol.get("sha256"):
         found.append(f"{name}: the protocol's hash differs")
@@ -144,7 +136,8 @@ def _difference(
     sign = 1.0 if a.higher_is_better else -1.0
     change, interval = None, None  # The change is unknown if a side is infinite.
     if paired:
-        gaps = _gaps(before.scores[key], after.scores[key])
+        gaps = np.asarray(after.scores[key] - before.scores[key], np.float64)
+        gaps = gaps[np.isfinite(gaps)]  # images whose scores are finite on both sides
         change, interval = 0.0, (0.0, 0.0)
         if gaps.any():
             change, interval = float(gaps.mean()), bootstrap(gaps)
@@ -163,9 +156,3 @@ def _difference(
         else:
             verdict = "changed" if beyond and any_change else "better"
     return Difference(before.key, key, a.value, b.value, change, interval, threshold, verdict)
-
-
-def _gaps(before: Mapping[str, float], after: Mapping[str, float]) -> Array:
-    """Return the differences of images whose scores are finite on both sides."""
-    gaps = np.array([after[name] - value for name, value in before.items() if name in after])
-    return gaps[np.isfinite(gaps)]

@@ -6,34 +6,44 @@ import io
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.report.frame import Scores
 from ssdd_bench.report.loading import read_scores
-from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import find_results, from_json
+from ssdd_bench.results.store import find_results, load_results
 
 DEFAULT_PATH = "results"
 
-Key = tuple[str, int, str, int]  # label, resolution, protocol, seed
+
+class Key(NamedTuple):
+    """A job, by which results of the two sides are matched."""
+
+    label: str
+    resolution: int
+    protocol: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.label}, {self.resolution} px, {self.protocol}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class ScoredResult:
-    """A result and the scores of its single images, by metric and image id."""
+    """A result and the scores of its single images."""
 
     result: Result
-    scores: Mapping[str, Mapping[str, float]]
+    scores: Scores
 
     @property
     def key(self) -> Key:
-        """Return the job, by which results of the two sides are matched."""
-        result = self.result
-        protocol = str(result.protocol["id"])
-        return (result.tokenizer.label, result.resolution, protocol, result.seed)
+        """Return its job."""
+        one = self.result
+        return Key(one.tokenizer.label, one.resolution, str(one.protocol["id"]), one.seed)
 
 
 def load_side(where: str) -> list[ScoredResult]:
@@ -48,13 +58,9 @@ def load_side(where: str) -> list[ScoredResult]:
 
 def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
     """Read result files and folders of them."""
-    return [_read(file) for file in find_results(paths)]
-
-
-def _read(file: Path) -> ScoredResult:
-    result = from_json(read_json(file), file)
-    columns = read_scores(file, result).items()
-    return ScoredResult(result, {key: dict(zip(c.index, c, strict=True)) for key, c in columns})
+    files = find_results(paths)
+    results = load_results(files)
+    return list(map(ScoredResult, results, map(read_scores, files, results)))
 
 
 def _extract(revision: str, path: str, folder: Path) -> None:

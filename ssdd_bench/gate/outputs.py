@@ -21,11 +21,10 @@ def verdict(comparison: Comparison) -> str:
 
 def row_texts(found: Difference) -> tuple[str, ...]:
     """Write the texts of one row, by :data:`HEADINGS`."""
-    label, resolution, protocol, seed = found.key
     interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
     base, head = ("∞" if one is None else f"{one:.5g}" for one in (found.base, found.head))
     return (
-        f"{label}, {resolution} px, {protocol}, seed {seed}",
+        str(found.key),
         found.metric,
         base,
         head,

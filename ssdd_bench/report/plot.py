@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
+from matplotlib.axes import Axes
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
+from ssdd_bench.errors import UserError
+from ssdd_bench.report.figures.curves import speed_panels
+from ssdd_bench.report.figures.draw import draw_marks, prepare_axes
+from ssdd_bench.report.figures.style import Palette
+from ssdd_bench.report.frame import check_metric, default_metric
+from ssdd_bench.report.ranking import is_baseline
 
 
 def pareto(
@@ -32,13 +36,6 @@ def pareto(
         UserError: the metric is unknown, no row has both it and a timing, or rows of several
             protocols, sets of images or machines are left, which do not compare.
     """
-    from ssdd_bench.errors import UserError
-    from ssdd_bench.report.figures.curves import speed_panels
-    from ssdd_bench.report.figures.draw import draw_marks, prepare_axes
-    from ssdd_bench.report.figures.style import Palette
-    from ssdd_bench.report.frame import check_metric, default_metric
-    from ssdd_bench.report.ranking import is_baseline
-
     metric = metric or default_metric(df) or ""
     check_metric(df, metric)
     rows = df[df[metric].notna() & (df["decode_ips"] > 0)]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -85,7 +86,7 @@ def test_one_step_fewer(again, tmp_path, monkeypatch):
 def fake(values, seed=0, **changes):
     """Make up scores of single images for a result like another one."""
     like = changes.pop("like")
-    scores = {f"{i:03}": float(v) for i, v in enumerate(values)}
+    scores = pd.Series(values, [f"{i:03}" for i in range(len(values))])
     value = replace(like.result.metrics["psnr"], value=float(np.mean(values)), n=len(values))
     result = replace(like.result, metrics={"psnr": value}, seed=seed, **changes)
     return ScoredResult(result, {"psnr": scores})

@@ -21,8 +21,7 @@ def test_the_package_imports_nothing_heavy() -> None:
         "import sys, ssdd_bench\n"
         "heavy = {'torch', 'numpy', 'pandas', 'matplotlib'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
-        "assert callable(ssdd_bench.load_results) and callable(ssdd_bench.plot.pareto)\n"
-        "assert 'matplotlib' not in sys.modules\n"
+        "assert callable(ssdd_bench.load_results)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'plots'"):
