@@ -57,9 +57,9 @@ def pareto(
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(figsize=(5.6, 3.6), layout="constrained")[1]
-    pinned = prepare_axes(ax, panels[0], panels[0].remark)
+    prepare_axes(ax, panels[0], panels[0].remark)
     figure = ax.get_figure(root=True)
     assert figure is not None, "axes without a figure"
     figure.draw_without_rendering()  # labels need the axes' final place
-    draw_marks(ax, panels[0], Palette.of(df), pinned)
+    draw_marks(ax, panels[0], Palette.of(df))
     return ax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -43,13 +44,14 @@ def draw_speed(
 
 
 def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
-    """Lay out the rows that have a score and a timing, without baselines beside tokenizers.
+    """Lay out the rows with a finite score and a timing, without baselines beside tokenizers.
 
     Codecs would push what is compared into a corner; the figures of compression rates have them.
     """
     check_metric(frame, metric)
     for group in comparable_groups(pool_seeds(frame)):
-        rows = group.rows[group.rows[metric].notna() & (group.rows["decode_ips"] > 0)]
+        finite = group.rows[metric].map(math.isfinite)
+        rows = group.rows[finite & (group.rows["decode_ips"] > 0)]
         rows = rows[~is_baseline(rows)].sort_values("f", kind="stable")
         for mine in split(rows, [*MACHINE, "f"]):
             names = _short_names(mine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +13,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from ssdd_bench.report.figures.labels import place_labels
 from ssdd_bench.report.figures.panel import Mark, Panel
 from ssdd_bench.report.figures.style import GREY, Drawing, Palette
-from ssdd_bench.report.tables.numbers import format_number
 
 LOG_FROM: Final = 20.0  # largest over smallest positive distance, above which y is logarithmic
 _PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
@@ -29,24 +28,19 @@ def draw_panels(
     drawing = Drawing(name, title, metric)
     with drawing.lay_out(weights, [_HEIGHT] * len(panels)) as all_axes:
         remarks = list(dict.fromkeys(panel.remark for panel in panels))
-        pinned, above = [], ""
+        above = ""
         for axes, panel in zip(all_axes, panels, strict=True):
             shown = replace(panel, y_label="") if panel.y_label == above else panel
-            pinned.append(prepare_axes(axes, shown, panel.remark if len(remarks) > 1 else ""))
+            prepare_axes(axes, shown, panel.remark if len(remarks) > 1 else "")
             above = panel.y_label
         drawing.finish_layout(remarks[0] if len(remarks) == 1 else "")
-        for axes, panel, places in zip(all_axes, panels, pinned, strict=True):
-            drawing.parts |= draw_marks(axes, panel, palette, places)
+        for axes, panel in zip(all_axes, panels, strict=True):
+            drawing.parts |= draw_marks(axes, panel, palette)
     return drawing
 
 
-def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> dict[float, float]:
-    """Write titles and labels, which the place of the axes depends on, and choose the scales.
-
-    Returns:
-        Places of the values that y has no place for: infinite ones at the edge and, on a
-        logarithmic scale, zeros at the bottom.
-    """
+def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> None:
+    """Write titles and labels, which the place of the axes depends on, and choose the scales."""
     put_title(axes, panel.title, room=10 if remark else 0)
     if remark:
         axes.annotate(
@@ -59,11 +53,10 @@ def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> dict[float, floa
             color="0.35",
         )
     _scale_x(axes, panel)
-    pinned = _scale_y(axes, panel)
+    _scale_y(axes, panel)
     log = " (log)" if axes.get_yscale() == "log" and panel.y_label else ""
     axes.set_ylabel(panel.y_label + log)
     axes.set_xlabel(panel.x_label)
-    return pinned
 
 
 def put_title(axes: Axes, text: str, *, room: float = 0.0) -> None:
@@ -71,30 +64,13 @@ def put_title(axes: Axes, text: str, *, room: float = 0.0) -> None:
     axes.set_title(text, loc="left", fontsize=10, fontweight="bold", pad=6 + room)
 
 
-def draw_marks(
-    axes: Axes, panel: Panel, palette: Palette, pinned: Mapping[float, float]
-) -> dict[str, tuple[str, str]]:
+def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[str, str]]:
     """Draw everything inside the axes, whose place in the figure must be final.
-
-    Args:
-        axes: prepared by :func:`prepare_axes`.
-        panel: its marks.
-        palette: colours.
-        pinned: places of values off the scale, which are written beside the label.
 
     Returns:
         Family and hover text by id of an SVG element.
     """
-    marks = [
-        replace(
-            mark,
-            y=pinned[mark.y],
-            label=f"{mark.label} ({format_number(mark.y)})" if mark.label else "",
-        )
-        if mark.y in pinned
-        else mark
-        for mark in panel.marks
-    ]
+    marks = panel.marks
     parts: dict[str, tuple[str, str]] = {}
 
     def add(family: str, tip: str = "") -> str:
@@ -147,27 +123,21 @@ def _scale_x(axes: Axes, panel: Panel) -> None:
     axes.xaxis.set_minor_locator(FixedLocator([]))
 
 
-def _scale_y(axes: Axes, panel: Panel) -> dict[float, float]:
-    """Make y logarithmic where distances differ much, with room for labels and pinned values."""
+def _scale_y(axes: Axes, panel: Panel) -> None:
+    """Make y logarithmic where distances differ much, with room for labels."""
     values = [y for mark in panel.marks for y in (mark.y, *(mark.y_range or ()))]
-    finite = [value for value in values if math.isfinite(value)] or [0.0]
-    positive = [value for value in finite if value > 0]
-    wide = bool(positive) and max(positive) / min(positive) > LOG_FROM
-    if panel.log_y or (not panel.higher and wide and min(finite) >= 0):
+    low, high = min(values), max(values)
+    if panel.log_y or (not panel.higher and 0 < LOG_FROM * low < high):
         axes.set_yscale("log")
-        low, high = math.log10(min(positive)), math.log10(max(positive))
-        room = max(0.15 * (high - low), 0.1)
-        pinned = {0.0: 10 ** (low - 2 * room)} if 0.0 in finite else {}
-        axes.set_ylim(10 ** (low - (3 if pinned else 1) * room), 10 ** (high + room))
+        room = max((high / low) ** 0.15, 10**0.1)
+        axes.set_ylim(low / room, high * room)
+        wide = high / low > LOG_FROM
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(_PLAIN)
         axes.yaxis.set_minor_formatter(NullFormatter())
-        return pinned
-    low, high = min(finite), max(finite)
-    room = 0.15 * ((high - low) or abs(high) or 1.0)
-    pinned = {math.inf: high + 2 * room} if math.inf in values else {}
-    axes.set_ylim(low - room, high + (3 if pinned else 1) * room)
-    return pinned
+    else:
+        room = 0.15 * ((high - low) or abs(high) or 1.0)
+        axes.set_ylim(low - room, high + room)
 
 
 def _log_ticks(axes: Axes, wide: bool) -> list[float]:

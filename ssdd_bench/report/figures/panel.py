@@ -27,7 +27,7 @@ _X_LABELS: Final = {
 
 @dataclass(frozen=True)
 class Mark:
-    """One point, which may be infinitely high."""
+    """One point."""
 
     x: float
     y: float

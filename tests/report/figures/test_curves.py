@@ -242,6 +242,8 @@ def test_rows_without_the_metric_or_a_timing_are_left_out(make_result: Make) -> 
     with_lpips = replace(one, metrics=one.metrics | lpips)
     (panel,) = panels_of([with_lpips, make_result("b")], "lpips_alex")
     assert marked(panel) == ["a"]
+    (panel,) = panels_of([one, make_result("lossless", metrics={"psnr": None})])
+    assert marked(panel) == ["a"]
     frame = to_frame([make_result(decode_ips=None)])
     assert draw_speed(frame, "psnr", Palette.of(frame)) is None
     with pytest.raises(UnknownNameError, match="rfid"):
