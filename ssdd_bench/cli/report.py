@@ -56,7 +56,7 @@ def command(
         click.echo("no published numbers here: no published-figure (--published)", err=True)
 
     subjects = _find_tags(set(source.frame["data"]), tags) if by_tag or tags else None
-    written = list(build_report(source, printed, metric, out, subjects))
+    written = build_report(source, printed, metric, out, subjects)
     if insert is not None:
         written.append(insert_into(insert, source.frame))
     if print_json({"path": out, "metric": metric, "files": written}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,10 +19,12 @@ from ssdd_bench.report.tables.build import build_report_tables
 from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
+from ssdd_bench.report.tables.model import Table
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_text
 
 SUFFIXES = (".png", ".svg", ".pdf")
+BY_TAG = {"by-tag.md", "by-tag.csv"}
 FIGURES = (
     *("quality-vs-speed", "generation-vs-speed", "quality-vs-rate", "quality-vs-steps"),
     *("quality-vs-resolution", "score-distributions", "speed-scaling", "published-figure"),
@@ -35,8 +37,8 @@ def build_report(
     metric: str,
     out: Path,
     tags: TagsOfSets | None = None,
-) -> Iterator[Path]:
-    """Write a report and yield its files; those of an earlier report with more to show are removed.
+) -> list[Path]:
+    """Write a report and return its files; those of an earlier report with more to show go.
 
     Args:
         source: input.
@@ -49,42 +51,32 @@ def build_report(
         OutputError: a file cannot be written.
         UserError: a saved image is damaged, or no image has a tag.
     """
-    drawings = draw_figures(source.frame, published, metric)
-    texts = build_texts(source, published, metric, drawings, tags)
-    shown = first_of_each(drawings)
-    written = [write_text(out / name, text) for name, text in texts.items()]
-    yield from written
-    figures = [out / f"{name}{suffix}" for name in FIGURES for suffix in SUFFIXES]
-    for path in figures:
-        if path.stem in shown:
-            yield shown[path.stem].save(path)
-            written.append(path)
-    for path in {*figures, out / "by-tag.md", out / "by-tag.csv"}.difference(written):
-        path.unlink(missing_ok=True)
-
-
-def build_texts(
-    source: Source,
-    published: Mapping[str, PublishedFile],
-    metric: str,
-    drawings: Sequence[Drawing],
-    tags: TagsOfSets | None = None,
-) -> dict[str, str]:
-    """Make the tables and the page, by file name; see :func:`build_report`."""
-    tables = build_report_tables(source.frame)
+    frame, by_tag = source.frame, list[Table]()
+    drawings = draw_figures(frame, published, metric)
+    tables = build_report_tables(frame)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
     texts = {
         "table.md": to_markdown(tables),
-        "table.csv": to_csv(source.frame),
+        "table.csv": to_csv(frame),
         "table.tex": to_latex(shown),
         "table.html": render("tables.html.j2", tables=shown),
     }
-    by_tag = []
     if tags:
-        means = split_by_tag(source.frame, tags)
-        by_tag = build_tag_tables(source.frame, means)
+        means = split_by_tag(frame, tags)
+        by_tag = build_tag_tables(frame, means)
         texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
-    return texts | {"index.html": build_page(source, published, metric, drawings, by_tag)}
+    texts["index.html"] = build_page(source, published, metric, drawings, by_tag)
+    figures = {
+        f"{name}{suffix}": one
+        for name, one in first_of_each(drawings).items()
+        for suffix in SUFFIXES
+    }
+    written = [write_text(out / name, text) for name, text in texts.items()]
+    written += [one.save(out / name) for name, one in figures.items()]
+    for name in {f"{name}{suffix}" for name in FIGURES for suffix in SUFFIXES} | BY_TAG:
+        if out / name not in written:
+            (out / name).unlink(missing_ok=True)
+    return written
 
 
 def draw_figures(

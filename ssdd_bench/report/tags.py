@@ -6,7 +6,8 @@ Tags stand in a file beside the images: ``"a/name.jpg" = ["faces", "text"]``, on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -58,8 +59,7 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
     for result in frame[frame["data"].isin(tags)].to_dict("records"):
         own = {key: result[key] for key in keys}
         for metric, scores in result["scores"].items():
-            for tag, ids in images_by_tag(list(scores.index), tags[result["data"]]).items():
-                values = scores[ids].dropna()
+            for tag, values in _by_tag(scores.dropna(), tags[result["data"]]):
                 infinite = int(values.isin([math.inf, -math.inf]).sum())
                 finite = values[values.map(math.isfinite)]
                 mean = finite.mean() if len(finite) else values.mean()
@@ -73,54 +73,52 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates([*keys, "metric", "tag"])
 
 
-def images_by_tag(ids: list[str], tags: Tags) -> dict[str, list[str]]:
-    """Group ids: all images, those of each tag in alphabetical order, and those without a tag."""
-    names = sorted({tag for image_id in ids for tag in tags.get(image_id, ())})
-    images = {tag: [one for one in ids if tag in tags.get(one, ())] for tag in names}
-    rest = [image_id for image_id in ids if not tags.get(image_id)]
-    return {ALL: ids, **images, **({UNTAGGED: rest} if rest else {})}
-
-
 def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
     """Build the tables of :func:`split_by_tag`: one per set of images and metric, a row per tag."""
-    directions = metric_directions(frame)
+    few = f"Fewer than {FEW} images: a mean of so few says little about the subject."
+    same = "Images identical to their originals are left out of the mean."
     tables = []
     for group in comparable_groups(frame):
         names = dict(zip(group.rows["fingerprint"], row_names(group.rows), strict=True))
         mine = means[means["resolution"] == group.resolution]
         mine = mine[mine["fingerprint"].isin(names)]
-        whole = [key for key in directions if group.rows[key].notna().any()]
-        split = [key for key in directions if key in set(mine["metric"])]
+        measured = {
+            key: higher
+            for key, higher in metric_directions(frame).items()
+            if group.rows[key].notna().any()
+        }
+        split = [key for key in measured if key in set(mine["metric"])]
+        left_out = ", ".join(metric_name(key) for key in measured if key not in split)
         for metric in split:
             where = f"{group.resolution} px, {group.protocol}, {group.data}"
             title = f"{metric_name(metric)} by tag, {where}"
-            better = "higher" if directions[metric] else "lower"
+            better = "higher" if measured[metric] else "lower"
             caption = (
                 f"{group.data}: mean over the images of each tag, {better} is better. An image "
                 "counts under each of its tags."
             )
             table = Table(title, caption, name_of(title, group.n), kind="tags")
-            _add_columns(table, mine[mine["metric"] == metric], names, metric, directions[metric])
-            if left_out := ", ".join(metric_name(key) for key in whole if key not in split):
+            rows = mine[mine["metric"] == metric]
+            sizes = rows.groupby("tag", sort=False)["n"].max()
+            table.add("tag", sizes.index, ([few] if n < FEW else [] for n in sizes), numeric=False)
+            table.add("n", sizes)
+            for fingerprint, name in names.items():
+                own = rows[rows["fingerprint"] == fingerprint].set_index("tag").reindex(sizes.index)
+                texts = (format_metric(metric, value) for value in own["mean"])
+                partly = own["infinite"].between(1, own["n"] - 1)
+                notes = ([same] if one else [] for one in partly)
+                table.add(name, texts, notes, lower_is_better=not measured[metric])
+            if left_out:
                 table.remarks.append(f"Not split, since they are scores of whole sets: {left_out}.")
             tables.append(table)
     return tables
 
 
-def _add_columns(
-    table: Table, means: pd.DataFrame, names: Mapping[str, str], metric: str, higher: bool
-) -> None:
-    """Add the tag, the number of images, and a column per result."""
-    largest = means.groupby("tag", sort=False)["n"].max()
-    few = f"Fewer than {FEW} images: a mean of so few says little about the subject."
-    same = "Images identical to their originals are left out of the mean."
-    table.add("tag", largest.index, ([few] if n < FEW else [] for n in largest), numeric=False)
-    table.add("n", largest)
-    for fingerprint, name in names.items():
-        own = means[means["fingerprint"] == fingerprint].set_index("tag").reindex(largest.index)
-        table.add(
-            name,
-            (format_metric(metric, value) for value in own["mean"]),
-            ([same] if partly else [] for partly in own["infinite"].between(1, own["n"] - 1)),
-            lower_is_better=not higher,
-        )
+def _by_tag(scores: pd.Series[float], tags: Tags) -> Iterator[tuple[str, pd.Series[float]]]:
+    """Yield all scores, those of each tag in alphabetical order, and those without a tag."""
+    own = [tags.get(image_id, ()) for image_id in scores.index]
+    yield ALL, scores
+    for tag in sorted(set(chain(*own))):
+        yield tag, scores[[tag in one for one in own]]
+    if not all(own):
+        yield UNTAGGED, scores[[not one for one in own]]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ssdd_bench.errors import OutputError
 from ssdd_bench.report.ranking import is_baseline
+from ssdd_bench.results.files import write_atomically, write_text
 
 # Palette of Okabe and Ito, told apart by every kind of colour vision; yellow is too pale on white.
 COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -135,14 +135,11 @@ class Drawing:
         Raises:
             OutputError: the file cannot be written.
         """
-        try:
-            if path.suffix == ".svg":
-                path.write_text(self.svg, "utf-8")
-            else:
-                with _style(self.key):
-                    self.figure.savefig(path, metadata=_UNDATED[path.suffix])
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        if path.suffix == ".svg":
+            return write_text(path, self.svg)
+        with _style(self.key):
+            save = partial(self.figure.savefig, metadata=_UNDATED[path.suffix])
+            write_atomically(path, partial(save, format=path.suffix[1:]))
         return path
 
     @cached_property

@@ -46,9 +46,10 @@ def test_png_has_150_dots_per_inch(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     for suffix in ("png", "svg"):
         with pytest.raises(OutputError, match=f"a.{suffix}"):
-            draw().save(tmp_path / "absent" / f"a.{suffix}")
+            draw().save(tmp_path / "file" / f"a.{suffix}")
 
 
 def test_a_name_from_outside_is_text_and_never_markup() -> None:
