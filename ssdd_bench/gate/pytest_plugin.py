@@ -9,15 +9,10 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from ssdd_bench.evaluation.run import RunConfig
-
-Gate = Callable[..., None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
+def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
     """Return a function that measures a tokenizer and compares it with committed results.
 
     Its arguments: ``tokenizer`` as for ``ssdd-bench run --tokenizers``; ``baseline``, a folder of
@@ -51,13 +46,15 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
         fail: Sequence[str] = (),
     ) -> None:
         from ssdd_bench.data.named import DATA_SETS
-        from ssdd_bench.errors import UserError
-        from ssdd_bench.evaluation.run import RunConfig
+        from ssdd_bench.errors import UnavailableError, UserError
+        from ssdd_bench.evaluation.run import RunConfig, run_jobs
         from ssdd_bench.gate.compare import compare
         from ssdd_bench.gate.load import load_side
         from ssdd_bench.gate.outputs import add_to_summary, to_markdown
         from ssdd_bench.gate.thresholds import parse_rules, project_rules
+        from ssdd_bench.metrics.catalog import METRICS
         from ssdd_bench.plugins.registry import parse_requests
+        from ssdd_bench.weights.download import fetch
 
         if data and str(data) not in DATA_SETS.all():
             data = root / data
@@ -77,7 +74,13 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
                 pictures=False,
                 command=command,
             )
-            _run(config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pytest may make errors of a library's warnings.
+                for asset in chain.from_iterable(METRICS.get(key).assets for key in metrics):
+                    with suppress(UnavailableError):  # The metric will be absent.
+                        fetch(asset)
+                for failure in run_jobs(config).failures:
+                    pytest.fail(f"ssdd-bench run failed:\n{failure}", pytrace=False)
             if update:
                 shutil.copytree(config.out, root / baseline, dirs_exist_ok=True)
                 pytest.skip(f"measured anew: {root / baseline}")
@@ -91,20 +94,3 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Gate:
             pytest.fail(to_markdown(found), pytrace=False)
 
     return gate
-
-
-def _run(config: RunConfig) -> None:
-    """Evaluate with the weights of the metrics that were named; raise the first failure."""
-    from ssdd_bench.errors import UnavailableError
-    from ssdd_bench.evaluation.run import run_jobs
-    from ssdd_bench.metrics.catalog import METRICS
-    from ssdd_bench.weights.download import fetch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pytest may make errors of a library's warnings.
-        for key in config.metrics:
-            for asset in METRICS.get(key).assets:
-                with suppress(UnavailableError):  # The metric will be absent.
-                    fetch(asset)
-        for failure in run_jobs(config).failures:
-            pytest.fail(f"ssdd-bench run failed:\n{failure}", pytrace=False)

@@ -8,13 +8,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.frame import metric_directions
+from ssdd_bench.report.frame import Scores, metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.loading import Source
 
@@ -44,24 +44,19 @@ class Set:
 
 
 @dataclass(frozen=True)
-class Extreme:
-    """An image on which a tokenizer does well or badly."""
-
-    image: str
-    score: float
-    difference: float | None  # from the mean of the other tokenizers on the same image
-    photo: int | None  # position among the photos of the group's set
-
-
-@dataclass(frozen=True)
 class Extremes:
-    """Best and worst images of one tokenizer by one metric, ranked by ``difference`` if any."""
+    """Best and worst images of one tokenizer by one metric, ranked by ``difference`` if any.
+
+    An image has its id, its score, the difference from the mean of the other tokenizers on the
+    same image, and its position among the photos of the group's set; None for no difference or
+    position.
+    """
 
     group: int
     tokenizer: str
     metric: str
-    best: list[Extreme]
-    worst: list[Extreme]
+    best: list[dict[str, Any]]
+    worst: list[dict[str, Any]]
 
 
 def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
@@ -113,12 +108,12 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                 ]
                 lead = mine - sum(others) / len(others) if others else mine
                 rows = [
-                    Extreme(
-                        str(image),
-                        float(mine[image]),
-                        float(lead[image]) if others else None,
-                        photos.get(str(image)),
-                    )
+                    {
+                        "image": image,
+                        "score": mine[image],
+                        "difference": lead[image] if others else None,
+                        "photo": photos.get(image),
+                    }
                     for image in lead.sort_values(ascending=not higher, kind="stable").index
                 ]
                 if few := min(EXTREMES, len(rows) // 2):
@@ -127,22 +122,19 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
     return found
 
 
-def _read(path: Path, resolution: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Read pairs of reference and reconstruction, uint8 (H, W, 3)."""
+def _read(path: Path, resolution: int) -> np.ndarray:
+    """Read pairs of reference and reconstruction, uint8 (N, 2, H, W, 3)."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-    except OSError as error:
+        rows = pixels.reshape(2, resolution, -1, resolution, 3)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged image. Delete it: a report can do without.") from error
-    height, width, _ = pixels.shape
-    if height != 2 * resolution or width % resolution:
-        raise UserError(f"{path}: not two rows of {resolution} px images. Delete it.")
-    columns = [pixels[:, x : x + resolution] for x in range(0, width, resolution)]
-    return [(column[:resolution], column[resolution:]) for column in columns]
+    return rows.transpose(2, 0, 1, 3, 4)
 
 
 def _photos(
-    pixels: Sequence[tuple[str, list[tuple[np.ndarray, np.ndarray]], dict[str, pd.Series[float]]]],
+    pixels: Sequence[tuple[str, np.ndarray, Scores]],
     directions: dict[str, bool],
     count: int,
 ) -> Iterator[Photo]:

@@ -265,10 +265,10 @@ def test_published_marks_are_grey_and_belong_to_no_family() -> None:
 
 
 def test_figures_import_neither_torch_nor_pyplot() -> None:
-    modules = ("curves", "distribution", "labels")
+    modules = ("curves", "distribution")
     imports = ", ".join(f"ssdd_bench.report.figures.{name}" for name in modules)
     code = (
-        f"import sys, textalloc, {imports}\n"
+        f"import sys, {imports}\n"
         "sys.exit(','.join({'torch', 'matplotlib.pyplot'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,8 +14,7 @@ from matplotlib.cbook import pts_to_prestep
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ssdd_bench.report.figures.draw import draw_panels, pareto_front
-from ssdd_bench.report.figures.labels import place_labels
+from ssdd_bench.report.figures.draw import draw_panels, pareto_front, place_labels
 from ssdd_bench.report.figures.panel import Mark, Panel
 from ssdd_bench.report.figures.style import Drawing, Palette
 

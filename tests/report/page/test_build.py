@@ -129,11 +129,11 @@ def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None
     source = load_source([write_run(SCORES)])
     ssdd = next(e for e in find_extremes(source, build_sets(source)) if e.tokenizer == "ssdd")
     assert min(range(4), key=lambda i: SCORES["ssdd"][i]) == 3
-    assert [image.image for image in ssdd.best] == ["photo-3.jpg", "photo-1.jpg"]
-    assert [image.image for image in ssdd.worst] == ["photo-0.jpg", "photo-2.jpg"]
-    assert ssdd.best[0].difference == pytest.approx(10.0)
-    assert ssdd.best[0].photo is None  # only three images were saved
-    assert ssdd.worst[0].photo == 0
+    assert [image["image"] for image in ssdd.best] == ["photo-3.jpg", "photo-1.jpg"]
+    assert [image["image"] for image in ssdd.worst] == ["photo-0.jpg", "photo-2.jpg"]
+    assert ssdd.best[0]["difference"] == pytest.approx(10.0)
+    assert ssdd.best[0]["photo"] is None  # only three images were saved
+    assert ssdd.worst[0]["photo"] == 0
 
 
 def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Path) -> None:
