@@ -66,7 +66,8 @@ def read_moments(path: Path) -> dict[str, NDArray[np.float64]]:
 
 def _read(path: Path, name: str) -> NDArray[Any] | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # np.load would take a file that is no zip for a pickle, and advise to run its code.
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
             return arrays[name] if name in arrays.files else None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path} as an npz file: {error}") from error

@@ -215,6 +215,12 @@ def test_npz_of_other_things_is_refused(tmp_path, arrays, message):
         open_images(tmp_path / "x.npz")
 
 
+def test_a_damaged_npz_is_not_taken_for_a_pickle(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"PK, and no more")
+    with pytest.raises(DataError, match=r"x\.npz as an npz file: File is not a zip file"):
+        open_images(tmp_path / "x.npz")
+
+
 # Tables
 
 
