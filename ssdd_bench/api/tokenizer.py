@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,19 @@ class LatentSpec:
     f: int
     channels: int
     bits_per_value: float | None = None
+
+    def problem(self) -> str:
+        """Describe the value that makes no sense; empty if all do."""
+        if self.kind not in get_args(LatentKind):
+            return f"kind is '{self.kind}', not one of {', '.join(get_args(LatentKind))}"
+        if self.f < 1 or self.channels < 0:
+            return f"f is {self.f} and channels {self.channels}: give 1 and 0, or more"
+        if (self.kind == "discrete") != (self.bits_per_value is not None):
+            return (
+                f"bits_per_value is {self.bits_per_value} for kind '{self.kind}': give log2 of the "
+                "codebook's size for 'discrete' and None for the others"
+            )
+        return ""
 
     def shape(self, height: int, width: int) -> tuple[int, int, int] | None:
         """Return (channels, h, w) for an image of ``height`` x ``width``; None for ``bytes``."""

@@ -71,48 +71,36 @@ def set_threads(count: int | None) -> None:
 
 def one_of(names: Callable[[], Iterable[str]]) -> Complete:
     """Return a completion that offers names."""
-    return lambda ctx, option, incomplete: [
-        CompletionItem(name) for name in names() if name.startswith(incomplete)
-    ]
+    return lambda typed: [CompletionItem(name) for name in names() if name.startswith(typed)]
 
 
 def several_of(names: Callable[[], Iterable[str]]) -> Complete:
     """Return a completion that offers names for the last item of a list."""
 
-    def complete(
-        ctx: click.Context, option: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        before, comma, last = incomplete.rpartition(",")
-        return [
-            CompletionItem(f"{before}{comma}{name}")
-            for name in names()
-            if name.startswith(last) and name not in before.split(",")
-        ]
+    def complete(typed: str) -> list[CompletionItem]:
+        before, comma, last = typed.rpartition(",")
+        free = [name for name in names() if name not in before.split(",")]
+        return [CompletionItem(f"{before}{comma}{n}") for n in free if n.startswith(last)]
 
     return complete
 
 
-def complete_data(
-    ctx: click.Context, option: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_data(typed: str) -> list[CompletionItem]:
     """Offer named data sets, or else files and folders: bash takes only one of the two."""
-    named = one_of(DATA_SETS.all)(ctx, option, incomplete)
-    return named or [CompletionItem(incomplete, type="file")]
+    return one_of(DATA_SETS.all)(typed) or [CompletionItem(typed, type="file")]
 
 
-def complete_tokenizers(
-    ctx: click.Context, option: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_tokenizers(typed: str) -> list[CompletionItem]:
     """Offer ids of tokenizers in a list, and after a colon the options of that tokenizer."""
-    before, comma, last = incomplete.rpartition(",")
-    name, colon, typed = last.partition(":")
+    before, comma, last = typed.rpartition(",")
+    name, colon, option = last.partition(":")
     if not colon:
-        return several_of(TOKENIZERS.all)(ctx, option, incomplete)
+        return several_of(TOKENIZERS.all)(typed)
     found = TOKENIZERS.all().get(name)
     return [
         CompletionItem(f"{before}{comma}{name}:{one}=", help=info.help)
         for one, info in (found.options if found else {}).items()
-        if one.startswith(typed)
+        if one.startswith(option)
     ]
 
 

@@ -22,7 +22,7 @@ from click.shell_completion import CompletionItem
 
 from ssdd_bench.cli._output import json_option
 
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+Complete = Callable[[str], list[CompletionItem]]
 COUNT: Final = click.IntRange(min=1)
 ValueType = click.ParamType[Any] | Callable[[Any], Any]
 """Type of click, or a function that converts a value or raises :class:`click.BadParameter`."""
@@ -36,6 +36,7 @@ class Declaration:
     make: Callable[..., click.Parameter]
     names: str = "--{0}"  # on the command line, from the parameter's
     type: ValueType | None = None  # None: the one that fits the parameter's
+    complete: Complete | None = None  # offers values in the shell for what is typed so far
 
 
 def option(
@@ -52,13 +53,12 @@ def option(
         click.Option,
         help=help,
         metavar=metavar,
-        shell_complete=complete,
         show_default=show_default,
         multiple=multiple,
         callback=eager,
         is_eager=eager is not None,
     )
-    return Declaration(make, type=type)
+    return Declaration(make, type=type, complete=complete)
 
 
 def flag(help: str) -> Declaration:
@@ -76,8 +76,7 @@ def argument(
     count: int = 1, type: ValueType | None = None, complete: Complete | None = None
 ) -> Declaration:
     """Declare an argument; a ``count`` of -1 takes one or more."""
-    make = partial(click.Argument, nargs=count, shell_complete=complete)
-    return Declaration(make, "{0}", type)
+    return Declaration(partial(click.Argument, nargs=count), "{0}", type, complete)
 
 
 def verb(function: Callable[..., None]) -> click.Command:
@@ -122,8 +121,15 @@ def _declared(parameter: inspect.Parameter) -> click.Parameter:
         [found.names.format(parameter.name.replace("_", "-"))],
         type=found.type or next(chain(choices, known), None),
         required=required,
+        shell_complete=found.complete and partial(_complete, found.complete),
         **({} if required else {"default": parameter.default}),
     )
+
+
+def _complete(
+    complete: Complete, ctx: click.Context, option: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    return complete(typed)
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

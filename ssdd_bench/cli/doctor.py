@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import platform
 import shutil
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +14,6 @@ from ssdd_bench.cli._verbs import verb
 from ssdd_bench.errors import UnavailableError, WeightsError
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
-from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders
 
@@ -29,7 +26,9 @@ def command() -> None:
 
     Nothing is loaded; `ssdd-bench weights verify` compares checksums.
     """
-    machine = {**_machine(), "sample photographs": _sample()}
+    from ssdd_bench.data.sample import sample_sources
+
+    machine = {**_machine(), "sample photographs": len(sample_sources())}
     tables: dict[str, dict[str, Any]] = {
         "metrics": {
             **{one.name: f"broken: {one.error}" for one in METRICS.broken()},
@@ -37,7 +36,7 @@ def command() -> None:
         },
         "tokenizers": {
             **{one.name: f"broken: {one.error}" for one in TOKENIZERS.broken()},
-            **{name: _tokenizer(info) for name, info in TOKENIZERS.all().items()},
+            **{name: info.missing() or "found" for name, info in TOKENIZERS.all().items()},
         },
         "GB free": {
             str(folder): round(shutil.disk_usage(folder).free / 1e9, 1)
@@ -55,36 +54,18 @@ def command() -> None:
 
 def _machine() -> dict[str, Any]:
     """Describe the machine; a torch that cannot be imported is reported, not raised."""
-    python = platform.python_version()
     try:
-        import torch
+        from ssdd_bench.evaluation.environment import (
+            choose_device,
+            describe_environment,
+            device_name,
+        )
 
-        from ssdd_bench.evaluation.environment import choose_device, cores, cpu_name, device_name
-
-        return {
-            "python": python,
-            "torch": str(torch.__version__),
-            "device": device_name(choose_device("auto")),
-            "cpu": cpu_name(),
-            "cores": cores(),
-            "threads": torch.get_num_threads(),
-        }
+        device = choose_device("auto")
+        return {"device": device_name(device), **describe_environment(device)}
     except Exception as error:  # A broken installation may raise anything.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return {"python": python, "torch": f"broken ({reason}): reinstall torch"}
-
-
-def _sample() -> int | str:
-    """Count the photos that came with the package, or name those that were changed."""
-    from ssdd_bench.data.sample import SAMPLE_DIR, sample_sources
-
-    sources = sample_sources()
-    wrong = [name for name, one in sources.items() if _sha256(SAMPLE_DIR / name) != one.sha256]
-    return f"changed: {', '.join(wrong)}: reinstall ssdd-bench" if wrong else len(sources)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return {"python": platform.python_version(), "torch": f"broken ({reason}): reinstall torch"}
 
 
 def _metric(info: MetricInfo) -> str:
@@ -101,9 +82,3 @@ def _metric(info: MetricInfo) -> str:
         except (UnavailableError, WeightsError) as error:
             needs.append(str(error))
     return "; ".join(needs) or "ready"
-
-
-def _tokenizer(info: TokenizerInfo) -> str:
-    missing = [name for name in info.requires if importlib.util.find_spec(name) is None]
-    target = f"'ssdd-bench[{info.extra}]'" if info.extra else " ".join(missing)
-    return f"needs {', '.join(missing)}: pip install {target}" if missing else "found"

@@ -81,10 +81,10 @@ def _check_description(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
     spec = getattr(tokenizer, "latent", None)
     if not isinstance(spec, LatentSpec):
         yield f"attribute latent must be a LatentSpec, not {spec!r}"
+    elif problem := spec.problem():
+        yield f"latent.{problem}"
     elif resolution % spec.f:
         yield f"resolution {resolution} is not a multiple of f = {spec.f}: check with another one"
-    elif (spec.kind == "discrete") != (spec.bits_per_value is not None):
-        yield "latent.bits_per_value goes with kind 'discrete' and no other"
     if tokenizer.steps is not None and tokenizer.steps < 1:
         yield f"attribute steps must be None or at least 1, not {tokenizer.steps}"
     for path in tokenizer.weights:

@@ -5,6 +5,7 @@ Reading one imports neither torch nor the plugin, so that listing every tokenize
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,12 @@ class TokenizerInfo:
     model: str | None = None
     """One of the manifest's ``models``, given to the plugin's function as ``model``; empty for the
     manifest's own id, None where a manifest has no models."""
+
+    def missing(self) -> str:
+        """Name the required libraries that are absent, with the command that installs them."""
+        missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        target = f"'ssdd-bench[{self.extra}]'" if self.extra else " ".join(missing)
+        return f"needs {', '.join(missing)}: pip install {target}" if missing else ""
 
     def option(self, name: str) -> OptionInfo:
         """Look up one option, or raise an ``OptionError`` with the names that are near."""
@@ -132,11 +139,6 @@ def _read_entry(
     rest = {key: value for key, value in data.items() if key != "options"}
     given = {**given, "options": options}
     info = read_record(TokenizerInfo, rest, source, where, optional=True, fixed=given)
-    if latent := info.latent:
-        key = f"{source}: key '{prefix}latent."
-        if latent.f < 1 or latent.channels < 0:
-            name = "channels" if latent.channels < 0 else "f"
-            raise UserError(f"{key}{name}' is too small: f is 1 or more, channels 0 or more")
-        if (latent.kind == "discrete") != (latent.bits_per_value is not None):
-            raise UserError(f"{key}bits_per_value' goes with kind 'discrete' and no other")
+    if info.latent and (problem := info.latent.problem()):
+        raise UserError(f"{source}: key '{prefix}latent': {problem}")
     return info

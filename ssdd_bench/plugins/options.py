@@ -40,16 +40,9 @@ class OptionInfo:
         """The values allowed, in words: ``an integer from 1 to 100``."""
         if self.choices:
             return "one of " + ", ".join(map(format_value, self.choices))
-        words = OPTION_TYPES[self.type][1]
-        match self.minimum, self.maximum:
-            case None, None:
-                return words
-            case low, None:
-                return f"{words} of at least {low:g}"
-            case None, high:
-                return f"{words} of at most {high:g}"
-            case low, high:
-                return f"{words} from {low:g} to {high:g}"
+        limits = (("from", self.minimum), ("to", self.maximum))
+        words = (f" {word} {limit:g}" for word, limit in limits if limit is not None)
+        return OPTION_TYPES[self.type][1] + "".join(words)
 
     def parse(self, text: str) -> OptionValue:
         """Convert what a user typed, or raise an ``OptionError`` with the domain."""

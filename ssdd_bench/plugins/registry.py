@@ -8,7 +8,6 @@ entry point group ``ssdd_bench.tokenizers``.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,10 +93,8 @@ def _load(place: Place) -> dict[str, TokenizerInfo]:
 
 def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokenizer:
     """Import a plugin and call its ``load``."""
-    missing = [name for name in info.requires if importlib.util.find_spec(name) is None]
-    if missing:
-        target = f"'ssdd-bench[{info.extra}]'" if info.extra else " ".join(missing)
-        raise PluginError(f"{info.id} needs {', '.join(missing)}: pip install {target}")
+    if missing := info.missing():
+        raise PluginError(f"{info.id} {missing}")
     module, _, function = info.plugin.partition(":")
     if info.model is not None:
         options = {**options, "model": info.model}

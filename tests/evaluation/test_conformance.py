@@ -104,7 +104,7 @@ def test_a_good_tokenizer_has_no_problems() -> None:
     [
         (changed(latent=None), "attribute latent must be a LatentSpec, not None"),
         (changed(latent=LatentSpec("continuous", 5, 3)), "64 is not a multiple of f = 5"),
-        (changed(latent=LatentSpec("continuous", 4, 3, 8)), "latent.bits_per_value goes with"),
+        (changed(latent=LatentSpec("continuous", 4, 3, 8)), "latent.bits_per_value is 8 for kind"),
         (changed(latent=LatentSpec("continuous", 4, 4)), "latent describes (3, 4, 16, 16)"),
         (changed(latent=LatentSpec("discrete", 4, 3, 8)), "data of kind 'discrete' has dtype"),
         (changed(latent=LatentSpec("bytes", 4, 0)), "must be a list of bytes"),

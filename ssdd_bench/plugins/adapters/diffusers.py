@@ -145,9 +145,10 @@ class Autoencoder(Tokenizer):
     def networks(self) -> dict[str, nn.Module]:
         """Return both networks, each with its convolution at the latent."""
         model = self._model
+        decoder = model.decoder if hasattr(model, "decoder") else model.decoder_unet
         return {
             "encoder": _together(model.encoder, getattr(model, "quant_conv", None)),
-            "decoder": _together(model.decoder, getattr(model, "post_quant_conv", None)),
+            "decoder": _together(decoder, getattr(model, "post_quant_conv", None)),
         }
 
     def info(self) -> dict[str, Any]:
@@ -199,14 +200,6 @@ class ConsistencyDecoder(Autoencoder):
     The second step adds noise to the first one's image and maps it again. Sampling is written
     here because the noise of diffusers' own sampler depends on the batch.
     """
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Return the encoder with its convolution, and the U-Net."""
-        model = self._model
-        return {
-            "encoder": _together(model.encoder, model.quant_conv),
-            "decoder": _together(model.decoder_unet),
-        }
 
     def _decode(self, z: Tensor, latent: Latent, noise: Noise) -> Tensor:
         model, schedule = self._model, self._model.decoder_scheduler

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssdd_bench.api import Latent, LatentKind, LatentSpec, Noise, Tokenizer
+from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import OptionError, PluginError
 
 Data = Tensor | Sequence[bytes]
@@ -66,17 +66,8 @@ class FunctionTokenizer(Tokenizer):
                 raise OptionError(f"{name} is {_describe(function)}. Pass a function.")
         if not isinstance(latent, LatentSpec):
             raise OptionError(f"latent is {_describe(latent)}. Pass a LatentSpec.")
-        if latent.kind not in get_args(LatentKind):
-            raise OptionError(
-                f"latent.kind is '{latent.kind}'. Pass one of {', '.join(get_args(LatentKind))}."
-            )
-        if latent.f < 1:
-            raise OptionError(f"latent.f is {latent.f}. Pass pixels per latent cell, 1 or more.")
-        if (latent.kind == "discrete") != (latent.bits_per_value is not None):
-            raise OptionError(
-                f"latent.bits_per_value is {latent.bits_per_value} for kind '{latent.kind}'. Pass "
-                "log2 of the codebook's size for 'discrete' and None for the others."
-            )
+        if problem := latent.problem():
+            raise OptionError(f"latent.{problem}.")
         if steps is not None and steps < 1:
             raise OptionError(f"steps is {steps}. Pass None or 1 or more.")
         self._encode = encode
