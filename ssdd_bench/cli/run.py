@@ -95,7 +95,7 @@ def command(
     require_named(data)
     fetch_weights(metrics, offline, strict, quiet)
     save_config(ctx, out / "run.toml")
-    with follow(run_config, Console(stderr=True, quiet=quiet)) as callbacks:
+    with follow(Console(stderr=True, quiet=quiet)) as callbacks:
         summary = run_jobs(run_config, callbacks)
     files = _report(summary.to_frame(), out, quiet or wants_json()) if summary.finished else []
     print_json(

@@ -81,7 +81,7 @@ def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
     assert jobs("--config", saved) == jobs(*flags)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
     again = invoke("--config", saved)
-    assert again.output.count(" kept\n") == len(before) == 3
+    assert again.output.count(", kept\n") == len(before) == 3
     assert read_toml(saved) == kept
     assert {path: path.stat().st_mtime_ns for path in before} == before
 

@@ -125,7 +125,7 @@ def test_second_run_measures_only_what_is_missing(run, photos, tmp_path):
     before = old.read_bytes()
     code, _, err = run("--tokenizers", "identity,jpeg", *options)
     assert code == 0
-    assert " kept\n" in err
+    assert ", kept\n" in err
     assert old.read_bytes() == before
     assert len(list(tmp_path.glob("*.json"))) == 2
     code, _, err = run("--tokenizers", "identity", "--force", *options)
@@ -155,7 +155,7 @@ def test_stopped_run_is_finished_by_the_same_command(program, photos, slow, tmp_
         assert "Traceback" not in err
     code, _, err = program(*with_seconds("0"))
     assert code == 0, err
-    assert " kept\n" in err
+    assert ", kept\n" in err
     assert len(load_results([tmp_path])) == 2
 
 
@@ -297,7 +297,7 @@ def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, with_metrics
     assert result.metrics["ssim"].value == pytest.approx(1)
     assert "weights fetch inception" in (tmp_path / "runs" / "table.md").read_text()
     code, _, err = with_metrics("", photos, tmp_path / "runs")
-    assert " kept\n" in err
+    assert ", kept\n" in err
     code, _, err = with_metrics("", photos, tmp_path / "runs", "--strict")
     assert code == 3
     assert "weights fetch" in err
@@ -365,7 +365,7 @@ def test_an_interval_asked_for_once_is_kept(with_metrics, make_photos, tmp_path)
     def measured(metrics, *more):
         code, _, err = with_metrics(metrics, photos, out, *more)
         assert code == 0, err
-        return load_results([out])[0].metrics, " kept\n" in err
+        return load_results([out])[0].metrics, ", kept\n" in err
 
     before, _ = measured("fd_effnet")
     assert before["fd_effnet"].interval is None
