@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,16 +25,6 @@ from ssdd_bench.plugins.spec import TokenizerRequest
 
 if TYPE_CHECKING:
     import torch
-
-
-def parse_requests(text: str) -> list[TokenizerRequest]:
-    """Read a list such as ``ssdd:steps=1,2,4 klvae``; :mod:`ssdd_bench.plugins.spec` has the rules.
-
-    Raises:
-        UnknownNameError: no such tokenizer; names the nearest.
-        OptionError: an option or a value does not exist.
-    """
-    return spec.parse_requests(text, TOKENIZERS.get)
 
 
 def load_tokenizer(
@@ -116,3 +107,4 @@ def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokeni
 TOKENIZERS: Final = Registry(
     "tokenizer", "ssdd_bench.tokenizers", FILE_NAME, _find_folders, _load, by_id=True
 )
+parse_requests: Final = partial(spec.parse_requests, lookup=TOKENIZERS.get)

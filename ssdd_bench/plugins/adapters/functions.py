@@ -96,23 +96,17 @@ class FunctionTokenizer(Tokenizer):
         data: Any = self._encode(images)
         kind, shape = self.latent.kind, self.latent.shape(*size)
         if shape is None:
-            files = isinstance(data, Sequence) and all(isinstance(one, bytes) for one in data)
-            fix = "Return one bytes object per image"
-            _expect(files, f"encode returned {_describe(data)}", "a list of bytes", fix)
-            found = f"encode returned {len(data)} bytes objects"
-            _expect(len(data) == len(images), found, len(images), fix)
+            expected = f"a list of {len(images)} bytes objects"
+            is_list = isinstance(data, Sequence) and all(isinstance(one, bytes) for one in data)
+            good = is_list and len(data) == len(images)
         else:
-            found = f"encode returned {_describe(data)}"
-            _expect(isinstance(data, Tensor), found, "a tensor", "Return a tensor")
-            expected = (len(images), *shape)
-            found = f"encode returned shape {tuple(data.shape)}"
-            _expect(data.shape == expected, found, expected, "Fix encode or latent")
             numbers = "floats" if kind == "continuous" else "integers"
-            _expect(
-                data.is_floating_point() == (kind == "continuous"),
-                f"encode returned {data.dtype}",
-                f"{numbers} for a {kind} latent",
-                "Convert its result or change latent.kind",
+            expected = f"{numbers} of shape {(len(images), *shape)}"
+            good = isinstance(data, Tensor) and data.shape == (len(images), *shape)
+            good = good and data.is_floating_point() == (kind == "continuous")
+        if not good:
+            raise PluginError(
+                f"encode returned {_describe(data)}, expected {expected}. Fix encode or latent."
             )
         return Latent(data, size)
 
@@ -124,12 +118,13 @@ class FunctionTokenizer(Tokenizer):
             PluginError: it returned something other than float images of the right shape.
         """
         images: Any = self._decode(latent.data, *([noise] if self.stochastic else []))
-        floats = isinstance(images, Tensor) and images.is_floating_point()
-        wanted = "a float tensor with values in [0, 1]"
-        _expect(floats, f"decode returned {_describe(images)}", wanted, "Convert its result")
         expected = (len(latent), 3, *latent.size)
-        found = f"decode returned shape {tuple(images.shape)}"
-        _expect(images.shape == expected, found, expected, "Fix decode")
+        good = isinstance(images, Tensor) and images.is_floating_point()
+        if not good or images.shape != expected:
+            raise PluginError(
+                f"decode returned {_describe(images)}, expected floats in [0, 1] of shape "
+                f"{expected}. Fix decode."
+            )
         return images.float()
 
     def networks(self) -> dict[str, nn.Module]:
@@ -144,10 +139,9 @@ class FunctionTokenizer(Tokenizer):
 from_functions = FunctionTokenizer
 
 
-def _expect(good: bool, found: str, expected: object, fix: str) -> None:
-    if not good:
-        raise PluginError(f"{found}, expected {expected}. {fix}.")
-
-
 def _describe(value: object) -> str:
-    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, list):
+        return f"a list of {len(value)} {type(next(iter(value), None)).__name__} objects"
+    return type(value).__name__
