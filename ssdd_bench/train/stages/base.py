@@ -48,6 +48,13 @@ class Stage(nn.Module):
         self.config: dict[str, Any] = {}
         self.latents: LatentFacts | None = None
 
+    def train(self, mode: bool = True) -> Stage:
+        """Leave everything that does not learn in evaluation mode, such as networks of the loss."""
+        super().train(False)
+        self.networks.train(mode)
+        self.auxiliary.train(mode)
+        return self
+
     @abstractmethod
     def forward(
         self, batch: Any, shard: Shard, discriminator: nn.Module | None, /

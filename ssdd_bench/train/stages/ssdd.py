@@ -168,13 +168,6 @@ class DistillationStage(SSDDStage):
         self.auxiliary = self.loss.auxiliary
         self.times = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
 
-    def train(self, mode: bool = True) -> DistillationStage:
-        """Leave the teacher and the encoder in evaluation mode."""
-        super().train(mode)
-        self.encoder.eval()
-        self.teacher.eval()
-        return self
-
     def forward(
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
