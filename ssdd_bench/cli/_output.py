@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,8 +52,9 @@ def print_json(data: object) -> bool:
     NaN and infinity are no JSON and become null, as in result files.
     """
     if wants_json():
-        text = json.dumps(_plain(data), indent=2, allow_nan=False)
-        click.echo(text, file=click.get_current_context().meta[__name__])
+        text = json.dumps(data, default=_plain)
+        plain = json.loads(text, parse_constant=lambda name: None)
+        click.echo(json.dumps(plain, indent=2), file=click.get_current_context().meta[__name__])
     return wants_json()
 
 
@@ -114,16 +114,10 @@ def print_columns(rows: Sequence[Mapping[str, object]]) -> None:
     _console(LIST_WIDTH).print(table)
 
 
-def _plain(data: object) -> Any:
-    if is_dataclass(data) and not isinstance(data, type):
-        data = asdict(data)
-    if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    return data if data is None or isinstance(data, bool | int | str) else str(data)
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
 
 
 def _console(width: int) -> Console:

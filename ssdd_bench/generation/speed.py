@@ -6,6 +6,7 @@ sample takes as many of them as its sampler needs; the rest of a step is negligi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,12 +42,13 @@ class SpeedRow:
 
 def parse_latent(text: str, resolution: int) -> tuple[int, int]:
     """Read f and channels of ``f8c4``; ``OptionError`` if f does not divide the resolution."""
-    f, _, channels = text.removeprefix("f").partition("c")
-    if not (text.startswith("f") and f.isdigit() and channels.isdigit() and int(f) > 0):
+    found = re.fullmatch(r"f([1-9]\d*)c(\d+)", text)
+    if not found:
         raise OptionError(f"latent '{text}': write f8c4 for 8 pixels a cell and 4 channels")
-    if resolution % int(f):
+    f, channels = map(int, found.groups())
+    if resolution % f:
         raise OptionError(f"latent '{text}': {resolution} px is not a multiple of {f}")
-    return int(f), int(channels)
+    return f, channels
 
 
 @torch.inference_mode()

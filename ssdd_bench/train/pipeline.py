@@ -53,16 +53,14 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage
     torch.manual_seed(recipe.optimiser.seed)
     if stage == "klvae":
         return KLVAEStage(recipe)
+    if start is None:
+        return FlowMatchingStage(stage, recipe)
     made: TokenizerStage
-    if stage != "distil":
-        made = FlowMatchingStage(stage, recipe, start)
-    elif start is None:
-        raise OptionError(
-            "distil starts from the weights of a diffusion decoder: give --start FILE"
-        )
-    else:
+    if stage == "distil":
         made = DistillationStage(recipe, start)
-    if start is not None and not (stage == "pretrain" and recipe.pretrain.new_decoder):
+    else:
+        made = FlowMatchingStage(stage, recipe, start)
+    if not (stage == "pretrain" and recipe.pretrain.new_decoder):
         auxiliary = start.with_name(f"{start.stem}-auxiliary.safetensors")
         if auxiliary.exists() and len(made.auxiliary):
             made.auxiliary.load_state_dict(load_safetensors(auxiliary))
