@@ -190,10 +190,8 @@ def is_generation(result: Result) -> bool:
 
 
 def _value(metric: MetricValue | None) -> float:
-    if metric is None or metric.unavailable:
-        return math.nan
-    if metric.value is None:
-        return math.inf if metric.infinite else math.nan
+    if metric is None or metric.value is None:
+        return math.inf if metric and metric.infinite else math.nan
     return metric.value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -26,7 +25,7 @@ from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
 from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
 from ssdd_bench.report.tables.html import asset, render
-from ssdd_bench.report.tables.model import Table
+from ssdd_bench.report.tables.model import MISSING, Table
 from ssdd_bench.report.tables.numbers import format_number, metric_name
 
 _SCRIPTS: Final = ("base.js", "tables.js", "figures.js", "gallery.js")
@@ -127,30 +126,26 @@ def _facts(source: Source) -> list[tuple[str, str]]:
 
 def _findings(group: Group) -> list[dict[str, str]]:
     """Find the best of each ranked column, the runner-up and the ties."""
-    eligible, names = is_ranked(group.rows), row_names(group.rows)
-    columns = {column.key: column for column in build_tables(group.rows)[0].columns}
-    sources: dict[str, str] = {key: key for key in metric_directions(group.rows)}
-    sources |= {"encode img/s": "encode_ips", "decode img/s": "decode_ips"}
+    names, ranked = row_names(group.rows), is_ranked(group.rows)
     found = []
-    for key, source in sources.items():
-        column = columns.get(key)
-        if column is None or not any(cell.best for cell in column.cells):
-            continue
-        values = group.rows[source].where(eligible)
-        cells = list(zip(values, names, column.cells, strict=True))
-        ranked = [item for item in cells if math.isfinite(item[0])]
-        ranked.sort(key=lambda item: item[0], reverse=not column.lower_is_better)
-        best = [name for _, name, cell in cells if cell.best]
-        (_, first, top), (_, second, runner_up) = ranked[:2]
-        found.append(
-            {
-                "what": column.heading,
-                "best": ", ".join(best) if len(best) > 1 else first,
-                "value": top.text,
-                "next": "" if len(best) > 1 else f"{second} {runner_up.text}",
-                "tied": ", ".join(name for _, name, cell in cells if cell.tied),
-            }
-        )
+    for column in build_tables(group.rows)[0].columns:
+        rows = list(zip(names, column.cells, ranked, strict=True))
+        best = [(name, cell.text) for name, cell, _ in rows if cell.best]
+        others = [
+            f"{name} {cell.text}"
+            for name, cell, may in sorted(rows, key=lambda row: not row[1].second)
+            if may and not cell.best and cell.text != MISSING
+        ]
+        if best and column.key != "model img/s":  # the same for all tokenizers of one latent
+            found.append(
+                {
+                    "what": column.heading,
+                    "best": ", ".join(name for name, _ in best),
+                    "value": best[0][1],
+                    "next": others[0] if len(best) == 1 else "",
+                    "tied": ", ".join(name for name, cell, _ in rows if cell.tied),
+                }
+            )
     return found
 
 

@@ -19,15 +19,8 @@ _PREAMBLE = r"""% Written by ssdd-bench report. Compile it as it stands, or copy
 \setlength{\parindent}{0pt}
 \begin{document}
 """
-_LATEX = {
+_LATEX = {character: rf"\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
