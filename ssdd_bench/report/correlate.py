@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.frame import metric_directions, to_frame
+from ssdd_bench.report.frame import check_metric, metric_directions, to_frame
 from ssdd_bench.report.groups import split
 from ssdd_bench.results.schema import Result
 
@@ -58,25 +58,25 @@ def correlate(results: Sequence[Result], first: str, second: str) -> list[Correl
         One for each setting of generation with at least three tokenizers.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or no result has one of the scores.
     """
     frame = to_frame(results)
+    check_metric(frame, first)
+    check_metric(frame, second)
     better = metric_directions(frame)
+    sign = 1.0 if better[first] == better[second] else -1.0
+    family = frame["model"].str.partition("/")[0]  # smaller latents have smaller patches
+    generated = frame["model"] != ""
     found = []
-    if {first, second} <= better.keys():
-        sign = 1.0 if better[first] == better[second] else -1.0
-        family = frame["model"].str.partition("/")[0]  # smaller latents have smaller patches
-        generated = frame["model"] != ""
-        for rows in split(frame.assign(network_family=family)[generated], _SETTING):
-            setting = rows.iloc[0]
-            same_size = frame["resolution"] == setting["resolution"]
-            scores = _means(frame[~generated & same_size], first).to_frame("first")
-            both = scores.join(_means(rows, second).rename("second"), how="inner")
-            if len(both) >= LEAST:
-                value = sign * float(both["first"].rank().corr(both["second"].rank()))
-                labels = tuple(both.itertuples(name=None))
-                words = _WORDS.format_map(setting)
-                found.append(Correlation(first, second, words, value, labels))
+    for rows in split(frame.assign(network_family=family)[generated], _SETTING):
+        setting = rows.iloc[0]
+        same_size = frame["resolution"] == setting["resolution"]
+        scores = _means(frame[~generated & same_size], first).to_frame("first")
+        both = scores.join(_means(rows, second).rename("second"), how="inner")
+        if len(both) >= LEAST:
+            value = sign * float(both["first"].rank().corr(both["second"].rank()))
+            labels = tuple(both.itertuples(name=None))
+            found.append(Correlation(first, second, _WORDS.format_map(setting), value, labels))
     if not found:
         raise UserError(
             f"no setting has {LEAST} tokenizers with both {first} of reconstructions and {second} "

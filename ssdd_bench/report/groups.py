@@ -63,14 +63,10 @@ def row_names(rows: pd.DataFrame) -> pd.Series[str]:
     """
     keys = ["resolution", "data_sha256", "name"]
     named = rows.assign(name=rows["label"])
-    for column, form in (("seed", "seed {}"), ("device", "{}"), ("fingerprint", "{:.6}")):
-        if not named.duplicated(keys).any():
-            break
-        for name in set(named.loc[named.duplicated(keys), "name"]):
-            mine = named["name"] == name
-            if named.loc[mine, column].nunique() > 1:
-                tails = named.loc[mine, column].map(form.format)
-                named.loc[mine, "name"] = name + " (" + tails + ")"
+    for column, form in (("seed", " (seed {})"), ("device", " ({})"), ("fingerprint", " ({:.6})")):
+        repeated = named["name"].isin(named.loc[named.duplicated(keys), "name"])
+        differ = named.groupby("name")[column].transform("nunique") > 1
+        named["name"] += named[column].map(form.format).where(repeated & differ, "")
     counts = named.groupby(keys).cumcount()
     return named["name"].where(counts == 0, named["name"] + " #" + (counts + 1).astype(str))
 
@@ -99,10 +95,7 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     if "seeds" in frame:
         return frame
     metrics = list(metric_directions(frame))
-    means = [f"{metric}{end}" for metric in metrics for end in ("", "_low", "_high")]
-    means += [
-        f"{way}_ips{end}" for way in ("model", "encode", "decode") for end in ("", "_q1", "_q3")
-    ]
+    means = [*metrics, *frame.filter(regex="_(low|high|ips|q1|q3)$").columns]
     least, greatest = ([f"{key}_{end}" for key in metrics] for end in ("least", "greatest"))
     measured = frame[metrics].notna().apply(tuple, axis=1)
     pooled, dropped = frame.copy(), list[Any]()

@@ -190,17 +190,14 @@ class _Builder:
 
     def _add(self, group: Group, measure: Measure) -> list[str]:
         """Add a column of one resolution, or return why it has no value."""
-        rows = group.rows.set_index("name", drop=False)
-        texts = {str(name): measure.show(row) for name, row in rows.iterrows()}
-        notes = {
-            str(name): _texts(footnotes, measure.notes)
-            for name, footnotes in rows["footnotes"].items()
-        }
+        rows = {row["name"]: row for row in group.rows.to_dict("records")}
+        texts = {name: measure.show(row) for name, row in rows.items()}
+        notes = {name: _texts(row["footnotes"], measure.notes) for name, row in rows.items()}
         present = [name for name, text in texts.items() if text != MISSING]
         if not present:
             return sorted(set().union(*notes.values()))
         shared = _shared([notes[name] for name in present])
-        best, second, ties = self._rank(rows, measure, texts)
+        best, second, ties = self._rank(group.rows, measure, texts)
         marks = self.table.number(sorted(shared))
         cells = [
             Cell(
@@ -226,7 +223,7 @@ class _Builder:
         comparable = measure.is_score or len(describe_hardware(rows)) == 1
         if higher is None or not comparable:
             return set(), set(), set()
-        rows = rows[is_ranked(rows)]
+        rows = rows[is_ranked(rows)].set_index("name")
         best, second = best_two(rows[column], texts, higher)
         return best, second, find_ties(rows, column, higher) if best and measure.is_score else set()
 

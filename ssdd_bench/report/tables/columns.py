@@ -66,15 +66,11 @@ def speeds() -> Iterator[Measure]:
 
 def format_rates(rows: pd.DataFrame) -> str:
     """Write the size of the rows' latents per pixel, in floats or bits, or its range."""
-    rates = []
     for column, unit in (("bits_per_pixel", "bit"), ("floats_per_pixel", "fl")):
-        rates += [(rate, f"{rate:.3g}", unit) for rate in rows[column].dropna()]
-        if rates:
-            break
-    if not rates:
-        return MISSING
-    (_, low, _), (_, high, unit) = min(rates), max(rates)
-    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
+        if rows[column].notna().any():
+            low, high = f"{rows[column].min():.3g}", f"{rows[column].max():.3g}"
+            return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
+    return MISSING
 
 
 def sections_by_rate(rows: pd.DataFrame) -> dict[str, str]:
