@@ -51,7 +51,7 @@ FREE_TESTS = {
     "metrics/test_real_weights",
     "nn/test_golden",
     "plugins/test_third_party",
-    "report/page/test_browser",
+    "report/test_browser",
     "report/tables/test_renderers",
     "report/test_committed",
     "results/test_committed",

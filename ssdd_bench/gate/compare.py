@@ -99,8 +99,6 @@ def compare(
             for key, value in before.result.metrics.items()
             if not value.unavailable
         ]
-    if not base:
-        obstacles.append("BASE holds no result")
     return Comparison(tuple(differences), tuple(obstacles), tuple(notes))
 
 

@@ -36,8 +36,7 @@ def read_tags(path: Path) -> Tags:
     Raises:
         UserError: it cannot be read, or an image's tags are no list of words.
     """
-    tags = read_record(dict[str, tuple[Annotated[str, WORD], ...]], read_toml(path), str(path))
-    return {image_id: tuple(dict.fromkeys(own)) for image_id, own in tags.items()}
+    return read_record(dict[str, tuple[Annotated[str, WORD], ...]], read_toml(path), str(path))
 
 
 def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:

@@ -15,18 +15,17 @@ import pytest
 from PIL import Image
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.build import draw_figures
+from ssdd_bench.report.build import build_page, draw_figures
 from ssdd_bench.report.figures.style import inline_svg
+from ssdd_bench.report.gallery import build_sets, find_extremes
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.page.build import build_page
-from ssdd_bench.report.page.gallery import build_sets, find_extremes
 from ssdd_bench.report.published import load_published
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results, save_result
 
 Make = Callable[..., Result]
 Write = Callable[..., Path]
-PUBLISHED = load_published(Path(__file__).parents[3] / "results" / "published")
+PUBLISHED = load_published(Path(__file__).parents[2] / "results" / "published")
 SCORES = {"ssdd": [30.0, 22.0, 21.0, 20.0], "klvae": [31.0, 21.0, 20.5, 10.0]}
 
 

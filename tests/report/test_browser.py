@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ssdd_bench.report.build import draw_figures
+from ssdd_bench.report.build import build_page, draw_figures
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.page.build import build_page
 from ssdd_bench.report.published import load_published
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -24,7 +23,7 @@ pytestmark = [
     # Sockets of the browser's driver, which selenium leaves to the collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-PUBLISHED = Path(__file__).parents[3] / "results" / "published"
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 SCORES = {
     "ssdd": [30.0, 22.0, 21.0, 20.0],
     "klvae": [31.0, 21.0, 20.5, 10.0],

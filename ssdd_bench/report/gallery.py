@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,14 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
         if pixels:
             one = Set(index, group.title, group.n, min(len(pairs) for _, pairs, _ in pixels))
             sets.append((one, _photos(pixels, metric_directions(source.frame), one.saved)))
-    used, growing = 0, True
-    while growing:
-        growing = False
-        for one, photos in sets:
-            if photo := next(photos, None):
+    used = 0
+    for row in zip_longest(*(photos for _, photos in sets)):
+        for (one, _), photo in zip(sets, row, strict=True):
+            if photo:
                 size = len(photo.reference) + sum(map(len, photo.reconstructions.values()))
                 if used + size <= budget:
                     one.photos.append(photo)
-                    used, growing = used + size, True
+                    used += size
     return [one for one, _ in sets if one.photos]
 
 

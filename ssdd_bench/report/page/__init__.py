@@ -1,1 +1,0 @@
-"""The page: tables, figures and images in one HTML file."""
