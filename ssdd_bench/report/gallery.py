@@ -138,12 +138,6 @@ def _photos(
     directions: dict[str, bool],
     count: int,
 ) -> Iterator[Photo]:
-    ranks = {
-        (name, metric): each.rank(ascending=not directions[metric], method="min")
-        for name, _, scores in pixels
-        for metric, each in scores.items()
-        if metric in directions
-    }
     for position in range(count):
         reference = pixels[0][1][position][0]
         image = f"photo {position + 1}"
@@ -155,10 +149,11 @@ def _photos(
                     f"{pixels[0][0]}. Measure both again."
                 )
             for metric, each in scores.items():
-                if metric in directions and math.isfinite(each.iloc[position]):
+                if math.isfinite(each.iloc[position]):
                     image = str(each.index[position])
-                    rank = int(ranks[name, metric].iloc[position])
-                    found.setdefault(name, {})[metric] = (float(each.iloc[position]), rank)
+                    ranks = each.rank(ascending=not directions[metric], method="min")
+                    one = (float(each.iloc[position]), int(ranks.iloc[position]))
+                    found.setdefault(name, {})[metric] = one
         yield Photo(
             image,
             _encode(reference),
