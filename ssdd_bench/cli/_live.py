@@ -16,8 +16,7 @@ from rich.text import Text
 from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Callbacks, new_progress
 from ssdd_bench.report.frame import metric_directions, to_frame
-from ssdd_bench.report.tables.columns import scores
-from ssdd_bench.report.tables.numbers import format_short
+from ssdd_bench.report.tables.columns import format_short, scores
 from ssdd_bench.results.schema import Result
 
 

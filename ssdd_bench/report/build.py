@@ -30,11 +30,11 @@ from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
 from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
+from ssdd_bench.report.tables.columns import format_number, metric_name
 from ssdd_bench.report.tables.html import asset, render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tables.model import MISSING, Table
-from ssdd_bench.report.tables.numbers import format_number, metric_name
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_text
 

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
+from ssdd_bench.report.tables.columns import metric_heading
 from ssdd_bench.report.tables.model import Table, name_of
-from ssdd_bench.report.tables.numbers import metric_heading
 from ssdd_bench.results.records import Rule, read_json, read_record
 
 KNOWN: Final = Rule(

@@ -16,8 +16,8 @@ import pandas as pd
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
+from ssdd_bench.report.tables.columns import format_metric, metric_name
 from ssdd_bench.report.tables.model import Table, name_of
-from ssdd_bench.report.tables.numbers import format_metric, metric_name
 from ssdd_bench.results.records import Rule, read_record, read_toml
 
 TAGS_FILE: Final = "tags.toml"

@@ -15,7 +15,7 @@ from ssdd_bench.report.frame import check_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, SAME_IMAGES, comparable_groups, pool_seeds, split
 from ssdd_bench.report.published import PublishedRow
 from ssdd_bench.report.ranking import is_baseline, is_eligible
-from ssdd_bench.report.tables.numbers import format_number, format_short, metric_name
+from ssdd_bench.report.tables.columns import format_number, format_short, metric_name
 
 _CURVES: Final = {
     "quality-vs-rate": "Reconstruction quality and compression rate",

@@ -16,7 +16,7 @@ from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups
 from ssdd_bench.report.ranking import is_eligible
-from ssdd_bench.report.tables.numbers import format_number, metric_heading
+from ssdd_bench.report.tables.columns import format_number, metric_heading
 
 _IMAGES_SHOWN: Final = 200  # above which a distribution is a box alone
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -13,7 +13,7 @@ from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import describe_hardware
 from ssdd_bench.report.ranking import is_eligible
-from ssdd_bench.report.tables.numbers import NEGLIGIBLE, format_metric, format_short, metric_name
+from ssdd_bench.report.tables.columns import NEGLIGIBLE, format_metric, format_short, metric_name
 
 RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
 _X_LABELS: Final = {

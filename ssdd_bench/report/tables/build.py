@@ -23,13 +23,13 @@ from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, best_two, find_ti
 from ssdd_bench.report.tables.columns import (
     Measure,
     format_rates,
+    format_short,
     scores,
     sections_by_rate,
     speeds,
     spreads,
 )
 from ssdd_bench.report.tables.model import MISSING, TIED, Cell, Column, Table, name_of
-from ssdd_bench.report.tables.numbers import format_short
 
 _TOPICS: Final = {
     "reconstruction": "Reconstruction",

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from ssdd_bench.report.frame import to_csv, to_frame
 from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.report.tables.columns import format_number
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tables.model import Table
-from ssdd_bench.report.tables.numbers import format_number
 from ssdd_bench.report.tables.terminal import print_tables
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
