@@ -37,8 +37,6 @@ class LossRecipe:
     repa: Literal["dinov2-b", "effnet-lite1"]  # see losses.repa.TARGETS
     repa_weight: float  # of the alignment of the decoder's tokens with that network's
     kl_weight: float  # of the posterior's divergence, summed over a latent
-    gan_weight: float  # of the adversarial term of SSDD; 0 in the paper's main result
-    gan_start: int  # iterations before that term begins
 
 
 @dataclass(frozen=True)

@@ -278,20 +278,6 @@ def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     assert not torch.equal(run.discriminator.layers[0].weight, start)
 
 
-@pytest.mark.slow
-def test_optional_adversarial_term_of_ssdd(photos, tmp_path):
-    loss = replace(RECIPE.loss, gan_weight=0.5, gan_start=1)
-    encoder = replace(RECIPE.encoder, resolution=64, min_side=64, max_side=65)
-    run = trainer("encoder", photos, tmp_path, recipe=replace(RECIPE, loss=loss, encoder=encoder))
-    start = run.discriminator.head.weight.detach().clone()
-    batches = ready(run)
-    assert "gan" not in run.step(batches)
-    assert {"gan", "discriminator"} <= set(run.step(batches))
-    for _ in range(7):
-        run.step(batches)
-    assert not torch.equal(run.discriminator.head.weight, start)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_writes_a_checkpoint(number, photos, tmp_path, monkeypatch):
     run = trainer("klvae", photos, tmp_path)

@@ -1,16 +1,13 @@
-"""Discriminators: the KL-VAE's, as in latent diffusion, and the optional one of SSDD."""
+"""Discriminator of the KL-VAE, as in latent diffusion."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ssdd_bench.nn.blocks import TimeEmbedding
 
 
 class PatchDiscriminator(nn.Module):
@@ -52,52 +49,6 @@ class PatchDiscriminator(nn.Module):
         """Compute the adversarial term that the decoder minimises."""
         with frozen(self):
             return -self.logits(fake).mean()
-
-
-class TimedDiscriminator(nn.Module):
-    """SSDD's optional discriminator: one logit per image, given the noisy input and its time.
-
-    Spectral norms, 4x4 convolutions of width 64 to 512, four of stride 2 and one of stride 1,
-    each group norm modulated by the time; spatial mean, one linear layer, binary cross entropy.
-    """
-
-    WIDTHS = (64, 128, 256, 512, 512)
-    TIME = 128
-
-    def __init__(self) -> None:
-        super().__init__()
-        # As in the paper's code the sinusoids see times in [0, 1], not in [0, 1000].
-        self.time_embedding = TimeEmbedding(self.TIME)
-        self.convolutions = nn.ModuleList()
-        self.modulations = nn.ModuleList()
-        strides = (2, 2, 2, 2, 1)
-        for (before, width), stride in zip(pairwise((6, *self.WIDTHS)), strides, strict=True):
-            layer = nn.Conv2d(before, width, 4, stride, 1)
-            nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-            self.convolutions.append(nn.utils.parametrizations.spectral_norm(layer))
-            self.modulations.append(nn.Linear(4 * self.TIME, 2 * width))
-        self.head = nn.Linear(self.WIDTHS[-1], 1)
-
-    def logits(self, images: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Map images and their noisy inputs (B, 3, H, W) at times (B,) in [0, 1] to (B,)."""
-        h = torch.cat([images.clamp(-1, 1), x_t.clamp(-1, 1)], dim=1)
-        time = F.silu(self.time_embedding(t, h.dtype))
-        for convolution, modulation in zip(self.convolutions, self.modulations, strict=True):
-            h = convolution(h)
-            scale, shift = modulation(time)[:, :, None, None].chunk(2, dim=1)
-            h = F.leaky_relu(F.group_norm(h, 32, eps=1e-5) * (1 + scale) + shift, 0.2)
-        return self.head(h.mean(dim=(2, 3))).flatten().float()
-
-    def forward(self, real: Tensor, fake: Tensor, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """Compute the binary cross entropy of real and reconstructed images."""
-        loss = F.softplus(-self.logits(real, x_t, t)) + F.softplus(self.logits(fake, x_t, t))
-        return {"discriminator": loss.mean()}
-
-    def generator_loss(self, fake: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Compute the adversarial term that the decoder minimises."""
-        with frozen(self):
-            return F.softplus(-self.logits(fake, x_t, t)).mean()
 
 
 @contextmanager

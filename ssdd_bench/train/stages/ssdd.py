@@ -22,7 +22,6 @@ from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.train.batches import Shard
-from ssdd_bench.train.losses.gan import TimedDiscriminator
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import REPA, TARGETS
 from ssdd_bench.train.recipe import FlowRecipe, Recipe
@@ -61,8 +60,7 @@ class DecoderLoss(nn.Module):
         noise: Tensor,
         target: Tensor,
         images: Tensor,
-        discriminator: nn.Module | None,
-    ) -> tuple[Terms, Mapping[str, Tensor]]:
+    ) -> Terms:
         """Compute the terms of one evaluation of the decoder.
 
         ``predicted`` is its velocity, float32 (B, 3, H, W), for the input ``x_t`` at times ``t``
@@ -75,21 +73,13 @@ class DecoderLoss(nn.Module):
         if self.weights.repa_weight:
             aligned = self.auxiliary["repa"](self._tokens.pop(), self.target(images))
             terms["repa"] = self.weights.repa_weight * aligned
-        if discriminator is not None:
-            assert isinstance(discriminator, TimedDiscriminator)
-            terms["gan"] = self.weights.gan_weight * discriminator.generator_loss(x0, x_t, t)
-        return terms, {"real": target, "fake": x0.detach(), "x_t": x_t, "t": t}
+        return terms
 
 
 class SSDDStage(TokenizerStage):
-    """Base of stages 0 to 3: an optional discriminator, and the exported file."""
+    """Base of stages 0 to 3, which train without a discriminator."""
 
     encoder: SSDDEncoder
-
-    def make_discriminator(self) -> tuple[nn.Module, int] | None:
-        """Build SSDD's discriminator, unless its weight is 0, as in the paper's main result."""
-        loss = self.recipe.loss
-        return (TimedDiscriminator(), loss.gan_start) if loss.gan_weight else None
 
     def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add the encoder, which is not among ``weights`` where it is frozen."""
@@ -142,10 +132,10 @@ class FlowMatchingStage(SSDDStage):
         t = t.to(images.device)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()
-        terms, shown = self.loss(predicted, x_t, t, noise, images, images, discriminator)
+        terms = self.loss(predicted, x_t, t, noise, images, images)
         if self.learns_encoder:
             terms["kl"] = self.recipe.loss.kl_weight * posterior.kl().mean()
-        return terms, shown
+        return terms, {}
 
 
 class DistillationStage(SSDDStage):
@@ -178,4 +168,4 @@ class DistillationStage(SSDDStage):
             target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.times)
         t = torch.ones(len(images), device=images.device)
         predicted = self.student(noise, t, z).float()
-        return self.loss(predicted, noise, t, noise, target, images, discriminator)
+        return self.loss(predicted, noise, t, noise, target, images), {}
