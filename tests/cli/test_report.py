@@ -47,6 +47,7 @@ def test_writes_tables_and_figures(result: Result, tmp_path: Path) -> None:
     assert stderr.count("wrote ") == len(expected)
 
 
+@pytest.mark.slow
 def test_a_figure_with_nothing_to_show_does_not_stay_from_an_earlier_report(
     result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

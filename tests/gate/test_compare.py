@@ -72,6 +72,7 @@ def test_faults_of_rounding(again, tmp_path, monkeypatch, request_, level):
     assert "mae" in regressions(found) or "psnr" in regressions(found)
 
 
+@pytest.mark.slow
 def test_one_step_fewer(again, tmp_path, monkeypatch):
     grid = ssdd_tokenizer.power_schedule
     monkeypatch.setattr(

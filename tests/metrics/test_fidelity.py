@@ -33,6 +33,7 @@ def test_inception_score_is_shuffled(pairs_of, tmp_path):
     assert found == pytest.approx(9.389151491077893, rel=1e-6)  # 1.0 without the shuffle
 
 
+@pytest.mark.slow
 def test_kid_keeps_an_image_from_its_own_reconstruction(pairs_of, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 32))

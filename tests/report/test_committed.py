@@ -45,6 +45,7 @@ def without_foreign_bytes(text: str) -> str:
     return re.sub(r'<svg\b.*?</svg>|"parts":.*?"sets":', "", text, flags=re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

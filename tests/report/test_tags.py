@@ -118,6 +118,7 @@ def invoke(*arguments):
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.slow
 def test_report_finds_the_tags_of_a_named_set_and_takes_those_of_others(tmp_path):
     """And without --by-tag no table of an earlier report stays."""
     results = tmp_path / "results"

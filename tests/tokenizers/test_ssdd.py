@@ -48,6 +48,7 @@ def test_default_steps():
     assert load_tokenizer("diffusion").steps == 8
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("size", "f", "z_dim"), [("S", 8, 4), ("S", 16, 16), ("XS", 32, 64), ("XXS", 8, 4)]

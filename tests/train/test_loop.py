@@ -204,6 +204,7 @@ def test_finished_stage_is_scored_drawn_and_exported(name, photos, earlier, tmp_
         assert (encoder.f, encoder.z_dim, decoder.z_dim) == (8, 4, 4)
 
 
+@pytest.mark.slow
 def test_card_tells_what_the_stages_before_cost(photos, tmp_path):
     for name in SSDD_STAGES[:3]:
         run = trainer(name, photos, tmp_path)
