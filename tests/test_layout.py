@@ -234,6 +234,7 @@ def test_folders_that_must_not_be_packages() -> None:
     assert not packages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["-c", "-m"])
 def test_the_package_tokenizers_of_others_wins(tmp_path: Path, how: str) -> None:
     """Even from the root of the checkout, whose folder of that name comes first on the path."""

@@ -49,6 +49,7 @@ def test_onednn_is_recorded_as_it_is_switched():
         torch._C._set_mkldnn_enabled(bool(before))
 
 
+@pytest.mark.slow
 def test_memory_is_kept_only_after_it_was_asked_for():
     code = (
         "import torch\n"

@@ -16,6 +16,7 @@ def test_wrong_rule(rule):
         parse_rules([rule])
 
 
+@pytest.mark.slow
 def test_noise_is_learnt_from_seeds_and_kept(measure, tmp_path):
     measure("ssdd", tmp_path / "runs", seeds=(0, 1, 2), limit=4)
     done = CliRunner().invoke(

@@ -37,6 +37,7 @@ def truth():
     return DIMS * 0.1**2 + np.square(np.sqrt(spectrum) - np.sqrt(other)).sum()
 
 
+@pytest.mark.slow
 def test_the_mean_is_in_the_interval_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0

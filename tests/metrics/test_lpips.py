@@ -61,6 +61,7 @@ def reference_network(net, layers):
     return network.eval()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_equals_the_package(backbone, metric, pair):
     net, _, layers = backbone

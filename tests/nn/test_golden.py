@@ -89,7 +89,7 @@ def test_decoder(case, size, f, resolution):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("steps", [1, 4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 8))])
 def test_euler(small, steps):
     z = rand(*LATENTS[8])
     noise = rand("x128", (2, 3, 128, 128))
@@ -110,6 +110,7 @@ def test_flow_matching_loss(small):
     check(predict_x0(x_t, predicted, t), ("fm_loss_dec_S_f8c4_128", "x0"))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(("f", "z_dim"), [(8, 4), (16, 16)])
 def test_encoder(f, z_dim):

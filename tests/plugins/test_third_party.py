@@ -59,6 +59,7 @@ def test_it_is_listed_on_the_command_line(run_python: Run) -> None:
     assert entry["options"]["size"]["default"] == 16
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(run_python: Run) -> None:
     code = """
 from ssdd_bench.evaluation.conformance import check_tokenizer

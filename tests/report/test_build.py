@@ -52,6 +52,7 @@ def test_the_page_asks_for_nothing(write_run: Write) -> None:
         assert not re.search(pattern, without_data), pattern
 
 
+@pytest.mark.slow
 def test_equal_input_gives_an_equal_page_and_another_input_another_digest(
     write_run: Write,
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_name_from_outside_is_text_and_never_markup(make_result: Make, tmp_pat
     assert any(tip.startswith(evil) for tip in tips)
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     source = load_source([write_run(SCORES, (32, 64))])
     drawings = draw_figures(source.frame, PUBLISHED, "psnr")

@@ -104,6 +104,7 @@ def test_resumed_run_equals_one_that_was_not_stopped(name, photos, earlier, tmp_
     assert any(not torch.equal(start[key], value) for key, value in states[0][0].items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["klvae", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_loss_falls(name, photos, tmp_path):
     gentle = replace(RECIPE.klvae, gan_weight=0.0)
@@ -132,6 +133,7 @@ def test_distillation_approaches_the_teacher_and_leaves_it_alone(photos, earlier
         assert all(torch.equal(before[k], v) for k, v in after.items())
 
 
+@pytest.mark.slow
 def test_frozen_encoder_is_sampled_in_training_and_its_mean_is_distilled(
     photos, earlier, tmp_path, monkeypatch
 ):

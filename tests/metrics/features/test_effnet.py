@@ -59,6 +59,7 @@ def test_features(effnet, photos):
     assert np.abs(darker - got).max() > 0.1
 
 
+@pytest.mark.slow
 def test_distance_and_its_warning(photos, score_pairs):
     images = torch.stack(list(photos.values()))
     same = score_pairs(["fd_effnet"], images, images).values["fd_effnet"]

@@ -115,6 +115,7 @@ def test_steps_belong_to_the_consistency_decoder():
         from_diffusers(build("AutoencoderKL"), steps=2)
 
 
+@pytest.mark.slow
 def test_diffusers_is_not_imported():
     code = (
         "import sys\n"
