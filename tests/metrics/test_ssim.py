@@ -7,6 +7,8 @@ from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from ssdd_bench.errors import ResolutionError
+from ssdd_bench.metrics import ssim as module
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ssim, uniform_ssim
 
 
@@ -14,13 +16,17 @@ def pictures(a, b):
     return [x.permute(1, 2, 0).numpy() for x in (a, b)]
 
 
+def one(similarity, a, b):
+    return similarity(a[None], b[None]).item()
+
+
 @pytest.mark.parametrize("sigma", [2, 10, 40])
 def test_uniform_is_scikit_images_default(sigma, photo_like, noisy):
     a = photo_like(2)
     for x, y in zip(a, noisy(a, sigma), strict=True):
         expected = structural_similarity(*pictures(x, y), channel_axis=2, data_range=255)
-        assert uniform_ssim(x, y) == pytest.approx(expected, abs=1e-8)
-        assert abs(ssim(x, y) - expected) > 1e-4  # the Gaussian one is another score
+        assert one(uniform_ssim, x, y) == pytest.approx(expected, abs=1e-12)
+        assert abs(one(ssim, x, y) - expected) > 1e-4  # the Gaussian one is another score
 
 
 def skimage_ms_ssim(a, b):
@@ -63,7 +69,7 @@ def test_scales(sigma, photo_like, noisy):
     a = photo_like(1, side=192)
     b = noisy(a, sigma)
     expected = skimage_ms_ssim(a[0], b[0])
-    assert ms_ssim(a[0], b[0]) == pytest.approx(expected, abs=1e-8)
+    assert one(ms_ssim, a[0], b[0]) == pytest.approx(expected, abs=1e-12)
     padded = multiscale_structural_similarity_index_measure(
         b.double() / 255, a.double() / 255, data_range=1.0
     )
@@ -72,12 +78,25 @@ def test_scales(sigma, photo_like, noisy):
 
 def test_identity(photo_like):
     image = photo_like(1, side=176)[0]
-    assert ms_ssim(image, image) == pytest.approx(1, abs=1e-12)
-    assert uniform_ssim(image, image) == pytest.approx(1, abs=1e-12)
+    assert one(ms_ssim, image, image) == pytest.approx(1, abs=1e-12)
+    assert one(uniform_ssim, image, image) == pytest.approx(1, abs=1e-12)
 
 
-def test_images_below_the_window():
-    with pytest.raises(ResolutionError, match="at least 161 px"):
-        ms_ssim(torch.zeros(3, 160, 160), torch.zeros(3, 160, 160))
-    with pytest.raises(ResolutionError, match="at least 7 px"):
-        uniform_ssim(torch.zeros(3, 6, 6), torch.zeros(3, 6, 6))
+@pytest.mark.parametrize("similarity", [ssim, uniform_ssim, ms_ssim])
+def test_pieces_and_batches_change_nothing(similarity, photo_like, noisy, monkeypatch):
+    a = photo_like(3, side=192)
+    b = noisy(a, 10)
+    whole = similarity(a, b)
+    assert whole.shape == (3,)
+    assert similarity(a[1:2], b[1:2]).item() == whole[1].item()
+    monkeypatch.setattr(module, "CPU_PIECE", 192 * 23)  # strips of 23 rows
+    torch.testing.assert_close(similarity(a, b), whole, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("key", "least"), [("ms_ssim", 176), ("ssim_skimage7", 7), ("ssim", 11)])
+def test_images_below_the_window(key, least):
+    metric = find_metrics("pairs")[key].make(torch.device("cpu"))
+    fine, small = (torch.zeros(1, 3, side, side, dtype=torch.uint8) for side in (least, least - 1))
+    assert metric.score(fine, fine) == [1]
+    with pytest.raises(ResolutionError, match=f"{key}.* {least} px"):
+        metric.score(small, small)
