@@ -1,19 +1,39 @@
 """Self-attention in a neighbourhood, with a learned bias per relative position.
 
-Every token sees the keys at most ``RADIUS`` cells away on both axes. Large grids are cut into tiles
-that read only the keys around them, so that memory and time grow linearly with the tokens.
+Every token sees the keys at most ``RADIUS`` cells away on both axes. Small grids are computed
+whole. Large ones are cut into tiles, so that memory and time grow linearly with the tokens: on a
+CPU each tile reads the keys around it, on a GPU FlexAttention skips the blocks out of reach.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 RADIUS = 7
+SIDE = 2 * RADIUS + 1
 TILE = 8
-DENSE_TOKENS = 256  # up to this many tokens all pairs cost less than tiles
 MASKED = -1e7
+
+
+class Kernel(StrEnum):
+    """Ways to compute the attention of a neighbourhood, with equal results."""
+
+    DENSE = "dense"  # all pairs, under a mask
+    TILES = "tiles"  # squares of queries, each with the keys around it
+    FLEX = "flex"  # FlexAttention; on a CPU it has no gradients
+
+
+def choose_kernel(device: torch.device, tokens: int) -> Kernel:
+    """Return the fastest kernel: up to a few hundred tokens all pairs cost less than tiles."""
+    if device.type == "cpu":
+        return Kernel.DENSE if tokens <= 256 else Kernel.TILES
+    return Kernel.DENSE if tokens <= 1024 else Kernel.FLEX
 
 
 class RelativePositionBias(nn.Module):
@@ -24,8 +44,7 @@ class RelativePositionBias(nn.Module):
 
     def __init__(self, heads: int) -> None:
         super().__init__()
-        side = 2 * RADIUS + 1
-        self.relative_bias_table = nn.Parameter(torch.zeros(side, side, heads))
+        self.relative_bias_table = nn.Parameter(torch.zeros(SIDE, SIDE, heads))
 
     def forward(self, query: tuple[int, int], key: tuple[int, int], origin: int = 0) -> Tensor:
         """Compute the bias of a block of queries against a block of keys, sizes (rows, columns).
@@ -33,22 +52,37 @@ class RelativePositionBias(nn.Module):
         ``origin`` is the row and column of the first key relative to the first query. Returns
         (heads, query cells, key cells), where pairs out of reach hold -1e7.
         """
-        device = self.relative_bias_table.device
-        offsets = [
-            torch.arange(q, device=device)[:, None]
-            - (torch.arange(k, device=device)[None, :] + origin)
-            for q, k in zip(query, key, strict=True)
-        ]
-        dy, dx = (offset.clamp(-RADIUS, RADIUS) + RADIUS for offset in offsets)
-        bias = self.relative_bias_table[dy][:, :, dx]  # (qy, ky, qx, kx, heads)
-        far_y, far_x = (offset.abs() > RADIUS for offset in offsets)
-        far = far_y[:, :, None, None] | far_x[None, None]
-        bias = bias.masked_fill(far[..., None], MASKED)
-        return bias.permute(4, 0, 2, 1, 3).reshape(-1, query[0] * query[1], key[0] * key[1])
+        table = self.relative_bias_table.flatten(0, 1)
+        # Not kept within a compiled graph, which computes positions while it reads the table.
+        positions = _positions.__wrapped__ if torch.compiler.is_compiling() else _positions
+        index = positions(query, key, origin, table.device)
+        table = F.pad(table, (0, 0, 0, 1), value=MASKED)
+        return F.embedding(index, table).permute(2, 0, 1).contiguous()
+
+
+@cache
+@torch.inference_mode(False)
+def _positions(
+    query: tuple[int, int], key: tuple[int, int], origin: int, device: torch.device
+) -> Tensor:
+    """Return the row of the flat table for each pair, one past its end for those out of reach."""
+    dy, dx = (
+        torch.arange(q, device=device)[:, None] - torch.arange(k, device=device) - origin + RADIUS
+        for q, k in zip(query, key, strict=True)
+    )
+    dy, dx = dy[:, None, :, None], dx[None, :, None, :]  # (qy, qx, ky, kx)
+    near = (dy >= 0) & (dy < SIDE) & (dx >= 0) & (dx < SIDE)
+    index = torch.where(near, dy * SIDE + dx, SIDE * SIDE)
+    return index.flatten(2, 3).flatten(0, 1)
 
 
 def neighbourhood_attention(
-    q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    grid: tuple[int, int],
+    bias: RelativePositionBias,
+    kernel: Kernel | None = None,
 ) -> Tensor:
     """Compute softmax(q k / sqrt(d) + bias) v over each token's neighbourhood.
 
@@ -58,11 +92,15 @@ def neighbourhood_attention(
         v: values, same shape.
         grid: (rows, columns).
         bias: of the relative positions.
+        kernel: None is that of :func:`choose_kernel`.
     """
-    if grid[0] * grid[1] <= DENSE_TOKENS:
-        mask = bias(grid, grid).to(q.dtype)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[None])
-    return _tiled_attention(q, k, v, grid, bias)
+    kernel = kernel or choose_kernel(q.device, grid[0] * grid[1])
+    if kernel == Kernel.FLEX:
+        return _flex_attention(q, k, v, grid, bias)
+    if kernel == Kernel.TILES:
+        return _tiled_attention(q, k, v, grid, bias)
+    mask = bias(grid, grid).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[None])
 
 
 def _tiled_attention(
@@ -95,3 +133,71 @@ def _tiled_attention(
     out = out.unflatten(3, (TILE, TILE)).unflatten(1, counts).permute(0, 3, 1, 4, 2, 5, 6)
     out = out.flatten(4, 5).flatten(2, 3)[:, :, :rows, :columns]
     return out.flatten(2, 3)
+
+
+def _flex_attention(
+    q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
+) -> Tensor:
+    from torch.nn.attention.flex_attention import BlockMask  # takes a third of a second
+
+    rows, columns = grid
+    counts = (-(-rows // TILE), -(-columns // TILE))
+    extra = (counts[0] * TILE - rows, counts[1] * TILE - columns)
+    table = bias.relative_bias_table.permute(2, 0, 1).flatten().to(q.dtype)
+
+    def place(token: Tensor) -> tuple[Tensor, Tensor]:
+        """Return row and column of a token in the order of tiles."""
+        tile, cell = token // TILE**2, token % TILE**2
+        y = tile // counts[1] * TILE + cell // TILE
+        return y, tile % counts[1] * TILE + cell % TILE
+
+    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        (qy, qx), (ky, kx) = place(query), place(key)
+        near = ((qy - ky).abs() <= RADIUS) & ((qx - kx).abs() <= RADIUS)
+        # A query outside the grid sees itself, since a softmax of nothing has no gradient.
+        return near & (ky < rows) & (kx < columns) | (query == key)
+
+    def biased(score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        (qy, qx), (ky, kx) = place(query), place(key)
+        dy, dx = ((a - b + RADIUS).clamp(0, SIDE - 1) for a, b in ((qy, ky), (qx, kx)))
+        return score + table[(head * SIDE + dy) * SIDE + dx]
+
+    def tile(x: Tensor) -> Tensor:
+        """Reorder tokens (B, heads, tokens, d), tile after tile."""
+        x = F.pad(x.unflatten(2, grid), (0, 0, 0, extra[1], 0, extra[0]))
+        x = x.unflatten(3, (-1, TILE)).unflatten(2, (-1, TILE)).transpose(3, 4)
+        return x.flatten(2, 5).contiguous()
+
+    blocks = BlockMask.from_kv_blocks(
+        *_neighbours(counts, q.device), BLOCK_SIZE=TILE**2, mask_mod=sees
+    )
+    attend = _flex_kernel(q.device.type, torch.compiler.is_compiling())
+    out = attend(*map(tile, (q, k, v)), score_mod=biased, block_mask=blocks)
+    out = out.unflatten(2, (*counts, TILE, TILE)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    return out[:, :, :rows, :columns].flatten(2, 3)
+
+
+def _flex_kernel(device: str, compiling: bool) -> Callable[..., Tensor]:
+    """Return FlexAttention, compiled on a GPU, where it would materialise all pairs otherwise."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    attend: Callable[..., Tensor] = flex_attention
+    return attend if compiling or device == "cpu" else _compiled(attend)
+
+
+@cache
+def _compiled(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return torch.compile(attend, dynamic=False, fullgraph=True)
+
+
+def _neighbours(counts: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return how many tiles each tile sees, and which come first: (1, 1, tiles), (.., tiles)."""
+    y, x = (
+        place.flatten()
+        for place in torch.meshgrid(
+            *(torch.arange(count, device=device) for count in counts), indexing="ij"
+        )
+    )
+    adjacent = ((y[:, None] - y).abs() <= 1) & ((x[:, None] - x).abs() <= 1)
+    order = adjacent.to(torch.int32).argsort(dim=1, descending=True, stable=True)
+    return adjacent.sum(1).int()[None, None], order.int()[None, None]

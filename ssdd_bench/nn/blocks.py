@@ -41,6 +41,11 @@ def activate(x: Tensor) -> Tensor:
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
+def add(x: Tensor, y: Tensor) -> Tensor:
+    """Add ``y`` to a feature map that nothing else reads, in place unless gradients need it."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
 def time_features(times: Tensor, width: int) -> Tensor:
     """Compute cosines, then sines, of times (B,) at frequencies from 1 to almost 1 / 10,000."""
     half = width // 2
@@ -72,10 +77,10 @@ class AdaGN(nn.Module):
         self.groups = groups
         self.ctx_proj = nn.Conv2d(context, 2 * channels, 1)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, overwrite: bool) -> Tensor:
         """Normalise (B, C, H, W); ``context`` (B, C0, h, w) is projected first, then resized."""
         scale, shift = self.ctx_proj(context).chunk(2, dim=1)
-        return modulated_group_norm(x, self.groups, 1e-5, 1 + scale, shift)
+        return modulated_group_norm(x, self.groups, 1e-5, 1 + scale, shift, overwrite)
 
 
 class ResidualBlock(nn.Module):
@@ -94,15 +99,21 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
         )
 
-    def forward(self, x: Tensor, context: Tensor, time: Tensor) -> Tensor:
-        """Map (B, in, H, W) to (B, out, H, W)."""
-        h = self.conv1(activate(self.norm1(x, context)))
+    def forward(self, x: Tensor, context: Tensor, time: Tensor, overwrite: bool = False) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H, W).
+
+        ``overwrite`` is True if nothing else reads ``x``.
+        """
+        shortcut = self.conv_shortcut(x)
+        h = self.conv1(activate(self.norm1(x, context, overwrite and shortcut is not x)))
         scale, shift = self.time_emb_proj(F.silu(time))[:, :, None, None].chunk(2, dim=1)
         # The norm's own scale and shift are joined with those of the time: one pass over the map.
         norm, scale = self.norm2, 1 + scale
         weight, bias = (own[:, None, None] for own in (norm.weight, norm.bias))
-        h = modulated_group_norm(h, norm.num_groups, norm.eps, weight * scale, bias * scale + shift)
-        return self.conv_shortcut(x) + self.conv2(activate(h))
+        h = modulated_group_norm(
+            h, norm.num_groups, norm.eps, weight * scale, bias * scale + shift, overwrite=True
+        )
+        return add(self.conv2(activate(h)), shortcut)
 
 
 class DownBlock(nn.Module):
@@ -128,6 +139,44 @@ class DownBlock(nn.Module):
         return x, skips
 
 
+class Upsampling(nn.Module):
+    """Double both sides by nearest neighbours, then a 3x3 convolution, at 4/9 of its cost.
+
+    In the doubled map two of the three taps of an axis fall on the same pixel. Their weights are
+    added up instead: four convolutions of 2x2, one for each pixel of a square, on the small map.
+    """
+
+    TAPS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, 2H, 2W)."""
+        weight, bias = self.conv.weight, self.conv.bias
+        assert bias is not None
+        taps = weight.new_tensor(self.TAPS)  # (parity, tap of 2, tap of 3)
+        folded = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, weight)
+        (batch, _, height, width), channels = x.shape, len(weight)
+        out = F.conv2d(x, folded.flatten(0, 2), bias.repeat(4), padding=1)
+        out = out.unflatten(1, (4, channels)).permute(1, 0, 3, 4, 2)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            rows = [
+                torch.stack(
+                    [out[2 * p + q, :, p : p + height, q : q + width] for q in range(2)], dim=3
+                )
+                for p in range(2)
+            ]
+            doubled = torch.stack(rows, dim=2)
+        else:
+            doubled = out.new_empty(batch, height, 2, width, 2, channels)
+            for p in range(2):
+                for q in range(2):
+                    doubled[:, :, p, :, q] = out[2 * p + q, :, p : p + height, q : q + width]
+        return doubled.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
 class UpBlock(nn.Module):
     """Residual blocks on the way up; each takes the latest unused skip beside its input."""
 
@@ -136,13 +185,12 @@ class UpBlock(nn.Module):
         self.resnets = nn.ModuleList(blocks)
         self.upsamplers = nn.ModuleList()
         if resize:
-            convolution = nn.Conv2d(channels, channels, 3, padding=1)
-            self.upsamplers.append(named(repeat=nn.Upsample(scale_factor=2.0), conv=convolution))
+            self.upsamplers.append(Upsampling(channels))
 
     def forward(self, x: Tensor, skips: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
         """Consume one skip per block from the end of ``skips``."""
         for block in self.resnets:
-            x = block(torch.cat([x, skips.pop()], dim=1), context, time)
+            x = block(torch.cat([x, skips.pop()], dim=1), context, time, overwrite=True)
         for upsample in self.upsamplers:
             x = upsample(x)
         return x

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from ssdd_bench.nn import attention
-from ssdd_bench.nn.attention import RADIUS, RelativePositionBias, neighbourhood_attention
+from ssdd_bench.nn.attention import (
+    RADIUS,
+    Kernel,
+    RelativePositionBias,
+    choose_kernel,
+    neighbourhood_attention,
+)
 
 
 @pytest.fixture
@@ -37,26 +42,45 @@ def reference(q, k, v, grid, table):
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 12), (9, 9), (11, 17)])
-@pytest.mark.parametrize("dense_tokens", [0, 10_000], ids=["tiled", "dense"])
-def test_equals_two_loops(bias, grid, dense_tokens, monkeypatch):
-    monkeypatch.setattr(attention, "DENSE_TOKENS", dense_tokens)
+@pytest.mark.parametrize("kernel", Kernel)
+def test_equals_two_loops(bias, grid, kernel):
     q, k, v = tokens(*grid)
-    got = neighbourhood_attention(q, k, v, grid, bias)
+    got = neighbourhood_attention(q, k, v, grid, bias, kernel)
     torch.testing.assert_close(
         got, reference(q, k, v, grid, bias.relative_bias_table), atol=1e-5, rtol=1e-5
     )
 
 
-def test_gradients_of_tiles_equal_those_of_all_pairs(bias, monkeypatch):
+def test_gradients_of_tiles_equal_those_of_all_pairs(bias):
     found = []
-    for dense_tokens in (0, 10_000):
-        monkeypatch.setattr(attention, "DENSE_TOKENS", dense_tokens)
+    for kernel in (Kernel.TILES, Kernel.DENSE):
         inputs = [x.requires_grad_() for x in tokens(13, 18)]
-        out = neighbourhood_attention(*inputs, (13, 18), bias)
+        out = neighbourhood_attention(*inputs, (13, 18), bias, kernel)
         found.append(torch.autograd.grad(out.square().sum(), [*inputs, *bias.parameters()]))
     for tiled, dense in zip(*found, strict=True):
         torch.testing.assert_close(tiled, dense, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("device", "tokens", "kernel"),
+    [
+        ("cpu", 256, Kernel.DENSE),
+        ("cpu", 1024, Kernel.TILES),
+        ("cuda", 1024, Kernel.DENSE),
+        ("cuda", 4096, Kernel.FLEX),
+    ],
+)
+def test_kernels(device, tokens, kernel):
+    assert choose_kernel(torch.device(device), tokens) == kernel
+
+
+def test_positions_made_in_inference_serve_training(bias):
+    with torch.inference_mode():
+        bias((3, 5), (3, 5))
+    bias((3, 5), (3, 5)).sum().backward()
+    assert bias.relative_bias_table.grad.abs().sum() > 0
 
 
 @torch.no_grad()
