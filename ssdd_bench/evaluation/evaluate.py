@@ -34,7 +34,7 @@ from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import DataRecord, LatentRecord
 
-NUMBERS_VERSION = 3
+NUMBERS_VERSION = 4
 """Raised by any change of this package's code that changes a number of an unchanged job."""
 CPU_BATCH = 1
 """Images per call on a CPU, for the scores and the clock.

@@ -89,3 +89,32 @@ def test_module_is_pytorchs():
     torch.testing.assert_close(ours(x), its(x))
     torch.testing.assert_close(ours.weight.grad, its.weight.grad)
     torch.testing.assert_close(ours.bias.grad, its.bias.grad)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize(
+    ("size", "cells"),
+    [((32, 48), (4, 6)), ((17, 8), (17, 8)), ((21, 8), (5, 2)), ((6, 8), (1, 1))],
+)
+def test_joined_passes_in_channels_last(size, cells, overwrite):
+    x, scale, shift = (m.detach().float() for m in inputs(size, cells, torch.channels_last))
+    x = (50 + 3 * x).contiguous(memory_format=torch.channels_last)  # the mean does not cancel badly
+    before = x.clone()
+    expected = plain(x.double(), 4, 1e-5, scale.double(), shift.double())
+    ours = modulated_group_norm(x, 4, 1e-5, scale, shift, overwrite)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours.double(), expected, atol=2e-5, rtol=2e-5)
+    assert overwrite or torch.equal(x, before)
+
+
+@torch.inference_mode()
+def test_statistics_of_large_maps_are_exact():
+    x = 3 + torch.randn(1, 8, 512, 512, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last)
+    mean, reciprocal = norm._moments(x, 4, 0.0)
+    grouped = x.double().reshape(1, 4, -1)
+    torch.testing.assert_close(mean[:, ::2, 0, 0].double(), grouped.mean(2), atol=5e-6, rtol=0)
+    torch.testing.assert_close(
+        1 / reciprocal[:, ::2, 0, 0].double(), grouped.std(2, correction=0), atol=5e-6, rtol=0
+    )

@@ -11,6 +11,7 @@ from ssdd_bench.metrics.features import inception as module
 from ssdd_bench.metrics.features.inception import InceptionFeatures
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def folders(sides, tmp_path_factory):
     return found
 
 
-@pytest.mark.slow  # torch-fidelity's root of a matrix
+# torch-fidelity's root of a matrix
 def test_rfid_is_torch_fidelitys(given, inception_weights, sides, folders, score_pairs, tmp_path):
     expected = torch_fidelity.calculate_metrics(
         input1=folders[1],
