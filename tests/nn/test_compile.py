@@ -22,6 +22,7 @@ def case(memory_format, side=136):
     return decoder.to(memory_format=memory_format), (x, torch.ones(1), torch.randn(1, 4, 17, 17))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_decoder_in_inference(memory_format):
     decoder, inputs = case(memory_format)
@@ -30,6 +31,7 @@ def test_decoder_in_inference(memory_format):
         torch.testing.assert_close(graph(*inputs), decoder(*inputs), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_decoder_in_training(memory_format):
     decoder, inputs = case(memory_format)
