@@ -82,6 +82,10 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
                 for failure in run_jobs(config).failures:
                     pytest.fail(f"ssdd-bench run failed:\n{failure}", pytrace=False)
             if update:
+                for path in config.out.glob("**/*_*.*"):  # older results of the same jobs
+                    job = path.relative_to(config.out).as_posix().rpartition("_")[0]
+                    for old in (root / baseline).glob(f"{job}_*"):
+                        old.unlink()
                 shutil.copytree(config.out, root / baseline, dirs_exist_ok=True)
                 pytest.skip(f"measured anew: {root / baseline}")
             thresholds = project_rules(root) | parse_rules(fail)

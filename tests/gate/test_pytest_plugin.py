@@ -32,6 +32,10 @@ def test_fixture_for_other_repositories(imported, pytester):
     failed = pytester.runpytest()
     failed.assert_outcomes(failed=1)
     failed.stdout.fnmatch_lines(["*regression*"])
+    path.rename(path.with_name(f"{path.stem.rpartition('_')[0]}_0123456789.json"))  # other numbers
+    pytester.runpytest("--ssdd-gate-update").assert_outcomes(skipped=1)
+    assert list((pytester.path / "baseline").glob("*.json")) == [path]
+    pytester.runpytest().assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("tokenizer", ["ssdd", "klvae", "diffusion:steps=2"])

@@ -1,10 +1,10 @@
-"""The decoder on grids that the paper's own code does not take, and its errors."""
+"""The decoder on grids that the paper's own code does not take, its errors, and compilation."""
 
 import pytest
 import torch
 
 from ssdd_bench.errors import OptionError, ResolutionError, UnknownNameError
-from ssdd_bench.nn.decoder import SIZES, SSDDDecoder
+from ssdd_bench.nn.decoder import SIZES, DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 
 
@@ -99,3 +99,59 @@ def test_main_classes_are_exported_by_the_package():
     encoder, decoder = nn.SSDDEncoder(f=8, z_dim=4, base=16), nn.SSDDDecoder("XXS", z_dim=4)
     z = encoder(torch.zeros(1, 3, 32, 32)).mode()
     assert decoder(torch.zeros(1, 3, 32, 32), torch.ones(1), z).shape == (1, 3, 32, 32)
+
+
+# The networks compile as one graph, in both memory formats.
+
+SMALLEST = DecoderSize((4, 4, 8, 8), heads=1, depth=1, groups=2, init_std=None)
+FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+def compilable(memory_format, side=136):
+    """Return a decoder without zeros, and inputs whose middle has 17 x 17 tokens: tiles."""
+    torch.manual_seed(0)
+    decoder = SSDDDecoder(SMALLEST, 4)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x = torch.randn(1, 3, side, side).contiguous(memory_format=memory_format)
+    return decoder.to(memory_format=memory_format), (x, torch.ones(1), torch.randn(1, 4, 17, 17))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_compiled_for_inference(memory_format):
+    decoder, inputs = compilable(memory_format)
+    with torch.inference_mode():
+        graph = torch.compile(decoder.eval(), backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(graph(*inputs), decoder(*inputs), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_compiled_for_training(memory_format):
+    decoder, inputs = compilable(memory_format)
+    graph = torch.compile(decoder, backend="aot_eager", fullgraph=True)
+    found = [
+        torch.autograd.grad(network(*inputs).square().sum(), list(decoder.parameters()))
+        for network in (graph, decoder)
+    ]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+def test_compiled_encoder():
+    encoder = SSDDEncoder(8, 4, base=8).eval()
+    images = torch.rand(1, 3, 64, 64)
+    graph = torch.compile(encoder, backend="aot_eager", fullgraph=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(images).mean, encoder(images).mean)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_compiled_by_inductor(memory_format, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    decoder, inputs = compilable(memory_format)
+    with torch.inference_mode():
+        graph = torch.compile(decoder.eval(), fullgraph=True)
+        torch.testing.assert_close(graph(*inputs), decoder(*inputs), atol=1e-5, rtol=1e-4)
