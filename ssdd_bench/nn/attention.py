@@ -50,13 +50,14 @@ class RelativePositionBias(nn.Module):
         """Compute the bias of a block of queries against a block of keys, sizes (rows, columns).
 
         ``origin`` is the row and column of the first key relative to the first query. Returns
-        (heads, query cells, key cells), where pairs out of reach hold -1e7.
+        (heads, query cells, key cells), where pairs out of reach hold -1e7, or float16's lowest.
         """
         table = self.relative_bias_table.flatten(0, 1)
         # Not kept within a compiled graph, which computes positions while it reads the table.
         positions = _positions.__wrapped__ if torch.compiler.is_compiling() else _positions
         index = positions(query, key, origin, table.device)
-        table = F.pad(table, (0, 0, 0, 1), value=MASKED)
+        lowest = max(MASKED, torch.finfo(table.dtype).min)
+        table = F.pad(table, (0, 0, 0, 1), value=lowest)
         return F.embedding(index, table).permute(2, 0, 1).contiguous()
 
 

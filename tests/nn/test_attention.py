@@ -84,6 +84,19 @@ def test_positions_made_in_inference_serve_training(bias):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kernel", [Kernel.DENSE, Kernel.TILES])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(bias, kernel, dtype):
+    """The mask fits into the format, and no row of it is masked whole."""
+    inputs = tokens(11, 17)
+    expected = neighbourhood_attention(*inputs, (11, 17), bias)
+    half = [x.to(dtype) for x in inputs]
+    found = neighbourhood_attention(*half, (11, 17), bias.to(dtype), kernel)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=5e-2, rtol=0)
+
+
+@torch.no_grad()
 def test_a_changed_table_is_seen_at_once(bias):
     q, k, v = tokens(20, 20)
     before = neighbourhood_attention(q, k, v, (20, 20), bias)
