@@ -3,7 +3,7 @@ PYTHON ?= python
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 WORKERS ?= 2
 
-.PHONY: setup check lint types test test-fast timing reports
+.PHONY: setup check lint types test test-fast timing gpu gpu-report reports
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -25,6 +25,12 @@ test-fast: ## while you work: the tests that are not slow
 
 timing: ## what compares a time with a limit; nothing else may run beside it
 	$(PYTEST) -m timing
+
+gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
+	$(PYTEST) -o addopts="--import-mode=importlib -ra" -m gpu tests/gpu
+
+gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: gpu-report.json and gpu-report.md
+	$(PYTHON) tests/gpu/report.py --out gpu-report
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
 	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --out reports --insert README.md

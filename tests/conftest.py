@@ -54,6 +54,19 @@ RECIPE = DiTRecipe(
 )
 
 
+GPU_TESTS_ON_CPU = "SSDD_BENCH_GPU_TESTS_ON_CPU"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide every GPU, before CUDA starts, from a run of anything but the tests of GPUs.
+
+    Scores that are compared bit for bit, commands with ``--device auto`` and trainings would take
+    it otherwise. Workers of xdist and programs that tests start inherit the setting.
+    """
+    if config.option.markexpr.strip() != "gpu" or os.environ.get(GPU_TESTS_ON_CPU):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither read nor fill the cache of whoever runs them."""

@@ -60,7 +60,7 @@ FREE_TESTS = {
     "test_prose",
     "tokenizers/test_cards",
 }
-FREE_TEST_FOLDERS = {"benchmarks", "docs"}
+FREE_TEST_FOLDERS = {"benchmarks", "docs", "gpu"}
 # Words of other meanings that are ids of plugins too.
 OTHER_MEANINGS = {"diffusers": "the library", "identity": "a key: what distinguishes two things"}
 # Trainings, as `ssdd-bench train WHAT` and recipes name them: a method and a stage.
@@ -137,6 +137,12 @@ def run_python(*arguments: str, cwd: Path = ROOT, path: str = "") -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_no_gpu_is_seen() -> None:
+    """Only the tests marked gpu, when nothing else is run, see one."""
+    code = "import torch; print(torch.cuda.device_count(), torch.cuda.is_available())"
+    assert run_python("-c", code) == "0 False\n"
 
 
 def test_every_unit_has_a_level() -> None:
