@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ RADIUS = 7
 SIDE = 2 * RADIUS + 1
 TILE = 8
 MASKED = -1e7
+KERNELS = 256  # of FlexAttention, that a process may compile
 
 
 class Kernel(StrEnum):
@@ -188,7 +190,16 @@ def _flex_kernel(device: str, compiling: bool) -> Callable[..., Tensor]:
 
 @cache
 def _compiled(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return torch.compile(attend, dynamic=False, fullgraph=True)
+    compiled = torch.compile(attend, dynamic=False, fullgraph=True)
+    config: Any = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+
+    def call(*inputs: Tensor, **more: Any) -> Tensor:
+        # A kernel for every grid, batch and format: torch refuses the ninth otherwise.
+        with config.patch({limit: KERNELS}):
+            return compiled(*inputs, **more)
+
+    return call
 
 
 def _neighbours(counts: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:

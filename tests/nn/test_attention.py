@@ -1,8 +1,12 @@
 """The tiled attention equals the dense one on every grid, and costs memory linear in tokens."""
 
+from functools import partial
+
 import pytest
 import torch
+from torch.nn.attention.flex_attention import flex_attention
 
+from ssdd_bench.nn import attention
 from ssdd_bench.nn.attention import (
     RADIUS,
     Kernel,
@@ -94,6 +98,20 @@ def test_half_precision(bias, kernel, dtype):
     found = neighbourhood_attention(*half, (11, 17), bias.to(dtype), kernel)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, atol=5e-2, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_flex_takes_more_shapes_than_torch_compiles_of_one_function(bias, monkeypatch):
+    compile_ = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", compile_)
+    compiled = attention._compiled.__wrapped__(flex_attention)
+    monkeypatch.setattr(attention, "_flex_kernel", lambda device, compiling: compiled)
+    for batch in range(1, 11):
+        inputs = tokens(9, 9, batch)
+        found = neighbourhood_attention(*inputs, (9, 9), bias, Kernel.FLEX)
+        expected = neighbourhood_attention(*inputs, (9, 9), bias, Kernel.DENSE)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
