@@ -24,5 +24,7 @@ def logit_normal_times(
     """Sample training times (n,): the sigmoid of normals, standard ones in arXiv 2403.03206.
 
     A mean over 0 trains more near the noise, where a solver of few steps makes its largest errors.
+    The times are on the generator's device.
     """
-    return torch.sigmoid(mean + std * torch.randn(n, generator=generator))
+    device = generator.device if generator else None
+    return torch.sigmoid(mean + std * torch.randn(n, generator=generator, device=device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -28,8 +29,8 @@ class EMA:
             return
         past = iteration - self.start
         decay = min(self.decay, (1 + past) / (10 + past))
-        for name, value in state.items():
-            if value.is_floating_point():
-                self.weights[name].lerp_(value.detach(), 1 - decay)
-            else:
-                self.weights[name].copy_(value)
+        averaged = [name for name, value in state.items() if value.is_floating_point()]
+        latest = [state[name].detach() for name in averaged]
+        torch._foreach_lerp_([self.weights[name] for name in averaged], latest, 1 - decay)
+        for name in state.keys() - set(averaged):
+            self.weights[name].copy_(state[name])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from ssdd_bench import __version__
 from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.batches import Batches, Shard
+from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Card,
@@ -40,8 +40,9 @@ from ssdd_bench.train.files import (
     save_checkpoint,
     save_weights,
 )
+from ssdd_bench.train.losses.log import LossLog
 from ssdd_bench.train.optimiser import make_optimiser
-from ssdd_bench.train.stages.base import Stage
+from ssdd_bench.train.stages.base import Stage, Terms
 
 CHECKPOINT_SECONDS = 180.0
 LOG_EVERY = 10
@@ -93,6 +94,9 @@ class Trainer:
         self.best: float | None = None
         self.evaluated = -1  # the iteration of the latest evaluation
         self.ema = EMA(recipe.ema_decay, recipe.ema_start)
+        self.losses = LossLog(
+            stage.name, f"use a smaller lr; the last good state is {self.checkpoint_path}"
+        )
         shards = self.accelerator.num_processes * schedule.accumulate
         if schedule.batch_size % shards:
             raise OptionError(
@@ -101,20 +105,23 @@ class Trainer:
                 "number of processes"
             )
         self.shard_size = schedule.batch_size // shards
-        if self.accelerator.device.type == "cpu":
-            if stage.channels_last:
-                stage.networks.to(memory_format=torch.channels_last)
-        elif recipe.compile:
-            for network in stage.networks.values():
-                network.compile()
+        adversary = stage.make_discriminator()
+        self.on_gpu = self.accelerator.device.type == "cuda"
+        if stage.channels_last:
+            # Frozen networks stay as they are on a CPU: the results of earlier versions are kept.
+            (stage if self.on_gpu else stage.networks).to(memory_format=torch.channels_last)
+            if adversary and self.on_gpu:
+                adversary[0].to(memory_format=torch.channels_last)
+        if recipe.compile and self.on_gpu:
+            compile_networks([*stage.called(), *(adversary[0].children() if adversary else ())])
         trained = nn.ModuleDict({"networks": stage.networks, "auxiliary": stage.auxiliary})
         self.model, self.optimiser = self.accelerator.prepare(
             stage, make_optimiser(trained, recipe, schedule.lr)
         )
         self._stateful: dict[str, Any] = {**trained, "optimiser": self.optimiser}
         self.discriminator: nn.Module | None = None
-        if made := stage.make_discriminator():
-            self.discriminator, self.discriminator_start = made
+        if adversary:
+            self.discriminator, self.discriminator_start = adversary
             self.discriminator_model, self.discriminator_optimiser = self.accelerator.prepare(
                 self.discriminator, make_optimiser(self.discriminator, recipe, schedule.lr)
             )
@@ -147,7 +154,9 @@ class Trainer:
         """Write the averaged weights as ``last.safetensors``, then the checkpoint.
 
         So the weights of a checkpoint's iteration are there, wherever a process is killed.
+        ``UserError`` if a loss was not finite: the files before are kept.
         """
+        self.losses.read()
         if self.accelerator.is_main_process:
             self.save_weights("last")
             self._save_state()
@@ -204,18 +213,21 @@ class Trainer:
         yield
         self.optimiser.train()
 
-    def step(self, batches: Iterator[Any]) -> dict[str, float]:
-        """Run one iteration on ``accumulate`` batches; return the weighted loss terms."""
+    def step(self, batches: Iterator[Any]) -> Terms:
+        """Run one iteration on ``accumulate`` batches; return the weighted loss terms.
+
+        They are scalars on the device, so that a GPU is not waited for.
+        """
         discriminator = self.discriminator
         if discriminator is not None and self.iteration < self.discriminator_start:
             discriminator = None
         count = self.schedule.accumulate
-        terms: dict[str, float] = {}
+        terms: Terms = {}
         shown = []
         for index in range(count):
             batch = send_to_device(next(batches), self.accelerator.device)
             shard = self._shard(self.iteration, index)
-            with self._synchronised_at_last(self.model, index):
+            with self._synchronised_at_last(self.model, index), self._tuned():
                 with self._autocast():
                     found, seen = self.model(batch, shard, discriminator)
                 self._backward(found, terms)
@@ -223,16 +235,21 @@ class Trainer:
         self._update(self.optimiser, self.stage.networks, self.stage.auxiliary)
         if discriminator is not None:
             for index, seen in enumerate(shown):
-                with self._synchronised_at_last(self.discriminator_model, index):
+                with self._synchronised_at_last(self.discriminator_model, index), self._tuned():
                     with self._autocast():
                         found = self.discriminator_model(**seen)
                     self._backward(found, terms)
             self._update(self.discriminator_optimiser, discriminator)
+        terms = {term: value / count for term, value in terms.items()}
+        self.losses.add(self.iteration, terms)
         self.iteration += 1
         if self.ema.averages_at(self.iteration):
             with self._averages():
                 self.ema.update(self.stage.networks.state_dict(), self.iteration)
-        return {term: value / count for term, value in terms.items()}
+        return terms
+
+    def _tuned(self) -> AbstractContextManager[None]:
+        return tuned_convolutions() if self.on_gpu else nullcontext()
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
@@ -253,16 +270,9 @@ class Trainer:
         is_last = index == self.schedule.accumulate - 1
         return nullcontext() if is_last else self.accelerator.no_sync(model)
 
-    def _backward(self, found: Mapping[str, Tensor], sums: dict[str, float]) -> None:
+    def _backward(self, found: Mapping[str, Tensor], sums: Terms) -> None:
         for term, loss in found.items():
-            value = loss.item()
-            if not math.isfinite(value):
-                raise UserError(
-                    f"{self.stage.name}: loss term '{term}' is {value} at iteration "
-                    f"{self.iteration}: use a smaller lr; the last good state is "
-                    f"{self.checkpoint_path}"
-                )
-            sums[term] = sums.get(term, 0.0) + value
+            sums[term] = sums[term] + loss.detach() if term in sums else loss.detach()
         total = torch.stack(list(found.values())).sum() / self.schedule.accumulate
         self.accelerator.backward(total)
 
@@ -292,24 +302,25 @@ class Trainer:
         """
         self.start()
         first, before, saved = self.iteration, self.seconds, time.monotonic()
-        reports: list[dict[str, float]] = []
         every = self.schedule.evaluate_every
         batches = self.batches()
         with stop_requests() as stop, closing(batches):
             while self.iteration < iterations:
-                if self._any(bool(stop) or self.seconds >= seconds):
+                if self._stops(bool(stop) or self.seconds >= seconds):
                     break
                 started = time.monotonic()
                 try:
-                    reports.append(self.step(batches))
+                    self.step(batches)
                 except DataError:  # an unreadable image must not cost the iterations before it
                     self.save()
                     raise
+                due = len(self.losses) >= LOG_EVERY or self.iteration == iterations
+                if due:
+                    self.losses.read()
                 self.seconds += time.monotonic() - started
-                if len(reports) == LOG_EVERY or self.iteration == iterations:
+                if due:
                     done = (self.iteration - first) * self.schedule.batch_size
-                    yield self._report(reports, done / (self.seconds - before))
-                    reports = []
+                    yield self._report(done / (self.seconds - before))
                 if every and self.iteration % every == 0 and self.iteration < iterations:
                     self.evaluate()
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -323,24 +334,29 @@ class Trainer:
         if self.evaluated != self.iteration and self.evaluate():
             self._save_state()
 
-    def _report(self, reports: list[dict[str, float]], speed: float) -> TrainState:
-        names = dict.fromkeys(term for report in reports for term in report)
-        terms = {
-            term: sum(report.get(term, 0.0) for report in reports) / len(reports) for term in names
-        }
+    def _report(self, speed: float) -> TrainState:
+        terms = self.losses.mean()
         state = TrainState(self.iteration, terms, self.seconds, speed)
         if self.log:
             row = {"seconds": round(state.seconds, 1), "images_per_s": round(speed, 2), **terms}
             self.log.add("train", state.iteration, row)
         return state
 
-    def _any(self, asked: bool) -> bool:
-        """Return True on all processes if one of them wants to stop."""
+    def _stops(self, asked: bool) -> bool:
+        """Return True on all processes if one of them wants to stop.
+
+        Several processes ask each other every few iterations only, which waits for their devices.
+        """
+        if self.accelerator.num_processes == 1:
+            return asked
+        if self.iteration % LOG_EVERY:
+            return False
         flag = torch.tensor(float(asked), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag) > 0)
 
     def evaluate(self) -> Scores | None:
         """Score the averaged weights in the main process, and keep them if they are the best."""
+        self.losses.read()
         scores = None
         if self.evaluator is not None and self.accelerator.is_main_process:
             path = self.save_weights("last")

@@ -11,6 +11,30 @@ from ssdd_bench.train.recipe import AdamWRecipe, OptimiserRecipe, ScheduleFreeRe
 NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
 
+class ScheduleFree(schedulefree.RAdamScheduleFree):  # type: ignore[misc]
+    """RAdamScheduleFree that changes between its two sets of weights in a few kernels."""
+
+    def eval(self) -> None:
+        """Put the averaged weights into the parameters."""
+        self._swap(False)
+
+    def train(self) -> None:
+        """Put the weights of the next gradient into the parameters."""
+        self._swap(True)
+
+    @torch.no_grad()
+    def _swap(self, train_mode: bool) -> None:
+        for group in self.param_groups:
+            if group["train_mode"] is train_mode:
+                continue
+            beta = group["betas"][0]
+            moved = [p for p in group["params"] if "z" in self.state[p]]
+            if moved:
+                ends = [self.state[p]["z"] for p in moved]
+                torch._foreach_lerp_(moved, ends, 1 - beta if train_mode else 1 - 1 / beta)
+            group["train_mode"] = train_mode
+
+
 def make_optimiser(
     networks: nn.Module, recipe: OptimiserRecipe, lr: float
 ) -> torch.optim.Optimizer:
@@ -31,7 +55,4 @@ def make_optimiser(
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
-    optimiser: torch.optim.Optimizer = schedulefree.RAdamScheduleFree(
-        groups, lr=lr, betas=(0.9, recipe.beta2), eps=1e-8
-    )
-    return optimiser
+    return ScheduleFree(groups, lr=lr, betas=(0.9, recipe.beta2), eps=1e-8)

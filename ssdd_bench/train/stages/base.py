@@ -31,8 +31,8 @@ class Stage(nn.Module):
             as REPA's head.
         config: arguments that a loader builds the networks with, for the card.
         latents: facts for the card of a network of latents; None for tokenizers.
-        channels_last: convert the networks to that memory format on a CPU, where convolutions are
-            then several times as fast.
+        channels_last: convert the networks to that memory format, in which convolutions are faster;
+            on a GPU frozen ones too.
     """
 
     networks: nn.ModuleDict
@@ -54,6 +54,10 @@ class Stage(nn.Module):
         self.networks.train(mode)
         self.auxiliary.train(mode)
         return self
+
+    def called(self) -> list[nn.Module]:
+        """List the modules that :meth:`forward` calls, frozen ones too: those to compile."""
+        return list(self.networks.values())
 
     @abstractmethod
     def forward(
@@ -101,9 +105,12 @@ class TokenizerStage(Stage):
         super().__init__(name, recipe.stage(name), recipe.optimiser, recipe.settings(name))
         self.recipe = recipe
 
-    def generator(self, shard: Shard) -> torch.Generator:
-        """Return a generator on the CPU, seeded by the number of the shard's first image."""
-        return torch.Generator().manual_seed(self.optimiser.seed * 1_000_003 + shard.first)
+    def generator(self, shard: Shard, device: torch.device) -> torch.Generator:
+        """Return a generator on a device, seeded by the number of the shard's first image.
+
+        The numbers depend on the type of device: a run is repeated on the same type only.
+        """
+        return torch.Generator(device).manual_seed(self.optimiser.seed * 1_000_003 + shard.first)
 
     @abstractmethod
     def tokenizer(self, weights: Path) -> Tokenizer:
@@ -111,5 +118,5 @@ class TokenizerStage(Stage):
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Sample standard normals on the CPU; return them on the device of ``like``, in its shape."""
-    return torch.randn(like.shape, generator=generator).to(like.device)
+    """Sample standard normals in the shape of ``like``, on the generator's device."""
+    return torch.randn(like.shape, generator=generator, device=generator.device)

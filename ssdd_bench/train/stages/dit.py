@@ -87,22 +87,24 @@ class DiTStage(Stage):
         """Compute the mean squared error of the velocity or of the noise."""
         recipe, (data, labels) = self.recipe, batch
         seed = self.optimiser.seed * 1_000_003 + shard.iteration
-        generator, n = torch.Generator().manual_seed(seed), shard.batch_size
+        device, n = data.device, shard.batch_size
+        generator = torch.Generator(device).manual_seed(seed)
 
         def own(values: Tensor) -> Tensor:
-            return values[shard.rows].to(data.device)
+            return values[shard.rows]
 
-        noise = own(torch.randn((n, *data.shape[1:]), generator=generator))
-        dropped = own(torch.rand(n, generator=generator) < recipe.label_dropout)
+        noise = own(torch.randn((n, *data.shape[1:]), generator=generator, device=device))
+        dropped = own(torch.rand(n, generator=generator, device=device) < recipe.label_dropout)
         labels = torch.where(dropped, self.network.config.classes, labels)
         if recipe.objective == "ddpm":
-            timesteps = own(torch.randint(TIMESTEPS, (n,), generator=generator))
+            timesteps = own(torch.randint(TIMESTEPS, (n,), generator=generator, device=device))
             target = noise
             predicted = self.network(add_noise(data, noise, timesteps), timesteps, labels)
         else:
-            uniform = recipe.times == "uniform"
-            sample = torch.rand if uniform else logit_normal_times
-            times = own(sample(n, generator=generator))
+            if recipe.times == "uniform":
+                times = own(torch.rand(n, generator=generator, device=device))
+            else:
+                times = own(logit_normal_times(n, generator))
             target = velocity(data, noise)
             predicted = self.network(interpolate(data, noise, times), 1 - times, labels)
         return {"loss": nn.functional.mse_loss(predicted.float(), target)}, {}

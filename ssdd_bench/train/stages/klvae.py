@@ -42,6 +42,15 @@ class KLVAEStage(TokenizerStage):
             return None
         return PatchDiscriminator(self.gan.discriminator_width), self.gan.gan_start
 
+    def called(self) -> list[nn.Module]:
+        """List the encoder, the blocks of the decoder and the distance.
+
+        The decoder is not compiled as a whole: the adaptive weight needs the gradient at its last
+        layer, and a compiled decoder computes all of its gradients for one of them.
+        """
+        decoder = self.vae.decoder
+        return [self.vae.encoder, decoder.mid_block, *decoder.up_blocks, self.distance]
+
     def forward(
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
@@ -49,7 +58,7 @@ class KLVAEStage(TokenizerStage):
         loss = self.recipe.loss
         found = self.vae.encode(images).latent_dist
         posterior = DiagonalGaussian(found.mean.float(), found.logvar.float())
-        z = posterior.sample(noise=normal(posterior.mean, self.generator(shard)))
+        z = posterior.sample(noise=normal(posterior.mean, self.generator(shard, images.device)))
         output = self.vae.decode(z).sample.float()
         terms = {
             "l1": (output - images).abs().mean(),

@@ -49,6 +49,11 @@ class DecoderLoss(nn.Module):
             aligned.register_forward_hook(self._keep_tokens)
             self.auxiliary["repa"] = REPA(decoder.size.widths[-1], self.target)
 
+    def called(self) -> list[nn.Module]:
+        """List the networks of the loss."""
+        frozen = [getattr(self, name) for name in ("distance", "target") if hasattr(self, name)]
+        return [*frozen, *self.auxiliary.values()]
+
     def _keep_tokens(self, block: nn.Module, inputs: object, tokens: Tensor) -> None:
         self._tokens = [tokens]
 
@@ -119,17 +124,20 @@ class FlowMatchingStage(SSDDStage):
         self.loss = DecoderLoss(recipe, self.decoder)
         self.auxiliary = self.loss.auxiliary
 
+    def called(self) -> list[nn.Module]:
+        """List encoder and decoder, also where the encoder is frozen, and networks of the loss."""
+        return [self.encoder, self.decoder, *self.loss.called()]
+
     def forward(
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the loss at one random time per image, with the KL where the encoder learns."""
-        generator = self.generator(shard)
+        generator = self.generator(shard, images.device)
         with torch.set_grad_enabled(self.learns_encoder and torch.is_grad_enabled()):
             posterior = self.encoder(images)
             z = posterior.sample(noise=normal(posterior.mean, generator))
         noise = normal(images, generator)
         t = logit_normal_times(len(images), generator, self.flow.time_mean, self.flow.time_std)
-        t = t.to(images.device)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()
         terms = self.loss(predicted, x_t, t, noise, images, images)
@@ -158,11 +166,15 @@ class DistillationStage(SSDDStage):
         self.auxiliary = self.loss.auxiliary
         self.times = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
 
+    def called(self) -> list[nn.Module]:
+        """List encoder, teacher and student, and networks of the loss."""
+        return [self.encoder, self.teacher, self.student, *self.loss.called()]
+
     def forward(
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the loss of one step against the teacher's image from the same noise."""
-        noise = normal(images, self.generator(shard))
+        noise = normal(images, self.generator(shard, images.device))
         with torch.no_grad():
             z = self.encoder(images).mode()
             target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.times)

@@ -51,7 +51,7 @@ def test_it_trains_as_before(latents, recipe, objective, tmp_path):
     losses, weights = BEFORE[objective]
     run.start()
     batches = run.batches()
-    found = [run.step(batches)["loss"] for _ in losses]  # more than one epoch of 24 images
+    found = [run.step(batches)["loss"].item() for _ in losses]  # more than one epoch of 24 images
     assert found == pytest.approx(losses, rel=1e-5)
     for name, expected in weights.items():
         average = run.averaged_weights()[f"dit.{name}"]
