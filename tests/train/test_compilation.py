@@ -1,0 +1,92 @@
+"""Everything that a stage calls is compiled without a break, and computes the same."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
+from ssdd_bench.train.pipeline import make_trainer
+from ssdd_bench.train.recipe import SSDD_STAGES, STAGES, Recipe, load_recipe
+
+# Dynamo looks at the gradients of its inputs, also of those that have none.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+
+
+def small():
+    recipe = load_recipe("mini-f8c4", Recipe)
+    crops = {"batch_size": 2, "resolution": 32, "min_side": 32, "max_side": 33}
+    stages = {name: replace(recipe.stage(name), **crops) for name in STAGES}
+    stages["klvae"] = replace(stages["klvae"], gan_start=1, discriminator_width=8)
+    narrow = {"block_out_channels": [16, 16, 16, 16], "layers_per_block": 1}
+    model = replace(recipe.model, size="XXS", encoder_stage_size="XXS", encoder_base=16)
+    return replace(
+        recipe,
+        **stages,
+        model=replace(model, klvae=model.klvae | narrow),
+        optimiser=replace(recipe.optimiser, bf16=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def photos(make_photos):
+    return open_images(make_photos(4, (40, 32)))
+
+
+@pytest.fixture(scope="module")
+def start(photos, tmp_path_factory):
+    """Weights of SSDD's first stage, not trained."""
+    run = make_trainer("encoder", small(), photos, tmp_path_factory.mktemp("start"))
+    return run.save_weights("last")
+
+
+@pytest.fixture
+def clean_dynamo():
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STAGES)
+def test_every_network_that_is_called_is_compiled(name, photos, start, tmp_path, clean_dynamo):
+    begin = start if name in SSDD_STAGES[1:] else None
+    weights, graphs = [], {}
+    for compiled in (False, True):
+        run = make_trainer(name, small(), photos, tmp_path / str(compiled), begin)
+        run.evaluator = None
+        parts = run.stage.called()
+        if run.discriminator is not None:
+            parts = [*parts, *run.discriminator.children()]
+        if compiled:
+            for number, part in enumerate(parts):
+
+                def backend(graph, inputs, number=number):
+                    graphs[number] = graphs.get(number, 0) + 1
+                    return graph.forward
+
+                compile_networks([part], backend)
+        list(run.run(2))
+        weights.append(run.averaged_weights())
+    assert graphs.keys() == set(range(len(parts)))
+    # One graph each, or two where gradients are needed or not: a break would make more.
+    assert max(graphs.values()) <= 3
+    for key, value in weights[0].items():
+        torch.testing.assert_close(weights[1][key], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_adaptive_weight_goes_through_a_compiled_graph_twice(photos, tmp_path, clean_dynamo):
+    """A buffer that the first backward pass may overwrite would end the second one."""
+    run = make_trainer("klvae", small(), photos, tmp_path)
+    run.evaluator = None
+    compile_networks([*run.stage.called(), *run.discriminator.children()], "aot_eager")
+    list(run.run(3))
+    assert torch.isfinite(run.averaged_weights()["vae.decoder.conv_out.weight"]).all()
+
+
+def test_algorithms_are_tried_in_training_alone():
+    before = torch.backends.cudnn.benchmark
+    with tuned_convolutions():
+        assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark is before
