@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +16,15 @@ from torch import Tensor
 
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
+from ssdd_bench.data.threads import executor
 from ssdd_bench.errors import DataError, UnknownNameError
 
-WORKERS = 2  # decoding threads
+BATCHES_AHEAD = 3
+"""Batches that are decoded or under way while one is worked on."""
 
-# Id, crop or error, and True if the crop is enlarged.
+T = TypeVar("T")
+
+# Id, crop (3, size, size) or error, and True if the crop is enlarged.
 Loaded = tuple[str, NDArray[np.uint8] | DataError, bool]
 
 
@@ -36,8 +42,10 @@ class Batch:
 class ImageLoader:
     """Iterate over a source in batches; each ``for`` starts from the first image.
 
-    The last batch may be smaller. Order and pixels do not depend on ``batch_size``. An image
-    smaller than the resolution is enlarged by the crop.
+    The last batch may be smaller. Order and pixels depend neither on ``batch_size`` nor on
+    ``workers``. An image smaller than the resolution is enlarged by the crop.
+
+    Threads are enough: Pillow lets other threads run while it decodes and resizes.
 
     Attributes:
         skipped: ids that could not be decoded, with the reason, in this pass so far.
@@ -49,6 +57,9 @@ class ImageLoader:
         crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
         batch_size: images per batch.
         strict: True raises at the first image that cannot be decoded instead of skipping it.
+        workers: threads that decode ahead; 0 decodes an image when it is asked for.
+        pin: True puts the batches into page-locked memory, from which copies to a GPU are
+            asynchronous.
 
     Raises:
         DataError: while iterating: with ``strict`` for the first bad image, otherwise when every
@@ -62,6 +73,8 @@ class ImageLoader:
         crop: str,
         batch_size: int,
         strict: bool = False,
+        workers: int = 1,
+        pin: bool = False,
     ) -> None:
         if crop not in CROPS:
             raise UnknownNameError("crop", crop, CROPS)
@@ -72,26 +85,49 @@ class ImageLoader:
         self._crop = CROPS[crop]
         self._batch_size = batch_size
         self._strict = strict
+        self._workers = workers
+        self._pin = pin
 
     def __iter__(self) -> Iterator[Batch]:
+        for batch, _ in self.prepared(lambda batch: None):
+            yield batch
+
+    def prepared(self, prepare: Callable[[Batch], T]) -> Iterator[tuple[Batch, T]]:
+        """Yield each batch with what ``prepare`` makes of it, in a loading thread and ahead too.
+
+        ``prepare`` may be called for several batches at once.
+        """
         self.skipped = {}
         self.upscaled = 0
-        ids: list[str] = []
-        crops: list[NDArray[np.uint8]] = []
-        for image_id, crop, enlarged in self._load_all():
-            if isinstance(crop, DataError):
-                if self._strict:
-                    raise DataError(f"{self._source.name}: {image_id}: {crop}") from crop
-                self.skipped[image_id] = str(crop)
-                continue
-            self.upscaled += enlarged
-            ids.append(image_id)
-            crops.append(crop)
-            if len(ids) == self._batch_size:
-                yield _batch(ids, crops)
-                ids, crops = [], []
-        if ids:
-            yield _batch(ids, crops)
+        ids = iter(self._source.ids)
+        # Bounded, so that memory does not grow with the set. In line nothing is ahead.
+        ahead = BATCHES_AHEAD * self._batch_size + self._workers if self._workers else 1
+        loading: deque[Future[Loaded]] = deque()
+        crops: list[tuple[str, NDArray[np.uint8]]] = []
+        ready: deque[Future[tuple[Batch, T]]] = deque()
+
+        def finish(crops: list[tuple[str, NDArray[np.uint8]]]) -> tuple[Batch, T]:
+            batch = self._batch(crops)
+            return batch, prepare(batch)
+
+        with executor(self._workers, "load") as pool:
+            while True:
+                room = ahead - self._batch_size * len(ready) - len(loading)
+                loading += [pool.submit(self._load, one) for one in islice(ids, max(0, room))]
+                # Batches are put together as soon as their images are decoded. An image that is
+                # not decoded yet, or bad, has its turn when there is no batch left.
+                if loading and (not ready or _is_decoded(loading[0])):
+                    crops += self._decoded(loading.popleft().result())
+                elif crops and not loading and not ready:
+                    ready.append(pool.submit(finish, crops))
+                    crops = []
+                elif ready:
+                    yield ready.popleft().result()
+                else:
+                    break
+                if len(crops) == self._batch_size:
+                    ready.append(pool.submit(finish, crops))
+                    crops = []
         if len(self.skipped) == len(self._source):
             first, reason = next(iter(self.skipped.items()))
             raise DataError(
@@ -99,32 +135,35 @@ class ImageLoader:
                 f"the first is {first}: {reason}"
             )
 
-    def _load_all(self) -> Iterator[Loaded]:
-        # Enough ahead to fill the next batch while this one is worked on, and no more, so that
-        # memory does not grow with the set.
-        ahead = self._batch_size + WORKERS
-        pending: deque[Future[Loaded]] = deque()
-        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
-        try:
-            for image_id in self._source.ids:
-                pending.append(pool.submit(self._load, image_id))
-                if len(pending) >= ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
     def _load(self, image_id: str) -> Loaded:
         """Read and crop an image; an error is returned, to be raised or counted in its turn."""
         try:
             image = self._source.read(image_id)
             crop = self._crop(image, self._resolution)
-            return image_id, crop, min(image.size) < self._resolution
+            small = min(image.size) < self._resolution
+            return image_id, np.ascontiguousarray(crop.transpose(2, 0, 1)), small
         except DataError as error:
             return image_id, error, False
 
+    def _decoded(self, loaded: Loaded) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Yield the id and the crop of an image unless it is bad, and count it."""
+        image_id, crop, enlarged = loaded
+        if isinstance(crop, DataError):
+            if self._strict:
+                raise DataError(f"{self._source.name}: {image_id}: {crop}") from crop
+            self.skipped[image_id] = str(crop)
+            return
+        self.upscaled += enlarged
+        yield image_id, crop
 
-def _batch(ids: list[str], crops: list[NDArray[np.uint8]]) -> Batch:
-    stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-    return Batch(tuple(ids), stacked)
+    def _batch(self, crops: list[tuple[str, NDArray[np.uint8]]]) -> Batch:
+        shape = (len(crops), 3, self._resolution, self._resolution)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin)
+        np.stack([crop for _, crop in crops], out=images.numpy())
+        return Batch(tuple(image_id for image_id, _ in crops), images)
+
+
+def _is_decoded(image: Future[Loaded]) -> bool:
+    return (
+        image.done() and image.exception() is None and not isinstance(image.result()[1], DataError)
+    )

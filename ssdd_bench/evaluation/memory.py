@@ -1,35 +1,24 @@
-"""Run calls that may run out of memory, and measure the peak memory of one call."""
+"""Keep freed memory for the next call, and measure the peak memory of one call."""
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import torch
 
-from ssdd_bench.errors import UserError
-
-T = TypeVar("T")
+from ssdd_bench.api.memory import release_memory
 
 SAMPLE_S = 0.002  # between two readings of the process; allocations that matter live far longer
 
 # From <malloc.h>: M_MMAP_MAX (no block is mapped by itself), M_TRIM_THRESHOLD (the heap never
 # shrinks by itself), M_TOP_PAD (it grows by so many bytes).
 MALLOC_OPTIONS = ((-4, 0), (-1, -1), (-2, 64 << 20))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if an error says that memory of the device or the host is full."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 @cache
@@ -51,63 +40,6 @@ def keep_freed_memory() -> bool:
 def freed_memory_is_kept() -> bool:
     """Return True if :func:`keep_freed_memory` was called in this process, with success."""
     return keep_freed_memory.cache_info().currsize > 0 and keep_freed_memory()
-
-
-class OOMSplitter:
-    """Find the batch size that fits into memory: halve it whenever a call runs out of it.
-
-    A size that did not fit once is not tried again.
-
-    Args:
-        size: images of the largest batch.
-        device: of the calls.
-
-    Attributes:
-        size: images of the largest batch that is tried from now on.
-        warnings: a line for each time it was halved.
-    """
-
-    def __init__(self, size: int, device: torch.device) -> None:
-        self.size = size
-        self.warnings: list[str] = []
-        self._device = device
-
-    def attempt(self, call: Callable[[], T], size: int) -> T | None:
-        """Run ``call`` on ``size`` images.
-
-        Returns:
-            Its result; None if it ran out of memory, after which :attr:`size` is half of ``size``.
-
-        Raises:
-            UserError: not even one image fits.
-        """
-        try:
-            return call()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if size == 1:
-                raise UserError(
-                    f"out of memory with one image at a time on {self._device}: choose a smaller "
-                    "resolution"
-                ) from error
-        # Free memory outside `except`: the traceback keeps the failed call's tensors alive.
-        release_memory(self._device)
-        self.size = size // 2
-        self.warnings.append(f"out of memory with {size} images at a time: reduced to {self.size}")
-        return None
-
-
-def release_memory(device: torch.device) -> None:
-    """Return unused memory, so that a smaller batch starts from a clean state."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif sys.platform == "linux":
-        # The C library keeps freed blocks and would hide what the next call takes.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # absent from musl
-        if trim is not None:
-            trim(0)
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> tuple[int, str]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.api import Latent, Tokenizer
+from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.errors import PluginError
-from ssdd_bench.evaluation.memory import OOMSplitter
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
 

@@ -14,9 +14,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import FixedNoise, KeyedNoise
 from ssdd_bench.evaluation.environment import cores
-from ssdd_bench.evaluation.memory import OOMSplitter, peak_memory
+from ssdd_bench.evaluation.memory import peak_memory
 from ssdd_bench.evaluation.reconstruct import Examples, autocast
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import SpeedRecord, Timing

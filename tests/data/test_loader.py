@@ -1,13 +1,13 @@
 import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ssdd_bench.data import loader as module
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.loader import ImageLoader
+from ssdd_bench.data.loader import BATCHES_AHEAD, ImageLoader
 from ssdd_bench.data.preprocessing import adm_center_crop
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, UnknownNameError
@@ -41,11 +41,10 @@ def collected(loader):
     return [i for b in batches for i in b.ids], torch.cat([b.images for b in batches])
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [0, 1, 3, 20])
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
-def test_order_and_pixels_do_not_depend_on_batches_or_threads(batch_size, workers, monkeypatch):
-    monkeypatch.setattr(module, "WORKERS", workers)
-    loader = ImageLoader(Counted(11), 32, "adm", batch_size)
+def test_order_and_pixels_do_not_depend_on_batches_or_threads(batch_size, workers):
+    loader = ImageLoader(Counted(11), 32, "adm", batch_size, workers=workers)
     ids, images = collected(loader)
     assert ids == [f"{i:03d}" for i in range(11)]
     assert images.dtype == torch.uint8
@@ -81,13 +80,52 @@ def test_nothing_but_bad_images_is_an_error():
         list(ImageLoader(Counted(3, bad=(0, 1, 2)), 32, "adm", 2))
 
 
-def test_look_ahead_is_bounded():
+@pytest.mark.parametrize("workers", [0, 2])
+def test_look_ahead_is_bounded(workers):
     source = Counted(200)
-    batches = iter(ImageLoader(source, 32, "adm", 4))
-    next(batches)
-    assert source.reads <= 4 + (4 + 2)
+    batches = iter(ImageLoader(source, 32, "adm", 4, workers=workers))
+    for number in range(1, 4):
+        next(batches)
+        assert source.reads <= 4 * number + (4 * BATCHES_AHEAD + 2 + 4 if workers else 0)
     batches.close()  # leaves no thread behind
-    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("load")]
+
+
+def test_batches_are_ready_before_they_are_asked_for():
+    """Decoded, put together and prepared, all in the loading threads."""
+    source, prepared, threads = Counted(40), [], set()
+    everything = threading.Event()
+
+    def prepare(batch):
+        threads.add(threading.current_thread().name)
+        prepared.append(batch.ids[0])
+        if len(prepared) >= 4:
+            everything.set()
+        return len(batch)
+
+    loader = ImageLoader(source, 32, "adm", 4, workers=2)
+    batches = loader.prepared(prepare)
+    for _ in range(3):
+        batch, count = next(batches)
+        assert count == len(batch) == 4
+        time.sleep(0.05)  # the consumer's work
+    assert everything.wait(5)
+    assert all(name.startswith("load") for name in threads)
+    rest = list(batches)
+    assert [one.ids[0] for one, _ in rest] == [f"{4 * i:03d}" for i in range(3, 10)]
+
+
+def test_an_error_while_preparing_surfaces_with_its_batch():
+    def prepare(batch):
+        return 1 / (int(batch.ids[0]) - 4)
+
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        seen.extend(
+            batch.ids
+            for batch, _ in ImageLoader(Counted(9), 32, "adm", 2, workers=3).prepared(prepare)
+        )
+    assert seen == [("000", "001"), ("002", "003")]
 
 
 def test_small_images_are_enlarged_and_counted():

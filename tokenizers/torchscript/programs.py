@@ -82,7 +82,7 @@ class TorchScriptProgram(Program):
 
 
 class OnnxProgram(Program):
-    """An ONNX file with one input; images go through it one by one."""
+    """An ONNX file with one input; images go through it one by one, on the CPU."""
 
     FORMAT = "ONNX"
 
@@ -96,9 +96,10 @@ class OnnxProgram(Program):
 
     def _run(self, x: Tensor) -> Tensor:
         narrow: dict[str, Any] = {"tensor(float16)": np.float16, "tensor(int32)": np.int32}
-        kind = narrow.get(self._input.type, x.numpy().dtype)
+        images = x.cpu().numpy()
+        images = images.astype(narrow.get(self._input.type, images.dtype))
         arrays = [
-            self._session.run(None, {self._input.name: one.numpy().astype(kind)})[0]
-            for one in x.split(1)
+            self._session.run(None, {self._input.name: images[index : index + 1]})[0]
+            for index in range(len(images))
         ]
-        return torch.from_numpy(np.concatenate(arrays))
+        return torch.from_numpy(np.concatenate(arrays)).to(x.device)
