@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,18 +20,19 @@ class KeyedNoise:
         seed: of the run.
         ids: of the batch's images.
         stream: separates uses that must be independent, such as ``encode`` and ``decode``.
+        pin: sample into page-locked memory, from which copies to a GPU are asynchronous.
     """
 
-    def __init__(self, seed: int, ids: Sequence[str], stream: str) -> None:
+    def __init__(self, seed: int, ids: Sequence[str], stream: str, pin: bool = False) -> None:
         self.ids = tuple(ids)
+        self._pin = pin
         self._generators = [
             torch.Generator().manual_seed(_key(seed, stream, image_id)) for image_id in ids
         ]
 
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Sample standard normals, float32 (B, *shape); a second call continues the streams."""
-        images = [torch.randn(tuple(shape), generator=one) for one in self._generators]
-        return torch.stack(images).to(device)
+        return _sample(shape, self._generators, self._pin).to(device, non_blocking=self._pin)
 
 
 class OrderedNoise:
@@ -47,12 +48,19 @@ class OrderedNoise:
         after: the batch before it; copies of its generators are continued, so that a batch that
             failed can be tried again.
         ids: of the batch's images, where a tokenizer may want to know them.
+        pin: sample into page-locked memory.
     """
 
     def __init__(
-        self, seed: int, count: int, after: OrderedNoise | None = None, ids: Sequence[str] = ()
+        self,
+        seed: int,
+        count: int,
+        after: OrderedNoise | None = None,
+        ids: Sequence[str] = (),
+        pin: bool = False,
     ) -> None:
         self.ids = tuple(ids)
+        self._pin = pin
         self._seed = seed
         self._count = count
         self._next = 0
@@ -67,8 +75,73 @@ class OrderedNoise:
             self._generators.append(torch.Generator().manual_seed(seed))
         generator = self._generators[self._next]
         self._next += 1
-        images = [torch.randn(tuple(shape), generator=generator) for _ in range(self._count)]
-        return torch.stack(images).to(device)
+        images = _sample(shape, [generator] * self._count, self._pin)
+        return images.to(device, non_blocking=self._pin)
+
+
+class BatchNoise:
+    """Noise of one batch that can be sampled ahead, and whose parts can be tried again.
+
+    Args:
+        make: starts the noise of the batch; called again if other shapes than foreseen are asked
+            for, since the numbers of a call depend on the calls before it.
+        shapes: foreseen, one for each call; sampled at once.
+    """
+
+    def __init__(self, make: Callable[[], Noise], shapes: Sequence[tuple[int, ...]] = ()) -> None:
+        self._make = make
+        self._source = make()
+        self._tensors = [self._source.normal(shape) for shape in shapes]
+        self._asked = 0
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes that parts of this batch asked for, in order."""
+        return tuple(tuple(one.shape[1:]) for one in self._tensors[: self._asked])
+
+    @property
+    def source(self) -> Noise:
+        """The noise of the batch after what :attr:`shapes` took of it."""
+        if len(self._tensors) > self._asked:
+            self._restart(self._asked)
+        return self._source
+
+    def part(self, start: int, stop: int) -> NoisePart:
+        """Return the noise of some images of the batch, from its first call on."""
+        return NoisePart(self, start, stop)
+
+    def _call(self, index: int, shape: tuple[int, ...]) -> Tensor:
+        """Return the numbers of a call for the whole batch."""
+        if index < len(self._tensors) and self._tensors[index].shape[1:] != shape:
+            self._restart(index)
+        if index == len(self._tensors):
+            self._tensors.append(self._source.normal(shape))
+        self._asked = max(self._asked, index + 1)
+        return self._tensors[index]
+
+    def _restart(self, calls: int) -> None:
+        """Go back to where the noise was after some calls."""
+        self._source = self._make()
+        self._tensors = [self._source.normal(one.shape[1:]) for one in self._tensors[:calls]]
+        self._asked = calls
+
+
+class NoisePart:
+    """Noise of some images of a batch, see :meth:`BatchNoise.part`."""
+
+    def __init__(self, batch: BatchNoise, start: int, stop: int) -> None:
+        self.ids = batch._source.ids[start:stop]
+        self._batch = batch
+        self._rows = slice(start, stop)
+        self._next = 0
+
+    def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
+        """Return standard normals, float32 (B, *shape); a second call continues the streams."""
+        index, self._next = self._next, self._next + 1
+        rows = self._batch._call(index, tuple(shape))[self._rows]
+        if torch.device(device).type == "cpu":
+            return rows.clone()  # A plugin may change in place what it is given.
+        return rows.to(device, non_blocking=rows.is_pinned())
 
 
 class FixedNoise:
@@ -93,6 +166,14 @@ class FixedNoise:
             raise ValueError(f"sample {self._next} was {tuple(tensor.shape[1:])}, now {shape}")
         self._next += 1
         return tensor
+
+
+def _sample(shape: Sequence[int], generators: Sequence[torch.Generator], pin: bool) -> Tensor:
+    """Sample (len(generators), *shape), each image from its generator."""
+    images = torch.empty(len(generators), *shape, dtype=torch.float32, pin_memory=pin)
+    for image, generator in zip(images, generators, strict=True):
+        image.normal_(generator=generator)
+    return images
 
 
 def _key(seed: int, stream: str, image_id: str) -> int:

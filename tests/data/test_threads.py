@@ -32,8 +32,7 @@ def test_look_ahead_is_bounded_and_nothing_is_left_behind(workers):
 def test_an_error_comes_in_its_turn(workers):
     seen = []
     with pytest.raises(ZeroDivisionError):
-        for result in map_ahead(lambda item: 1 / (item - 3), range(9), workers):
-            seen.append(result)
+        seen.extend(map_ahead(lambda item: 1 / (item - 3), range(9), workers))
     assert seen == [-1 / 3, -1 / 2, -1]
 
 
