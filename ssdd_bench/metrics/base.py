@@ -155,13 +155,22 @@ class PairMetric(Metric, ABC):
 
     Attributes:
         backend: library and version, and the weights' hash where there are any.
+        on_device: True if :meth:`update` takes images on the metric's device, which spares a copy
+            to the CPU.
     """
 
     backend: str
+    on_device: ClassVar[bool] = False
 
     @abstractmethod
     def update(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
-        """Add pairs: uint8 (B, 3, H, W) on the CPU, each with an id of its own."""
+        """Add pairs, each with an id of its own.
+
+        Args:
+            ids: of the pairs.
+            references: uint8 (B, 3, H, W), on the CPU unless the class has :attr:`on_device`.
+            reconstructions: likewise.
+        """
 
     @abstractmethod
     def compute(self) -> MetricValue:

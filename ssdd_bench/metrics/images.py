@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+
+from ssdd_bench.api.memory import OOMSplitter
+
+MOST_RESIZERS = 8
+"""Threads that resize images at most; otherwise as many as torch may use."""
+
+T = TypeVar("T")
 
 
 def resize(images: Tensor, side: int) -> Tensor:
@@ -16,24 +26,56 @@ def resize(images: Tensor, side: int) -> Tensor:
 
     The result is channels last in memory.
     """
-    size = (side, side)
-    pixels = [
-        np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-        for image in images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    ]
+
+    def one(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+
+    arrays = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    threads = min(MOST_RESIZERS, torch.get_num_threads(), len(arrays))
+    if threads > 1:
+        with ThreadPoolExecutor(threads, thread_name_prefix="resize") as pool:
+            pixels = list(pool.map(one, arrays))
+    else:
+        pixels = [one(array) for array in arrays]
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
-def split_on_cpu(size: int, *batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield parts of ``size`` images of batches on a CPU, and batches on a GPU as they are.
+class Parts:
+    """Call a network on parts of batches.
 
-    The kernels of a CPU round differently for batches of different sizes; larger ones are no
-    faster there.
+    On a CPU they have a fixed size: its kernels round differently for batches of different sizes,
+    and larger ones are no faster there. A GPU is given whole batches, and halves of them from the
+    first time that memory runs out.
+
+    Args:
+        size: images of a part on a CPU.
     """
-    if not batches[0].is_cpu:
-        yield batches
-        return
-    yield from zip(*(batch.split(size) for batch in batches), strict=True)
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._splitter: OOMSplitter | None = None
+
+    def call(self, function: Callable[..., T], *batches: Tensor) -> list[T]:
+        """Call ``function`` on the parts of all batches, in order.
+
+        Raises:
+            UserError: not even one image fits into the memory of a GPU.
+        """
+        if batches[0].is_cpu:
+            parts = zip(*(batch.split(self._size) for batch in batches), strict=True)
+            return [function(*part) for part in parts]
+        count = len(batches[0])
+        self._splitter = splitter = self._splitter or OOMSplitter(count, batches[0].device)
+        found: list[T] = []
+        start = 0
+        while start < count:
+            stop = min(count, start + splitter.size)
+            part = [batch[start:stop] for batch in batches]
+            result = splitter.attempt(lambda part=part: function(*part), stop - start)  # type: ignore[misc]
+            if result is not None:
+                found.append(result)
+                start = stop
+        return found
 
 
 def exact_convolutions() -> AbstractContextManager[None]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.base import MetricInfo, MetricOptions, PerImageMetric
-from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
+from ssdd_bench.metrics.images import Parts, exact_convolutions
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
@@ -62,22 +62,27 @@ class LPIPS(PerImageMetric):
     Most papers report AlexNet and train with VGG-16, whose values are on another scale.
     """
 
+    on_device = True
+
     def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         super().__init__(info, device, options)
         (asset,) = info.assets
         net, path = NETS[asset], require(asset)
         self.network = load_lpips(net, path).to(device)
+        self._parts = Parts(1)
         self.backend = f"lpips {version('lpips')} {net} (sha256 {sha256_file(path)[:8]})"
 
     @torch.inference_mode()
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return distances of at least 0."""
-        scores: list[float] = []
-        pairs = references.to(self.device), reconstructions.to(self.device)
         with exact_convolutions():
-            for a, b in split_on_cpu(1, *pairs):
-                scores += self.network(self._scaled(a), self._scaled(b)).flatten().tolist()
-        return scores
+            return torch.cat(
+                self._parts.call(self._distances, references, reconstructions)
+            ).tolist()
+
+    def _distances(self, references: Tensor, reconstructions: Tensor) -> Tensor:
+        distances: Tensor = self.network(self._scaled(references), self._scaled(reconstructions))
+        return distances.flatten()
 
     def _scaled(self, images: Tensor) -> Tensor:
         x = images.float() / 127.5 - 1

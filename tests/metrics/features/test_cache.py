@@ -9,7 +9,7 @@ import torch
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.features.cache import ReferenceCache
+from ssdd_bench.metrics.features.cache import ReferenceCache, pixel_hashes
 
 CPU = torch.device("cpu")
 
@@ -106,14 +106,14 @@ def test_whatever_decides_the_features_is_in_the_name(extractor, tmp_path, photo
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
     a = photo_like(2)
     found = extractor(a)
-    ReferenceCache("sums 1", Sums.layers, CPU).write(a, found)
-    assert ReferenceCache("sums 1", Sums.layers, CPU).read(a) is not None
-    assert ReferenceCache("sums 2", Sums.layers, CPU).read(a) is None
-    assert ReferenceCache("sums 1", {"a": 3}, CPU).read(a) is None
-    assert ReferenceCache("sums 1", Sums.layers, torch.device("cuda")).read(a) is None
-    assert ReferenceCache("sums 1", Sums.layers, CPU).read(a[:1]) is None
+    ReferenceCache("sums 1", Sums.layers, CPU).write(pixel_hashes(a), found)
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a)) is not None
+    assert ReferenceCache("sums 2", Sums.layers, CPU).read(pixel_hashes(a)) is None
+    assert ReferenceCache("sums 1", {"a": 3}, CPU).read(pixel_hashes(a)) is None
+    assert ReferenceCache("sums 1", Sums.layers, torch.device("cuda")).read(pixel_hashes(a)) is None
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a[:1])) is None
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
-    assert ReferenceCache("sums 1", Sums.layers, CPU).read(a) is None
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a)) is None
 
 
 def test_an_entry_that_cannot_be_touched_is_used(extractor, tmp_path, photo_like, monkeypatch):
@@ -131,11 +131,35 @@ def test_what_was_not_used_for_longest_goes_first(extractor, tmp_path, photo_lik
     cache = ReferenceCache("sums 1", Sums.layers, CPU)
     groups = [photo_like(2, seed=seed) for seed in range(3)]
     for age, group in enumerate(groups):
-        cache.write(group, extractor(group))
-        os.utime(cache._path(group), (1000 + age, 1000 + age))
-    assert cache.read(groups[0]) is not None  # used, and so the youngest
+        cache.write(pixel_hashes(group), extractor(group))
+        os.utime(cache._path(pixel_hashes(group)), (1000 + age, 1000 + age))
+    assert cache.read(pixel_hashes(groups[0])) is not None  # used, and so the youngest
     size = entries(tmp_path)[0].stat().st_size
     reference_cache.prune(3 * size)
     assert len(entries(tmp_path)) == 3
     reference_cache.prune(2 * size)
-    assert [cache.read(group) is not None for group in groups] == [True, False, True]
+    assert [cache.read(pixel_hashes(group)) is not None for group in groups] == [True, False, True]
+
+
+def test_the_hash_tells_pixels_and_sizes_apart(photo_like):
+    a = photo_like(2)
+    assert len(set(pixel_hashes(a))) == 2
+    assert pixel_hashes(a[1:]) == pixel_hashes(a)[1:]
+    assert pixel_hashes(a.reshape(2, 3, 32, 128)) != pixel_hashes(a)
+    assert pixel_hashes(a.to(memory_format=torch.channels_last)) == pixel_hashes(a)
+
+
+def test_hashes_that_are_known_are_not_computed_again(extractor, tmp_path, photo_like, monkeypatch):
+    a, calls = photo_like(4), []
+    pool = features.FeaturePool(CPU, tmp_path)
+    for layer in "ab":
+        pool.want("x", layer)
+    hashes = pixel_hashes(a)
+    monkeypatch.setattr(features, "pixel_hashes", lambda images: calls.append(1) or hashes)
+    pool.add("reference", a, hashes)
+    assert not calls
+    pool.add("candidate", a)
+    assert not calls
+    pool.add("reference", a)
+    assert len(calls) == 1
+    assert len(extractor.calls) == 2  # the second time from the cache
