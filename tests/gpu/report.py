@@ -23,13 +23,9 @@ import click
 import torch
 from torch import Tensor, nn
 
+from ssdd_bench.api.memory import is_out_of_memory, release_memory
 from ssdd_bench.evaluation.environment import choose_device, describe_environment, device_name
-from ssdd_bench.evaluation.memory import (
-    is_out_of_memory,
-    keep_freed_memory,
-    peak_memory,
-    release_memory,
-)
+from ssdd_bench.evaluation.memory import keep_freed_memory, peak_memory
 from ssdd_bench.evaluation.timing import TimingSettings, count_gmac, summarise, time_calls
 from ssdd_bench.nn.decoder import SIZES, DecoderSize, SSDDDecoder
 from ssdd_bench.results.files import write_json, write_text
