@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Scores that are compared bit for bit, commands with ``--device auto`` and trainings would take
     it otherwise. Workers of xdist and programs that tests start inherit the setting.
     """
-    if config.option.markexpr.strip() != "gpu" or os.environ.get(GPU_TESTS_ON_CPU):
+    if not config.option.markexpr.startswith("gpu") or os.environ.get(GPU_TESTS_ON_CPU):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
@@ -182,3 +182,52 @@ def trained(latents, tmp_path_factory):
     trainer = make_dit_trainer(latents, RECIPE, tmp_path_factory.mktemp("dit"), CPU)
     list(trainer.run(RECIPE.dit.iterations))
     return trainer.weights_path
+
+
+@pytest.fixture(scope="session")
+def photo_like():
+    def make(n=4, side=64, seed=0):
+        """Smooth random images, uint8 (n, 3, side, side)."""
+        rng = np.random.default_rng(seed)
+        small = torch.from_numpy(rng.uniform(0, 255, (n, 3, 9, 9)))
+        smooth = torch.nn.functional.interpolate(small, (side, side), mode="bicubic")
+        return smooth.round().clamp(0, 255).to(torch.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noisy():
+    def make(images, sigma, seed=0):
+        noise = np.random.default_rng(seed).normal(0, sigma, images.shape)
+        return (images.double() + torch.from_numpy(noise)).round().clamp(0, 255).to(torch.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory):
+    """A file with the layout of the published one, every tensor random."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "load", lambda *a, **k: None)
+        patch.setattr(torch.nn.Module, "load_state_dict", lambda *a, **k: None)
+        network = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path="x")
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            state[name] = 0.5 + torch.rand(value.shape, generator=generator)
+        elif value.ndim > 1:
+            fan_in = value[0].numel()
+            state[name] = torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5
+        elif value.is_floating_point():
+            state[name] = 0.1 * torch.randn(value.shape, generator=generator) + (
+                1.0 if name.endswith("bn.weight") else 0.0
+            )
+        else:
+            state[name] = value
+    torch.save(state, path)
+    return path
