@@ -19,6 +19,7 @@ from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
+from ssdd_bench.results.schema import Compilation, NumberFormat
 
 SEED: Final = click.IntRange(min=0)
 
@@ -59,6 +60,14 @@ def shard(value: str | tuple[int, int]) -> tuple[int, int]:
     if not 0 <= index < count:
         raise click.BadParameter(f"'{value}': {count} shards are 0/{count} to {count - 1}/{count}")
     return index, count
+
+
+class _Batches(CommaList):
+    """A list of batch sizes, or ``auto``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave ``auto`` as it is."""
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 def set_threads(count: int | None) -> None:
@@ -155,6 +164,21 @@ Offline = Annotated[bool, switch("Fetch no weights: fail at once if one is missi
 # Execution.
 
 BatchSize = Annotated[int, option("Images in a batch on a GPU; a CPU takes fewer.", "N")]
+BatchSizes = Annotated[
+    tuple[int, ...] | Literal["auto"],
+    option(
+        "Images in a batch, a list for the clock to try, or auto.  [default: 1; GPU: 64, auto]",
+        "N,...",
+        _Batches(COUNT, "1,8,32"),
+    ),
+]
+Dtype = Annotated[NumberFormat, option("Number format of the networks.  [default: the protocol's]")]
+Compile = Annotated[Compilation, option("Compile the networks by torch.compile.")]
+MemoryFormat = Annotated[
+    Literal["auto", "contiguous", "channels_last"],
+    option("Memory format of the networks; auto is the faster one."),
+]
+CudaGraphs = Annotated[bool, flag("Replay compiled networks as CUDA graphs.")]
 Device = Annotated[str, option("Device: auto, cpu, cuda, cuda:1", "NAME")]
 Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
 Shard = Annotated[

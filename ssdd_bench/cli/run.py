@@ -31,7 +31,11 @@ def command(
     data: options.Data = Path("sample"),
     limit: options.Limit | None = None,
     seed: options.Seeds = (0,),
-    batch_size: options.BatchSize = 8,
+    batch_size: options.BatchSizes | None = None,
+    dtype: options.Dtype | None = None,
+    compile: options.Compile = "off",
+    memory_format: options.MemoryFormat = "auto",
+    cuda_graphs: options.CudaGraphs = False,
     threads: options.Threads | None = None,
     device: options.Device = "auto",
     metrics: options.Metrics = (),
@@ -55,6 +59,7 @@ def command(
     from rich.console import Console
 
     from ssdd_bench.cli._live import follow
+    from ssdd_bench.evaluation.execution import ExecutionSettings
     from ssdd_bench.evaluation.run import RunConfig, run_jobs
 
     ctx = click.get_current_context()
@@ -70,6 +75,7 @@ def command(
         seeds=seed,
         batch_size=batch_size,
         device=device,
+        execution=ExecutionSettings(dtype, compile, memory_format, cuda_graphs),
         speed=speed,
         pictures=pictures,
         strict=strict,

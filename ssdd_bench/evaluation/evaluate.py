@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -13,11 +12,17 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import ResolutionError
+from ssdd_bench.errors import ResolutionError, UserError
 from ssdd_bench.evaluation.environment import (
     choose_device,
     describe_execution,
     device_name,
+)
+from ssdd_bench.evaluation.execution import (
+    DEFAULT_EXECUTION,
+    ExecutionSettings,
+    LayoutChoice,
+    prepare,
 )
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
@@ -25,32 +30,34 @@ from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, progress_bar
 from ssdd_bench.evaluation.reconstruct import ReconstructionStats, reconstruct
 from ssdd_bench.evaluation.result import Evaluation, Provenance
-from ssdd_bench.evaluation.timing import measure_speed
+from ssdd_bench.evaluation.timing import Batches, measure_speed
 from ssdd_bench.metrics.catalog import metric_keys
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import DataRecord, LatentRecord
+from ssdd_bench.results.schema import Compilation, DataRecord, LatentRecord, NumberFormat
 
 NUMBERS_VERSION = 4
 """Raised by any change of this package's code that changes a number of an unchanged job."""
 CPU_BATCH = 1
-"""Images per call on a CPU, for the scores and the clock.
+"""Images per call on a CPU for the scores, and for the clock unless told otherwise.
 
 Its kernels round differently for batches of different sizes, which moves scores in the fifth
 digit, and a larger batch is no faster there.
 """
-GPU_BATCH = 8
-"""Images per call on a GPU unless told otherwise."""
+GPU_BATCH = 64
+"""Images per call on a GPU for the scores unless told otherwise."""
+
+BatchSize = int | Sequence[int] | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that an evaluation depends on besides the tokenizer and the images.
 
-    See :func:`evaluate` for the meaning of each; ``batch_size`` is what the device takes.
+    See :func:`evaluate` for the meaning of each.
     """
 
     resolution: int
@@ -58,10 +65,11 @@ class Settings:
     metrics: tuple[str, ...]
     device: torch.device
     seed: int = 0
-    batch_size: int = CPU_BATCH
+    batch_size: BatchSize = None
     speed: bool = False
     intervals: bool = False
     strict: bool = False
+    execution: ExecutionSettings = DEFAULT_EXECUTION
 
 
 def evaluate(
@@ -74,7 +82,11 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
-    batch_size: int | None = None,
+    batch_size: BatchSize = None,
+    dtype: NumberFormat | None = None,
+    compile: Compilation = "off",
+    memory_format: LayoutChoice = "auto",
+    cuda_graphs: bool = False,
     speed: bool = False,
     intervals: bool = False,
     strict: bool = False,
@@ -96,7 +108,15 @@ def evaluate(
         limit: use only that many images.
         seed: of the noise of encoder and decoder.
         device: ``auto``, or as torch names it.
-        batch_size: images per call on a GPU, by default :data:`GPU_BATCH`; a CPU takes one.
+        batch_size: images per call: a number, a list of them for the clock to try, or ``auto``
+            to double them while throughput grows by 5%. Scores on a CPU always take one, on a GPU
+            the largest of the list, by default :data:`GPU_BATCH`. The clock also takes one, and by
+            default ``auto`` on a GPU.
+        dtype: of the networks' weights: ``float32``, ``bfloat16`` or ``float16``; by default that
+            of the protocol.
+        compile: ``off``, or a mode of ``torch.compile``: ``default`` or ``max-autotune``.
+        memory_format: ``channels_last`` or ``contiguous`` of the networks; ``auto`` is the faster.
+        cuda_graphs: replay compiled networks as CUDA graphs.
         speed: True times encoding and decoding too.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         strict: an image that cannot be decoded or an unavailable metric is an error.
@@ -116,6 +136,8 @@ def evaluate(
         2
     """
     chosen = choose_device(device)
+    execution = ExecutionSettings(dtype, compile, memory_format, cuda_graphs)
+    execution.check(chosen)
     keep_freed_memory()
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     source = as_source(data, limit)
@@ -126,10 +148,11 @@ def evaluate(
         metrics=metric_keys(metrics) or protocol.metric_keys,
         device=chosen,
         seed=seed,
-        batch_size=choose_batch(batch_size, chosen),
+        batch_size=batch_size,
         speed=speed,
         intervals=intervals,
         strict=strict,
+        execution=execution,
     )
     with progress_bar(loaded.record.label, len(source), quiet=not progress) as bar:
         return evaluate_loaded(loaded, source, settings, callbacks=bar)
@@ -164,33 +187,54 @@ def evaluate_loaded(
     check_resolution(tokenizer, settings.resolution)
     callbacks = callbacks or Callbacks()
     device = tokenizer_device(tokenizer, settings.device)
+    execution = settings.execution.for_tokenizer(tokenizer)
+    used = execution.applied_to(protocol)
+    batches = choose_batches(settings.batch_size, device)
     provenance = Provenance(device, command, environment)
     loader = ImageLoader(
-        source, settings.resolution, protocol.crop, settings.batch_size, settings.strict
+        source, settings.resolution, protocol.crop, batches.scores, settings.strict
     )
     timed = None
-    with _number_formats(protocol):
-        tokenizer = tokenizer.to(device, getattr(torch, protocol.dtype))
+    with prepare(
+        tokenizer, used, device, execution, settings.resolution, batches.scores
+    ) as prepared:
         with MetricSuite(
             settings.metrics,
-            device,
+            settings.device,
             protocol.metric_batch,
             protocol.metric_options,
             settings.strict,
             settings.intervals,
         ) as suite:
             seen = reconstruct(
-                tokenizer, loader, suite, protocol, settings.seed, device, callbacks.images_done
+                tokenizer, loader, suite, used, settings.seed, device, callbacks.images_done
             )
             callbacks.stage("scores")
             scores = suite.compute()
         if settings.speed:
             callbacks.stage("speed")
             timed = measure_speed(
-                tokenizer, seen.examples, settings.batch_size, protocol, settings.seed, device
+                tokenizer,
+                seen.examples,
+                batches.clock,
+                used,
+                settings.seed,
+                device,
+                prepared=prepared,
             )
+        executed = replace(
+            describe_execution(device, tokenizer.networks().values(), used.number_format),
+            compile=execution.compile,
+            cuda_graphs=execution.cuda_graphs,
+            compile_s=prepared.compile_s,
+            suffix=execution.name(protocol),
+        )
     return Evaluation(
-        tokenizer=replace(loaded.record, extra={**loaded.record.extra, **seen.codes}),
+        tokenizer=replace(
+            loaded.record,
+            label=job_label(loaded, settings),
+            extra={**loaded.record.extra, **seen.codes},
+        ),
         resolution=settings.resolution,
         protocol=protocol.record(),
         seed=settings.seed,
@@ -205,9 +249,9 @@ def evaluate_loaded(
         ),
         metrics=dict(scores.values),
         speed=timed,
-        execution=describe_execution(device, tokenizer.networks().values(), protocol.number_format),
+        execution=executed,
         fingerprint=job_fingerprint(loaded, settings, data_hash or data_fingerprint(source)),
-        warnings=seen.warnings,
+        warnings=(*execution.warnings(protocol), *seen.warnings),
         per_image=scores.per_image,
         examples=seen.examples,
         **provenance.fields(),
@@ -220,6 +264,8 @@ def job_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str)
     The metrics are left out: each is computed on its own, and the result file lists its metrics.
     """
     device = tokenizer_device(loaded.tokenizer, settings.device)
+    execution = settings.execution.for_tokenizer(loaded.tokenizer)
+    changed = execution.differences(settings.protocol)
     return fingerprint(
         {
             "numbers": NUMBERS_VERSION,
@@ -232,8 +278,16 @@ def job_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str)
             "data": data_hash,
             "seed": settings.seed,
             "device": device_name(device),
+            **({"execution": changed} if changed else {}),
         }
     )
+
+
+def job_label(loaded: LoadedTokenizer, settings: Settings) -> str:
+    """Return the tokenizer's label, with the settings of execution that are not the usual ones."""
+    execution = settings.execution.for_tokenizer(loaded.tokenizer)
+    suffix = execution.name(settings.protocol)
+    return f"{loaded.record.label} ({suffix})" if suffix else loaded.record.label
 
 
 def tokenizer_device(tokenizer: Tokenizer, device: torch.device) -> torch.device:
@@ -241,9 +295,28 @@ def tokenizer_device(tokenizer: Tokenizer, device: torch.device) -> torch.device
     return device if tokenizer.networks() else torch.device("cpu")
 
 
-def choose_batch(batch_size: int | None, device: torch.device) -> int:
-    """Return the images per call: one on a CPU, elsewhere the number asked for."""
-    return (batch_size or GPU_BATCH) if device.type == "cuda" else CPU_BATCH
+@dataclass(frozen=True)
+class BatchChoice:
+    """Images per call for the scores, and for the clock."""
+
+    scores: int
+    clock: Batches
+
+
+def choose_batches(batch_size: BatchSize, device: torch.device) -> BatchChoice:
+    """Choose the batches that suit a device; see :func:`evaluate`.
+
+    Raises:
+        UserError: a batch is smaller than one.
+    """
+    gpu = device.type == "cuda"
+    if batch_size is None or batch_size == "auto":
+        clock: Batches = "auto" if gpu or batch_size else (CPU_BATCH,)
+        return BatchChoice(GPU_BATCH if gpu else CPU_BATCH, clock)
+    sizes = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"batch_size is {batch_size}: give 1 or more, a list of such, or 'auto'")
+    return BatchChoice(max(sizes) if gpu else CPU_BATCH, sizes)
 
 
 def check_resolution(tokenizer: Tokenizer, resolution: int) -> None:
@@ -273,17 +346,3 @@ def _latent_record(
         floats_per_pixel=seen.floats_per_pixel,
         bits_per_pixel=seen.bits_per_pixel,
     )
-
-
-@contextmanager
-def _number_formats(protocol: Protocol) -> Iterator[None]:
-    """Set the formats that torch may round to, for the time of one evaluation."""
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [backend.allow_tf32 for backend in backends]
-    try:
-        for backend in backends:
-            backend.allow_tf32 = protocol.tf32
-        yield
-    finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed

@@ -15,6 +15,7 @@ from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.errors import PluginError
+from ssdd_bench.evaluation.execution import autocast
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
 
@@ -119,11 +120,6 @@ def reconstruct(
         warnings=(*_loader_warnings(loader), *round_trips.warnings()),
         codes=size.codes(),
     )
-
-
-def autocast(device: torch.device, protocol: Protocol) -> torch.autocast:
-    """Return the context that networks under test run in, timed or not; metrics run outside it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=protocol.autocast == "bfloat16")
 
 
 class _RoundTrips:

@@ -13,12 +13,14 @@ from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError
 from ssdd_bench.evaluation.environment import choose_device, describe_environment
 from ssdd_bench.evaluation.evaluate import (
+    BatchSize,
     Settings,
     check_resolution,
-    choose_batch,
     evaluate_loaded,
     job_fingerprint,
+    job_label,
 )
+from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, ExecutionSettings, LayoutChoice
 from ssdd_bench.evaluation.job import Failure, Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -30,7 +32,7 @@ from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
-from ssdd_bench.results.schema import Result
+from ssdd_bench.results.schema import Compilation, NumberFormat, Result
 from ssdd_bench.results.store import load_results, load_saved, result_path
 from ssdd_bench.weights.assets import cached_path
 
@@ -53,8 +55,9 @@ class RunConfig:
     data: Images | None = None
     limit: int | None = None
     seeds: tuple[int, ...] = (0,)
-    batch_size: int | None = None
+    batch_size: BatchSize = None
     device: str = "auto"
+    execution: ExecutionSettings = DEFAULT_EXECUTION
     speed: bool = True
     pictures: bool = True
     strict: bool = False
@@ -112,8 +115,12 @@ def run(
     data: Images | None = None,
     limit: int | None = None,
     seeds: Sequence[int] = (0,),
-    batch_size: int | None = None,
+    batch_size: BatchSize = None,
     device: str = "auto",
+    dtype: NumberFormat | None = None,
+    compile: Compilation = "off",
+    memory_format: LayoutChoice = "auto",
+    cuda_graphs: bool = False,
     speed: bool = True,
     pictures: bool = True,
     strict: bool = False,
@@ -134,8 +141,13 @@ def run(
         data: see :func:`ssdd_bench.data.memory.as_source`; by default the sample photos.
         limit: use only that many images.
         seeds: of the noise of encoders and decoders; where there is none, only the first counts.
-        batch_size: images per call on a GPU; a CPU takes one.
+        batch_size: images per call; a list or ``auto`` for the clock, see
+            :func:`ssdd_bench.evaluate`.
         device: ``auto``, or as torch names it.
+        dtype: of the networks' weights; by default that of each protocol.
+        compile: ``off``, or a mode of ``torch.compile``: ``default`` or ``max-autotune``.
+        memory_format: ``channels_last`` or ``contiguous`` of the networks; ``auto`` is the faster.
+        cuda_graphs: replay compiled networks as CUDA graphs.
         speed: True times encoding and decoding too.
         pictures: True saves sample reconstructions.
         strict: an image that cannot be decoded or an unavailable metric is an error.
@@ -164,6 +176,7 @@ def run(
         seeds=tuple(seeds),
         batch_size=batch_size,
         device=device,
+        execution=ExecutionSettings(dtype, compile, memory_format, cuda_graphs),
         speed=speed,
         pictures=pictures,
         strict=strict,
@@ -197,6 +210,7 @@ class _Run:
             if key not in self._metrics:
                 raise UnknownNameError("metric", key, self._metrics)
         self._device = choose_device(config.device)
+        config.execution.check(self._device)
         keep_freed_memory()
         _check_writable(config.out)
         self._source = as_source(config.data, config.limit)
@@ -239,13 +253,14 @@ class _Run:
             metrics=wanted,
             device=self._device,
             seed=job.seed,
-            batch_size=choose_batch(config.batch_size, self._device),
+            batch_size=config.batch_size,
             speed=config.speed,
             intervals=config.intervals,
             strict=config.strict,
+            execution=config.execution,
         )
         identity = job_fingerprint(loaded, settings, self._data_hash)
-        label = loaded.record.label
+        label = job_label(loaded, settings)
         path = result_path(config.out, label, job.resolution, job.protocol.id, identity)
         old = load_saved(path, identity)
         if old is not None and not config.force and self._is_complete(old, wanted):

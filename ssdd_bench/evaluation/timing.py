@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from ssdd_bench.api import Tokenizer
+from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import FixedNoise, KeyedNoise
 from ssdd_bench.evaluation.environment import cores
+from ssdd_bench.evaluation.execution import PreparedTokenizer, autocast
 from ssdd_bench.evaluation.memory import peak_memory
-from ssdd_bench.evaluation.reconstruct import Examples, autocast
+from ssdd_bench.evaluation.reconstruct import Examples
+from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.protocols.schema import Protocol
-from ssdd_bench.results.schema import SpeedRecord, Timing
+from ssdd_bench.results.schema import Fidelity, SpeedRecord, Timing
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,17 @@ class TimingSettings:
 
 
 # The first calls on a GPU choose kernels and raise clocks; on a CPU one call fills the caches.
-CPU_TIMING = TimingSettings(seconds=2.0, warmup=2, min_calls=3, max_calls=30)
-CUDA_TIMING = TimingSettings(seconds=2.0, warmup=10, min_calls=30, max_calls=1000)
+CPU_TIMING = TimingSettings(seconds=2.0, warmup=2, min_calls=7, max_calls=30)
+CUDA_TIMING = TimingSettings(seconds=2.0, warmup=5, min_calls=10, max_calls=1000)
+
+Batches = Sequence[int] | Literal["auto"]
+"""Images per call: a list to try, or ``auto`` to double them while throughput grows."""
+GROWTH = 1.05
+"""Throughput of the next batch over the best so far, below which ``auto`` stops."""
+MAX_BATCH = 1024
+FIDELITY_IMAGES = 4
+TURN_WARMUP = 2
+"""Calls of each tokenizer before they are timed by turns."""
 
 
 def default_timing(device: torch.device) -> TimingSettings:
@@ -50,83 +64,204 @@ def default_timing(device: torch.device) -> TimingSettings:
     return CUDA_TIMING if device.type == "cuda" else CPU_TIMING
 
 
+class TimedImages:
+    """Images on the device with their latents and noise, to encode and decode repeatedly.
+
+    Networks take one batch, whose images do not matter for the time. Codecs, whose time depends on
+    the image, take all images, batch after batch.
+
+    Args:
+        tokenizer: on ``device``, in evaluation mode.
+        examples: real images; their references are repeated or cut to fill batches.
+        batch: images per call of the tokenizer.
+        protocol: how to encode and decode.
+        seed: of the noise, which is sampled once.
+        device: of the tokenizer.
+        count: images in all; by default as above.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        examples: Examples,
+        batch: int,
+        protocol: Protocol,
+        seed: int,
+        device: torch.device,
+        count: int | None = None,
+    ) -> None:
+        if count is None:
+            count = batch if tokenizer.networks() else max(batch, len(examples.references))
+        self.batch = batch
+        self._tokenizer, self._protocol, self._device = tokenizer, protocol, device
+        self._parts = []
+        for start in range(0, count, batch):
+            rows = torch.arange(start, start + batch) % len(examples.references)
+            images = examples.references[rows].to(device).float() / 255
+            ids = [examples.ids[row] for row in rows.tolist()]
+            sampled = protocol.posterior == "sample"
+            posterior = FixedNoise(KeyedNoise(seed, ids, "encode")) if sampled else None
+            self._parts.append((images, posterior, FixedNoise(KeyedNoise(seed, ids, "decode"))))
+        self._latents = self.encode()
+
+    @property
+    def calls(self) -> int:
+        """Calls of the tokenizer in each direction."""
+        return len(self._parts)
+
+    def encode(self) -> list[Latent]:
+        """Encode all images."""
+        latents = []
+        with autocast(self._device, self._protocol):
+            for images, posterior, _ in self._parts:
+                if posterior is not None:
+                    posterior.rewind()
+                latents.append(self._tokenizer.encode(images, posterior))
+        return latents
+
+    def decode(self) -> list[Tensor]:
+        """Decode all latents."""
+        with autocast(self._device, self._protocol):
+            return self._decode()
+
+    def decode_exactly(self, prepared: PreparedTokenizer) -> list[Tensor]:
+        """Decode the same latents by the same networks in float32, uncompiled."""
+        with prepared.float32():
+            return self._decode()
+
+    def _decode(self) -> list[Tensor]:
+        decoded = []
+        for (_, _, noise), latent in zip(self._parts, self._latents, strict=True):
+            noise.rewind()
+            decoded.append(self._tokenizer.decode(latent, noise))
+        return decoded
+
+
 @torch.inference_mode()
 def measure_speed(
     tokenizer: Tokenizer,
     examples: Examples,
-    batch: int,
+    batches: Batches,
     protocol: Protocol,
     seed: int,
     device: torch.device,
     settings: TimingSettings | None = None,
+    prepared: PreparedTokenizer | None = None,
 ) -> SpeedRecord:
-    """Time encode and decode of one batch that already lies on the device.
+    """Time encode and decode of batches that already lie on the device.
 
-    Copies from or to the host and the sampling of noise are not timed. Where memory runs out the
-    batch is halved.
+    Copies from or to the host and the sampling of noise are not timed. One image per call is
+    always timed, for the latency. Batches that do not fit into memory end the search.
 
     Args:
         tokenizer: on ``device``, in evaluation mode.
-        examples: real images, since the time of a codec depends on them; their references are
-            repeated or cut to fill the batch.
-        batch: images per call.
-        protocol: how to encode.
+        examples: real images, since the time of a codec depends on them.
+        batches: images per call.
+        protocol: how to encode and decode, in the number format that is used.
         seed: of the noise.
         device: of the tokenizer.
         settings: by default those of :func:`default_timing`.
+        prepared: the tokenizer's networks in their formats, to compare outputs with float32.
+
+    Raises:
+        UserError: not even one image fits into memory.
     """
     settings = settings or default_timing(device)
     warnings = [*_load_warning()]
-    splitter = OOMSplitter(batch, device)
-    timed = None
-    while timed is None:
-        with autocast(device, protocol):
-            timed = splitter.attempt(
-                lambda: _time_both(
-                    tokenizer, examples, splitter.size, protocol, seed, device, settings
-                ),
-                splitter.size,
-            )
-    return SpeedRecord(
-        encode=timed[0],
-        decode=timed[1],
-        warning="; ".join([*warnings, *splitter.warnings]),
+    gmac = _count_both(tokenizer, examples, protocol, seed, device, prepared)
+    found: dict[int, tuple[Timing, Timing]] = {}
+    for batch in _sizes(batches, found):
+        splitter = OOMSplitter(batch, device)
+
+        def attempt(batch: int = batch) -> tuple[Timing, Timing]:
+            images = TimedImages(tokenizer, examples, batch, protocol, seed, device)
+            return _time_both(images, gmac, device, settings)
+
+        timed = splitter.attempt(attempt, batch)
+        if timed is None:
+            warnings.append(f"out of memory with {batch} images per call")
+            break
+        found[batch] = timed
+    encode, decode = (
+        max((pair[way] for pair in found.values()), key=lambda timing: timing.images_per_s)
+        for way in range(2)
     )
+    single = found[1]
+    fidelity = Fidelity(None, 0.0)
+    if prepared is not None and not prepared.is_exact:
+        few = min(FIDELITY_IMAGES, len(examples.references))
+        images = TimedImages(tokenizer, examples, 1, protocol, seed, device, few)
+        fidelity = compare_outputs(images.decode(), images.decode_exactly(prepared))
+    return SpeedRecord(
+        encode=encode,
+        decode=decode,
+        warning="; ".join(warnings),
+        encode_single=single[0] if encode.batch > 1 else None,
+        decode_single=single[1] if decode.batch > 1 else None,
+        batches=tuple(found),
+        fidelity=fidelity,
+    )
+
+
+def _sizes(batches: Batches, found: Mapping[int, tuple[Timing, Timing]]) -> Iterator[int]:
+    """Yield the batches to time, in ascending order, given what was found so far."""
+    if batches != "auto":
+        yield from sorted({1, *batches})
+        return
+    best, batch = 0.0, 1
+    while batch <= MAX_BATCH:
+        yield batch
+        if found[batch][1].images_per_s < GROWTH * best:
+            return
+        best = max(best, found[batch][1].images_per_s)
+        batch *= 2
+
+
+def compare_outputs(decoded: Sequence[Tensor], exact: Sequence[Tensor]) -> Fidelity:
+    """Compare images in [0, 1], before they are rounded."""
+    error = torch.cat([(a - b).double().flatten() for a, b in zip(decoded, exact, strict=True)])
+    mean = error.square().mean().item()
+    psnr = -10 * math.log10(mean) if mean > 0 else None
+    return Fidelity(psnr, error.abs().max().item())
 
 
 def _time_both(
-    tokenizer: Tokenizer,
-    examples: Examples,
-    batch: int,
-    protocol: Protocol,
-    seed: int,
+    images: TimedImages,
+    gmac: Sequence[float | None],
     device: torch.device,
     settings: TimingSettings,
 ) -> tuple[Timing, Timing]:
-    rows = torch.arange(batch) % len(examples.references)
-    inputs = examples.references[rows].to(device).float() / 255
-    ids = [examples.ids[row] for row in rows.tolist()]
-    encode_noise = FixedNoise(KeyedNoise(seed, ids, "encode"))
-    decode_noise = FixedNoise(KeyedNoise(seed, ids, "decode"))
-    posterior = encode_noise if protocol.posterior == "sample" else None
-    latent = tokenizer.encode(inputs, posterior)
-    has_networks = bool(tokenizer.networks())
-
-    def measure(call: Callable[[], object], noise: FixedNoise) -> Timing:
-        seconds = time_calls(call, noise.rewind, device, settings)
-
-        def again() -> None:
-            noise.rewind()
-            call()
-
-        memory, kind = peak_memory(again, device)
-        gmac = count_gmac(again) / batch if has_networks else None
-        return summarise(seconds, settings.warmup, batch, gmac, memory, kind)
-
-    return (
-        measure(lambda: tokenizer.encode(inputs, posterior), encode_noise),
-        measure(lambda: tokenizer.decode(latent, decode_noise), decode_noise),
+    encode, decode = (
+        summarise(
+            [one / images.calls for one in time_calls(call, _nothing, device, settings)],
+            settings.warmup,
+            images.batch,
+            per_image,
+            *peak_memory(call, device),
+        )
+        for call, per_image in zip((images.encode, images.decode), gmac, strict=True)
     )
+    return encode, decode
+
+
+def _count_both(
+    tokenizer: Tokenizer,
+    examples: Examples,
+    protocol: Protocol,
+    seed: int,
+    device: torch.device,
+    prepared: PreparedTokenizer | None,
+) -> tuple[float | None, float | None]:
+    """Count the work per image of encoding and decoding; compiled kernels cannot be counted."""
+    if not tokenizer.networks():
+        return None, None
+    with prepared.float32() if prepared else nullcontext():
+        images = TimedImages(tokenizer, examples, 1, protocol, seed, device)
+        return count_gmac(images.encode), count_gmac(images.decode)
+
+
+def _nothing() -> None:
+    """Prepare nothing."""
 
 
 def time_call(call: Callable[[], object], device: torch.device) -> float:
@@ -146,9 +281,6 @@ def time_calls(
 ) -> tuple[float, ...]:
     """Time a call repeatedly, each time after an untimed ``prepare``.
 
-    On a GPU each call lies between two events on its stream, and the host waits once, at the
-    end: waiting after each would time the host's launches too.
-
     Returns:
         Seconds of every timed call, in order, without the warm-up.
     """
@@ -158,29 +290,69 @@ def time_calls(
         last = time_call(call, device)
     wanted = math.ceil(settings.seconds / max(last, 1e-9))
     repeats = min(max(wanted, settings.min_calls), settings.max_calls)
-    if device.type == "cuda":
-        return _time_on_stream(call, prepare, repeats)
-    seconds = []
-    for _ in range(repeats):
-        prepare()
-        seconds.append(time_call(call, device))
-    return tuple(seconds)
+    return _time_in_order([call] * repeats, prepare, device)
 
 
-def _time_on_stream(
-    call: Callable[[], object], prepare: Callable[[], object], repeats: int
+def time_by_turns(
+    calls: Sequence[Callable[[], object]],
+    device: torch.device,
+    turns: int,
+    warmup: int = TURN_WARMUP,
+) -> NDArray[np.float64]:
+    """Time several calls by turns, the order reversed every time, so that drift cancels.
+
+    Returns:
+        Seconds (turns, calls).
+    """
+    for call in [*calls] * warmup:
+        time_call(call, device)
+    numbers = list(range(len(calls)))
+    order = [number for turn in range(turns) for number in numbers[:: -1 if turn % 2 else 1]]
+    taken = _time_in_order([calls[number] for number in order], _nothing, device)
+    seconds = np.zeros((turns, len(calls)))
+    for position, (number, one) in enumerate(zip(order, taken, strict=True)):
+        seconds[position // len(calls), number] = one
+    return seconds
+
+
+def speed_ratio(
+    base: NDArray[np.float64], head: NDArray[np.float64]
+) -> tuple[float, tuple[float, float]]:
+    """Compute the speed of ``head`` over that of ``base`` from their seconds, turn by turn.
+
+    Returns:
+        The median over the turns, and its 95% interval.
+    """
+    ratios = base / head
+    return float(np.median(ratios)), bootstrap(ratios, np.median)
+
+
+def _time_in_order(
+    calls: Sequence[Callable[[], object]], prepare: Callable[[], object], device: torch.device
 ) -> tuple[float, ...]:
+    """Time every call once: the one clock of this package.
+
+    On a GPU each call lies between two events on its stream, and the host waits once, at the
+    end: waiting after each would time the host's launches too.
+    """
+    if device.type != "cuda":
+        seconds = []
+        for call in calls:
+            prepare()
+            seconds.append(time_call(call, device))
+        return tuple(seconds)
     events = []
-    for _ in range(repeats):
-        prepare()
-        start = torch.cuda.Event(enable_timing=True)
-        end = torch.cuda.Event(enable_timing=True)
-        start.record()
-        call()
-        end.record()
-        events.append((start, end))
-    torch.cuda.synchronize()
-    return tuple(start.elapsed_time(end) / 1000 for start, end in events)
+    with torch.cuda.device(device):  # events lie on the stream of the current device
+        for call in calls:
+            prepare()
+            start = torch.cuda.Event(enable_timing=True)
+            end = torch.cuda.Event(enable_timing=True)
+            start.record()
+            call()
+            end.record()
+            events.append((start, end))
+        torch.cuda.synchronize(device)
+        return tuple(start.elapsed_time(end) / 1000 for start, end in events)
 
 
 def count_gmac(call: Callable[[], object]) -> float:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
 
 import numpy as np
 import torch
 
-from ssdd_bench.api.noise import FixedNoise, KeyedNoise
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation.evaluate import check_resolution
-from ssdd_bench.evaluation.timing import time_call
+from ssdd_bench.evaluation.loading import load
+from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.reconstruct import Examples
+from ssdd_bench.evaluation.timing import TimedImages, speed_ratio, time_by_turns
 from ssdd_bench.gate.thresholds import Threshold
-from ssdd_bench.metrics.intervals import bootstrap
-from ssdd_bench.plugins.registry import load_tokenizer
-
-WARMUP = 2
+from ssdd_bench.protocols.registry import get_protocol
 
 
 @dataclass(frozen=True)
@@ -50,28 +48,24 @@ def compare_speed(
     base: str, head: str, resolution: int, turns: int, threshold: Threshold, device: str = "cpu"
 ) -> SpeedRatio:
     """Decode one sample photograph by turns, the order of the two changing every time."""
-    pair = [load_tokenizer(request, device) for request in (base, head)]
+    chosen, protocol = torch.device(device), get_protocol("default-v1")
+    keep_freed_memory()
+    pair = [load(request, chosen).tokenizer for request in (base, head)]
     for tokenizer in pair:
         check_resolution(tokenizer, resolution)
-    batch = next(iter(ImageLoader(open_images(None), resolution, "adm", 1, strict=True)))
-    images = batch.images.to(device).float() / 255
-    with torch.inference_mode():
-        latents = [tokenizer.encode(images) for tokenizer in pair]
-    noises = [FixedNoise(KeyedNoise(0, batch.ids, "decode")) for _ in pair]
-    seconds = np.zeros((WARMUP + turns, 2))
-    for turn, which in product(range(WARMUP + turns), range(2)):
-        which = which if turn % 2 else 1 - which
-        noises[which].rewind()
-        decode = partial(pair[which].decode, latents[which], noises[which])
-        with torch.inference_mode():
-            seconds[turn, which] = time_call(decode, torch.device(device))
-    base_s, head_s = seconds[WARMUP:].T
-    ratios = base_s / head_s
+    batch = next(iter(ImageLoader(open_images(None), resolution, protocol.crop, 1, strict=True)))
+    examples = Examples(batch.ids, batch.images, batch.images)
+    with torch.inference_mode(), tf32(protocol.tf32):
+        decodes = [
+            TimedImages(tokenizer, examples, 1, protocol, 0, chosen).decode for tokenizer in pair
+        ]
+        base_s, head_s = time_by_turns(decodes, chosen, turns).T
+    ratio, interval = speed_ratio(base_s, head_s)
     return SpeedRatio(
         base_s=float(np.median(base_s)),
         head_s=float(np.median(head_s)),
-        ratio=float(np.median(ratios)),
-        interval=bootstrap(ratios, np.median),
+        ratio=ratio,
+        interval=interval,
         turns=turns,
         threshold=threshold,
     )

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.latents import LatentsConfig, LatentsRecord, shard_facts, shard_path
 from ssdd_bench.data.loader import ImageLoader
@@ -135,7 +136,7 @@ def encode_latents(
 
 
 @torch.inference_mode()
-@torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+@tf32(False)
 def _encode(
     source: ImageSource,
     tokenizer: Tokenizer,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import OptionError, UserError
@@ -66,7 +67,7 @@ def generate_samples(
         return done
     total = config.samples // config.shard[1]
     with (
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        tf32(False),
         progress_bar(config.out.name, total, quiet=not progress) as bar,
     ):
         batches.claim()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.memory import OOMSplitter
 
 MOST_RESIZERS = 8
@@ -79,5 +80,5 @@ class Parts:
 
 
 def exact_convolutions() -> AbstractContextManager[None]:
-    """Keep convolutions on a GPU from rounding to TF32."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    """Keep convolutions and products on a GPU from rounding to TF32."""
+    return tf32(False)

@@ -34,7 +34,7 @@ def load_tokenizer(
 
     Args:
         request: an id, an id with options (``jpeg:quality=50``) or a parsed request.
-        device: where its networks go.
+        device: where its networks go, in the faster memory format.
         options: typed values, which replace those of ``request``.
 
     Raises:
@@ -51,8 +51,12 @@ def load_tokenizer(
             )
         request = first
     info = TOKENIZERS.get(request.id)
-    tokenizer = _call_plugin(info, info.resolve_options({**request.options, **options}))
-    return tokenizer.to(device)
+    tokenizer = _call_plugin(info, info.resolve_options({**request.options, **options})).to(device)
+    if networks := tokenizer.networks():
+        from ssdd_bench.api.formats import set_memory_format
+
+        set_memory_format(networks.values())
+    return tokenizer
 
 
 def _find_folders() -> Iterator[Place | Broken]:

@@ -10,7 +10,11 @@ MEANINGS: Final[Mapping[str, Mapping[Any, str]]] = {
         "reconstruction": "reconstructions against the images that were encoded",
         "generation": "samples of a model of latents against a reference set",
     },
-    "dtype": {"float32": "32-bit weights"},
+    "dtype": {
+        "float32": "32-bit weights",
+        "bfloat16": "bfloat16 weights, images and noise in 32 bits",
+        "float16": "16-bit weights, images and noise in 32 bits",
+    },
     "autocast": {
         "none": "no operation rounds to fewer bits",
         "bfloat16": "torch's autocast to bfloat16 around the networks",

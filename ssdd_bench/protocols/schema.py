@@ -12,6 +12,7 @@ from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import default_metrics
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import POSITIVE
+from ssdd_bench.results.schema import NumberFormat
 
 NO_SETTING: Final = "(no such setting)"
 
@@ -26,7 +27,7 @@ class Settings:
     id: str  # name and version
     description: str  # the only field that is not hashed
     metrics: tuple[str, ...]  # empty for those that a run measures unless told otherwise
-    dtype: Literal["float32"]
+    dtype: NumberFormat
     autocast: Literal["none", "bfloat16"]
     tf32: bool
     quantization: Literal["round once"]

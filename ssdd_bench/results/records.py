@@ -43,6 +43,8 @@ class Rule:
 
 POSITIVE: Final = Rule("1 or more", lambda value: value >= 1)
 NOT_NEGATIVE: Final = Rule("0 or more", lambda value: value >= 0)
+ADDED: Final = Rule("anything", lambda value: True)
+"""Mark of a field with a default that older files lack."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -90,7 +92,8 @@ def read_record(
         data: parsed content of the file at this place.
         source: the file's name, for messages.
         where: dotted path of keys down to this place, for messages.
-        optional: keys whose field has a default may be left out, as in files written by people.
+        optional: keys whose field has a default may be left out, as in files written by people;
+            otherwise only those marked :data:`ADDED`.
         fixed: fields that the caller sets and the file must not.
 
     Raises:
@@ -162,6 +165,8 @@ class _Reader:
         for name, field in own.items():
             if name in data:
                 values[name] = self.read(hints[name], data[name], _join(where, name))
+            elif ADDED in typing.get_args(hints[name]):
+                continue
             elif not self.optional or field.default is field.default_factory is MISSING:
                 raise UserError(f"{self.source}: missing key '{_join(where, name)}'")
         return kind(**values)

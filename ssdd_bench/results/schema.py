@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from ssdd_bench.results.records import ADDED
 
 SCHEMA_VERSION = 4
 GENERATED_VERSION = 2
+
+NumberFormat = Literal["float32", "bfloat16", "float16"]
+"""Format of a network's weights."""
+Compilation = Literal["off", "default", "max-autotune"]
+"""Mode of ``torch.compile``, or ``off`` for eager execution."""
 
 Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
 """Place of a row in rankings; the last two are images that were made elsewhere."""
@@ -89,12 +96,38 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Fidelity:
+    """Difference of decoded images from those of the same networks in float32, uncompiled.
+
+    Latents and noise are the same.
+    """
+
+    psnr: float | None  # in dB, before rounding; None if the images are equal
+    max_difference: float  # of images in [0, 1]
+
+
+@dataclass(frozen=True)
+class SpeedComparison:
+    """Decoding speed over that of another tokenizer, timed by turns in one process."""
+
+    baseline: str  # label of the other tokenizer
+    ratio: float  # of images/s, median over the turns
+    interval: tuple[float, float]  # 95% of that median
+    turns: int
+
+
+@dataclass(frozen=True)
 class SpeedRecord:
     """Encode and decode timed apart; :class:`ExecutionRecord` tells what they depend on."""
 
-    encode: Timing
+    encode: Timing  # at the batch of the highest throughput
     decode: Timing
     warning: str = ""  # e.g. other load on the machine
+    encode_single: Annotated[Timing | None, ADDED] = None  # one image per call
+    decode_single: Annotated[Timing | None, ADDED] = None
+    batches: Annotated[tuple[int, ...], ADDED] = ()  # that were tried
+    fidelity: Annotated[Fidelity | None, ADDED] = None
+    comparison: Annotated[SpeedComparison | None, ADDED] = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +145,10 @@ class ExecutionRecord:
     cpu_kernels: str | None  # instruction set of torch's kernels, e.g. "AVX512"
     onednn: bool | None  # oneDNN's kernels were on
     cudnn: int | None  # version; None on a CPU
+    compile: Annotated[Compilation, ADDED] = "off"
+    cuda_graphs: Annotated[bool, ADDED] = False
+    compile_s: Annotated[float | None, ADDED] = None  # with the first call; None if eager
+    suffix: Annotated[str, ADDED] = ""  # of the label: unusual settings
 
 
 @dataclass(frozen=True)

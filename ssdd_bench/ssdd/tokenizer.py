@@ -39,9 +39,6 @@ class SSDDTokenizer(Tokenizer):
         else:
             self.decoder = load_decoder(checkpoint)
         self.encoder = encoder
-        # On a CPU the convolutions run several times faster on channels-last tensors.
-        for network in self.networks().values():
-            network.to(memory_format=torch.channels_last)
         self.latent = LatentSpec("continuous", encoder.f, encoder.z_dim)
         self.steps = steps
         self.times = power_schedule(steps, t_pow_shift)
@@ -50,20 +47,28 @@ class SSDDTokenizer(Tokenizer):
     @torch.inference_mode()
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
         """Return the posterior's mode, or a sample where ``noise`` is given."""
-        posterior = self.encoder(images * 2 - 1)
+        posterior = self.encoder((images * 2 - 1).to(_dtype(self.encoder)))
         z = posterior.mode()
         if noise is not None:
             z = posterior.sample(noise.normal(z.shape[1:], device=images.device))
+        z = z.to(images.dtype)
         return Latent(z, (images.shape[-2], images.shape[-1]))
 
     @torch.inference_mode()
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """Solve from noise at the output's resolution."""
-        z = latent.data
+        """Solve from noise at the output's resolution.
+
+        Whatever the dtype of the weights, the noise and the state have that of the latent.
+        """
+        z, dtype = latent.data, _dtype(self.decoder)
         assert isinstance(z, Tensor)
+        context = z.to(dtype)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return self.decoder(x.to(dtype), t, context).to(x.dtype)
+
         start = noise.normal((3, *latent.size), device=z.device).to(z.dtype)
-        out = euler(lambda x, t: self.decoder(x, t, z), start, self.times)
-        return (out + 1) / 2
+        return (euler(velocity, start, self.times) + 1) / 2
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the encoder and the decoder."""
@@ -73,3 +78,7 @@ class SSDDTokenizer(Tokenizer):
         """Return widths and depth of the decoder."""
         size = self.decoder.size
         return {"widths": list(size.widths), "heads": size.heads, "depth": size.depth}
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype

@@ -31,7 +31,9 @@ def test_speed_record(block_mean):
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     examples = Examples(tuple("abcd"), images, images)
     settings = TimingSettings(seconds=0.01, warmup=1, min_calls=3, max_calls=3)
-    record = measure_speed(block_mean(), examples, 2, get_protocol("default-v1"), 0, CPU, settings)
+    record = measure_speed(
+        block_mean(), examples, [2], get_protocol("default-v1"), 0, CPU, settings
+    )
     for timing in (record.encode, record.decode):
         assert timing.batch == 2
         assert timing.repeats == 3

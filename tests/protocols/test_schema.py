@@ -172,7 +172,7 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
     batch = next(iter(loader))
     examples = Examples(batch.ids, batch.images, batch.images)
     settings = TimingSettings(seconds=0.01, warmup=1, min_calls=1, max_calls=1)
-    measure_speed(tokenizer, examples, 2, protocol, 0, CPU, settings)
+    measure_speed(tokenizer, examples, [2], protocol, 0, CPU, settings)
     assert tokenizer.products == {dtype}
     assert protocol.number_format == label
 

@@ -33,7 +33,8 @@ class FunctionTokenizer(Tokenizer):
         steps: network evaluations of the decoder per image, for an iterative one.
         stochastic: pass noise to ``decode``.
         networks: modules by role, ``encoder`` and ``decoder``. They are put into evaluation mode,
-            moved to the device of the evaluation, and their parameters are counted.
+            moved to the device of the evaluation, and their parameters are counted. The functions
+            receive images and latents in the dtype of their weights.
         weights: files of the networks, whose checksums a result records.
         info: other facts for the result.
 
@@ -93,7 +94,7 @@ class FunctionTokenizer(Tokenizer):
             PluginError: it returned something other than ``latent`` describes.
         """
         size = (images.shape[-2], images.shape[-1])
-        data: Any = self._encode(images)
+        data: Any = self._encode(self._as_weights("encoder", images))
         kind, shape = self.latent.kind, self.latent.shape(*size)
         if shape is None:
             expected = f"a list of {len(images)} bytes objects"
@@ -108,7 +109,8 @@ class FunctionTokenizer(Tokenizer):
             raise PluginError(
                 f"encode returned {_describe(data)}, expected {expected}. Fix encode or latent."
             )
-        return Latent(data, size)
+        is_half = isinstance(data, Tensor) and data.dtype in (torch.bfloat16, torch.float16)
+        return Latent(data.float() if is_half else data, size)
 
     @torch.no_grad()
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
@@ -117,7 +119,8 @@ class FunctionTokenizer(Tokenizer):
         Raises:
             PluginError: it returned something other than float images of the right shape.
         """
-        images: Any = self._decode(latent.data, *([noise] if self.stochastic else []))
+        data = self._as_weights("decoder", latent.data)
+        images: Any = self._decode(data, *([noise] if self.stochastic else []))
         expected = (len(latent), 3, *latent.size)
         good = isinstance(images, Tensor) and images.is_floating_point()
         if not good or images.shape != expected:
@@ -126,6 +129,14 @@ class FunctionTokenizer(Tokenizer):
                 f"{expected}. Fix decode."
             )
         return images.float()
+
+    def _as_weights(self, role: str, data: Any) -> Any:
+        """Convert floats to the dtype of the network that will read them."""
+        network = self._networks.get(role)
+        parameters = network.parameters() if network is not None else iter(())
+        dtype = next((one.dtype for one in parameters if one.is_floating_point()), None)
+        is_float = isinstance(data, Tensor) and data.is_floating_point()
+        return data.to(dtype) if dtype is not None and is_float else data
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the modules that were given."""
