@@ -29,8 +29,8 @@ timing: ## what compares a time with a limit; nothing else may run beside it
 gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
 	$(PYTEST) -o addopts="--import-mode=importlib -ra" -m gpu tests/gpu
 
-gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: gpu-report.json and gpu-report.md
-	$(PYTHON) tests/gpu/report.py --out gpu-report
+gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: runs/gpu-report.json and .md
+	$(PYTHON) tests/gpu/report.py --out runs/gpu-report
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
 	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --out reports --insert README.md

@@ -1,6 +1,6 @@
 """Decoding speed of every SSDD and of the SD-VAE decoder on one GPU, with random weights.
 
-    make gpu-report, or python tests/gpu/report.py --minutes 5.5 --out gpu-report
+    make gpu-report, or python tests/gpu/report.py --minutes 5.5 --out runs/gpu-report
 
 Each row is a network at a resolution in a number format: its latency for one image, then the batch
 doubled until the throughput stops growing, memory, and how far the output is from the same network
