@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from ssdd_bench import __version__
@@ -225,7 +224,7 @@ class Trainer:
         terms: Terms = {}
         shown = []
         for index in range(count):
-            batch = send_to_device(next(batches), self.accelerator.device)
+            batch = next(batches)
             shard = self._shard(self.iteration, index)
             with self._synchronised_at_last(self.model, index), self._tuned():
                 with self._autocast():
@@ -263,7 +262,8 @@ class Trainer:
     def batches(self) -> Any:
         """Start the stream of this process's batches at the current iteration."""
         iterations, indices = itertools.count(self.iteration), range(self.schedule.accumulate)
-        return self.data(self._shard(i, index) for i in iterations for index in indices)
+        shards = (self._shard(i, index) for i in iterations for index in indices)
+        return self.data(shards, self.accelerator.device)
 
     def _synchronised_at_last(self, model: Any, index: int) -> AbstractContextManager[None]:
         """Let processes exchange gradients in the last pass of an iteration only."""

@@ -12,6 +12,7 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.train.batches import CropBatches
+from ssdd_bench.train.decoded import DecodedCrops
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Origin,
@@ -39,7 +40,8 @@ def start_file(stage: str, recipe: Recipe, out: Path) -> Path | None:
         return None
     earlier = SSDD_STAGES[: SSDD_STAGES.index(stage)]
     before = next(name for name in reversed(earlier) if recipe.stage(name).iterations)
-    path = out / before / f"{HANDED_ON[stage]}.safetensors"
+    kind = HANDED_ON[stage] if recipe.evaluation.is_scored else "last"
+    path = out / before / f"{kind}.safetensors"
     if not path.exists():
         raise OptionError(f"{stage} starts from {path}, which does not exist: train {before} first")
     return path
@@ -83,7 +85,8 @@ def make_trainer(
     :func:`start_file` or the user; the cards keep ``recipe_name`` and ``command``.
     """
     made = make_stage(stage, recipe, start)
-    data = CropBatches(source, made.schedule, recipe.evaluation.holdout, recipe.optimiser.seed)
+    kind = DecodedCrops if recipe.data.photos == "decoded" else CropBatches
+    data = kind(source, made.schedule, recipe.evaluation.holdout, recipe.optimiser.seed)
     before = read_card(start) if start is not None and card_path(start).exists() else None
     origin = Origin(
         data=TrainingData(source.name, images=len(source), trained_on=len(data.ids)),
@@ -94,7 +97,7 @@ def make_trainer(
     )
     folder = out / stage
     trainer = Trainer(made, data, folder, origin)
-    if data.held_out is not None:
+    if data.held_out is not None and recipe.evaluation.is_scored:
         device = trainer.accelerator.device
         trainer.evaluator = Evaluator(made, data.held_out, device, folder / "samples")
     return trainer
@@ -122,10 +125,15 @@ def make_dit_trainer(
 def finish(trainer: Trainer) -> Path | None:
     """Copy the best weights of a finished tokenizer to the folder of the run, in float16.
 
-    Nothing is copied of a stage that ends in no tokenizer, or where nothing was scored.
+    They are the latest ones under a recipe without scores. Nothing is copied of a stage that ends
+    in no tokenizer, or where a score is still missing.
     """
-    best, stage = trainer.out / "best.safetensors", trainer.stage
-    if not isinstance(stage, TokenizerStage) or not stage.is_final or not best.exists():
+    stage = trainer.stage
+    if not isinstance(stage, TokenizerStage) or not stage.is_final:
+        return None
+    kind = "best" if stage.recipe.evaluation.is_scored else "last"
+    best = trainer.out / f"{kind}.safetensors"
+    if not best.exists():
         return None
     target = trainer.out.parent / f"{stage.name}.safetensors"
     save_weights(target, to_half(load_safetensors(best)), read_card(best))

@@ -40,6 +40,17 @@ class LossRecipe:
 
 
 @dataclass(frozen=True)
+class DataRecipe:
+    """Source of the crops.
+
+    With ``decoded``, all photos are decoded once and kept as uint8, on a GPU where they fit; crops
+    are at the same places, resized by the same filter with other roundings.
+    """
+
+    photos: Literal["files", "decoded"]
+
+
+@dataclass(frozen=True)
 class OptimiserRecipe:
     """Settings of every optimiser, and of the average of the weights."""
 
@@ -48,7 +59,7 @@ class OptimiserRecipe:
     ema_decay: Annotated[float, SHARE]
     ema_start: int  # iterations before averaging begins
     bf16: bool  # compute in bfloat16, with float32 weights
-    compile: bool  # compile the networks, on a GPU
+    compile: bool  # compile every network that a stage calls, on a GPU
     seed: int  # of initial weights, the order of the data, crops and noise
 
     def lr_factor(self, iteration: int) -> float:
@@ -80,11 +91,16 @@ class EvaluationRecipe:
     """Scores during training, on images that are never trained on."""
 
     holdout: Annotated[float, SHARE]  # share of the images, chosen by the hash of their id
-    images: int  # how many of them are scored, at most
+    images: Annotated[int, NOT_NEGATIVE]  # how many of them are scored, at most; 0 for no scores
     resolution: int  # in pixels
     protocol: str
     metrics: tuple[str, ...]  # the checkpoint with the best value of the first one is kept
     steps: int  # of the decoder before distillation, whose student takes one
+
+    @property
+    def is_scored(self) -> bool:
+        """True if training measures scores; the latest weights count as the best otherwise."""
+        return bool(self.images and self.holdout)
 
 
 @dataclass(frozen=True)
@@ -146,6 +162,7 @@ class Recipe:
     folder: ClassVar[Path] = RECIPES
 
     model: ModelRecipe
+    data: DataRecipe
     loss: LossRecipe
     optimiser: ScheduleFreeRecipe
     evaluation: EvaluationRecipe
@@ -163,7 +180,7 @@ class Recipe:
     def settings(self, stage: str) -> dict[str, Any]:
         """Return every setting that decides the training of one stage."""
         whole = asdict(self)
-        return {key: whole[key] for key in ("model", "loss", "optimiser", stage)}
+        return {key: whole[key] for key in ("model", "data", "loss", "optimiser", stage)}
 
 
 @dataclass(frozen=True)

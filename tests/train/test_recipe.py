@@ -10,10 +10,13 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
+from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.train.cost import stage_cost
+from ssdd_bench.train.decoded import DecodedCrops
+from ssdd_bench.train.files import read_card
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import TARGETS, Target
-from ssdd_bench.train.pipeline import make_trainer
+from ssdd_bench.train.pipeline import finish, make_trainer, start_file
 from ssdd_bench.train.recipe import (
     RECIPES,
     SSDD_STAGES,
@@ -26,11 +29,13 @@ from ssdd_bench.train.recipe import (
 
 LATENTS = ("f8c4", "f16c4", "f16c16", "f32c64")
 SIZES = ("S", "B", "M", "L", "XL", "H")
+MINI = ("mini-f8c4", "mini-f16c4")
+LONG = tuple(f"{name}-long" for name in MINI)
 PAPER = [f"paper-{latent}-{size}" for latent in LATENTS for size in SIZES]
 
 
 def test_every_recipe_is_there_and_complete():
-    assert set(recipe_names()) == {*PAPER, "mini-f8c4", "mini-f16c4"}
+    assert set(recipe_names()) == {*PAPER, *MINI, *LONG}
     for name in recipe_names():
         recipe = load_recipe(name, Recipe)
         assert f"f{recipe.model.f}c{recipe.model.z_dim}" in name
@@ -92,6 +97,50 @@ def test_recipes_of_a_latent_differ_in_the_size_alone(latent):
         assert replace(recipe, model=small.model, pretrain=small.pretrain) == small
 
 
+@pytest.mark.parametrize(("name", "short"), [*zip(LONG, MINI, strict=True)])
+def test_long_recipes_train_the_mini_networks_on_equally_many_crops(name, short):
+    recipe, mini = load_recipe(name, Recipe), load_recipe(short, Recipe)
+    assert recipe.model == mini.model
+    assert recipe.loss == mini.loss
+    crops = {s: recipe.stage(s).iterations * recipe.stage(s).batch_size for s in STAGES}
+    assert crops.pop("klvae") == sum(crops.values()) > 2_000_000
+    assert min(recipe.stage(s).batch_size for s in STAGES) >= 128
+    assert recipe.evaluation.holdout == mini.evaluation.holdout
+    assert not recipe.evaluation.is_scored
+    for stage in STAGES:
+        ours, theirs = recipe.stage(stage), mini.stage(stage)
+        assert ours.lr == pytest.approx(2 * theirs.lr)
+        assert (ours.resolution, ours.min_side, ours.max_side) == (
+            theirs.resolution,
+            theirs.min_side,
+            theirs.max_side,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_dry_run_of_a_long_recipe(name, make_photos, tmp_path):
+    """Ten iterations of every stage in small batches, one stage after another, without scores."""
+    recipe = load_recipe(name, Recipe)
+    tables = {stage: replace(recipe.stage(stage), batch_size=2) for stage in STAGES}
+    tables["klvae"] = replace(tables["klvae"], gan_start=5)
+    recipe = replace(recipe, **tables)
+    data = open_images(make_photos(12, (300, 260)))
+    finished = {}
+    for stage in STAGES:
+        run = make_trainer(stage, recipe, data, tmp_path, start_file(stage, recipe, tmp_path))
+        assert isinstance(run.data, DecodedCrops)
+        assert run.evaluator is None
+        list(run.run(10))
+        assert all(torch.isfinite(value).all() for value in run.averaged_weights().values())
+        finished[stage] = finish(run)
+    assert [stage for stage, path in finished.items() if path] == ["klvae", "finetune", "distil"]
+    card = read_card(finished["distil"])
+    assert card.scores is None
+    assert [cost.stage for cost in card.origin.before] == list(SSDD_STAGES[:3])
+    load_ssdd(finished["distil"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [f"paper-{latent}-S" for latent in LATENTS])
 def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
@@ -130,6 +179,7 @@ def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
         (lambda text: text.replace("clip = 1.0\n", ""), "missing key 'optimiser.clip'"),
         (lambda text: text.replace("bf16 = true", "bf16 = 1"), "'optimiser.bf16' must be "),
         (lambda text: text.replace('repa = "effnet-lite1"', 'repa = "clip"'), "loss.repa"),
+        (lambda text: text.replace('photos = "files"', 'photos = "disk"'), "data.photos"),
         (lambda text: text.replace("accumulate = 1", "accumulate = 0", 1), "klvae.accumulate"),
         (lambda text: text.replace("holdout = 0.1", "holdout = 1.0"), "evaluation.holdout"),
         (lambda text: 'base = "../x"\n' + text, "the name of a file beside it"),

@@ -18,7 +18,7 @@ from ssdd_bench.flow.ddpm import TIMESTEPS, add_noise
 from ssdd_bench.flow.path import interpolate, velocity
 from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.nn.dit import DiT, make_config
-from ssdd_bench.train.batches import Shard
+from ssdd_bench.train.batches import Shard, to_device
 from ssdd_bench.train.files import LatentFacts, to_half
 from ssdd_bench.train.recipe import DiTRecipe
 from ssdd_bench.train.stages.base import Stage, Terms
@@ -27,7 +27,7 @@ POSITIONS = "pos_embed"  # a fixed table, which every network computes by itself
 
 
 def latent_batches(
-    latents: LatentSet, seed: int, shards: Iterator[Shard]
+    latents: LatentSet, seed: int, shards: Iterator[Shard], device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Yield normalised latents (size, channels, side, side) and labels (size,) of each shard.
 
@@ -46,7 +46,8 @@ def latent_batches(
             rng = np.random.default_rng([seed, 1, shard.iteration])
             mirrored = rng.random(shard.batch_size)[shard.rows] < 0.5
         data = latents.record.statistics.normalise(latents.batch(rows, mirrored))
-        yield data, torch.from_numpy(latents.labels[rows])
+        labels = torch.from_numpy(latents.labels[rows])
+        yield to_device(data, device), to_device(labels, device)
 
 
 class DiTStage(Stage):
