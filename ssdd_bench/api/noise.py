@@ -106,9 +106,9 @@ class BatchNoise:
             self._restart(self._asked)
         return self._source
 
-    def part(self, start: int, stop: int) -> NoisePart:
+    def part(self, rows: slice) -> NoisePart:
         """Return the noise of some images of the batch, from its first call on."""
-        return NoisePart(self, start, stop)
+        return NoisePart(self, rows)
 
     def _call(self, index: int, shape: tuple[int, ...]) -> Tensor:
         """Return the numbers of a call for the whole batch."""
@@ -129,10 +129,10 @@ class BatchNoise:
 class NoisePart:
     """Noise of some images of a batch, see :meth:`BatchNoise.part`."""
 
-    def __init__(self, batch: BatchNoise, start: int, stop: int) -> None:
-        self.ids = batch._source.ids[start:stop]
+    def __init__(self, batch: BatchNoise, rows: slice) -> None:
+        self.ids = batch._source.ids[rows]
         self._batch = batch
-        self._rows = slice(start, stop)
+        self._rows = rows
         self._next = 0
 
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:

@@ -1,21 +1,31 @@
-"""The quality pass: every image is encoded, decoded, rounded and scored, one batch at a time."""
+"""The quality pass: every image is encoded, decoded, rounded and scored, batch by batch.
+
+Images are decoded and noise is sampled ahead by the loader's threads. Where the metrics work on a
+GPU, a batch is scored while the next one is reconstructed; on a CPU each would take the other's
+cores. The results are those of one batch after another, to the bit.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.memory import OOMSplitter
-from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
+from ssdd_bench.api.noise import BatchNoise, KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
+from ssdd_bench.data.threads import executor
 from ssdd_bench.errors import PluginError
 from ssdd_bench.evaluation.execution import autocast
+from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
 
@@ -23,6 +33,8 @@ MAX_CODE_BITS = 24.0
 """Codes are counted in codebooks of up to 2^24 entries (16.8 million)."""
 EXAMPLES = 8
 """Pairs that are kept for the sample picture and for timing."""
+BATCHES_BEHIND = 4
+"""Batches that may wait for their scores: metrics work in groups of several small batches."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ def reconstruct(
     Args:
         tokenizer: on ``device``, in evaluation mode.
         loader: the crops; each batch is also the largest one tried.
-        suite: receives every pair of uint8 images; the caller computes its scores.
+        suite: receives every pair of uint8 images, on ``device``; the caller computes its scores.
         protocol: how to encode and to decode.
         seed: of the encoder's and the decoder's noise.
         device: of the tokenizer.
@@ -99,17 +111,25 @@ def reconstruct(
     ids: list[str] = []
     references: list[Tensor] = []
     reconstructions: list[Tensor] = []
-    for batch in loader:
-        pixels.update(batch.images.numpy().tobytes())
-        for part, latent, reconstruction in round_trips.of(batch):
-            size.add(latent)
-            suite.add_pairs(part.ids, part.images, reconstruction)
-            room = EXAMPLES - len(ids)
-            if room > 0:
-                references.append(part.images[:room])
-                reconstructions.append(reconstruction[:room])
-            ids += part.ids
-            on_images(len(part))
+
+    def prepare(batch: Batch) -> _Prepared:
+        hashes = pixel_hashes(batch.images) if suite.uses_hashes else None
+        return _Prepared(batch, round_trips.keyed_noise(batch.ids), hashes)
+
+    with _Behind(overlaps(suite.device, protocol)) as behind:
+        for batch, prepared in loader.prepared(prepare):
+            behind.call(partial(pixels.update, batch.images.numpy().data))
+            for part in round_trips.of(prepared):
+                size.add(part.latent)
+                behind.call(
+                    partial(suite.add_pairs, part.ids, *part.images, part.hashes),
+                    partial(on_images, len(part.ids)),
+                )
+                room = EXAMPLES - len(ids)
+                if room > 0:
+                    references.append(part.images[0][:room].cpu())
+                    reconstructions.append(part.images[1][:room].cpu())
+                ids += part.ids
     examples = Examples(tuple(ids[:EXAMPLES]), torch.cat(references), torch.cat(reconstructions))
     return ReconstructionStats(
         ids=tuple(ids),
@@ -122,6 +142,91 @@ def reconstruct(
     )
 
 
+def overlaps(device: torch.device, protocol: Protocol) -> bool:
+    """Return True if scores are computed by a thread of their own, while networks run.
+
+    Metrics switch TF32 off while they compute, for the whole process: no network under test may
+    run then unless it does without TF32 too.
+    """
+    return device.type == "cuda" and not protocol.tf32
+
+
+class _Behind:
+    """Make calls in order, and with ``overlap`` in a thread, while the caller goes on.
+
+    An error surfaces in the caller: with its next call or at the end of the ``with`` block, before
+    any error of the caller's own work, which without a thread would have come later.
+    """
+
+    def __init__(self, overlap: bool) -> None:
+        self._pool = executor(1 if overlap else 0, "scores")
+        self._waiting: deque[tuple[Future[None], Callable[[], object] | None]] = deque()
+
+    def call(
+        self, function: Callable[[], object], after: Callable[[], object] | None = None
+    ) -> None:
+        """Call ``function``, and ``after`` in the caller's thread when that is done."""
+
+        def run() -> None:
+            with torch.inference_mode():  # which holds for one thread
+                function()
+
+        self._waiting.append((self._pool.submit(run), after))
+        while self._waiting and (
+            self._waiting[0][0].done() or len(self._waiting) > 2 * BATCHES_BEHIND
+        ):
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        future, after = self._waiting.popleft()
+        future.result()
+        if after:
+            after()
+
+    def __enter__(self) -> _Behind:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            # An interruption does not wait for more than the call that runs.
+            while self._waiting and (error is None or isinstance(error, Exception)):
+                self._finish_first()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch with what the loading threads computed for it.
+
+    Attributes:
+        batch: the images.
+        noise: keyed noise by stream.
+        hashes: of the pixels of each image, if they are needed.
+    """
+
+    batch: Batch
+    noise: Mapping[str, BatchNoise]
+    hashes: tuple[bytes, ...] | None
+
+
+@dataclass(frozen=True)
+class _RoundTrip:
+    """Images that were encoded and decoded together.
+
+    Attributes:
+        ids: of the images.
+        images: references and reconstructions, uint8 on the tokenizer's device.
+        latent: between them.
+        hashes: as of :class:`_Prepared`.
+    """
+
+    ids: tuple[str, ...]
+    images: tuple[Tensor, Tensor]
+    latent: Latent
+    hashes: tuple[bytes, ...] | None
+
+
 class _RoundTrips:
     """Encode and decode batches, in parts that fit into memory."""
 
@@ -132,44 +237,70 @@ class _RoundTrips:
         self._protocol = protocol
         self._seed = seed
         self._device = device
-        self._ordered: OrderedNoise | None = None  # of the last part that fitted
+        self._pin = device.type == "cuda"
+        self._ordered: OrderedNoise | None = None  # after the last batch
         self._splitter: OOMSplitter | None = None
+        self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}  # asked for by the last batch
+        keyed = ["decode"] if protocol.decoder_noise == "keyed" else []
+        self._streams = (["encode"] if protocol.posterior == "sample" else []) + keyed
 
-    def of(self, batch: Batch) -> Iterator[tuple[Batch, Latent, Tensor]]:
-        """Yield each part of the batch with its latent and its uint8 reconstruction."""
-        self._splitter = splitter = self._splitter or OOMSplitter(len(batch), self._device)
+    def keyed_noise(self, ids: Sequence[str]) -> dict[str, BatchNoise]:
+        """Sample the noise of a batch by stream, as far as its shapes are known; in any thread."""
+        return {
+            stream: BatchNoise(
+                partial(KeyedNoise, self._seed, ids, stream, self._pin),
+                self._shapes.get(stream, ()),
+            )
+            for stream in self._streams
+        }
+
+    def of(self, prepared: _Prepared) -> Iterator[_RoundTrip]:
+        """Encode and decode a batch, and yield its parts."""
+        count, noise = len(prepared.batch), dict(prepared.noise)
+        if self._protocol.decoder_noise == "ordered":
+            noise["decode"] = BatchNoise(
+                partial(
+                    OrderedNoise, self._seed, count, self._ordered, prepared.batch.ids, self._pin
+                )
+            )
+        self._splitter = splitter = self._splitter or OOMSplitter(count, self._device)
         start = 0
-        while start < len(batch):
-            stop = min(len(batch), start + splitter.size)
-            part = Batch(batch.ids[start:stop], batch.images[start:stop])
-            found = splitter.attempt(lambda part=part: self._round_trip(part), len(part))  # type: ignore[misc]
-            if found is not None:
-                yield part, *found
-                start = stop
+        while start < count:
+            part = slice(start, min(count, start + splitter.size))
+            trip = splitter.attempt(
+                lambda part=part: self._round_trip(prepared, noise, part),  # type: ignore[misc]
+                part.stop - start,
+            )
+            if trip is not None:
+                yield trip
+                start = part.stop
+        self._shapes = {stream: one.shapes for stream, one in noise.items()}
+        if isinstance(source := noise["decode"].source, OrderedNoise):
+            self._ordered = source
 
     def warnings(self) -> Iterator[str]:
         """Say where memory ran out."""
         for warning in self._splitter.warnings if self._splitter else ():
             yield f"{warning}; scores do not depend on it"
 
-    def _round_trip(self, batch: Batch) -> tuple[Latent, Tensor]:
-        images = batch.images.to(self._device).float() / 255
-        sampled = self._protocol.posterior == "sample"
-        encode_noise = KeyedNoise(self._seed, batch.ids, "encode") if sampled else None
-        ordered = OrderedNoise(self._seed, len(batch), after=self._ordered, ids=batch.ids)
-        keyed = KeyedNoise(self._seed, batch.ids, "decode")
-        decode_noise = ordered if self._protocol.decoder_noise == "ordered" else keyed
+    def _round_trip(
+        self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice
+    ) -> _RoundTrip:
+        ids = prepared.batch.ids[part]
+        references = prepared.batch.images[part].to(self._device, non_blocking=True)
+        images = references.float() / 255
+        encode_noise = noise["encode"].part(part) if "encode" in noise else None
         with autocast(self._device, self._protocol):
             latent = self._tokenizer.encode(images, encode_noise)
-            decoded = self._tokenizer.decode(latent, decode_noise)
+            decoded = self._tokenizer.decode(latent, noise["decode"].part(part))
         if decoded.shape != images.shape:
             raise PluginError(
                 f"decode returned shape {tuple(decoded.shape)}, expected {tuple(images.shape)}: "
                 "fix decode in the plugin"
             )
-        reconstruction = to_uint8(decoded, batch.ids).cpu()
-        self._ordered = ordered
-        return latent, reconstruction
+        reconstructions = to_uint8(decoded, ids).to(self._device)
+        hashes = None if prepared.hashes is None else prepared.hashes[part]
+        return _RoundTrip(ids, (references, reconstructions), latent, hashes)
 
 
 class _LatentSize:
@@ -199,13 +330,15 @@ class _LatentSize:
             )
         self._values += latent.data.numel()
         if self._spec.kind == "discrete" and len(self._counts):
-            found = torch.bincount(latent.data.flatten().long(), minlength=len(self._counts))
-            if len(found) > len(self._counts):
+            codes = latent.data.flatten().long()
+            least, largest = torch.stack(codes.aminmax()).tolist()
+            if least < 0 or largest >= len(self._counts):
                 raise PluginError(
-                    f"encode returned code {len(found) - 1}, its LatentSpec allows "
-                    f"{len(self._counts)} codes: fix bits_per_value in the plugin"
+                    f"encode returned code {least if least < 0 else largest}, its LatentSpec "
+                    f"allows {len(self._counts)} codes: fix bits_per_value in the plugin"
                 )
-            self._counts += found.cpu()
+            self._counts = self._counts.to(codes.device)  # where they stay
+            self._counts.scatter_add_(0, codes, torch.ones_like(codes))
 
     def bits_per_pixel(self) -> float | None:
         if self._spec.kind == "bytes":

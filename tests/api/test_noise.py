@@ -41,10 +41,10 @@ def test_noise_sampled_ahead_is_the_same(make, foreseen):
     wanted = make()
     expected = [wanted.normal(shape) for shape in SHAPES]
     batch = BatchNoise(make, foreseen)
-    failed = batch.part(0, 5)
+    failed = batch.part(slice(0, 5))
     failed.normal(SHAPES[0]).zero_()  # what a plugin does to its noise is its own affair
     for start, stop in ((0, 2), (2, 5)):
-        part = batch.part(start, stop)
+        part = batch.part(slice(start, stop))
         assert part.ids == IDS[start:stop]
         for shape, whole in zip(SHAPES, expected, strict=True):
             assert torch.equal(part.normal(shape), whole[start:stop])
@@ -61,8 +61,8 @@ def test_a_foreseen_shape_costs_no_second_sampling():
         return made[-1]
 
     batch = BatchNoise(make, SHAPES)
-    batch.part(0, 5).normal(SHAPES[0])
-    part = batch.part(0, 5)
+    batch.part(slice(0, 5)).normal(SHAPES[0])
+    part = batch.part(slice(0, 5))
     for shape in SHAPES:
         part.normal(shape)
     assert len(made) == 1
@@ -72,6 +72,6 @@ def test_a_foreseen_shape_costs_no_second_sampling():
 def test_ordered_noise_goes_on_after_a_batch():
     whole = OrderedNoise(0, 5).normal((3,))
     first = BatchNoise(lambda: OrderedNoise(0, 2), [(3,), (8,)])
-    head = first.part(0, 2).normal((3,))
+    head = first.part(slice(0, 2)).normal((3,))
     second = BatchNoise(lambda: OrderedNoise(0, 3, after=first.source))
-    assert torch.equal(torch.cat([head, second.part(0, 3).normal((3,))]), whole)
+    assert torch.equal(torch.cat([head, second.part(slice(0, 3)).normal((3,))]), whole)

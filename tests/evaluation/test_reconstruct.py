@@ -2,16 +2,22 @@
 
 import hashlib
 import math
+import threading
+import time
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.api import noise as noise_module
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
-from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.errors import DataError, PluginError, UserError
+from ssdd_bench.evaluation import reconstruct as module
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.registry import get_protocol
@@ -168,8 +174,10 @@ def test_continuous_latents_and_huge_codebooks_have_none(photos):
 
 
 def test_a_code_outside_the_codebook_is_the_plugins_mistake(photos):
-    with pytest.raises(PluginError, match="code 8"):
-        count_codes(Halves(LatentSpec("discrete", 4, 1, bits_per_value=3), code=8), photos)
+    spec = LatentSpec("discrete", 4, 1, bits_per_value=3)
+    for code in (8, -1):
+        with pytest.raises(PluginError, match=f"code {code}"):
+            count_codes(Halves(spec, code), photos)
 
 
 def test_a_result_holds_the_use_of_the_codebook(photos, tmp_path):
@@ -187,3 +195,146 @@ def test_a_result_holds_the_use_of_the_codebook(photos, tmp_path):
     extra = finished.result.tokenizer.extra
     assert 0 < extra["code_usage"] <= 1
     assert 0 < extra["code_entropy_bits"] <= 8
+
+
+@pytest.fixture
+def overlapped(monkeypatch):
+    """Scores are computed by a thread, as beside a GPU."""
+    monkeypatch.setattr(module, "overlaps", lambda device, protocol: True)
+
+
+def score_threads():
+    return [one for one in threading.enumerate() if one.name.startswith("scores")]
+
+
+@pytest.mark.parametrize("name", ["default-v1", "ssdd-paper-v1", "ldm-v1"])
+def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, name):
+    """Whatever the loading threads; the encoder's noise, and the decoder's in order of the set."""
+    protocol, keys = get_protocol(name), ["psnr", "ssim", "fd_effnet"]
+
+    class Sampled(Noisy):
+        def encode(self, images, noise=None):
+            latent = super().encode(images)
+            if noise is None:
+                return latent
+            return Latent(latent.data + 0.1 * noise.normal(latent.data.shape[1:]), latent.size)
+
+    def score(workers, batch):
+        loader = ImageLoader(photos, 32, protocol.crop, batch, workers=workers)
+        with MetricSuite(keys, CPU, batch=4) as suite:
+            seen = reconstruct(Sampled(), loader, suite, protocol, 3, CPU)
+            return suite.compute(), seen.ids, seen.pixels_sha256, seen.bits_per_pixel
+
+    expected = score(0, 1)
+    monkeypatch.setattr(module, "overlaps", lambda device, protocol: True)
+    assert score(0, 1) == expected
+    assert score(3, 2) == expected
+    assert score(2, 7) == expected
+    assert not score_threads()
+
+
+def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch):
+    """From the batch on whose shapes are known before it is loaded."""
+    threads = []
+    sample = noise_module._sample
+
+    def watched(*args):
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return sample(*args)
+
+    monkeypatch.setattr(noise_module, "_sample", watched)
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, workers=1)
+    with MetricSuite(["psnr"], CPU) as suite:
+        reconstruct(Noisy(), loader, suite, PROTOCOL, 0, CPU)
+    assert len(threads) == 7  # nothing is sampled twice
+    assert threads[0] == "MainThread"
+    assert threads[-1] == "load"
+
+
+def test_errors_come_in_the_order_of_the_batches(photos, overlapped):
+    """A score that fails goes before a later batch's failure, and both before anything else."""
+
+    class Suite(MetricSuite):
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
+            time.sleep(0.2)
+            if "1.png" in ids:
+                raise DataError("score of 1")
+
+    class Fails(Noisy):
+        def decode(self, latent, noise):
+            if noise.ids == ("2.png",):
+                raise PluginError("decode of 2")
+            return super().decode(latent, noise)
+
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
+    done = []
+    with Suite(["psnr"], CPU) as suite, pytest.raises(DataError, match="score of 1"):
+        reconstruct(Fails(), loader, suite, PROTOCOL, 0, CPU, done.append)
+    assert done == [1]
+    assert not score_threads()
+
+
+def test_an_interruption_leaves_no_thread_and_waits_for_one_batch_at_most(photos, overlapped):
+    scored = []
+
+    class Suite(MetricSuite):
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
+            time.sleep(0.1)
+            scored.extend(ids)
+
+    class Interrupted(Noisy):
+        def decode(self, latent, noise):
+            if "4.png" in noise.ids:
+                raise KeyboardInterrupt
+            return super().decode(latent, noise)
+
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
+    with Suite(["psnr"], CPU) as suite, pytest.raises(KeyboardInterrupt):
+        reconstruct(Interrupted(), loader, suite, PROTOCOL, 0, CPU)
+    assert len(scored) <= 2
+    assert not score_threads()
+    assert not [one for one in threading.enumerate() if one.name.startswith("load")]
+
+
+def test_scores_of_a_batch_are_computed_while_the_next_is_reconstructed(photos, overlapped):
+    """Each waits for the other: one after the other they would wait forever."""
+    decoding = threading.Event()
+
+    class Suite(MetricSuite):
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
+            if "0.png" in ids:
+                assert decoding.wait(10)
+
+    class Tells(Noisy):
+        def decode(self, latent, noise):
+            if "1.png" in noise.ids:
+                decoding.set()
+            return super().decode(latent, noise)
+
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
+    with Suite(["psnr"], CPU) as suite:
+        seen = reconstruct(Tells(), loader, suite, PROTOCOL, 0, CPU)
+    assert len(seen.ids) == 7
+
+
+def test_when_scores_have_a_thread():
+    cuda = torch.device("cuda")
+    assert not module.overlaps(CPU, PROTOCOL)
+    assert module.overlaps(cuda, PROTOCOL)
+    assert not module.overlaps(cuda, replace(PROTOCOL, tf32=True))
+
+
+def test_hashes_of_pixels_are_those_of_the_crops(photos, monkeypatch):
+    found = {}
+
+    class Suite(MetricSuite):
+        uses_hashes = True
+
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
+            found.update(zip(ids, hashes, strict=True))
+
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 3, workers=2)
+    with Suite(["psnr"], CPU) as suite:
+        reconstruct(Noisy(), loader, suite, PROTOCOL, 0, CPU)
+    for batch in ImageLoader(photos, 32, PROTOCOL.crop, 7):
+        assert found == dict(zip(batch.ids, pixel_hashes(batch.images), strict=True))

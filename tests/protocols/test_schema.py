@@ -161,7 +161,7 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
     protocol = get_protocol(name)
 
     class Watching(MetricSuite):
-        def add_pairs(self, ids, references, reconstructions):
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
             assert not torch.is_autocast_enabled("cpu")
             super().add_pairs(ids, references, reconstructions)
 
