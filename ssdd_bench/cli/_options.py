@@ -70,6 +70,19 @@ class _Batches(CommaList):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
+def workers(value: str | int | None) -> int | None:
+    """Read a number of loading threads; ``auto`` is None."""
+    if value is None or value == "auto":
+        return None
+    try:
+        count = int(value)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise click.BadParameter(f"'{value}' is no number of threads. Write auto, or 4.")
+    return count
+
+
 def set_threads(count: int | None) -> None:
     """Set the number of CPU threads that torch uses; None leaves it as it is."""
     import torch
@@ -180,6 +193,12 @@ MemoryFormat = Annotated[
 ]
 CudaGraphs = Annotated[bool, flag("Replay compiled networks as CUDA graphs.")]
 Device = Annotated[str, option("Device: auto, cpu, cuda, cuda:1", "NAME")]
+Workers = Annotated[
+    int,
+    option(
+        "Threads that load images; 0: none.  [default: auto]", "auto|N", workers, show_default=False
+    ),
+]
 Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
 Shard = Annotated[
     tuple[int, int],
@@ -196,6 +215,7 @@ class Scoring:
         str, option("Name in tables.  [default: the name of the images]", show_default=False)
     ] = ""
     device: Device = "auto"
+    workers: Workers | None = None
     out: ResultFolder = Path("runs")
     strict: Strict = False
     offline: Offline = False

@@ -41,6 +41,7 @@ def command(
         device=scoring.device,
         intervals=intervals,
         strict=scoring.strict,
+        workers=scoring.workers,
         progress=not scoring.quiet,
         command=typed(),
     )

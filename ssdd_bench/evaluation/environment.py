@@ -22,6 +22,9 @@ from ssdd_bench.results.schema import ExecutionRecord
 
 MemoryFormat = Literal["contiguous", "channels_last", "mixed", "none"]
 
+MOST_WORKERS = 16
+"""Loading threads at most, unless told otherwise."""
+
 LIBRARIES = (
     "numpy",
     "pillow",
@@ -114,6 +117,24 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def choose_workers(workers: int | None, device: torch.device, has_networks: bool = True) -> int:
+    """Return the number of threads that load images.
+
+    Args:
+        workers: as asked for; None chooses. Beside a GPU that is one for each core, up to
+            :data:`MOST_WORKERS`. On a CPU it is one for each core that networks leave idle, so that
+            loading takes none from them; without such a core images are loaded in line.
+        device: of the networks under test.
+        has_networks: False for a codec, which uses one core.
+    """
+    if workers is not None:
+        return workers
+    busy = 0
+    if device.type == "cpu":
+        busy = torch.get_num_threads() if has_networks else 1
+    return max(0, min(MOST_WORKERS, cores() - busy))
 
 
 def cpu_name() -> str:

@@ -15,6 +15,7 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import ResolutionError, UserError
 from ssdd_bench.evaluation.environment import (
     choose_device,
+    choose_workers,
     describe_execution,
     device_name,
 )
@@ -70,6 +71,7 @@ class Settings:
     intervals: bool = False
     strict: bool = False
     execution: ExecutionSettings = DEFAULT_EXECUTION
+    workers: int | None = None
 
 
 def evaluate(
@@ -90,6 +92,7 @@ def evaluate(
     speed: bool = False,
     intervals: bool = False,
     strict: bool = False,
+    workers: int | None = None,
     progress: bool = True,
     label: str = "",
 ) -> Evaluation:
@@ -120,6 +123,8 @@ def evaluate(
         speed: True times encoding and decoding too.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         strict: an image that cannot be decoded or an unavailable metric is an error.
+        workers: threads that load images; by default as many as take no core from the networks, see
+            :func:`ssdd_bench.evaluation.environment.choose_workers`. No number depends on it.
         progress: True shows a bar on standard error.
         label: name in tables; by default the id with its options, or the name of the class.
 
@@ -153,6 +158,7 @@ def evaluate(
         intervals=intervals,
         strict=strict,
         execution=execution,
+        workers=workers,
     )
     with progress_bar(loaded.record.label, len(source), quiet=not progress) as bar:
         return evaluate_loaded(loaded, source, settings, callbacks=bar)
@@ -192,7 +198,13 @@ def evaluate_loaded(
     batches = choose_batches(settings.batch_size, device)
     provenance = Provenance(device, command, environment)
     loader = ImageLoader(
-        source, settings.resolution, protocol.crop, batches.scores, settings.strict
+        source,
+        settings.resolution,
+        protocol.crop,
+        batches.scores,
+        settings.strict,
+        choose_workers(settings.workers, device, bool(tokenizer.networks())),
+        pin=device.type == "cuda",
     )
     timed = None
     with prepare(
@@ -279,6 +291,7 @@ def job_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str)
             "seed": settings.seed,
             "device": device_name(device),
             **({"execution": changed} if changed else {}),
+            **({} if device == settings.device else {"metrics": device_name(settings.device)}),
         }
     )
 

@@ -13,13 +13,15 @@ from torch import Tensor
 from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
+from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError
-from ssdd_bench.evaluation.environment import choose_device, describe_execution
+from ssdd_bench.evaluation.environment import choose_device, choose_workers, describe_execution
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.reconstruct import EXAMPLES, Examples
 from ssdd_bench.evaluation.result import Evaluation, Provenance
 from ssdd_bench.metrics.catalog import metric_keys
+from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
@@ -40,6 +42,7 @@ def evaluate_pairs(
     device: str | torch.device = "auto",
     intervals: bool = False,
     strict: bool = False,
+    workers: int | None = None,
     progress: bool = True,
     command: str = "",
 ) -> Evaluation:
@@ -58,6 +61,7 @@ def evaluate_pairs(
         device: of the metrics' networks: ``auto``, or as torch names it.
         intervals: True adds intervals of Fréchet distances.
         strict: an unavailable metric is an error.
+        workers: threads that read images, see :func:`ssdd_bench.evaluate`.
         progress: True shows a bar on standard error.
         command: that the user typed, for the record.
 
@@ -90,11 +94,17 @@ def evaluate_pairs(
         ) as suite,
         progress_bar(label or theirs.name, len(pairs), quiet=not progress) as bar,
     ):
-        for image_id, other_id in pairs:
-            both = _read(ours, image_id, side, crop), _read(theirs, other_id, side, None)
+
+        def read(pair: tuple[str, str]) -> tuple[tuple[Tensor, Tensor], tuple[bytes, ...] | None]:
+            both = _read(ours, pair[0], side, crop), _read(theirs, pair[1], side, None)
+            return both, pixel_hashes(both[0][None]) if suite.uses_hashes else None
+
+        threads = choose_workers(workers, chosen, has_networks=False)
+        read_ahead = map_ahead(read, pairs, threads)
+        for (image_id, _), (both, known) in zip(pairs, read_ahead, strict=True):
             for digest, image in zip(hashes, both, strict=True):
-                digest.update(image.numpy().tobytes())
-            suite.add_pairs([image_id], both[0][None], both[1][None])
+                digest.update(image.numpy().data)
+            suite.add_pairs([image_id], both[0][None], both[1][None], known)
             if len(examples) < EXAMPLES:
                 examples.append(both)
             bar.images_done(1)

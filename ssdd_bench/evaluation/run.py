@@ -61,6 +61,7 @@ class RunConfig:
     speed: bool = True
     pictures: bool = True
     strict: bool = False
+    workers: int | None = None
     intervals: bool = False
     force: bool = False
     command: str = ""
@@ -124,6 +125,7 @@ def run(
     speed: bool = True,
     pictures: bool = True,
     strict: bool = False,
+    workers: int | None = None,
     intervals: bool = False,
     force: bool = False,
     progress: bool = True,
@@ -151,6 +153,7 @@ def run(
         speed: True times encoding and decoding too.
         pictures: True saves sample reconstructions.
         strict: an image that cannot be decoded or an unavailable metric is an error.
+        workers: threads that load images, see :func:`ssdd_bench.evaluate`.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         force: True repeats jobs whose results are on disk.
         progress: True shows a bar on standard error.
@@ -180,6 +183,7 @@ def run(
         speed=speed,
         pictures=pictures,
         strict=strict,
+        workers=workers,
         intervals=intervals,
         force=force,
     )
@@ -258,6 +262,7 @@ class _Run:
             intervals=config.intervals,
             strict=config.strict,
             execution=config.execution,
+            workers=config.workers,
         )
         identity = job_fingerprint(loaded, settings, self._data_hash)
         label = job_label(loaded, settings)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.npz import read_labels
 from ssdd_bench.data.source import ImageSource
+from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError, UserError
-from ssdd_bench.evaluation.environment import choose_device, describe_execution
+from ssdd_bench.evaluation.environment import choose_device, choose_workers, describe_execution
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
@@ -48,6 +51,7 @@ def evaluate_samples(
     label: str = "",
     device: str | torch.device = "auto",
     strict: bool = False,
+    workers: int | None = None,
     progress: bool = True,
     out: Path | str | None = None,
     force: bool = False,
@@ -67,6 +71,7 @@ def evaluate_samples(
         label: name in tables; by default from how the samples were made, or their name.
         device: of the metrics' networks: ``auto``, or as torch names it.
         strict: an unavailable metric is an error.
+        workers: threads that read images, see :func:`ssdd_bench.evaluate`.
         progress: True shows a bar on standard error.
         out: save the result into this folder, unless a complete one is there.
         force: True evaluates again what is in ``out``.
@@ -107,8 +112,9 @@ def evaluate_samples(
         MetricSuite(keys, chosen, strict=strict, kind="samples", moments=against.moments) as suite,
         progress_bar(label, total, quiet=not progress) as bar,
     ):
-        _add_samples(suite, images, labels, side, bar.images_done)
-        reference_hash = against.add_to(suite, side, bar.images_done)
+        threads = choose_workers(workers, chosen, has_networks=False)
+        _add_samples(suite, images, labels, side, threads, bar.images_done)
+        reference_hash = against.add_to(suite, side, threads, bar.images_done)
         scores = suite.compute()
     evaluation = Evaluation(
         tokenizer=replace(made.tokenizer, label=label)
@@ -167,23 +173,27 @@ def _add_samples(
     samples: ImageSource,
     labels: NDArray[np.int64] | None,
     resolution: int,
+    workers: int,
     on_images: Callable[[int], None],
 ) -> None:
     """Add samples to a suite as they are, without a crop; ``DataError`` names another size."""
+
+    def read(image_id: str) -> Tensor:
+        image = samples.read_named(image_id)
+        if image.size != (resolution, resolution):
+            raise DataError(
+                f"{samples.name}: {image_id} has {image.width} x {image.height} px, expected "
+                f"{resolution} x {resolution}: samples are scored at one size, without a crop"
+            )
+        return to_tensor(image)
+
+    images = map_ahead(read, samples.ids, workers)
     for start in range(0, len(samples), GROUP):
         part = slice(start, start + GROUP)
-        images = []
-        for image_id in samples.ids[part]:
-            image = samples.read_named(image_id)
-            if image.size != (resolution, resolution):
-                raise DataError(
-                    f"{samples.name}: {image_id} has {image.width} x {image.height} px, expected "
-                    f"{resolution} x {resolution}: samples are scored at one size, without a crop"
-                )
-            images.append(to_tensor(image))
         classes = None if labels is None else labels[part].tolist()
-        suite.add_samples(samples.ids[part], torch.stack(images), classes)
-        on_images(len(images))
+        group = torch.stack(list(islice(images, GROUP)))
+        suite.add_samples(samples.ids[part], group, classes)
+        on_images(len(group))
 
 
 def _default_metrics(

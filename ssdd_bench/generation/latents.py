@@ -21,7 +21,7 @@ from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource, Subset, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
-from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.evaluation.environment import choose_workers, hide_home
 from ssdd_bench.evaluation.evaluate import check_resolution
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.progress import progress_bar
@@ -149,7 +149,16 @@ def _encode(
     if config.flips:
         found["latents_flip"] = []
     sums = np.zeros((2, 3), np.int64)
-    for batch in ImageLoader(source, config.resolution, config.crop, batch_size, strict=True):
+    loader = ImageLoader(
+        source,
+        config.resolution,
+        config.crop,
+        batch_size,
+        strict=True,
+        workers=choose_workers(None, device, bool(tokenizer.networks())),
+        pin=device.type == "cuda",
+    )
+    for batch in loader:
         pixels = batch.images.long()
         sums += torch.stack([p.sum((0, 2, 3)) for p in (pixels, pixels**2)]).numpy()
         for name, parts in found.items():
@@ -158,7 +167,7 @@ def _encode(
             key = "encode flip" if mirrored else "encode"
             sampled = config.posterior == "sample"
             noise = KeyedNoise(config.seed, batch.ids, key) if sampled else None
-            data = tokenizer.encode(images.to(device).float() / 255, noise).data
+            data = tokenizer.encode(images.to(device, non_blocking=True).float() / 255, noise).data
             expected = (len(batch), config.channels, config.side, config.side)
             if not isinstance(data, Tensor) or data.shape != expected:
                 given = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__

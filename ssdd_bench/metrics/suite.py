@@ -207,10 +207,17 @@ class MetricSuite:
         self._update()
 
     def add_references(
-        self, ids: Sequence[str], images: Tensor, labels: Sequence[int] | None = None
+        self,
+        ids: Sequence[str],
+        images: Tensor,
+        labels: Sequence[int] | None = None,
+        hashes: Sequence[bytes] | None = None,
     ) -> None:
-        """Add images that samples are compared with; arguments as of :meth:`add_samples`."""
-        self._sides["reference"].add(ids, images, labels)
+        """Add images that samples are compared with.
+
+        Arguments are as of :meth:`add_samples`; ``hashes`` as of :meth:`add_pairs`.
+        """
+        self._sides["reference"].add(ids, images, labels, hashes)
         self._update()
 
     def compute(self) -> Scores:
@@ -251,8 +258,8 @@ class MetricSuite:
         sides = {side: images.groups(self._batch, last) for side, images in self._sides.items()}
         if self._kind == "samples":
             for side, groups in sides.items():
-                for _, images, _ in groups:
-                    self._pool.add(side, self._moved(images))
+                for _, images, hashes in groups:
+                    self._pool.add(side, self._moved(images), hashes)
             return
         for (ids, references, hashes), (_, reconstructions, _) in zip(*sides.values(), strict=True):
             on_device = self._moved(references), self._moved(reconstructions)

@@ -170,6 +170,17 @@ def test_batch_size_changes_no_score(run, photos, slow, tmp_path):
     assert found[0] == found[1]
 
 
+def test_loading_threads_change_no_number(run, photos, slow, tmp_path):
+    found = []
+    for workers in ("auto", 0, 3):
+        out = tmp_path / str(workers)
+        options = ["--data", photos, "--out", out, "--res", "32", "--workers", workers]
+        assert run("--tokenizers", "slow", *options)[0] == 0
+        (result,) = load_results([out])
+        found.append((result.metrics, result.fingerprint, result.data))
+    assert found[0] == found[1] == found[2]
+
+
 def test_dry_run_prints_the_grid(run, tmp_path):
     code, out, _ = run(
         "--tokenizers", "jpeg:quality=1,2", "--res", "32,64", "--dry-run", "--out", tmp_path / "no"

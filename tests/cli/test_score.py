@@ -46,6 +46,17 @@ def score(*args):
     return done
 
 
+def test_loading_threads_change_no_number(photos, reconstructions, tmp_path):
+    found = []
+    for workers in ("auto", 0, 3):
+        out = tmp_path / str(workers)
+        options = ["--res", 48, "--metrics", ",".join(METRICS), "--workers", workers]
+        assert score(photos, reconstructions, *options, "--out", out).exit_code == 0
+        (result,) = load_results([out])
+        found.append((result.metrics, result.fingerprint))
+    assert found[0] == found[1] == found[2]
+
+
 def test_same_numbers_as_a_run(photos, reconstructions, tmp_path):
     done = score(
         photos, reconstructions, "--res", 48, "--metrics", ",".join(METRICS), "--out",

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ssdd_bench.evaluation.environment import describe_execution, memory_format
+from ssdd_bench.evaluation import environment
+from ssdd_bench.evaluation.environment import choose_workers, describe_execution, memory_format
 
 CPU = torch.device("cpu")
 
@@ -61,3 +62,25 @@ def test_memory_is_kept_only_after_it_was_asked_for():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False True\n"
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "threads", "has_networks", "expected"),
+    [
+        ("cuda", 8, 8, True, 8),
+        ("cuda", 64, 64, True, 16),
+        ("cpu", 8, 8, True, 0),  # the network has them all
+        ("cpu", 8, 6, True, 2),
+        ("cpu", 8, 8, False, 7),  # a codec takes one
+        ("cpu", 2, 8, True, 0),
+        ("cpu", 1, 1, False, 0),
+    ],
+)
+def test_loading_takes_no_core_from_a_network(
+    device, cores, threads, has_networks, expected, monkeypatch
+):
+    monkeypatch.setattr(environment, "cores", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert choose_workers(None, torch.device(device), has_networks) == expected
+    assert choose_workers(5, torch.device(device), has_networks) == 5
+    assert choose_workers(0, torch.device(device), has_networks) == 0

@@ -1,13 +1,25 @@
-"""Execution of an evaluation: batches, labels, fingerprints and records."""
+"""Execution of an evaluation: devices, batches, labels, fingerprints and records."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 import ssdd_bench as sb
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.evaluate import BatchChoice, choose_batches
+from ssdd_bench.evaluation import evaluate as module
+from ssdd_bench.evaluation.evaluate import (
+    BatchChoice,
+    Settings,
+    choose_batches,
+    job_fingerprint,
+    tokenizer_device,
+)
+from ssdd_bench.evaluation.loading import load
+from ssdd_bench.protocols.registry import get_protocol
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+SETTINGS = Settings(64, get_protocol("default-v1"), ("psnr",), CPU)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +72,28 @@ def test_codecs_have_no_settings_of_execution():
     assert other.tokenizer.label == "jpeg"
     assert not other.warnings
     assert other.execution.compile == "off"
+
+
+@pytest.fixture
+def codec():
+    return load("jpeg:quality=50")
+
+
+def test_a_codec_runs_on_the_cpu_and_its_metrics_where_the_others_do(codec, monkeypatch, photos):
+    class Stopped(Exception):
+        pass
+
+    def suite(keys, device, *more):
+        raise Stopped(device.type)
+
+    monkeypatch.setattr(module, "MetricSuite", suite)
+    assert tokenizer_device(codec.tokenizer, GPU) == CPU
+    with pytest.raises(Stopped, match="cuda"):
+        module.evaluate_loaded(codec, module.as_source(photos), replace(SETTINGS, device=GPU))
+
+
+def test_scores_by_another_device_are_another_job(codec, monkeypatch):
+    monkeypatch.setattr(module, "device_name", lambda device: f"some {device.type}")
+    here = job_fingerprint(codec, SETTINGS, "data")
+    assert job_fingerprint(codec, replace(SETTINGS, workers=5), "data") == here
+    assert job_fingerprint(codec, replace(SETTINGS, device=GPU), "data") != here

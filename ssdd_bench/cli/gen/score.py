@@ -38,6 +38,7 @@ def command(
         label=scoring.label,
         device=scoring.device,
         strict=scoring.strict,
+        workers=scoring.workers,
         progress=not scoring.quiet,
         out=scoring.out,
         command=typed(),
