@@ -101,7 +101,7 @@ def test_a_result_of_a_file_records_the_flags_in_force(config, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('tokenisers = "ssdd"', r"run.toml: 'tokenisers': did you mean tokenizers\?"),
+        ('tokenisers = "ssdd"', r"run.toml: 'tokenisers': did you mean tokenizers"),
         ("no-speed = true", r"'no-speed': did you mean speed"),
         ("dry-run = true", "unknown key"),
         ('res = "large"', "'res': 'large' is not a valid integer"),
