@@ -56,6 +56,8 @@ class ImageLoader:
         resolution: side of the square crops in pixels.
         crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
         batch_size: images per batch.
+        group: a batch ends after every so many images too, so that none has images of two groups;
+            bad images do not count. None for one group.
         strict: True raises at the first image that cannot be decoded instead of skipping it.
         workers: threads that decode ahead; 0 decodes an image when it is asked for.
         pin: True puts the batches into page-locked memory, from which copies to a GPU are
@@ -75,6 +77,7 @@ class ImageLoader:
         strict: bool = False,
         workers: int = 1,
         pin: bool = False,
+        group: int | None = None,
     ) -> None:
         if crop not in CROPS:
             raise UnknownNameError("crop", crop, CROPS)
@@ -87,6 +90,7 @@ class ImageLoader:
         self._strict = strict
         self._workers = workers
         self._pin = pin
+        self._group = group
 
     def __iter__(self) -> Iterator[Batch]:
         for batch, _ in self.prepared(lambda batch: None):
@@ -105,6 +109,7 @@ class ImageLoader:
         loading: deque[Future[Loaded]] = deque()
         crops: list[tuple[str, NDArray[np.uint8]]] = []
         ready: deque[Future[tuple[Batch, T]]] = deque()
+        left = self._group  # images that the group still lacks
 
         def finish(crops: list[tuple[str, NDArray[np.uint8]]]) -> tuple[Batch, T]:
             batch = self._batch(crops)
@@ -117,7 +122,9 @@ class ImageLoader:
                 # Batches are put together as soon as their images are decoded. An image that is
                 # not decoded yet, or bad, has its turn when there is no batch left.
                 if loading and (not ready or _is_decoded(loading[0])):
-                    crops += self._decoded(loading.popleft().result())
+                    found = list(self._decoded(loading.popleft().result()))
+                    crops += found
+                    left = None if left is None else left - len(found)
                 elif crops and not loading and not ready:
                     ready.append(pool.submit(finish, crops))
                     crops = []
@@ -125,7 +132,8 @@ class ImageLoader:
                     yield ready.popleft().result()
                 else:
                     break
-                if len(crops) == self._batch_size:
+                if len(crops) == self._batch_size or (crops and left == 0):
+                    left = left or self._group
                     ready.append(pool.submit(finish, crops))
                     crops = []
         if len(self.skipped) == len(self._source):

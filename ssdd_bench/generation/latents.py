@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.latents import LatentsConfig, LatentsRecord, shard_facts, shard_path
-from ssdd_bench.data.loader import ImageLoader
+from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.source import ImageSource, Subset, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
@@ -97,29 +98,36 @@ def encode_latents(
         The record that was written to ``latents.json``; None for one shard of several.
 
     Raises:
-        UserError: ``out`` holds other latents, or a channel is constant.
+        UserError: ``out`` holds other latents, or a channel is constant. Nothing was encoded in
+            the first case.
         DataError: an image cannot be decoded.
         PluginError: the latents have another shape than described, or are not finite.
     """
-    batch = batch_size if device.type == "cuda" else CPU_BATCH
     key = fingerprint(asdict(config))
     number = {name: label for label, name in enumerate(config.classes)}
-    ids = source.ids
+    ids: dict[int, tuple[str, ...]] = {}  # of the shards that are not there
+    done = 0
+    for index in range(shard[0], config.shards, shard[1]):
+        chosen = source.ids[index * config.shard_images : (index + 1) * config.shard_images]
+        found = shard_facts(shard_path(out, index)).get("config")
+        if found is None:
+            ids[index] = chosen
+        elif found == key:
+            done += len(chosen)
+        else:
+            raise UserError(
+                f"{out} holds latents of other images, options or weights: choose another "
+                "--out, or delete it"
+            )
+    loader = _loader(source, ids, tokenizer, config, device, batch_size)
     with progress_bar("latents", config.n // shard[1], quiet=not progress) as bar:
-        for index in range(shard[0], config.shards, shard[1]):
-            chosen = ids[index * config.shard_images : (index + 1) * config.shard_images]
-            path = shard_path(out, index)
-            found = shard_facts(path).get("config")
-            if found is None:
-                tensors, sums = _encode(Subset(source, chosen), tokenizer, config, device, batch)
-                labels = [number[name] for name in class_names(chosen)]
-                tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
-                _save(path, tensors, {"config": key, **sums})
-            elif found != key:
-                raise UserError(
-                    f"{out} holds latents of other images, options or weights: choose another "
-                    "--out, or delete it"
-                )
+        bar.images_done(done)
+        batches = iter(loader)
+        for index, chosen in ids.items():
+            tensors, sums = _encode(batches, len(chosen), tokenizer, config, device)
+            labels = [number[name] for name in class_names(chosen)]
+            tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
+            _save(shard_path(out, index), tensors, {"config": key, **sums})
             bar.images_done(len(chosen))
     if shard[1] > 1:
         return None
@@ -135,39 +143,59 @@ def encode_latents(
     return record
 
 
-@torch.inference_mode()
-@tf32(False)
-def _encode(
+def _loader(
     source: ImageSource,
+    ids: dict[int, tuple[str, ...]],
     tokenizer: Tokenizer,
     config: LatentsConfig,
     device: torch.device,
     batch_size: int,
+) -> ImageLoader:
+    """Load the images of several shards one after another; no batch has images of two shards."""
+    on_gpu = device.type == "cuda"
+    return ImageLoader(
+        Subset(source, [name for chosen in ids.values() for name in chosen]),
+        config.resolution,
+        config.crop,
+        batch_size if on_gpu else CPU_BATCH,
+        strict=True,
+        workers=choose_workers(None, device, bool(tokenizer.networks())),
+        pin=on_gpu,
+        group=config.shard_images,
+    )
+
+
+@torch.inference_mode()
+@tf32(False)
+def _encode(
+    batches: Iterator[Batch],
+    count: int,
+    tokenizer: Tokenizer,
+    config: LatentsConfig,
+    device: torch.device,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return latents by name; and sums by channel, of values and squares, for the statistics."""
+    """Encode the next ``count`` images.
+
+    Returns:
+        Latents by name; and sums by channel, of values and squares, for the statistics.
+    """
     found: dict[str, list[Tensor]] = {"latents": []}
     if config.flips:
         found["latents_flip"] = []
-    sums = np.zeros((2, 3), np.int64)
-    loader = ImageLoader(
-        source,
-        config.resolution,
-        config.crop,
-        batch_size,
-        strict=True,
-        workers=choose_workers(None, device, bool(tokenizer.networks())),
-        pin=device.type == "cuda",
-    )
-    for batch in loader:
-        pixels = batch.images.long()
-        sums += torch.stack([p.sum((0, 2, 3)) for p in (pixels, pixels**2)]).numpy()
+    sums = torch.zeros(2, 3, dtype=torch.int64, device=device)
+    done = 0
+    while done < count:
+        batch = next(batches)
+        done += len(batch)
+        pixels = batch.images.to(device, non_blocking=True)
+        sums += pixel_sums(pixels)
         for name, parts in found.items():
             mirrored = name.endswith("flip")
-            images = batch.images.flip(-1) if mirrored else batch.images
+            images = pixels.flip(-1) if mirrored else pixels
             key = "encode flip" if mirrored else "encode"
             sampled = config.posterior == "sample"
             noise = KeyedNoise(config.seed, batch.ids, key) if sampled else None
-            data = tokenizer.encode(images.to(device, non_blocking=True).float() / 255, noise).data
+            data = tokenizer.encode(images.float() / 255, noise).data
             expected = (len(batch), config.channels, config.side, config.side)
             if not isinstance(data, Tensor) or data.shape != expected:
                 given = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
@@ -183,6 +211,12 @@ def _encode(
     latents = {name: torch.cat(parts).contiguous() for name, parts in found.items()}
     latent_sums = [ChannelSums.of(one.numpy()).sums.tolist() for one in latents.values()]
     return latents, {"latents": latent_sums, "pixels": sums.tolist()}
+
+
+def pixel_sums(pixels: Tensor) -> Tensor:
+    """Sum uint8 pixels (B, 3, H, W) and their squares by channel: int64 (2, 3), exact."""
+    squares = pixels.to(torch.int32).square()
+    return torch.stack([x.sum((0, 2, 3), dtype=torch.int64) for x in (pixels, squares)])
 
 
 def _statistics(folder: Path, config: LatentsConfig) -> tuple[ChannelStats, ChannelStats]:

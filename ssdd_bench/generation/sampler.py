@@ -118,8 +118,11 @@ def sample_latents(
 
         return ancestral(at_timestep, start, sample_noise, settings.steps)
 
+    # The times that the solver passes on, in its order: reading them would wait for a GPU.
+    times = iter(torch.tensor(settings.times(), dtype=torch.float32).tolist())
+
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        time = float(t[0])
+        time = next(times)
         return predict(x, time, 1 - time)[:, : config.channels]  # SiT's clock runs to the data
 
     solve = heun if settings.method == "heun" else euler

@@ -57,6 +57,16 @@ def test_last_batch_is_smaller():
     assert sizes == [4, 4, 2]
 
 
+def test_no_batch_has_images_of_two_groups():
+    loader = ImageLoader(Counted(17), 32, "adm", 4, group=7)
+    assert [len(b) for b in loader] == [4, 3, 4, 3, 3]
+    assert [len(b) for b in loader] == [4, 3, 4, 3, 3]
+    assert [len(b) for b in ImageLoader(Counted(8), 32, "adm", 4, group=4)] == [4, 4]
+    assert [len(b) for b in ImageLoader(Counted(8, bad=(0,)), 32, "adm", 4, group=3)] == [3, 3, 1]
+    ids, _ = collected(loader)
+    assert ids == [f"{i:03d}" for i in range(17)]
+
+
 def test_bad_images_are_skipped_by_name_with_the_reason():
     loader = ImageLoader(Counted(9, bad=(0, 4, 8)), 32, "adm", 4)
     ids, _ = collected(loader)

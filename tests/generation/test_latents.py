@@ -14,7 +14,7 @@ from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
-from ssdd_bench.generation.latents import configure_latents
+from ssdd_bench.generation.latents import configure_latents, pixel_sums
 
 
 def shards(folder):
@@ -63,6 +63,14 @@ def test_pixel_statistics_are_those_of_the_crops(photos, latents):
     pixels = np.stack([CROPS["adm"](source.read(name), 16) for name in source.ids]) / 255.0
     np.testing.assert_allclose(latents.record.pixels.mean, pixels.mean((0, 1, 2)), rtol=1e-9)
     np.testing.assert_allclose(latents.record.pixels.std, pixels.std((0, 1, 2)), rtol=1e-9)
+
+
+def test_sums_of_pixels_are_exact():
+    pixels = torch.randint(0, 256, (3, 3, 40, 50), dtype=torch.uint8)
+    pixels[0] = 255  # whose squares overflow an int8
+    wide = pixels.numpy().astype(np.int64)
+    expected = np.stack([wide.sum((0, 2, 3)), (wide**2).sum((0, 2, 3))])
+    np.testing.assert_array_equal(pixel_sums(pixels).numpy(), expected)
 
 
 def test_two_processes_and_a_resumed_run_write_the_same_bytes(photos, latents, encode, tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import OptionError
+from ssdd_bench.generation import sampler
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
 from ssdd_bench.nn.dit import DiT, DiTConfig
 
@@ -47,6 +48,41 @@ def test_sampled_latents_follow_the_exact_flow(method):
         settings,
     )
     assert (backwards - MEAN - STD * noise).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("method", ["euler", "heun"])
+def test_solvers_read_no_time_from_the_device(method, monkeypatch):
+    """A device would be waited for; times are nevertheless those that the solver passes on."""
+    seen = []
+
+    def network(x, clock, labels):
+        seen.append((1 - clock).tolist())
+        return torch.zeros_like(x)
+
+    expected = []
+    solver = getattr(sampler, method)
+
+    def noted(velocity, x, times):
+        def velocity_at(x, t):
+            expected.append(t.tolist())
+            with monkeypatch.context() as patch:
+                patch.setattr(torch.Tensor, "__float__", None)
+                patch.setattr(torch.Tensor, "item", None)
+                return velocity(x, t)
+
+        return solver(velocity_at, x, times)
+
+    monkeypatch.setattr(sampler, method, noted)
+    labels = torch.zeros(2, dtype=torch.int64)
+    settings = SamplerSettings(method, steps=7, cfg=1.5, interval=(0.2, 0.6))
+    noise = KeyedNoise(0, ["a", "b"], "sample")
+
+    def one_of_both(x, clock, labels):
+        return network(x[:2], clock[:2], labels).repeat(len(x) // 2, 1, 1, 1)
+
+    sample_latents(one_of_both, CONFIG, labels, noise, settings)
+    torch.testing.assert_close(torch.tensor(seen), torch.tensor(expected), rtol=0, atol=1e-7)
+    assert len(seen) == (7 if method == "euler" else 14)
 
 
 class Counting(torch.nn.Module):
