@@ -2,6 +2,8 @@ PYTHON ?= python
 # One thread for each process of the tests: more would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 WORKERS ?= 2
+# All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
+GPU_TESTS ?= gpu
 
 .PHONY: setup check lint types test test-fast timing gpu gpu-report reports
 
@@ -27,7 +29,7 @@ timing: ## what compares a time with a limit; nothing else may run beside it
 	$(PYTEST) -m timing
 
 gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
-	$(PYTEST) -o addopts="--import-mode=importlib -ra" -m gpu tests/gpu
+	$(PYTEST) -o addopts="--import-mode=importlib -ra" -m "$(GPU_TESTS)" tests/gpu
 
 gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: runs/gpu-report.json and .md
 	$(PYTHON) tests/gpu/report.py --out runs/gpu-report

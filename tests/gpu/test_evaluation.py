@@ -16,8 +16,10 @@ def photos(make_photos):
     return make_photos(6, (192, 208))
 
 
-def scores(tokenizer, photos, device, **more):
-    found = evaluate(tokenizer, data=photos, resolution=192, device=device, progress=False, **more)
+def scores(tokenizer, photos, device, resolution=192, **more):
+    found = evaluate(
+        tokenizer, data=photos, resolution=resolution, device=device, progress=False, **more
+    )
     return found, {key: value.value for key, value in found.metrics.items()}
 
 
@@ -52,13 +54,42 @@ def test_kl_vae(photos, device):
 
 
 def test_speed(checkpoint, photos, device):
-    found, _ = scores(SSDDTokenizer(checkpoint), photos, device, metrics=["mae"], speed=True)
+    tokenizer, small = SSDDTokenizer(checkpoint), {"resolution": 64, "batch_size": [1, 2]}
+    found, _ = scores(tokenizer, photos, device, metrics=["mae"], speed=True, **small)
     for timing in (found.speed.encode, found.speed.decode):
         assert timing.images_per_s > 0
         assert timing.gmac_per_image > 0
         if device.type == "cuda":
             assert timing.peak_memory_kind == "cuda allocated"
             assert timing.peak_memory_bytes > 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dtype": "bfloat16"},
+        {"dtype": "float16"},
+        {"memory_format": "channels_last"},
+        {"memory_format": "contiguous"},
+        pytest.param(
+            {"dtype": "bfloat16", "compile": "default", "cuda_graphs": True},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_settings_of_execution(settings, checkpoint, photos, device):
+    if "compile" in settings and device.type == "cpu":
+        pytest.skip("CUDA graphs need a GPU")
+    same = {"resolution": 64, "metrics": ["psnr", "ssim", "mae"], "batch_size": 6}
+    exact = scores(SSDDTokenizer(checkpoint), photos, device, **same)[1]
+    tokenizer = SSDDTokenizer(checkpoint)
+    result, found = scores(tokenizer, photos, device, **same, speed=True, **settings)
+    dtype = settings.get("dtype", "float32")
+    assert result.execution.dtype == dtype
+    fidelity = result.speed.fidelity
+    assert fidelity.psnr is None or fidelity.psnr > (70 if dtype == "float32" else 25)
+    assert found == pytest.approx(exact, rel=1e-3 if dtype == "float32" else 2e-2)
 
 
 def test_metrics_of_a_codec_use_the_device(photos, device, monkeypatch):

@@ -104,6 +104,7 @@ def test_compiled_decoder(mode, dtype, layout, side, device, small, relative_err
         assert error < 1000 * torch.finfo(dtype).eps
 
 
+@pytest.mark.slow
 def test_compiled_training_step(device, small):
     torch.manual_seed(0)
     network = SSDDDecoder(NARROW, 4).to(device)

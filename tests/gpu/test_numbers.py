@@ -68,10 +68,10 @@ def use_new_flags():
 
 
 def flags():
-    old = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        return old
-    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cuda, "fp32_precision"):  # the old ones cannot be read where these were set
+        return cuda.fp32_precision, cudnn.conv.fp32_precision
+    return cuda.allow_tf32, cudnn.allow_tf32
 
 
 @pytest.fixture
