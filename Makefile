@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check lint types test test-fast timing gpu gpu-report reports
+.PHONY: setup check lint types test test-fast timing bench gpu gpu-report reports
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -26,7 +26,11 @@ test-fast: ## while you work: the tests that are not slow
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
 
 timing: ## what compares a time with a limit; nothing else may run beside it
-	$(PYTEST) -m timing
+	$(PYTEST) -m timing --ignore=tests/benchmarks
+
+bench: ## compare decoders and scoring by turns, and write docs/performance.md; nothing else may run beside it
+	$(PYTHON) -m pytest tests/benchmarks -m timing --benchmark-enable --benchmark-only --benchmark-json=.bench.json
+	$(PYTHON) tests/benchmarks/page.py .bench.json docs
 
 gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
 	$(PYTEST) -o addopts="--import-mode=importlib -ra" -m "$(GPU_TESTS)" tests/gpu

@@ -10,7 +10,6 @@ from PIL import Image
 
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.metrics.intervals import bootstrap
-from ssdd_bench.metrics.moments import Moments, frechet_distance
 from ssdd_bench.metrics.pixel_errors import squared_errors
 from ssdd_bench.metrics.ssim import ssim
 from ssdd_bench.nn.dit import DiT, make_config
@@ -41,15 +40,6 @@ def test_crop(benchmark, crop):
     image = Image.fromarray(pixels)
     cropped = benchmark.pedantic(CROPS[crop], (image, 256), rounds=50, warmup_rounds=2)
     assert cropped.shape == (256, 256, 3)
-
-
-def test_frechet_distance(benchmark):
-    rng = np.random.default_rng(0)
-    sides = Moments(512), Moments(512)
-    for shift, moments in enumerate(sides):
-        moments.update(rng.normal(shift, size=(600, 512)))
-    distance = benchmark.pedantic(frechet_distance, sides, rounds=5, warmup_rounds=1)
-    assert distance == pytest.approx(512, rel=0.5)
 
 
 def test_bootstrap(benchmark):
