@@ -1,7 +1,7 @@
 """Group norms with an external scale and shift, from a latent or from the time.
 
 PyTorch's group norms of ``channels_last`` maps are slow on a CPU. There this module has its own
-backward pass, and in inference one pass for the statistics and one for everything else.
+backward pass, and in inference one pass over a large map for the statistics and one for the rest.
 """
 
 from __future__ import annotations
@@ -30,21 +30,20 @@ def modulated_group_norm(
     scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     if _trains_on_cpu(x) and _covers_squares(x, scale):
         return _ModulatedGroupNorm.apply(x, groups, eps, scale, shift)
-    if _joins_passes(x):
+    if overwrite and _joins_passes(x):
         mean, reciprocal = _moments(x, groups, eps)
         scale = scale * reciprocal
-        out = x if overwrite else torch.empty_like(x)
-        return _modulate(x, scale, shift - mean * scale, out)
+        return _modulate(x, scale, shift - mean * scale, x)
     y = F.group_norm(x, groups, eps=eps)
     return _modulate(y, scale, shift, y)
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's group norm, faster on a CPU as :func:`modulated_group_norm` is."""
+    """PyTorch's group norm, with the backward pass of this module on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
-        if not (_trains_on_cpu(x) or _joins_passes(x)):
+        if not _trains_on_cpu(x):
             return super().forward(x)
         scale, shift = (
             own.expand(len(x), -1)[:, :, None, None] for own in (self.weight, self.bias)
@@ -63,17 +62,20 @@ def _trains_on_cpu(x: Tensor) -> bool:
 def _joins_passes(x: Tensor) -> bool:
     """Return True if the scale takes in the reciprocal of the deviation, and the shift the mean.
 
-    In bfloat16 the shift of a map whose mean is large would be rounded too coarsely.
+    In bfloat16 the shift of a map whose mean is large would be rounded too coarsely. Small maps
+    stay in the cache, where passes are cheap.
     """
     return (
         _eager_on_cpu(x)
         and not torch.is_grad_enabled()
         and x.dtype == torch.float32
+        and x[0].numel() >= LARGE
         and x.is_contiguous(memory_format=torch.channels_last)
         and not x.is_contiguous()
     )
 
 
+LARGE = 2**19  # elements of a map that is larger than the cache
 STRIP = 16  # rows whose sums are exact enough in float32, and that stay in the cache
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     text = page.render(
         machine=decoders[0]["machine"],
         decoders=decoders,
-        halves=[run for run in runs if run["test"].startswith("test_half")],
+        halves=[run for run in runs if run["test"] == "test_bfloat16"],
         shipped=[run for run in runs if run["test"].startswith("test_shipped")],
         scoring=[row for run in runs for row in scoring_rows(run)],
         seconds=seconds,

@@ -64,11 +64,11 @@ def test_default_metrics_beside_decoding(by_turns):
 
 
 def test_frechet_distance(by_turns):
-    """Symmetric eigenvalues against a general root of a matrix, 2,048 features."""
+    """Symmetric eigenvalues against a general root of a matrix, 1,024 features."""
     rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(2048, 2048)) / 2048**0.5
-    x = rng.normal(size=(5000, 2048)) @ mixing
-    sides = Moments(2048), Moments(2048)
+    mixing = rng.normal(size=(1024, 1024)) / 1024**0.5
+    x = rng.normal(size=(5000, 1024)) @ mixing
+    sides = Moments(1024), Moments(1024)
     for moments, rows in zip(sides, (x, x + 0.3 * rng.normal(size=x.shape)), strict=True):
         moments.update(rows)
     a, b = sides
