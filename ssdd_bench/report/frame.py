@@ -13,14 +13,18 @@ import pandas as pd
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import GenerationRecord, MetricValue, Result, Timing
+from ssdd_bench.results.schema import GenerationRecord, MetricValue, Result, SpeedRecord, Timing
 
 _METRICS = "higher_is_better"  # key of DataFrame.attrs; survives filters and sorting
 _INTEGERS = (
     *("f", "channels", "tokens", "steps", "sampling_steps", "threads", "batch"),
     "peak_memory_bytes",
 )
-_FLOATS = ("floats_per_pixel", "bits_per_pixel", "gmac_model", "gmac_decode")
+_FLOATS = (
+    *("floats_per_pixel", "bits_per_pixel", "gmac_model", "gmac_decode"),
+    *("decode_ms", "decode_ratio", "decode_ratio_low", "decode_ratio_high"),
+    *("fidelity_psnr", "fidelity_difference"),
+)
 
 Scores = Mapping[str, "pd.Series[float]"]  # by metric: the score of each image, by id
 
@@ -47,11 +51,15 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, one per metric (``inf``
         where every image is identical to its original, NaN where unavailable), METRIC_low and
         METRIC_high (95% intervals), WAY_ips, WAY_ips_q1 and WAY_ips_q3 (images/s of model, encode
-        and decode: median and quartiles), params_encoder, params_decoder, gmac_model, gmac_decode,
-        peak_memory_bytes, peak_memory_kind, device, threads, dtype, batch, seed, data,
-        data_sha256, note, kind ("reconstruction" or "generation"), identity (hash of the
-        tokenizer's options and weights and of the model that generated), fingerprint, footnotes
-        (tuple of Footnote), scores (see ``Scores``).
+        and decode: median and quartiles), params_encoder, params_decoder, gmac_model,
+        gmac_decode, peak_memory_bytes, peak_memory_kind, device, threads, dtype, compile,
+        cuda_graphs, memory_format, batch (of decode), decode_ms (for one image per call),
+        decode_ratio with decode_ratio_low and decode_ratio_high (images/s over those of
+        decode_baseline, timed by turns, and its 95% interval), fidelity_psnr and
+        fidelity_difference (of decoded images from those in float32; ``inf`` and 0 where they are
+        equal), seed, data, data_sha256, note, kind ("reconstruction" or "generation"), identity
+        (hash of the tokenizer's options and weights and of the model that generated),
+        fingerprint, footnotes (tuple of Footnote), scores (see ``Scores``).
 
     Raises:
         UserError: there is no result, or two disagree on whether more of a metric is better.
@@ -108,7 +116,10 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     model = generation.model_time if generation else None
     spec = tokenizer.label.partition(f" + {generation.model}")[0] if generation else ""
     spec = spec or tokenizer.label
-    network = _without(spec, f"steps={tokenizer.options.get('steps')}")
+    # Unusual settings of execution follow the options: "ssdd:steps=2 (bfloat16)".
+    unusual = f" ({result.execution.suffix})" if result.execution.suffix else ""
+    plain = spec.removesuffix(unusual)
+    network = _without(plain, f"steps={tokenizer.options.get('steps')}") + spec[len(plain) :]
     decode = speed.decode if speed else generation.decoder_time if generation else None
     machine = result.execution if decode else None
     return {
@@ -142,8 +153,11 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         **_pick(decode, "peak_memory_kind", missing=""),
         **_pick(machine, "device", missing=""),
         **_pick(machine, "threads"),
-        **_pick(machine, "dtype", missing=""),
+        **_pick(machine, "dtype", "compile", missing=""),
+        **_pick(machine, "cuda_graphs", missing=False),
+        **_pick(machine, "memory_format", missing=""),
         **_pick(decode, "batch"),
+        **_speed_details(speed),
         "seed": result.seed,
         "data": data.name,
         "data_sha256": data.pixels_sha256,
@@ -205,6 +219,30 @@ def _speeds(way: str, timing: Timing | None) -> dict[str, float]:
     if timing:
         speeds = [timing.images_per_s, timing.batch / timing.q3_s, timing.batch / timing.q1_s]
     return {f"{way}_ips{end}": speed for end, speed in zip(("", "_q1", "_q3"), speeds, strict=True)}
+
+
+def _speed_details(speed: SpeedRecord | None) -> dict[str, Any]:
+    """Return the latency, the ratio to a baseline, and the difference from float32."""
+    latency = low = high = math.nan
+    if speed:
+        single = speed.decode_single or (speed.decode if speed.decode.batch == 1 else None)
+        latency = 1000 * single.median_s if single else math.nan
+    against = speed.comparison if speed else None
+    if against:
+        low, high = against.interval
+    fidelity = speed.fidelity if speed else None
+    psnr = math.nan
+    if fidelity:
+        psnr = math.inf if fidelity.psnr is None else fidelity.psnr
+    return {
+        "decode_ms": latency,
+        "decode_ratio": against.ratio if against else math.nan,
+        "decode_ratio_low": low,
+        "decode_ratio_high": high,
+        "decode_baseline": against.baseline if against else "",
+        "fidelity_psnr": psnr,
+        "fidelity_difference": fidelity.max_difference if fidelity else math.nan,
+    }
 
 
 def _footnotes(result: Result) -> Iterator[Footnote]:

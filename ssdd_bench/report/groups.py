@@ -13,11 +13,14 @@ import pandas as pd
 from ssdd_bench.report.frame import Scores, metric_directions
 
 SAME_IMAGES: Final = ["protocol", "data", "n"]  # at any resolution
-MACHINE: Final = ["device", "threads", "dtype"]
-_BUT_SEED: Final = [
-    *("label", "identity", "resolution", *SAME_IMAGES, "data_sha256"),
-    *(*MACHINE, "batch"),
-]
+MACHINE: Final = ["device", "threads", "dtype", "compile"]
+_BUT_SEED: Final = ["label", "identity", "resolution", *SAME_IMAGES, "data_sha256", *MACHINE]
+
+_COMPILED: Final = {
+    "off": "",
+    "default": ", compiled",
+    "max-autotune": ", compiled with max-autotune",
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ def describe_hardware(rows: pd.DataFrame) -> list[str]:
     timed = rows[rows["decode_ips"].notna()]
     distinct = timed[MACHINE].drop_duplicates()
     return [
-        f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}"
-        for device, threads, dtype in distinct.itertuples(index=False)
+        f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}{_COMPILED[compile]}"
+        for device, threads, dtype, compile in distinct.itertuples(index=False)
     ]
 
 
@@ -95,7 +98,7 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     if "seeds" in frame:
         return frame
     metrics = list(metric_directions(frame))
-    means = [*metrics, *frame.filter(regex="_(low|high|ips|q1|q3)$").columns]
+    means = [*metrics, *frame.filter(regex="_(low|high|ips|q1|q3|ms|ratio)$").columns]
     least, greatest = ([f"{key}_{end}" for key in metrics] for end in ("least", "greatest"))
     measured = frame[metrics].notna().apply(tuple, axis=1)
     pooled, dropped = frame.copy(), list[Any]()

@@ -15,7 +15,15 @@ from ssdd_bench.report.frame import Footnote, check_metric, metric_directions, t
 from ssdd_bench.report.groups import comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.ranking import is_baseline, is_eligible, is_ranked
-from ssdd_bench.results.schema import GenerationRecord, LatentRecord, MetricValue, Result
+from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.results.schema import (
+    Fidelity,
+    GenerationRecord,
+    LatentRecord,
+    MetricValue,
+    Result,
+    SpeedComparison,
+)
 from ssdd_bench.results.store import load_results, save_result
 
 Make = Callable[..., Result]
@@ -254,3 +262,34 @@ def test_scores_of_single_images_come_along_and_may_be_gone(
         load_source([tmp_path])
     path.unlink()
     assert load_source([tmp_path]).frame.equals(to_frame(load_results([tmp_path])))
+
+
+def test_speed_against_a_baseline_and_against_float32(make_result: Make) -> None:
+    base = make_result()
+    assert base.speed is not None
+    single = replace(base.speed.decode, batch=1, median_s=0.06)
+    speed = replace(
+        base.speed,
+        decode_single=single,
+        fidelity=Fidelity(41.5, 0.02),
+        comparison=SpeedComparison("klvae", 1.3, (1.2, 1.4), 15),
+    )
+    execution = replace(base.execution, dtype="bfloat16", compile="default", suffix="bfloat16")
+    named = replace(base.tokenizer, label="ssdd:steps=4 (bfloat16)", options={"steps": 4})
+    fast = replace(base, speed=speed, execution=execution, tokenizer=named, steps=4)
+    exact = replace(base, speed=replace(base.speed, fidelity=Fidelity(None, 0.0)))
+    rows = to_frame([fast]).iloc[0]
+    assert rows["network"] == "ssdd (bfloat16)"
+    assert rows["decode_ms"] == 60
+    assert (rows["decode_ratio"], rows["decode_baseline"]) == (1.3, "klvae")
+    assert (rows["decode_ratio_low"], rows["decode_ratio_high"]) == (1.2, 1.4)
+    assert (rows["fidelity_psnr"], rows["fidelity_difference"]) == (41.5, 0.02)
+    assert to_frame([exact]).iloc[0]["fidelity_psnr"] == math.inf
+    assert describe_hardware(to_frame([fast]))[0].endswith("bfloat16, compiled")
+    (table,) = build_tables(to_frame([fast, exact]))
+    texts = {column.heading: [cell.text for cell in column.cells] for column in table.columns}
+    assert texts["decode / klvae"] == ["–", "1.30 (1.20 to 1.40)"]
+    assert texts["fidelity dB"] == ["∞", "41.50"]
+    assert texts["decode ms"] == ["–", "60.00"]
+    (table,) = build_tables(to_frame([exact]))
+    assert not {"fidelity dB", "decode ms", "batch"} & {one.heading for one in table.columns}

@@ -57,7 +57,7 @@ def build_tables(frame: pd.DataFrame) -> list[Table]:
     tables = []
     for group in comparable_groups(pool_seeds(frame)):
         kind = group.rows["kind"].iloc[0]
-        measures = [*scores(metric_directions(frame), group.n), *speeds()]
+        measures = [*scores(metric_directions(frame), group.n), *speeds(group.rows)]
         tables.append(_Builder(group.rows, kind, by_rate=False).build(measures))
         tables += _seed_tables(group.rows, by_rate=False)
     return tables
@@ -76,7 +76,7 @@ def build_report_tables(frame: pd.DataFrame) -> list[Table]:
             tables.append(_Builder(rows, kind).build(measures))
             tables += _seed_tables(rows)
             if (rows[["decode_ips", "model_ips"]] > 0).any(axis=None):
-                tables.append(_Builder(rows, "speed").build([*speeds()]))
+                tables.append(_Builder(rows, "speed").build([*speeds(rows)]))
     return tables
 
 
@@ -183,6 +183,12 @@ class _Builder:
             f"Images/s: median ± half the interquartile range, batch {batches}, on {where}. GMAC: "
             "per image, convolutions and matrix products. Memory: peak while decoding."
         )
+        if self.rows.loc[self.rows["batch"] > 1, "decode_ms"].notna().any():
+            self.conditions.append("Decode ms: latency of a single image.")
+        if self.rows["decode_baseline"].any():
+            self.conditions.append("Ratio of decoding speeds timed by turns, with 95% intervals.")
+        if (self.rows["fidelity_difference"] > 0).any():
+            self.conditions.append("Fidelity: PSNR to decoding in float32, uncompiled.")
         if len(machines) > 1:
             own = dict(list(self.rows.groupby("name")))
             texts = [" / ".join(describe_hardware(own[name])) for name in self.names]

@@ -52,12 +52,26 @@ def spreads(directions: Mapping[str, bool]) -> Iterator[Measure]:
         yield Measure(f"{key} 95%", f"{name}, 95% of images", ends, write)
 
 
-def speeds() -> Iterator[Measure]:
-    """Yield columns of images/s, arithmetic and memory; these depend on the resolution."""
+def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
+    """Yield columns of images/s, arithmetic and memory; these depend on the resolution.
+
+    The batch, latency, ratio to a baseline and difference from float32 are shown where some of
+    the rows differ in them.
+    """
     for way in ("model", "encode", "decode"):
         values = (f"{way}_ips", f"{way}_ips_q1", f"{way}_ips_q3")
         notes = "decode_ips" if way == "decode" else ""
         yield Measure(f"{way} img/s", f"{way} img/s", values, format_speed, True, notes)
+    if rows.loc[rows["batch"] > 1, "decode_ms"].notna().any():
+        yield Measure("decode ms", "decode ms", ("decode_ms",), format_number, False)
+    if rows["batch"].nunique() > 1:
+        yield Measure("batch", "batch", ("batch",), format_short)
+    for baseline in dict.fromkeys(filter(None, rows["decode_baseline"])):
+        ratio = ("decode_baseline", "decode_ratio", "decode_ratio_low", "decode_ratio_high")
+        heading = f"decode / {baseline}"
+        yield Measure(heading, heading, ratio, partial(_format_ratio, baseline))
+    if (rows["fidelity_difference"] > 0).any():
+        yield Measure("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number)
     for way in ("model", "decode"):
         yield Measure(f"{way} GMAC", f"{way} GMAC", (f"gmac_{way}",), format_short)
     yield Measure("memory MB", "memory MB", ("peak_memory_bytes",), _format_megabytes)
@@ -99,6 +113,11 @@ def _format_ends(key: str, low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return MISSING
     return f"{format_metric(key, low)} to {format_metric(key, high)}"
+
+
+def _format_ratio(of: str, baseline: str, ratio: float, low: float, high: float) -> str:
+    """Write a ratio with its interval."""
+    return f"{ratio:.2f} ({low:.2f} to {high:.2f})" if baseline == of else MISSING
 
 
 def _format_megabytes(size: Any) -> str:
