@@ -12,7 +12,7 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config
 from ssdd_bench.cli._output import describe_result, print_json, show_table, wants_json, write_table
 from ssdd_bench.cli._progress import fetch_weights
-from ssdd_bench.cli._verbs import flag, switch, typed, verb
+from ssdd_bench.cli._verbs import flag, option, switch, typed, verb
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError
 from ssdd_bench.plugins.registry import parse_requests
@@ -43,6 +43,12 @@ def command(
     protocol: options.Protocols = ("default-v1",),
     out: options.ResultFolder = Path("runs"),
     speed: Annotated[bool, switch("Time encoding and decoding.")] = True,
+    interleave: Annotated[bool, flag("Also time the decoders by turns, for exact ratios.")] = False,
+    baseline: Annotated[
+        str,
+        option("Tokenizer of this run that ratios refer to.  [default: the first]", "ID"),
+    ]
+    | None = None,
     pictures: Annotated[bool, switch("Save reconstructions.")] = True,
     intervals: options.Intervals = False,
     strict: options.Strict = False,
@@ -83,9 +89,12 @@ def command(
         workers=workers,
         intervals=intervals,
         force=force,
+        interleave=interleave,
+        baseline=baseline or "",
         command=f"ssdd-bench run {as_flags(ctx)}" if config or suite else typed(),
     )
     jobs = run_config.jobs()
+    run_config.baseline_label()
     if dry_run:
         document = [
             {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssdd_bench.data.memory import Images, as_source
-from ssdd_bench.errors import DataError, OutputError, UnknownNameError
+from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation.environment import choose_device, describe_environment
 from ssdd_bench.evaluation.evaluate import (
     BatchSize,
@@ -21,6 +21,7 @@ from ssdd_bench.evaluation.evaluate import (
     job_label,
 )
 from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, ExecutionSettings, LayoutChoice
+from ssdd_bench.evaluation.interleave import compare_by_turns, first_images
 from ssdd_bench.evaluation.job import Failure, Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -32,8 +33,8 @@ from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
-from ssdd_bench.results.schema import Compilation, NumberFormat, Result
-from ssdd_bench.results.store import load_results, load_saved, result_path
+from ssdd_bench.results.schema import Compilation, NumberFormat, Result, SpeedComparison
+from ssdd_bench.results.store import load_results, load_saved, result_path, save_result
 from ssdd_bench.weights.assets import cached_path
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class RunConfig:
     workers: int | None = None
     intervals: bool = False
     force: bool = False
+    interleave: bool = False
+    baseline: str = ""
     command: str = ""
 
     def jobs(self) -> tuple[Job, ...]:
@@ -82,6 +85,24 @@ class RunConfig:
             for seed in (self.seeds if _is_random(request, protocol) else self.seeds[:1])
         }
         return tuple(jobs.values())
+
+    def baseline_label(self) -> str:
+        """Return the label of the tokenizer that others are timed against; "" for none.
+
+        Raises:
+            UserError: it is not among the tokenizers, there is no other, or nothing is timed.
+        """
+        labels = list(dict.fromkeys(request.label for request in self.requests))
+        if not self.interleave:
+            if self.baseline:
+                raise UserError("a baseline is for timing by turns: add interleave")
+            return ""
+        if not self.speed or len(labels) < 2:
+            raise UserError("timing by turns needs speed and two or more tokenizers")
+        wanted = parse_requests(self.baseline)[0].label if self.baseline else labels[0]
+        if wanted not in labels:
+            raise UnknownNameError("baseline", wanted, labels)
+        return wanted
 
     def metric_keys(self, protocol: Protocol) -> tuple[str, ...]:
         """Return the metrics that are evaluated under a protocol."""
@@ -128,6 +149,8 @@ def run(
     workers: int | None = None,
     intervals: bool = False,
     force: bool = False,
+    interleave: bool = False,
+    baseline: str = "",
     progress: bool = True,
 ) -> RunSummary:
     """Evaluate a grid of tokenizers and resolutions, as ``ssdd-bench run`` does.
@@ -156,6 +179,9 @@ def run(
         workers: threads that load images, see :func:`ssdd_bench.evaluate`.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         force: True repeats jobs whose results are on disk.
+        interleave: True also times the decoders of all tokenizers by turns, and adds to each
+            result the ratio of its speed to that of ``baseline``.
+        baseline: id with options of one of the tokenizers, by default the first.
         progress: True shows a bar on standard error.
 
     Raises:
@@ -186,6 +212,8 @@ def run(
         workers=workers,
         intervals=intervals,
         force=force,
+        interleave=interleave,
+        baseline=baseline,
     )
     jobs = len(config.jobs())
     with progress_bar(f"{jobs} jobs", jobs * len(source), quiet=not progress) as bar:
@@ -220,6 +248,8 @@ class _Run:
         self._source = as_source(config.data, config.limit)
         self._data_hash = data_fingerprint(self._source)
         self._environment = describe_environment(self._device)
+        self._baseline = config.baseline_label()
+        self._done: list[Job] = []  # in the order of what is finished
         self._finished: list[Finished] = []
         self._failures: list[Failure] = []
         self._started = 0
@@ -227,6 +257,8 @@ class _Run:
     def run(self) -> RunSummary:
         for _, group in groupby(self._jobs, key=lambda job: job.request.label):
             self._run_tokenizer(list(group))
+        if self._baseline:
+            self._compare_speeds()
         return RunSummary(tuple(self._finished), tuple(self._failures))
 
     def _run_tokenizer(self, jobs: Sequence[Job]) -> None:
@@ -251,25 +283,13 @@ class _Run:
         check_resolution(loaded.tokenizer, job.resolution)
         config = self._config
         wanted = config.metric_keys(job.protocol)
-        settings = Settings(
-            resolution=job.resolution,
-            protocol=job.protocol,
-            metrics=wanted,
-            device=self._device,
-            seed=job.seed,
-            batch_size=config.batch_size,
-            speed=config.speed,
-            intervals=config.intervals,
-            strict=config.strict,
-            execution=config.execution,
-            workers=config.workers,
-        )
+        settings = self._settings(job)
         identity = job_fingerprint(loaded, settings, self._data_hash)
         label = job_label(loaded, settings)
         path = result_path(config.out, label, job.resolution, job.protocol.id, identity)
         old = load_saved(path, identity)
         if old is not None and not config.force and self._is_complete(old, wanted):
-            self._finish(Finished(old, path, reused=True))
+            self._finish(job, Finished(old, path, reused=True))
             return
         if old is not None:
             settings = self._extend(settings, old)
@@ -285,7 +305,55 @@ class _Run:
         )
         path = evaluation.save(config.out, config.pictures)
         (saved,) = load_results([path])
-        self._finish(Finished(saved, path, reused=False))
+        self._finish(job, Finished(saved, path, reused=False))
+
+    def _settings(self, job: Job) -> Settings:
+        config = self._config
+        return Settings(
+            resolution=job.resolution,
+            protocol=job.protocol,
+            metrics=config.metric_keys(job.protocol),
+            device=self._device,
+            seed=job.seed,
+            batch_size=config.batch_size,
+            speed=config.speed,
+            intervals=config.intervals,
+            strict=config.strict,
+            execution=config.execution,
+            workers=config.workers,
+        )
+
+    def _compare_speeds(self) -> None:
+        """Time the decoders by turns where some result lacks its ratio, and save it again."""
+        groups: dict[tuple[int, str], list[int]] = {}
+        for place, job in enumerate(self._done):
+            groups.setdefault((job.resolution, job.protocol.id), []).append(place)
+        for places in groups.values():
+            first = {self._done[place].request.label: self._done[place] for place in places[::-1]}
+            if len(first) < 2 or self._baseline not in first or all(map(self._has_ratio, places)):
+                continue
+            loaded = {label: load(job.request, self._device) for label, job in first.items()}
+            settings = self._settings(first[self._baseline])
+            examples = first_images(self._source, settings)
+            found = compare_by_turns(loaded, self._baseline, examples, settings)
+            for place in places:
+                self._save_comparison(place, found.get(self._done[place].request.label))
+
+    def _has_ratio(self, place: int) -> bool:
+        """Return True if a result is the baseline's, or was there with its ratio already."""
+        finished, label = self._finished[place], self._done[place].request.label
+        speed = finished.result.speed
+        against = speed.comparison.baseline if speed and speed.comparison else ""
+        of_baseline = against.partition(" (")[0] == self._baseline.partition(" (")[0]
+        return label == self._baseline or (finished.reused and of_baseline)
+
+    def _save_comparison(self, place: int, comparison: SpeedComparison | None) -> None:
+        finished = self._finished[place]
+        if finished.result.speed is not None:
+            speed = replace(finished.result.speed, comparison=comparison)
+            result = replace(finished.result, speed=speed)
+            save_result(result, self._config.out)
+            self._finished[place] = replace(finished, result=result)
 
     def _extend(self, settings: Settings, old: Result) -> Settings:
         """Add what an earlier result holds, so that nothing is lost when it is replaced."""
@@ -301,9 +369,19 @@ class _Run:
     def _is_complete(self, old: Result, wanted: Sequence[str]) -> bool:
         return (
             not any(self._is_missing(old, key) for key in wanted)
-            and (old.speed is not None or not self._config.speed)
+            and (self._has_speed(old) or not self._config.speed)
             and not (self._config.strict and old.data.skipped)
         )
+
+    def _has_speed(self, old: Result) -> bool:
+        """Return True if the batches that were asked for are timed, or ran out of memory."""
+        asked = self._config.batch_size
+        if old.speed is None or asked is None or not old.speed.batches:
+            return old.speed is not None
+        if asked == "auto":
+            return len(old.speed.batches) > 1
+        sizes = (asked,) if isinstance(asked, int) else asked
+        return max(old.speed.batches) >= max(sizes) or bool(old.speed.warning)
 
     def _is_missing(self, old: Result, key: str) -> bool:
         """Return True if the metric is missing, or was unavailable and can be computed now."""
@@ -319,7 +397,8 @@ class _Run:
             return True
         return self._config.strict or (bool(info.assets) and all(map(cached_path, info.assets)))
 
-    def _finish(self, finished: Finished) -> None:
+    def _finish(self, job: Job, finished: Finished) -> None:
+        self._done.append(job)
         self._finished.append(finished)
         self._callbacks.job_finished(finished)
 

@@ -385,3 +385,56 @@ def test_an_interval_asked_for_once_is_kept(with_metrics, make_photos, tmp_path)
     assert measured("fd_effnet", "--intervals") == (asked, True)
     later, _ = measured("psnr")
     assert later["fd_effnet"] == asked["fd_effnet"]
+
+
+def test_decoders_are_timed_by_turns(program, photos, tmp_path):
+    flags = ["run", "--metrics", "psnr", "--data", photos, "--out", tmp_path, "--res", "32",
+             "--tokenizers", "identity,jpeg:quality=50,90", "--interleave",
+             "--baseline", "jpeg:quality=90"]  # fmt: skip
+    code, _, err = program(*flags)
+    assert code == 0, err
+    results = {one.tokenizer.label: one for one in load_results([tmp_path])}
+    assert results["jpeg:quality=90"].speed.comparison is None
+    found = results["identity"].speed.comparison
+    assert found.baseline == "jpeg:quality=90"
+    assert found.ratio > 2
+    assert found.interval[0] <= found.ratio <= found.interval[1]
+    assert "decode / jpeg:quality=90" in (tmp_path / "table.md").read_text()
+    assert program(*flags)[0] == 0  # with nothing left to do
+    assert {one.tokenizer.label: one.speed for one in load_results([tmp_path])} == {
+        label: one.speed for label, one in results.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--baseline", "jpeg"], "interleave"),
+        (["--interleave", "--no-speed"], "speed"),
+        (["--interleave"], "two or more"),
+        (["--interleave", "--tokenizers", "identity,jpeg", "--baseline", "webp"], "webp"),
+        (["--batch-size", "0"], "0"),
+        (["--compile", "default", "--cuda-graphs", "--device", "cpu"], "GPU"),
+    ],
+)
+def test_settings_of_execution_that_do_not_go_together(program, photos, tmp_path, flags, words):
+    options = ["--tokenizers", "identity", "--data", photos, "--out", tmp_path, "--res", "32"]
+    code, _, err = program("run", *options, *flags)
+    assert code == 2
+    assert words in err
+
+
+def test_number_format_and_batches_from_the_command_line(program, photos, tmp_path):
+    code, _, err = program(
+        "run", "--tokenizers", "ssdd", "--data", photos, "--out", tmp_path, "--res", "32",
+        "--metrics", "psnr", "--dtype", "bfloat16", "--batch-size", "1,2",
+    )  # fmt: skip
+    assert code == 0, err
+    (result,) = load_results([tmp_path])
+    assert result.tokenizer.label == "ssdd (bfloat16)"
+    assert result.speed.batches == (1, 2)
+    assert result.execution.dtype == "bfloat16"
+    saved = (tmp_path / "run.toml").read_text()
+    assert "batch-size = [1, 2]" in saved
+    code, _, err = program("run", "--config", tmp_path / "run.toml")
+    assert ", kept\n" in err
