@@ -186,6 +186,7 @@ BatchSizes = Annotated[
     ),
 ]
 Dtype = Annotated[NumberFormat, option("Number format of the networks.  [default: the protocol's]")]
+NetworkDtype = Annotated[NumberFormat, option("Number format of the network.")]
 Compile = Annotated[Compilation, option("Compile the networks by torch.compile.")]
 MemoryFormat = Annotated[
     Literal["auto", "contiguous", "channels_last"],

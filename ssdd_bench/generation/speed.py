@@ -14,10 +14,14 @@ from itertools import product
 
 import torch
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.errors import OptionError
+from ssdd_bench.evaluation.execution import DTYPES, MODES
+from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.timing import count_gmac, default_timing, summarise, time_calls
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.nn.dit import DiT, make_config
+from ssdd_bench.results.schema import Compilation, NumberFormat
 
 CLASSES = 1000
 
@@ -33,6 +37,8 @@ class SpeedRow:
     params: int
     gmac: float  # per evaluation and sample
     batch: int  # samples per evaluation
+    dtype: NumberFormat
+    compile: Compilation
     median_s: float  # of one evaluation of the batch
     q1_s: float
     q3_s: float
@@ -60,6 +66,8 @@ def measure_sampling(
     settings: SamplerSettings,
     batch: int,
     device: torch.device,
+    dtype: NumberFormat = "float32",
+    compile: Compilation = "off",
 ) -> Iterator[SpeedRow]:
     """Time every size on every latent, one after another.
 
@@ -71,28 +79,40 @@ def measure_sampling(
         settings: of the sampler, for the number of evaluations.
         batch: samples per evaluation.
         device: where to run.
+        dtype: of the network's weights and latents.
+        compile: ``off``, or a mode of ``torch.compile``.
 
     Raises:
         OptionError: a size, a shape or the patch does not fit.
     """
+    keep_freed_memory()
     timing, evaluations = default_timing(device), settings.evaluations()
     shapes = [parse_latent(text, resolution) for text in latents]
     for size, (f, channels) in product(sizes, shapes):
         config = make_config(size, patch, resolution // f, channels, CLASSES)
-        network = DiT(config).eval().to(device)
-        x = torch.randn(batch, channels, config.side, config.side, device=device)
+        network = DiT(config).eval().to(device, DTYPES[dtype])
+        shape = (batch, channels, config.side, config.side)
+        x = torch.randn(shape, device=device, dtype=DTYPES[dtype])
         times = torch.full((batch,), 0.5, device=device)
         labels = torch.zeros(batch, dtype=torch.int64, device=device)
         call = partial(network, x, times, labels)
-        timed = summarise(time_calls(call, lambda: None, device, timing), timing.warmup, batch)
+        gmac = count_gmac(call) / batch  # before compilation: compiled kernels are not counted
+        if compile != "off":
+            compiled = torch.compile(network, dynamic=False, mode=MODES[compile, False])
+            call = partial(compiled, x, times, labels)
+        with tf32(False):
+            seconds = time_calls(call, lambda: None, device, timing)
+        timed = summarise(seconds, timing.warmup, batch)
         yield SpeedRow(
             model=config.name,
             latent=f"f{f}c{channels}",
             resolution=resolution,
             tokens=(config.side // patch) ** 2,
             params=sum(one.numel() for one in network.parameters()),
-            gmac=count_gmac(call) / batch,
+            gmac=gmac,
             batch=batch,
+            dtype=dtype,
+            compile=compile,
             median_s=timed.median_s,
             q1_s=timed.q1_s,
             q3_s=timed.q3_s,

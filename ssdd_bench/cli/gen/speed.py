@@ -29,12 +29,14 @@ def command(
     steps: options.Steps = 250,
     cfg: options.Guidance = 1.0,
     batch_size: Annotated[int, option("Images in a batch.", "N")] = 1,
+    dtype: options.NetworkDtype = "float32",
+    compile: options.Compile = "off",
     threads: options.Threads | None = None,
     device: options.Device = "auto",
 ) -> None:
     """Time sampling by size of DiT and by latent.
 
-    The DiTs have random weights in float32. Operations are counted, and decoders left out.
+    The DiTs have random weights. Operations are counted, and decoders left out.
     """
     import torch
 
@@ -46,7 +48,9 @@ def command(
     chosen = choose_device(device)
     settings = SamplerSettings("euler", steps, cfg)
     settings.check("flow")
-    rows = list(measure_sampling(sizes, shapes, res, patch, settings, batch_size, chosen))
+    rows = list(
+        measure_sampling(sizes, shapes, res, patch, settings, batch_size, chosen, dtype, compile)
+    )
     if print_json({"environment": describe_environment(chosen), "rows": rows}):
         return
     first = {row.model: row for row in reversed(rows)}
@@ -69,7 +73,7 @@ def command(
         ]
     )
     click.echo(
-        f"{res} px, patch {patch}, batch {batch_size}, float32, {chosen.type}, "
+        f"{res} px, patch {patch}, batch {batch_size}, {dtype}, compile {compile}, {chosen.type}, "
         f"{torch.get_num_threads()} threads; img/s of the model alone, without decoding",
         err=True,
     )
