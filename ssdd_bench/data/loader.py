@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,8 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import executor
 from ssdd_bench.errors import DataError, UnknownNameError
 
+MOST_IN_TASK = 4
+"""Images that a thread loads at a time."""
 BATCHES_AHEAD = 3
 """Batches that are decoded or under way while one is worked on."""
 
@@ -59,7 +61,8 @@ class ImageLoader:
         group: a batch ends after every so many images too, so that none has images of two groups;
             bad images do not count. None for one group.
         strict: True raises at the first image that cannot be decoded instead of skipping it.
-        workers: threads that decode ahead; 0 decodes an image when it is asked for.
+        workers: threads that decode ahead, besides a quarter as many that put batches together; 0
+            decodes an image when it is asked for.
         pin: True puts the batches into page-locked memory, from which copies to a GPU are
             asynchronous.
 
@@ -106,42 +109,53 @@ class ImageLoader:
         ids = iter(self._source.ids)
         # Bounded, so that memory does not grow with the set. In line nothing is ahead.
         ahead = BATCHES_AHEAD * self._batch_size + self._workers if self._workers else 1
-        loading: deque[Future[Loaded]] = deque()
+        # A task takes several images of a large batch: each costs the caller some 20 us.
+        block = 1
+        if self._workers:
+            block = max(1, min(MOST_IN_TASK, self._batch_size // self._workers))
+        loading: deque[Future[list[Loaded]]] = deque()
         crops: list[tuple[str, NDArray[np.uint8]]] = []
         ready: deque[Future[tuple[Batch, T]]] = deque()
-        left = self._group  # images that the group still lacks
+        group = self._group or max(1, len(self._source))
+        left = group  # images that the group still lacks
 
         def finish(crops: list[tuple[str, NDArray[np.uint8]]]) -> tuple[Batch, T]:
             batch = self._batch(crops)
             return batch, prepare(batch)
 
-        with executor(self._workers, "load") as pool:
+        # Batches are put together by threads of their own: behind the images in the queue of the
+        # others, each batch would wait for images of later ones.
+        finishers = -(-self._workers // 4)
+        with executor(self._workers, "load") as pool, executor(finishers, "load-batch") as finisher:
             while True:
-                room = ahead - self._batch_size * len(ready) - len(loading)
-                loading += [pool.submit(self._load, one) for one in islice(ids, max(0, room))]
+                room = ahead - self._batch_size * len(ready) - block * len(loading)
+                while room >= block and (some := tuple(islice(ids, block))):
+                    loading.append(pool.submit(self._load_some, some))
+                    room -= block
                 # Batches are put together as soon as their images are decoded. An image that is
                 # not decoded yet, or bad, has its turn when there is no batch left.
                 if loading and (not ready or _is_decoded(loading[0])):
-                    found = list(self._decoded(loading.popleft().result()))
-                    crops += found
-                    left = None if left is None else left - len(found)
+                    crops += self._decoded(loading.popleft().result())
                 elif crops and not loading and not ready:
-                    ready.append(pool.submit(finish, crops))
+                    ready.append(finisher.submit(finish, crops))
                     crops = []
                 elif ready:
                     yield ready.popleft().result()
                 else:
                     break
-                if len(crops) == self._batch_size or (crops and left == 0):
-                    left = left or self._group
-                    ready.append(pool.submit(finish, crops))
-                    crops = []
+                while len(crops) >= (size := min(self._batch_size, left)):
+                    ready.append(finisher.submit(finish, crops[:size]))
+                    del crops[:size]
+                    left = left - size or group
         if len(self.skipped) == len(self._source):
             first, reason = next(iter(self.skipped.items()))
             raise DataError(
                 f"none of the {len(self._source)} images of {self._source.name} could be decoded; "
                 f"the first is {first}: {reason}"
             )
+
+    def _load_some(self, ids: Sequence[str]) -> list[Loaded]:
+        return [self._load(image_id) for image_id in ids]
 
     def _load(self, image_id: str) -> Loaded:
         """Read and crop an image; an error is returned, to be raised or counted in its turn."""
@@ -153,16 +167,16 @@ class ImageLoader:
         except DataError as error:
             return image_id, error, False
 
-    def _decoded(self, loaded: Loaded) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        """Yield the id and the crop of an image unless it is bad, and count it."""
-        image_id, crop, enlarged = loaded
-        if isinstance(crop, DataError):
-            if self._strict:
-                raise DataError(f"{self._source.name}: {image_id}: {crop}") from crop
-            self.skipped[image_id] = str(crop)
-            return
-        self.upscaled += enlarged
-        yield image_id, crop
+    def _decoded(self, loaded: list[Loaded]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Yield the ids and the crops of images that are not bad, and count them."""
+        for image_id, crop, enlarged in loaded:
+            if isinstance(crop, DataError):
+                if self._strict:
+                    raise DataError(f"{self._source.name}: {image_id}: {crop}") from crop
+                self.skipped[image_id] = str(crop)
+            else:
+                self.upscaled += enlarged
+                yield image_id, crop
 
     def _batch(self, crops: list[tuple[str, NDArray[np.uint8]]]) -> Batch:
         shape = (len(crops), 3, self._resolution, self._resolution)
@@ -171,7 +185,8 @@ class ImageLoader:
         return Batch(tuple(image_id for image_id, _ in crops), images)
 
 
-def _is_decoded(image: Future[Loaded]) -> bool:
-    return (
-        image.done() and image.exception() is None and not isinstance(image.result()[1], DataError)
-    )
+def _is_decoded(task: Future[list[Loaded]]) -> bool:
+    """Return True if all images of a task are there and good."""
+    if not task.done() or task.exception() is not None:
+        return False
+    return not any(isinstance(crop, DataError) for _, crop, _ in task.result())
