@@ -86,11 +86,15 @@ class BatchNoise:
         make: starts the noise of the batch; called again if other shapes than foreseen are asked
             for, since the numbers of a call depend on the calls before it.
         shapes: foreseen, one for each call; sampled at once.
+
+    Attributes:
+        ids: of the batch's images.
     """
 
     def __init__(self, make: Callable[[], Noise], shapes: Sequence[tuple[int, ...]] = ()) -> None:
         self._make = make
         self._source = make()
+        self.ids = self._source.ids
         self._tensors = [self._source.normal(shape) for shape in shapes]
         self._asked = 0
 
@@ -98,6 +102,11 @@ class BatchNoise:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes that parts of this batch asked for, in order."""
         return tuple(tuple(one.shape[1:]) for one in self._tensors[: self._asked])
+
+    @property
+    def sampled(self) -> Noise:
+        """The noise of the batch after all that was sampled of it, foreseen or asked for."""
+        return self._source
 
     @property
     def source(self) -> Noise:
@@ -130,7 +139,7 @@ class NoisePart:
     """Noise of some images of a batch, see :meth:`BatchNoise.part`."""
 
     def __init__(self, batch: BatchNoise, rows: slice) -> None:
-        self.ids = batch._source.ids[rows]
+        self.ids = batch.ids[rows]
         self._batch = batch
         self._rows = rows
         self._next = 0

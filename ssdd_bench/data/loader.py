@@ -52,6 +52,7 @@ class ImageLoader:
     Attributes:
         skipped: ids that could not be decoded, with the reason, in this pass so far.
         upscaled: number of enlarged images in this pass so far.
+        workers: threads that decode ahead.
 
     Args:
         source: from :func:`ssdd_bench.data.images.open_images`.
@@ -91,7 +92,7 @@ class ImageLoader:
         self._crop = CROPS[crop]
         self._batch_size = batch_size
         self._strict = strict
-        self._workers = workers
+        self.workers = workers
         self._pin = pin
         self._group = group
 
@@ -108,11 +109,11 @@ class ImageLoader:
         self.upscaled = 0
         ids = iter(self._source.ids)
         # Bounded, so that memory does not grow with the set. In line nothing is ahead.
-        ahead = BATCHES_AHEAD * self._batch_size + self._workers if self._workers else 1
+        ahead = BATCHES_AHEAD * self._batch_size + self.workers if self.workers else 1
         # A task takes several images of a large batch: each costs the caller some 20 us.
         block = 1
-        if self._workers:
-            block = max(1, min(MOST_IN_TASK, self._batch_size // self._workers))
+        if self.workers:
+            block = max(1, min(MOST_IN_TASK, self._batch_size // self.workers))
         loading: deque[Future[list[Loaded]]] = deque()
         crops: list[tuple[str, NDArray[np.uint8]]] = []
         ready: deque[Future[tuple[Batch, T]]] = deque()
@@ -125,8 +126,8 @@ class ImageLoader:
 
         # Batches are put together by threads of their own: behind the images in the queue of the
         # others, each batch would wait for images of later ones.
-        finishers = -(-self._workers // 4)
-        with executor(self._workers, "load") as pool, executor(finishers, "load-batch") as finisher:
+        finishers = -(-self.workers // 4)
+        with executor(self.workers, "load") as pool, executor(finishers, "load-batch") as finisher:
             while True:
                 room = ahead - self._batch_size * len(ready) - block * len(loading)
                 while room >= block and (some := tuple(islice(ids, block))):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from ssdd_bench.api import Latent, Tokenizer
+from ssdd_bench.api import Latent, Noise, Tokenizer
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import BatchNoise, KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
@@ -107,16 +107,22 @@ def reconstruct(
     """
     pixels = hashlib.sha256()
     size = _LatentSize(tokenizer)
-    round_trips = _RoundTrips(tokenizer, protocol, seed, device)
     ids: list[str] = []
     references: list[Tensor] = []
     reconstructions: list[Tensor] = []
 
-    def prepare(batch: Batch) -> _Prepared:
-        hashes = pixel_hashes(batch.images) if suite.uses_hashes else None
-        return _Prepared(batch, round_trips.keyed_noise(batch.ids), hashes)
+    with (
+        executor(1 if loader.workers else 0, "noise") as pool,
+        _Behind(overlaps(suite.device, protocol)) as behind,
+    ):
+        round_trips = _RoundTrips(
+            tokenizer, protocol, seed, device, pool if loader.workers else None
+        )
 
-    with _Behind(overlaps(suite.device, protocol)) as behind:
+        def prepare(batch: Batch) -> _Prepared:
+            hashes = pixel_hashes(batch.images) if suite.uses_hashes else None
+            return _Prepared(batch, round_trips.keyed_noise(batch.ids), hashes)
+
         for batch, prepared in loader.prepared(prepare):
             behind.call(partial(pixels.update, batch.images.numpy().data))
             for part in round_trips.of(prepared):
@@ -227,18 +233,76 @@ class _RoundTrip:
     hashes: tuple[bytes, ...] | None
 
 
+class _OrderedNoise:
+    """Noise in the order of the set, sampled in a thread for the batch that follows.
+
+    That is foreseen to be as large as the one before it, and to ask for noise of the same shapes.
+
+    Args:
+        seed: of the noise.
+        pin: sample into page-locked memory.
+        pool: of one thread, since the numbers of a batch follow those of the one before it; None
+            samples what is asked for when it is asked for.
+    """
+
+    def __init__(self, seed: int, pin: bool, pool: Executor | None) -> None:
+        self._seed = seed
+        self._pin = pin
+        self._pool = pool
+        self._last: OrderedNoise | None = None  # after the last batch; nothing is sampled of it
+        self._next: Future[BatchNoise] | None = None
+        self._foreseen: tuple[tuple[int, ...], ...] = ()
+        self._count = 0
+
+    def start(self, ids: Sequence[str]) -> BatchNoise:
+        """Return the noise of the next batch, and begin to sample that of the one after it."""
+        foreseen, self._next = self._next, None
+        if foreseen is not None and self._count == len(ids):
+            noise = foreseen.result()
+        else:
+            noise = self._batch(len(ids), self._last, self._foreseen)
+        noise.ids = tuple(ids)
+        self._count = len(ids)
+        if self._pool and self._foreseen:
+            after = self._copy(noise.sampled)
+            self._next = self._pool.submit(self._batch, len(ids), after, self._foreseen)
+        return noise
+
+    def finish(self, noise: BatchNoise) -> None:
+        """Take in what a batch asked for."""
+        if noise.shapes != self._foreseen:
+            self._next = None
+            self._foreseen = noise.shapes if self._pool else ()
+        self._last = self._copy(noise.source)
+
+    def _batch(
+        self, count: int, after: OrderedNoise | None, shapes: Sequence[tuple[int, ...]]
+    ) -> BatchNoise:
+        make = partial(OrderedNoise, self._seed, count, after=after, pin=self._pin)
+        return BatchNoise(make, shapes)
+
+    def _copy(self, noise: Noise) -> OrderedNoise:
+        assert isinstance(noise, OrderedNoise)
+        return OrderedNoise(self._seed, 0, after=noise)
+
+
 class _RoundTrips:
     """Encode and decode batches, in parts that fit into memory."""
 
     def __init__(
-        self, tokenizer: Tokenizer, protocol: Protocol, seed: int, device: torch.device
+        self,
+        tokenizer: Tokenizer,
+        protocol: Protocol,
+        seed: int,
+        device: torch.device,
+        noise_pool: Executor | None,
     ) -> None:
         self._tokenizer = tokenizer
         self._protocol = protocol
         self._seed = seed
         self._device = device
         self._pin = device.type == "cuda"
-        self._ordered: OrderedNoise | None = None  # after the last batch
+        self._ordered = _OrderedNoise(seed, self._pin, noise_pool)
         self._splitter: OOMSplitter | None = None
         self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}  # asked for by the last batch
         keyed = ["decode"] if protocol.decoder_noise == "keyed" else []
@@ -258,11 +322,7 @@ class _RoundTrips:
         """Encode and decode a batch, and yield its parts."""
         count, noise = len(prepared.batch), dict(prepared.noise)
         if self._protocol.decoder_noise == "ordered":
-            noise["decode"] = BatchNoise(
-                partial(
-                    OrderedNoise, self._seed, count, self._ordered, prepared.batch.ids, self._pin
-                )
-            )
+            noise["decode"] = self._ordered.start(prepared.batch.ids)
         self._splitter = splitter = self._splitter or OOMSplitter(count, self._device)
         start = 0
         while start < count:
@@ -275,8 +335,8 @@ class _RoundTrips:
                 yield trip
                 start = part.stop
         self._shapes = {stream: one.shapes for stream, one in noise.items()}
-        if isinstance(source := noise["decode"].source, OrderedNoise):
-            self._ordered = source
+        if self._protocol.decoder_noise == "ordered":
+            self._ordered.finish(noise["decode"])
 
     def warnings(self) -> Iterator[str]:
         """Say where memory ran out."""

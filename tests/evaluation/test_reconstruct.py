@@ -12,6 +12,7 @@ from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api import noise as noise_module
+from ssdd_bench.api.noise import OrderedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
@@ -235,8 +236,10 @@ def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, n
     assert not score_threads()
 
 
-def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch):
+@pytest.mark.parametrize(("noise", "name"), [("keyed", "load-batch"), ("ordered", "noise")])
+def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, name):
     """From the batch on whose shapes are known before it is loaded."""
+    protocol = replace(PROTOCOL, decoder_noise=noise)
     threads = []
     sample = noise_module._sample
 
@@ -247,10 +250,36 @@ def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch):
     monkeypatch.setattr(noise_module, "_sample", watched)
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, workers=1)
     with MetricSuite(["psnr"], CPU) as suite:
-        reconstruct(Noisy(), loader, suite, PROTOCOL, 0, CPU)
-    assert len(threads) == 7  # nothing is sampled twice
+        reconstruct(Noisy(), loader, suite, protocol, 0, CPU)
+    assert len(threads) <= 8  # nothing is sampled twice, at most one batch too many
     assert threads[0] == "MainThread"
-    assert threads[-1].startswith("load")
+    assert threads[-1] == name
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, workers, batch):
+    """Some images ask for more noise than others, or for noise of another shape."""
+    protocol = replace(PROTOCOL, decoder_noise="ordered")
+    shapes = [[(5,)], [(5,), (2,)], [(7,), (2,)], [(5,)], [], [(5,)], [(5,)]]
+    asked = []
+
+    class Moody(Noisy):
+        def decode(self, latent, noise):
+            first = int(noise.ids[0].removesuffix(".png"))
+            rows = [noise.normal(shape) for shape in shapes[first]]
+            asked.extend(row.clone() for row in rows)
+            return torch.zeros(len(latent), 3, *latent.size)
+
+    loader = ImageLoader(photos, 32, protocol.crop, batch, workers=workers)
+    with MetricSuite(["psnr"], CPU) as suite:
+        reconstruct(Moody(), loader, suite, protocol, 5, CPU)
+    last, expected = None, []
+    for start in range(0, 7, batch):
+        last = OrderedNoise(5, min(batch, 7 - start), after=last)
+        expected += [last.normal(shape) for shape in shapes[start]]
+    assert len(asked) == len(expected)
+    assert all(map(torch.equal, asked, expected))
 
 
 def test_errors_come_in_the_order_of_the_batches(photos, overlapped):
