@@ -33,7 +33,7 @@ bench: ## compare decoders and scoring by turns, and write docs/performance.md; 
 	$(PYTHON) tests/benchmarks/page.py .bench.json docs
 
 gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
-	$(PYTEST) -o addopts="--import-mode=importlib -ra" -m "$(GPU_TESTS)" tests/gpu
+	$(PYTHON) -m pytest -o addopts="--import-mode=importlib -ra" -W default -m "$(GPU_TESTS)" tests/gpu
 
 gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: runs/gpu-report.json and .md
 	$(PYTHON) tests/gpu/report.py --out runs/gpu-report

@@ -8,6 +8,8 @@ from ssdd_bench.nn.decoder import DecoderSize, SSDDDecoder
 
 NARROW = DecoderSize((16, 16, 32, 32), heads=2, depth=1, groups=4, init_std=None)
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 3e-2}
+# Fused operations round less often than eager ones.
+COMPILED = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 0.1}
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 quiet = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 
@@ -101,7 +103,7 @@ def test_compiled_decoder(mode, dtype, layout, side, device, small, relative_err
         z = torch.randn(2, 4, side // 8, side // 8, generator=generator).to(device, dtype)
         inputs = x.contiguous(memory_format=layout), torch.tensor([1.0, 0.5], device=device), z
         error = relative_error(graph(*inputs), network(*inputs))
-        assert error < 1000 * torch.finfo(dtype).eps
+        assert error < COMPILED[dtype]
 
 
 @pytest.mark.slow
