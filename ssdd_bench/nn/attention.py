@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 RADIUS = 7
 SIDE = 2 * RADIUS + 1
@@ -55,8 +56,10 @@ class RelativePositionBias(nn.Module):
         (heads, query cells, key cells), where pairs out of reach hold -1e7, or float16's lowest.
         """
         table = self.relative_bias_table.flatten(0, 1)
-        # Not kept within a compiled graph, which computes positions while it reads the table.
-        positions = _positions.__wrapped__ if torch.compiler.is_compiling() else _positions
+        # Not kept within a compiled graph, which computes positions while it reads the table, and
+        # where tensors have no data.
+        lost = torch.compiler.is_compiling() or isinstance(table, FakeTensor)
+        positions = _positions.__wrapped__ if lost else _positions
         index = positions(query, key, origin, table.device)
         lowest = max(MASKED, torch.finfo(table.dtype).min)
         table = F.pad(table, (0, 0, 0, 1), value=lowest)

@@ -1,12 +1,19 @@
-"""Cost of a stage before it is run: parameters, operations and memory, on torch's meta device."""
+"""Cost of a stage before it is run: parameters, operations and memory, by tensors without data.
+
+Operations are counted on torch's meta device, memory by the rules of autocast on a GPU, which keeps
+some results in float32. No GPU is needed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssdd_bench.nn.decoder import SSDDDecoder
@@ -28,26 +35,21 @@ class Cost:
     batch_size: int
     parameters: int  # number of trained ones
     gmac_per_image: float  # of one forward and backward pass
-    activation_bytes: int  # kept for the backward pass, per image
+    activation_bytes: int  # kept on a GPU for the backward pass, per image, without compilation
     state_bytes: int  # weights, gradients, optimiser and average
 
 
 def stage_cost(stage: str, recipe: Recipe) -> Cost:
-    """Compute the cost by one image on torch's meta device, which stores nothing."""
+    """Compute the cost of images that are not there."""
     table = recipe.stage(stage)
-    saved: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
-            saved[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with torch.device("meta"), FlopCounterMode(display=False) as counter, hooks:
-        trained, output = _run(stage, recipe)
-        output.square().mean().backward()
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        trained, encode, decode = _build(stage, recipe)
+        z = encode(1)
+        with torch.no_grad():
+            for _ in range(recipe.distil.teacher_steps if stage == "distil" else 0):
+                decode(z)
+        decode(z).square().mean().backward()
     parameters = sum(p.numel() for network in trained for p in network.parameters())
-    width = 2 if recipe.optimiser.bf16 else BYTES
     return Cost(
         stage=stage,
         iterations=table.iterations,
@@ -56,30 +58,78 @@ def stage_cost(stage: str, recipe: Recipe) -> Cost:
         batch_size=table.batch_size,
         parameters=parameters,
         gmac_per_image=counter.get_total_flops() / 2e9,
-        activation_bytes=sum(t.numel() for t in saved.values()) * width,
+        activation_bytes=_activation_bytes(stage, recipe),
         state_bytes=parameters * BYTES * (3 + OPTIMISER_COPIES),
     )
 
 
-def _run(stage: str, recipe: Recipe) -> tuple[list[nn.Module], Tensor]:
-    """Build a stage's networks and decode an image; return those that are trained, and the image.
+def _activation_bytes(stage: str, recipe: Recipe) -> int:
+    """Sum the sizes of the tensors that a GPU keeps of one image more for the backward pass.
+
+    Copies of weights in bfloat16, masks and tables do not grow with the batch.
+    """
+    saved: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    sizes = []
+    with FakeTensorMode(), torch.device("cuda"):
+        _, encode, decode = _build(stage, recipe)
+        for batch in (1, 2):
+            with hooks, _autocast(recipe.optimiser.bf16):
+                decode(encode(batch))
+            sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in saved.values()))
+            saved.clear()
+    return sizes[1] - sizes[0]
+
+
+@contextmanager
+def _autocast(enabled: bool) -> Iterator[None]:
+    """Enter autocast of CUDA, which ``torch.autocast`` refuses where there is no GPU."""
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", enabled)
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+        torch.clear_autocast_cache()
+
+
+def _build(
+    stage: str, recipe: Recipe
+) -> tuple[list[nn.Module], Callable[[int], Tensor], Callable[[Tensor], Tensor]]:
+    """Build a stage's networks on the current device.
 
     The stages themselves need the weights of an earlier one and the networks of their losses.
+
+    Returns:
+        Networks that are trained; a function that encodes so many images; one that decodes latents.
     """
     model, side = recipe.model, recipe.stage(stage).resolution
-    images, t = torch.zeros(1, 3, side, side), torch.ones(1)
     if stage == "klvae":
         from diffusers import AutoencoderKL
 
         vae: Any = AutoencoderKL(**model.klvae)
-        return [vae], vae.decode(vae.encode(images).latent_dist.mean).sample
+        return (
+            [vae],
+            lambda batch: vae.encode(torch.zeros(batch, 3, side, side)).latent_dist.mean,
+            lambda z: vae.decode(z).sample,
+        )
     encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
     learns_encoder = stage == "encoder"
-    size = model.encoder_stage_size if learns_encoder else model.size
-    decoder = SSDDDecoder(size, model.z_dim)
-    with torch.set_grad_enabled(learns_encoder):
-        z = encoder(images).mode()
-    with torch.no_grad():
-        for _ in range(recipe.distil.teacher_steps if stage == "distil" else 0):
-            decoder(images, t, z)
-    return [encoder, decoder] if learns_encoder else [decoder], decoder(images, t, z)
+    decoder = SSDDDecoder(model.encoder_stage_size if learns_encoder else model.size, model.z_dim)
+
+    def encode(batch: int) -> Tensor:
+        with torch.set_grad_enabled(learns_encoder):
+            return encoder(torch.zeros(batch, 3, side, side)).mode()
+
+    def decode(z: Tensor) -> Tensor:
+        return decoder(torch.zeros(len(z), 3, side, side), torch.ones(len(z)), z)
+
+    return [encoder, decoder] if learns_encoder else [decoder], encode, decode
