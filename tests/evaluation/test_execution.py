@@ -127,6 +127,27 @@ def test_networks_are_compiled_for_a_while(name, monkeypatch):
     assert torch.equal(decode(tokenizer, images)[1], exact)
 
 
+@pytest.mark.slow
+def test_kernels_of_the_real_compiler_give_the_same_images():
+    """Also for batches of other sizes, each of which is compiled on its own."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 1))
+    tokenizer = from_functions(
+        lambda images: images,
+        network,
+        LatentSpec("continuous", 1, 3),
+        networks={"decoder": network},
+    )
+    images = torch.rand(3, 3, 16, 16)
+    exact = decode(tokenizer, images)[1]
+    settings = ExecutionSettings(compile="default")
+    with prepare(tokenizer, PROTOCOL, CPU, settings, 16, 1) as prepared:
+        for size in (1, 2, 3):
+            with torch.inference_mode():
+                found = decode(tokenizer, images[:size])[1]
+            torch.testing.assert_close(found, exact[:size], rtol=0, atol=1e-5)
+        assert prepared.compile_s > 0
+
+
 @pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
 def test_an_exported_program_is_not_compiled():
     program = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 8, 8))
