@@ -24,6 +24,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.execution import DTYPES
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.timing import count_gmac, time_call
 from ssdd_bench.generation.latents import CPU_BATCH
@@ -32,6 +33,7 @@ from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import NumberFormat
 
 Arrays = dict[str, NDArray[Any]]
 LabelRule = Literal["equal", "random"]
@@ -52,6 +54,7 @@ class SamplesConfig:
     labels: LabelRule = "equal"  # rule by which classes are chosen
     settings: SamplerSettings = field(default_factory=SamplerSettings)
     batch_size: int = CPU_BATCH  # samples per call on a GPU; a CPU takes CPU_BATCH
+    dtype: NumberFormat = "float32"  # of the model of latents, by autocast; solvers keep float32
     shard: tuple[int, int] = (0, 1)
     shared: Path | None = None  # folder in which sampled latents are kept for other decoders
     command: str = ""  # as typed by the user
@@ -111,6 +114,8 @@ class SampleBatches:
             "seed": config.seed,
             "batch": self.size,
             "device": device.type,
+            # Samples in float32 keep the hash that they had before there was a choice.
+            **({} if config.dtype == "float32" else {"dtype": config.dtype}),
         }
         images = {
             "latents": latents,
@@ -175,13 +180,20 @@ class SampleBatches:
         noise = KeyedNoise(self.config.seed, ids, "sample")
         config, settings = self.model.config, self.config.settings
         latents, seconds, fresh = self._timed(
-            "latents", lambda: sample_latents(self._network, config, labels, noise, settings)
+            "latents", lambda: sample_latents(self._evaluate, config, labels, noise, settings)
         )
         return {
             "latents": latents.cpu().numpy(),
             "seconds": np.array(seconds),
             "fresh": np.array(fresh),
         }
+
+    def _evaluate(self, x: Tensor, clock: Tensor, labels: Tensor) -> Tensor:
+        """Evaluate the network in its number format."""
+        dtype = self.config.dtype
+        with torch.autocast(self.device.type, DTYPES[dtype], enabled=dtype != "float32"):
+            found: Tensor = self._network(x, clock, labels)
+        return found.float()
 
     def _ids(self, start: int) -> list[str]:
         """Return the numbers of a batch; the last one is padded, so that all have one size."""

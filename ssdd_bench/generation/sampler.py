@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssdd_bench.api import Noise
 from ssdd_bench.errors import OptionError
@@ -24,6 +24,9 @@ from ssdd_bench.nn.dit import DiTConfig
 Objective = Literal["flow", "ddpm"]
 Method = Literal["euler", "heun", "ddpm"]
 OBJECTIVE_OF: Final[dict[Method, Objective]] = {"euler": "flow", "heun": "flow", "ddpm": "ddpm"}
+
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps latents, its own clock (B,) and labels (B,) to a velocity or noise."""
 
 ROUNDING = 1e-6  # of times, which reach a network in float32
 
@@ -87,7 +90,7 @@ def default_method(objective: Objective) -> Method:
 
 @torch.inference_mode()
 def sample_latents(
-    network: nn.Module,
+    network: Network,
     config: DiTConfig,
     labels: Tensor,
     noise: Noise,
@@ -130,7 +133,7 @@ def sample_latents(
 
 
 def guided(
-    network: nn.Module, config: DiTConfig, labels: Tensor, settings: SamplerSettings
+    network: Network, config: DiTConfig, labels: Tensor, settings: SamplerSettings
 ) -> Callable[[Tensor, float, float], Tensor]:
     """Return the network as a function of (x, time, the network's own time), with guidance.
 

@@ -138,7 +138,11 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
         samples=config.samples,
         seed=config.seed,
         classes=facts.classes,
-        warnings=(*check_latents(seen.latents), *check_colours(seen.colours, facts.pixels)),
+        warnings=(
+            *([] if config.dtype == "float32" else [f"model of latents in {config.dtype}"]),
+            *check_latents(seen.latents),
+            *check_colours(seen.colours, facts.pixels),
+        ),
         execution=describe_execution(
             batches.device, [model.network, *batches.tokenizer.networks().values()]
         ),

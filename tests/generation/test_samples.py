@@ -43,6 +43,18 @@ def generated(generate, tmp_path):
     return tmp_path / "generated"
 
 
+def test_another_number_format_makes_other_samples_and_says_so(generate, generated, tmp_path):
+    out = tmp_path / "bfloat16"
+    record = generate(out, dtype="bfloat16")
+    exact = read_generated(generated)
+    assert record.fingerprint != exact.fingerprint
+    assert set(record.warnings) - set(exact.warnings) == {"model of latents in bfloat16"}
+    difference = np.abs(pixels(out).astype(int) - pixels(generated))
+    assert difference.max() > 0
+    assert difference.mean() < 2
+    assert generate(tmp_path / "float32", dtype="float32").fingerprint == exact.fingerprint
+
+
 def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generated, tmp_path):
     out = tmp_path / "parts"
     for shard in ((1, 2), (0, 2)):
