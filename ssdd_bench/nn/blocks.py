@@ -187,10 +187,16 @@ class UpBlock(nn.Module):
         if resize:
             self.upsamplers.append(Upsampling(channels))
 
-    def forward(self, x: Tensor, skips: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
-        """Consume one skip per block from the end of ``skips``."""
+    def forward(self, maps: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
+        """Consume the input and one skip per block from the end of ``maps``.
+
+        The input comes in the list, where it is dropped after its use: a caller's variable would
+        keep the largest map alive.
+        """
+        x = maps.pop()
         for block in self.resnets:
-            x = block(torch.cat([x, skips.pop()], dim=1), context, time, overwrite=True)
+            x = torch.cat([x, maps.pop()], dim=1)
+            x = block(x, context, time, overwrite=True)
         for upsample in self.upsamplers:
             x = upsample(x)
         return x

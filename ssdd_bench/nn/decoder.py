@@ -156,11 +156,12 @@ class SSDDDecoder(nn.Module):
         context = self.ada_ctx_proj(z)
         latent = F.interpolate(z, size=x_t.shape[-2:], mode="nearest")
         h = self.conv_in(torch.cat([x_t, latent], dim=1))
-        skips = [h]
+        maps = [h]
         for down in self.down_blocks:
-            h, new = down(h, context, time)
-            skips += new
-        h = self.mid_block(h, context)
+            h, skips = down(h, context, time)
+            maps += skips
+        maps.append(self.mid_block(h, context))
+        del h, skips
         for up in self.up_blocks:
-            h = up(h, skips, context, time)
-        return self.conv_out(activate(self.conv_norm_out(h)))
+            maps.append(up(maps, context, time))
+        return self.conv_out(activate(self.conv_norm_out(maps.pop())))
