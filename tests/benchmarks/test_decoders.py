@@ -172,8 +172,6 @@ def test_shipped_ssdd_and_klvae(by_turns, side, least):
     calls = {}
     for name in ("ssdd", "klvae"):
         tokenizer = load_tokenizer(name)
-        for network in tokenizer.networks().values():
-            network.to(memory_format=torch.channels_last)
         with torch.inference_mode():
             latent = tokenizer.encode(images)
         calls[name] = torch.inference_mode()(partial(decode_one, tokenizer, latent))

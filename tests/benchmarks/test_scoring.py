@@ -46,8 +46,6 @@ def test_default_metrics_beside_decoding(by_turns):
 
     images = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
     tokenizer = load_tokenizer("ssdd")
-    for network in tokenizer.networks().values():
-        network.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def decode():
