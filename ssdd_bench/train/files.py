@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,19 +154,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class MetricsLog:
-    """Log in ``metrics.jsonl`` and for TensorBoard; a resumed run continues the same files."""
+    """Log in ``metrics.jsonl`` and, if it is installed, for TensorBoard.
+
+    A resumed run continues the same files.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.path = folder / "metrics.jsonl"
-        self._board: Any = SummaryWriter(str(folder / "tensorboard"))
+        self._board: Any = None
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
         """Write one row of the kind ``train`` or ``evaluation``."""
         row = {"kind": kind, "iteration": iteration, **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        if self._board is None:
+            return
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, iteration)
         self._board.flush()

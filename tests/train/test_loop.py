@@ -329,6 +329,13 @@ def test_other_recipe_is_not_resumed(photos, tmp_path):
         trainer("klvae", photos, tmp_path, recipe=other).resume()
 
 
+def test_without_tensorboard_the_log_is_a_file(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssdd_bench.train.files.find_spec", lambda name: None)
+    list(trainer("klvae", photos, tmp_path).run(1))
+    assert (tmp_path / "klvae" / "metrics.jsonl").exists()
+    assert not (tmp_path / "klvae" / "tensorboard").exists()
+
+
 def test_losses_are_not_read_in_every_iteration(photos, tmp_path, monkeypatch):
     run = trainer("klvae", photos, tmp_path)
     reads = []
