@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,15 +15,36 @@ from ssdd_bench.results.schema import MetricValue
 
 def squared_errors(references: Tensor, reconstructions: Tensor) -> list[float]:
     """Return the mean squared error of each image, uint8 (B, 3, H, W), on 0 to 255 squared."""
-    difference = references.int() - reconstructions.int()
-    sums = difference.square().flatten(1).sum(dim=1)  # int64
-    return [total / difference[0].numel() for total in sums.tolist()]
+    return _means(_squared_sum, references, reconstructions)
 
 
 def absolute_errors(references: Tensor, reconstructions: Tensor) -> list[float]:
     """Return the mean absolute error of each image, uint8 (B, 3, H, W), on 0 to 255."""
-    difference = (references.int() - reconstructions.int()).abs()
-    return [total / difference[0].numel() for total in difference.flatten(1).sum(dim=1).tolist()]
+    return _means(_absolute_sum, references, reconstructions)
+
+
+def _means(
+    total: Callable[[Tensor], Tensor], references: Tensor, reconstructions: Tensor
+) -> list[float]:
+    """Divide sums over the differences of each image by the number of its values."""
+    if references.is_cpu:  # A single image stays in the cache: a sixth of the time of a batch.
+        parts = (references.split(1), reconstructions.split(1))
+    else:
+        parts = ((references,), (reconstructions,))
+    sums = [total((a.short() - b.short()).flatten(1)) for a, b in zip(*parts, strict=True)]
+    return [one / references[0].numel() for one in torch.cat(sums).tolist()]
+
+
+def _squared_sum(differences: Tensor) -> Tensor:
+    """Sum squares of integers (B, N) exactly: below 2^53 so does float64."""
+    if differences.is_cpu:
+        values = differences.double()
+        return torch.linalg.vecdot(values, values)
+    return differences.int().square_().sum(dim=1)  # int64
+
+
+def _absolute_sum(differences: Tensor) -> Tensor:
+    return differences.abs_().sum(dim=1)  # int64
 
 
 def decibel(mse: float) -> float:

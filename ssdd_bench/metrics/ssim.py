@@ -42,15 +42,15 @@ class Window:
 
     def mean(self, x: Tensor) -> Tensor:
         """Average (..., H, W) over every window that lies inside the map."""
-        total = self.taps[0] + 2 * sum(self.taps[1:])
-        return self._sum(self._sum(x, -2), -1) / total**2
+        return self._mean_along(self._mean_along(x, -2), -1)
 
-    def _sum(self, x: Tensor, dim: int) -> Tensor:
+    def _mean_along(self, x: Tensor, dim: int) -> Tensor:
+        total = self.taps[0] + 2 * sum(self.taps[1:])
         centre, size = len(self.taps) - 1, x.shape[dim] - self.width + 1
-        out = x.narrow(dim, centre, size) * self.taps[0]
+        out = x.narrow(dim, centre, size) * (self.taps[0] / total)
         for away, tap in enumerate(self.taps[1:], 1):
-            sides = x.narrow(dim, centre - away, size) + x.narrow(dim, centre + away, size)
-            out.add_(sides, alpha=tap)
+            for start in (centre - away, centre + away):
+                out.add_(x.narrow(dim, start, size), alpha=tap / total)
         return out
 
 
@@ -59,14 +59,23 @@ UNIFORM = Window((1.0,) * 4, unbiased=49 / 48)
 
 
 def _terms(a: Tensor, b: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-    """Compute the maps of similarity and of contrast-structure of (..., H, W) in [0, 255]."""
-    a, b = a.double(), b.double()
-    mean_a, mean_b, squares, products = window.mean(torch.stack((a, b, a * a + b * b, a * b)))
-    means, square_means = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
-    variances = window.unbiased * (squares - square_means)
-    covariance = window.unbiased * (products - means)
-    structure = (2 * covariance + C2) / (variances + C2)
-    return (2 * means + C1) / (square_means + C1) * structure, structure
+    """Compute the maps of similarity and of contrast-structure of (..., H, W) in [0, 255].
+
+    Every step that can be is done in place: on a CPU a third of the time is memory.
+    """
+    maps = torch.empty(4, *a.shape, dtype=torch.float64, device=a.device)
+    maps[0].copy_(a)
+    maps[1].copy_(b)
+    torch.mul(maps[0], maps[1], out=maps[3])
+    torch.mul(maps[0], maps[0], out=maps[2]).addcmul_(maps[1], maps[1])
+    mean_a, mean_b, squares, products = window.mean(maps)
+    square_means = mean_a.square().addcmul_(mean_b, mean_b)
+    means = mean_a.mul_(mean_b)
+    variances = squares.sub_(square_means).mul_(window.unbiased)
+    covariance = products.sub_(means).mul_(window.unbiased)
+    structure = covariance.mul_(2).add_(C2).div_(variances.add_(C2))
+    luminance = means.mul_(2).add_(C1).div_(square_means.add_(C1))
+    return luminance.mul_(structure), structure
 
 
 def _pieces(a: Tensor, b: Tensor, window: Window) -> Iterator[tuple[slice, Tensor, Tensor]]:
