@@ -22,7 +22,10 @@ if Image.MAX_IMAGE_PIXELS is not None:
 
 
 def decode_image(source: bytes | Path) -> Image.Image:
-    """Decode a whole image file to RGB; of an animation or a multi-page file the first frame."""
+    """Decode a whole image file to RGB; of an animation or a multi-page file the first frame.
+
+    JPEGs are not decoded at a smaller scale, which changes the pixels of every crop.
+    """
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             check_pixels(*image.size)
