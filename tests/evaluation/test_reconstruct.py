@@ -407,7 +407,7 @@ class Fast(Noisy):
         return image
 
 
-def share_in_the_tokenizer(workers, n=4096, batch=64):
+def share_in_the_tokenizer(workers, n=8192, batch=64):
     """Return the fraction of the time that the tokenizer works."""
     tokenizer = Fast()
     loader = ImageLoader(Slow(n, 0.008), 16, PROTOCOL.crop, batch, workers=workers)
