@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
 
 
 def _extract(revision: str, path: str, folder: Path) -> None:
-    command = ["git", "archive", "--format=tar", revision, "--", path]
+    command = ["git", "archive", "--format=zip", revision, "--", path]
     if revision.startswith("-"):
         raise UserError(f"'{revision}' is no revision. Give a branch, a tag or a commit.")
     try:
@@ -74,5 +74,5 @@ def _extract(revision: str, path: str, folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise UserError(f"git:{revision}:{path}: {' '.join(reason)}") from error
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder)
