@@ -109,12 +109,17 @@ def neighbourhood_attention(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[None])
 
 
+def _count_tiles(grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the tiles that cover a grid, and the cells that they reach beyond it, per axis."""
+    rows, columns = (-(-side // TILE) for side in grid)
+    return (rows, columns), (rows * TILE - grid[0], columns * TILE - grid[1])
+
+
 def _tiled_attention(
     q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
 ) -> Tensor:
     rows, columns = grid
-    counts = (-(-rows // TILE), -(-columns // TILE))
-    extra = (counts[0] * TILE - rows, counts[1] * TILE - columns)
+    counts, extra = _count_tiles(grid)
     window = TILE + 2 * RADIUS
 
     def cut(x: Tensor, side: int, margin: int) -> Tensor:
@@ -147,8 +152,7 @@ def _flex_attention(
     from torch.nn.attention.flex_attention import BlockMask  # takes a third of a second
 
     rows, columns = grid
-    counts = (-(-rows // TILE), -(-columns // TILE))
-    extra = (counts[0] * TILE - rows, counts[1] * TILE - columns)
+    counts, extra = _count_tiles(grid)
     table = bias.relative_bias_table.permute(2, 0, 1).flatten().to(q.dtype)
 
     def place(token: Tensor) -> tuple[Tensor, Tensor]:
