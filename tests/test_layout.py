@@ -140,7 +140,7 @@ def run_python(*arguments: str, cwd: Path = ROOT, path: str = "") -> str:
 
 
 def test_no_gpu_is_seen() -> None:
-    """Only the tests marked gpu, when nothing else is run, see one."""
+    """A GPU is visible to the tests marked gpu alone, when nothing else is run."""
     code = "import torch; print(torch.cuda.device_count(), torch.cuda.is_available())"
     assert run_python("-c", code) == "0 False\n"
 

@@ -197,7 +197,7 @@ with torch.inference_mode():
 
 
 def test_memory_at_1024_px(benchmark):
-    """In a process that returns freed memory: one that keeps it holds gaps between blocks too."""
+    """Decode in a process that returns freed memory: one that keeps it holds gaps too."""
     command = [sys.executable, "-c", PEAK]
     done = benchmark.pedantic(
         lambda: subprocess.run(command, capture_output=True, check=True), rounds=1

@@ -238,7 +238,7 @@ def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, n
 
 @pytest.mark.parametrize(("noise", "name"), [("keyed", "load-batch"), ("ordered", "noise")])
 def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, name):
-    """From the batch on whose shapes are known before it is loaded."""
+    """Noise comes from the loader once shapes are known before a batch is loaded."""
     protocol = replace(PROTOCOL, decoder_noise=noise)
     threads = []
     sample = noise_module._sample
@@ -420,7 +420,7 @@ def share_in_the_tokenizer(workers, n=8192, batch=64):
 
 @pytest.mark.timing
 def test_sixteen_loading_threads_keep_a_tokenizer_busy(overlapped):
-    """Of 1,000 images/s, where one thread decodes 125 photographs in a second.
+    """Feed a tokenizer of 1,000 images/s, where one thread decodes 125 photographs in a second.
 
     The aim is 0.95. Two cores, which do the work of all threads that does not sleep, reach 0.89 to
     0.95.

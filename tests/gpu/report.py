@@ -51,7 +51,7 @@ TINY_TIMING = TimingSettings(seconds=0.0, warmup=1, min_calls=2, max_calls=2)
 
 @dataclass(frozen=True)
 class Case:
-    """What one row measures."""
+    """Network and settings that one row measures."""
 
     model: str  # size of SSDD's decoder, or SD_VAE
     px: int

@@ -1,4 +1,4 @@
-"""What runs ahead of a GPU and behind it changes no number."""
+"""Loading ahead of a GPU and scoring behind it change no number."""
 
 import threading
 
