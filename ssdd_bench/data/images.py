@@ -11,7 +11,7 @@ from PIL import Image
 from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
 from ssdd_bench.data.decode import SUFFIXES, decode_image
 from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet
-from ssdd_bench.data.npz import read_moments
+from ssdd_bench.data.npz import array_names
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError, UnknownNameError
 from ssdd_bench.plugins.manifest import ID
@@ -88,7 +88,7 @@ def _open(path: Path) -> ImageSource:
     if suffix == ".tar":
         return TarImages(resolved.stem, {"": resolved})
     if suffix == ".npz":
-        if "sigma" in read_moments(resolved):
+        if {"mu", "sigma"} <= set(array_names(resolved)):
             raise DataError(
                 f"{path} holds statistics (mu, sigma) of a training set: reconstructions are "
                 "compared with the very crops that were encoded, so give images"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,34 @@ def read_moments(path: Path) -> dict[str, NDArray[np.float64]]:
     """Return those of ``mu``, ``sigma``, ``mu_s`` and ``sigma_s`` that a file holds."""
     names = ("mu", "sigma", "mu_s", "sigma_s")
     arrays = {name: _read(path, name) for name in names}
-    return {name: one.astype(np.float64) for name, one in arrays.items() if one is not None}
+    found = {name: one.astype(np.float64) for name, one in arrays.items() if one is not None}
+    for mean, covariance in (("mu", "sigma"), ("mu_s", "sigma_s")):
+        if (mean in found) != (covariance in found):
+            raise DataError(f"{path}: of {mean} and {covariance} one is missing: fetch it again")
+        if mean in found and found[covariance].shape != 2 * found[mean].shape:
+            raise DataError(
+                f"{path}: {mean} has shape {found[mean].shape} and {covariance} "
+                f"{found[covariance].shape}: fetch it again"
+            )
+    return found
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays that a file holds, without reading them."""
+    with _opened(path) as arrays:
+        return list(arrays.files)
 
 
 def _read(path: Path, name: str) -> NDArray[Any] | None:
+    with _opened(path) as arrays:
+        return arrays[name] if name in arrays.files else None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         # np.load would take a file that is no zip for a pickle, and advise to run its code.
         with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
-            return arrays[name] if name in arrays.files else None
+            yield arrays
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path} as an npz file: {error}") from error

@@ -6,12 +6,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ssdd_bench.data.archives import NpzImages
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.memory import Images, as_source
-from ssdd_bench.data.npz import read_moments
+from ssdd_bench.data.npz import array_names, read_moments
 from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.job import data_fingerprint
@@ -47,8 +45,7 @@ class Reference:
         is_npz = path is not None and path.suffix.lower() == ".npz" and path.is_file()
         if path is not None and is_npz and (arrays := read_moments(path)):
             self.name = path.stem
-            with np.load(path, allow_pickle=False) as file:
-                has_images = "arr_0" in file.files
+            has_images = "arr_0" in array_names(path)
             self.moments = ReferenceMoments(path.name, arrays, has_images)
             if has_images:
                 self.images = NpzImages(path)
