@@ -26,7 +26,7 @@ PLUGINS = ROOT / "tokenizers"
 LEVELS = (
     ("errors", "api", "flow"),
     ("tokenizers", "plugins", "results"),
-    ("data", "weights"),
+    ("data", "launch", "weights"),
     ("nn", "metrics"),
     ("protocols", "ssdd"),
     ("report",),
@@ -41,6 +41,7 @@ NARROW = {
     "errors": set(),
     "api": {"errors"},
     "flow": {"errors"},
+    "launch": {"errors", "results"},
     "report": {"errors", "results", "protocols", "metrics"},
 }
 # Test modules about more than one module of the package: committed files, real weights, behaviour
@@ -78,6 +79,7 @@ WITHOUT_TORCH = (
     "gate.load",
     "gate.outputs",
     "gate.thresholds",
+    "launch.tasks",
     "metrics.base",
     "metrics.catalog",
     "metrics.frechet",
