@@ -85,6 +85,7 @@ WITHOUT_TORCH = (
     "metrics.frechet",
     "metrics.intervals",
     "metrics.moments",
+    "metrics.state",
     "plugins.discovery",
     "plugins.manifest",
     "plugins.options",

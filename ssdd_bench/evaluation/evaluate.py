@@ -217,6 +217,7 @@ def evaluate_loaded(
             protocol.metric_options,
             settings.strict,
             settings.intervals,
+            expected=len(source),
         ) as suite:
             seen = reconstruct(
                 tokenizer, loader, suite, used, settings.seed, device, callbacks.images_done

@@ -91,6 +91,7 @@ def evaluate_pairs(
             protocol.metric_options,
             strict,
             intervals,
+            expected=len(pairs),
         ) as suite,
         progress_bar(label or theirs.name, len(pairs), quiet=not progress) as bar,
     ):

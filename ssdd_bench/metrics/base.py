@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from ssdd_bench.errors import DataError, UnavailableError, UserError
 from ssdd_bench.plugins.discovery import BUILT_IN
@@ -17,9 +18,13 @@ from ssdd_bench.results.schema import MetricValue
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ssdd_bench.metrics.features.files import FeatureSets
+
+Reduction = Literal["sum", "by_image"]
+"""How the states of two sets of images make that of both: they are added, or their ids united."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +106,39 @@ class MetricInfo:
         return found
 
     def make(
-        self, device: torch.device | None = None, options: MetricOptions | None = None
+        self,
+        device: torch.device | None = None,
+        options: MetricOptions | None = None,
+        *,
+        loaded: bool = True,
     ) -> PairMetric | DistributionMetric:
         """Make the metric, on the CPU by default.
 
+        Args:
+            device: of the networks.
+            options: settings of the protocol.
+            loaded: False leaves out :meth:`Metric.load`: such a metric needs no weights, and can
+                merge states and compute scores from them, but takes no images.
+
         Raises:
             UnavailableError: weights or packages are not on this machine, or the code of a third
-                party fails; keeps the cause.
+                party fails or declares no state; keeps the cause.
             WeightsError: a file is not what its publisher released.
         """
         import torch
 
         kind = self.load()
         with self.guarded():
-            return kind(self, device or torch.device("cpu"), options or MetricOptions())
+            metric = kind(self, device or torch.device("cpu"), options or MetricOptions())
+            if isinstance(metric, PairMetric) and not metric.states:
+                raise UnavailableError(
+                    f"{self.key} ({self.source}) declares no state, so its scores of several "
+                    f"chunks of images cannot be merged: call self.add_state in "
+                    f"{kind.__name__}.__init__ (docs/adding-a-metric.md)"
+                )
+            if loaded:
+                metric.load()
+        return metric
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -123,35 +147,155 @@ class MetricInfo:
             yield
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.source == BUILT_IN:
                 raise
-            reason = next(iter(str(error).splitlines()), "")
             raise UnavailableError(
-                f"{self.key} ({self.source}) cannot be loaded: {type(error).__name__}: {reason}. "
+                f"{self.key} ({self.source}) cannot be loaded: {describe_error(error)}. "
                 "Fix or remove the package (--strict --debug shows where)."
             ) from error
+
+    def failure(self, error: BaseException) -> str:
+        """Return the reason why the metric is unavailable, after an error with some images."""
+        if isinstance(error, UserError):
+            return str(error)
+        return f"{self.key} ({self.source}) failed: {describe_error(error)}"
+
+
+def mixed(name: str, first: str, other: str) -> str:
+    """Return the reason why chunks that were computed by two backends do not merge."""
+    return (
+        f"{name} was computed by {first} in some chunks and by {other} in others: run again from "
+        "the first image, with one version"
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the class of an error and the first line of its message."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 class Metric:
     """Base of all metrics, made by ``MetricInfo.make``; its arguments are its attributes.
 
+    What a metric keeps of the images it declares by :meth:`add_state`, as in torchmetrics, so that
+    the states of chunks of images can be saved and merged. ``__init__`` is cheap and needs no
+    files; :meth:`load` loads what :meth:`PairMetric.update` needs besides.
+
     Args:
         info: key, direction and the other facts of the catalogue.
         device: of the networks, if any.
         options: settings of the protocol.
+
+    Attributes:
+        states: reduction of each state by name.
     """
 
     def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         self.info = info
         self.device = device
         self.options = options
+        self.states: dict[str, Reduction] = {}
+        self._defaults: dict[str, Any] = {}
+
+    def load(self) -> None:
+        """Load networks, and set ``backend`` where it depends on them.
+
+        Raises:
+            UnavailableError: weights or packages are not on this machine.
+            WeightsError: a file is not what its publisher released.
+        """
+
+    def add_state(self, name: str, default: Any, reduce: Reduction) -> None:
+        """Declare a state, which becomes the attribute ``name``.
+
+        >>> class Count(Metric):
+        ...     total: float
+        >>> metric = Count(None, None, None)
+        >>> metric.add_state("total", 0.0, "sum")
+        >>> metric.total += 2.5
+        >>> metric.merge({"total": 2.0})
+        >>> metric.total
+        4.5
+
+        Args:
+            name: of the attribute.
+            default: value before the first image: a number or an array of float64 or int64 for
+                ``sum``, {} for ``by_image``.
+            reduce: ``sum``, or ``by_image`` for a dictionary with a number for each image's id.
+
+        Raises:
+            TypeError: the default does not fit the reduction.
+            ValueError: the attribute exists, or the reduction is unknown.
+        """
+        if hasattr(self, name):
+            raise ValueError(f"state '{name}' has the name of an attribute: choose another")
+        if reduce == "by_image":
+            if default != {}:
+                raise TypeError(f"state '{name}' begins with {default!r}, expected {{}}")
+        elif reduce == "sum":
+            _as_array(name, default)
+        else:
+            raise ValueError(f"reduction '{reduce}' is unknown: choose 'sum' or 'by_image'")
+        self.states[name] = reduce
+        self._defaults[name] = default
+        setattr(self, name, deepcopy(default))
+
+    def reset(self) -> None:
+        """Forget all images."""
+        for name, default in self._defaults.items():
+            setattr(self, name, deepcopy(default))
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of each state: an array of float64 or int64, or numbers by image id.
+
+        Raises:
+            TypeError: a state has become something else, such as a tensor.
+        """
+        return {
+            name: dict(getattr(self, name))
+            if reduce == "by_image"
+            else _as_array(name, getattr(self, name))
+            for name, reduce in self.states.items()
+        }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add what :meth:`state` returned for other images.
+
+        Raises:
+            DataError: an image is in both.
+        """
+        for name, reduce in self.states.items():
+            ours, theirs = getattr(self, name), state[name]
+            if reduce == "by_image":
+                if (both := next((one for one in theirs if one in ours), None)) is not None:
+                    raise DataError(f"{self.info.key}: image '{both}' came twice")
+                ours.update(theirs)
+                continue
+            total = _as_array(name, ours) + _as_array(name, theirs)
+            number = isinstance(self._defaults[name], int | float)
+            setattr(self, name, total.item() if number else total)
+
+
+def _as_array(name: str, value: Any) -> NDArray[Any]:
+    """Copy a number or an array of float64 or int64."""
+    import numpy as np
+
+    if isinstance(value, int | float | np.number | np.ndarray):
+        array = np.array(value)
+        if array.dtype in (np.float64, np.int64):
+            return array
+    kind = f"{type(value).__name__} of {getattr(value, 'dtype', 'no dtype')}"
+    raise TypeError(
+        f"state '{name}' is a {kind}, expected a number or an array of float64 or int64: use "
+        "tensor.item() or tensor.cpu().numpy()"
+    )
 
 
 class PairMetric(Metric, ABC):
     """Base of metrics that compare each image with its reconstruction.
 
-    A class whose weights or packages are missing raises ``UnavailableError`` when it is made.
+    A class declares at least one state, by :meth:`Metric.add_state`.
 
     Attributes:
         backend: library and version, and the weights' hash where there are any.
@@ -159,7 +303,7 @@ class PairMetric(Metric, ABC):
             to the CPU.
     """
 
-    backend: str
+    backend: str = ""
     on_device: ClassVar[bool] = False
 
     @abstractmethod
@@ -187,9 +331,11 @@ class PerImageMetric(PairMetric):
     Sums are exact (``math.fsum``), so the order and the batches of the images change nothing.
     """
 
+    scores: dict[str, float]
+
     def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
         super().__init__(info, device, options)
-        self._scores: dict[str, float] = {}
+        self.add_state("scores", {}, "by_image")
 
     @abstractmethod
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
@@ -198,9 +344,9 @@ class PerImageMetric(PairMetric):
     def update(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
         """Score a batch; ``DataError`` if an image comes twice."""
         for name, score in zip(ids, self.score(references, reconstructions), strict=True):
-            if name in self._scores:
+            if name in self.scores:
                 raise DataError(f"{self.info.key}: image '{name}' came twice")
-            self._scores[name] = score
+            self.scores[name] = score
 
     def compute(self) -> MetricValue:
         """Return the mean of the finite scores, its interval and the number of infinite ones."""
@@ -209,13 +355,13 @@ class PerImageMetric(PairMetric):
         from ssdd_bench.metrics.intervals import BOOTSTRAP, RESAMPLINGS, bootstrap
 
         # Sorted by id, since the order of the images must not change the interval.
-        finite = [score for _, score in sorted(self._scores.items()) if math.isfinite(score)]
+        finite = [score for _, score in sorted(self.scores.items()) if math.isfinite(score)]
         found = MetricValue(
             value=math.fsum(finite) / len(finite) if finite else None,
-            n=len(self._scores),
+            n=len(self.scores),
             higher_is_better=self.info.higher_is_better,
             backend=self.backend,
-            infinite=len(self._scores) - len(finite),
+            infinite=len(self.scores) - len(finite),
         )
         if len(finite) < 2:
             return found
@@ -224,7 +370,7 @@ class PerImageMetric(PairMetric):
 
     def per_image(self) -> dict[str, float]:
         """Return the score of each image by id."""
-        return dict(self._scores)
+        return dict(self.scores)
 
 
 class DistributionMetric(Metric, ABC):
@@ -236,9 +382,14 @@ class DistributionMetric(Metric, ABC):
 
     Attributes:
         least: images that each side needs.
+        needs_rows: False if means and covariances suffice, which take the same memory for any
+            number of images; True keeps the features of every image, in a file.
+        interval_needs_rows: likewise, for the interval alone.
     """
 
     least: ClassVar[int] = 2
+    needs_rows: ClassVar[bool] = False
+    interval_needs_rows: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, features: FeatureSets) -> float:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.errors import UnavailableError
-from ssdd_bench.metrics.base import MetricInfo, MetricOptions, PerImageMetric
+from ssdd_bench.metrics.base import PerImageMetric
 from ssdd_bench.metrics.images import Parts, exact_convolutions, resize
 from ssdd_bench.weights.assets import cache_folder, require
 from ssdd_bench.weights.download import unpack
@@ -81,20 +81,20 @@ class DreamSim(PerImageMetric):
 
     on_device = True
 
-    def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
-        super().__init__(info, device, options)
-        kind = info.assets[0].removeprefix("dreamsim_")
-        archive, dino = map(require, info.assets)
+    def load(self) -> None:
+        """Load the networks."""
+        kind = self.info.assets[0].removeprefix("dreamsim_")
+        archive, dino = map(require, self.info.assets)
         try:
             import dreamsim  # noqa: F401
         except ImportError as error:
             raise UnavailableError(
-                f"{info.key} needs the package dreamsim: pip install 'ssdd-bench[dreamsim]'"
+                f"{self.info.key} needs the package dreamsim: pip install 'ssdd-bench[dreamsim]'"
             ) from error
         checksum = sha256_file(archive)[:8]
         folder = cache_folder() / "dreamsim" / checksum
         unpack(archive, MEMBERS[kind], folder)
-        self.model = _load_model(kind, folder, dino, device)
+        self.model = _load_model(kind, folder, dino, self.device)
         self._parts = Parts(1)
         self.backend = f"dreamsim {version('dreamsim')} {kind} (sha256 {checksum})"
 

@@ -22,6 +22,7 @@ class InceptionScore(DistributionMetric):
     """
 
     least = PARTS
+    needs_rows = True
 
     def score(self, features: FeatureSets) -> float:
         """Return the mean over the parts."""
@@ -49,6 +50,7 @@ class KID(DistributionMetric):
     """
 
     least = 4
+    needs_rows = True
 
     def score(self, features: FeatureSets) -> float:
         """Return the distance; subsets are as large as a side if that has too few images."""
@@ -86,6 +88,7 @@ class PrecisionRecall(DistributionMetric):
     """
 
     least = NEIGHBOURS + 1
+    needs_rows = True
 
     def score(self, features: FeatureSets) -> float:
         """Return a fraction in [0, 1]."""

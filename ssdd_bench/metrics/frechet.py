@@ -24,7 +24,7 @@ from ssdd_bench.metrics.moments import (
 from ssdd_bench.results.schema import MetricValue
 
 if TYPE_CHECKING:
-    from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
+    from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 
 SIZES = 10  # of subsets, for the line to infinitely many images
 
@@ -80,6 +80,8 @@ class FrechetDistance(DistributionMetric):
     EfficientNet-Lite0 features needs no download. It is not FID and not comparable with it.
     """
 
+    interval_needs_rows = True
+
     def score(self, features: FeatureSets) -> float:
         """Return the distance."""
         return frechet_distance(features.reference_moments(), features.candidate.moments())
@@ -130,6 +132,8 @@ class IntraClassDistance(DistributionMetric):
     Unlike distances of whole sets, it sees if a sample belongs to the class that it was asked for.
     """
 
+    needs_rows = True
+
     def score(self, features: FeatureSets) -> float:
         """Return the mean; every class needs two images on each side."""
         labels, reference_labels = features.labels, features.reference_labels
@@ -160,11 +164,11 @@ class IntraClassDistance(DistributionMetric):
         yield f"mean over classes; the smallest has {least} samples"
 
 
-def moments_without(file: FeatureFile, rows: NDArray[np.int64]) -> Moments:
+def moments_without(store: FeatureStore, rows: NDArray[np.int64]) -> Moments:
     """Return the moments of all rows except some."""
-    if file.n <= 2 * file.dims:  # From the vectors themselves it is exact, and cheap.
-        return moments_of(np.delete(file.rows(), rows, axis=0))
-    return file.moments().without(moments_of(file.rows()[np.sort(rows)]))
+    if store.n <= 2 * store.dims:  # From the vectors themselves it is exact, and cheap.
+        return moments_of(np.delete(store.rows(), rows, axis=0))
+    return store.moments().without(moments_of(store.rows()[np.sort(rows)]))
 
 
 def frechet_at_infinity(features: FeatureSets) -> float | None:

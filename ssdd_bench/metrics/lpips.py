@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.metrics.base import MetricInfo, MetricOptions, PerImageMetric
+from ssdd_bench.metrics.base import PerImageMetric
 from ssdd_bench.metrics.images import Parts, exact_convolutions
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
@@ -64,11 +64,11 @@ class LPIPS(PerImageMetric):
 
     on_device = True
 
-    def __init__(self, info: MetricInfo, device: torch.device, options: MetricOptions) -> None:
-        super().__init__(info, device, options)
-        (asset,) = info.assets
+    def load(self) -> None:
+        """Load the network."""
+        (asset,) = self.info.assets
         net, path = NETS[asset], require(asset)
-        self.network = load_lpips(net, path).to(device)
+        self.network = load_lpips(net, path).to(self.device)
         self._parts = Parts(1)
         self.backend = f"lpips {version('lpips')} {net} (sha256 {sha256_file(path)[:8]})"
 

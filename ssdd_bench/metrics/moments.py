@@ -6,10 +6,12 @@ is several times faster than a general matrix root and more exact on few samples
 
 torchmetrics' class resizes with antialiasing unless told otherwise and casts the distance to
 float32; torch-fidelity's keeps all features in memory. So the networks are theirs, and the
-moments and the distance ours.
+moments and the distance ours. Moments of chunks of images add up to those of all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,38 +27,77 @@ PUBLISHED_N = 50_000  # images behind published moments, whose files do not tell
 
 
 class Moments:
-    """Sums of feature vectors (dims,).
+    """Number, sum and sum of outer products of feature vectors (dims,), in float64.
 
-    Up to ``dims`` vectors are kept themselves too: with so few, the distance is exact without a
-    root of a singular matrix.
+    Up to ``dims`` vectors are kept in place of their products: with so few on both sides, the
+    distance is exact without a root of a singular matrix, and they take less room.
+
+    Args:
+        dims: length of a vector.
+        keep_few: False keeps no vectors; for sets that are known to have more of them.
     """
 
-    def __init__(self, dims: int) -> None:
+    def __init__(self, dims: int, keep_few: bool = True) -> None:
         self.dims = dims
         self.n = 0
         self.sum: Array = np.zeros(dims)
-        self.outer: Array = np.zeros((dims, dims))
-        self._vectors: list[Array] | None = []
+        self._products: Array | None = None  # upper triangle, row by row
+        self._vectors: list[NDArray[np.floating]] | None = [] if keep_few else None
+
+    @classmethod
+    def of_sums(cls, n: int, total: Array, products: Array) -> Moments:
+        """Restore moments from :attr:`n`, :attr:`sum` and :attr:`products`, without a copy."""
+        made = cls(len(total), keep_few=False)
+        made.n, made.sum, made._products = n, total, products
+        return made
 
     def update(self, features: NDArray[np.floating]) -> None:
         """Add vectors (N, dims)."""
-        vectors = np.asarray(features, dtype=np.float64)
-        self.n += len(vectors)
-        self.sum += vectors.sum(axis=0)
-        self.outer += vectors.T @ vectors
-        if self._vectors is not None:
-            self._vectors.append(vectors)
-            if self.n > self.dims:
-                self._vectors = None
+        self.n += len(features)
+        self.sum += features.sum(axis=0, dtype=np.float64)
+        if self._vectors is None:
+            self._products = _plus_products(self._products, features)
+        else:
+            self._vectors.append(features)
+            self._keep_few()
+
+    def add(self, other: Moments) -> None:
+        """Add other vectors; sums of the same parts in the same order are equal to the bit."""
+        self.n += other.n
+        self.sum += other.sum
+        if self._vectors is not None and other._vectors is not None:
+            self._vectors += other._vectors
+            self._keep_few()
+        else:
+            products = self.products
+            products += other.products
+            self._products, self._vectors = products, None
 
     def without(self, other: Moments) -> Moments:
         """Subtract a part of the set; the vectors are not kept."""
-        rest = Moments(self.dims)
-        rest.n = self.n - other.n
-        rest.sum = self.sum - other.sum
-        rest.outer = self.outer - other.outer
-        rest._vectors = None
-        return rest
+        return Moments.of_sums(
+            self.n - other.n, self.sum - other.sum, self.products - other.products
+        )
+
+    def _keep_few(self) -> None:
+        """Replace vectors by their products if there are more than ``dims``."""
+        if self.n > self.dims:
+            self._products, self._vectors = self.products, None
+
+    @property
+    def products(self) -> Array:
+        """Upper triangle of the sum of outer products, row by row: (dims * (dims + 1) / 2,)."""
+        found = self._products
+        for vectors in self._vectors or ():
+            found = _plus_products(found, vectors)
+        return np.zeros(self.dims * (self.dims + 1) // 2) if found is None else found
+
+    @property
+    def vectors(self) -> NDArray[np.floating] | None:
+        """All vectors (n, dims); None if there are more than ``dims`` or they are not kept."""
+        if self._vectors is None:
+            return None
+        return np.concatenate(self._vectors) if self._vectors else np.zeros((0, self.dims))
 
     @property
     def mean(self) -> Array:
@@ -67,13 +108,45 @@ class Moments:
     def covariance(self) -> Array:
         """Unbiased covariance (dims, dims)."""
         mean = self.mean
-        covariance: Array = (self.outer - self.n * np.outer(mean, mean)) / (self.n - 1)
+        products = _unpacked(self.products, self.dims)
+        covariance: Array = (products - self.n * np.outer(mean, mean)) / (self.n - 1)
         return covariance
 
     @property
     def centred_vectors(self) -> Array | None:
         """Vectors less their mean, (n, dims); None if there are more than ``dims``."""
-        return np.concatenate(self._vectors) - self.mean if self._vectors else None
+        vectors = self.vectors
+        return None if vectors is None else vectors - self.mean
+
+
+def _plus_products(total: Array | None, features: NDArray[np.floating]) -> Array:
+    """Add the outer products of vectors (N, dims) to an upper triangle, in place."""
+    vectors = np.asarray(features, dtype=np.float64)
+    products = vectors.T @ vectors
+    dims = len(products)
+    if total is None:
+        total = np.zeros(dims * (dims + 1) // 2)
+    for row, part in enumerate(_rows(total, dims)):
+        part += products[row, row:]
+    return total
+
+
+def _unpacked(triangle: Array, dims: int) -> Array:
+    """Return the symmetric matrix (dims, dims) of an upper triangle."""
+    full = np.empty((dims, dims))
+    for row, part in enumerate(_rows(triangle, dims)):
+        full[row, row:] = part
+        full[row:, row] = part
+    return full
+
+
+def _rows(triangle: Array, dims: int) -> Iterator[Array]:
+    """Yield views of the rows of an upper triangle; a loop over them beats an index of pairs."""
+    start = 0
+    for row in range(dims):
+        stop = start + dims - row
+        yield triangle[start:stop]
+        start = stop
 
 
 def moments_of(features: NDArray[np.floating]) -> Moments:
@@ -119,10 +192,9 @@ class PublishedMoments(Moments):
     """Mean and covariance as a file holds them, without the vectors behind them."""
 
     def __init__(self, mean: Array, covariance: Array) -> None:
-        super().__init__(len(mean))
+        super().__init__(len(mean), keep_few=False)
         self.n = PUBLISHED_N
         self._arrays = mean, covariance
-        self._vectors = None
 
     @property
     def mean(self) -> Array:

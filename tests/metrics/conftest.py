@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssdd_bench.metrics.features import inception
-from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
+from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.features.inception import InceptionFeatures
 from ssdd_bench.metrics.suite import MetricSuite
 
@@ -45,7 +45,7 @@ def pairs_of():
     def make(folder, reference, reconstruction, ids=None):
         files = []
         for name, rows in (("a", reference), ("b", reconstruction)):
-            file = FeatureFile(folder / f"{name}.f32", rows.shape[1])
+            file = FeatureStore(rows.shape[1], folder / f"{name}.f32")
             file.append(rows.astype(np.float32))
             files.append(file)
         return FeatureSets(ids or [f"{i:04}" for i in range(len(reference))], *files, "test")

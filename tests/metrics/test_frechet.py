@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 
 from ssdd_bench.errors import DataError
-from ssdd_bench.metrics.features.files import FeatureFile
+from ssdd_bench.metrics.features.files import FeatureStore
 from ssdd_bench.metrics.moments import Moments, frechet_distance, root_trace
 
 
@@ -121,4 +121,4 @@ def test_one_image_is_too_few():
 
 def test_features_that_are_not_finite(tmp_path):
     with pytest.raises(DataError, match="not finite"):
-        FeatureFile(tmp_path / "rows", 3).append(np.full((2, 3), np.nan, np.float32))
+        FeatureStore(3, tmp_path / "rows").append(np.full((2, 3), np.nan, np.float32))

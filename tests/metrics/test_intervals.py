@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
+from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.frechet import frechet_at_infinity, moments_without
 from ssdd_bench.metrics.intervals import GROUPS, NORMAL_95, bootstrap, jackknife_interval
 from ssdd_bench.metrics.moments import Moments, frechet_distance
@@ -21,7 +21,7 @@ def pairs(folder, n, seed, noise=0.5, dims=DIMS):
     folder.mkdir(parents=True)
     files = []
     for name, rows in (("x", x), ("y", y)):
-        file = FeatureFile(folder / name, dims)
+        file = FeatureStore(dims, folder / name)
         file.append(rows.astype(np.float32))
         files.append(file)
     return FeatureSets([str(i) for i in range(n)], *files, "test")

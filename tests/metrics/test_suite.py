@@ -137,9 +137,9 @@ class Recorded(PairMetric):
 
 def test_groups_move_to_the_device_once_and_only_for_metrics_that_work_there(photo_like):
     images = photo_like(4)
-    with MetricSuite(["psnr"], CPU, batch=2) as suite:
+    with MetricSuite(["psnr", "mse"], CPU, batch=2) as suite:
         ours, theirs = Recorded(True), Recorded(False)
-        suite._pairs = {"ours": ours, "theirs": theirs}
+        suite._pairs = {"psnr": ours, "mse": theirs}
         suite.device = torch.device("meta")
         suite.add_pairs("abcd", images, images)
     assert set(ours.devices) == {"meta"}

@@ -1,14 +1,15 @@
-"""Feature vectors on disk, and the two sets of them that a metric compares.
+"""Features of sets of images: their moments, and where a metric needs them the vectors in a file.
 
-Rows of float32 go to files, so memory does not grow with the number of images; means and
-covariances are summed in float64 from those rows, in the order of the images.
+Memory does not grow with the number of images. Moments are summed in float64, in blocks of rows in
+the order of the images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,51 +17,123 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssdd_bench.data.source import hash_id
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, OutputError, UnavailableError
 from ssdd_bench.metrics.moments import Moments
 
-CHUNK = 2048  # rows in memory at a time
+BLOCK = 512
+"""Rows whose outer products are added at a time; one by one they would cost more."""
 
 
-class FeatureFile:
-    """A growing file with one row (dims,) of float32 per image."""
+class FeatureStore:
+    """Features of a growing set of images, one row (dims,) of float32 per image.
 
-    def __init__(self, path: Path, dims: int) -> None:
-        self.path = path
+    Args:
+        dims: length of a row.
+        path: of a file for the rows; None keeps their moments only.
+        keep_few: see :class:`ssdd_bench.metrics.moments.Moments`.
+
+    Attributes:
+        n: number of rows.
+    """
+
+    def __init__(self, dims: int, path: Path | None = None, keep_few: bool = True) -> None:
         self.dims = dims
         self.n = 0
-        path.write_bytes(b"")
-        self._moments: Moments | None = None
+        self._path = path
+        self._moments = Moments(dims, keep_few)
+        self._waiting: list[NDArray[np.float32]] = []
+        if path is not None:
+            path.write_bytes(b"")
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows (N, dims); ``DataError`` if one is not finite."""
+        """Add rows (N, dims).
+
+        Raises:
+            DataError: a row is not finite.
+            OutputError: the file cannot be written.
+        """
+        rows = self._checked(rows)
+        self._write(rows)
+        self.n += len(rows)
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= BLOCK:
+            self.moments()
+
+    def rows(self) -> NDArray[np.float32]:
+        """Map all rows (n, dims) from the file; they are not read before they are used.
+
+        Raises:
+            UnavailableError: they were not kept.
+        """
+        if self._path is None:
+            raise UnavailableError(
+                "the features of single images are not kept: set needs_rows = True in the class"
+            )
+        if not self.n:
+            return np.zeros((0, self.dims), np.float32)
+        return np.asarray(np.memmap(self._path, np.float32, mode="r", shape=(self.n, self.dims)))
+
+    def tensor(self) -> Tensor:
+        """Read all rows (n, dims) into memory; errors as of :meth:`rows`."""
+        return torch.from_numpy(np.array(self.rows()))
+
+    def moments(self) -> Moments:
+        """Return mean and covariance."""
+        if self._waiting:
+            self._moments.update(np.concatenate(self._waiting))
+            self._waiting.clear()
+        return self._moments
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return arrays that stand for all rows: ``rows``, or ``n``, ``sum`` and ``products``.
+
+        Few rows stand for themselves; more do as well where they are kept.
+        """
+        moments = self.moments()
+        if moments.vectors is not None:
+            return {"rows": np.asarray(moments.vectors, np.float32)}
+        found: dict[str, NDArray[Any]] = {
+            "n": np.array(self.n, np.int64),
+            "sum": moments.sum,
+            "products": moments.products,
+        }
+        return found if self._path is None else {**found, "rows": self.rows()}
+
+    def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Add the rows that :meth:`state` of another store stands for.
+
+        Raises:
+            DataError: rows are kept here and were not there.
+        """
+        if "rows" not in state and self._path is not None:
+            raise DataError("features of single images were not kept: run again with intervals")
+        if "products" in state:
+            part = Moments.of_sums(int(state["n"]), state["sum"], state["products"])
+        else:
+            part = Moments(self.dims)
+            part.update(self._checked(state["rows"]))
+        self.moments().add(part)
+        self.n += part.n
+        if "rows" in state:
+            self._write(self._checked(state["rows"]))
+
+    def _checked(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         if rows.ndim != 2 or rows.shape[1] != self.dims:
             raise ValueError(f"features of shape {rows.shape}, expected (N, {self.dims})")
         if not np.isfinite(rows).all():
             raise DataError("a feature vector is not finite")
-        with self.path.open("ab") as file:
-            file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
-        self.n += len(rows)
-        self._moments = None
+        return np.ascontiguousarray(rows, np.float32)
 
-    def rows(self) -> NDArray[np.float32]:
-        """Map all rows (n, dims) from the file; they are not read before they are used."""
-        if not self.n:
-            return np.zeros((0, self.dims), np.float32)
-        return np.memmap(self.path, np.float32, mode="r", shape=(self.n, self.dims))
-
-    def tensor(self) -> Tensor:
-        """Read all rows (n, dims) into memory."""
-        return torch.from_numpy(np.array(self.rows()))
-
-    def moments(self) -> Moments:
-        """Return mean and covariance, summed once for all metrics."""
-        if self._moments is None:
-            self._moments = Moments(self.dims)
-            rows = self.rows()
-            for start in range(0, self.n, CHUNK):
-                self._moments.update(rows[start : start + CHUNK])
-        return self._moments
+    def _write(self, rows: NDArray[np.float32]) -> None:
+        if self._path is not None:
+            try:
+                with self._path.open("ab") as file:
+                    rows.tofile(file)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write features into {self._path.parent}: {error.strerror or error}; "
+                    "make room, or set TMPDIR to another folder"
+                ) from error
 
 
 @dataclass(frozen=True)
@@ -79,8 +152,8 @@ class FeatureSets:
     """
 
     ids: Sequence[str]
-    reference: FeatureFile
-    candidate: FeatureFile
+    reference: FeatureStore
+    candidate: FeatureStore
     backend: str
     paired: bool = True
     published: Moments | None = None

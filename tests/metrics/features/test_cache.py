@@ -45,10 +45,11 @@ def entries(tmp_path):
 def run(folder, a, b):
     folder.mkdir()
     pool = features.FeaturePool(CPU, folder)
-    pool.want("x", "a")
+    pool.want("x", "a", rows=True)
+    pool.load("x")
     pool.add("reference", a)
     pool.add("candidate", b)
-    return [pool.file("x", "a", side).rows().copy() for side in ("reference", "candidate")]
+    return [pool.store("x", "a", side).rows().copy() for side in ("reference", "candidate")]
 
 
 def test_second_pass_computes_reconstructions_only(extractor, tmp_path, photo_like, noisy):
@@ -154,6 +155,7 @@ def test_hashes_that_are_known_are_not_computed_again(extractor, tmp_path, photo
     pool = features.FeaturePool(CPU, tmp_path)
     for layer in "ab":
         pool.want("x", layer)
+    pool.load("x")
     hashes = pixel_hashes(a)
     monkeypatch.setattr(features, "pixel_hashes", lambda images: calls.append(1) or hashes)
     pool.add("reference", a, hashes)

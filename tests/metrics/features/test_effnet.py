@@ -12,7 +12,7 @@ from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import effnet as module
 from ssdd_bench.metrics.features.effnet import EffNetFeatures
-from ssdd_bench.metrics.features.files import FeatureFile, FeatureSets
+from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.moments import Moments, frechet_distance
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def test_distance_and_its_warning(photos, score_pairs):
 
 def test_no_warning_with_enough_images(tmp_path):
     rng = np.random.default_rng(0)
-    files = [FeatureFile(tmp_path / side, 1280) for side in "ab"]
+    files = [FeatureStore(1280, tmp_path / side) for side in "ab"]
     for file in files:
         file.append(rng.normal(size=(2560, 1280)).astype(np.float32))
     ids = [str(number) for number in range(2560)]
