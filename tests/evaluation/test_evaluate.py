@@ -83,7 +83,7 @@ def test_a_codec_runs_on_the_cpu_and_its_metrics_where_the_others_do(codec, monk
     class Stopped(Exception):
         pass
 
-    def suite(keys, device, *more):
+    def suite(keys, device, *arguments, **more):
         raise Stopped(device.type)
 
     monkeypatch.setattr(module, "MetricSuite", suite)

@@ -196,9 +196,9 @@ def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_pat
     made = []
 
     class Watching(MetricSuite):
-        def __init__(self, keys, device, group, options, strict, intervals):
+        def __init__(self, keys, device, group, options, strict, intervals, **more):
             made.append((tuple(keys), options))
-            super().__init__(["psnr"], device, group, options, strict, intervals)
+            super().__init__(["psnr"], device, group, options, strict, intervals, **more)
 
     monkeypatch.setattr(evaluate, "MetricSuite", Watching)
     identity = tuple(parse_requests("identity"))
