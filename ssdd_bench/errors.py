@@ -42,6 +42,10 @@ class DataError(UserError):
     """A folder, archive or image that cannot be read or does not fit."""
 
 
+class SourceError(UserError):
+    """A disk or a server that fails while images are read; the images may be right."""
+
+
 class ResolutionError(UserError):
     """A resolution that the tokenizer cannot take, such as one not a multiple of f."""
 

@@ -60,6 +60,11 @@ def cache_folder() -> Path:
     return _user_cache() / "ssdd-bench"
 
 
+def cache_is_on() -> bool:
+    """Return True unless ``$SSDD_BENCH_NO_CACHE`` turns off what is kept to save time."""
+    return os.environ.get("SSDD_BENCH_NO_CACHE", "") in ("", "0")
+
+
 def search_folders() -> tuple[Path, ...]:
     """Return the folders in which weights are looked for, in order.
 

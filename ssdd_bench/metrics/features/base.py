@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ssdd_bench.errors import OutputError, UnavailableError, UnknownNameError
 from ssdd_bench.metrics.base import describe_error, mixed
-from ssdd_bench.metrics.features.cache import ReferenceCache, is_on, pixel_hashes
+from ssdd_bench.metrics.features.cache import ReferenceCache, pixel_hashes
 from ssdd_bench.metrics.features.files import FeatureStore
+from ssdd_bench.weights.assets import cache_is_on
 
 Side = Literal["reference", "candidate"]
 
@@ -126,7 +127,7 @@ class FeaturePool:
     @property
     def uses_hashes(self) -> bool:
         """Return True if features of references are kept by the hashes of their pixels."""
-        return bool(self._extractors) and is_on()
+        return bool(self._extractors) and cache_is_on()
 
     def add(self, side: Side, images: Tensor, hashes: Sequence[bytes] | None = None) -> None:
         """Add the features of images to one side.

@@ -23,7 +23,7 @@ from torch import Tensor
 from ssdd_bench.errors import OutputError
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.weights.assets import cache_folder
+from ssdd_bench.weights.assets import cache_folder, cache_is_on
 
 LIMIT_BYTES = 4 << 30
 
@@ -44,7 +44,7 @@ class ReferenceCache:
     """
 
     def __init__(self, backend: str, layers: Mapping[str, int], device: torch.device) -> None:
-        self._on = is_on()
+        self._on = cache_is_on()
         self._layers = dict(layers)
         versions = [torch.__version__, PIL.__version__]  # Pillow resizes the input of some.
         name = fingerprint([backend, self._layers, versions, _arithmetic(device)])
@@ -85,7 +85,7 @@ class ReferenceCache:
 
 def prune(limit: int = LIMIT_BYTES) -> None:
     """Delete the entries that were unused for longest, until ``limit`` bytes are left."""
-    if not is_on():
+    if not cache_is_on():
         return
     entries = []
     for path in _root().glob("*/*"):
@@ -99,11 +99,6 @@ def prune(limit: int = LIMIT_BYTES) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
             total -= size
-
-
-def is_on() -> bool:
-    """Return True unless ``$SSDD_BENCH_NO_CACHE`` turns the cache off."""
-    return os.environ.get("SSDD_BENCH_NO_CACHE", "") in ("", "0")
 
 
 def _root() -> Path:
