@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import tarfile
 import threading
-import zipfile
 from abc import abstractmethod
-from collections.abc import Iterator
-from functools import lru_cache
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,183 +22,392 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssdd_bench.data.decode import SUFFIXES, decode_image
+from ssdd_bench.data.decode import MAX_IMAGE_MB, MB, SUFFIXES, check_size, decode_image
+from ssdd_bench.data.files import DataFile, LocalFile, RemoteFile, is_failure
+from ssdd_bench.data.index import Index, cached_index
+from ssdd_bench.data.npz import ArrayMember, array_names, find_array
+from ssdd_bench.data.pieces import Pieces
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError
+from ssdd_bench.data.threads import map_ahead
+from ssdd_bench.errors import DataError, SourceError
+
+READERS: Final = 8
+"""Threads that read the indexes of shards."""
+PIECE_BYTES: Final = 4 << 20
+"""Size of what is decompressed at a time, if it holds more than one image."""
+KEPT_BYTES: Final = 64 << 20
+"""Size of the pieces of a file that are kept."""
+PIECE_ROWS: Final = 32
+"""Rows of a Parquet file that are decompressed at a time, at most."""
+FETCHED_BYTES: Final = 8 << 20
+"""What is fetched at a time of a column of a remote file."""
+BLOCK: Final = 512
+"""Bytes of a block of a tar."""
+
+
+# What tarfile answers numbers and texts in headers with that cannot be right.
+_BAD_HEADER: Final = (
+    ValueError,
+    LookupError,
+    OverflowError,
+    EOFError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class Members:
+    """Keys of the images in a shard, and two int64 numbers for each that say where it is."""
+
+    keys: Sequence[str]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
 
 
 class ShardedImages(ImageSource):
     """Images in several files; an id is the prefix of its file and a key in it.
 
-    ``shards`` has the files by prefix, which is empty or ends in a slash.
+    Args:
+        name: of the set.
+        shards: the files by prefix, which is empty or ends in a slash.
+        max_mb: limit of an image, see :func:`ssdd_bench.data.decode.decode_image`.
     """
 
-    def __init__(self, name: str, shards: dict[str, Path]) -> None:
+    def __init__(
+        self, name: str, shards: Mapping[str, Path | RemoteFile], max_mb: int = MAX_IMAGE_MB
+    ) -> None:
         self.name = name
-        self._where: dict[str, tuple[Path, int, int]] = {}
-        for prefix, shard in shards.items():
-            for key, first, second in self._index(shard):
-                self._where[prefix + key] = (shard, first, second)
-        if not self._where:
-            path = next(iter(shards.values()))
-            where = path if len(shards) == 1 else f"the {len(shards)} files beside {path}"
-            raise DataError(f"no images in {where}")
-        self.ids = tuple(sorted(self._where))
+        self.max_mb = max_mb
+        self._shards = dict(shards)
+        self._files: list[DataFile] = [
+            LocalFile.find(one) if isinstance(one, Path) else one for one in shards.values()
+        ]
+        found = map_ahead(self._members, self._files, min(READERS, len(shards) - 1), "index")
+        members = list(found)
+        ids = [
+            prefix + key
+            for prefix, shard in zip(shards, members, strict=True)
+            for key in shard.keys
+        ]
+        if not ids:
+            more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
+            raise DataError(f"no images in {self._files[0].url}{more}")
+        places = np.stack(
+            [
+                np.repeat(np.arange(len(members)), [len(shard.keys) for shard in members]),
+                np.concatenate([shard.first for shard in members]),
+                np.concatenate([shard.second for shard in members]),
+            ],
+            axis=1,
+        )
+        # Lists of numbers take a quarter of what a dictionary by id would.
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        self.ids = tuple(ids[index] for index in order)
+        self._places: NDArray[np.int64] = places[order]
+        if twice := next((one for one, other in pairwise(self.ids) if one == other), None):
+            raise DataError(f"two images of {name} have the id {twice}: rename a shard")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open it again in another process."""
+        return type(self), (self.name, self._shards, self.max_mb)
+
+    def _where(self, image_id: str) -> tuple[DataFile, int, int]:
+        place = bisect_left(self.ids, image_id)
+        if place == len(self.ids) or self.ids[place] != image_id:
+            raise KeyError(image_id)
+        number, first, second = self._places[place].tolist()
+        return self._files[number], first, second
+
+    def _decode(self, data: bytes) -> Image.Image:
+        return decode_image(data, self.max_mb)
 
     @abstractmethod
-    def _index(self, shard: Path) -> Iterator[tuple[str, int, int]]:
-        """Yield the key of each image, and two numbers that say where it is."""
+    def _members(self, shard: DataFile) -> Members:
+        """Find the images in a file."""
 
 
 class TarImages(ShardedImages):
     """Image members of uncompressed tar files, WebDataset shards among them.
 
-    Headers are read once; an image is then one seek and one read. The key is the member's path.
-    Of two members with one path the later counts, as when unpacking.
+    Headers are read once and then kept in our cache; an image is one seek and one read. The key is
+    the member's path. Of two members with one path the later counts, as when unpacking.
     """
-
-    def _index(self, shard: Path) -> Iterator[tuple[str, int, int]]:
-        try:
-            with tarfile.open(shard, "r:") as tar:
-                for member in tar:
-                    path = PurePosixPath(member.name)
-                    is_image = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-                    if member.isreg() and is_image:
-                        yield path.as_posix(), member.offset_data, member.size
-        except (tarfile.TarError, OSError) as error:
-            raise DataError(f"cannot read {shard} ({error}): give an uncompressed .tar") from error
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one member."""
-        shard, offset, size = self._where[image_id]
-        try:
-            with shard.open("rb") as file:
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as error:
-            raise DataError(f"cannot read {shard}: {error.strerror}") from error
-        return decode_image(data)
+        shard, start, size = self._where(image_id)
+        if size > 4 * self.max_mb * MB:  # no image that is small enough has so large a file
+            raise DataError(f"a file of {size / MB:,.0f} MB")
+        return self._decode(shard.read(start, size))
+
+    def _members(self, shard: DataFile) -> Members:
+        index = cached_index(shard, f"tar 1 {sorted(SUFFIXES)}", _index_tar)
+        return Members(index.texts, index.numbers["start"], index.numbers["size"])
 
 
 class ParquetImages(ShardedImages):
     """Encoded images in a column of Parquet files, as Hugging Face datasets store them.
 
     The column is ``image``, or the only one that holds bytes (or a struct with a field
-    ``bytes``). Two row groups are kept at most, since threads that read ahead straddle the end of
-    one. The key is the row number.
+    ``bytes``). Rows are read in pieces of some MB. Two row groups are open at most, since threads
+    that read ahead straddle the end of one. The key is the row number.
     """
 
-    def __init__(self, name: str, shards: dict[str, Path]) -> None:
-        self._columns: dict[Path, str] = {}
-        self._group = lru_cache(2)(self._read_group)
+    def __init__(
+        self, name: str, shards: Mapping[str, Path | RemoteFile], max_mb: int = MAX_IMAGE_MB
+    ) -> None:
+        self._columns: dict[str, str] = {}
+        self._sizes: dict[tuple[str, int], tuple[int, int]] = {}  # bytes and rows of groups
+        self._groups: OrderedDict[tuple[str, int], Pieces[Any]] = OrderedDict()
+        self._footer = lru_cache(2)(_read_footer)
         self._lock = threading.Lock()
-        super().__init__(name, shards)
-
-    def _index(self, shard: Path) -> Iterator[tuple[str, int, int]]:
-        try:
-            with pq.ParquetFile(shard) as file:
-                self._columns[shard] = _image_column(file.schema_arrow, shard)
-                metadata = file.metadata
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"cannot read {shard} as Parquet: {error}") from error
-        groups = range(metadata.num_row_groups)
-        rows = ((g, r) for g in groups for r in range(metadata.row_group(g).num_rows))
-        for number, (group, row) in zip(_numbers(metadata.num_rows), rows, strict=True):
-            yield number, group, row
+        super().__init__(name, shards, max_mb)
 
     def read(self, image_id: str) -> Image.Image:
         """Decode the image of one row."""
-        shard, group, row = self._where[image_id]
+        shard, group, row = self._where(image_id)
         with self._lock:
-            column = self._group(shard, group)
-        value = column[row].as_py()
+            rows = self._group(shard, group)
+        value = rows[row].as_py()
         data = value["bytes"] if isinstance(value, dict) else value
         if not data:
             raise DataError("the row holds no bytes")
-        return decode_image(data)
+        return self._decode(data)
 
-    def _read_group(self, shard: Path, group: int) -> Any:
-        try:
-            with pq.ParquetFile(shard) as file:
-                return file.read_row_group(group, columns=[self._columns[shard]]).column(0)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"cannot read row group {group} of {shard}: {error}") from error
+    def _members(self, shard: DataFile) -> Members:
+        index = cached_index(shard, "parquet 1", _index_parquet)
+        rows, sizes = index.numbers["rows"], index.numbers["bytes"]
+        (self._columns[shard.url],) = index.texts
+        for group, (count, size) in enumerate(zip(rows.tolist(), sizes.tolist(), strict=True)):
+            self._sizes[shard.url, group] = size, count
+        total = int(rows.sum())
+        groups = np.repeat(np.arange(len(rows)), rows)
+        return Members(_numbers(total), groups, np.arange(total) - (rows.cumsum() - rows)[groups])
+
+    def _group(self, shard: DataFile, group: int) -> Pieces[Any]:
+        """Return the rows of a group; it is closed when two others were used since."""
+        key = shard.url, group
+        if key not in self._groups:
+            size, rows = self._sizes[key]
+            if size > rows * self.max_mb * MB:
+                raise DataError(f"row group {group} has {size / MB:,.0f} MB for {rows} images")
+            # A value may be as large as all that the group's dictionary holds.
+            count = max(1, min(PIECE_ROWS, self.max_mb * MB // max(1, size)))
+            begin = partial(
+                _row_pieces, shard, self._footer, group, self._columns[shard.url], count
+            )
+            self._groups[key] = Pieces(begin, KEPT_BYTES, _bytes)
+            while len(self._groups) > 2:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return self._groups[key]
 
 
 class NpzImages(ImageSource):
     """The array ``arr_0``, uint8 (N, H, W, 3), of an npz as evaluation suites exchange them.
 
     ``np.savez`` stores arrays uncompressed, so the array is mapped from the file and only the
-    images asked for are read. One written by ``np.savez_compressed`` cannot be mapped and is
-    **loaded whole into memory**. The id is the index, zero-padded.
+    images asked for are read. One written by ``np.savez_compressed`` is decompressed in pieces,
+    from its start: reading it in order costs one pass. The id is the index, zero-padded.
     """
 
     numbered = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_mb: int = MAX_IMAGE_MB) -> None:
         self.name = path.stem
-        try:
-            self._images = _map_npz(path, "arr_0")
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"cannot read {path} as an npz file: {error}") from error
-        shape, dtype = self._images.shape, self._images.dtype
+        self._path = path
+        self._max_mb = max_mb
+        array = find_array(path, "arr_0")
+        if array is None:
+            raise DataError(
+                f"no array arr_0 in {path}, which holds: {', '.join(array_names(path))}"
+            )
+        shape, dtype = array.shape, array.dtype
         if dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3:
             raise DataError(
                 f"arr_0 in {path} is {dtype} {shape}: images are uint8 of shape (N, H, W, 3)"
             )
-        if len(self._images) == 0:
-            raise DataError(f"no images in {path}")
-        self.ids = tuple(_numbers(len(self._images)))
+        if 0 in shape:
+            raise DataError(f"no images in {path}: arr_0 has shape {shape}")
+        check_size(shape[2], shape[1], max_mb)
+        self.ids = _numbers(shape[0])
+        mapped = array.mapped()
+        if mapped is None and array.fortran:
+            raise DataError(f"arr_0 in {path} is compressed in column order: save it again")
+        if mapped is None:
+            count = max(1, PIECE_BYTES // math.prod(shape[1:]))
+            self._images: Any = Pieces(partial(_image_pieces, array, count), KEPT_BYTES, _bytes)
+        else:
+            self._images = mapped
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open it again in another process."""
+        return type(self), (self._path, self._max_mb)
 
     def read(self, image_id: str) -> Image.Image:
         """Copy one image out of the array."""
         return Image.fromarray(np.ascontiguousarray(self._images[int(image_id)]))
 
 
-def _numbers(count: int) -> Iterator[str]:
-    """Yield row numbers as ids, zero-padded to one width."""
+def _numbers(count: int) -> tuple[str, ...]:
+    """Return row numbers as ids, zero-padded to one width."""
     width = max(6, len(str(count - 1)))
-    return (f"{i:0{width}d}" for i in range(count))
+    return tuple(f"{i:0{width}d}" for i in range(count))
 
 
-def _map_npz(path: Path, key: str) -> NDArray[Any]:
-    """Map an array of bytes in an npz as `np.savez` stores it; load any other one."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if f"{key}.npy" not in names:
-            held = ", ".join(name.removesuffix(".npy") for name in names)
-            raise DataError(f"no array {key} in {path}, which holds: {held}")
-        entry = archive.getinfo(f"{key}.npy")
-        with archive.open(entry) as member:
-            stored = entry.compress_type == zipfile.ZIP_STORED
-            if stored := stored and np.lib.format.read_magic(member) == (1, 0):
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-            header_size = member.tell()
-    if not stored or fortran or dtype != np.uint8 or 0 in shape:
-        with np.load(path, allow_pickle=False) as arrays:
-            loaded: NDArray[Any] = arrays[key]
-        return loaded
-    # The local header, not the central directory, says where the data starts: its extra field
-    # may be longer (zip64). zipfile's own seek would read through the file on Python 3.11.
-    with path.open("rb") as file:
-        file.seek(entry.header_offset + 26)
-        name_size, extra_size = struct.unpack("<HH", file.read(4))
-    start = entry.header_offset + 30 + name_size + extra_size + header_size
-    mapped: NDArray[Any] = np.memmap(path, dtype, "r", offset=start, shape=shape)
-    return mapped
+def _bytes(piece: Any) -> int:
+    size: int = piece.nbytes
+    return size
 
 
-def _image_column(schema: pa.Schema, shard: Path) -> str:
+# Tar files.
+
+
+class _Headers:
+    """A binary file that tarfile reads headers of, and no more than one could have."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MB:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        data: bytes = self._file.read(size)
+        return data
+
+
+def _index_tar(shard: DataFile) -> Index:
+    """Find the image members of a tar; ``DataError`` if it is damaged or has no end."""
+    found: dict[str, tuple[int, int]] = {}
+    last = ""
+    try:
+        with shard.open() as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
+            offset = 0
+            while (member := tar.next()) is not None:
+                tar.members.clear()
+                if member.size < 0 or tar.offset <= offset or member.sparse is not None:
+                    raise tarfile.ReadError(f"bad member {member.name}")
+                offset, last = tar.offset, member.name
+                path = PurePosixPath(member.name)
+                is_image = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+                if member.isreg() and is_image:
+                    found[path.as_posix()] = member.offset_data, member.size
+            # tarfile takes a damaged header, or none, for the end of the archive.
+            file.seek(tar.offset)
+            end = file.read(BLOCK)
+            if len(end) < BLOCK:
+                raise tarfile.ReadError("it has no end mark: it is cut off")
+            if end.strip(b"\0"):
+                raise tarfile.ReadError("bad header")
+            if file.read(MB).strip(b"\0"):
+                raise tarfile.ReadError("something follows its end mark: unpack and pack it again")
+    except (tarfile.TarError, OSError, *_BAD_HEADER) as error:
+        after = f" after member {last[:200]!r}" if last else ""
+        advice = "" if last else ": give an uncompressed .tar"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read {shard.url}{after} ({reason}){advice}") from error
+    places = np.array(list(found.values()), dtype=np.int64).reshape(-1, 2).T
+    start, size = np.ascontiguousarray(places)
+    return Index(tuple(found), {"start": start, "size": size})
+
+
+# Parquet files.
+
+
+def _index_parquet(shard: DataFile) -> Index:
+    """Find the column of images, and the rows and bytes of each row group."""
+    try:
+        with _open_parquet(shard) as file:
+            column = _image_column(file.schema_arrow, shard.url)
+            metadata = file.metadata
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damage(f"{shard.url} as Parquet", error) from error
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    size = [
+        sum(
+            one.total_uncompressed_size
+            for one in map(group.column, range(group.num_columns))
+            if one.path_in_schema.split(".")[0] == column
+        )
+        for group in groups
+    ]
+    rows = [group.num_rows for group in groups]
+    return Index((column,), {"rows": np.array(rows, np.int64), "bytes": np.array(size, np.int64)})
+
+
+def _row_pieces(
+    shard: DataFile,
+    footer: Callable[[DataFile], pq.FileMetaData],
+    group: int,
+    column: str,
+    count: int,
+) -> Iterator[Any]:
+    """Yield the values of a row group, so many rows at a time."""
+    try:
+        with _open_parquet(shard, footer(shard)) as file:
+            kind = file.schema_arrow.field(column).type
+            leaf = f"{column}.bytes" if pa.types.is_struct(kind) else column
+            # A page is decompressed whole, and may have all rows of a group. So that it does not
+            # stay in memory until another group is read, the file is closed before the last piece.
+            last = None
+            for batch in file.iter_batches(count, [group], columns=[leaf], use_threads=False):
+                if last is not None:
+                    yield last
+                last = batch.column(0)
+        if last is not None:
+            yield last
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise _damage(f"row group {group} of {shard.url}", error) from error
+
+
+def _read_footer(shard: DataFile) -> pq.FileMetaData:
+    with _open_parquet(shard) as file:
+        return file.metadata
+
+
+def _open_parquet(shard: DataFile, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    file: Any
+    if isinstance(shard, RemoteFile):
+        file, buffer = shard.unbuffered(), FETCHED_BYTES
+    else:
+        file, buffer = shard.url, MB
+    # Buffering ahead would read the row group as a whole.
+    return pq.ParquetFile(file, metadata=footer, buffer_size=buffer, pre_buffer=False)
+
+
+def _damage(what: str, error: Exception) -> DataError | SourceError:
+    """Tell a file that is damaged, for which Arrow has an OSError too, from a disk that fails."""
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    kind = SourceError if is_failure(error) else DataError
+    return kind(f"cannot read {what}: {reason}")
+
+
+def _image_column(schema: pa.Schema, url: str) -> str:
     candidates = [field.name for field in schema if _holds_bytes(field.type)]
     if "image" in candidates:
         return "image"
     if len(candidates) == 1:
         return str(candidates[0])
     columns = ", ".join(schema.names)
-    raise DataError(f"no column 'image' with encoded images in {shard}, which has: {columns}")
+    raise DataError(f"no column 'image' with encoded images in {url}, which has: {columns}")
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+# Compressed npz files.
+
+
+def _image_pieces(array: ArrayMember, count: int) -> Iterator[Any]:
+    """Yield the images of an array, so many at a time."""
+    images, *shape = array.shape
+    counts = [min(count, images - start) for start in range(0, images, count)]
+    size = shape[0] * shape[1] * shape[2]
+    for number, data in zip(counts, array.pieces([n * size for n in counts]), strict=True):
+        yield np.frombuffer(data, np.uint8).reshape(number, *shape)

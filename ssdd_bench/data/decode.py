@@ -2,53 +2,91 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ssdd_bench.errors import DataError
+from ssdd_bench.data.files import describe, is_failure
+from ssdd_bench.errors import DataError, SourceError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"))
 
-MAX_PIXELS = 1 << 29
-"""Largest image that is decoded, in pixels (1.6 GB as RGB); a larger one is an error."""
+MB: Final = 1 << 20
+MAX_IMAGE_MB: Final = 256
+"""Largest image that is decoded unless told otherwise, in MB as 8-bit RGB: 89 million pixels."""
+STRIP_PIXELS: Final = 1 << 22
+"""Pixels of a large image that are converted at a time."""
+_PIXELS: Final = 1 << 29
+_ADVICE: Final = "make it smaller, or raise the limit (--max-image-mb)"
 
-# Pillow suspects an attack from 89 million pixels on, which scans and panoramas exceed. Its limit
-# belongs to the whole process, so it is raised but never lowered or switched on again.
+# Pillow suspects an attack from 89 million pixels on, by a warning. Its limit belongs to the whole
+# process, so it is raised but never lowered or switched on again.
 if Image.MAX_IMAGE_PIXELS is not None:
-    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, _PIXELS)
 
 
-def decode_image(source: bytes | Path) -> Image.Image:
+def decode_image(source: bytes | Path, max_mb: int = MAX_IMAGE_MB) -> Image.Image:
     """Decode a whole image file to RGB; of an animation or a multi-page file the first frame.
 
     JPEGs are not decoded at a smaller scale, which changes the pixels of every crop.
+
+    Args:
+        source: content of a file, or its path.
+        max_mb: limit of the decoded size, which is compared with the header before decoding.
+
+    Raises:
+        DataError: it is no image, is damaged, too large or does not fit into memory.
+        SourceError: the disk fails.
     """
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_mb * MB // 3)
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            check_pixels(*image.size)
+        with (
+            BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file,
+            Image.open(file) as image,
+        ):
+            check_size(*image.size, max_mb)
             return to_rgb(image)
-    except (DataError, MemoryError):
+    except DataError:
         raise
+    except MemoryError:
+        raise DataError("there is no memory to decode it") from None
     except UnidentifiedImageError:  # its own message quotes a memory address
         raise DataError("not an image file, or of an unknown format") from None
-    except Image.DecompressionBombWarning:  # where the caller turned warnings into errors
-        raise DataError(f"more than {MAX_PIXELS:,} pixels: make it smaller first") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise DataError(f"its pixels are more than {max_mb} MB: {_ADVICE}") from None
     # Decoders answer a damaged file with whatever went wrong in them: OSError, SyntaxError,
     # ValueError, struct.error, EOFError, zlib.error, IndexError.
     except Exception as error:
+        if is_failure(error):
+            raise SourceError(f"cannot read {source!s:.300}: {describe(error)}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot decode: {reason}") from error
 
 
-def check_pixels(width: int, height: int) -> None:
-    """Raise ``DataError`` for more than :data:`MAX_PIXELS` pixels."""
-    if width * height > MAX_PIXELS:
+def check_size(width: int, height: int, max_mb: int = MAX_IMAGE_MB) -> None:
+    """Raise ``DataError`` for an image of more than so many MB as 8-bit RGB."""
+    if width * height * 3 > max_mb * MB:
+        size = width * height * 3 / MB
         raise DataError(
-            f"{width} x {height} is more than {MAX_PIXELS:,} pixels: make it smaller first"
+            f"{width} x {height} pixels are {size:,.0f} MB, more than {max_mb}: {_ADVICE}"
         )
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file; ``DataError`` for a pipe, a socket or a device, which could block."""
+    # Without O_NONBLOCK to open a pipe waits for a writer.
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise DataError("not a regular file")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -59,22 +97,39 @@ def to_rgb(image: Image.Image) -> Image.Image:
     orientation is ignored, as in ImageNet pipelines. Colour profiles are ignored. ``DataError``
     for a float or 32-bit image, whose range is unknown.
     """
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        return _from_deep_grey(image)
+    if image.mode == "F":
+        raise DataError("float pixels have no known range: convert the image to 8 or 16 bits")
+    if image.mode == "I":  # what Pillow makes of a 16-bit PGM
+        low, high = image.getextrema()
+        if low < 0 or high > 65535:  # type: ignore[operator]
+            raise DataError("32-bit pixels have no known range: convert the image to 8 or 16 bits")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _in_strips(image, _from_deep_grey)
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
+        return _in_strips(image, _on_white)
     return image.convert("RGB")
+
+
+def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert an image in a few rows at a time, since what ``convert`` needs meanwhile is large."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        return convert(image)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(convert(strip), (0, top))
+    return whole
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, layer).convert("RGB")
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
     """Scale grey of 16 bits per pixel to 8; Pillow's own conversion clips it at 255."""
-    if image.mode == "F":
-        raise DataError("float pixels have no known range: convert the image to 8 or 16 bits")
-    # Mode "I" is what Pillow makes of a 16-bit PGM and older versions of a 16-bit PNG.
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise DataError("32-bit pixels have no known range: convert the image to 8 or 16 bits")
     grey = ((values + 128) // 257).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")

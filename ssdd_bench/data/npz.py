@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdd_bench.errors import DataError
+from ssdd_bench.data.files import LocalFile
+from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.results.files import write_atomically
+
+LARGEST: Final = 1 << 30
+"""Bytes of the largest array that is read whole: labels and statistics are smaller."""
 
 
 def write_npz(
@@ -51,18 +58,116 @@ def write_npz(
     write_atomically(path, write)
 
 
+@dataclass(frozen=True)
+class ArrayMember:
+    """An array in an npz file, known from its header alone.
+
+    Attributes:
+        path: of the npz file.
+        name: of the array.
+        shape: as the header states it; the member has just so many bytes.
+        dtype: of its values, no objects.
+        fortran: True if the first index varies fastest.
+        header: bytes before the values.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    header: int
+
+    def whole(self) -> NDArray[Any]:
+        """Read the array; ``DataError`` if it is damaged or larger than :data:`LARGEST`."""
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if size > LARGEST:
+            raise DataError(f"{self.name} in {self.path} has {size:,} bytes: give a smaller one")
+        (data,) = self.pieces([size])
+        with reading(self.path):  # A type may have no bytes.
+            values = np.frombuffer(data, self.dtype).copy()
+            return values.reshape(self.shape, order="F" if self.fortran else "C")
+
+    def pieces(self, sizes: Iterable[int]) -> Iterator[bytes]:
+        """Yield so many bytes of the values at a time; ``DataError`` if they are damaged."""
+        with (
+            reading(self.path),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(f"{self.name}.npy") as member,
+        ):
+            member.read(self.header)
+            for size in sizes:
+                data = member.read(size)
+                if len(data) != size:
+                    raise DataError(f"{self.name} in {self.path} ends too early")
+                yield data
+
+    def mapped(self) -> NDArray[Any] | None:
+        """Map the array from the file; None if it is compressed."""
+        with reading(self.path), zipfile.ZipFile(self.path) as archive:
+            entry = archive.getinfo(f"{self.name}.npy")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            return None
+        # The local header, not the central directory, says where the data starts: its extra field
+        # may be longer (zip64). zipfile's own seek would read through the file on Python 3.11.
+        with reading(self.path):
+            with self.path.open("rb") as file:
+                file.seek(entry.header_offset)
+                local = struct.unpack("<4s22xHH", file.read(30))
+            if local[0] != b"PK\x03\x04":
+                raise zipfile.BadZipFile("bad header of a member")
+            start = entry.header_offset + 30 + local[1] + local[2] + self.header
+            order: Any = "F" if self.fortran else "C"
+            found: NDArray[Any] = np.memmap(
+                self.path, self.dtype, "r", offset=start, shape=self.shape, order=order
+            )
+            return found
+
+
+def find_array(path: Path, name: str) -> ArrayMember | None:
+    """Read the header of an array; None if the file has no such array.
+
+    Raises:
+        DataError: the file is no npz file or damaged, or the array has objects.
+    """
+    LocalFile.find(path)
+    with reading(path), zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            return None
+        entry = archive.getinfo(f"{name}.npy")
+        with archive.open(entry) as member:
+            version = np.lib.format.read_magic(member)
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+            elif version == (2, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(member)
+            else:
+                raise ValueError(f"{name} has format {version}")
+            header = member.tell()
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds objects, which only a pickle can store")
+        size = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or header + size != entry.file_size:
+            raise ValueError(f"{name} of shape {shape} has {entry.file_size - header:,} bytes")
+        return ArrayMember(path, name, shape, dtype, fortran, header)
+
+
 def read_labels(path: Path) -> NDArray[np.int64] | None:
     """Return the labels of a file of samples; None if it holds none."""
     if path.suffix.lower() != ".npz" or not path.is_file():
         return None
-    return _read(path, "arr_1")
+    found = find_array(path, "arr_1")
+    return found.whole() if found else None
 
 
 def read_moments(path: Path) -> dict[str, NDArray[np.float64]]:
     """Return those of ``mu``, ``sigma``, ``mu_s`` and ``sigma_s`` that a file holds."""
     names = ("mu", "sigma", "mu_s", "sigma_s")
-    arrays = {name: _read(path, name) for name in names}
-    found = {name: one.astype(np.float64) for name, one in arrays.items() if one is not None}
+    members = {name: find_array(path, name) for name in names}
+    with reading(path):  # Text is no number.
+        found = {
+            name: one.whole().astype(np.float64) for name, one in members.items() if one is not None
+        }
     for mean, covariance in (("mu", "sigma"), ("mu_s", "sigma_s")):
         if (mean in found) != (covariance in found):
             raise DataError(f"{path}: of {mean} and {covariance} one is missing: fetch it again")
@@ -76,20 +181,20 @@ def read_moments(path: Path) -> dict[str, NDArray[np.float64]]:
 
 def array_names(path: Path) -> list[str]:
     """Return the names of the arrays that a file holds, without reading them."""
-    with _opened(path) as arrays:
-        return list(arrays.files)
-
-
-def _read(path: Path, name: str) -> NDArray[Any] | None:
-    with _opened(path) as arrays:
-        return arrays[name] if name in arrays.files else None
+    LocalFile.find(path)
+    with reading(path), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+def reading(path: Path) -> Iterator[None]:
+    """Raise ``DataError`` for whatever a damaged npz file is answered with."""
     try:
-        # np.load would take a file that is no zip for a pickle, and advise to run its code.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
-            yield arrays
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {path} as an npz file: {error}") from error
+        yield
+    except UserError:
+        raise
+    # Damaged archives and headers are answered with whatever went wrong: BadZipFile, zlib.error,
+    # RuntimeError (encrypted, or too deeply nested), ValueError, SyntaxError, tokenize.TokenError.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read {path} as an npz file: {reason}") from error

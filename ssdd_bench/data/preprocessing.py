@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from ssdd_bench.data.decode import check_pixels
+from ssdd_bench.data.decode import check_size
 
 Crop = Callable[[Image.Image, int], NDArray[np.uint8]]
 
@@ -50,6 +50,6 @@ CROPS: dict[str, Crop] = {"adm": adm_center_crop, "bilinear": bilinear_center_cr
 def _crop(
     image: Image.Image, resized: tuple[int, int], by: Resampling, left: int, top: int, size: int
 ) -> NDArray[np.uint8]:
-    check_pixels(*resized)
+    check_size(*resized)
     image = image.resize(resized, by).crop((left, top, left + size, top + size))
     return np.asarray(image, dtype=np.uint8)

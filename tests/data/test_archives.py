@@ -1,0 +1,524 @@
+"""Tar, Parquet and npz files: whole ones, damaged ones and hostile ones."""
+
+import contextlib
+import io
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ssdd_bench.data import archives
+from ssdd_bench.data.images import open_images
+from ssdd_bench.errors import DataError, SourceError
+
+
+def photo(seed: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_parquet(path: Path, values: list, rows_per_group: int = 2, column: str = "image") -> Path:
+    table = pa.table({column: values, "label": list(range(len(values)))})
+    pq.write_table(table, path, row_group_size=rows_per_group)
+    return path
+
+
+def assert_pixels(image: Image.Image, expected: Image.Image) -> None:
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+
+
+# Shards
+
+
+def test_tar_reads_members_in_any_order(tmp_path):
+    members = {f"./c/{i}.png": png(photo(i)) for i in (2, 0, 1)}
+    path = write_tar(tmp_path / "train.tar", {**members, "c/0.cls": b"7", "c/._0.png": b"junk"})
+    source = open_images(path)
+    assert source.ids == ("c/0.png", "c/1.png", "c/2.png")
+    assert source.name == "train"
+    for i in (2, 0, 1):
+        assert_pixels(source.read(f"c/{i}.png"), photo(i))
+
+
+def test_equal_members_of_two_shards_do_not_collide(tmp_path):
+    (tmp_path / "val").mkdir()
+    write_tar(tmp_path / "000.tar", {"x.png": png(photo(0))})
+    write_tar(tmp_path / "001.tar", {"x.png": png(photo(1))})
+    write_tar(tmp_path / "val" / "000.tar", {"x.png": png(photo(2))})
+    source = open_images(tmp_path)
+    assert source.ids == ("000/x.png", "001/x.png", "val/000/x.png")
+    for i, image_id in enumerate(source.ids):
+        assert_pixels(source.read(image_id), photo(i))
+
+
+def test_later_member_of_one_path_counts(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0)), "./x.png": png(photo(1))})
+    source = open_images(path)
+    assert source.ids == ("x.png",)
+    assert_pixels(source.read("x.png"), photo(1))
+
+
+def test_compressed_tar_is_refused(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0))}, mode="w:gz")
+    with pytest.raises(DataError, match="uncompressed"):
+        open_images(path)
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_stored_or_compressed(tmp_path, save):
+    images = np.random.default_rng(0).integers(0, 256, (11, 4, 5, 3), dtype=np.uint8)
+    save(tmp_path / "samples.npz", images, mu=np.zeros(3))
+    source = open_images(tmp_path / "samples.npz")
+    assert source.ids[:2] == ("000000", "000001")
+    assert len(source) == 11
+    for i in (10, 0, 4):
+        assert_pixels(source.read(source.ids[i]), Image.fromarray(images[i]))
+
+
+def test_stored_npz_is_mapped_not_loaded(tmp_path):
+    np.savez(tmp_path / "x.npz", np.zeros((3, 4, 4, 3), np.uint8))
+    assert isinstance(open_images(tmp_path / "x.npz")._images, np.memmap)
+
+
+def test_npz_in_column_order(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", np.asfortranarray(images))
+    assert_pixels(open_images(tmp_path / "x.npz").read("000002"), Image.fromarray(images[2]))
+
+
+MOMENTS = {"mu": np.zeros(3), "sigma": np.eye(3), "mu_s": np.zeros(2), "sigma_s": np.eye(2)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"mu": np.zeros(3)}, "no array arr_0 .* holds: mu"),
+        (MOMENTS, r"statistics \(mu, sigma\).* give images"),
+        (MOMENTS | {"arr_0": np.zeros((2, 4, 4, 3), np.uint8)}, r"statistics \(mu, sigma\)"),
+        ({"arr_0": np.zeros((2, 4, 4, 3))}, "float64"),
+        ({"arr_0": np.zeros((2, 3, 4, 4), np.uint8)}, r"shape \(N, H, W, 3\)"),
+        ({"arr_0": np.zeros((0, 4, 4, 3), np.uint8)}, "no images"),
+        ({"arr_0": np.array([None])}, "holds objects"),
+    ],
+)
+def test_npz_of_other_things_is_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        open_images(tmp_path / "x.npz")
+
+
+def test_a_damaged_npz_is_not_taken_for_a_pickle(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"PK, and no more")
+    with pytest.raises(DataError, match=r"x\.npz as an npz file: File is not a zip file"):
+        open_images(tmp_path / "x.npz")
+
+
+# Tables
+
+
+def test_parquet_as_hugging_face_stores_it(tmp_path):
+    values = [{"bytes": png(photo(i)), "path": "same.png"} for i in range(5)]
+    source = open_images(write_parquet(tmp_path / "train.parquet", values))
+    assert source.ids == ("000000", "000001", "000002", "000003", "000004")
+    for i in (4, 0, 1, 2, 3):
+        assert_pixels(source.read(f"00000{i}"), photo(i))
+
+
+def test_parquet_keeps_few_row_groups(tmp_path):
+    values = [png(photo(i)) for i in range(8)]
+    source = open_images(write_parquet(tmp_path / "x.parquet", values, column="jpeg"))
+    for image_id in source.ids:
+        source.read(image_id)
+    assert len(source._groups) == 2  # of four
+
+
+def test_folder_of_parquet_files(tmp_path):
+    for shard in range(2):
+        write_parquet(tmp_path / f"s{shard}.parquet", [png(photo(10 * shard + i)) for i in (0, 1)])
+    source = open_images(tmp_path)
+    assert source.ids == ("s0/000000", "s0/000001", "s1/000000", "s1/000001")
+    assert_pixels(source.read("s1/000001"), photo(11))
+
+
+def test_parquet_row_without_bytes_is_an_error_of_that_row(tmp_path):
+    values = [{"bytes": png(photo(0)), "path": "a"}, {"bytes": None, "path": "b"}]
+    source = open_images(write_parquet(tmp_path / "x.parquet", values))
+    assert_pixels(source.read("000000"), photo(0))
+    with pytest.raises(DataError, match="no bytes"):
+        source.read("000001")
+
+
+def test_parquet_without_images_names_its_columns(tmp_path):
+    pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="text, label"):
+        open_images(tmp_path / "x.parquet")
+
+
+# Damaged and hostile tars
+
+
+def tar_of(count: int) -> bytearray:
+    """Images ``0.png`` and so on in a tar; its bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for i in range(count):
+            data = png(photo(i))
+            info = tarfile.TarInfo(f"{i}.png")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return bytearray(buffer.getvalue())
+
+
+def headers(data: bytes | bytearray) -> list[int]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return [member.offset for member in tar]
+
+
+def with_size(data: bytearray, start: int, size: bytes) -> None:
+    """Write a size into a header, and the checksum that goes with it."""
+    data[start + 124 : start + 136] = size.ljust(12, b"\0")
+    data[start + 148 : start + 156] = b" " * 8
+    total = sum(data[start : start + 512])
+    data[start + 148 : start + 156] = f"{total:06o}\0 ".encode()
+
+
+@pytest.mark.parametrize("member", [1, 2, 4])
+@pytest.mark.parametrize("place", [0, 130, 150])
+def test_a_damaged_header_names_the_member_before(tmp_path, member, place):
+    data = tar_of(5)
+    data[headers(data)[member] + place] ^= 0x15
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match=rf"after member '{member - 1}\.png'"):
+        open_images(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("keep", ["member", "half a header", "a byte less", "in the data"])
+def test_a_missing_end_names_the_member_before(tmp_path, keep):
+    data = tar_of(5)
+    start = headers(data)[3]
+    cut = {
+        "member": start,
+        "half a header": start + 256,
+        "a byte less": start - 1,
+        "in the data": headers(data)[2] + 520,
+    }[keep]
+    (tmp_path / "x.tar").write_bytes(data[:cut])
+    with pytest.raises(DataError, match=r"after member '2\.png'"):
+        open_images(tmp_path / "x.tar")
+
+
+def test_one_block_of_zeros_is_an_end(tmp_path):
+    data = tar_of(3)
+    end = len(bytes(data).rstrip(b"\0"))
+    end += -end % 512
+    (tmp_path / "x.tar").write_bytes(data[: end + 512])
+    assert len(open_images(tmp_path / "x.tar")) == 3
+
+
+def test_what_follows_the_end_is_not_left_out_silently(tmp_path):
+    (tmp_path / "x.tar").write_bytes(tar_of(2) + tar_of(3))
+    with pytest.raises(DataError, match="follows its end"):
+        open_images(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize(
+    "size", [b"\xff" * 12, b"\x80" + b"\xff" * 11, b"77777777777", b"-1", b"x"]
+)
+def test_an_impossible_size_is_one_line(tmp_path, size):
+    data = tar_of(3)
+    with_size(data, headers(data)[1], size)
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.tar") as caught:
+        open_images(tmp_path / "x.tar")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path):
+    for kind in (b"x", b"L", b"g"):
+        data = tar_of(2)
+        start = headers(data)[1]
+        data[start + 156 : start + 157] = kind
+        with_size(data, start, b"77777777777")
+        (tmp_path / "x.tar").write_bytes(data)
+        with pytest.raises(DataError, match="a header of"):
+            open_images(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_tar_is_whole_or_an_error(tmp_path, seed):
+    """Any byte of any header may be wrong."""
+    rng = np.random.default_rng(seed)
+    data = tar_of(6)
+    for start in rng.choice(headers(data), 2, replace=False).tolist():
+        data[start + int(rng.integers(0, 512))] = int(rng.integers(0, 256))
+    (tmp_path / "x.tar").write_bytes(data)
+    with contextlib.suppress(DataError):
+        assert len(open_images(tmp_path / "x.tar")) == 6
+
+
+def test_a_tar_is_indexed_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0))})
+    assert open_images(path).ids == ("x.png",)
+    monkeypatch.setattr(archives, "_index_tar", lambda shard: pytest.fail("was read again"))
+    source = open_images(path)
+    assert_pixels(source.read("x.png"), photo(0))
+    monkeypatch.undo()
+    write_tar(path, {"y.png": png(photo(1)), "z.png": png(photo(2))})
+    source = open_images(path)
+    assert source.ids == ("y.png", "z.png")
+    assert_pixels(source.read("z.png"), photo(2))
+
+
+def test_a_shard_that_shrinks_or_goes_is_no_bad_image(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0)), "y.png": png(photo(1))})
+    source = open_images(path)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(SourceError, match="shorter"):
+        source.read("x.png")
+    path.unlink()
+    with pytest.raises(SourceError, match=r"a\.tar: No such file"):
+        source.read("x.png")
+
+
+def test_ids_of_two_shards_that_are_equal_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    write_tar(tmp_path / "a.tar", {"b/x.png": png(photo(0))})
+    write_tar(tmp_path / "a" / "b.tar", {"x.png": png(photo(1))})
+    with pytest.raises(DataError, match=r"a/b/x\.png"):
+        open_images(tmp_path)
+
+
+def test_ids_are_sorted_over_shards_whose_names_are_nested(tmp_path):
+    (tmp_path / "a").mkdir()
+    write_tar(tmp_path / "a.tar", {"a.png": png(photo(0)), "c.png": png(photo(1))})
+    write_tar(tmp_path / "a" / "b.tar", {"x.png": png(photo(2))})
+    write_tar(tmp_path / "a-b.tar", {"x.png": png(photo(3))})
+    source = open_images(tmp_path)
+    assert source.ids == ("a-b/x.png", "a/a.png", "a/b/x.png", "a/c.png")
+    for image_id, seed in zip(source.ids, (3, 0, 2, 1), strict=True):
+        assert_pixels(source.read(image_id), photo(seed))
+    with pytest.raises(KeyError):
+        source.read("a/b.png")
+
+
+def test_a_member_larger_than_an_image_can_be_is_not_read(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"x.png": bytes(5 << 20), "y.png": png(photo(0))})
+    source = open_images(path, max_image_mb=1)
+    with pytest.raises(DataError, match="a file of 5 MB"):
+        source.read("x.png")
+    assert_pixels(source.read("y.png"), photo(0))
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet", "npz", "compressed"])
+def test_archives_go_to_another_process(tmp_path, kind):
+    if kind == "tar":
+        path = write_tar(tmp_path / "a.tar", {f"{i}.png": png(photo(i)) for i in range(3)})
+    elif kind == "parquet":
+        path = write_parquet(tmp_path / "a.parquet", [png(photo(i)) for i in range(3)])
+    else:
+        path, save = tmp_path / "a.npz", np.savez if kind == "npz" else np.savez_compressed
+        save(path, np.stack([np.asarray(photo(i)) for i in range(3)]))
+    source = open_images(path)
+    source.read(source.ids[0])
+    copy = pickle.loads(pickle.dumps(source))
+    assert (copy.name, copy.ids) == (source.name, source.ids)
+    for i, image_id in enumerate(copy.ids):
+        assert_pixels(copy.read(image_id), photo(i))
+
+
+# Parquet in pieces
+
+
+def test_groups_of_two_shards_are_told_apart(tmp_path):
+    for shard in range(2):
+        images = [png(photo(10 * shard + i)) for i in range(4)]
+        write_parquet(tmp_path / f"{shard}.parquet", images)
+    source = open_images(tmp_path)
+    order = [(row, shard) for row in range(4) for shard in range(2)]
+    for row, shard in order + order[::-1]:
+        assert_pixels(source.read(f"{shard}/{row:06d}"), photo(10 * shard + row))
+
+
+def test_a_row_group_is_read_in_pieces(tmp_path, monkeypatch):
+    """Pages of few rows, which Arrow writes if it is told so; it decompresses a page at a time."""
+    monkeypatch.setattr(archives, "KEPT_BYTES", 100_000)
+    images = 4 * [png(photo(i, (64, 64))) for i in range(300)]
+    table, path = pa.table({"image": images}), tmp_path / "x.parquet"
+    pq.write_table(table, path, write_batch_size=4, data_page_size=40_000, use_dictionary=False)
+    del table
+    source = open_images(path)
+    before = pa.total_allocated_bytes()
+    for i in (0, 1, 170, 1198, 3):
+        assert_pixels(source.read(f"{i:06d}"), photo(i % 300, (64, 64)))
+        assert pa.total_allocated_bytes() - before < sum(map(len, images)) / 4
+    source.read("001199")  # The last row closes the file.
+    assert pa.total_allocated_bytes() - before < sum(map(len, images)) / 10
+
+
+def test_a_small_file_of_gigabytes_is_read_in_pieces(tmp_path):
+    """Each row is one entry of a dictionary: 2 KB stand for 3 GB."""
+    column = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(3000, np.int32)), pa.array([bytes(1 << 20)])
+    )
+    table = pa.table({"image": column})
+    pq.write_table(table, tmp_path / "x.parquet", compression="zstd", store_schema=False)
+    assert (tmp_path / "x.parquet").stat().st_size < 5000
+    source = open_images(tmp_path / "x.parquet")
+    assert len(source) == 3000
+    before = pa.total_allocated_bytes()
+    for image_id in source.ids[:400:100]:
+        with pytest.raises(DataError, match="not an image"):
+            source.read(image_id)
+        assert pa.total_allocated_bytes() - before < 250 << 20
+
+
+def test_a_group_that_is_too_large_for_its_rows_is_refused(tmp_path, monkeypatch):
+    values = [bytes(3 << 20), b"x"]
+    path = write_parquet(tmp_path / "x.parquet", values, rows_per_group=1)
+    source = open_images(path, max_image_mb=2)
+    with pytest.raises(DataError, match="row group 0 has 3 MB for 1 images"):
+        source.read("000000")
+    with pytest.raises(DataError, match="not an image"):
+        source.read("000001")
+
+
+def test_a_damaged_row_group_is_an_error_of_its_rows_alone(tmp_path):
+    images = [png(photo(i, (64, 64))) for i in range(6)]
+    path = write_parquet(tmp_path / "x.parquet", images, rows_per_group=2)
+    data = bytearray(path.read_bytes())
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    source = open_images(path)
+    for row in (0, 1, 4, 5):
+        assert_pixels(source.read(f"{row:06d}"), photo(row, (64, 64)))
+    for row in (2, 3):
+        with pytest.raises(DataError, match="row group 1") as caught:
+            source.read(f"{row:06d}")
+        assert "\n" not in str(caught.value)
+
+
+# Hostile npz files
+
+
+def npz_member(
+    header: bytes, data: bytes, path: Path, compression: int = zipfile.ZIP_STORED
+) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        size = len(header).to_bytes(2, "little")
+        archive.writestr("arr_0.npy", b"\x93NUMPY\x01\x00" + size + header + data)
+    return path
+
+
+def header(shape: str, descr: str = "'|u1'", order: str = "False") -> bytes:
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}}}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        header("(1000000000, 1000000, 1000000, 3)"),
+        header("(10, 0, 8, 3)"),
+        header("(-1, 8, 8, 3)"),
+        header("(0, 8, 8, 3)"),
+        header("(1, 8, 8, 3)", "'|O'"),
+        header("(1, 8, 8, 3)", "'|V0'"),
+        header("(1, 8, 8, 3)", "[]"),
+        header("(1, 8, 8, 3)", "[()]"),
+        header("(1, 8, 8, 3)", "3"),
+        header("(" * 2000 + ")" * 2000),
+        header("5"),
+        header("(1, 8, 8, 3)")[:-10],
+        b"not a dictionary",
+        b"[" * 9000,
+        b"",
+    ],
+)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_npz_header_that_cannot_be_right_is_one_line(tmp_path, text, compression):
+    path = npz_member(text, bytes(192), tmp_path / "x.npz", compression)
+    with pytest.raises(DataError, match=r"x\.npz") as caught:
+        open_images(path)
+    assert "\n" not in str(caught.value)
+
+
+def patched(path: Path, offset: int, value: int) -> Path:
+    """Change a 2-byte field of the zip's headers, local and central."""
+    data = bytearray(path.read_bytes())
+    for signature, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        start = data.index(signature) + offset + shift
+        data[start : start + 2] = value.to_bytes(2, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "token"), [(6, 1, "encrypted"), (8, 99, "compression")]
+)
+def test_encrypted_members_and_unknown_compression_are_one_line(tmp_path, offset, value, token):
+    path = npz_member(header("(1, 8, 8, 3)"), bytes(192), tmp_path / "x.npz")
+    assert len(open_images(path)) == 1
+    with pytest.raises(DataError, match=token):
+        open_images(patched(path, offset, value))
+
+
+def test_a_member_that_is_not_where_the_archive_says_is_refused(tmp_path):
+    path = npz_member(header("(1, 8, 8, 3)"), bytes(192), tmp_path / "x.npz")
+    data = bytearray(path.read_bytes())
+    data[:4] = b"ABCD"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.npz"):
+        open_images(path)
+
+
+def test_a_compressed_npz_is_read_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "PIECE_BYTES", 500)
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", images)
+    source = open_images(tmp_path / "x.npz")
+    for i in (*range(50), 3, 0, 49):
+        assert_pixels(source.read(f"{i:06d}"), Image.fromarray(images[i]))
+    assert all(len(piece) == 2 for _, piece, _ in source._images._kept)
+
+
+def test_a_damaged_compressed_npz_is_an_error_of_an_image(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", images)
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 50] = b"\xff" * 50
+    (tmp_path / "x.npz").write_bytes(data)
+    source = open_images(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"x\.npz"):
+        source.read("000049")
+
+
+def test_images_of_an_npz_have_the_limit_of_any_image(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", np.zeros((1, 700, 700, 3), np.uint8))
+    assert len(open_images(tmp_path / "x.npz")) == 1
+    with pytest.raises(DataError, match="more than 1:"):
+        open_images(tmp_path / "x.npz", max_image_mb=1)
