@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 from PIL import Image
 
 from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
-from ssdd_bench.data.decode import SUFFIXES, decode_image
-from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet
+from ssdd_bench.data.decode import MAX_IMAGE_MB, MB, SUFFIXES, decode_image
+from ssdd_bench.data.files import LocalFile, RemoteFile
+from ssdd_bench.data.locate import (
+    Found,
+    exists,
+    find_listed,
+    find_pattern,
+    find_url,
+    is_pattern,
+    is_url,
+    walk,
+)
+from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet, some_of
 from ssdd_bench.data.npz import array_names
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError, UnknownNameError
 from ssdd_bench.plugins.manifest import ID
 
+_SHARDS: Final = {".tar": TarImages, ".parquet": ParquetImages}
+
 
 class FolderImages(ImageSource):
     """Image files by id, below a folder by their relative posix paths."""
 
-    def __init__(self, name: str, files: Mapping[str, Path]) -> None:
+    def __init__(
+        self, name: str, files: Mapping[str, Path | RemoteFile], max_mb: int = MAX_IMAGE_MB
+    ) -> None:
         self.name = name
         self.ids = tuple(sorted(files))
         self.files = files
+        self._max_mb = max_mb
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one file."""
-        return decode_image(self.files[image_id])
+        file = self.files[image_id]
+        if isinstance(file, Path):
+            return decode_image(file, self._max_mb)
+        if file.size > 4 * self._max_mb * MB:
+            raise DataError(f"a file of {file.size / MB:,.0f} MB")
+        return decode_image(file.read(0, file.size), self._max_mb)
 
 
-def open_images(path: Path | str | None = None, limit: int | None = None) -> ImageSource:
+def open_images(
+    path: Path | str | Sequence[Path | str] | None = None,
+    limit: int | None = None,
+    *,
+    sample: int | None = None,
+    sample_seed: int = 0,
+    max_image_mb: int = MAX_IMAGE_MB,
+) -> ImageSource:
     """Open images for reading one by one, in a fixed order.
 
     Args:
@@ -39,29 +67,55 @@ def open_images(path: Path | str | None = None, limit: int | None = None) -> Ima
             image file, a folder of images (recursive), a WebDataset ``.tar`` shard, a ``.npz``
             with ``arr_0`` (uint8 NHWC), a ``.parquet`` file with encoded images, or a folder of
             shards or Parquet files. In a folder images come before shards, shards before Parquet;
-            names that start with a dot are left out.
+            names that start with a dot are left out. Several files of one kind are a list, or a
+            pattern such as ``shards/{000..099}.tar`` or ``val-*.parquet``. Instead of a path, a
+            URL that fsspec reads, such as ``hf://datasets/OWNER/NAME/data/val-*.parquet``.
         limit: keep only that many, see :func:`ssdd_bench.data.source.limited`.
+        sample: draw that many before ``limit`` is applied, by the same rule.
+        sample_seed: of the draw; each seed has other images, and 0 those of ``limit``.
+        max_image_mb: largest image that is decoded, in MB as 8-bit RGB; the read of a larger one
+            fails.
 
     Raises:
         DataError: nothing is there, it holds no image, its kind is unknown, or it is not the
             data set of that name.
     """
-    name = DEFAULT if path is None else str(path)
-    sets = DATA_SETS.all() if ID.fullmatch(name) else {}
-    source = _open_set(sets[name]) if name in sets else _open(Path(name).expanduser())
+    source = _open(path, max_image_mb)
+    source = source if sample is None else limited(source, sample, sample_seed)
     return source if limit is None else limited(source, limit)
 
 
-def _open_set(data_set: DataSet) -> ImageSource:
+def _open(path: Path | str | Sequence[Path | str] | None, max_mb: int) -> ImageSource:
+    if path is not None and not isinstance(path, str | Path):
+        if not path:
+            raise DataError("an empty list of files: give one or more")
+        return _open_found(find_listed(path), f"the list of {len(path)} files", max_mb)
+    name = DEFAULT if path is None else str(path)
+    if "\0" in name:
+        raise DataError(f"{name!r} is no path: it has a NUL")
+    sets = DATA_SETS.all() if ID.fullmatch(name) else {}
+    if name in sets:
+        return _open_set(sets[name], max_mb)
+    if is_url(name):
+        return _open_found(find_url(name), name, max_mb)
+    local = Path(name).expanduser()
+    if not exists(local) and is_pattern(name):
+        return _open_found(find_pattern(name), name, max_mb)
+    return _open_path(local, max_mb)
+
+
+def _open_set(data_set: DataSet, max_mb: int) -> ImageSource:
     """Open a data set by its files' names alone: class folders change neither ids nor order.
 
     Members of shards are named by whoever packed them, so only their number is checked.
     """
     folder = data_set.require()
-    source = _open_folder(folder, data_set.name)
+    source = _open_found(Found(data_set.name, walk(folder), "folder"), str(folder), max_mb)
     if isinstance(source, FolderImages):
-        wrong = data_set.difference([source.files[image_id].name for image_id in source.ids])
-        source = FolderImages(source.name, {path.name: path for path in source.files.values()})
+        names = {image_id: PurePosixPath(image_id).name for image_id in source.ids}
+        wrong = data_set.difference(list(names.values()))
+        files = {names[image_id]: file for image_id, file in source.files.items()}
+        source = FolderImages(source.name, files, max_mb)
     else:
         right = len(source) == data_set.images
         wrong = "" if right else f"{len(source):,} images, not {data_set.images:,}"
@@ -73,59 +127,51 @@ def _open_set(data_set: DataSet) -> ImageSource:
     return source
 
 
-def _open(path: Path) -> ImageSource:
-    if not path.exists():
+def _open_path(path: Path, max_mb: int) -> ImageSource:
+    """Open one file or folder."""
+    if not exists(path):
         hint = ""
         if ID.fullmatch(str(path)):
             hint = f"; {UnknownNameError('data set', str(path), DATA_SETS.all())}"
         raise DataError(f"no such file or folder: {path}{hint}")
     resolved = path.resolve()  # so that "." has a name
     if resolved.is_dir():
-        return _open_folder(resolved, name=resolved.name)
-    suffix = resolved.suffix.lower()
-    if suffix in SUFFIXES:
-        return FolderImages(resolved.stem, {resolved.name: resolved})
-    if suffix == ".tar":
-        return TarImages(resolved.stem, {"": resolved})
-    if suffix == ".npz":
+        return _open_found(Found(resolved.name, walk(resolved), "folder"), str(path), max_mb)
+    LocalFile.find(resolved)
+    if resolved.suffix.lower() == ".npz":
         if {"mu", "sigma"} <= set(array_names(resolved)):
             raise DataError(
                 f"{path} holds statistics (mu, sigma) of a training set: reconstructions are "
                 "compared with the very crops that were encoded, so give images"
             )
-        return NpzImages(resolved)
-    if suffix == ".parquet":
-        return ParquetImages(resolved.stem, {"": resolved})
-    kinds = "a folder, .tar, .npz, .parquet or an image file"
-    raise DataError(f"cannot tell what {path} is: give {kinds}")
+        return NpzImages(resolved, max_mb)
+    return _open_found(Found(resolved.stem, {resolved.name: resolved}, "one"), str(path), max_mb)
 
 
-def _open_folder(folder: Path, name: str) -> ImageSource:
-    files = _walk(folder)
-    if images := {one: path for one, path in files.items() if path.suffix.lower() in SUFFIXES}:
-        return FolderImages(name, images)
-    for suffix, kind in ((".tar", TarImages), (".parquet", ParquetImages)):
-        # The shard's own path goes before the member's, so equal members do not collide.
-        if shards := {
-            one[: -len(suffix)] + "/": path
-            for one, path in files.items()
-            if one.lower().endswith(suffix)
-        }:
-            return kind(name, shards)
-    raise DataError(f"no images, .tar shards or .parquet files in {folder}")
-
-
-def _walk(folder: Path) -> dict[str, Path]:
-    """Find visible files by relative posix path; follow links, but no loop of them."""
-    files: dict[str, Path] = {}
-    seen: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(root, name) for name in names if not name.startswith(".")]
-        files |= {path.relative_to(folder).as_posix(): path for path in paths}
-    return files
+def _open_found(found: Found, what: str, max_mb: int) -> ImageSource:
+    """Open files of one kind: images, or else shards."""
+    for kind in (SUFFIXES, *({suffix} for suffix in _SHARDS)):
+        files = {
+            name: file
+            for name, file in found.files.items()
+            if PurePosixPath(name).suffix.lower() in kind
+        }
+        if files:
+            break
+    else:
+        if found.kind == "folder":
+            raise DataError(f"no images, .tar shards or .parquet files in {what}")
+        raise DataError(
+            f"cannot tell what {what} is: give a folder, .tar, .parquet, .npz or an image file"
+        )
+    others = [name for name in found.files if name not in files]
+    if others and found.kind != "folder":
+        raise DataError(f"{what}: {some_of(others, 'of another kind')}: give files of one kind")
+    if kind is SUFFIXES:
+        return FolderImages(found.name, files, max_mb)
+    (suffix,) = kind
+    # The shard's own path goes before the member's, so equal members do not collide.
+    shards = {name[: -len(suffix)] + "/": file for name, file in files.items()}
+    if found.kind == "one":
+        shards = dict(zip([""], files.values(), strict=True))
+    return _SHARDS[suffix](found.name, shards, max_mb)

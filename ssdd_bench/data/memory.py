@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from ssdd_bench.api.pixels import round_to_uint8
-from ssdd_bench.data.decode import to_rgb
+from ssdd_bench.data.decode import MAX_IMAGE_MB, to_rgb
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError
 
-Images = str | Path | ImageSource | Tensor | np.ndarray[Any, Any] | Iterable[Any]
+Paths = str | Path | Sequence[str | Path]
+Images = Paths | ImageSource | Tensor | np.ndarray[Any, Any] | Iterable[Any]
 """Whatever :func:`as_source` takes."""
 
 
@@ -36,24 +37,41 @@ class MemoryImages(ImageSource):
         return _to_pillow(self._images[image_id])
 
 
-def as_source(data: Images | None, limit: int | None = None) -> ImageSource:
+def as_source(
+    data: Images | None,
+    limit: int | None = None,
+    *,
+    sample: int | None = None,
+    sample_seed: int = 0,
+    max_image_mb: int = MAX_IMAGE_MB,
+) -> ImageSource:
     """Open images for reading one by one, whatever they are stored in.
 
     Args:
-        data: the name of a data set, a file or folder, see
+        data: the name of a data set, a file, several or a folder, see
             :func:`ssdd_bench.data.images.open_images`; a tensor (N, 3, H, W), uint8 or float in
             [0, 1]; an array (N, H, W, 3), uint8; or an iterable of images or of pairs (id, image).
             An image is a Pillow image, a tensor (3, H, W) or an array (H, W, 3). Iterables are
             read to their end and kept in memory: give large sets as a folder or archive.
         limit: keep only that many, see :func:`ssdd_bench.data.source.limited`.
+        sample: draw that many before ``limit`` is applied, by the same rule.
+        sample_seed: of the draw; each seed has other images, and 0 those of ``limit``.
+        max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
 
     Raises:
         DataError: nothing is there, or it is none of these.
     """
-    if data is None or isinstance(data, str | Path):
-        return open_images(data, limit)
-    source = data if isinstance(data, ImageSource) else _in_memory(data)
+    if data is None or _is_paths(data):
+        source = open_images(data, max_image_mb=max_image_mb)
+    else:
+        source = data if isinstance(data, ImageSource) else _in_memory(data)
+    source = source if sample is None else limited(source, sample, sample_seed)
     return source if limit is None else limited(source, limit)
+
+
+def _is_paths(data: Any) -> TypeGuard[Paths]:
+    paths = data if isinstance(data, list | tuple) else [data]
+    return bool(paths) and all(isinstance(path, str | Path) for path in paths)
 
 
 def _in_memory(data: Any) -> MemoryImages:

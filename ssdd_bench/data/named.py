@@ -24,7 +24,10 @@ VARIABLE: Final = "SSDD_BENCH_DATA"
 SETS: Final = Path(__file__).with_name("sets")
 DEFAULT: Final = "sample"
 
-_RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MOST_NAMES: Final = 1_000_000
+"""Names that a pattern may stand for."""
+
+_BRACES: Final = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,11 @@ class DataSet:
     def difference(self, names: Sequence[str]) -> str:
         """Describe how a list of file names differs from the expected one; "" if it does not."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            return _some(twice, "in several folders")
+            return some_of(twice, "in several folders")
         if self.names:
             expected, found = set(expand_names(self.names)), set(names)
             missing, strange = sorted(expected - found), sorted(found - expected)
-            parts = [_some(missing, "missing"), _some(strange, "not of it")]
+            parts = [some_of(missing, "missing"), some_of(strange, "not of it")]
             if any(parts):
                 return ", ".join(filter(None, parts))
         if len(names) != self.images:
@@ -124,16 +127,40 @@ def hash_names(names: Sequence[str]) -> str:
 
 
 def expand_names(pattern: str) -> list[str]:
-    """Write out ``a{08..10}.png``: numbers as wide as the first; a name without a range is one."""
-    match = _RANGE.search(pattern)
-    if match is None:
-        return [pattern]
-    first, last = match.groups()
-    before, after = pattern[: match.start()], pattern[match.end() :]
-    return [f"{before}{i:0{len(first)}d}{after}" for i in range(int(first), int(last) + 1)]
+    """Write out the braces of a pattern, as a shell does.
+
+    ``a{08..10}.png`` has numbers as wide as the first, ``{train,val}`` alternatives. Several braces
+    give all combinations, the last changing fastest. A name without braces is one.
+
+    Raises:
+        DataError: a range has no number, or there are more than :data:`MOST_NAMES`.
+    """
+    names = [""]
+    rest = pattern
+    while match := _BRACES.search(rest):
+        first, last, listed = match.groups()
+        if first is None:
+            middles = listed.split(",")
+        else:
+            count = int(last) - int(first) + 1
+            if count < 1:
+                raise DataError(f"{pattern}: {match[0]} is empty: give the smaller number first")
+            _check_count(pattern, len(names) * count)
+            middles = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
+        _check_count(pattern, len(names) * len(middles))
+        before = rest[: match.start()]
+        names = [name + before + middle for name in names for middle in middles]
+        rest = rest[match.end() :]
+    return [name + rest for name in names]
 
 
-def _some(names: Sequence[str], what: str) -> str:
+def _check_count(pattern: str, count: int) -> None:
+    if count > MOST_NAMES:
+        raise DataError(f"{pattern[:200]} stands for {count:,} names: give at most {MOST_NAMES:,}")
+
+
+def some_of(names: Sequence[str], what: str) -> str:
+    """Say how many names are ``what``, with the first of them; "" if there are none."""
     more = ", ..." if len(names) > 1 else ""
     return f"{len(names):,} {what} ({names[0]}{more})" if names else ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from heapq import nsmallest
 from pathlib import PurePosixPath
 
 from PIL import Image
@@ -15,8 +16,8 @@ from ssdd_bench.errors import DataError
 class ImageSource(ABC):
     """Images by id, in a fixed order, decoded one at a time.
 
-    Reading holds no more than the one image (a Parquet file: one row group) and may be done from
-    several threads at once.
+    Reading holds no more than the one image (a Parquet file: some MB of rows) and may be done from
+    several threads at once. An error of :meth:`read` that is no ``DataError`` is not the image's.
 
     Attributes:
         name: short name for tables, such as the folder's.
@@ -34,6 +35,7 @@ class ImageSource(ABC):
 
         Raises:
             DataError: it cannot be decoded; the message does not repeat the id.
+            SourceError: the disk or the server fails.
         """
 
     def read_named(self, image_id: str) -> Image.Image:
@@ -62,23 +64,28 @@ class Subset(ImageSource):
         return self._source.read(image_id)
 
 
-def limited(source: ImageSource, limit: int) -> ImageSource:
+def limited(source: ImageSource, limit: int, seed: int = 0) -> ImageSource:
     """Keep ``limit`` images, the same on every machine.
 
     The first of a sorted list would all be of one class, so the images whose ids have the
-    smallest SHA-256 are kept. A smaller limit always gives a subset of a larger one's.
+    smallest :func:`hash_id` are kept. A smaller limit always gives a subset of a larger one's.
+    Another ``seed`` gives other images.
     """
     if limit < 1:
         raise DataError(f"a limit of {limit} leaves no image: give 1 or more")
     if limit >= len(source):
         return source
-    return Subset(source, sorted(source.ids, key=hash_id)[:limit])
+    return Subset(source, nsmallest(limit, source.ids, key=lambda one: hash_id(one, seed)))
 
 
-def hash_id(image_id: str) -> bytes:
-    """Compute the SHA-256 of an id, by which images come in random order."""
+def hash_id(image_id: str, seed: int = 0) -> bytes:
+    """Compute the SHA-256 of an id, by which images come in random order.
+
+    With a seed other than 0 it is that of the seed and the id, so that each seed has its order.
+    """
+    text = f"{seed}\0{image_id}" if seed else image_id
     # A file name that is not valid UTF-8 carries surrogate escapes.
-    return hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def class_names(ids: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,209 @@
+"""Find the files that a pattern, a list of paths or a URL stands for."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ssdd_bench.data.files import RemoteFile, describe, file_system
+from ssdd_bench.data.named import expand_names, some_of
+from ssdd_bench.errors import DataError
+
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_SPECIAL: Final = re.compile(r"[*?\[{]")
+_HUB_TYPES: Final = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of one set.
+
+    Attributes:
+        name: of the set: that of the folder which they lie below.
+        files: by their posix path below it.
+        kind: they are one file, several of which each was asked for, or all files of a folder.
+    """
+
+    name: str
+    files: Mapping[str, Path | RemoteFile]
+    kind: Literal["one", "several", "folder"]
+
+
+def is_url(text: str) -> bool:
+    """Return True for ``hf://...``, ``s3://...`` and other URLs."""
+    return _URL.match(text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Return True if a path has braces, stars, question marks or brackets."""
+    return _SPECIAL.search(text) is not None
+
+
+def exists(path: Path) -> bool:
+    """Return True if a path is there; False also for one that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def walk(folder: Path) -> dict[str, Path]:
+    """Find visible files by relative posix path; follow links, but no loop of them."""
+    files: dict[str, Path] = {}
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(root, name) for name in names if not name.startswith(".")]
+        files |= {path.relative_to(folder).as_posix(): path for path in paths}
+    return files
+
+
+def find_listed(paths: Sequence[str | Path]) -> Found:
+    """Find each of several paths; the set is named after the folder that all lie below.
+
+    Raises:
+        DataError: one is missing.
+    """
+    if urls := [str(path) for path in paths if is_url(str(path))]:
+        raise DataError(f"{urls[0]} is in a list: give one URL, with a pattern for several files")
+    absolute = [Path(path).expanduser().absolute() for path in paths]
+    base = os.path.commonpath([path.parent for path in absolute])
+    names = [os.path.relpath(path, base) for path in absolute]
+    files = _find_below(Path(base), names, f"list of {len(paths)} files")
+    return Found(_name(base), files, "several")
+
+
+def find_pattern(pattern: str) -> Found:
+    """Find the files of a pattern such as ``shards/{00..99}.tar`` or ``data/val-*.parquet``.
+
+    The set is named after the last folder before the first special character, and paths are those
+    below it, as if the folder had been given. A folder that matches stands for the files in it.
+
+    Raises:
+        DataError: a name that the braces give is missing, or nothing matches.
+    """
+    folder, rest = _split(pattern)
+    base = Path(folder).expanduser().resolve()
+    return Found(_name(str(base)), _find_below(base, expand_names(rest), pattern), "several")
+
+
+def find_url(url: str) -> Found:
+    """Find the file, the folder or the files of a pattern that a URL stands for.
+
+    Of a repository on the Hugging Face Hub the present commit is read, even if another one follows.
+
+    Raises:
+        DataError: nothing is there, the server cannot be reached or the scheme is unknown.
+    """
+    folder, rest = _split(url)
+    system, base = file_system(folder or url)
+    try:
+        name, base = _pin(system, base.rstrip("/"))
+        if rest:
+            return Found(name, _find_remote(system, base, expand_names(rest), url), "several")
+        info = system.info(base)
+        if info["type"] == "directory":
+            return Found(name, _files(system, base, system.find(base, detail=True)), "folder")
+        file = RemoteFile.of(system, info)
+    except DataError:
+        raise
+    except Exception as error:  # Each file system has its own.
+        raise DataError(f"cannot open {url}: {describe(error)}") from error
+    return Found(Path(base).stem, {Path(base).name: file}, "one")
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """Split into the folder before the first special character, and the rest."""
+    special = _SPECIAL.search(pattern)
+    if special is None:
+        return pattern, ""
+    start = pattern.rfind("/", 0, special.start()) + 1
+    return pattern[:start], pattern[start:]
+
+
+def _name(folder: str) -> str:
+    return Path(folder).name or "data"
+
+
+def _find_below(base: Path, names: Iterable[str], what: str) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    missing = []
+    for name in names:
+        matches = [name]
+        if not exists(base / name):  # Unlike pathlib's, this glob leaves hidden files out.
+            special = glob.has_magic(name)
+            matches = glob.glob(name, root_dir=base, recursive=True) if special else []  # noqa: PTH207
+        if not matches:
+            missing.append(name)
+        for match in sorted(matches):
+            path = base / match
+            below = walk(path) if path.is_dir() else {"": path}
+            files |= {Path(match, one).as_posix(): path for one, path in below.items()}
+    _check_found(files, missing, f"{base}{os.sep}", what)
+    return files
+
+
+def _find_remote(system: Any, base: str, names: Sequence[str], what: str) -> dict[str, RemoteFile]:
+    entries: dict[str, Any] = {}
+    missing = []
+    for name in names:
+        path = f"{base}/{name}"
+        if glob.has_magic(name):
+            matches = dict(system.glob(path, detail=True) or {})
+        else:
+            try:
+                matches = {path: system.info(path)}
+            except FileNotFoundError:
+                matches = {}
+        if not matches:
+            missing.append(name)
+        for match, info in matches.items():
+            folder = info["type"] == "directory"
+            entries |= system.find(match, detail=True) if folder else {match: info}
+    files = _files(system, base, entries)
+    _check_found(files, missing, f"{base}/", what)
+    return files
+
+
+def _files(system: Any, base: str, entries: Mapping[str, Any]) -> dict[str, RemoteFile]:
+    """Describe the visible files among the entries of a listing."""
+    below = {path[len(base) :].lstrip("/"): info for path, info in entries.items()}
+    return {
+        name: RemoteFile.of(system, info)
+        for name, info in below.items()
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
+
+
+def _check_found(files: Mapping[str, Any], missing: Sequence[str], base: str, what: str) -> None:
+    if missing:
+        count = some_of([base + name for name in missing], "missing")
+        raise DataError(f"{what}: {count}: complete the set, or give the files that are there")
+    if not files:
+        raise DataError(f"{what}: no file matches")
+
+
+def _pin(system: Any, path: str) -> tuple[str, str]:
+    """Return the name of a set, and its path with the commit if it is in a repository."""
+    if not hasattr(system, "resolve_path"):
+        return _name(path), path
+    from huggingface_hub import HfApi
+
+    place = system.resolve_path(path)
+    kind = getattr(place, "repo_type", None)
+    if kind is None:  # a bucket, which has no commits
+        return _name(path), path
+    api = HfApi(endpoint=system.endpoint, token=system.token)
+    commit = api.repo_info(place.repo_id, repo_type=kind, revision=place.revision).sha
+    root = f"{_HUB_TYPES[kind]}{place.repo_id}@{commit}"
+    return _name(place.repo_id), f"{root}/{place.path_in_repo}".rstrip("/")

@@ -1,0 +1,54 @@
+"""Fixed subsets of a set."""
+
+import hashlib
+
+import pytest
+from PIL import Image
+
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.memory import as_source
+from ssdd_bench.data.source import ImageSource, hash_id, limited
+from ssdd_bench.errors import DataError
+
+
+class Named(ImageSource):
+    name = "named"
+
+    def __init__(self, count: int) -> None:
+        self.ids = tuple(f"{i:05d}.png" for i in range(count))
+
+    def read(self, image_id: str) -> Image.Image:
+        return Image.new("RGB", (4, 4))
+
+
+def test_a_seed_draws_other_images_and_none_those_of_a_limit():
+    source = Named(2000)
+    draws = {seed: limited(source, 100, seed).ids for seed in range(4)}
+    assert draws[0] == limited(source, 100).ids
+    assert draws[1] == limited(Named(2000), 100, 1).ids
+    shared = {len(set(draws[a]) & set(draws[b])) for a in range(4) for b in range(a)}
+    assert max(shared) < 20  # 5 are expected of independent draws
+    for seed, ids in draws.items():
+        assert list(ids) == sorted(ids)
+        assert set(limited(source, 10, seed).ids) < set(ids)
+
+
+def test_the_draw_is_pinned():
+    """The same on every machine, and in every version."""
+    digest = hashlib.sha256(b"7\x00a.png").digest()
+    assert hash_id("a.png", 7) == digest
+    assert hash_id("a.png", 0) == hash_id("a.png") == hashlib.sha256(b"a.png").digest()
+    assert limited(Named(1000), 3).ids == ("00371.png", "00395.png", "00478.png")
+    assert limited(Named(1000), 3, 7).ids == ("00619.png", "00682.png", "00941.png")
+
+
+def test_a_limit_applies_to_the_sample(make_photos):
+    folder = make_photos(12, (8, 8))
+    drawn = open_images(folder, sample=6, sample_seed=3)
+    few = open_images(folder, 2, sample=6, sample_seed=3)
+    assert set(few.ids) < set(drawn.ids)
+    assert as_source(str(folder), 2, sample=6, sample_seed=3).ids == few.ids
+    assert as_source(open_images(folder), sample=6, sample_seed=3).ids == drawn.ids
+    assert few.ids == limited(drawn, 2).ids
+    with pytest.raises(DataError, match="give 1 or more"):
+        open_images(folder, sample=0)
