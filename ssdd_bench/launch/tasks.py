@@ -8,12 +8,57 @@ interruption changes a result. Imports no torch.
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ssdd_bench import errors
+
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as text, which any process can read; plugins raise what nobody else can unpickle.
+
+    Attributes:
+        kind: name of its type.
+        text: its message.
+        trace: its traceback.
+    """
+
+    kind: str
+    text: str
+    trace: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Problem:
+        """Describe an error that is being handled."""
+        return cls(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+
+    @property
+    def is_user_error(self) -> bool:
+        """Return True if the message is enough, see :class:`ssdd_bench.errors.UserError`."""
+        return isinstance(kind := getattr(errors, self.kind, None), type) and issubclass(
+            kind, errors.UserError
+        )
+
+    def raise_if_general(self) -> None:
+        """Raise the error if it concerns every job: images, or the folder of results.
+
+        Raises:
+            DataError: it was one.
+            OutputError: it was one.
+        """
+        if self.kind in ("DataError", "OutputError"):
+            raise getattr(errors, self.kind)(self.text)
+
+    def __str__(self) -> str:
+        lines = self.text.splitlines()
+        reason = lines[0] if lines else ""
+        return reason if self.is_user_error else f"{self.kind}: {reason} (--debug shows where)"
 
 
 @dataclass(frozen=True)
@@ -52,7 +97,7 @@ class Worker(ABC, Generic[R]):
     """Does the jobs of one group in one process; made by :meth:`Group.load`.
 
     What any method raises is the failure of that job, except ``DataError`` and ``OutputError``,
-    which concern every job and end the run.
+    which concern every job and end the run; see :class:`Problem`.
     """
 
     @abstractmethod

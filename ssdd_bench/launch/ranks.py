@@ -1,0 +1,228 @@
+"""Ranks: processes that another launcher has started, such as torchrun, accelerate or srun.
+
+Each computes a share of the work and saves it to its folder; then rank 0 merges. The folders are
+one where the file system is shared; otherwise the files travel to rank 0, one at a time. Ranks talk
+by gloo, on CPU memory: what they compute with is theirs alone. Imports torch when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.launch.shares import Share
+
+TIMEOUT: Final = 3600.0
+"""Seconds that a rank waits for the others unless told otherwise."""
+PORTS: Final = range(20_000, 60_000)
+"""Ports that steps of SLURM choose from, by the number of the job."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the processes of a launch.
+
+    Attributes:
+        rank: its number, from 0.
+        count: number of ranks.
+        local: its number among those of its machine, which is that of its GPU.
+        local_count: number of ranks of its machine.
+    """
+
+    rank: int
+    count: int
+    local: int
+    local_count: int
+
+    @property
+    def share(self) -> Share:
+        """Return the share of the work."""
+        return Share(self.rank, self.count)
+
+
+def find_rank(environment: Mapping[str, str] | None = None) -> Rank | None:
+    """Return the rank of this process; None if no other launcher started it with others.
+
+    torchrun and accelerate set RANK and its kin. In a step of SLURM with several tasks its
+    variables are translated to those, which ``torch.distributed`` reads.
+
+    Args:
+        environment: by default, that of this process.
+    """
+    found = os.environ if environment is None else environment
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= found.keys():
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    elif "SLURM_STEP_NUM_TASKS" in found:
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "")
+    else:
+        return None
+    rank, count = (int(found[name]) for name in names[:2])
+    local = int(found.get(names[2], 0))
+    tasks = re.match(r"\d+", found.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    local_count = int(found.get(names[3]) or (tasks[0] if tasks else count))
+    return Rank(rank, count, local, local_count) if count > 1 else None
+
+
+class Ranks:
+    """The connection of this rank to all others.
+
+    Args:
+        own: this rank.
+        timeout: seconds to wait for others, to meet and to receive.
+    """
+
+    def __init__(self, own: Rank, timeout: float = TIMEOUT) -> None:
+        self.own = own
+        self._timeout = timedelta(seconds=timeout)
+
+    @contextmanager
+    def connected(self) -> Iterator[Ranks]:
+        """Connect to all ranks for a ``with`` block.
+
+        Raises:
+            UserError: some rank did not come in time.
+        """
+        import torch.distributed as dist
+
+        for name, value in _address().items():
+            os.environ.setdefault(name, value)
+        try:
+            dist.init_process_group(
+                "gloo", rank=self.own.rank, world_size=self.own.count, timeout=self._timeout
+            )
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"rank {self.own.rank} of {self.own.count} found no others: {_first_line(error)}"
+            ) from error
+        try:
+            yield self
+        finally:
+            dist.destroy_process_group()
+
+    def meet(self) -> None:
+        """Wait until all ranks are here.
+
+        Raises:
+            UserError: a rank is dead or late; rank 0 names it.
+        """
+        import torch.distributed as dist
+
+        try:
+            dist.monitored_barrier(timeout=self._timeout, wait_all_ranks=True)
+        except RuntimeError as error:
+            raise UserError(
+                f"rank {self.own.rank}: {_missing(str(error)) or _first_line(error)}. "
+                "What is finished is on disk: run the same command to resume"
+            ) from error
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return what each rank gives, by its number; all call this."""
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.own.count
+        dist.all_gather_object(found, value)
+        return found
+
+    def collect(self, out: Path, folder: str) -> None:
+        """Bring the files of all ranks together where rank 0 can read them.
+
+        Ranks that see the folder of rank 0 have nothing to do. From others, one after another,
+        files travel one at a time, and are deleted there.
+
+        Args:
+            out: folder of this rank.
+            folder: below it, that files are in.
+        """
+        shared = self._see_folder_of_first(out)
+        for rank in (number for number, seen in enumerate(shared) if not seen):
+            if self.own.rank == rank:
+                self._send(out, folder)
+            elif self.own.rank == 0:
+                self._receive(out, rank)
+
+    def _see_folder_of_first(self, out: Path) -> list[bool]:
+        """Return, for each rank, True if its folder is that of rank 0."""
+        token = out / f".shared-{self.gather(uuid.uuid4().hex)[0]}"
+        try:
+            if self.own.rank == 0:
+                token.touch()
+            self.meet()
+            seen = self.gather(token.exists())
+        except OSError as error:
+            raise OutputError(f"cannot write into {out}: {error.strerror or error}") from error
+        finally:
+            if self.own.rank == 0:
+                token.unlink(missing_ok=True)
+        return seen
+
+    def _send(self, out: Path, folder: str) -> None:
+        import torch
+        import torch.distributed as dist
+
+        files = sorted(path for path in (out / folder).rglob("*") if path.is_file())
+        names = [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
+        dist.send_object_list([names], dst=0)
+        for path, (_, size) in zip(files, names, strict=True):
+            if size:
+                dist.send(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8), dst=0)
+        for path in files:
+            path.unlink()
+
+    def _receive(self, out: Path, rank: int) -> None:
+        import torch
+        import torch.distributed as dist
+
+        from ssdd_bench.results.files import write_atomically
+
+        found: list[Any] = [None]
+        dist.recv_object_list(found, src=rank)
+        for name, size in found[0]:
+            data = torch.empty(size, dtype=torch.uint8)
+            if size:
+                dist.recv(data, src=rank)
+            if not (out / name).exists():
+                content = data.numpy().tobytes()
+                write_atomically(out / name, partial(_write, content=content))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _address() -> dict[str, str]:
+    """Return where the ranks of a step of SLURM meet: the first node, at a port of the job."""
+    nodes = os.environ.get("SLURM_STEP_NODELIST", "")
+    if not nodes:
+        return {}
+    number = int(os.environ["SLURM_JOB_ID"]) * 7 + int(os.environ.get("SLURM_STEP_ID", 0))
+    return {"MASTER_ADDR": _first_node(nodes), "MASTER_PORT": str(PORTS[number % len(PORTS)])}
+
+
+def _first_node(nodes: str) -> str:
+    """Return the first name of a list such as ``gpu[03-05,7],cpu1``."""
+    command = ["scontrol", "show", "hostnames", nodes]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return done.stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return re.sub(r"\[(\w+).*", r"\1", nodes.partition(",")[0])
+
+
+def _missing(message: str) -> str:
+    """Return the ranks that torch names in its error."""
+    found = re.search(r"Rank[s]? ([\d, ]+) failed to pass", message)
+    return f"rank {found[1].strip(' ,')} is dead or too late" if found else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,95 @@
+"""Workers as processes: what they share with the launcher, and how they end."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from dummy_groups import Run, read_log
+
+from ssdd_bench.launch.processes import describe_exit
+
+LAUNCH = """
+import sys
+from pathlib import Path
+sys.path.append({tests!r})
+from dummy_groups import Run, Dummy
+from ssdd_bench.launch.processes import Processes
+from ssdd_bench.launch.scheduler import run_groups
+from ssdd_bench.launch.signals import termination_interrupts
+folder = Path({folder!r})
+with termination_interrupts():
+    run_groups([Dummy("a", {jobs!r}, folder), Dummy("b", {jobs!r}, folder)], Processes(["cpu"] * 2))
+print("done")
+"""
+
+
+def launch(folder: Path, jobs: dict[str, int | str]) -> subprocess.Popen[str]:
+    """Start a launcher without a guard of its main module."""
+    code = LAUNCH.format(tests=str(Path(__file__).parent), folder=str(folder), jobs=jobs)
+    script = folder / "script.py"
+    script.write_text(code)
+    pipe = subprocess.PIPE
+    # A shell that runs the tests in the background has its children ignore interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, script], stdout=pipe, stderr=pipe, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def chunks(folder: Path) -> list[list[object]]:
+    log = folder / "log"
+    return [row for row in read_log(folder) if row[3] == "chunk"] if log.exists() else []
+
+
+def test_the_environment_of_the_launcher_is_that_of_workers(
+    run_dummies: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in ("one", "two"):
+        monkeypatch.setenv("DUMMY", value)
+        run_dummies({value: {"job": 1}}, 1)
+    assert [row[5] for row in read_log(tmp_path) if row[3] == "load"] == ["one", "two"]
+
+
+def test_a_script_needs_no_guard_and_workers_write_no_output(tmp_path: Path) -> None:
+    process = launch(tmp_path, {"job": "work no stdout"})
+    out, err = process.communicate(timeout=60)
+    assert out == "done\n"
+    assert err.count("noise") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_the_launcher(tmp_path: Path, number: int) -> None:
+    process = launch(tmp_path, {"fine": 5, "bad": "work hang"})
+    until(lambda: len(chunks(tmp_path)) == 14)
+    workers = [psutil.Process(row[1]) for row in chunks(tmp_path)]
+    started = time.monotonic()
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    until(lambda: not any(map(alive, workers)), 5)
+    assert time.monotonic() - started < 5
+    before = len(chunks(tmp_path))
+    process = launch(tmp_path, {"fine": 5, "bad": 3})
+    assert process.communicate(timeout=60)[0] == "done\n"
+    assert len(chunks(tmp_path)) == before + 2
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_an_exit_is_described() -> None:
+    assert describe_exit(3) == "exited with code 3"
+    assert describe_exit(-9) == "was killed by SIGKILL"
+    assert describe_exit(-1000).endswith("1000")
