@@ -64,6 +64,44 @@ def test_few_images_without_the_threshold_are_seen_to_be_off():
     assert abs(naive - root_trace(a, b)) > 1e-9
 
 
+SPECTRA = {
+    "fading": np.arange(1, 101.0) ** -3,
+    "steep": np.logspace(0, -8, 100),
+    "singular": np.logspace(0, -3, 100) * (np.arange(100) < 60),
+    "constant features": np.where(np.arange(100) < 60, 1.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("noise", [0.1, 0.001])
+def test_small_distances(name, noise):
+    """Against the singular values of the vectors, which need no covariance."""
+    rng = np.random.default_rng(0)
+    scale = np.sqrt(SPECTRA[name])
+    turned = np.eye(100) if "constant" in name else np.linalg.qr(rng.normal(size=(100, 100)))[0]
+    x = rng.normal(size=(300, 100)) * scale @ turned
+    y = x + noise * rng.normal(size=x.shape) * scale @ turned
+    sides = [(v - v.mean(axis=0)) / np.sqrt(len(v) - 1) for v in (x, y)]
+    root = np.linalg.svd(sides[0] @ sides[1].T, compute_uv=False).sum()
+    offset = x.mean(axis=0) - y.mean(axis=0)
+    expected = offset @ offset + sum((side**2).sum() for side in sides) - 2 * root
+    found = frechet_distance(moments(x), moments(y))
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-13)
+
+
+def test_eigenvalues_of_the_product_must_not_be_cut():
+    """The known mistake: at 1e-15 of the largest it makes a small distance several times as big."""
+    rng = np.random.default_rng(0)
+    scale = np.sqrt(SPECTRA["steep"])
+    x = rng.normal(size=(300, 100)) * scale
+    a, b = (moments(v).covariance for v in (x, x + 0.001 * rng.normal(size=x.shape) * scale))
+    half = np.linalg.cholesky(a)
+    values = np.linalg.eigvalsh(half.T @ b @ half)
+    cut = np.sqrt(values[values > 1e-15 * values[-1]]).sum()
+    distance = np.trace(a + b) - 2 * root_trace(a, b)
+    assert np.trace(a + b) - 2 * cut > 2 * distance
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_independent_root(seed):
     x, y = normals(seed, scale=2), normals(seed + 10, n=300, shift=1)
