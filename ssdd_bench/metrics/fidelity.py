@@ -9,7 +9,7 @@ from ssdd_bench.metrics.features.files import FeatureSets
 
 SEED = 2020  # of subsets and shuffles, as in torch-fidelity
 PARTS = 10
-SUBSET = 1000
+SUBSETS, SUBSET = 100, 1000
 NEIGHBOURS = 3
 BLOCK = 1000  # rows of a distance matrix at a time; memory grows with n times BLOCK
 
@@ -44,6 +44,8 @@ class InceptionScore(DistributionMetric):
 class KID(DistributionMetric):
     """Binkowski et al. 2018: unbiased MMD^2 with a cubic kernel, mean over 100 subsets of 1,000.
 
+    Sets of at most 1,000 are compared as they are, once.
+
     An image and its own reconstruction must not meet in a subset, which would pull the value
     below zero. So pairs are split in two by a hash of their ids: references of one half against
     reconstructions of the other.
@@ -53,18 +55,19 @@ class KID(DistributionMetric):
     needs_rows = True
 
     def score(self, features: FeatureSets) -> float:
-        """Return the distance; subsets are as large as a side if that has too few images."""
+        """Return the distance; subsets are as large as the smaller side if that has too few."""
         from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
         references, candidates = features.reference.tensor(), features.candidate.tensor()
         if features.paired:
             order, half = features.order(), len(candidates) // 2
             references, candidates = references[order[:half]], candidates[order[half : 2 * half]]
+        size = self._size(features)
         found: dict[str, float] = kid_features_to_metric(
             references,
             candidates,
-            kid_subset_size=self._size(features),
-            kid_subsets=100,
+            kid_subset_size=size,
+            kid_subsets=1 if len(references) == len(candidates) == size else SUBSETS,
             rng_seed=SEED,
             verbose=False,
         )

@@ -66,7 +66,11 @@ class PSNR(_PixelError):
 
 
 class PooledPSNR(_PixelError):
-    """PSNR of the mean squared error over the whole set, never above the mean of ``psnr``."""
+    """PSNR of the mean squared error over the whole set.
+
+    It is at most the mean PSNR of the same images. Images without an error count here, while
+    ``psnr`` leaves them out; with such images it can be higher than ``psnr``.
+    """
 
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return squared errors, from which the set's PSNR follows."""

@@ -48,6 +48,37 @@ def test_kid_keeps_an_image_from_its_own_reconstruction(pairs_of, tmp_path):
     assert paired["kernel_inception_distance_mean"] < -abs(found.value)  # what pairs would do
 
 
+@pytest.mark.parametrize(("n", "calls"), [(20, 1), (21, 1), (2000, 1), (2003, 100)])
+def test_a_set_that_is_its_only_subset_is_compared_once(n, calls, pairs_of, tmp_path, monkeypatch):
+    from torch_fidelity import metric_kid
+
+    seen, distance = [], metric_kid.kernel_mmd
+    monkeypatch.setattr(
+        metric_kid, "kernel_mmd", lambda a, b, **more: seen.append(len(a)) or distance(a, b, **more)
+    )
+    x = np.random.default_rng(0).normal(size=(n, 4))
+    pairs = pairs_of(tmp_path, x, x + 1)
+    found = find_metrics()["kid"].make().compute(pairs).value
+    assert seen == [min(1000, n // 2)] * calls
+    every = metric_kid.kid_features_to_metric(
+        *(side[order] for side, order in halves(pairs)),
+        kid_subset_size=seen[0],
+        kid_subsets=3,
+        rng_seed=2020,
+        verbose=False,
+    )["kernel_inception_distance_mean"]
+    assert calls > 1 or found == pytest.approx(every, rel=1e-5)
+
+
+def halves(pairs):
+    """References of one half of the ids, and reconstructions of the other."""
+    order, half = pairs.order(), len(pairs.ids) // 2
+    return (
+        (pairs.reference.tensor(), order[:half]),
+        (pairs.candidate.tensor(), order[half : 2 * half]),
+    )
+
+
 def test_named_kid(gaussians):
     """The library's own function gives the published value for these features."""
     a, b = gaussians

@@ -103,7 +103,15 @@ def test_identical_images_are_counted_apart(photo_like, noisy):
     assert value(make("mse"), a, a).value == 0
 
 
-def test_pooled_is_never_above_the_mean(photo_like, noisy):
+def test_pooled_counts_images_without_an_error(photo_like, noisy):
+    a = photo_like()
+    b = torch.cat([a[:2], noisy(a[2:], 10)])
+    mean, pooled = value(make("psnr"), a, b), value(make("psnr_pooled"), a, b)
+    assert mean.infinite == 2
+    assert pooled.value > mean.value + 2  # half the error, 3 dB
+
+
+def test_pooled_is_not_above_the_mean_of_the_same_images(photo_like, noisy):
     a = photo_like()
     b = torch.cat([noisy(a[:2], 3), noisy(a[2:], 30)])
     mean, pooled = value(make("psnr"), a, b).value, value(make("psnr_pooled"), a, b).value
