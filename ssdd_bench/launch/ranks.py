@@ -117,21 +117,32 @@ class Ranks:
         """
         import torch.distributed as dist
 
-        try:
+        with self._naming_the_dead():
             dist.monitored_barrier(timeout=self._timeout, wait_all_ranks=True)
-        except RuntimeError as error:
-            raise UserError(
-                f"rank {self.own.rank}: {_missing(str(error)) or _first_line(error)}. "
-                "What is finished is on disk: run the same command to resume"
-            ) from error
 
     def gather(self, value: Any) -> list[Any]:
-        """Return what each rank gives, by its number; all call this."""
+        """Return what each rank gives, by its number; all call this.
+
+        Raises:
+            UserError: a rank is dead or late.
+        """
         import torch.distributed as dist
 
         found: list[Any] = [None] * self.own.count
-        dist.all_gather_object(found, value)
+        with self._naming_the_dead():
+            dist.all_gather_object(found, value)
         return found
+
+    @contextmanager
+    def _naming_the_dead(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            reason = _missing(str(error)) or f"a rank is dead or too late: {_first_line(error)}"
+            raise UserError(
+                f"rank {self.own.rank}: {reason}. What is finished is on disk: "
+                "run the same command to resume"
+            ) from error
 
     def collect(self, out: Path, folder: str) -> None:
         """Bring the files of all ranks together where rank 0 can read them.
@@ -144,11 +155,12 @@ class Ranks:
             folder: below it, that files are in.
         """
         shared = self._see_folder_of_first(out)
-        for rank in (number for number, seen in enumerate(shared) if not seen):
-            if self.own.rank == rank:
-                self._send(out, folder)
-            elif self.own.rank == 0:
-                self._receive(out, rank)
+        with self._naming_the_dead():
+            for rank in (number for number, seen in enumerate(shared) if not seen):
+                if self.own.rank == rank:
+                    self._send(out, folder)
+                elif self.own.rank == 0:
+                    self._receive(out, rank)
 
     def _see_folder_of_first(self, out: Path) -> list[bool]:
         """Return, for each rank, True if its folder is that of rank 0."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic
 
@@ -103,6 +103,8 @@ class Scheduler(Generic[R]):
         timeout: seconds without a sign of life after which a job has failed; None for no limit.
         shares: compute these chunks only, and finish no job: a merge does, when all shares are
             done. The clock of a job is read by whoever has its first chunk.
+        quiet: is called before clocks are read at the end, and returns when no other launch is at
+            work on this machine.
     """
 
     def __init__(
@@ -112,12 +114,14 @@ class Scheduler(Generic[R]):
         watcher: Watcher[R] | None = None,
         timeout: float | None = None,
         shares: Shares | None = None,
+        quiet: Callable[[], None] | None = None,
     ) -> None:
         self._groups = groups
         self._slots = slots
         self._watcher: Watcher[R] = watcher or Watcher()
         self._timeout = timeout
         self._shares = shares
+        self._quiet = quiet
         self._jobs: list[list[_Job[R]]] = [
             [
                 _Job((number, job), over=shares is not None and (number, job) not in shares)
@@ -137,17 +141,22 @@ class Scheduler(Generic[R]):
             DataError: something is wrong with the images, which concerns every job.
             OutputError: the results cannot be written.
         """
+        self._work()
+        if self._quiet is not None:
+            self._quiet()
+        self._clock = True
+        self._work()
+        for group in range(len(self._groups)):  # none, unless the slots have refused it in turn
+            problem = Problem("WorkerDied", "no slot could load it")
+            self._fail(group, self._unfinished(group), problem)
+
+    def _work(self) -> None:
+        """Work until nothing is left to do in this phase."""
         self._assign()
         while any(seat.busy for seat in self._seats):
             self._slots.wait(self._take, self._patience())
             self._end_hangs()
             self._assign()
-            if not self._clock and not any(seat.busy for seat in self._seats):
-                self._clock = True
-                self._assign()
-        for group in range(len(self._groups)):  # none, unless the slots have refused it in turn
-            problem = Problem("WorkerDied", "no slot could load it")
-            self._fail(group, self._unfinished(group), problem)
 
     # Who does what.
 
@@ -198,7 +207,7 @@ class Scheduler(Generic[R]):
         return self._may_time() if job.untimed else self._shares is None
 
     def _may_time(self) -> bool:
-        return self._clock or len(self._slots.devices) == 1
+        return self._clock or (len(self._slots.devices) == 1 and self._quiet is None)
 
     def _at_work(self, job: _Job[R], *methods: str) -> bool:
         """Return True if a worker is at one of these calls for a job."""
@@ -392,7 +401,8 @@ def run_groups(
     watcher: Watcher[R] | None = None,
     timeout: float | None = None,
     shares: Shares | None = None,
+    quiet: Callable[[], None] | None = None,
 ) -> None:
     """Run groups on slots and end all workers, whatever happens; see :class:`Scheduler`."""
     with slots:
-        Scheduler(groups, slots, watcher, timeout, shares).run()
+        Scheduler(groups, slots, watcher, timeout, shares, quiet).run()

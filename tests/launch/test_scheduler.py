@@ -162,6 +162,22 @@ def test_one_worker_reads_the_clock_after_each_job(run_dummies: Run, tmp_path: P
     assert log == [["chunk", 0], ["clock", 0], ["chunk", 1], ["clock", 1]]
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_clocks_wait_until_all_is_quiet(run_dummies: Run, tmp_path: Path, workers: int) -> None:
+    quiet: list[float] = []
+    shares: Shares = {(0, 0): range(2), (0, 1): range(1, 2)}
+    groups: dict[str, dict[str, int | str]] = {"a": {"x": 3, "y": 3}, "b": {"z": 1}}
+    run_dummies(
+        groups, workers, clock=True, shares=shares, quiet=lambda: quiet.append(time.monotonic())
+    )
+    log = read_log(tmp_path)
+    (clock,) = (row for row in log if row[3] == "clock")
+    assert clock[:1] + clock[4:5] == ["a", 0]
+    assert max(row[2] for row in log if row[3] == "chunk") < quiet[0] < clock[5]
+    run_dummies(groups, workers, shares={}, quiet=lambda: quiet.append(0))
+    assert len(quiet) == 2
+
+
 def test_shares_compute_their_chunks_and_finish_nothing(run_dummies: Run, tmp_path: Path) -> None:
     shares: list[Shares] = [
         {(0, 0): range(9)},
