@@ -218,7 +218,7 @@ class NpzImages(ImageSource):
     def __init__(self, path: Path, max_mb: int = MAX_IMAGE_MB) -> None:
         self.name = path.stem
         self._path = path
-        self._max_mb = max_mb
+        self.max_mb = max_mb
         array = find_array(path, "arr_0")
         if array is None:
             raise DataError(
@@ -244,7 +244,7 @@ class NpzImages(ImageSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process."""
-        return type(self), (self._path, self._max_mb)
+        return type(self), (self._path, self.max_mb)
 
     def read(self, image_id: str) -> Image.Image:
         """Copy one image out of the array."""

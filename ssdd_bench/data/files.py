@@ -166,6 +166,11 @@ class _Fetched(io.RawIOBase):
         return size
 
 
+def is_hub(system: Any) -> bool:
+    """Return True for the file system of the Hugging Face Hub."""
+    return "hf" in system.protocol
+
+
 def file_system(url: str) -> tuple[Any, str]:
     """Return the file system of fsspec for a URL, and the path there.
 
@@ -193,5 +198,7 @@ def describe(error: BaseException) -> str:
     """Describe an error of a disk or a server in one line."""
     causes = (type(error).__name__, type(error.__cause__).__name__)
     known = next((REASONS[name] for name in causes if name in REASONS), "")
+    if not known and isinstance(error, FileNotFoundError):
+        known = "no such file or folder"
     text = (getattr(error, "strerror", None) or str(error)).strip()
     return known or next(iter(text.splitlines()), "") or causes[0]

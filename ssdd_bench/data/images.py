@@ -13,6 +13,7 @@ from ssdd_bench.data.decode import MAX_IMAGE_MB, MB, SUFFIXES, decode_image
 from ssdd_bench.data.files import LocalFile, RemoteFile
 from ssdd_bench.data.locate import (
     Found,
+    as_text,
     exists,
     find_listed,
     find_pattern,
@@ -39,16 +40,16 @@ class FolderImages(ImageSource):
         self.name = name
         self.ids = tuple(sorted(files))
         self.files = files
-        self._max_mb = max_mb
+        self.max_mb = max_mb
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one file."""
         file = self.files[image_id]
         if isinstance(file, Path):
-            return decode_image(file, self._max_mb)
-        if file.size > 4 * self._max_mb * MB:
+            return decode_image(file, self.max_mb)
+        if file.size > 4 * self.max_mb * MB:
             raise DataError(f"a file of {file.size / MB:,.0f} MB")
-        return decode_image(file.read(0, file.size), self._max_mb)
+        return decode_image(file.read(0, file.size), self.max_mb)
 
 
 def open_images(
@@ -90,7 +91,7 @@ def _open(path: Path | str | Sequence[Path | str] | None, max_mb: int) -> ImageS
         if not path:
             raise DataError("an empty list of files: give one or more")
         return _open_found(find_listed(path), f"the list of {len(path)} files", max_mb)
-    name = DEFAULT if path is None else str(path)
+    name = DEFAULT if path is None else as_text(path)
     if "\0" in name:
         raise DataError(f"{name!r} is no path: it has a NUL")
     sets = DATA_SETS.all() if ID.fullmatch(name) else {}

@@ -1,4 +1,4 @@
-"""Where images lie in large files: found once, and kept in our cache."""
+"""Indexes of large files: made once, and kept in our cache."""
 
 from __future__ import annotations
 

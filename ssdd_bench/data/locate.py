@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ssdd_bench.data.files import RemoteFile, describe, file_system
+from ssdd_bench.data.files import RemoteFile, describe, file_system, is_hub
 from ssdd_bench.data.named import expand_names, some_of
 from ssdd_bench.errors import DataError
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_URL_IN_PATH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _SPECIAL: Final = re.compile(r"[*?\[{]")
 _HUB_TYPES: Final = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
@@ -32,6 +33,11 @@ class Found:
     name: str
     files: Mapping[str, Path | RemoteFile]
     kind: Literal["one", "several", "folder"]
+
+
+def as_text(path: Path | str) -> str:
+    """Return a path as text; a URL that was made a path, which takes a slash away, is one again."""
+    return path if isinstance(path, str) else _URL_IN_PATH.sub(r"\1://", str(path), count=1)
 
 
 def is_url(text: str) -> bool:
@@ -74,7 +80,7 @@ def find_listed(paths: Sequence[str | Path]) -> Found:
     Raises:
         DataError: one is missing.
     """
-    if urls := [str(path) for path in paths if is_url(str(path))]:
+    if urls := [text for text in map(as_text, paths) if is_url(text)]:
         raise DataError(f"{urls[0]} is in a list: give one URL, with a pattern for several files")
     absolute = [Path(path).expanduser().absolute() for path in paths]
     base = os.path.commonpath([path.parent for path in absolute])
@@ -195,7 +201,7 @@ def _check_found(files: Mapping[str, Any], missing: Sequence[str], base: str, wh
 
 def _pin(system: Any, path: str) -> tuple[str, str]:
     """Return the name of a set, and its path with the commit if it is in a repository."""
-    if not hasattr(system, "resolve_path"):
+    if not is_hub(system):
         return _name(path), path
     from huggingface_hub import HfApi
 

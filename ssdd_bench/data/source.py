@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.errors import DataError
 
 
@@ -23,11 +24,13 @@ class ImageSource(ABC):
         name: short name for tables, such as the folder's.
         ids: sorted; posix relative paths for files, row numbers for tables.
         numbered: True if the ids are only positions, as in an array.
+        max_mb: of the pixels of an image; the read of a larger one is an error.
     """
 
     name: str
     ids: tuple[str, ...]
     numbered: bool = False
+    max_mb: int = MAX_IMAGE_MB
 
     @abstractmethod
     def read(self, image_id: str) -> Image.Image:
@@ -57,6 +60,7 @@ class Subset(ImageSource):
         self.name = source.name
         self.ids = tuple(image_id for image_id in source.ids if image_id in wanted)
         self.numbered = source.numbered
+        self.max_mb = source.max_mb
         self._source = source
 
     def read(self, image_id: str) -> Image.Image:

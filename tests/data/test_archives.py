@@ -3,6 +3,8 @@
 import contextlib
 import io
 import pickle
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -522,3 +524,42 @@ def test_images_of_an_npz_have_the_limit_of_any_image(tmp_path):
     assert len(open_images(tmp_path / "x.npz")) == 1
     with pytest.raises(DataError, match="more than 1:"):
         open_images(tmp_path / "x.npz", max_image_mb=1)
+
+
+# Sets of many images
+
+READ = """
+import os, resource, sys
+from ssdd_bench.data.images import open_images
+from ssdd_bench.data.loader import ImageLoader
+count, most = 0, 0
+for batch in ImageLoader(open_images(sys.argv[1]), 32, "adm", 50, workers=4):
+    count += len(batch)
+    most = max(most, len(os.listdir("/proc/self/fd")))
+print(count, most, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux does")
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_memory_and_open_files_do_not_grow_with_the_set(tmp_path, kind):
+    """Of 20,000 images in 200 files against 200 in 2."""
+    buffer = io.BytesIO()
+    photo(0, (48, 48)).save(buffer, "JPEG")
+    for shard in range(200):
+        if kind == "tar":
+            images = {f"{i:03d}.jpg": buffer.getvalue() for i in range(100)}
+            write_tar(tmp_path / f"{shard:03d}.tar", images)
+        else:
+            write_parquet(tmp_path / f"{shard:03d}.parquet", 100 * [buffer.getvalue()], 25)
+    found = []
+    for last in (1, 199):
+        pattern = f"{tmp_path}/{{000..{last:03d}}}.{kind}"
+        command = [sys.executable, "-c", READ, pattern]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append([int(word) for word in done.stdout.split()])
+    (few, files, memory), (many, most_files, most_memory) = found
+    assert (few, many) == (200, 20_000)
+    assert most_files <= files + 2
+    assert most_memory < 1.03 * memory

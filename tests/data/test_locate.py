@@ -2,6 +2,8 @@
 
 import io
 import json
+import pickle
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 
 from ssdd_bench.data.files import RemoteFile
 from ssdd_bench.data.images import open_images
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.locate import find_url
 from ssdd_bench.errors import DataError, SourceError
 
@@ -137,7 +140,7 @@ def test_files_behind_a_url(memory):
         assert folder.read("2/000001").tobytes() == expected.tobytes()
     with pytest.raises(DataError, match=r"1 missing \(.*/3\.parquet\)"):
         open_images("memory://set/{0..3}.parquet")
-    with pytest.raises(DataError, match="absent"):
+    with pytest.raises(DataError, match=r"absent/x\.tar: no such file"):
         open_images("memory://absent/x.tar")
 
 
@@ -164,10 +167,12 @@ class Hub(BaseHTTPRequestHandler):
     """A repository ``someone/photos`` with a few files; counts the bytes that it sends."""
 
     files: dict[str, bytes]
+    asked: list[str]
     sent: list[tuple[str, int]]
     failing = False
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         url = urlsplit(self.path)
         path = unquote(url.path)
         api = "/api/datasets/someone/photos"
@@ -227,6 +232,7 @@ def hub(monkeypatch):
 
     class Handler(Hub):
         files: dict[str, bytes] = {}  # noqa: RUF012
+        asked: list[str] = []  # noqa: RUF012
         sent: list[tuple[str, int]] = []  # noqa: RUF012
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -280,6 +286,41 @@ def test_the_commit_is_fixed_when_the_set_is_opened(hub):
     assert f"@{COMMIT}/" in file.url
 
 
+def test_images_cost_one_request_each(hub):
+    """Besides a listing of the folder in each thread."""
+    from huggingface_hub import HfFileSystem
+
+    for i in range(60):
+        hub.files[f"x/{i}.png"] = png(i)
+    source = pickle.loads(pickle.dumps(open_images("hf://datasets/someone/photos/x")))
+    HfFileSystem.clear_instance_cache()  # as in another process
+    hub.asked.clear()
+    assert sum(map(len, ImageLoader(source, 8, "adm", 2, workers=3))) == 60
+    assert len([path for path in hub.asked if "/resolve/" in path]) == 60
+    assert len(hub.asked) <= 60 + 3 * 2
+
+
+def test_a_tar_on_the_hub(hub):
+    from huggingface_hub import HfFileSystem
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for i in range(4):
+            info = tarfile.TarInfo(f"{i}.png")
+            info.size = len(png(i))
+            tar.addfile(info, io.BytesIO(png(i)))
+    hub.files["0.tar"] = buffer.getvalue()
+    source = open_images(Path("hf://datasets/someone/photos/0.tar"))
+    hub.sent.clear()
+    with Image.open(io.BytesIO(png(2))) as expected:
+        assert source.read("2.png").tobytes() == expected.tobytes()
+    assert hub.sent == [("0.tar", len(png(2)))]
+    hub.files["1.tar"] = buffer.getvalue()[:2000]
+    HfFileSystem.clear_instance_cache()
+    with pytest.raises(DataError, match=r"1\.tar after member '1\.png'"):
+        open_images("hf://datasets/someone/photos/1.tar")
+
+
 def test_an_image_is_not_left_out_when_the_server_fails(hub):
     hub.files["a.png"] = png(1)
     source = open_images("hf://datasets/someone/photos/*.png")
@@ -294,7 +335,7 @@ def test_an_image_is_not_left_out_when_the_server_fails(hub):
     [
         ("someone/other", "no such repository"),
         ("someone/photos/absent/{0..1}.tar", "2 missing"),
-        ("someone/photos/absent.tar", "absent.tar"),
+        ("someone/photos/absent.tar", r"absent\.tar: no such file"),
         ("someone/photos@old", "old"),
         ("photos", "photos"),
     ],
