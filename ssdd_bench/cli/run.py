@@ -66,8 +66,9 @@ def command(
     from rich.console import Console
 
     from ssdd_bench.cli._live import follow
+    from ssdd_bench.evaluation.config import RunConfig
     from ssdd_bench.evaluation.execution import ExecutionSettings
-    from ssdd_bench.evaluation.run import RunConfig, run_jobs
+    from ssdd_bench.evaluation.run import run_jobs
 
     ctx = click.get_current_context()
     options.set_threads(threads)
@@ -129,7 +130,7 @@ def command(
     )
     for failure in summary.failures:
         if "--debug" in sys.argv:
-            raise failure.error
+            click.echo(failure.problem.trace, err=True)
         click.echo(f"failed: {failure}", err=True)
     if summary.failures:
         failed = sum(failure.jobs for failure in summary.failures)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,32 +26,65 @@ BATCHES_AHEAD = 3
 
 T = TypeVar("T")
 
-# Id, crop (3, size, size) or error, and True if the crop is enlarged.
-Loaded = tuple[str, NDArray[np.uint8] | DataError, bool]
+
+class _Place(NamedTuple):
+    """An image in the order of loading: its id, its group, and True if it is the group's last."""
+
+    image_id: str
+    group: int
+    last: bool
+
+
+class _Loaded(NamedTuple):
+    """An image, or the error in its place."""
+
+    place: _Place
+    crop: NDArray[np.uint8] | DataError  # (3, size, size)
+    enlarged: bool
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images, uint8 (B, 3, size, size) on the CPU, and their ids, in the source's order."""
+    """Images of one group, in order.
+
+    Attributes:
+        ids: of the images.
+        images: uint8 (B, 3, size, size) on the CPU.
+        group: number of the group, from 0.
+        last: True for the last batch of its group.
+        skipped: ids since the batch before it that could not be decoded, with the reason.
+        enlarged: number of images that are smaller than the resolution.
+    """
 
     ids: tuple[str, ...]
     images: Tensor
+    group: int = 0
+    last: bool = False
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    enlarged: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-class ImageLoader:
-    """Iterate over a source in batches; each ``for`` starts from the first image.
+@dataclass
+class _Forming:
+    """A batch that is being put together."""
 
-    The last batch may be smaller. Order and pixels depend neither on ``batch_size`` nor on
-    ``workers``. An image smaller than the resolution is enlarged by the crop.
+    crops: list[tuple[str, NDArray[np.uint8]]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    enlarged: int = 0
+
+
+class ImageLoader:
+    """Iterate over images in batches; each ``for`` starts from the first image.
+
+    The last batch of a group may be smaller. Order and pixels depend neither on ``batch_size`` nor
+    on ``workers``. An image smaller than the resolution is enlarged by the crop.
 
     Threads are enough: Pillow lets other threads run while it decodes and resizes.
 
     Attributes:
-        skipped: ids that could not be decoded, with the reason, in this pass so far.
-        upscaled: number of enlarged images in this pass so far.
         workers: threads that decode ahead.
 
     Args:
@@ -59,17 +92,17 @@ class ImageLoader:
         resolution: side of the square crops in pixels.
         crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
         batch_size: images per batch.
-        group: a batch ends after every so many images too, so that none has images of two groups;
-            bad images do not count. None for one group.
         strict: True raises at the first image that cannot be decoded instead of skipping it.
         workers: threads that decode ahead, besides a quarter as many that put batches together; 0
             decodes an image when it is asked for.
         pin: True puts the batches into page-locked memory, from which copies to a GPU are
             asynchronous.
+        groups: ids of the images to load, by group; none is empty. A batch never has images of two
+            groups, and bad images do not move their borders. By default one group of all images.
 
     Raises:
-        DataError: while iterating: with ``strict`` for the first bad image, otherwise when every
-            image is bad.
+        DataError: while iterating: with ``strict`` for the first bad image; otherwise, and without
+            ``groups``, when every image is bad.
     """
 
     def __init__(
@@ -81,12 +114,10 @@ class ImageLoader:
         strict: bool = False,
         workers: int = 1,
         pin: bool = False,
-        group: int | None = None,
+        groups: Sequence[Sequence[str]] | None = None,
     ) -> None:
         if crop not in CROPS:
             raise UnknownNameError("crop", crop, CROPS)
-        self.skipped: dict[str, str] = {}
-        self.upscaled = 0
         self._source = source
         self._resolution = resolution
         self._crop = CROPS[crop]
@@ -94,34 +125,34 @@ class ImageLoader:
         self._strict = strict
         self.workers = workers
         self._pin = pin
-        self._group = group
+        self._groups = groups
 
     def __iter__(self) -> Iterator[Batch]:
         for batch, _ in self.prepared(lambda batch: None):
-            yield batch
+            if batch.ids:
+                yield batch
 
     def prepared(self, prepare: Callable[[Batch], T]) -> Iterator[tuple[Batch, T]]:
         """Yield each batch with what ``prepare`` makes of it, in a loading thread and ahead too.
 
-        ``prepare`` may be called for several batches at once.
+        ``prepare`` may be called for several batches at once. The last batch of a group may be
+        empty, if its last images are bad.
         """
-        self.skipped = {}
-        self.upscaled = 0
-        ids = iter(self._source.ids)
+        places = self._places()
         # Bounded, so that memory does not grow with the set. In line nothing is ahead.
         ahead = BATCHES_AHEAD * self._batch_size + self.workers if self.workers else 1
         # A task takes several images of a large batch: each costs the caller some 20 us.
         block = 1
         if self.workers:
             block = max(1, min(MOST_IN_TASK, self._batch_size // self.workers))
-        loading: deque[Future[list[Loaded]]] = deque()
-        crops: list[tuple[str, NDArray[np.uint8]]] = []
+        loading: deque[Future[list[_Loaded]]] = deque()
         ready: deque[Future[tuple[Batch, T]]] = deque()
-        group = self._group or max(1, len(self._source))
-        left = group  # images that the group still lacks
+        forming = _Forming()
+        good = 0
+        bad: tuple[str, str] | None = None  # the first one
 
-        def finish(crops: list[tuple[str, NDArray[np.uint8]]]) -> tuple[Batch, T]:
-            batch = self._batch(crops)
+        def finish(forming: _Forming, place: _Place) -> tuple[Batch, T]:
+            batch = self._batch(forming, place)
             return batch, prepare(batch)
 
         # Batches are put together by threads of their own: behind the images in the queue of the
@@ -130,64 +161,71 @@ class ImageLoader:
         with executor(self.workers, "load") as pool, executor(finishers, "load-batch") as finisher:
             while True:
                 room = ahead - self._batch_size * len(ready) - block * len(loading)
-                while room >= block and (some := tuple(islice(ids, block))):
+                while room >= block and (some := tuple(islice(places, block))):
                     loading.append(pool.submit(self._load_some, some))
                     room -= block
                 # Batches are put together as soon as their images are decoded. An image that is
                 # not decoded yet, or bad, has its turn when there is no batch left.
-                if loading and (not ready or _is_decoded(loading[0])):
-                    crops += self._decoded(loading.popleft().result())
-                elif crops and not loading and not ready:
-                    ready.append(finisher.submit(finish, crops))
-                    crops = []
-                elif ready:
+                if ready and not (loading and _is_decoded(loading[0])):
                     yield ready.popleft().result()
-                else:
+                    continue
+                if not loading:
                     break
-                while len(crops) >= (size := min(self._batch_size, left)):
-                    ready.append(finisher.submit(finish, crops[:size]))
-                    del crops[:size]
-                    left = left - size or group
-        if len(self.skipped) == len(self._source):
-            first, reason = next(iter(self.skipped.items()))
-            raise DataError(
-                f"none of the {len(self._source)} images of {self._source.name} could be decoded; "
-                f"the first is {first}: {reason}"
-            )
+                for place, crop, enlarged in loading.popleft().result():
+                    if isinstance(crop, DataError):
+                        if self._strict:
+                            name = f"{self._source.name}: {place.image_id}"
+                            raise DataError(f"{name}: {crop}") from crop
+                        forming.skipped[place.image_id] = str(crop)
+                        bad = bad or (place.image_id, str(crop))
+                    else:
+                        forming.crops.append((place.image_id, crop))
+                        forming.enlarged += enlarged
+                        good += 1
+                    if place.last or len(forming.crops) == self._batch_size:
+                        ready.append(finisher.submit(finish, forming, place))
+                        forming = _Forming()
+        if bad and not good and self._groups is None:
+            raise nothing_decoded(self._source.name, len(self._source), *bad)
 
-    def _load_some(self, ids: Sequence[str]) -> list[Loaded]:
-        return [self._load(image_id) for image_id in ids]
+    def _places(self) -> Iterator[_Place]:
+        groups = [self._source.ids] if self._groups is None else self._groups
+        for group, ids in enumerate(groups):
+            for number, image_id in enumerate(ids, start=1):
+                yield _Place(image_id, group, number == len(ids))
 
-    def _load(self, image_id: str) -> Loaded:
+    def _load_some(self, places: Sequence[_Place]) -> list[_Loaded]:
+        return [self._load(place) for place in places]
+
+    def _load(self, place: _Place) -> _Loaded:
         """Read and crop an image; an error is returned, to be raised or counted in its turn."""
         try:
-            image = self._source.read(image_id)
+            image = self._source.read(place.image_id)
             crop = self._crop(image, self._resolution)
             small = min(image.size) < self._resolution
-            return image_id, np.ascontiguousarray(crop.transpose(2, 0, 1)), small
+            return _Loaded(place, np.ascontiguousarray(crop.transpose(2, 0, 1)), small)
         except DataError as error:
-            return image_id, error, False
+            return _Loaded(place, error, False)
 
-    def _decoded(self, loaded: list[Loaded]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        """Yield the ids and the crops of images that are not bad, and count them."""
-        for image_id, crop, enlarged in loaded:
-            if isinstance(crop, DataError):
-                if self._strict:
-                    raise DataError(f"{self._source.name}: {image_id}: {crop}") from crop
-                self.skipped[image_id] = str(crop)
-            else:
-                self.upscaled += enlarged
-                yield image_id, crop
-
-    def _batch(self, crops: list[tuple[str, NDArray[np.uint8]]]) -> Batch:
-        shape = (len(crops), 3, self._resolution, self._resolution)
+    def _batch(self, forming: _Forming, place: _Place) -> Batch:
+        """Put a batch together that ends with this image."""
+        shape = (len(forming.crops), 3, self._resolution, self._resolution)
         images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin)
-        np.stack([crop for _, crop in crops], out=images.numpy())
-        return Batch(tuple(image_id for image_id, _ in crops), images)
+        if forming.crops:
+            np.stack([crop for _, crop in forming.crops], out=images.numpy())
+        ids = tuple(image_id for image_id, _ in forming.crops)
+        return Batch(ids, images, place.group, place.last, forming.skipped, forming.enlarged)
 
 
-def _is_decoded(task: Future[list[Loaded]]) -> bool:
+def nothing_decoded(name: str, count: int, first: str, reason: str) -> DataError:
+    """Return the error for a set of which every image is bad."""
+    return DataError(
+        f"none of the {count} images of {name} could be decoded; the first is {first}: {reason}"
+    )
+
+
+def _is_decoded(task: Future[list[_Loaded]]) -> bool:
     """Return True if all images of a task are there and good."""
     if not task.done() or task.exception() is not None:
         return False
-    return not any(isinstance(crop, DataError) for _, crop, _ in task.result())
+    return not any(isinstance(one.crop, DataError) for one in task.result())

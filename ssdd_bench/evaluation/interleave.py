@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from itertools import chain, islice
 
 import torch
 
-from ssdd_bench.data.loader import ImageLoader
-from ssdd_bench.data.source import ImageSource
-from ssdd_bench.evaluation.evaluate import Settings, choose_batches, job_label, tokenizer_device
+from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.execution import prepare
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.reconstruct import EXAMPLES, Examples
+from ssdd_bench.evaluation.settings import Settings, choose_batches, job_label, tokenizer_device
 from ssdd_bench.evaluation.timing import TimedImages, speed_ratio, time_by_turns
 from ssdd_bench.results.schema import SpeedComparison
 
 TURNS = 15
 """Timed calls of each tokenizer."""
-
-
-def first_images(source: ImageSource, settings: Settings) -> Examples:
-    """Read the images that a clock needs, without reconstructions."""
-    loader = ImageLoader(source, settings.resolution, settings.protocol.crop, 1, settings.strict)
-    batches = [*islice(loader, EXAMPLES)]
-    images = torch.cat([batch.images for batch in batches])
-    ids = tuple(chain.from_iterable(batch.ids for batch in batches))
-    return Examples(ids, images, images[:0])
 
 
 @torch.inference_mode()
@@ -43,7 +31,7 @@ def compare_by_turns(
     Args:
         tokenizers: by a name of the caller's.
         baseline: name of the one that the others are compared with.
-        examples: see :func:`first_images`.
+        examples: see :func:`ssdd_bench.evaluation.work.first_images`.
         settings: how the tokenizers are evaluated.
         turns: timed calls of each.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError, UserError
+from ssdd_bench.errors import DataError
+from ssdd_bench.launch.tasks import Problem
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
@@ -44,18 +45,20 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed, or all jobs of a tokenizer that could not be loaded."""
+    """A job that failed, or all jobs of a tokenizer that could not be loaded.
+
+    Attributes:
+        name: of the job or the tokenizer.
+        jobs: number of them.
+        problem: the error, as text, so that it can come from another process.
+    """
 
     name: str
     jobs: int
-    error: Exception
+    problem: Problem
 
     def __str__(self) -> str:
-        lines = str(self.error).splitlines()
-        reason = lines[0] if lines else ""
-        if not isinstance(self.error, UserError):
-            reason = f"{type(self.error).__name__}: {reason} (--debug shows where)"
-        return f"{self.name}: {reason}"
+        return f"{self.name}: {self.problem}"
 
 
 def data_fingerprint(source: ImageSource) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,10 +14,11 @@ from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError
+from ssdd_bench.evaluation.chunks import PixelDigest
 from ssdd_bench.evaluation.environment import choose_device, choose_workers, describe_execution
+from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
-from ssdd_bench.evaluation.reconstruct import EXAMPLES, Examples
 from ssdd_bench.evaluation.result import Evaluation, Provenance
 from ssdd_bench.metrics.catalog import metric_keys
 from ssdd_bench.metrics.features.cache import pixel_hashes
@@ -81,7 +81,7 @@ def evaluate_pairs(
     pairs = match(ours, theirs)
     side = resolution or min(theirs.read_named(pairs[0][1]).size)
     crop = CROPS[protocol.crop] if resolution else None
-    hashes = hashlib.sha256(), hashlib.sha256()
+    pixels = PixelDigest(), PixelDigest()
     examples: list[tuple[Tensor, Tensor]] = []
     with (
         MetricSuite(
@@ -96,22 +96,21 @@ def evaluate_pairs(
         progress_bar(label or theirs.name, len(pairs), quiet=not progress) as bar,
     ):
 
-        def read(pair: tuple[str, str]) -> tuple[tuple[Tensor, Tensor], tuple[bytes, ...] | None]:
+        def read(pair: tuple[str, str]) -> tuple[tuple[Tensor, Tensor], tuple[bytes, ...]]:
             both = _read(ours, pair[0], side, crop), _read(theirs, pair[1], side, None)
-            return both, pixel_hashes(both[0][None]) if suite.uses_hashes else None
+            return both, pixel_hashes(torch.stack(both))
 
         threads = choose_workers(workers, chosen, has_networks=False)
         read_ahead = map_ahead(read, pairs, threads)
-        for (image_id, _), (both, known) in zip(pairs, read_ahead, strict=True):
-            for digest, image in zip(hashes, both, strict=True):
-                digest.update(image.numpy().data)
-            suite.add_pairs([image_id], both[0][None], both[1][None], known)
+        for (image_id, _), (both, hashes) in zip(pairs, read_ahead, strict=True):
+            for digest, one in zip(pixels, hashes, strict=True):
+                digest.update([image_id], [one])
+            suite.add_pairs([image_id], both[0][None], both[1][None], hashes[:1])
             if len(examples) < EXAMPLES:
                 examples.append(both)
             bar.images_done(1)
         scores = suite.compute()
     ids = tuple(image_id for image_id, _ in pairs)
-    pixels = hashes[0].hexdigest()
     return Evaluation(
         tokenizer=describe_external("reconstructions", label or theirs.name, stochastic=False),
         resolution=side,
@@ -119,11 +118,11 @@ def evaluate_pairs(
         seed=0,
         steps=None,
         latent=LatentRecord("unknown", 0, 0, None, None, None, None),
-        data=DataRecord(ours.name, len(pairs), fingerprint(ids), pixels),
+        data=DataRecord(ours.name, len(pairs), fingerprint(ids), pixels[0].hexdigest()),
         metrics=dict(scores.values),
         speed=None,
         execution=describe_execution(chosen),
-        fingerprint=fingerprint([pixels, hashes[1].hexdigest(), protocol.sha256]),
+        fingerprint=fingerprint([*(one.hexdigest() for one in pixels), protocol.sha256]),
         warnings=tuple(_warnings(ours, theirs, resolution)),
         per_image=scores.per_image,
         examples=Examples(

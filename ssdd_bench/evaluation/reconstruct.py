@@ -7,13 +7,13 @@ cores. The results are those of one batch after another, to the bit.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,56 +24,16 @@ from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
 from ssdd_bench.errors import PluginError
+from ssdd_bench.evaluation.chunks import ChunkState
+from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.execution import autocast
+from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, PendingCounts
 from ssdd_bench.metrics.features.cache import pixel_hashes
-from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.metrics.suite import MetricSuite, SuiteState
 from ssdd_bench.protocols.schema import Protocol
 
-MAX_CODE_BITS = 24.0
-"""Codes are counted in codebooks of up to 2^24 entries (16.8 million)."""
-EXAMPLES = 8
-"""Pairs that are kept for the sample picture and for timing."""
 BATCHES_BEHIND = 4
 """Batches that may wait for their scores: metrics work in groups of several small batches."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The first images of an evaluation.
-
-    Attributes:
-        ids: at most :data:`EXAMPLES`.
-        references: uint8 (N, 3, H, W) on the CPU.
-        reconstructions: uint8, likewise; an empty tensor where there are none.
-    """
-
-    ids: tuple[str, ...]
-    references: Tensor
-    reconstructions: Tensor
-
-
-@dataclass(frozen=True)
-class ReconstructionStats:
-    """Statistics of one pass over the images, apart from the scores.
-
-    Attributes:
-        ids: of the images scored, in order.
-        pixels_sha256: of their uint8 crops, NCHW, in order.
-        bits_per_pixel: mean over the set; None for continuous latents.
-        floats_per_pixel: of continuous latents; None for others.
-        examples: the first images and reconstructions.
-        warnings: one line each.
-        codes: of a discrete latent: ``code_usage``, the fraction of all codes that occurred, and
-            ``code_entropy_bits``, the entropy of their frequencies; empty for others.
-    """
-
-    ids: tuple[str, ...]
-    pixels_sha256: str
-    bits_per_pixel: float | None
-    floats_per_pixel: float | None
-    examples: Examples
-    warnings: tuple[str, ...]
-    codes: dict[str, float]
 
 
 @torch.inference_mode()
@@ -84,9 +44,15 @@ def reconstruct(
     protocol: Protocol,
     seed: int,
     device: torch.device,
+    save: Callable[[int, ChunkState], None],
     on_images: Callable[[int], None] = lambda count: None,
-) -> ReconstructionStats:
-    """Score every image of the loader; memory does not grow with their number.
+    on_chunk: Callable[[int], None] = lambda group: None,
+    examples_of: int | None = 0,
+) -> None:
+    """Score every image of the loader, whose groups are the chunks.
+
+    Memory grows with neither the images nor the chunks: what is found of a chunk is handed over at
+    its end. Loading, noise and scores go on across the borders of chunks.
 
     Where memory runs out the batch is halved and the same images are tried again: noise belongs
     to the image or its place in the set, so the batch size changes no result.
@@ -94,23 +60,25 @@ def reconstruct(
     Args:
         tokenizer: on ``device``, in evaluation mode.
         loader: the crops; each batch is also the largest one tried.
-        suite: receives every pair of uint8 images, on ``device``; the caller computes its scores.
-        protocol: how to encode and to decode.
+        suite: receives every pair of uint8 images, on ``device``; its state is taken at the end of
+            each chunk.
+        protocol: how to encode and to decode. With the decoder's noise in the order of the set, the
+            loader has all images in one group.
         seed: of the encoder's and the decoder's noise.
         device: of the tokenizer.
+        save: receives the number of the group and what was found of it, in order, where scores
+            have a thread of their own in that thread.
         on_images: called after each batch with the number of images in it.
+        on_chunk: called with the number of a group that is saved.
+        examples_of: number of the group whose first images are kept; None for none.
 
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
         UserError: not even one image fits into memory.
         DataError: see :class:`ssdd_bench.data.loader.ImageLoader`.
     """
-    pixels = hashlib.sha256()
-    size = _LatentSize(tokenizer)
-    ids: list[str] = []
-    references: list[Tensor] = []
-    reconstructions: list[Tensor] = []
-
+    chunk = _Chunk()
+    counter = LatentCounter(tokenizer.latent)
     with (
         executor(1 if loader.workers else 0, "noise") as pool,
         _Behind(overlaps(suite.device, protocol)) as behind,
@@ -120,32 +88,71 @@ def reconstruct(
         )
 
         def prepare(batch: Batch) -> _Prepared:
-            hashes = pixel_hashes(batch.images) if suite.uses_hashes else None
-            return _Prepared(batch, round_trips.keyed_noise(batch.ids), hashes)
+            return _Prepared(batch, round_trips.keyed_noise(batch.ids), pixel_hashes(batch.images))
+
+        def finish(chunk: _Chunk, group: int, counts: PendingCounts, found: Sequence[str]) -> None:
+            save(group, chunk.state(counts.wait(), suite.take(), found, group == examples_of))
 
         for batch, prepared in loader.prepared(prepare):
-            behind.call(partial(pixels.update, batch.images.numpy().data))
+            chunk.add(prepared)
             for part in round_trips.of(prepared):
-                size.add(part.latent)
+                counter.add(part.latent)
                 behind.call(
                     partial(suite.add_pairs, part.ids, *part.images, part.hashes),
                     partial(on_images, len(part.ids)),
                 )
-                room = EXAMPLES - len(ids)
-                if room > 0:
-                    references.append(part.images[0][:room].cpu())
-                    reconstructions.append(part.images[1][:room].cpu())
-                ids += part.ids
-    examples = Examples(tuple(ids[:EXAMPLES]), torch.cat(references), torch.cat(reconstructions))
-    return ReconstructionStats(
-        ids=tuple(ids),
-        pixels_sha256=pixels.hexdigest(),
-        bits_per_pixel=size.bits_per_pixel(),
-        floats_per_pixel=size.floats_per_pixel(),
-        examples=examples,
-        warnings=(*_loader_warnings(loader), *round_trips.warnings()),
-        codes=size.codes(),
-    )
+                if batch.group == examples_of:
+                    chunk.add_examples(part.images)
+            if batch.last:
+                behind.call(
+                    partial(finish, chunk, batch.group, counter.take(), round_trips.warnings()),
+                    partial(on_chunk, batch.group),
+                )
+                chunk = _Chunk()
+
+
+class _Chunk:
+    """What is known of a chunk apart from its scores."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._hashes: list[bytes] = []
+        self._skipped: dict[str, str] = {}
+        self._enlarged = 0
+        self._examples: list[tuple[Tensor, Tensor]] = []
+        self._room = EXAMPLES
+
+    def add(self, prepared: _Prepared) -> None:
+        batch = prepared.batch
+        self._ids += batch.ids
+        self._hashes += prepared.hashes
+        self._skipped.update(batch.skipped)
+        self._enlarged += batch.enlarged
+
+    def add_examples(self, images: tuple[Tensor, Tensor]) -> None:
+        """Keep references and reconstructions of a batch, if they are among the first."""
+        if self._room > 0:
+            references, reconstructions = (one[: self._room].cpu() for one in images)
+            self._examples.append((references, reconstructions))
+            self._room -= len(references)
+
+    def state(
+        self, latent: LatentCounts, metrics: SuiteState, warnings: Sequence[str], first: bool
+    ) -> ChunkState:
+        examples = None
+        if first and self._examples:
+            pictures = (torch.cat(side) for side in zip(*self._examples, strict=True))
+            examples = Examples(tuple(self._ids[:EXAMPLES]), *pictures)
+        return ChunkState(
+            tuple(self._ids),
+            np.frombuffer(b"".join(self._hashes), np.uint8).reshape(len(self._ids), -1),
+            self._skipped,
+            self._enlarged,
+            latent,
+            metrics,
+            examples,
+            tuple(warnings),
+        )
 
 
 def overlaps(device: torch.device, protocol: Protocol) -> bool:
@@ -208,12 +215,12 @@ class _Prepared:
     Attributes:
         batch: the images.
         noise: keyed noise by stream.
-        hashes: of the pixels of each image, if they are needed.
+        hashes: of the pixels of each image.
     """
 
     batch: Batch
     noise: Mapping[str, BatchNoise]
-    hashes: tuple[bytes, ...] | None
+    hashes: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -230,7 +237,7 @@ class _RoundTrip:
     ids: tuple[str, ...]
     images: tuple[Tensor, Tensor]
     latent: Latent
-    hashes: tuple[bytes, ...] | None
+    hashes: tuple[bytes, ...]
 
 
 class _OrderedNoise:
@@ -321,6 +328,8 @@ class _RoundTrips:
     def of(self, prepared: _Prepared) -> Iterator[_RoundTrip]:
         """Encode and decode a batch, and yield its parts."""
         count, noise = len(prepared.batch), dict(prepared.noise)
+        if not count:
+            return
         if self._protocol.decoder_noise == "ordered":
             noise["decode"] = self._ordered.start(prepared.batch.ids)
         self._splitter = splitter = self._splitter or OOMSplitter(count, self._device)
@@ -338,10 +347,12 @@ class _RoundTrips:
         if self._protocol.decoder_noise == "ordered":
             self._ordered.finish(noise["decode"])
 
-    def warnings(self) -> Iterator[str]:
-        """Say where memory ran out."""
-        for warning in self._splitter.warnings if self._splitter else ():
-            yield f"{warning}; scores do not depend on it"
+    def warnings(self) -> tuple[str, ...]:
+        """Say where memory ran out since the last call."""
+        found = self._splitter.warnings if self._splitter else []
+        said = tuple(f"{warning}; scores do not depend on it" for warning in found)
+        found.clear()
+        return said
 
     def _round_trip(
         self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice
@@ -359,71 +370,4 @@ class _RoundTrips:
                 "fix decode in the plugin"
             )
         reconstructions = to_uint8(decoded, ids).to(self._device)
-        hashes = None if prepared.hashes is None else prepared.hashes[part]
-        return _RoundTrip(ids, (references, reconstructions), latent, hashes)
-
-
-class _LatentSize:
-    """Add up the contents of latents, and check them against the tokenizer's description."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._spec = tokenizer.latent
-        self._pixels = 0
-        self._values = 0
-        self._bytes = 0
-        bits = self._spec.bits_per_value or 0.0
-        # One count per code; the levels of pixels and the like are codes too.
-        self._counts = torch.zeros(round(2**bits) if bits <= MAX_CODE_BITS else 0).long()
-
-    def add(self, latent: Latent) -> None:
-        height, width = latent.size
-        self._pixels += len(latent) * height * width
-        if not isinstance(latent.data, Tensor):
-            self._bytes += sum(len(stream) for stream in latent.data)
-            return
-        shape = tuple(latent.data.shape[1:])
-        expected = self._spec.shape(height, width)
-        if shape != expected:
-            raise PluginError(
-                f"encode returned a latent of shape {shape} for {height} x {width} px, its "
-                f"LatentSpec says {expected}: fix encode or latent in the plugin"
-            )
-        self._values += latent.data.numel()
-        if self._spec.kind == "discrete" and len(self._counts):
-            codes = latent.data.flatten().long()
-            least, largest = torch.stack(codes.aminmax()).tolist()
-            if least < 0 or largest >= len(self._counts):
-                raise PluginError(
-                    f"encode returned code {least if least < 0 else largest}, its LatentSpec "
-                    f"allows {len(self._counts)} codes: fix bits_per_value in the plugin"
-                )
-            self._counts = self._counts.to(codes.device)  # where they stay
-            self._counts.scatter_add_(0, codes, torch.ones_like(codes))
-
-    def bits_per_pixel(self) -> float | None:
-        if self._spec.kind == "bytes":
-            return 8 * self._bytes / self._pixels
-        if self._spec.kind == "discrete" and self._spec.bits_per_value is not None:
-            return self._values * self._spec.bits_per_value / self._pixels
-        return None
-
-    def codes(self) -> dict[str, float]:
-        total = self._counts.sum().item()
-        if self._spec.kind != "discrete" or not total:
-            return {}
-        used = self._counts[self._counts > 0].double() / total
-        return {
-            "code_usage": len(used) / len(self._counts),
-            "code_entropy_bits": max(0.0, -(used * used.log2()).sum().item()),
-        }
-
-    def floats_per_pixel(self) -> float | None:
-        return self._values / self._pixels if self._spec.kind == "continuous" else None
-
-
-def _loader_warnings(loader: ImageLoader) -> Iterator[str]:
-    if loader.skipped:
-        first = next(iter(loader.skipped))
-        yield f"{len(loader.skipped)} images could not be decoded and were left out, first {first}"
-    if loader.upscaled:
-        yield f"{loader.upscaled} images are smaller than the resolution and were enlarged"
+        return _RoundTrip(ids, (references, reconstructions), latent, prepared.hashes[part])

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ssdd_bench.evaluation.environment import describe_environment, hide_home
-from ssdd_bench.evaluation.reconstruct import Examples
+from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import path_of, save_result
@@ -111,13 +111,16 @@ class Provenance:
         device: of the networks.
         command: that the user typed; empty for calls from Python.
         environment: from :func:`describe_environment`, where it is known already.
+
+    Attributes:
+        origin: the fields of :class:`Result` with these names, but ``seconds``.
     """
 
     def __init__(
         self, device: torch.device, command: str = "", environment: dict[str, Any] | None = None
     ) -> None:
         self._started = time.perf_counter()
-        self._fields: dict[str, Any] = {
+        self.origin: dict[str, Any] = {
             "environment": environment or describe_environment(device),
             "command": hide_home(command),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -125,7 +128,7 @@ class Provenance:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of :class:`Result` with these names, and ``seconds`` until now."""
-        return {**self._fields, "seconds": time.perf_counter() - self._started}
+        return {**self.origin, "seconds": time.perf_counter() - self._started}
 
 
 def save_picture(examples: Examples, path: Path) -> None:

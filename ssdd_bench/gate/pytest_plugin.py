@@ -47,7 +47,8 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
     ) -> None:
         from ssdd_bench.data.named import DATA_SETS
         from ssdd_bench.errors import UnavailableError, UserError
-        from ssdd_bench.evaluation.run import RunConfig, run_jobs
+        from ssdd_bench.evaluation.config import RunConfig
+        from ssdd_bench.evaluation.run import run_jobs
         from ssdd_bench.gate.compare import compare
         from ssdd_bench.gate.load import load_side
         from ssdd_bench.gate.outputs import add_to_summary, to_markdown

@@ -10,10 +10,10 @@ import torch
 from ssdd_bench.api.formats import tf32
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
-from ssdd_bench.evaluation.evaluate import check_resolution
+from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.loading import load
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.evaluation.reconstruct import Examples
+from ssdd_bench.evaluation.settings import check_resolution
 from ssdd_bench.evaluation.timing import TimedImages, speed_ratio, time_by_turns
 from ssdd_bench.gate.thresholds import Threshold
 from ssdd_bench.protocols.registry import get_protocol

@@ -19,13 +19,13 @@ from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.latents import LatentsConfig, LatentsRecord, shard_facts, shard_path
 from ssdd_bench.data.loader import Batch, ImageLoader
-from ssdd_bench.data.source import ImageSource, Subset, class_names
+from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import choose_workers, hide_home
-from ssdd_bench.evaluation.evaluate import check_resolution
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.evaluation.settings import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
@@ -154,14 +154,14 @@ def _loader(
     """Load the images of several shards one after another; no batch has images of two shards."""
     on_gpu = device.type == "cuda"
     return ImageLoader(
-        Subset(source, [name for chosen in ids.values() for name in chosen]),
+        source,
         config.resolution,
         config.crop,
         batch_size if on_gpu else CPU_BATCH,
         strict=True,
         workers=choose_workers(None, device, bool(tokenizer.networks())),
         pin=on_gpu,
-        group=config.shard_images,
+        groups=list(ids.values()),
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from ssdd_bench.cli._live import follow
+from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.job import Failure, Finished
-from ssdd_bench.evaluation.run import RunConfig
+from ssdd_bench.launch.tasks import Problem
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results
@@ -116,7 +117,9 @@ def test_a_failure_stands_among_the_lines() -> None:
     console = screen()
     with follow(console) as listener:
         listener.job_started(plan("jpeg").jobs()[0], 1, 1, 4)
-        listener.job_failed(Failure("jpeg at 64 px", 1, ValueError("[red] is no markup")))
+        listener.job_failed(
+            Failure("jpeg at 64 px", 1, Problem("ValueError", "[red] is no markup"))
+        )
     assert "failed: jpeg at 64 px: ValueError: [red] is no markup" in text(console)
 
 

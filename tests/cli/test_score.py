@@ -10,7 +10,8 @@ from ssdd_bench.cli.score import command
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnknownNameError
-from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 from ssdd_bench.results.store import load_results
 

@@ -57,24 +57,60 @@ def test_last_batch_is_smaller():
     assert sizes == [4, 4, 2]
 
 
-def test_no_batch_has_images_of_two_groups():
-    loader = ImageLoader(Counted(17), 32, "adm", 4, group=7)
-    assert [len(b) for b in loader] == [4, 3, 4, 3, 3]
-    assert [len(b) for b in loader] == [4, 3, 4, 3, 3]
-    assert [len(b) for b in ImageLoader(Counted(8), 32, "adm", 4, group=4)] == [4, 4]
-    assert [len(b) for b in ImageLoader(Counted(8, bad=(0,)), 32, "adm", 4, group=3)] == [3, 3, 1]
-    ids, _ = collected(loader)
-    assert ids == [f"{i:03d}" for i in range(17)]
+def grouped(source, size):
+    return [source.ids[start : start + size] for start in range(0, len(source), size)]
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_no_batch_has_images_of_two_groups(workers):
+    def load(n, batch_size, size, bad=()):
+        source = Counted(n, bad)
+        loader = ImageLoader(
+            source, 32, "adm", batch_size, workers=workers, groups=grouped(source, size)
+        )
+        return [batch for batch, _ in loader.prepared(lambda batch: None)]
+
+    batches = load(17, 4, 7)
+    assert [len(b) for b in batches] == [4, 3, 4, 3, 3]
+    assert [b.group for b in batches] == [0, 0, 1, 1, 2]
+    assert [b.last for b in batches] == [False, True, False, True, True]
+    assert [i for b in batches for i in b.ids] == [f"{i:03d}" for i in range(17)]
+    assert [len(b) for b in load(8, 4, 4)] == [4, 4]
+    # Bad images count where groups end.
+    assert [b.ids for b in load(6, 4, 3, bad=(0,))] == [("001", "002"), ("003", "004", "005")]
+
+
+def test_a_group_of_bad_images_ends_with_an_empty_batch():
+    source = Counted(9, bad=(3, 4, 5, 8))
+    loader = ImageLoader(source, 32, "adm", 2, groups=grouped(source, 3))
+    batches = [batch for batch, _ in loader.prepared(lambda batch: len(batch))]
+    assert [(b.ids, b.group, b.last) for b in batches] == [
+        (("000", "001"), 0, False),
+        (("002",), 0, True),
+        ((), 1, True),
+        (("006", "007"), 2, False),
+        ((), 2, True),
+    ]
+    assert [tuple(b.skipped) for b in batches] == [(), (), ("003", "004", "005"), (), ("008",)]
+    assert batches[2].images.shape == (0, 3, 32, 32)
+
+
+def test_groups_in_any_order_and_nothing_but_bad_ones():
+    source = Counted(6, bad=(4, 5))
+    loader = ImageLoader(source, 32, "adm", 4, groups=[source.ids[4:], source.ids[:2]])
+    batches = [batch for batch, _ in loader.prepared(lambda batch: None)]
+    assert [b.ids for b in batches] == [(), ("000", "001")]
+    alone = ImageLoader(source, 32, "adm", 4, groups=[source.ids[4:]])
+    assert [len(batch) for batch, _ in alone.prepared(lambda batch: None)] == [0]
 
 
 def test_bad_images_are_skipped_by_name_with_the_reason():
     loader = ImageLoader(Counted(9, bad=(0, 4, 8)), 32, "adm", 4)
-    ids, _ = collected(loader)
-    assert ids == ["001", "002", "003", "005", "006", "007"]
-    assert loader.skipped == dict.fromkeys(("000", "004", "008"), "truncated")
-    ids, _ = collected(loader)  # a second pass counts afresh
-    assert len(ids) == 6
-    assert len(loader.skipped) == 3
+    for _ in range(2):  # a second pass counts afresh
+        batches = list(loader)
+        assert [i for b in batches for i in b.ids] == ["001", "002", "003", "005", "006", "007"]
+        skipped = {name: reason for b in batches for name, reason in b.skipped.items()}
+        assert skipped == dict.fromkeys(("000", "004", "008"), "truncated")
 
 
 def test_strict_stops_at_the_first_bad_image_in_order():
@@ -142,10 +178,8 @@ def test_small_images_are_enlarged_and_counted():
     loader = ImageLoader(Counted(3), 64, "adm", 2)
     _, images = collected(loader)
     assert images.shape == (3, 3, 64, 64)
-    assert loader.upscaled == 3
-    loader = ImageLoader(Counted(3), 40, "adm", 2)
-    collected(loader)
-    assert loader.upscaled == 0
+    assert [batch.enlarged for batch in loader] == [2, 1]
+    assert [batch.enlarged for batch in ImageLoader(Counted(3), 40, "adm", 2)] == [0, 0]
 
 
 def test_defects_of_the_program_are_not_taken_for_bad_images():
@@ -168,4 +202,4 @@ def test_files_on_disk_end_to_end(tmp_path):
     ids, images = collected(loader)
     assert ids == ["0.png", "1.png", "3.png", "4.png"]
     assert images.shape == (4, 3, 32, 32)
-    assert list(loader.skipped) == ["2.png"]
+    assert [name for batch in loader for name in batch.skipped] == ["2.png"]

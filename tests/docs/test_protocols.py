@@ -11,7 +11,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from ssdd_bench.data.sample import SAMPLE_DIR
-from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.registry import PROTOCOLS

@@ -6,16 +6,19 @@ import pytest
 import torch
 
 import ssdd_bench as sb
+from ssdd_bench.data.memory import as_source
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation import evaluate as module
-from ssdd_bench.evaluation.evaluate import (
+from ssdd_bench.evaluation import settings as settings_module
+from ssdd_bench.evaluation import work
+from ssdd_bench.evaluation.evaluate import evaluate_loaded
+from ssdd_bench.evaluation.loading import load
+from ssdd_bench.evaluation.settings import (
     BatchChoice,
     Settings,
     choose_batches,
     job_fingerprint,
     tokenizer_device,
 )
-from ssdd_bench.evaluation.loading import load
 from ssdd_bench.protocols.registry import get_protocol
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -83,17 +86,18 @@ def test_a_codec_runs_on_the_cpu_and_its_metrics_where_the_others_do(codec, monk
     class Stopped(Exception):
         pass
 
-    def suite(keys, device, *arguments, **more):
+    def suite(keys, device, *more, **known):
         raise Stopped(device.type)
 
-    monkeypatch.setattr(module, "MetricSuite", suite)
+    monkeypatch.setattr(work, "MetricSuite", suite)
+    monkeypatch.setattr(settings_module, "device_name", lambda device: f"some {device.type}")
     assert tokenizer_device(codec.tokenizer, GPU) == CPU
     with pytest.raises(Stopped, match="cuda"):
-        module.evaluate_loaded(codec, module.as_source(photos), replace(SETTINGS, device=GPU))
+        evaluate_loaded(codec, as_source(photos), replace(SETTINGS, device=GPU))
 
 
 def test_scores_by_another_device_are_another_job(codec, monkeypatch):
-    monkeypatch.setattr(module, "device_name", lambda device: f"some {device.type}")
+    monkeypatch.setattr(settings_module, "device_name", lambda device: f"some {device.type}")
     here = job_fingerprint(codec, SETTINGS, "data")
     assert job_fingerprint(codec, replace(SETTINGS, workers=5), "data") == here
     assert job_fingerprint(codec, replace(SETTINGS, device=GPU), "data") != here

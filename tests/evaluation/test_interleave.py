@@ -5,9 +5,10 @@ import time
 import torch
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.evaluation.evaluate import Settings
-from ssdd_bench.evaluation.interleave import compare_by_turns, first_images
+from ssdd_bench.evaluation.interleave import compare_by_turns
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.evaluation.settings import Settings
+from ssdd_bench.evaluation.work import first_images
 from ssdd_bench.protocols.registry import get_protocol
 
 

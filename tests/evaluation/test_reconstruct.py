@@ -1,11 +1,11 @@
 """Scores belong to images: no batch size, order or memory limit may change them."""
 
-import hashlib
 import math
 import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,13 +13,15 @@ from PIL import Image
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api import noise as noise_module
 from ssdd_bench.api.noise import OrderedNoise
-from ssdd_bench.data.images import open_images
+from ssdd_bench.data.images import FolderImages, open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, PluginError, UserError
 from ssdd_bench.evaluation import reconstruct as module
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.latent_size import LatentTotals
 from ssdd_bench.evaluation.reconstruct import reconstruct
-from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.registry import parse_requests
@@ -61,10 +63,20 @@ def photos(make_photos):
     return open_images(make_photos(7, (40, 40)))
 
 
+def pass_over(tokenizer, loader, suite, protocol=PROTOCOL, seed=0, **more):
+    """The states of all chunks."""
+    found = []
+    reconstruct(
+        tokenizer, loader, suite, protocol, seed, CPU, lambda _, state: found.append(state), **more
+    )
+    return found
+
+
 def scores(tokenizer, photos, batch=3, seed=0):
     loader = ImageLoader(photos, 32, PROTOCOL.crop, batch)
     with MetricSuite(["psnr", "psnr_pooled", "ssim"], CPU) as suite:
-        seen = reconstruct(tokenizer, loader, suite, PROTOCOL, seed, CPU)
+        (seen,) = pass_over(tokenizer, loader, suite, seed=seed)
+        suite.merge(seen.metrics)
         return suite.compute().values, seen
 
 
@@ -73,7 +85,7 @@ def test_batch_size_changes_no_bit(photos, batch):
     expected, first = scores(Noisy(), photos)
     got, second = scores(Noisy(), photos, batch)
     assert got == expected
-    assert first.pixels_sha256 == second.pixels_sha256
+    assert np.array_equal(first.hashes, second.hashes)
     assert torch.equal(first.examples.reconstructions, second.examples.reconstructions)
 
 
@@ -130,10 +142,38 @@ def test_wrong_shape_is_the_plugins_fault(photos):
         scores(Wrong(), photos)
 
 
-def test_pixel_hash_is_that_of_the_crops(photos):
-    _, seen = scores(Noisy(), photos)
-    crops = [b.images.numpy().tobytes() for b in ImageLoader(photos, 32, PROTOCOL.crop, 1)]
-    assert seen.pixels_sha256 == hashlib.sha256(b"".join(crops)).hexdigest()
+def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
+    """Also where scores have a thread, and a group is empty."""
+
+    class Some(FolderImages):
+        def read(self, image_id):
+            if image_id in ("2.png", "3.png"):
+                raise DataError("truncated")
+            return super().read(image_id)
+
+    some = Some(photos.name, photos.files)
+    groups = [some.ids[:2], some.ids[2:4], some.ids[4:]]
+    found = []
+    for overlap, workers, batch in ((False, 0, 1), (True, 2, 4)):
+        monkeypatch.setattr(module, "overlaps", lambda *_, value=overlap: value)
+        loader = ImageLoader(some, 32, PROTOCOL.crop, batch, workers=workers, groups=groups)
+        done = []
+        with MetricSuite(["psnr"], CPU) as suite:
+            found.append(pass_over(Noisy(), loader, suite, on_chunk=done.append, examples_of=2))
+        assert done == [0, 1, 2]
+        first, second, third = found[-1]
+        assert first.ids == ("0.png", "1.png")
+        assert (second.ids, second.skipped.keys()) == ((), {"2.png", "3.png"})
+        assert second.latent.pixels == 0
+        assert third.ids == ("4.png", "5.png", "6.png")
+        assert third.latent.pixels == 3 * 32 * 32
+        assert first.examples is second.examples is None
+        assert third.examples.ids == third.ids
+    for one, other in zip(*found, strict=True):
+        assert one.facts() == other.facts()
+        assert one.arrays().keys() == other.arrays().keys()
+        for name, array in one.arrays().items():
+            assert np.array_equal(array, other.arrays()[name]), name
 
 
 class Halves(Tokenizer):
@@ -155,8 +195,11 @@ class Halves(Tokenizer):
 
 def count_codes(tokenizer, photos):
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 2)
+    totals = LatentTotals(tokenizer.latent)
     with MetricSuite(["mse"], CPU) as suite:
-        return reconstruct(tokenizer, loader, suite, PROTOCOL, 0, CPU).codes
+        for chunk in pass_over(tokenizer, loader, suite):
+            totals.add(chunk.latent)
+    return totals.code_use
 
 
 def test_usage_and_entropy(photos):
@@ -225,8 +268,9 @@ def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, n
     def score(workers, batch):
         loader = ImageLoader(photos, 32, protocol.crop, batch, workers=workers)
         with MetricSuite(keys, CPU, batch=4) as suite:
-            seen = reconstruct(Sampled(), loader, suite, protocol, 3, CPU)
-            return suite.compute(), seen.ids, seen.pixels_sha256, seen.bits_per_pixel
+            (seen,) = pass_over(Sampled(), loader, suite, protocol, 3)
+            suite.merge(seen.metrics)
+            return suite.compute(), seen.ids, seen.hashes.tobytes(), seen.latent.values
 
     expected = score(0, 1)
     monkeypatch.setattr(module, "overlaps", lambda device, protocol: True)
@@ -250,7 +294,7 @@ def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, nam
     monkeypatch.setattr(noise_module, "_sample", watched)
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, workers=1)
     with MetricSuite(["psnr"], CPU) as suite:
-        reconstruct(Noisy(), loader, suite, protocol, 0, CPU)
+        pass_over(Noisy(), loader, suite, protocol)
     assert len(threads) <= 8  # nothing is sampled twice, at most one batch too many
     assert threads[0] == "MainThread"
     assert threads[-1] == name
@@ -273,7 +317,7 @@ def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, workers, ba
 
     loader = ImageLoader(photos, 32, protocol.crop, batch, workers=workers)
     with MetricSuite(["psnr"], CPU) as suite:
-        reconstruct(Moody(), loader, suite, protocol, 5, CPU)
+        pass_over(Moody(), loader, suite, protocol, 5)
     last, expected = None, []
     for start in range(0, 7, batch):
         last = OrderedNoise(5, min(batch, 7 - start), after=last)
@@ -300,7 +344,7 @@ def test_errors_come_in_the_order_of_the_batches(photos, overlapped):
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
     done = []
     with Suite(["psnr"], CPU) as suite, pytest.raises(DataError, match="score of 1"):
-        reconstruct(Fails(), loader, suite, PROTOCOL, 0, CPU, done.append)
+        pass_over(Fails(), loader, suite, on_images=done.append)
     assert done == [1]
     assert not score_threads()
 
@@ -321,7 +365,7 @@ def test_an_interruption_leaves_no_thread_and_waits_for_one_batch_at_most(photos
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
     with Suite(["psnr"], CPU) as suite, pytest.raises(KeyboardInterrupt):
-        reconstruct(Interrupted(), loader, suite, PROTOCOL, 0, CPU)
+        pass_over(Interrupted(), loader, suite)
     assert len(scored) <= 2
     assert not score_threads()
     assert not [one for one in threading.enumerate() if one.name.startswith("load")]
@@ -344,7 +388,7 @@ def test_scores_of_a_batch_are_computed_while_the_next_is_reconstructed(photos, 
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
     with Suite(["psnr"], CPU) as suite:
-        seen = reconstruct(Tells(), loader, suite, PROTOCOL, 0, CPU)
+        (seen,) = pass_over(Tells(), loader, suite)
     assert len(seen.ids) == 7
 
 
@@ -359,14 +403,13 @@ def test_hashes_of_pixels_are_those_of_the_crops(photos, monkeypatch):
     found = {}
 
     class Suite(MetricSuite):
-        uses_hashes = True
-
         def add_pairs(self, ids, references, reconstructions, hashes=None):
             found.update(zip(ids, hashes, strict=True))
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 3, workers=2)
     with Suite(["psnr"], CPU) as suite:
-        reconstruct(Noisy(), loader, suite, PROTOCOL, 0, CPU)
+        (seen,) = pass_over(Noisy(), loader, suite)
+    assert seen.hashes.tobytes() == b"".join(found.values())
     for batch in ImageLoader(photos, 32, PROTOCOL.crop, 7):
         assert found == dict(zip(batch.ids, pixel_hashes(batch.images), strict=True))
 
@@ -413,7 +456,8 @@ def share_in_the_tokenizer(workers, n=8192, batch=64):
     loader = ImageLoader(Slow(n, 0.008), 16, PROTOCOL.crop, batch, workers=workers)
     with MetricSuite(["psnr"], CPU) as suite:
         started = time.perf_counter()
-        reconstruct(tokenizer, loader, suite, PROTOCOL, 0, CPU)
+        (seen,) = pass_over(tokenizer, loader, suite)
+        suite.merge(seen.metrics)
         suite.compute()
     return tokenizer.seconds / (time.perf_counter() - started)
 

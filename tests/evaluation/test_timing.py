@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from ssdd_bench.evaluation.reconstruct import Examples
+from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.timing import (
     TimingSettings,
     compare_outputs,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.gate.load import load_side
 from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
 

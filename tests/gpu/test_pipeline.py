@@ -50,8 +50,14 @@ def test_scores_beside_the_network_are_those_after_it(tokenizer, device, monkeyp
             open_images(None, limit=10), 64, "adm", 4, workers=workers, pin=device.type == "cuda"
         )
         with MetricSuite(KEYS, device, batch=4) as suite:
-            seen = reconstruct(tokenizer, loader, suite, get_protocol(protocol), 0, device)
-            found.append((suite.compute(), seen.ids, seen.pixels_sha256))
+            chunks = []
+            reconstruct(
+                tokenizer, loader, suite, get_protocol(protocol), 0, device,
+                lambda _, state, chunks=chunks: chunks.append(state),
+            )  # fmt: skip
+            (seen,) = chunks
+            suite.merge(seen.metrics)
+            found.append((suite.compute(), seen.ids, seen.hashes.tobytes()))
             assert seen.examples.reconstructions.is_cpu
     assert found[0] == found[1]
     assert not [one for one in threading.enumerate() if one.name.startswith(("scores", "load"))]
@@ -67,7 +73,7 @@ def test_images_stay_on_the_gpu_between_decoding_and_scoring(tokenizer, device):
 
     loader = ImageLoader(open_images(None, limit=4), 64, "adm", 2, pin=device.type == "cuda")
     with Watching(["psnr"], device) as suite:
-        reconstruct(tokenizer, loader, suite, PROTOCOL, 0, device)
+        reconstruct(tokenizer, loader, suite, PROTOCOL, 0, device, lambda _, state: None)
     assert devices == {device}
 
 

@@ -12,8 +12,10 @@ from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
-from ssdd_bench.evaluation import evaluate, run
-from ssdd_bench.evaluation.reconstruct import Examples, reconstruct
+from ssdd_bench.evaluation import run, work
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.examples import Examples
+from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.timing import TimingSettings, measure_speed
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import default_metrics
@@ -66,8 +68,17 @@ def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
     protocol = get_protocol(protocol_id)
     loader = ImageLoader(photos, SIZE, protocol.crop, batch)
     with MetricSuite(["psnr"], CPU) as suite:
-        seen = reconstruct(tokenizer, loader, suite, protocol, seed, CPU)
-        return seen, suite.compute().values["psnr"].value
+        return pass_over(tokenizer, loader, suite, protocol, seed)
+
+
+def pass_over(tokenizer, loader, suite, protocol, seed=0):
+    chunks = []
+    reconstruct(
+        tokenizer, loader, suite, protocol, seed, CPU, lambda _, state: chunks.append(state)
+    )
+    (seen,) = chunks
+    suite.merge(seen.metrics)
+    return seen, suite.compute().values["psnr"].value
 
 
 @pytest.mark.parametrize("name", ["ssdd-paper-v1", "ldm-v1"])
@@ -145,8 +156,7 @@ def test_only_ldm_samples_the_posterior(photos):
     mode = replace(get_protocol("ldm-v1"), posterior="mode")
     loader = ImageLoader(photos, SIZE, "bilinear", 3)
     with MetricSuite(["psnr"], CPU) as suite:
-        reconstruct(Plain(), loader, suite, mode, 0, CPU)
-        assert suite.compute().values["psnr"].value > found[0] + 1
+        assert pass_over(Plain(), loader, suite, mode)[1] > found[0] + 1
 
 
 @pytest.mark.parametrize(
@@ -167,7 +177,7 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
 
     loader = ImageLoader(photos, SIZE, protocol.crop, 4)
     with Watching(["psnr"], CPU) as suite:
-        reconstruct(tokenizer, loader, suite, protocol, 0, CPU)
+        pass_over(tokenizer, loader, suite, protocol)
     assert tokenizer.products == {dtype}
     batch = next(iter(loader))
     examples = Examples(batch.ids, batch.images, batch.images)
@@ -189,18 +199,18 @@ def plan_of(make_photos, out, **changes):
         "speed": False,
         "pictures": False,
     }
-    return run.RunConfig(**options | changes)
+    return RunConfig(**options | changes)
 
 
 def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_path, monkeypatch):
     made = []
 
     class Watching(MetricSuite):
-        def __init__(self, keys, device, group, options, strict, intervals, **more):
+        def __init__(self, keys, device, group, options, *more, **known):
             made.append((tuple(keys), options))
-            super().__init__(["psnr"], device, group, options, strict, intervals, **more)
+            super().__init__(keys, device, group, options, *more, **known)
 
-    monkeypatch.setattr(evaluate, "MetricSuite", Watching)
+    monkeypatch.setattr(work, "MetricSuite", Watching)
     identity = tuple(parse_requests("identity"))
     run.run_jobs(plan_of(make_photos, tmp_path / "a", requests=identity))
     paper = get_protocol("ssdd-paper-v1")

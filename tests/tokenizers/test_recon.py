@@ -6,8 +6,9 @@ from PIL import Image
 
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.conformance import IDS, check_tokenizer, make_images
-from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 
 

@@ -7,8 +7,9 @@ from safetensors.torch import load_file, save_file
 from ssdd_bench.api import Latent
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.evaluation.run import RunConfig, run_jobs
+from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.decoder import SSDDDecoder

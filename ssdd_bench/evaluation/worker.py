@@ -1,0 +1,240 @@
+"""Evaluations as launchers run them: a group of jobs for each tokenizer, and its worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssdd_bench.data.memory import as_source
+from ssdd_bench.data.source import ImageSource
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.environment import describe_environment
+from ssdd_bench.evaluation.folder import PARTS, DamagedChunkError, JobFolder, JobRecord
+from ssdd_bench.evaluation.job import Finished, Job, data_fingerprint
+from ssdd_bench.evaluation.loading import LoadedTokenizer, load
+from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.merge import execution_warnings, merge_job
+from ssdd_bench.evaluation.resume import extend, has_scores, has_speed
+from ssdd_bench.evaluation.settings import Settings, check_resolution, job_fingerprint, job_label
+from ssdd_bench.evaluation.work import JobWork, describe_job
+from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
+from ssdd_bench.results.store import load_results, load_saved, result_path, save_result
+
+
+def make_groups(
+    config: RunConfig, source: ImageSource, device: torch.device
+) -> tuple[EvaluationGroup, ...]:
+    """Put the jobs of a run into groups, one for each tokenizer.
+
+    Args:
+        config: of the run.
+        source: its images, open already.
+        device: whose driver the records name.
+    """
+    data_hash, environment = data_fingerprint(source), describe_environment(device)
+    return tuple(
+        EvaluationGroup(config, tuple(jobs), data_hash, environment)
+        for _, jobs in groupby(config.jobs(), key=lambda job: job.request.label)
+    )
+
+
+class EvaluationGroup(Group[Finished]):
+    """The jobs of one tokenizer.
+
+    Args:
+        config: of the run.
+        plan: the jobs.
+        data_hash: of the images, see :func:`ssdd_bench.evaluation.job.data_fingerprint`.
+        environment: from :func:`ssdd_bench.evaluation.environment.describe_environment`.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        plan: tuple[Job, ...],
+        data_hash: str,
+        environment: dict[str, Any],
+    ) -> None:
+        self.config = config
+        self.plan = plan
+        self.data_hash = data_hash
+        self.environment = environment
+        self.name = plan[0].request.label
+        self.jobs = tuple(job.name for job in plan)
+
+    def load(self, device: str) -> EvaluationWorker:
+        """Load the tokenizer onto a device, and open the images."""
+        keep_freed_memory()
+        chosen = torch.device(device)
+        loaded = load(self.plan[0].request, chosen)
+        source = as_source(self.config.data, self.config.limit)
+        return EvaluationWorker(self, loaded, source, chosen)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A job that is open.
+
+    Attributes:
+        settings: of its evaluation.
+        folder: of its chunks.
+        record: what is known of it.
+        old: result that lacks nothing but its speed; then there are no chunks.
+    """
+
+    settings: Settings
+    folder: JobFolder
+    record: JobRecord
+    old: Finished | None
+
+
+class EvaluationWorker(Worker[Finished]):
+    """Evaluates one tokenizer.
+
+    Args:
+        group: the jobs.
+        loaded: the tokenizer.
+        source: the images.
+        device: for networks.
+    """
+
+    def __init__(
+        self,
+        group: EvaluationGroup,
+        loaded: LoadedTokenizer,
+        source: ImageSource,
+        device: torch.device,
+    ) -> None:
+        self._group = group
+        self._loaded = loaded
+        self._source = source
+        self._device = device
+        self._jobs: dict[int, _Job] = {}
+        self._current: tuple[int, JobWork] | None = None
+
+    def open(self, job: int) -> Opened[Finished]:
+        """Look up what is left to do of a job.
+
+        Raises:
+            ResolutionError: the tokenizer cannot take the resolution.
+        """
+        plan, config = self._group.plan[job], self._group.config
+        check_resolution(self._loaded.tokenizer, plan.resolution)
+        settings = config.settings(plan, self._device)
+        identity = job_fingerprint(self._loaded, settings, self._group.data_hash)
+        label = job_label(self._loaded, settings)
+        path = result_path(config.out, label, plan.resolution, plan.protocol.id, identity)
+        old = load_saved(path, identity)
+        complete = None
+        if old is not None and not config.force and has_scores(old, settings.metrics, config):
+            complete = Finished(old, path, reused=True)
+        if complete and has_speed(complete.result, config):
+            return Opened(plan.name, result=complete)
+        if old is not None:
+            settings = extend(settings, old)
+        record = self._describe(settings)
+        folder = JobFolder(config.out / PARTS / record.identity.folder_name(path), record.identity)
+        if complete:
+            self._jobs[job] = _Job(settings, folder, record, complete)
+            return Opened(plan.name, untimed=True)
+        self._jobs[job] = _Job(settings, folder, folder.claim(record), None)
+        untimed = settings.speed and folder.load_clock() is None
+        return Opened(plan.name, folder.grid.sizes, folder.missing(), untimed)
+
+    def _describe(self, settings: Settings) -> JobRecord:
+        group = self._group
+        return describe_job(
+            self._loaded,
+            self._source,
+            settings,
+            group.data_hash,
+            group.environment,
+            group.config.command,
+            group.config.pictures,
+        )
+
+    def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
+        """Compute some chunks of an open job, and save each as soon as it is done."""
+        with self._work_on(job) as work:
+            work.compute(self._jobs[job].folder, chunks, progress)
+
+    def time(self, job: int, progress: Progress) -> None:
+        """Read the clock for an open job and save it."""
+        progress.stage("speed")
+        one = self._jobs[job]
+        with self._work_on(job) as work:
+            clock = work.time(one.record.identity, work.examples(one.folder))
+        if one.old is None:
+            one.folder.save_clock(clock)
+            return
+        old = one.old.result
+        result = replace(
+            old,
+            speed=clock.speed,
+            execution=clock.execution,
+            seconds=old.seconds + clock.seconds,
+            command=one.record.command,
+            warnings=(*old.warnings, *execution_warnings((clock.execution, old.execution))),
+        )
+        save_result(result, self._group.config.out)
+
+    def finish(self, job: int, progress: Progress) -> Finished:
+        """Merge all chunks of a job, save its result and delete its folder.
+
+        A damaged chunk is computed again.
+
+        Raises:
+            UserError: a chunk is missing; names the images.
+        """
+        one, config = self._jobs[job], self._group.config
+        if one.old is not None:
+            self._close()
+            (saved,) = load_results([one.old.path])
+            return Finished(saved, one.old.path, reused=False)
+        finished = None
+        while finished is None:
+            progress.stage("scores")
+            try:
+                finished = save_merged(one.folder, one.record, config.out)
+            except DamagedChunkError as error:
+                one.folder.refuse(error)
+                self.work(job, [error.chunk], progress)
+        self._close()
+        return finished
+
+    @contextmanager
+    def _work_on(self, job: int) -> Iterator[JobWork]:
+        """Return the work on a job, after leaving that on another one; leave it if it fails."""
+        if self._current is None or self._current[0] != job:
+            self._close()
+            work = JobWork(self._loaded, self._source, self._jobs[job].settings)
+            self._current = job, work
+        try:
+            yield self._current[1]
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            current[1].close()
+
+
+def save_merged(folder: JobFolder, record: JobRecord, out: Path) -> Finished:
+    """Merge the chunks of a job, save its result and delete its folder.
+
+    Raises:
+        UserError: see :func:`ssdd_bench.evaluation.merge.merge_job`.
+    """
+    evaluation = merge_job(folder, record)
+    path = evaluation.save(out, record.pictures)
+    (saved,) = load_results([path])
+    folder.delete()
+    return Finished(saved, path, reused=False)

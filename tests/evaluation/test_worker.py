@@ -1,0 +1,590 @@
+"""Chunks of a job: any worker, any order and any interruption give one result, to the bit."""
+
+import gc
+import json
+import pickle
+import weakref
+from collections import Counter
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.data.source import ImageSource
+from ssdd_bench.errors import DataError, OutputError, PluginError, UserError
+from ssdd_bench.evaluation import chunks as chunks_module
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.evaluate import evaluate_loaded
+from ssdd_bench.evaluation.folder import JobFolder, find_jobs, read_job
+from ssdd_bench.evaluation.job import Failure, Job, data_fingerprint
+from ssdd_bench.evaluation.loading import LoadedTokenizer, load
+from ssdd_bench.evaluation.run import run
+from ssdd_bench.evaluation.worker import EvaluationGroup, EvaluationWorker, save_merged
+from ssdd_bench.launch.tasks import Problem, Progress
+from ssdd_bench.metrics.features import base as features
+from ssdd_bench.plugins.spec import TokenizerRequest
+from ssdd_bench.protocols.registry import get_protocol
+from ssdd_bench.results.store import find_results
+
+CPU = torch.device("cpu")
+METRICS = ("psnr", "psnr_pooled", "ssim")
+SIDE = 16
+
+
+class Pictures(ImageSource):
+    """Images made on request, some of which are bad."""
+
+    def __init__(self, n, bad=()):
+        self.name = "pictures"
+        self.ids = tuple(f"{i:04d}" for i in range(n))
+        self.bad = {self.ids[i] for i in bad}
+        self.reads = Counter()
+
+    def read(self, image_id):
+        self.reads[image_id] += 1
+        if image_id in self.bad:
+            raise DataError("truncated")
+        rng = np.random.default_rng(int(image_id))
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        side = SIDE + int(image_id) % 3 - 1  # a third of them are enlarged
+        return small.resize((side, side), Image.Resampling.BICUBIC)
+
+
+class Noisy(Tokenizer):
+    """Every second pixel, with noise: stochastic."""
+
+    latent = LatentSpec("continuous", 2, 3)
+
+    def encode(self, images, noise=None):
+        return Latent(images[..., ::2, ::2], tuple(images.shape[-2:]))
+
+    def decode(self, latent, noise):
+        image = latent.data.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return image + 0.1 * noise.normal((3, *latent.size))
+
+
+class Levels(Tokenizer):
+    """Sixteen levels of each pixel: deterministic and discrete."""
+
+    latent = LatentSpec("discrete", 1, 3, bits_per_value=4)
+
+    def encode(self, images, noise=None):
+        return Latent((images * 15).round().long(), tuple(images.shape[-2:]))
+
+    def decode(self, latent, noise):
+        return latent.data / 15
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Chunks of 4 images."""
+    monkeypatch.setattr(chunks_module, "SMALLEST", 4)
+
+
+@pytest.fixture(scope="module")
+def loaded(record):
+    def make(name):
+        if name == "codec":
+            return load("jpeg:quality=30")
+        made = {"stochastic": Noisy, "deterministic": Levels}[name]()
+        return LoadedTokenizer(made, record(name))
+
+    return make
+
+
+class Plan:
+    """A job in a folder of results, and workers for it."""
+
+    def __init__(self, out, loaded, source, **changes):
+        job = Job(
+            TokenizerRequest("test"),
+            SIDE,
+            changes.pop("protocol", get_protocol("default-v1")),
+            changes.pop("seed", 0),
+        )
+        self.out = out
+        self.source = source
+        self.config = RunConfig(
+            (job.request,), (SIDE,), out, METRICS, data=source, speed=False, device="cpu"
+        )
+        self.config = replace(self.config, **changes)
+        self.group = EvaluationGroup(self.config, (job,), data_fingerprint(source), {"a": 1})
+        self.loaded = loaded
+        source.reads.clear()
+
+    def worker(self):
+        return EvaluationWorker(self.group, self.loaded, self.source, CPU)
+
+    def run(self, worker=None):
+        """Do what is left, in order, in one call."""
+        worker = worker or self.worker()
+        opened = worker.open(0)
+        if opened.result:
+            return opened.result
+        if opened.missing:
+            worker.work(0, opened.missing, Progress())
+        if opened.untimed:
+            worker.time(0, Progress())
+        return worker.finish(0, Progress())
+
+    @property
+    def folder(self):
+        (path,) = find_jobs(self.out)
+        return JobFolder(path, read_job(path).identity)
+
+
+def content(finished):
+    """All of a result that must not depend on who computed it and when."""
+    rows = finished.path.parent / finished.result.scores
+    picture = finished.path.parent / "samples" / f"{finished.path.stem}.png"
+    plain = replace(
+        finished.result, seconds=0, created="", execution=None, environment={}, command=""
+    )
+    return plain, rows.read_bytes(), picture.read_bytes()
+
+
+N, BAD = 27, (0, 8, 9, 10, 11, 13)
+"""Seven chunks: the first begins with a bad image, the third is bad as a whole."""
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory, loaded):
+    """The result of one pass by one worker."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            plan = Plan(tmp_path_factory.mktemp(name), loaded(name), Pictures(N, BAD))
+            made[name] = content(plan.run())
+        return made[name]
+
+    return get
+
+
+KINDS = ("deterministic", "stochastic", "codec")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_pass_in_one_piece(once, name):
+    result, _, _ = once(name)
+    assert result.data.n == N - len(BAD)
+    assert result.data.skipped == tuple(f"{i:04d}" for i in BAD)
+    assert any("6 images could not be decoded" in one for one in result.warnings)
+    assert any("enlarged" in one for one in result.warnings)
+    assert result.metrics["psnr"].n == N - len(BAD)
+    assert (result.latent.bits_per_pixel is None) == (name == "stochastic")
+    assert ("code_usage" in result.tokenizer.extra) == (name == "deterministic")
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_and_any_worker(once, loaded, tmp_path, name, seed):
+    plan = Plan(tmp_path, loaded(name), Pictures(N, BAD))
+    workers = [plan.worker(), plan.worker()]
+    opened = [worker.open(0) for worker in workers]
+    assert opened[0] == opened[1]
+    assert opened[0].images == (4,) * 6 + (3,)
+    assert opened[0].missing == tuple(range(7))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(7).tolist()
+    done = []
+
+    class Noting(Progress):
+        def chunk_done(self, chunk):
+            done.append(chunk)
+
+    while order:
+        count = int(rng.integers(1, 4))
+        some, order = order[:count], order[count:]
+        workers[int(rng.integers(2))].work(0, some, Noting())
+    assert sorted(done) == list(range(7))
+    finished = workers[seed % 2].finish(0, Progress())
+    assert content(finished) == once(name)
+    assert not (tmp_path / "parts").exists()
+    assert plan.run().reused
+
+
+def test_distances_and_their_intervals_do_not_depend_on_the_order(loaded, tmp_path, monkeypatch):
+    class Means(features.Extractor):
+        layers: ClassVar = {"pool": 6}
+        backend = "test"
+
+        def __init__(self, device):
+            pass
+
+        def __call__(self, images):
+            both = torch.cat([images.float().mean((2, 3)), images.float().std((2, 3))], 1)
+            return {"pool": both.numpy()}
+
+    monkeypatch.setattr(features, "make_extractor", lambda key, device: Means(device))
+    found = []
+    for order in (range(7), (6, 2, 0, 1, 5, 4, 3)):
+        plan = Plan(
+            tmp_path / str(order), loaded("stochastic"), Pictures(N, BAD),
+            metrics=("fd_effnet",), intervals=True, pictures=False,
+        )  # fmt: skip
+        worker = plan.worker()
+        worker.open(0)
+        for chunk in order:
+            worker.work(0, [chunk], Progress())
+        found.append(worker.finish(0, Progress()).result.metrics["fd_effnet"])
+    assert found[0] == found[1]
+    assert found[0].value > 0
+
+
+def test_fewer_images_than_a_chunk_has(once, loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(3))
+    assert plan.worker().open(0).images == (3,)
+    finished = plan.run()
+    assert finished.result.data.n == 3
+
+
+def test_evaluate_finds_what_a_run_finds(loaded, tmp_path):
+    source = Pictures(N, BAD)
+    plan = Plan(tmp_path, loaded("stochastic"), source)
+    saved = plan.run().result
+    settings = plan.config.settings(plan.group.plan[0], CPU)
+    found = evaluate_loaded(loaded("stochastic"), source, settings)
+    assert found.metrics == saved.metrics
+    assert found.data == saved.data
+    assert found.latent == saved.latent
+    assert found.fingerprint == saved.fingerprint
+    assert found.warnings == saved.warnings
+    assert set(found.per_image) == {"psnr", "ssim"}
+    assert found.examples.ids == ("0001", "0002", "0003")  # of the first chunk
+
+
+def interrupted(plan, after):
+    """Stop a run when so many chunks are saved, at the moment of the next."""
+
+    class Stop(Progress):
+        def __init__(self):
+            self.left = after
+
+        def chunk_done(self, chunk):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    worker = plan.worker()
+    opened = worker.open(0)
+    with pytest.raises(KeyboardInterrupt):
+        worker.work(0, opened.missing, Stop())
+
+
+@pytest.mark.parametrize("after", [1, 4, 7])
+def test_an_interrupted_run_goes_on_after_the_last_chunk(once, loaded, tmp_path, after):
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(N, BAD))
+    interrupted(plan, after)
+    again = Plan(tmp_path, loaded("stochastic"), Pictures(N, BAD))
+    opened = again.worker().open(0)
+    assert opened.missing == tuple(range(after, 7))
+    assert content(again.run()) == once("stochastic")
+    assert sum(again.source.reads.values()) == N - 4 * after if after < 7 else 0
+
+
+@pytest.fixture
+def stopped(loaded, tmp_path):
+    """A job of which three chunks are there."""
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(N, BAD))
+    interrupted(plan, 3)
+    return plan
+
+
+def damage(path, how):
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-3])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "of another program":
+        save_file({"x": np.zeros(3)}, path)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "of another program"])
+def test_a_file_that_cannot_be_read_is_named_and_made_again(stopped, once, how):
+    path = stopped.folder.chunk_path(1)
+    damage(path, how)
+    worker = stopped.worker()
+    with pytest.warns(RuntimeWarning, match=path.name):
+        opened = worker.open(0)
+    assert opened.missing == (1, 3, 4, 5, 6)
+    worker.work(0, opened.missing, Progress())
+    assert content(worker.finish(0, Progress())) == once("stochastic")
+
+
+def test_a_changed_bit_is_found_at_the_end_and_that_chunk_made_again(stopped, once):
+    path = stopped.folder.chunk_path(1)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    worker = stopped.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    with pytest.warns(RuntimeWarning, match=f"{path.name} is damaged"):
+        finished = worker.finish(0, Progress())
+    assert content(finished) == once("stochastic")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"seed": 1}, "job"),
+        ({"protocol": get_protocol("ldm-v1")}, "job"),
+        ({"metrics": ("psnr",)}, "metrics"),
+        ({"intervals": True}, "intervals"),
+    ],
+)
+def test_a_chunk_of_another_job_is_named_and_made_again(
+    stopped, once, loaded, tmp_path, changes, key
+):
+    other = Plan(tmp_path / "other", loaded("stochastic"), Pictures(N, BAD), **changes)
+    interrupted(other, 3)
+    path = stopped.folder.chunk_path(1)
+    path.write_bytes(other.folder.chunk_path(1).read_bytes())
+    with pytest.warns(RuntimeWarning, match=f"{path.name} cannot be used: its {key} is"):
+        assert stopped.worker().open(0).missing == (1, 3, 4, 5, 6)
+    assert content(stopped.run()) == once("stochastic")
+
+
+def test_other_weights_have_another_folder(stopped, loaded, record):
+    changed = replace(record("stochastic"), weights={"w.bin": "cd" * 32})
+    other = Plan(stopped.out, LoadedTokenizer(Noisy(), changed), Pictures(N, BAD))
+    assert other.worker().open(0).missing == tuple(range(7))
+    assert len(find_jobs(stopped.out)) == 2
+
+
+def test_one_chunk_in_the_place_of_another_is_refused(stopped):
+    folder = stopped.folder
+    folder.chunk_path(3).write_bytes(folder.chunk_path(2).read_bytes())
+    with pytest.warns(RuntimeWarning, match="its chunk is 2, expected 3"):
+        assert stopped.worker().open(0).missing == (3, 4, 5, 6)
+
+
+def test_missing_images_are_named(stopped):
+    folder = stopped.folder
+    worker = stopped.worker()
+    worker.open(0)
+    worker.work(0, [4, 6], Progress())
+    with pytest.raises(UserError, match=r"8 of 27 images: chunk 3, from '0012' until '0016' and 1"):
+        worker.finish(0, Progress())
+    worker.work(0, [3], Progress())
+    with pytest.raises(UserError, match="4 of 27 images: chunk 5, from '0020' until '0024':"):
+        worker.finish(0, Progress())
+    assert folder.missing() == (5,)
+    assert find_jobs(stopped.out) == [folder.path]
+
+
+def test_an_image_in_two_chunks_is_named(stopped):
+    """Which takes a forged file: chunks are of different images."""
+    folder = stopped.folder
+    state, executed = folder.load(2 - 1)
+    worker = stopped.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    folder.save(3, state, executed)
+    with pytest.raises(DataError, match="'0004' came twice"):
+        worker.finish(0, Progress())
+
+
+def test_merging_needs_neither_the_tokenizer_nor_weights(stopped, once, monkeypatch):
+    worker = stopped.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    folder = stopped.folder
+    monkeypatch.setattr(JobFolder, "claim", None)
+    finished = save_merged(folder, read_job(folder.path), stopped.out)
+    assert content(finished) == once("stochastic")
+    assert not (stopped.out / "parts").exists()
+
+
+def test_results_are_not_searched_among_chunks(stopped, tmp_path):
+    with pytest.raises(UserError, match="no result files"):
+        find_results([stopped.out])
+    with pytest.raises(UserError, match="no result files"):
+        find_results([tmp_path])
+
+
+def test_only_bad_images(loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(6, range(6)))
+    with pytest.raises(DataError, match=r"none of the 6 images of pictures .* 0000: truncated"):
+        plan.run()
+
+
+def test_strict_refuses_a_bad_image(loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(N, BAD), strict=True)
+    with pytest.raises(DataError, match="0000"):
+        plan.run()
+
+
+def test_states_do_not_pile_up(loaded, tmp_path, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+    save = JobFolder.save
+
+    def watched(self, chunk, state, executed):
+        gc.collect()
+        most.append(len(alive))
+        alive.add(Holder(state))
+        save(self, chunk, state, executed)
+
+    class Holder:
+        def __init__(self, state):
+            weakref.finalize(state, lambda: alive.discard(self))
+
+    monkeypatch.setattr(JobFolder, "save", watched)
+    Plan(tmp_path, loaded("stochastic"), Pictures(64)).run()
+    assert len(most) == 16
+    assert max(most) <= 1
+
+
+def test_noise_in_the_order_of_the_set_is_one_chunk(loaded, tmp_path):
+    plan = Plan(
+        tmp_path, loaded("stochastic"), Pictures(N, BAD), protocol=get_protocol("ssdd-paper-v1")
+    )
+    assert plan.worker().open(0).images == (N,)
+
+
+def test_groups_and_failures_go_to_other_processes(loaded, tmp_path):
+    group = Plan(tmp_path, loaded("stochastic"), Pictures(N)).group
+    copy = pickle.loads(pickle.dumps(group))
+    assert copy.jobs == group.jobs == ("test at 16 px, default-v1",)
+    assert copy.plan == group.plan
+
+    class Odd(PluginError):
+        def __init__(self):
+            super().__init__("two\nlines")
+            self.lock = open
+
+    try:
+        raise Odd
+    except Odd as error:
+        failure = Failure("test", 2, Problem.of(error))
+    assert pickle.loads(pickle.dumps(failure)) == failure
+    assert str(failure) == "test: Odd: two (--debug shows where)"
+    assert "Traceback" in failure.problem.trace
+
+
+def test_a_missing_speed_alone_measures_no_image_again(loaded, tmp_path):
+    without = Plan(tmp_path, loaded("codec"), Pictures(N, BAD))
+    old = without.run()
+    before = content(old)
+    plan = Plan(tmp_path, loaded("codec"), Pictures(N, BAD), speed=True)
+    worker = plan.worker()
+    opened = worker.open(0)
+    assert (opened.missing, opened.untimed, opened.result) == ((), True, None)
+    finished = plan.run()
+    assert sum(plan.source.reads.values()) < N
+    assert finished.result.speed.decode.images_per_s > 0
+    assert not finished.reused
+    assert not (tmp_path / "parts").exists()
+    speedless = replace(finished.result, speed=None)
+    assert content(replace(finished, result=speedless)) == before
+    assert plan.run().reused
+
+
+def test_the_clock_is_kept_when_the_run_goes_on(loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("codec"), Pictures(5), speed=True)
+    worker = plan.worker()
+    opened = worker.open(0)
+    worker.work(0, opened.missing, Progress())
+    worker.time(0, Progress())
+    again = plan.worker().open(0)
+    assert (again.missing, again.untimed) == ((), False)
+    clock = plan.folder.path / "clock.json"
+    timed = json.loads(clock.read_text())
+    clock.write_text(clock.read_text()[:-9])
+    with pytest.warns(RuntimeWarning, match="clock.json"):
+        assert plan.worker().open(0).untimed
+    clock.write_text(json.dumps(timed))
+    finished = plan.run()
+    assert finished.result.speed.decode.median_s == timed["speed"]["decode"]["median_s"]
+
+
+def test_a_new_metric_goes_beside_the_old_ones(loaded, tmp_path):
+    first = Plan(tmp_path, loaded("codec"), Pictures(5), metrics=("mse",)).run()
+    second = Plan(tmp_path, loaded("codec"), Pictures(5), metrics=("mae",))
+    assert set(second.run().result.metrics) == {"mse", "mae"}
+    assert first.path == second.run().path
+    assert second.run().reused
+
+
+def test_a_forced_run_measures_again(loaded, tmp_path):
+    Plan(tmp_path, loaded("codec"), Pictures(5)).run()
+    plan = Plan(tmp_path, loaded("codec"), Pictures(5), force=True)
+    assert plan.worker().open(0).missing == (0, 1)
+    assert not plan.run().reused
+
+
+def test_networks_are_left_as_they_were(loaded, tmp_path, monkeypatch):
+    """After a failure too."""
+    closed = []
+    from ssdd_bench.evaluation.work import JobWork
+
+    close = JobWork.close
+    monkeypatch.setattr(JobWork, "close", lambda self: (closed.append(self), close(self)))
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(5))
+    plan.run()
+    assert len(closed) == 1
+
+    class Broken(Noisy):
+        def decode(self, latent, noise):
+            raise PluginError("no")
+
+    broken = LoadedTokenizer(Broken(), plan.loaded.record)
+    with pytest.raises(PluginError):
+        Plan(tmp_path / "b", broken, Pictures(5)).run()
+    assert len(closed) == 2
+
+
+def test_a_full_disk_ends_the_run(loaded, tmp_path, monkeypatch):
+    def full(arrays, path, metadata):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ssdd_bench.evaluation.folder.save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        Plan(tmp_path, loaded("stochastic"), Pictures(5)).run()
+
+
+def test_settings_of_execution_that_differ_are_named(loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(8))
+    worker = plan.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    state, executed = plan.folder.load(1)
+    other = replace(executed, execution=replace(executed.execution, threads=77))
+    plan.folder.save(1, state, other)
+    (warning,) = [one for one in worker.finish(0, Progress()).result.warnings if "threads" in one]
+    assert "77" in warning
+
+
+def test_a_run_and_its_restart_from_the_first_to_the_last_line(tmp_path, make_photos):
+    """Through the public function, with plugins by name."""
+    photos = make_photos(9, (20, 20))
+    options = {"resolutions": (16,), "data": photos, "metrics": METRICS, "speed": False,
+               "device": "cpu", "progress": False}  # fmt: skip
+    whole = run(["identity", "jpeg:quality=30"], out=tmp_path / "a", **options)
+    assert not whole.failures
+    calls = []
+    save = JobFolder.save
+
+    class Stopped(Exception):
+        pass
+
+    def failing(self, chunk, state, executed):
+        calls.append(chunk)
+        if len(calls) == 5:  # the second job's second chunk
+            raise KeyboardInterrupt
+        save(self, chunk, state, executed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JobFolder, "save", failing)
+        with pytest.raises(KeyboardInterrupt):
+            run(["identity", "jpeg:quality=30"], out=tmp_path / "b", **options)
+    assert calls == [0, 1, 2, 0, 1]
+    calls.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JobFolder, "save", lambda *a: (calls.append(a[1]), save(*a)))
+        again = run(["identity", "jpeg:quality=30"], out=tmp_path / "b", **options)
+    assert calls == [1, 2]
+    assert [one.reused for one in again.finished] == [True, False]
+    assert [*map(content, again.finished)] == [*map(content, whole.finished)]
