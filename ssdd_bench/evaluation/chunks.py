@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.latent_size import LatentCounts
-from ssdd_bench.metrics.suite import SuiteState
+from ssdd_bench.metrics.state import SuiteState
 
 SMALLEST, LARGEST = 64, 512
 """Images of a chunk, where a job has fewer than half a million."""
@@ -25,6 +25,8 @@ MOST = 1024
 """Chunks of a job, however large it is."""
 METRICS = "metrics/"
 """Prefix of the names of the metrics' arrays."""
+HASH_BYTES = 16
+"""Length of :func:`ssdd_bench.metrics.features.cache.pixel_hashes`."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,13 @@ class ChunkState:
             for name, one in arrays.items()
             if name.startswith(METRICS)
         }
+        pixels, values, streams = facts["latent"]
         return cls(
             tuple(facts["ids"]),
             arrays["hashes"],
             facts["skipped"],
             facts["enlarged"],
-            LatentCounts(*facts["latent"], arrays["codes"]),
+            LatentCounts(pixels, values, streams, arrays["codes"]),
             SuiteState(metrics, facts["metrics"]),
             examples,
             tuple(facts["warnings"]),

@@ -87,7 +87,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
             skipped=tuple(totals.skipped),
         ),
         metrics=dict(scores.values),
-        speed=clock and clock.speed,
+        speed=clock.speed if clock else None,
         execution=executions[0],
         environment=record.environment,
         command=record.command,

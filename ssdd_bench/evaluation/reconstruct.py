@@ -24,12 +24,13 @@ from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
 from ssdd_bench.errors import PluginError
-from ssdd_bench.evaluation.chunks import ChunkState
+from ssdd_bench.evaluation.chunks import HASH_BYTES, ChunkState
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.execution import autocast
 from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, PendingCounts
 from ssdd_bench.metrics.features.cache import pixel_hashes
-from ssdd_bench.metrics.suite import MetricSuite, SuiteState
+from ssdd_bench.metrics.state import SuiteState
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
 
 BATCHES_BEHIND = 4
@@ -145,7 +146,7 @@ class _Chunk:
             examples = Examples(tuple(self._ids[:EXAMPLES]), *pictures)
         return ChunkState(
             tuple(self._ids),
-            np.frombuffer(b"".join(self._hashes), np.uint8).reshape(len(self._ids), -1),
+            np.frombuffer(b"".join(self._hashes), np.uint8).reshape(-1, HASH_BYTES),
             self._skipped,
             self._enlarged,
             latent,

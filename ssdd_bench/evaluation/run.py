@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -190,13 +191,14 @@ class _Run:
         except Exception as error:
             self._fail(Failure(group.name, len(group.jobs), Problem.of(error)))
             return
-        for number, job in enumerate(group.plan):
-            try:
-                self._run_job(worker, number, job, started + number + 1)
-            except (DataError, OutputError):  # not specific to this job: abort the run
-                raise
-            except Exception as error:
-                self._fail(Failure(job.name, 1, Problem.of(error)))
+        with closing(worker):
+            for number, job in enumerate(group.plan):
+                try:
+                    self._run_job(worker, number, job, started + number + 1)
+                except (DataError, OutputError):  # not specific to this job: abort the run
+                    raise
+                except Exception as error:
+                    self._fail(Failure(job.name, 1, Problem.of(error)))
 
     def _run_job(self, worker: EvaluationWorker, number: int, job: Job, position: int) -> None:
         opened = worker.open(number)

@@ -194,7 +194,7 @@ class EvaluationWorker(Worker[Finished]):
         """
         one, config = self._jobs[job], self._group.config
         if one.old is not None:
-            self._close()
+            self.close()
             (saved,) = load_results([one.old.path])
             return Finished(saved, one.old.path, reused=False)
         finished = None
@@ -205,23 +205,24 @@ class EvaluationWorker(Worker[Finished]):
             except DamagedChunkError as error:
                 one.folder.refuse(error)
                 self.work(job, [error.chunk], progress)
-        self._close()
+        self.close()
         return finished
 
     @contextmanager
     def _work_on(self, job: int) -> Iterator[JobWork]:
         """Return the work on a job, after leaving that on another one; leave it if it fails."""
         if self._current is None or self._current[0] != job:
-            self._close()
+            self.close()
             work = JobWork(self._loaded, self._source, self._jobs[job].settings)
             self._current = job, work
         try:
             yield self._current[1]
         except BaseException:
-            self._close()
+            self.close()
             raise
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Leave the networks as they were, and free the metrics."""
         current, self._current = self._current, None
         if current is not None:
             current[1].close()

@@ -123,6 +123,9 @@ class Worker(ABC, Generic[R]):
             UserError: a chunk is missing; names the images.
         """
 
+    def close(self) -> None:
+        """Free what was loaded; no method is called afterwards."""
+
 
 class Group(ABC, Generic[R]):
     """Jobs that share what is loaded once, such as a tokenizer; goes to other processes by pickle.
