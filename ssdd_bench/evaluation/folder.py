@@ -169,7 +169,7 @@ class JobFolder:
         if path.exists():
             with suppress(UserError):
                 return read_job(self.path)
-        write_json(path, asdict(record))
+        write_json(path, asdict(record), durable=False)
         return record
 
     def missing(self) -> tuple[int, ...]:
@@ -206,7 +206,9 @@ class JobFolder:
         header = {"identity": self._chunk_identity(chunk), "sha256": _checksum(arrays)}
         metadata = {ENTRY: canonical_json(header)}
         write_atomically(
-            self.chunk_path(chunk), lambda target: save_file(arrays, target, metadata=metadata)
+            self.chunk_path(chunk),
+            lambda target: save_file(arrays, target, metadata=metadata),
+            durable=False,
         )
 
     def load(self, chunk: int) -> tuple[ChunkState, Executed]:

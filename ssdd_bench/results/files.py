@@ -12,10 +12,16 @@ from typing import Any
 from ssdd_bench.errors import OutputError
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
     """Let ``write`` fill a temporary file beside ``path``, which then takes its place.
 
     An older file is replaced only by a whole one; missing folders are made.
+
+    Args:
+        path: of the file.
+        write: is given the path of the temporary file.
+        durable: True also outlasts a power cut; False is for files with a checksum that can be made
+            again.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -26,8 +32,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(temporary)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -37,22 +44,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str, durable: bool = True) -> Path:
     """Write text in UTF-8 and return its path; bytes of a path that are not UTF-8 are escaped.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     data = text.encode("utf-8", "backslashreplace")
-    write_atomically(path, lambda target: target.write_bytes(data))
+    write_atomically(path, lambda target: target.write_bytes(data), durable)
     return path
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any, durable: bool = True) -> None:
     """Write plain data as indented JSON with sorted keys.
 
     Raises:
         OutputError: the folder cannot be written.
         ValueError: a number is NaN or infinite, which is not JSON; nothing is written.
     """
-    write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n", durable)
