@@ -204,7 +204,7 @@ class EvaluationWorker(Worker[Finished]):
                 finished = save_merged(one.folder, one.record, config.out)
             except DamagedChunkError as error:
                 one.folder.refuse(error)
-                self.work(job, [error.chunk], progress)
+                self.work(job, [error.chunk], Progress())
         self.close()
         return finished
 

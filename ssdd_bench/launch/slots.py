@@ -155,7 +155,7 @@ class InProcess(Slots[R]):
 
     def load(self, slot: int, group: Group[R], alone: bool = False) -> None:
         """Replace the worker when :meth:`wait` is called."""
-        self._worker = None  # before its successor needs the memory
+        self.stop(slot)  # before its successor needs the memory
 
         def load(progress: Progress) -> None:
             self._worker = group.load(self.devices[slot])
@@ -182,5 +182,7 @@ class InProcess(Slots[R]):
         deliver(0, event)
 
     def stop(self, slot: int) -> None:
-        """Forget the worker."""
-        self._worker = self._next = None
+        """Close the worker and forget it."""
+        worker, self._worker, self._next = self._worker, None, None
+        if worker is not None:
+            worker.close()
