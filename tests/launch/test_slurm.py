@@ -1,0 +1,174 @@
+"""Shares as submitit's local executor runs them, and the scripts that SLURM gets."""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.errors import UserError
+
+submitit = pytest.importorskip("submitit")
+slurm = pytest.importorskip("ssdd_bench.launch.slurm")
+
+# Writes a file per step, so that a second start skips those that are there, and counts starts.
+SHARE = """
+import pathlib, sys, time
+folder, steps, pause = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+share = sys.argv[-1].replace("/", "-of-")
+with open(folder / f"starts-{share}", "a") as file:
+    file.write("start ")
+for step in range(steps):
+    path = folder / f"{share}.{step}"
+    if not path.exists():
+        time.sleep(pause)
+        path.write_text(share)
+"""
+MERGE = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+(folder / "merged").write_text(" ".join(sorted(path.name for path in folder.glob("*-of-*.*"))))
+"""
+
+
+def make(folder: Path, shares: int = 2, steps: int = 2, pause: float = 0.0) -> slurm.Submission:
+    work = folder / "work"
+    work.mkdir()
+    python = (sys.executable, "-c")
+    return slurm.Submission(
+        (*python, SHARE, str(work), str(steps), str(pause)),
+        (*python, MERGE, str(work)),
+        folder / "logs",
+        shares,
+    )
+
+
+def merged(folder: Path) -> list[str]:
+    return (folder / "work" / "merged").read_text().split()
+
+
+def directives(script: str) -> dict[str, str]:
+    """Options of sbatch in a script."""
+    lines = [line for line in script.splitlines() if line.startswith("#SBATCH --")]
+    pairs = [line.removeprefix("#SBATCH --").partition("=") for line in lines]
+    return {key: "".join(shlex.split(value)) for key, _, value in pairs}
+
+
+def test_scripts_need_no_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    options = {"partition": "a100", "time": "1-02:30:00", "cpus-per-task": "8", "exclusive": ""}
+    array, merge = slurm.scripts(replace(make(tmp_path, 32), gpus=2, options=options))
+    given = directives(array)
+    assert given["array"] == "0-31%32"
+    assert given["gpus-per-node"] == "2"
+    assert (given["partition"], given["time"]) == ("a100", str(26 * 60 + 30))
+    assert {"requeue", "exclusive"} <= given.keys()
+    assert given["signal"].startswith("USR2@")
+    assert Path(given["output"]).parent == tmp_path / "logs"
+    assert "--cpus-per-task=8" in array.split("# command")[1], "srun takes it over no more"
+    last = directives(merge)
+    assert last["dependency"] == "afterany:ARRAY"
+    assert "array" not in last
+    assert "gpus-per-node" not in last
+    assert not (tmp_path / "logs").exists(), "nothing is written"
+
+
+def test_tasks_are_shares_in_order(tmp_path):
+    words = [command.words[-2:] for command in make(tmp_path, 3).tasks()]
+    assert words == [("--shard", "0/3"), ("--shard", "1/3"), ("--shard", "2/3")]
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90", 90), ("90:01", 91), ("4:00:00", 240), ("1-0", 1440), ("2-3:30", 3090), ("0:0:1", 1)],
+)
+def test_time_limits_as_sbatch_reads_them(text, minutes):
+    assert slurm._minutes(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1:2:3:4"])
+def test_a_time_limit_that_is_none_is_refused(text):
+    with pytest.raises(UserError, match="time"):
+        slurm._minutes(text)
+
+
+def test_without_slurm_the_way_out_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="slurm-local"):
+        slurm.submit(make(tmp_path))
+
+
+def test_what_sbatch_says_is_passed_on(tmp_path, monkeypatch):
+    """A stand-in for sbatch that refuses, as for a partition that does not exist."""
+    for name, code in (("srun", "true"), ("sbatch", "echo invalid partition: x >&2; exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="invalid partition: x"):
+        slurm.submit(make(tmp_path))
+
+
+def test_a_command_that_fails_fails_its_task():
+    with pytest.raises(subprocess.CalledProcessError):
+        slurm.Command((sys.executable, "-c", "raise SystemExit(3)"))()
+
+
+def test_the_signal_of_slurm_does_not_reach_the_command(tmp_path):
+    """It is sent to every process of a task, and would end those that do not know it."""
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); open('there', 'w')"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    slurm.Command(("env", "-C", str(tmp_path), sys.executable, "-c", code))()
+    assert (tmp_path / "there").exists()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@pytest.mark.slow
+def test_shares_then_the_merge_on_this_machine(tmp_path):
+    assert slurm.run_locally(make(tmp_path, shares=3)) == 0
+    assert merged(tmp_path) == [f"{i}-of-3.{step}" for i in range(3) for step in range(2)]
+    logs = sorted(path.name for path in (tmp_path / "logs").glob("*_log.err"))
+    assert len(logs) == 4, "a log for each task"
+
+
+@pytest.mark.slow
+def test_a_failed_share_is_counted_and_the_rest_is_merged(tmp_path):
+    submission = make(tmp_path)
+    (tmp_path / "work" / "0-of-2.1").mkdir()
+    broken = SHARE.replace("path.exists()", "path.is_file()")
+    words = tuple(broken if word == SHARE else word for word in submission.command)
+    assert slurm.run_locally(replace(submission, command=words)) == 1
+    assert merged(tmp_path) == ["0-of-2.0", "0-of-2.1", "1-of-2.0", "1-of-2.1"]
+
+
+@pytest.mark.slow
+def test_a_share_that_is_stopped_is_submitted_again(tmp_path):
+    """As SLURM stops a task for another: it goes on after what is on disk."""
+    submission = make(tmp_path, shares=1, steps=4, pause=0.3)
+    work = tmp_path / "work"
+    executor = submitit.LocalExecutor(submission.logs)
+    executor.update_parameters(timeout_min=5)
+    (job,) = executor.submit_array(submission.tasks())
+    child = wait_for(lambda: (work / "0-of-1.0").exists() and grandchild(job))
+    child.send_signal(signal.SIGUSR2)
+    assert job.exception() is None, job.stderr()
+    assert (work / "starts-0-of-1").read_text().split() == ["start", "start"]
+    assert len(list(work.glob("0-of-1.*"))) == 4
+
+
+def grandchild(job):
+    """The process of submitit that runs the command; a controller starts it."""
+    psutil = pytest.importorskip("psutil")
+    return next(iter(psutil.Process(int(job.job_id)).children()), None)
+
+
+def wait_for(find, seconds=30.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := find():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
