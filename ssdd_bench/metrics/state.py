@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SuiteState:
-    """What a :class:`ssdd_bench.metrics.suite.MetricSuite` knows of some images.
+    """State of a :class:`ssdd_bench.metrics.suite.MetricSuite` after some images.
 
     Attributes:
         arrays: of float64, float32 and int64, by name; some may be mapped from temporary files,

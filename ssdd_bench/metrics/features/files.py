@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -65,17 +65,20 @@ class FeatureStore:
         Raises:
             UnavailableError: they were not kept.
         """
+        return self._mapped("r")
+
+    def tensor(self) -> Tensor:
+        """Map all rows, as :meth:`rows` does, as a tensor."""
+        return torch.from_numpy(self._mapped("c"))  # A tensor is never read-only.
+
+    def _mapped(self, mode: Literal["r", "c"]) -> NDArray[np.float32]:
         if self._path is None:
             raise UnavailableError(
                 "the features of single images are not kept: set needs_rows = True in the class"
             )
         if not self.n:
             return np.zeros((0, self.dims), np.float32)
-        return np.asarray(np.memmap(self._path, np.float32, mode="r", shape=(self.n, self.dims)))
-
-    def tensor(self) -> Tensor:
-        """Read all rows (n, dims) into memory; errors as of :meth:`rows`."""
-        return torch.from_numpy(np.array(self.rows()))
+        return np.asarray(np.memmap(self._path, np.float32, mode, shape=(self.n, self.dims)))
 
     def moments(self) -> Moments:
         """Return mean and covariance."""
