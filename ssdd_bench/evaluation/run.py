@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssdd_bench.data.memory import Images, as_source
+from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import choose_device
@@ -117,13 +118,15 @@ def run(
         for request in (parse_requests(text) if isinstance(text, str) else [text])
     ]
     source = as_source(data, limit)
+    is_path = data is None or isinstance(data, str | Path)  # other processes open it themselves
     config = RunConfig(
         requests=tuple(requests),
         resolutions=tuple(resolutions),
         out=Path(out),
         metrics=metric_keys(metrics),
         protocols=tuple(protocols),
-        data=source,
+        data=data if is_path else source,
+        limit=limit if is_path else None,
         seeds=tuple(seeds),
         batch_size=batch_size,
         device=device,
@@ -139,24 +142,31 @@ def run(
     )
     jobs = len(config.jobs())
     with progress_bar(f"{jobs} jobs", jobs * len(source), quiet=not progress) as bar:
-        return run_jobs(config, bar)
+        return run_jobs(config, bar, source)
 
 
-def run_jobs(config: RunConfig, callbacks: Callbacks | None = None) -> RunSummary:
+def run_jobs(
+    config: RunConfig, callbacks: Callbacks | None = None, source: ImageSource | None = None
+) -> RunSummary:
     """Evaluate every job that is not on disk yet.
 
     A result is on disk as soon as its job is done, and what is found of some hundred images as
     soon as they are: a run that was stopped, for whatever reason, continues where it was when it is
     started again.
 
+    Args:
+        config: of the run.
+        callbacks: receive the progress.
+        source: the images of ``config``, where they are open already.
+
     Raises:
         UserError: see :func:`run`.
     """
-    return _Run(config, callbacks or Callbacks()).run()
+    return _Run(config, callbacks or Callbacks(), source).run()
 
 
 class _Run:
-    def __init__(self, config: RunConfig, callbacks: Callbacks) -> None:
+    def __init__(self, config: RunConfig, callbacks: Callbacks, source: ImageSource | None) -> None:
         self._config = config
         self._callbacks = callbacks
         self._jobs = config.jobs()
@@ -168,7 +178,7 @@ class _Run:
         config.execution.check(self._device)
         keep_freed_memory()
         _check_writable(config.out)
-        self._source = as_source(config.data, config.limit)
+        self._source = source or as_source(config.data, config.limit)
         self._baseline = config.baseline_label()
         self._groups = make_groups(config, self._source, self._device)
         self._done: list[Job] = []  # in the order of what is finished

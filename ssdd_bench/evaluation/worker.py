@@ -39,7 +39,7 @@ def make_groups(
     """
     data_hash, environment = data_fingerprint(source), describe_environment(device)
     return tuple(
-        EvaluationGroup(config, tuple(jobs), data_hash, environment)
+        EvaluationGroup(config, tuple(jobs), data_hash, environment, source)
         for _, jobs in groupby(config.jobs(), key=lambda job: job.request.label)
     )
 
@@ -52,6 +52,7 @@ class EvaluationGroup(Group[Finished]):
         plan: the jobs.
         data_hash: of the images, see :func:`ssdd_bench.evaluation.job.data_fingerprint`.
         environment: from :func:`ssdd_bench.evaluation.environment.describe_environment`.
+        source: the images, where they are open in this process already.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class EvaluationGroup(Group[Finished]):
         plan: tuple[Job, ...],
         data_hash: str,
         environment: dict[str, Any],
+        source: ImageSource | None = None,
     ) -> None:
         self.config = config
         self.plan = plan
         self.data_hash = data_hash
         self.environment = environment
+        self._source = source
         self.name = plan[0].request.label
         self.jobs = tuple(job.name for job in plan)
 
@@ -73,8 +76,12 @@ class EvaluationGroup(Group[Finished]):
         keep_freed_memory()
         chosen = torch.device(device)
         loaded = load(self.plan[0].request, chosen)
-        source = as_source(self.config.data, self.config.limit)
+        source = self._source or as_source(self.config.data, self.config.limit)
         return EvaluationWorker(self, loaded, source, chosen)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open images out: another process opens them itself, unless they are in memory."""
+        return {**vars(self), "_source": None}
 
 
 @dataclass(frozen=True)
@@ -230,6 +237,14 @@ class EvaluationWorker(Worker[Finished]):
 
 def save_merged(folder: JobFolder, record: JobRecord, out: Path) -> Finished:
     """Merge the chunks of a job, save its result and delete its folder.
+
+    Needs neither the tokenizer nor weights. Speed that was asked for and is not in the folder is
+    left out; a run adds it without measuring the images again.
+
+    Args:
+        folder: of the job, see :func:`ssdd_bench.evaluation.folder.find_jobs`.
+        record: from :func:`ssdd_bench.evaluation.folder.read_job`.
+        out: folder of the results.
 
     Raises:
         UserError: see :func:`ssdd_bench.evaluation.merge.merge_job`.

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, OutputError, PluginError, UserError
 from ssdd_bench.evaluation import chunks as chunks_module
@@ -456,6 +457,9 @@ def test_groups_and_failures_go_to_other_processes(loaded, tmp_path):
     copy = pickle.loads(pickle.dumps(group))
     assert copy.jobs == group.jobs == ("test at 16 px, default-v1",)
     assert copy.plan == group.plan
+
+    open_already = EvaluationGroup(group.config, group.plan, "", {}, open_images(None))
+    assert pickle.loads(pickle.dumps(open_already))._source is None
 
     class Odd(PluginError):
         def __init__(self):
