@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError
-from ssdd_bench.evaluation.chunks import PixelDigest
+from ssdd_bench.evaluation.chunks import Grid, PixelDigest
 from ssdd_bench.evaluation.environment import choose_device, choose_workers, describe_execution
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.loading import describe_external
@@ -83,16 +84,20 @@ def evaluate_pairs(
     crop = CROPS[protocol.crop] if resolution else None
     pixels = PixelDigest(), PixelDigest()
     examples: list[tuple[Tensor, Tensor]] = []
+    new_suite = partial(
+        MetricSuite,
+        metric_keys(metrics) or protocol.metric_keys,
+        chosen,
+        protocol.metric_batch,
+        protocol.metric_options,
+        strict,
+        intervals,
+        expected=len(pairs),
+    )
+    grid = Grid.of(len(pairs), whole=protocol.decoder_noise == "ordered")
     with (
-        MetricSuite(
-            metric_keys(metrics) or protocol.metric_keys,
-            chosen,
-            protocol.metric_batch,
-            protocol.metric_options,
-            strict,
-            intervals,
-            expected=len(pairs),
-        ) as suite,
+        new_suite() as suite,
+        new_suite(only_merges=True) as merged,
         progress_bar(label or theirs.name, len(pairs), quiet=not progress) as bar,
     ):
 
@@ -102,14 +107,18 @@ def evaluate_pairs(
 
         threads = choose_workers(workers, chosen, has_networks=False)
         read_ahead = map_ahead(read, pairs, threads)
-        for (image_id, _), (both, hashes) in zip(pairs, read_ahead, strict=True):
+        ends = {grid.part(chunk).stop for chunk in range(len(grid))}
+        for place, (both, hashes) in enumerate(read_ahead, 1):
+            image_id = pairs[place - 1][0]
             for digest, one in zip(pixels, hashes, strict=True):
                 digest.update([image_id], [one])
             suite.add_pairs([image_id], both[0][None], both[1][None], hashes[:1])
             if len(examples) < EXAMPLES:
                 examples.append(both)
+            if place in ends:  # Sums round by the chunks, so they are those of a run.
+                merged.merge(suite.take())
             bar.images_done(1)
-        scores = suite.compute()
+        scores = merged.compute()
     ids = tuple(image_id for image_id, _ in pairs)
     return Evaluation(
         tokenizer=describe_external("reconstructions", label or theirs.name, stochastic=False),

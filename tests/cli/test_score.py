@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -11,7 +12,11 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnknownNameError
 from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.evaluate import evaluate
+from ssdd_bench.evaluation.pairs import evaluate_pairs
 from ssdd_bench.evaluation.run import run_jobs
+from ssdd_bench.metrics.features import base as features
+from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 from ssdd_bench.results.store import load_results
 
@@ -26,8 +31,6 @@ def photos(make_photos):
 @pytest.fixture(scope="module")
 def reconstructions(photos, tmp_path_factory):
     """PNG files of what jpeg:quality=30 makes of the 48 px crops."""
-    import torch
-
     folder = tmp_path_factory.mktemp("restored")
     tokenizer = load_tokenizer("jpeg", quality=30)
     source = open_images(photos)
@@ -83,6 +86,30 @@ def test_same_numbers_as_a_run(photos, reconstructions, tmp_path):
     assert found.data.pixels_sha256 == expected.data.pixels_sha256
     assert (tmp_path / "score" / found.scores).exists()
     assert found.tokenizer.family == "reconstructions"
+
+
+class Pooled(Extractor):
+    """A quick network with features of many magnitudes, whose products do not add up exactly."""
+
+    layers = {"pool": 12}  # noqa: RUF012
+    backend = "pooled 1"
+
+    def __call__(self, images):
+        pooled = torch.nn.functional.adaptive_avg_pool2d(images.float() / 20, 2)
+        return {"pool": pooled.exp().flatten(1).numpy()}
+
+
+def test_chunks_are_those_of_a_run(photo_like, monkeypatch):
+    monkeypatch.setattr(features, "make_extractor", lambda key, device: Pooled())
+    images, settings = photo_like(200, side=8), {"device": "cpu", "progress": False}
+    settings["metrics"] = ["fd_effnet", "psnr"]
+    expected = evaluate("downsample:factor=2", data=images, resolution=8, **settings)
+    tokenizer = load_tokenizer("downsample", factor=2)
+    restored = tokenizer.decode(tokenizer.encode(images.float() / 255), KeyedNoise(0, [], "decode"))
+    restored = (restored.clamp(0, 1) * 255).round().byte()
+    found = evaluate_pairs(images, restored, **settings)
+    assert found.metrics == expected.metrics
+    assert found.metrics["fd_effnet"].value > 1
 
 
 def test_arrays_are_paired_by_position(photos, reconstructions, tmp_path):
