@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ssdd_bench.api import Noise
+from ssdd_bench.api.normal import NormalStream, hash_key
 
 
 class KeyedNoise:
-    """Noise of one batch, from a generator per image.
+    """Noise of one batch, from a stream per image.
 
-    Sampled on the CPU in float32, where a seed gives the same numbers on every machine.
+    Sampled on the CPU in float32, the same bits on every machine, see
+    :mod:`ssdd_bench.api.normal`.
 
     Args:
         seed: of the run.
@@ -26,13 +27,14 @@ class KeyedNoise:
     def __init__(self, seed: int, ids: Sequence[str], stream: str, pin: bool = False) -> None:
         self.ids = tuple(ids)
         self._pin = pin
-        self._generators = [
-            torch.Generator().manual_seed(_key(seed, stream, image_id)) for image_id in ids
-        ]
+        self._streams = [NormalStream(hash_key(seed, stream, image_id)) for image_id in ids]
 
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Sample standard normals, float32 (B, *shape); a second call continues the streams."""
-        return _sample(shape, self._generators, self._pin).to(device, non_blocking=self._pin)
+        images = _empty(len(self._streams), shape, self._pin)
+        for image, stream in zip(images, self._streams, strict=True):
+            image.copy_(torch.from_numpy(stream.sample(image.numel())).view(image.shape))
+        return images.to(device, non_blocking=self._pin)
 
 
 class OrderedNoise:
@@ -71,11 +73,15 @@ class OrderedNoise:
     def normal(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Sample standard normals, float32 (B, *shape)."""
         if self._next == len(self._generators):
-            seed = _key(self._seed, "ordered", str(self._next)) if self._next else self._seed
-            self._generators.append(torch.Generator().manual_seed(seed))
+            key = int.from_bytes(hash_key(self._seed, "ordered", self._next)[:8], "big") >> 1
+            self._generators.append(
+                torch.Generator().manual_seed(key if self._next else self._seed)
+            )
         generator = self._generators[self._next]
         self._next += 1
-        images = _sample(shape, [generator] * self._count, self._pin)
+        images = _empty(self._count, shape, self._pin)
+        for image in images:
+            image.normal_(generator=generator)
         return images.to(device, non_blocking=self._pin)
 
 
@@ -177,16 +183,5 @@ class FixedNoise:
         return tensor
 
 
-def _sample(shape: Sequence[int], generators: Sequence[torch.Generator], pin: bool) -> Tensor:
-    """Sample (len(generators), *shape), each image from its generator."""
-    images = torch.empty(len(generators), *shape, dtype=torch.float32, pin_memory=pin)
-    for image, generator in zip(images, generators, strict=True):
-        image.normal_(generator=generator)
-    return images
-
-
-def _key(seed: int, stream: str, image_id: str) -> int:
-    """Hash to 63 bits, since ``manual_seed`` takes a signed 64-bit number."""
-    # File names that are not UTF-8 have surrogate escapes.
-    text = f"{seed}\n{stream}\n{image_id}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+def _empty(count: int, shape: Sequence[int], pin: bool) -> Tensor:
+    return torch.empty(count, *shape, dtype=torch.float32, pin_memory=pin)

@@ -313,7 +313,7 @@ class _RoundTrips:
         self._ordered = _OrderedNoise(seed, self._pin, noise_pool)
         self._splitter: OOMSplitter | None = None
         self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}  # asked for by the last batch
-        keyed = ["decode"] if protocol.decoder_noise == "keyed" else []
+        keyed = ["decode"] if protocol.decoder_noise == "philox" else []
         self._streams = (["encode"] if protocol.posterior == "sample" else []) + keyed
 
     def keyed_noise(self, ids: Sequence[str]) -> dict[str, BatchNoise]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+KEYED: Final = "normal, by seed and image id, the same bits on every machine"
+
 MEANINGS: Final[Mapping[str, Mapping[Any, str]]] = {
     "kind": {
         "reconstruction": "reconstructions against the images that were encoded",
@@ -39,9 +41,9 @@ MEANINGS: Final[Mapping[str, Mapping[Any, str]]] = {
         "training moments": "moments of the training set, from ADM's npz of the resolution",
     },
     "posterior": {"mode": "the encoder's mode", "sample": "one sample per image"},
-    "encoder_noise": {"keyed": "normal, by seed and image id"},
+    "encoder_noise": {"philox": KEYED},
     "decoder_noise": {
-        "keyed": "normal, by seed and image id",
+        "philox": KEYED,
         "ordered": "normal, from one CPU generator with the run's seed, image after image",
     },
     "lpips_padding": {
@@ -56,7 +58,10 @@ MEANINGS: Final[Mapping[str, Mapping[Any, str]]] = {
         "equal": "the same number of each class, in a fixed shuffled order",
         "random": "each uniform over the classes, by seed and sample index",
     },
-    "noise": {"keyed": "normal, start and every step by seed and sample index"},
+    "noise": {
+        "philox": "normal, start and every step by seed and sample index, the same bits everywhere",
+        "keyed": "normal, start and every step by seed and sample index, from torch's generator",
+    },
     "flow_sampler": {"euler": "Euler steps of the ODE"},
     "ddpm_sampler": {"ddpm": "ancestral DDPM at respaced timesteps"},
     "guided_channels": {"all": "all channels of the latent"},

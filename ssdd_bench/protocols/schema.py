@@ -59,8 +59,8 @@ class Protocol(Settings):
     crop: Literal["adm", "bilinear"]  # names in ``ssdd_bench.data.preprocessing.CROPS``
     reference: Literal["crops"]
     posterior: Literal["mode", "sample"]
-    encoder_noise: Literal["keyed"]
-    decoder_noise: Literal["keyed", "ordered"]
+    encoder_noise: Literal["philox"]
+    decoder_noise: Literal["philox", "ordered"]
     metric_batch: Annotated[int, POSITIVE]  # pairs given to a metric at a time
     lpips_padding: bool
     dreamsim_resize: bool
@@ -86,7 +86,7 @@ class GenerationProtocol(Settings):
     kind: Literal["generation"]
     samples: Annotated[int, POSITIVE]  # fewer go under a name that carries their number
     labels: Literal["equal", "random"]
-    noise: Literal["keyed"]
+    noise: Literal["philox"]
     flow_sampler: Literal["euler"]  # of networks trained by flow matching
     ddpm_sampler: Literal["ddpm"]  # of networks that predict noise
     steps: Annotated[int, POSITIVE]

@@ -280,7 +280,7 @@ def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, n
     assert not score_threads()
 
 
-@pytest.mark.parametrize(("noise", "name"), [("keyed", "load-batch"), ("ordered", "noise")])
+@pytest.mark.parametrize(("noise", "name"), [("philox", "load-batch"), ("ordered", "noise")])
 def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, name):
     """Noise comes from the loader once shapes are known before a batch is loaded."""
     protocol = replace(PROTOCOL, decoder_noise=noise)
