@@ -19,11 +19,11 @@ from ssdd_bench.protocols.schema import (
 )
 
 PINNED = {
-    "default-v1": "413b2122184ff45a114b2eb27bb38855c1379282348a6aeb45d6f475be8bef13",
-    "ssdd-paper-v1": "d8bd26ed3eb7afca10be3b79a6c2367db90f9be60dc6305507a6a6b568677ea0",
-    "ldm-v1": "6b315e99693ba1b3489ab3a66e124827aaadc0b2db588a0bb33be2b8bd410285",
-    "adm-v1": "07fdc6fb2755ea42c1a51ca1bd2c67494e4ca62e264ba32eb26f2d05ca694a70",
-    "gfid-v1": "6c2d51a3d25c929289c7254d0fc4b3aea0595a7307c1d52c5b758daa88fc75cc",
+    "default-v1": "09e2e4f9bc920f3fbb2e719ff99912bf70392dc3a2843b1fa04ce046248cd98d",
+    "ssdd-paper-v1": "fb2a328e0b564245fa3d2298ffa989d703d27b3b6505d8464dc28e5594f2a16a",
+    "ldm-v1": "6d5c690b6022cad11e9de9283fecf2b485dc7a0b185f0b24c76f8fc63b210da2",
+    "adm-v1": "46c4430c65c4288e11d17a61b085ccc96d34941a1f5af96c31a66c40dabc7ef3",
+    "gfid-v1": "536ae86bdc35b259dd069f060f571d652fa1c45f5c84db48e1511644633cd5eb",
 }
 SETTINGS = [
     (name, field.name)
