@@ -6,7 +6,7 @@ images are there, the whole 95% interval of their mean difference lies on the ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,6 +94,7 @@ def compare(
         steps = before.result.steps, after.result.steps
         if steps[0] != steps[1]:
             notes.append(f"{before.key}: {steps[0]} steps and {steps[1]}")
+        notes += _execution_notes(before, after)
         differences += [
             _difference(before, after, key, thresholds, any_change)
             for key, value in before.result.metrics.items()
@@ -123,6 +124,16 @@ def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
         elif one.backend != other.backend:
             found.append(f"{name}: {key} by {one.backend} and by {other.backend}")
     return found
+
+
+def _execution_notes(before: ScoredResult, after: ScoredResult) -> Iterator[str]:
+    """Name what decides the rounding of a CPU's sums, where it differs."""
+    a, b = before.result.execution, after.result.execution
+    last = "the last digits of scores may differ"
+    if a.device == b.device == "cpu" and a.threads != b.threads:
+        yield f"{before.key}: {a.threads} and {b.threads} threads: {last}"
+    if a.cpu_kernels != b.cpu_kernels:
+        yield f"{before.key}: kernels {a.cpu_kernels} and {b.cpu_kernels}: {last}"
 
 
 def _difference(

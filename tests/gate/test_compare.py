@@ -57,6 +57,18 @@ def test_weights_off_by_a_hundredth(again, base, mini_weights, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("field", "value"), [("threads", 64), ("cpu_kernels", "AVX2, of another machine")]
+)
+def test_what_moves_last_digits_is_named(base, field, value):
+    kept = load_side(str(base / "results"))
+    assert not compare(kept, kept, {}).notes
+    execution = replace(kept[0].result.execution, **{field: value})
+    moved = replace(kept[0], result=replace(kept[0].result, execution=execution))
+    (note,) = compare(kept, [moved, *kept[1:]], {}).notes
+    assert str(value) in note
+
+
+@pytest.mark.parametrize(
     ("request_", "level"), [("jpeg:quality=90", "shift"), ("jpeg:quality=90", "truncate")]
 )
 def test_faults_of_rounding(again, tmp_path, monkeypatch, request_, level):
