@@ -20,8 +20,8 @@ from ssdd_bench.evaluation.latent_size import LatentCounts
 from ssdd_bench.metrics.state import SuiteState
 
 SMALLEST, LARGEST = 64, 512
-"""Images of a chunk, where a job has fewer than half a million."""
-MOST = 1024
+"""Images of a chunk, where a job has fewer than two million."""
+MOST = 4096
 """Chunks of a job, however large it is."""
 METRICS = "metrics/"
 """Prefix of the names of the metrics' arrays."""

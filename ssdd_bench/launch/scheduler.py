@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Generic
 
 from ssdd_bench.launch.slots import (
@@ -187,12 +188,27 @@ class Scheduler(Generic[R]):
         if number not in seat.open:
             return Call("open", number)
         if job.free:
-            several = len(self._slots.devices) > 1
-            size = max(1, len(job.free) // (2 * len(self._slots.devices)))
-            return Call("work", number, job.take(size if several else len(job.free)))
+            return Call("work", number, job.take(self._block(job)))
         if job.untimed:
             return Call("time", number)
         return Call("finish", number)
+
+    def _block(self, job: _Job[R]) -> int:
+        """Return how many chunks a worker takes: half of a slot's part of all that is left.
+
+        Large blocks spare pauses between them, and small ones at the end keep every slot busy. A
+        job that nobody has opened is taken to be as large as this one.
+        """
+        slots = len(self._slots.devices)
+        if slots == 1 or job.opened is None:
+            return len(job.free)
+        left = 0
+        for one in chain.from_iterable(self._jobs):
+            if one.opened is not None:
+                left += len(one.free)
+            elif not one.over:
+                left += len(self._shares[one.task] if self._shares else job.opened.images)
+        return max(1, left // (2 * slots))
 
     def _has_work(self, job: _Job[R]) -> bool:
         """Return True if an idle worker can do something for a job."""

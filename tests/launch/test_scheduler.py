@@ -45,7 +45,7 @@ def test_idle_workers_help_where_chunks_are_left(run_dummies: Run, tmp_path: Pat
     by_process = {row[1]: [one[5] for one in log if one[1] == row[1] and one[3] == "chunk"]
                   for row in log}  # fmt: skip
     assert len(by_process) == 3
-    assert min(map(len, by_process.values())) > 5
+    assert min(map(len, by_process.values())) > 2
     assert all(chunks == sorted(chunks) for chunks in by_process.values())
 
 
