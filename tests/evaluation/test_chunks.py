@@ -21,8 +21,8 @@ from ssdd_bench.evaluation.chunks import Grid, PixelDigest
         (50_000, 98, 512),
         (512 * 4096, 4096, 512),
         (512 * 4096 + 1, 2049, 1024),
-        (1_281_167, 626, 2048),
-        (400_000_000, 763, 524_288),
+        (1_281_167, 2503, 512),
+        (400_000_000, 3052, 131_072),
     ],
 )
 def test_size_and_number_of_chunks(images, count, size):
