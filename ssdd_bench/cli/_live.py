@@ -1,4 +1,4 @@
-"""Live display of ``run``: a line for each finished job, and a progress bar of the current one.
+"""Live display of ``run``: a line for each finished job, and a progress bar of each current one.
 
 Lines are printed above the bar and never drawn again: they outlive an interrupt and may be more
 than a screen holds.
@@ -6,7 +6,7 @@ than a screen holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -30,41 +30,47 @@ def follow(console: Console) -> Iterator[Callbacks]:
 class Lines(Callbacks):
     """A line for each finished job.
 
-    The bar of the current job shows images done, images per second, then the stage that follows.
+    The bar of a current job shows images done, images per second, then the stage that follows.
     """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.task = TaskID(0)
+        self.tasks: dict[str, TaskID] = {}  # by name of the job
 
-    def job_started(self, job: Job, number: int, total: int, images: int) -> None:
+    def job_started(self, job: Job, number: int, total: int, images: int, done: int) -> None:
         """Add a bar."""
         name = f"[{number}/{total}] {job.name}"
-        self.task = self.progress.add_task(name, total=images, state="")
+        self.tasks[job.name] = self.progress.add_task(name, total=images, completed=done, state="")
 
-    def images_done(self, count: int) -> None:
+    def images_done(self, job: Job, count: int) -> None:
         """Move the bar and show the speed."""
-        self.progress.advance(self.task, count)
-        speed = self.progress.tasks[-1].speed
-        self.progress.update(self.task, state=f"{speed:.2f} images/s" if speed else "")
+        bar = self.tasks[job.name]
+        self.progress.advance(bar, count)
+        (speed,) = (task.speed for task in self.progress.tasks if task.id == bar)
+        self.progress.update(bar, state=f"{speed:.2f} images/s" if speed else "")
 
-    def stage(self, name: str) -> None:
+    def stage(self, job: Job, name: str) -> None:
         """Show the stage that follows the images."""
-        self.progress.update(self.task, state=name)
+        self.progress.update(self.tasks[job.name], state=name)
 
-    def job_finished(self, finished: Finished) -> None:
+    def job_finished(self, job: Job, finished: Finished) -> None:
         """Replace the bar by a line with the scores."""
         end = "kept" if finished.reused else f"{finished.result.seconds:.0f} s"
-        self._print(Text(f"{_describe(finished.result)}, {end}"))
+        self._print(Text(f"{_describe(finished.result)}, {end}"), [job])
 
-    def job_failed(self, failure: Failure) -> None:
-        """Replace the bar by the failure."""
-        self._print(Text(f"failed: {failure}", "red"))
+    def merged(self, finished: Finished) -> None:
+        """Add a line with the scores."""
+        self._print(Text(f"{_describe(finished.result)}, {finished.result.seconds:.0f} s"), [])
 
-    def _print(self, line: Text) -> None:
+    def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
+        """Replace the bars by the failure."""
+        self._print(Text(f"failed: {failure}", "red"), jobs)
+
+    def _print(self, line: Text, over: Sequence[Job]) -> None:
         self.progress.console.print(line, soft_wrap=True)
-        for task in self.progress.task_ids:
-            self.progress.remove_task(task)
+        for job in over:
+            if job.name in self.tasks:
+                self.progress.remove_task(self.tasks.pop(job.name))
 
 
 def _describe(result: Result) -> str:

@@ -22,6 +22,7 @@ from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Compilation, NumberFormat
 
 SEED: Final = click.IntRange(min=0)
+SECONDS: Final = click.FloatRange(min=0, min_open=True)
 
 
 class CommaList(click.ParamType[tuple[Any, ...]]):
@@ -204,6 +205,10 @@ Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
 Shard = Annotated[
     tuple[int, int],
     option("This is process I of N, from 0 on.", "I/N", shard, show_default=False),
+]
+Jobs = Annotated[int, option("Worker processes.  [default: one for each GPU, or one]", "N")]
+Timeout = Annotated[
+    float, option("Give up a job after S seconds without progress.  [default: never]", "S", SECONDS)
 ]
 Quiet = Annotated[bool, flag("Show neither progress nor a table.")]
 

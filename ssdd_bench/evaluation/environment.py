@@ -18,6 +18,7 @@ from torch import nn
 import ssdd_bench
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.memory import freed_memory_is_kept
+from ssdd_bench.launch.processes import CORES
 from ssdd_bench.results.schema import ExecutionRecord
 
 MemoryFormat = Literal["contiguous", "channels_last", "mixed", "none"]
@@ -119,6 +120,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def own_cores() -> int:
+    """Return the number of cores for this process: a worker has its share of them."""
+    return min(cores(), int(os.environ.get(CORES, cores())))
+
+
 def choose_workers(workers: int | None, device: torch.device, has_networks: bool = True) -> int:
     """Return the number of threads that load images.
 
@@ -134,7 +140,7 @@ def choose_workers(workers: int | None, device: torch.device, has_networks: bool
     busy = 0
     if device.type == "cpu":
         busy = torch.get_num_threads() if has_networks else 1
-    return max(0, min(MOST_WORKERS, cores() - busy))
+    return max(0, min(MOST_WORKERS, own_cores() - busy))
 
 
 def cpu_name() -> str:

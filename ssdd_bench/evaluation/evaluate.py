@@ -19,7 +19,7 @@ from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.merge import merge_job
-from ssdd_bench.evaluation.progress import Callbacks, progress_bar
+from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.evaluation.settings import BatchSize, Settings, check_resolution
 from ssdd_bench.evaluation.work import JobWork, describe_job
@@ -125,7 +125,7 @@ def evaluate_loaded(
     loaded: LoadedTokenizer,
     source: ImageSource,
     settings: Settings,
-    callbacks: Callbacks | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a tokenizer that is loaded; see :func:`evaluate`.
 
@@ -133,14 +133,14 @@ def evaluate_loaded(
         loaded: the tokenizer with its description.
         source: the images.
         settings: how to evaluate.
-        callbacks: receive the progress.
+        progress: receives the progress.
 
     Raises:
         ResolutionError: the tokenizer cannot take the resolution; no image was read.
         UserError: see :func:`ssdd_bench.evaluation.reconstruct.reconstruct`.
     """
     check_resolution(loaded.tokenizer, settings.resolution)
-    progress = Forward(callbacks or Callbacks())
+    progress = progress or Progress()
     record = describe_job(loaded, source, settings, data_fingerprint(source))
     with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as path:
         folder = JobFolder(Path(path), record.identity)
@@ -151,18 +151,3 @@ def evaluate_loaded(
                 folder.save_clock(work.time(record.identity, work.examples(folder)))
         progress.stage("scores")
         return merge_job(folder, record)
-
-
-class Forward(Progress):
-    """Hands the progress of a worker on."""
-
-    def __init__(self, callbacks: Callbacks) -> None:
-        self._callbacks = callbacks
-
-    def images_done(self, count: int) -> None:
-        """Hand it on."""
-        self._callbacks.images_done(count)
-
-    def stage(self, name: str) -> None:
-        """Hand it on."""
-        self._callbacks.stage(name)

@@ -1,10 +1,12 @@
-"""Progress of evaluations: callbacks, and bars on standard error or in a notebook."""
+"""Progress of evaluations: callbacks of runs, and bars on standard error or in a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from ssdd_bench.launch.tasks import Progress as WorkProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,22 +16,33 @@ if TYPE_CHECKING:
 
 
 class Callbacks:
-    """Receives the progress of an evaluation or a run; does nothing by itself."""
+    """Receives the progress of a run, in which jobs may go on beside each other; does nothing."""
 
-    def images_done(self, count: int) -> None:
-        """Take in that ``count`` more images are done."""
+    def job_started(self, job: Job, number: int, total: int, images: int, done: int) -> None:
+        """Take in that a job starts.
 
-    def stage(self, name: str) -> None:
+        Args:
+            job: the job.
+            number: of the job, from 1.
+            total: number of jobs.
+            images: number of its images.
+            done: those of them that an earlier run has done.
+        """
+
+    def images_done(self, job: Job, count: int) -> None:
+        """Take in that ``count`` more images of a job are done."""
+
+    def stage(self, job: Job, name: str) -> None:
         """Take in the name of the stage that follows the images."""
 
-    def job_started(self, job: Job, number: int, total: int, images: int) -> None:
-        """Take in that job ``number`` of ``total``, from 1, starts to read ``images`` images."""
-
-    def job_finished(self, finished: Finished) -> None:
+    def job_finished(self, job: Job, finished: Finished) -> None:
         """Take in a result that is on disk."""
 
-    def job_failed(self, failure: Failure) -> None:
-        """Take in that the run continues without this job."""
+    def merged(self, finished: Finished) -> None:
+        """Take in a result that a merge has made."""
+
+    def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
+        """Take in that the run continues without these jobs."""
 
 
 def new_progress(console: Console) -> Progress:
@@ -52,8 +65,8 @@ def new_progress(console: Console) -> Progress:
     )
 
 
-class Bar(Callbacks):
-    """One bar that is on the screen, moved by the images of all jobs."""
+class Bar(WorkProgress):
+    """One bar that is on the screen."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -63,14 +76,29 @@ class Bar(Callbacks):
         """Move forward by a number of images."""
         self._progress.advance(self._task, count)
 
-    def job_finished(self, finished: Finished) -> None:
-        """Move over a job that was done before."""
-        if finished.reused:
-            self.images_done(finished.result.data.n + len(finished.result.data.skipped))
-
     def show(self, done: int, state: str) -> None:
         """Move to a position, with a text beside the bar."""
         self._progress.update(self._task, completed=done, state=state)
+
+
+class RunBar(Callbacks):
+    """One bar, moved by the images of all jobs."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def job_started(self, job: Job, number: int, total: int, images: int, done: int) -> None:
+        """Move over the images of an earlier run."""
+        self._bar.images_done(done)
+
+    def images_done(self, job: Job, count: int) -> None:
+        """Move forward."""
+        self._bar.images_done(count)
+
+    def job_finished(self, job: Job, finished: Finished) -> None:
+        """Move over a job that was done before."""
+        if finished.reused:
+            self._bar.images_done(finished.result.data.n + len(finished.result.data.skipped))
 
 
 @contextmanager

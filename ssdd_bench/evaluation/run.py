@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -12,25 +11,27 @@ from typing import TYPE_CHECKING
 
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError, OutputError, UnknownNameError
+from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
+from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import choose_device
-from ssdd_bench.evaluation.evaluate import Forward
 from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice
-from ssdd_bench.evaluation.interleave import compare_by_turns
-from ssdd_bench.evaluation.job import Failure, Finished, Job
-from ssdd_bench.evaluation.loading import load
+from ssdd_bench.evaluation.folder import PARTS, find_jobs
+from ssdd_bench.evaluation.job import Failure, Finished
+from ssdd_bench.evaluation.launching import Launch
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.evaluation.progress import Callbacks, progress_bar
+from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.settings import BatchSize
-from ssdd_bench.evaluation.work import first_images
-from ssdd_bench.evaluation.worker import EvaluationGroup, EvaluationWorker, make_groups
-from ssdd_bench.launch.tasks import Problem
+from ssdd_bench.evaluation.work import job_grid
+from ssdd_bench.evaluation.worker import make_groups, merge_folder
+from ssdd_bench.launch.lock import locked
+from ssdd_bench.launch.ranks import Ranks
+from ssdd_bench.launch.scheduler import Task, Watcher, run_groups
+from ssdd_bench.launch.tasks import Opened, Problem
 from ssdd_bench.metrics.catalog import find_metrics, metric_keys
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
-from ssdd_bench.results.schema import Compilation, NumberFormat, SpeedComparison
-from ssdd_bench.results.store import save_result
+from ssdd_bench.results.schema import Compilation, NumberFormat, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +75,8 @@ def run(
     force: bool = False,
     interleave: bool = False,
     baseline: str = "",
+    jobs: int | None = None,
+    timeout: float | None = None,
     progress: bool = True,
 ) -> RunSummary:
     """Evaluate a grid of tokenizers and resolutions, as ``ssdd-bench run`` does.
@@ -105,6 +108,10 @@ def run(
         interleave: True also times the decoders of all tokenizers by turns, and adds to each
             result the ratio of its speed to that of ``baseline``.
         baseline: id with options of one of the tokenizers, by default the first.
+        jobs: number of worker processes, by turns on the GPUs that are visible, or on the CPU. By
+            default everything is computed in this process, one job after another. No score depends
+            on it.
+        timeout: seconds without progress after which a job of a worker process has failed.
         progress: True shows a bar on standard error.
 
     Raises:
@@ -140,13 +147,18 @@ def run(
         interleave=interleave,
         baseline=baseline,
     )
-    jobs = len(config.jobs())
-    with progress_bar(f"{jobs} jobs", jobs * len(source), quiet=not progress) as bar:
-        return run_jobs(config, bar, source)
+    launch = Launch(in_process=jobs is None, jobs=jobs, timeout=timeout)
+    planned = len(config.jobs())
+    title, total = f"{planned} jobs", planned * len(source)
+    with progress_bar(title, total, quiet=not progress) as bar:
+        return run_jobs(config, RunBar(bar), launch, source)
 
 
 def run_jobs(
-    config: RunConfig, callbacks: Callbacks | None = None, source: ImageSource | None = None
+    config: RunConfig,
+    callbacks: Callbacks | None = None,
+    launch: Launch | None = None,
+    source: ImageSource | None = None,
 ) -> RunSummary:
     """Evaluate every job that is not on disk yet.
 
@@ -155,116 +167,224 @@ def run_jobs(
     started again.
 
     Args:
-        config: of the run.
+        config: what to evaluate.
         callbacks: receive the progress.
+        launch: where; by default in this process.
         source: the images of ``config``, where they are open already.
+
+    Returns:
+        Results and failures in the order of the jobs. Of a share, only what was finished before or
+        has failed: :func:`merge_results` makes the results. Of ranks, rank 0 returns everything,
+        and the others nothing.
 
     Raises:
         UserError: see :func:`run`.
     """
-    return _Run(config, callbacks or Callbacks(), source).run()
+    launch = launch or Launch(in_process=True)
+    return _Run(config, callbacks or Callbacks(), launch, source).run()
 
 
-class _Run:
-    def __init__(self, config: RunConfig, callbacks: Callbacks, source: ImageSource | None) -> None:
+def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
+    """Make results of what shares have computed; needs no tokenizer and no weights.
+
+    Args:
+        out: folder of the results.
+        callbacks: receive what is finished and what has failed: jobs of which images are missing.
+
+    Raises:
+        UserError: the folder has nothing to merge, or is in use.
+        DataError: see :func:`ssdd_bench.evaluation.merge.merge_job`.
+    """
+    callbacks = callbacks or Callbacks()
+    finished: list[Finished] = []
+    failures: list[Failure] = []
+    _check_writable(out)
+    with locked(out):
+        folders = find_jobs(out)
+        if not folders:
+            raise UserError(
+                f"{out} has no {PARTS}/ to merge: give the folder of a run with --shard"
+            )
+        for folder in folders:
+            try:
+                finished.append(merge_folder(folder, out))
+                callbacks.merged(finished[-1])
+            except (DataError, OutputError):
+                raise
+            except Exception as error:
+                failures.append(Failure(folder.name, 1, Problem.of(error)))
+                callbacks.jobs_failed([], failures[-1])
+    return RunSummary(tuple(finished), tuple(failures))
+
+
+class _Run(Watcher[Finished]):
+    def __init__(
+        self,
+        config: RunConfig,
+        callbacks: Callbacks,
+        launch: Launch,
+        source: ImageSource | None,
+    ) -> None:
         self._config = config
         self._callbacks = callbacks
-        self._jobs = config.jobs()
+        self._launch = launch
+        self._share = launch.rank.share if launch.rank else launch.share
+        launch.check()
+        jobs = config.jobs()
         known = find_metrics("pairs")
-        for key in chain.from_iterable(config.metric_keys(job.protocol) for job in self._jobs):
+        for key in chain.from_iterable(config.metric_keys(job.protocol) for job in jobs):
             if key not in known:
                 raise UnknownNameError("metric", key, known)
         self._device = choose_device(config.device)
         config.execution.check(self._device)
+        self._baseline = config.baseline_label()
+        if self._baseline and launch.share:
+            raise UserError("a share has not all tokenizers to time by turns: leave interleave out")
         keep_freed_memory()
         _check_writable(config.out)
         self._source = source or as_source(config.data, config.limit)
-        self._baseline = config.baseline_label()
         self._groups = make_groups(config, self._source, self._device)
-        self._done: list[Job] = []  # in the order of what is finished
-        self._finished: list[Finished] = []
-        self._failures: list[Failure] = []
+        self._jobs = {
+            (number, place): job
+            for number, group in enumerate(self._groups)
+            for place, job in enumerate(group.plan)
+        }
+        self._finished: dict[Task, Finished] = {}
+        self._failures: dict[Task, Failure] = {}
+        self._comparison_failures: list[Failure] = []
+        self._folders: dict[Task, str] = {}  # of what a merge makes results of
 
     def run(self) -> RunSummary:
-        started = 0
-        for group in self._groups:
-            self._run_group(group, started)
-            started += len(group.jobs)
-        if self._baseline:
-            self._compare_speeds()
-        return RunSummary(tuple(self._finished), tuple(self._failures))
+        share = self._share
+        name = f"share-{share.index}-of-{share.count}" if share else "run"
+        with locked(self._config.out, name):
+            if self._launch.rank is None:
+                self._work()
+                self._compare_speeds()
+            else:
+                with Ranks(self._launch.rank, self._launch.wait).connected() as ranks:
+                    self._work_as(ranks)
+        return RunSummary(
+            tuple(self._finished[task] for task in self._jobs if task in self._finished),
+            (*self._unique_failures(), *self._comparison_failures),
+        )
 
-    def _run_group(self, group: EvaluationGroup, started: int) -> None:
-        """Load a tokenizer once and do its jobs one after another, in this process."""
-        try:
-            worker = group.load(str(self._device))
-        except Exception as error:
-            self._fail(Failure(group.name, len(group.jobs), Problem.of(error)))
-            return
-        with closing(worker):
-            for number, job in enumerate(group.plan):
+    def _unique_failures(self) -> Iterator[Failure]:
+        """Yield each failure once: that of a tokenizer stands at all its jobs."""
+        failures = [self._failures[task] for task in self._jobs if task in self._failures]
+        yield from {id(failure): failure for failure in failures}.values()
+
+    def _work(self, quiet: Callable[[], None] | None = None) -> None:
+        shares = None if self._share is None else self._share.of(self._costs())
+        slots = self._launch.slots(self._device)
+        run_groups(self._groups, slots, self, self._launch.timeout, shares, quiet)
+
+    def _costs(self) -> dict[Task, list[float]]:
+        """Return the pixels of each chunk of each job."""
+        return {
+            task: [
+                float(images * job.resolution**2)
+                for images in job_grid(len(self._source), job.protocol).sizes
+            ]
+            for task, job in self._jobs.items()
+        }
+
+    def _work_as(self, ranks: Ranks) -> None:
+        """Work as one of several ranks; rank 0 merges what all have found."""
+        own = ranks.own
+        alone = self._device.type == "cpu"  # clocks are read in turn, on GPUs at the same time
+        turn = own.local if alone else 0
+        turns = max(ranks.gather(own.local_count if alone else 1))
+
+        def quiet() -> None:
+            for _ in range(turn + 1):
+                ranks.meet()
+
+        self._work(quiet)
+        for _ in range(turns - turn):
+            ranks.meet()
+        ranks.collect(self._config.out, PARTS)
+        found = ranks.gather((self._finished, self._failures, self._folders))
+        self._finished, self._failures = {}, {}
+        if own.rank == 0:
+            folders: dict[Task, str] = {}
+            for finished, failures, theirs in found:
+                self._finished |= finished
+                self._failures |= failures
+                folders |= theirs
+            self._merge(folders)
+            self._compare_speeds()
+        ranks.meet()
+
+    def _merge(self, folders: dict[Task, str]) -> None:
+        for task in self._jobs:
+            if task in folders and task not in self._failures:
+                path = self._config.out / PARTS / folders[task]
                 try:
-                    self._run_job(worker, number, job, started + number + 1)
-                except (DataError, OutputError):  # not specific to this job: abort the run
+                    self.finished(task, merge_folder(path, self._config.out))
+                except (DataError, OutputError):
                     raise
                 except Exception as error:
-                    self._fail(Failure(job.name, 1, Problem.of(error)))
-
-    def _run_job(self, worker: EvaluationWorker, number: int, job: Job, position: int) -> None:
-        opened = worker.open(number)
-        if opened.result is not None:
-            self._finish(job, opened.result)
-            return
-        images = sum(opened.images)
-        progress = Forward(self._callbacks)
-        self._callbacks.job_started(job, position, len(self._jobs), images)
-        self._callbacks.images_done(images - sum(opened.images[one] for one in opened.missing))
-        if opened.missing:
-            worker.work(number, opened.missing, progress)
-        if opened.untimed:
-            worker.time(number, progress)
-        self._finish(job, worker.finish(number, progress))
+                    self.failed(task[0], [task[1]], Problem.of(error))
 
     def _compare_speeds(self) -> None:
         """Time the decoders by turns where some result lacks its ratio, and save it again."""
-        groups: dict[tuple[int, str], list[int]] = {}
-        for place, job in enumerate(self._done):
-            groups.setdefault((job.resolution, job.protocol.id), []).append(place)
-        for places in groups.values():
-            first = {self._done[place].request.label: self._done[place] for place in places[::-1]}
-            if len(first) < 2 or self._baseline not in first or all(map(self._has_ratio, places)):
-                continue
-            loaded = {label: load(job.request, self._device) for label, job in first.items()}
-            settings = self._config.settings(first[self._baseline], self._device)
-            examples = first_images(self._source, settings)
-            found = compare_by_turns(loaded, self._baseline, examples, settings)
-            for place in places:
-                self._save_comparison(place, found.get(self._done[place].request.label))
+        if not self._baseline:
+            return
+        done = [(self._jobs[task], self._finished[task]) for task in sorted(self._finished)]
+        group = ComparisonGroup(self._config, self._baseline, done)
+        watcher = _ComparisonWatcher(group)
+        slots = replace(self._launch, jobs=1).slots(self._device)
+        run_groups([group], slots, watcher, self._launch.timeout)
+        for task, one in self._finished.items():
+            result = watcher.results.get(one.path, one.result)
+            self._finished[task] = replace(one, result=result)
+        for failure in watcher.failures:
+            self._comparison_failures.append(failure)
+            self._callbacks.jobs_failed([], failure)
 
-    def _has_ratio(self, place: int) -> bool:
-        """Return True if a result is the baseline's, or was there with its ratio already."""
-        finished, label = self._finished[place], self._done[place].request.label
-        speed = finished.result.speed
-        against = speed.comparison.baseline if speed and speed.comparison else ""
-        of_baseline = against.partition(" (")[0] == self._baseline.partition(" (")[0]
-        return label == self._baseline or (finished.reused and of_baseline)
+    # What the scheduler tells.
 
-    def _save_comparison(self, place: int, comparison: SpeedComparison | None) -> None:
-        finished = self._finished[place]
-        if finished.result.speed is not None:
-            speed = replace(finished.result.speed, comparison=comparison)
-            result = replace(finished.result, speed=speed)
-            save_result(result, self._config.out)
-            self._finished[place] = replace(finished, result=result)
+    def started(self, task: Task, opened: Opened[Finished]) -> None:
+        images = sum(opened.images)
+        done = images - sum(opened.images[chunk] for chunk in opened.missing)
+        position = list(self._jobs).index(task) + 1
+        if opened.folder:
+            self._folders[task] = opened.folder
+        self._callbacks.job_started(self._jobs[task], position, len(self._jobs), images, done)
 
-    def _finish(self, job: Job, finished: Finished) -> None:
-        self._done.append(job)
-        self._finished.append(finished)
-        self._callbacks.job_finished(finished)
+    def images_done(self, task: Task, count: int) -> None:
+        self._callbacks.images_done(self._jobs[task], count)
 
-    def _fail(self, failure: Failure) -> None:
-        self._failures.append(failure)
-        self._callbacks.job_failed(failure)
+    def stage(self, task: Task, name: str) -> None:
+        self._callbacks.stage(self._jobs[task], name)
+
+    def finished(self, task: Task, result: Finished) -> None:
+        self._finished[task] = result
+        self._callbacks.job_finished(self._jobs[task], result)
+
+    def failed(self, group: int, jobs: Sequence[int], problem: Problem) -> None:
+        tasks = [(group, job) for job in jobs]
+        several = len(jobs) > 1
+        name = self._groups[group].name if several else self._jobs[tasks[0]].name
+        failure = Failure(name, len(jobs), problem)
+        self._failures |= dict.fromkeys(tasks, failure)
+        self._callbacks.jobs_failed([self._jobs[task] for task in tasks], failure)
+
+
+class _ComparisonWatcher(Watcher[tuple[Finished, ...]]):
+    """Collects the results with ratios, by file."""
+
+    def __init__(self, group: ComparisonGroup) -> None:
+        self._group = group
+        self.results: dict[Path, Result] = {}
+        self.failures: list[Failure] = []
+
+    def finished(self, task: Task, result: tuple[Finished, ...]) -> None:
+        self.results |= {one.path: one.result for one in result}
+
+    def failed(self, group: int, jobs: Sequence[int], problem: Problem) -> None:
+        self.failures += [Failure(self._group.jobs[job], 1, problem) for job in jobs]
 
 
 def _check_writable(folder: Path) -> None:

@@ -42,8 +42,14 @@ from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import ExecutionRecord
 from ssdd_bench.weights.assets import cached_path
+
+
+def job_grid(images: int, protocol: Protocol) -> Grid:
+    """Return the chunks of a job: one for noise in the order of the set, see :class:`Grid`."""
+    return Grid.of(images, whole=protocol.decoder_noise == "ordered")
 
 
 def describe_job(
@@ -69,7 +75,7 @@ def describe_job(
     """
     protocol, tokenizer = settings.protocol, loaded.tokenizer
     device = tokenizer_device(tokenizer, settings.device)
-    grid = Grid.of(len(source), whole=protocol.decoder_noise == "ordered")
+    grid = job_grid(len(source), protocol)
     known = find_metrics("pairs")
     assets = {name for key in settings.metrics if key in known for name in known[key].assets}
     identity = JobIdentity(

@@ -15,7 +15,7 @@ from ssdd_bench.data.memory import as_source
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import describe_environment
-from ssdd_bench.evaluation.folder import PARTS, DamagedChunkError, JobFolder, JobRecord
+from ssdd_bench.evaluation.folder import PARTS, DamagedChunkError, JobFolder, JobRecord, read_job
 from ssdd_bench.evaluation.job import Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -152,7 +152,8 @@ class EvaluationWorker(Worker[Finished]):
             return Opened(plan.name, untimed=True)
         self._jobs[job] = _Job(settings, folder, folder.claim(record), None)
         untimed = settings.speed and folder.load_clock() is None
-        return Opened(plan.name, folder.grid.sizes, folder.missing(), untimed)
+        sizes = folder.grid.sizes
+        return Opened(plan.name, sizes, folder.missing(), untimed, folder=folder.path.name)
 
     def _describe(self, settings: Settings) -> JobRecord:
         group = self._group
@@ -233,6 +234,21 @@ class EvaluationWorker(Worker[Finished]):
         current, self._current = self._current, None
         if current is not None:
             current[1].close()
+
+
+def merge_folder(path: Path, out: Path) -> Finished:
+    """Merge the chunks in a folder of a job, whatever run it is of, and save its result.
+
+    Raises:
+        UserError: see :func:`ssdd_bench.evaluation.merge.merge_job`; a damaged chunk is deleted.
+    """
+    record = read_job(path)
+    folder = JobFolder(path, record.identity)
+    try:
+        return save_merged(folder, record, out)
+    except DamagedChunkError as error:
+        folder.refuse(error)
+        raise
 
 
 def save_merged(folder: JobFolder, record: JobRecord, out: Path) -> Finished:

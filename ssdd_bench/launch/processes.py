@@ -43,6 +43,10 @@ PATIENCE: Final = 10.0
 """Seconds for a killed process to be gone; it frees its memory on a GPU until then."""
 
 
+CORES: Final = "SSDD_BENCH_CORES"
+"""Variable with the number of cores of a worker."""
+
+
 def start_server(preload: Sequence[str] = ("torch",)) -> None:
     """Start the server of workers, which imports modules while this process does other things.
 
@@ -64,25 +68,33 @@ class Processes(Slots[R]):
 
     Args:
         devices: one for each slot.
-        threads: of torch in each worker.
-        all_threads: of torch in a worker that is alone.
+        threads: of torch in each worker, and in one that is alone.
+        cores: of each worker, and of one that is alone.
+        preload: modules that workers share, see :func:`start_server`.
     """
 
     def __init__(
-        self, devices: Sequence[str], threads: int | None = None, all_threads: int | None = None
+        self,
+        devices: Sequence[str],
+        threads: tuple[int, int] | None = None,
+        cores: tuple[int, int] | None = None,
+        preload: Sequence[str] = ("torch",),
     ) -> None:
         self.devices = tuple(devices)
-        self._threads, self._all_threads = threads, all_threads or threads
+        self._threads, self._cores = threads, cores
         self._children: dict[int, _Child] = {}
-        start_server()
+        start_server(preload)
 
     def load(self, slot: int, group: Group[R], alone: bool = False) -> None:
         """Start a process and send it the group."""
         self.stop(slot)
         context = multiprocessing.get_context(METHOD)
         pipe, theirs = context.Pipe()
-        threads = self._all_threads if alone else self._threads
-        arguments = (theirs, self.devices[slot], threads, dict(os.environ))
+        threads = self._threads[alone] if self._threads else None
+        environment = dict(os.environ)
+        if self._cores:
+            environment[CORES] = str(self._cores[alone])
+        arguments = (theirs, self.devices[slot], threads, environment)
         make: Any = getattr(context, "Process")  # noqa: B009
         process: BaseProcess = make(target=_serve, args=arguments, name=f"slot {slot}")
         with _without_main():

@@ -220,7 +220,11 @@ class Scheduler(Generic[R]):
             return True
         if self._at_work(job, "open", "work"):
             return False
-        return self._may_time() if job.untimed else self._shares is None
+        return self._may_time() if job.untimed else self._is_to_finish(job)
+
+    def _is_to_finish(self, job: _Job[R]) -> bool:
+        """Return True if no merge makes the result: there is no share, or a job has no images."""
+        return self._shares is None or (job.opened is not None and not job.opened.images)
 
     def _may_time(self) -> bool:
         return self._clock or (len(self._slots.devices) == 1 and self._quiet is None)
@@ -322,7 +326,7 @@ class Scheduler(Generic[R]):
             job.over = True
             self._watcher.finished(job.task, value)
         working = job.free or job.untimed or self._at_work(job, "work")
-        if self._shares is not None and not working:
+        if not working and not self._is_to_finish(job):
             job.over = True
 
     def _opened(self, job: _Job[R], opened: Opened[R]) -> None:

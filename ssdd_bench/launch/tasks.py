@@ -71,6 +71,7 @@ class Opened(Generic[R]):
         missing: numbers of the chunks that are not on disk, ascending.
         untimed: True if the clock is asked for and has not been read yet.
         result: of an earlier run, if it is complete; there is nothing to do then.
+        folder: name of the folder that a merge makes the result of, "" if there is none.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Opened(Generic[R]):
     missing: tuple[int, ...] = ()
     untimed: bool = False
     result: R | None = None
+    folder: str = ""
 
 
 class Progress:

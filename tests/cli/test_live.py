@@ -54,10 +54,10 @@ def follow_all(console: Console, plan: RunConfig, result: Result) -> None:
     jobs = plan.jobs()
     with follow(console) as listener:
         for number, job in enumerate(jobs, start=1):
-            listener.job_started(job, number, len(jobs), 4)
-            listener.images_done(4)
-            listener.stage("metrics")
-            listener.job_finished(named(result, job.request.label))
+            listener.job_started(job, number, len(jobs), 4, 0)
+            listener.images_done(job, 4)
+            listener.stage(job, "metrics")
+            listener.job_finished(job, named(result, job.request.label))
 
 
 def test_each_job_has_one_line_in_the_order_of_measuring(result: Result) -> None:
@@ -72,9 +72,10 @@ def test_each_job_has_one_line_in_the_order_of_measuring(result: Result) -> None
 def test_a_line_has_every_score_the_speed_and_the_time(result: Result) -> None:
     console = screen(40, terminal=False)
     with follow(console) as listener:
-        listener.job_finished(named(result, "jpeg"))
+        job = plan("jpeg").jobs()[0]
+        listener.job_finished(job, named(result, "jpeg"))
         seeded = replace(named(result, "ssdd").result, seed=2, speed=None)
-        listener.job_finished(Finished(seeded, Path("ssdd.json"), reused=True))
+        listener.job_finished(job, Finished(seeded, Path("ssdd.json"), reused=True))
     first, second = text(console).split("\n")[:2]
     assert re.fullmatch(
         r"jpeg at 64 px, default-v1: psnr 23.46, lpips_alex \S, decode [\d.]+ images/s, 12 s", first
@@ -88,13 +89,14 @@ def test_the_running_job_is_below_and_leaves_no_bar(result: Result) -> None:
     console = screen()
     first, second = plan("jpeg,webp").jobs()
     with follow(console) as listener:
-        listener.job_started(first, 1, 2, 4)
-        listener.job_finished(named(result, "jpeg"))
-        listener.job_started(second, 2, 2, 4)
-        listener.images_done(2)
-        listener.job_finished(named(result, "webp"))
+        listener.job_started(first, 1, 2, 4, 0)
+        listener.job_started(second, 2, 2, 4, 1)
+        listener.job_finished(first, named(result, "jpeg"))
+        listener.images_done(second, 2)
+        listener.job_finished(second, named(result, "webp"))
         before = len(text(console))
-    assert text(console).index("23.46") < text(console).index("[2/2] webp")
+    assert text(console).index("23.46") < text(console).rindex("[2/2] webp")
+    assert "[1/2]" not in text(console)[before:]
     assert "[2/2]" not in text(console)[before:]
 
 
@@ -103,8 +105,9 @@ def test_an_interrupt_leaves_the_lines(result: Result) -> None:
 
     def interrupted() -> None:
         with follow(console) as listener:
-            listener.job_finished(named(result, "jpeg"))
-            listener.job_started(plan("jpeg,webp").jobs()[1], 2, 2, 4)
+            first, second = plan("jpeg,webp").jobs()
+            listener.job_finished(first, named(result, "jpeg"))
+            listener.job_started(second, 2, 2, 4, 0)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -116,10 +119,10 @@ def test_an_interrupt_leaves_the_lines(result: Result) -> None:
 def test_a_failure_stands_among_the_lines() -> None:
     console = screen()
     with follow(console) as listener:
-        listener.job_started(plan("jpeg").jobs()[0], 1, 1, 4)
-        listener.job_failed(
-            Failure("jpeg at 64 px", 1, Problem("ValueError", "[red] is no markup"))
-        )
+        (job,) = plan("jpeg").jobs()
+        listener.job_started(job, 1, 1, 4, 0)
+        problem = Problem("ValueError", "[red] is no markup")
+        listener.jobs_failed([job], Failure("jpeg at 64 px", 1, problem))
     assert "failed: jpeg at 64 px: ValueError: [red] is no markup" in text(console)
 
 

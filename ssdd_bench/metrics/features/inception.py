@@ -33,10 +33,10 @@ class InceptionFeatures(Extractor):
     layers: ClassVar = {"pool": 2048, "logits": 1008, "spatial": SPATIAL_CHANNELS * 17 * 17}
 
     def __init__(self, device: torch.device) -> None:
+        path = require("inception")  # verified, since torch-fidelity unpickles without care
         import torch_fidelity
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-        path = require("inception")  # verified, since torch-fidelity unpickles without care
         self.network = FeatureExtractorInceptionV3(
             "inception-v3-compat",
             ["2048", "logits_unbiased"],
