@@ -154,10 +154,16 @@ class Scheduler(Generic[R]):
     def _work(self) -> None:
         """Work until nothing is left to do in this phase."""
         self._assign()
-        while any(seat.busy for seat in self._seats):
+        while any(seat.busy for seat in self._seats) or self._is_short_of_places():
             self._slots.wait(self._take, self._patience())
             self._end_hangs()
             self._assign()
+
+    def _is_short_of_places(self) -> bool:
+        """Return True if work waits for a slot that is not there yet."""
+        return not all(map(self._slots.is_there, range(len(self._seats)))) and any(
+            self._has_work(job) for jobs in self._jobs for job in jobs
+        )
 
     # Who does what.
 
@@ -168,7 +174,11 @@ class Scheduler(Generic[R]):
                 self._slots.stop(slot)
                 self._seats[slot] = _Seat()
         for slot, seat in enumerate(self._seats):
-            if seat.group is None and not (self._clock and self._device_is_busy(slot)):
+            if (
+                seat.group is None
+                and self._slots.is_there(slot)
+                and not (self._clock and self._device_is_busy(slot))
+            ):
                 self._start(slot)
 
     def _resume(self, slot: int, group: int) -> bool:
@@ -330,18 +340,20 @@ class Scheduler(Generic[R]):
             job.over = True
 
     def _opened(self, job: _Job[R], opened: Opened[R]) -> None:
-        """Take in what is left to do of a job, when it is opened for the first time."""
-        if job.opened is not None:
-            return
-        job.opened = opened
+        """Take in what is left to do of a job."""
         if opened.result is not None:
             job.over = True
             self._watcher.finished(job.task, opened.result)
-            return
-        ours = range(len(opened.images)) if self._shares is None else self._shares[job.task]
-        job.free = [chunk for chunk in opened.missing if chunk in ours]
-        job.untimed = opened.untimed and (self._shares is None or 0 in ours)
-        self._watcher.started(job.task, opened)
+        elif job.opened is not None:
+            # A worker that died may have saved more than it could tell.
+            job.free = [chunk for chunk in job.free if chunk in opened.missing]
+            job.untimed &= opened.untimed
+        else:
+            ours = range(len(opened.images)) if self._shares is None else self._shares[job.task]
+            job.free = [chunk for chunk in opened.missing if chunk in ours]
+            job.untimed = opened.untimed and (self._shares is None or 0 in ours)
+            self._watcher.started(job.task, opened)
+        job.opened = job.opened or opened
 
     def _raised(self, slot: int, problem: Problem) -> None:
         seat = self._seats[slot]
@@ -382,9 +394,9 @@ class Scheduler(Generic[R]):
 
     def _patience(self) -> float | None:
         """Return the seconds until the next slot has been silent for too long."""
-        if self._timeout is None:
+        since = min((seat.since for seat in self._seats if seat.busy), default=None)
+        if self._timeout is None or since is None:
             return None
-        since = min(seat.since for seat in self._seats if seat.busy)
         return max(0.0, since + self._timeout - time.monotonic())
 
     def _end_hangs(self) -> None:

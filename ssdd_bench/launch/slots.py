@@ -89,6 +89,10 @@ class Slots(ABC, Generic[R]):
 
     devices: tuple[str, ...]
 
+    def is_there(self, slot: int) -> bool:
+        """Return False while a machine is sought for a slot: it cannot load anything then."""
+        return True
+
     @abstractmethod
     def load(self, slot: int, group: Group[R], alone: bool = False) -> None:
         """Replace the worker of a slot by one of this group; :class:`Answer` says it is there.

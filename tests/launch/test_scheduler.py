@@ -95,7 +95,6 @@ def test_what_a_plugin_raises_fails_its_jobs(
         ("os._exit", "code 0"),
         pytest.param("segfault", "SIGSEGV", marks=pytest.mark.slow),
         pytest.param("kill", "SIGKILL", marks=pytest.mark.slow),
-        pytest.param("close files", "", marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_that_dies_is_tried_once_more(
@@ -109,6 +108,17 @@ def test_a_worker_that_dies_is_tried_once_more(
     assert word in seen.failures["broken/bad"].text
     assert len(seen.results) == 5 - len(lost)
     assert {found.split()[-1] for found in seen.results.values()} == {"timed"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("method", ["work", "finish", "time"])
+def test_what_a_worker_saved_counts_though_it_could_not_tell(
+    run_dummies: Run, tmp_path: Path, method: str, workers: int
+) -> None:
+    seen = run_dummies({"a": {"job": f"{method} close files"}, **OTHERS}, workers, clock=True)
+    assert seen.results["a/job"] == "0.0 0.1 0.2 timed"
+    chunks = [row[5] for row in read_log(tmp_path) if row[0] == "a" and row[3] == "chunk"]
+    assert sorted(chunks) == [0, 1, 2], "none is computed again"
 
 
 def test_an_interrupt_that_a_plugin_raises_is_its_failure(run_dummies: Run) -> None:
