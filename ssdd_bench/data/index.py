@@ -53,7 +53,7 @@ def cached_index(file: DataFile, kind: str, build: Callable[[DataFile], Index]) 
     if (index := _read(path, identity)) is None:
         index = build(file)
         with contextlib.suppress(OutputError):  # A cache that cannot be written is none.
-            write_atomically(path, lambda target: _write(target, identity, index))
+            write_atomically(path, lambda target: _write(target, identity, index), durable=False)
     return index
 
 
