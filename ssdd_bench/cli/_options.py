@@ -142,7 +142,11 @@ Tokenizer = Annotated[
     str, option("Id with options: ssdd, klvae:path=DIR", "ID", complete=complete_tokenizers)
 ]
 Data = Annotated[
-    Path, option("Name (list data), folder, .tar, .npz or .parquet.", complete=complete_data)
+    str,
+    option(
+        "Name (list data), folder, .tar, .npz, .parquet, a pattern of such files, or a URL.",
+        complete=complete_data,
+    ),
 ]
 Resolution = Annotated[int, option("Side of the images in pixels.", "PX")]
 Resolutions = Annotated[
@@ -150,6 +154,9 @@ Resolutions = Annotated[
     option("Sides of the images in pixels: 256,512", "PX,...", CommaList(COUNT, "256,512")),
 ]
 Limit = Annotated[int, option("Use so many of the images.", "N")]
+Sample = Annotated[int, option("Draw so many of the images.", "N")]
+SampleSeed = Annotated[int, option("Seed of the draw.", "N", SEED)]
+MaxImageMB = Annotated[int, option("Leave out images that are larger in memory.", "MB")]
 Seed = Annotated[int, option("Seed of the noise.", "N", SEED)]
 Seeds = Annotated[
     tuple[int, ...], option("Seeds of the noise: 0,1,2", "N,...", CommaList(SEED, "0,1,2"))

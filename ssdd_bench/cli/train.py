@@ -29,6 +29,7 @@ def command(
         str, option("Name or .toml: mini-f8c4, paper-f8c4-M, ...", "NAME")
     ] = "mini-f8c4",
     data: options.Data | None = None,
+    max_image_mb: options.MaxImageMB = 256,
     out: Annotated[Path | None, option("Folder of the run.  [default: train/RECIPE]")] = None,
     start: Annotated[Path | None, option("Weights to start a stage from.")] = None,
     iterations: options.Iterations | None = None,
@@ -90,7 +91,7 @@ def command(
         trainer = make_trainer(
             stage,
             loaded,
-            open_images(data),
+            open_images(data, max_image_mb=max_image_mb),
             folder,
             start or start_file(stage, loaded, folder),
             recipe_name=recipe,

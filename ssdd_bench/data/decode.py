@@ -23,7 +23,7 @@ MAX_IMAGE_MB: Final = 256
 STRIP_PIXELS: Final = 1 << 22
 """Pixels of a large image that are converted at a time."""
 _PIXELS: Final = 1 << 29
-_ADVICE: Final = "make it smaller, or raise the limit (--max-image-mb)"
+_ADVICE: Final = "make it smaller, or raise max_image_mb"
 
 # Pillow suspects an attack from 89 million pixels on, by a warning. Its limit belongs to the whole
 # process, so it is raised but never lowered or switched on again.

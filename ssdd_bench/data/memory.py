@@ -61,7 +61,7 @@ def as_source(
     Raises:
         DataError: nothing is there, or it is none of these.
     """
-    if data is None or _is_paths(data):
+    if is_paths(data):
         source = open_images(data, max_image_mb=max_image_mb)
     else:
         source = data if isinstance(data, ImageSource) else _in_memory(data)
@@ -69,7 +69,10 @@ def as_source(
     return source if limit is None else limited(source, limit)
 
 
-def _is_paths(data: Any) -> TypeGuard[Paths]:
+def is_paths(data: Any) -> TypeGuard[Paths | None]:
+    """Return True for what any process can open: None, a name, a path, a URL or a list of paths."""
+    if data is None:
+        return True
     paths = data if isinstance(data, list | tuple) else [data]
     return bool(paths) and all(isinstance(path, str | Path) for path in paths)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 
-from ssdd_bench.data.memory import as_source
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.interleave import compare_by_turns
 from ssdd_bench.evaluation.job import Finished, Job
@@ -84,7 +83,7 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
         first = {one.request.label: one for one, _ in rows[::-1]}
         loaded = {label: load(one.request, self._device) for label, one in first.items()}
         settings = config.settings(first[self._group.baseline], self._device)
-        examples = first_images(as_source(config.data, config.limit), settings)
+        examples = first_images(config.source(), settings)
         found = compare_by_turns(loaded, self._group.baseline, examples, settings)
         self._compared[job] = tuple(
             self._save(finished, found.get(one.request.label)) for one, finished in rows

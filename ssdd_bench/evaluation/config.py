@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
-from ssdd_bench.data.memory import Images
+from ssdd_bench.data.decode import MAX_IMAGE_MB
+from ssdd_bench.data.memory import Images, as_source
+from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, ExecutionSettings
 from ssdd_bench.evaluation.job import Job
@@ -33,6 +35,9 @@ class RunConfig:
     protocols: tuple[str, ...] = ("default-v1",)
     data: Images | None = None
     limit: int | None = None
+    sample: int | None = None
+    sample_seed: int = 0
+    max_image_mb: int = MAX_IMAGE_MB
     seeds: tuple[int, ...] = (0,)
     batch_size: BatchSize = None
     device: str = "auto"
@@ -46,6 +51,20 @@ class RunConfig:
     interleave: bool = False
     baseline: str = ""
     command: str = ""
+
+    def source(self) -> ImageSource:
+        """Open the images.
+
+        Raises:
+            DataError: see :func:`ssdd_bench.data.memory.as_source`.
+        """
+        return as_source(
+            self.data,
+            self.limit,
+            sample=self.sample,
+            sample_seed=self.sample_seed,
+            max_image_mb=self.max_image_mb,
+        )
 
     def jobs(self) -> tuple[Job, ...]:
         """Return the grid in the order of evaluation, repeated jobs once.

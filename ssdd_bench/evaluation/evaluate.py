@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.environment import choose_device
@@ -39,6 +40,9 @@ def evaluate(
     protocol: str | Protocol = "default-v1",
     metrics: str | Sequence[str] | None = None,
     limit: int | None = None,
+    sample: int | None = None,
+    sample_seed: int = 0,
+    max_image_mb: int = MAX_IMAGE_MB,
     seed: int = 0,
     device: str | torch.device = "auto",
     batch_size: BatchSize = None,
@@ -66,6 +70,9 @@ def evaluate(
         protocol: id of a protocol of reconstructions, path of a protocol file, or an object.
         metrics: keys; by default those of the protocol.
         limit: use only that many images.
+        sample: draw that many before ``limit`` is applied.
+        sample_seed: of the draw: each seed has other images, and 0 those of ``limit``.
+        max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
         seed: of the noise of encoder and decoder.
         device: ``auto``, or as torch names it.
         batch_size: images per call: a number, a list of them for the clock to try, or ``auto``
@@ -102,7 +109,9 @@ def evaluate(
     execution.check(chosen)
     keep_freed_memory()
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    source = as_source(data, limit)
+    source = as_source(
+        data, limit, sample=sample, sample_seed=sample_seed, max_image_mb=max_image_mb
+    )
     loaded = load(tokenizer, chosen, label)
     settings = Settings(
         resolution=resolution,

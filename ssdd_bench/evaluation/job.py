@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError
 from ssdd_bench.launch.tasks import Problem
@@ -71,6 +72,8 @@ def data_fingerprint(source: ImageSource) -> str:
         {
             "ids": source.ids,
             "pixels": [_probe(source, image_id) for image_id in source.ids[::stride][:PROBES]],
+            # Another limit may leave other images out.
+            **({} if source.max_mb == MAX_IMAGE_MB else {"max_image_mb": source.max_mb}),
         }
     )
 

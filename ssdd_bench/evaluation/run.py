@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssdd_bench.data.memory import Images, as_source
+from ssdd_bench.data.decode import MAX_IMAGE_MB
+from ssdd_bench.data.memory import Images, is_paths
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation.comparison import ComparisonGroup
@@ -60,6 +61,9 @@ def run(
     protocols: Sequence[str] = ("default-v1",),
     data: Images | None = None,
     limit: int | None = None,
+    sample: int | None = None,
+    sample_seed: int = 0,
+    max_image_mb: int = MAX_IMAGE_MB,
     seeds: Sequence[int] = (0,),
     batch_size: BatchSize = None,
     device: str = "auto",
@@ -91,6 +95,9 @@ def run(
         protocols: ids of protocols of reconstructions, or paths of protocol files.
         data: see :func:`ssdd_bench.data.memory.as_source`; by default the sample photos.
         limit: use only that many images.
+        sample: draw that many before ``limit`` is applied.
+        sample_seed: of the draw: each seed has other images, and 0 those of ``limit``.
+        max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
         seeds: of the noise of encoders and decoders; where there is none, only the first counts.
         batch_size: images per call; a list or ``auto`` for the clock, see
             :func:`ssdd_bench.evaluate`.
@@ -124,16 +131,17 @@ def run(
         for text in texts
         for request in (parse_requests(text) if isinstance(text, str) else [text])
     ]
-    source = as_source(data, limit)
-    is_path = data is None or isinstance(data, str | Path)  # other processes open it themselves
     config = RunConfig(
         requests=tuple(requests),
         resolutions=tuple(resolutions),
         out=Path(out),
         metrics=metric_keys(metrics),
         protocols=tuple(protocols),
-        data=data if is_path else source,
-        limit=limit if is_path else None,
+        data=data,
+        limit=limit,
+        sample=sample,
+        sample_seed=sample_seed,
+        max_image_mb=max_image_mb,
         seeds=tuple(seeds),
         batch_size=batch_size,
         device=device,
@@ -147,6 +155,9 @@ def run(
         interleave=interleave,
         baseline=baseline,
     )
+    source = config.source()
+    if not is_paths(data):  # An iterable is read once, and processes cannot open it themselves.
+        config = replace(config, data=source, limit=None, sample=None)
     launch = Launch(in_process=jobs is None, jobs=jobs, timeout=timeout)
     planned = len(config.jobs())
     title, total = f"{planned} jobs", planned * len(source)
@@ -242,7 +253,7 @@ class _Run(Watcher[Finished]):
             raise UserError("a share has not all tokenizers to time by turns: leave interleave out")
         keep_freed_memory()
         _check_writable(config.out)
-        self._source = source or as_source(config.data, config.limit)
+        self._source = source or config.source()
         self._groups = make_groups(config, self._source, self._device)
         self._jobs = {
             (number, place): job

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from ssdd_bench.data.memory import as_source
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import describe_environment
@@ -76,7 +75,7 @@ class EvaluationGroup(Group[Finished]):
         keep_freed_memory()
         chosen = torch.device(device)
         loaded = load(self.plan[0].request, chosen)
-        source = self._source or as_source(self.config.data, self.config.limit)
+        source = self._source or self.config.source()
         return EvaluationWorker(self, loaded, source, chosen)
 
     def __getstate__(self) -> dict[str, Any]:

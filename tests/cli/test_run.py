@@ -209,6 +209,25 @@ def test_truncated_image_is_left_out_by_name_or_refused(run, photos, tmp_path):
     assert "1.png" in err
 
 
+def test_a_pattern_a_draw_and_a_limit_of_memory(run, make_photos, tmp_path):
+    photos = make_photos(6, (700, 500))
+    quick = ["--tokenizers", "identity", "--res", "8", "--metrics", "mse", "--no-speed"]
+    options = [*quick, "--no-pictures", "--out", tmp_path]
+    for draw in (["--limit", 2], ["--sample", 2], ["--sample", 2, "--sample-seed", 9]):
+        assert run(*options, "--data", f"{photos}/{{0..5}}.png", *draw)[0] == 0
+    first, second = load_results([tmp_path])  # a seed of 0 draws as --limit does: it is reused
+    assert (first.data.name, first.data.n, second.data.n) == (photos.name, 2, 2)
+    assert first.data.ids_sha256 != second.data.ids_sha256
+
+    assert run(*options, "--data", f"{photos}/?.png")[0] == 0
+    code, _, err = run(*options, "--data", f"{photos}/?.png", "--max-image-mb", 1)
+    assert code == 2, err  # no image is left: those are 1.001 MB
+    assert "more than 1" in lines(err)[0]
+    code, _, err = run(*options, "--data", f"{photos}/{{4..7}}.png")
+    assert code == 2
+    assert "2 missing" in lines(err)[0]
+
+
 def lines(err):
     return [line for line in err.splitlines() if line.startswith("error:")]
 

@@ -23,6 +23,7 @@ def command(
     data: options.Data | None = None,
     dit: options.DiT | None = None,
     limit: options.Limit | None = None,
+    max_image_mb: options.MaxImageMB = 256,
     reference: Annotated[Path, option("Images to compare with, or an npz with mu and sigma.")],
     reference_limit: options.ReferenceLimit | None = None,
     res: options.Resolution | None = None,
@@ -89,7 +90,7 @@ def command(
         check_installed()
         from ssdd_bench.train.pipeline import make_dit_trainer
 
-        source = open_images(data, limit)
+        source = open_images(data, limit, max_image_mb=max_image_mb)
         encode_latents(
             source,
             encoder.tokenizer,

@@ -20,6 +20,7 @@ def command(
     res: options.Resolution,
     out: Annotated[Path, option("Folder of the shards.")],
     limit: options.Limit | None = None,
+    max_image_mb: options.MaxImageMB = 256,
     flips: Annotated[bool, switch("Encode mirror images.")] = True,
     posterior: Annotated[
         Literal["mode", "sample"], option("The posterior's mode, or one sample per image.")
@@ -41,7 +42,7 @@ def command(
     from ssdd_bench.generation.latents import configure_latents, encode_latents
 
     chosen = choose_device(device)
-    source = open_images(data, limit)
+    source = open_images(data, limit, max_image_mb=max_image_mb)
     loaded = load(tokenizer, chosen)
     config = configure_latents(source, loaded, res, flips, posterior, seed)
     encode_latents(
