@@ -182,7 +182,8 @@ class ParquetImages(ShardedImages):
         (self._columns[shard.url],) = index.texts
         for group, (count, size) in enumerate(zip(rows.tolist(), sizes.tolist(), strict=True)):
             self._sizes[shard.url, group] = size, count
-        total = int(rows.sum())
+        total = sum(rows.tolist())
+        _check_count(total, shard)
         groups = np.repeat(np.arange(len(rows)), rows)
         return Members(_numbers(total), groups, np.arange(total) - (rows.cumsum() - rows)[groups])
 
@@ -232,6 +233,7 @@ class NpzImages(ImageSource):
         if 0 in shape:
             raise DataError(f"no images in {path}: arr_0 has shape {shape}")
         check_size(shape[2], shape[1], max_mb)
+        _check_count(shape[0], LocalFile.find(path))
         self.ids = _numbers(shape[0])
         mapped = array.mapped()
         if mapped is None and array.fortran:
@@ -255,6 +257,12 @@ def _numbers(count: int) -> tuple[str, ...]:
     """Return row numbers as ids, zero-padded to one width."""
     width = max(6, len(str(count - 1)))
     return tuple(f"{i:0{width}d}" for i in range(count))
+
+
+def _check_count(images: int, file: DataFile) -> None:
+    """Refuse a number of images that a compressed file can state but not hold."""
+    if images > file.size:
+        raise DataError(f"{file.url} has {file.size:,} bytes and cannot hold {images:,} images")
 
 
 def _bytes(piece: Any) -> int:

@@ -303,7 +303,7 @@ def test_a_shard_that_shrinks_or_goes_is_no_bad_image(tmp_path):
     with pytest.raises(SourceError, match="shorter"):
         source.read("x.png")
     path.unlink()
-    with pytest.raises(SourceError, match=r"a\.tar: No such file"):
+    with pytest.raises(SourceError, match=r"a\.tar: no such file"):
         source.read("x.png")
 
 
@@ -383,20 +383,28 @@ def test_a_row_group_is_read_in_pieces(tmp_path, monkeypatch):
 
 
 def test_a_small_file_of_gigabytes_is_read_in_pieces(tmp_path):
-    """Each row is one entry of a dictionary: 2 KB stand for 3 GB."""
+    """Each row is one entry of a dictionary: 300 bytes stand for 500 MB."""
     column = pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(3000, np.int32)), pa.array([bytes(1 << 20)])
+        pa.array(np.zeros(250, np.int32)), pa.array([bytes(2 << 20)])
     )
     table = pa.table({"image": column})
     pq.write_table(table, tmp_path / "x.parquet", compression="zstd", store_schema=False)
     assert (tmp_path / "x.parquet").stat().st_size < 5000
     source = open_images(tmp_path / "x.parquet")
-    assert len(source) == 3000
+    assert len(source) == 250
     before = pa.total_allocated_bytes()
-    for image_id in source.ids[:400:100]:
+    for image_id in source.ids[::100]:
         with pytest.raises(DataError, match="not an image"):
             source.read(image_id)
         assert pa.total_allocated_bytes() - before < 250 << 20
+
+
+def test_a_number_of_images_that_no_file_holds_is_refused(tmp_path):
+    pq.write_table(pa.table({"image": pa.nulls(1_000_000, pa.binary())}), tmp_path / "x.parquet")
+    np.savez_compressed(tmp_path / "x.npz", np.zeros((100_000, 1, 1, 3), np.uint8))
+    for suffix in ("parquet", "npz"):
+        with pytest.raises(DataError, match="cannot hold"):
+            open_images(tmp_path / f"x.{suffix}")
 
 
 def test_a_group_that_is_too_large_for_its_rows_is_refused(tmp_path, monkeypatch):
@@ -561,5 +569,5 @@ def test_memory_and_open_files_do_not_grow_with_the_set(tmp_path, kind):
         found.append([int(word) for word in done.stdout.split()])
     (few, files, memory), (many, most_files, most_memory) = found
     assert (few, many) == (200, 20_000)
-    assert most_files <= files + 2
+    assert max(files, most_files) <= 12  # 4 threads read one each, at most
     assert most_memory < 1.03 * memory
