@@ -14,6 +14,7 @@ from ssdd_bench.data import decode
 from ssdd_bench.data.decode import MAX_IMAGE_MB, check_size, decode_image, to_rgb
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
+from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, SourceError
 
 
@@ -25,6 +26,12 @@ def photo(seed: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
 def assert_pixels(image: Image.Image, expected: Image.Image) -> None:
     assert image.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+
+
+def load(source: ImageSource) -> tuple[int, dict[str, str]]:
+    """Return the number of images that can be used, and the ids and reasons of the others."""
+    batches = list(ImageLoader(source, 32, "adm", 2))
+    return sum(map(len, batches)), {k: v for one in batches for k, v in one.skipped.items()}
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -83,10 +90,10 @@ def test_a_bad_image_is_skipped_by_name_and_the_limit_is_the_users(tmp_path):
     Image.new("RGB", (800, 600)).save(tmp_path / "large.png")
     Image.new("RGB", (40, 40)).save(tmp_path / "small.png")
     for limit, skipped in ((256, {"bomb.png"}), (1, {"bomb.png", "large.png"})):
-        loader = ImageLoader(open_images(tmp_path, max_image_mb=limit), 32, "adm", 2)
-        assert sum(map(len, loader)) == 3 - len(skipped)
-        assert loader.skipped.keys() == skipped
-        assert f"more than {limit}" in loader.skipped["bomb.png"]
+        count, reasons = load(open_images(tmp_path, max_image_mb=limit))
+        assert count == 3 - len(skipped)
+        assert reasons.keys() == skipped
+        assert f"more than {limit}" in reasons["bomb.png"]
 
 
 def test_no_memory_is_an_error_of_the_image(monkeypatch):
@@ -124,10 +131,10 @@ def test_a_pipe_is_skipped_and_does_not_block(tmp_path):
     (tmp_path / "device.png").symlink_to("/dev/zero")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     Image.new("RGB", (40, 40)).save(tmp_path / "small.png")
-    loader = ImageLoader(open_images(tmp_path), 32, "adm", 2)
-    assert sum(map(len, loader)) == 1
-    assert loader.skipped["pipe.jpg"] == loader.skipped["device.png"] == "not a regular file"
-    assert loader.skipped.keys() == {"pipe.jpg", "device.png", "gone.png"}
+    count, reasons = load(open_images(tmp_path))
+    assert count == 1
+    assert reasons["pipe.jpg"] == reasons["device.png"] == "not a regular file"
+    assert reasons.keys() == {"pipe.jpg", "device.png", "gone.png"}
     for suffix in ("jpg", "tar", "npz", "parquet"):
         path = tmp_path / f"alone.{suffix}"
         os.mkfifo(path)
