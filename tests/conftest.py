@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -17,10 +16,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
-from ssdd_bench.data.images import open_images
 from ssdd_bench.data.latents import LatentSet
+from ssdd_bench.evaluation.launched import IN_PROCESS
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.generation.latents import configure_latents, encode_latents
+from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 from ssdd_bench.nn.dit import SIZES
 from ssdd_bench.results.schema import TokenizerRecord
 from ssdd_bench.train.pipeline import make_dit_trainer
@@ -157,14 +156,11 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def encode():
-    def encode(photos, out, tokenizer=None, shard=(0, 1), named=None, **more):
+    def encode(photos, out, tokenizer=None, named=None, launch=IN_PROCESS, **more):
         """Encode with small shards."""
-        source = open_images(photos)
-        tokenizer = tokenizer or BlockMean()
-        loaded = LoadedTokenizer(tokenizer, named or describe())
-        config = configure_latents(source, loaded, SIDE, **more)
-        config = replace(config, shard_images=10)
-        return encode_latents(source, tokenizer, config, out, CPU, shard=shard)
+        loaded = LoadedTokenizer(tokenizer or BlockMean(), named or describe())
+        plan = LatentsPlan(loaded, photos, SIDE, out, shard_images=10, **more)
+        return encode_latents(plan, CPU, launch)
 
     return encode
 

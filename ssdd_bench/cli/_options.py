@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import click
 from click.shell_completion import CompletionItem
@@ -20,6 +20,9 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Compilation, NumberFormat
+
+if TYPE_CHECKING:
+    from ssdd_bench.evaluation.launching import Launch
 
 SEED: Final = click.IntRange(min=0)
 SECONDS: Final = click.FloatRange(min=0, min_open=True)
@@ -209,15 +212,55 @@ Workers = Annotated[
     ),
 ]
 Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
-Shard = Annotated[
-    tuple[int, int],
-    option("This is process I of N, from 0 on.", "I/N", shard, show_default=False),
-]
 Jobs = Annotated[int, option("Worker processes.  [default: one for each GPU, or one]", "N")]
 Timeout = Annotated[
     float, option("Give up a job after S seconds without progress.  [default: never]", "S", SECONDS)
 ]
+Shard = Annotated[
+    tuple[int, int],
+    option(
+        "Compute share I of N, from 0 on; then: the same without.",
+        "I/N",
+        shard,
+        show_default=False,
+    ),
+]
+InProcess = Annotated[bool, flag("Work in this process, to debug a plugin.")]
+Wait = Annotated[float, option("Time that ranks of torchrun wait for each other.", "S", SECONDS)]
 Quiet = Annotated[bool, flag("Show neither progress nor a table.")]
+
+
+@dataclass(frozen=True)
+class Launching:
+    """Options of verbs whose work any number of processes can do."""
+
+    jobs: Jobs | None = None
+    timeout: Timeout | None = None
+    in_process: InProcess = False
+    wait: Wait = 3600.0
+
+    def make(self, threads: int | None = None, shard: tuple[int, int] | None = None) -> Launch:
+        """Return where to compute.
+
+        Args:
+            threads: of the CPU, for each worker.
+            shard: index and count of a share.
+
+        Raises:
+            UserError: options contradict each other.
+        """
+        from ssdd_bench.evaluation.launching import PRELOAD, Launch
+        from ssdd_bench.launch.processes import start_server
+        from ssdd_bench.launch.ranks import find_rank
+        from ssdd_bench.launch.shares import Share
+
+        share = Share(*shard) if shard else None
+        rank = None if share else find_rank()
+        launch = Launch(self.in_process, self.jobs, threads, self.timeout, share, rank, self.wait)
+        launch.check()
+        if not self.in_process:
+            start_server(PRELOAD)
+        return launch
 
 
 @dataclass(frozen=True)

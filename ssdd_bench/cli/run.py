@@ -62,7 +62,7 @@ def command(
     force: Annotated[bool, flag("Measure jobs again that have results.")] = False,
     jobs: options.Jobs | None = None,
     timeout: options.Timeout | None = None,
-    in_process: Annotated[bool, flag("Work in this process, to debug a plugin.")] = False,
+    in_process: options.InProcess = False,
     shard: Annotated[
         tuple[int, int],
         option(
@@ -73,9 +73,7 @@ def command(
         ),
     ]
     | None = None,
-    wait: Annotated[
-        float, option("Time that ranks of torchrun wait for each other.", "S", options.SECONDS)
-    ] = 3600.0,
+    wait: options.Wait = 3600.0,
     dry_run: Annotated[bool, flag("List the jobs and measure nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:

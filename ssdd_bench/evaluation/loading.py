@@ -67,6 +67,20 @@ def load(
     return LoadedTokenizer(made, record)
 
 
+def load_once(
+    tokenizer: str | TokenizerRequest | LoadedTokenizer, device: torch.device
+) -> LoadedTokenizer:
+    """Load a tokenizer, unless it is loaded already."""
+    return tokenizer if isinstance(tokenizer, LoadedTokenizer) else load(tokenizer, device)
+
+
+def label_of(tokenizer: str | TokenizerRequest | LoadedTokenizer) -> str:
+    """Return the name of a tokenizer that may not be loaded yet."""
+    if isinstance(tokenizer, str):
+        return tokenizer
+    return tokenizer.label if isinstance(tokenizer, TokenizerRequest) else tokenizer.record.label
+
+
 def describe_external(
     role: Literal["reconstructions", "samples"], label: str, stochastic: bool
 ) -> TokenizerRecord:

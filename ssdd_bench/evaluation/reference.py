@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssdd_bench.data.archives import NpzImages
-from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.npz import array_names, read_moments
 from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.job import data_fingerprint
-from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.frechet import ReferenceMoments
-from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.weights.files import sha256_file
 
 GROUP = 64
@@ -71,43 +67,10 @@ class Reference:
         names = sorted(set(self.classes))
         return not (classes and names and names != list(classes))
 
-    def add_to(
-        self,
-        suite: MetricSuite,
-        resolution: int,
-        workers: int,
-        on_images: Callable[[int], None],
-    ) -> str:
-        """Add the images to a suite, as ADM crops them.
-
-        Args:
-            suite: of the kind ``samples``, made with :attr:`moments`.
-            resolution: side of the crops in pixels.
-            workers: threads that load images.
-            on_images: called with the number of further images that are done.
-
-        Returns:
-            Hash of the pixels, or of the file of moments.
-        """
-        digest = hashlib.sha256()
-        if self.images is not None:
-            names = sorted(set(self.classes))
-            labels = [names.index(name) for name in self.classes]
-            start = 0
-            loader = ImageLoader(
-                self.images, resolution, "adm", GROUP, strict=True, workers=workers
-            )
-
-            def hash_pixels(batch: Batch) -> tuple[bytes, ...] | None:
-                return pixel_hashes(batch.images) if suite.uses_hashes else None
-
-            for batch, hashes in loader.prepared(hash_pixels):
-                digest.update(batch.images.numpy().data)
-                part = labels[start : start + len(batch)]
-                suite.add_references(batch.ids, batch.images, part or None, hashes)
-                start += len(batch)
-                on_images(len(batch))
-        return self.identity() if self.moments else digest.hexdigest()
+    def labels(self) -> list[int]:
+        """Return the class of each image, counted from 0; [] if there are no class folders."""
+        number = {name: label for label, name in enumerate(sorted(set(self.classes)))}
+        return [number[name] for name in self.classes]
 
 
 def _classes(images: ImageSource | None) -> tuple[str, ...]:

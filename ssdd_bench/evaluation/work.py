@@ -15,13 +15,13 @@ import torch
 
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
+from ssdd_bench.evaluation.chunk_files import DamagedChunkError
 from ssdd_bench.evaluation.chunks import ChunkState, Grid
 from ssdd_bench.evaluation.environment import choose_workers, describe_execution
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.execution import PreparedTokenizer, prepare
 from ssdd_bench.evaluation.folder import (
     ClockRecord,
-    DamagedChunkError,
     Executed,
     JobFolder,
     JobIdentity,
@@ -163,7 +163,7 @@ class JobWork:
         def save(group: int, state: ChunkState) -> None:
             nonlocal started
             now = time.perf_counter()
-            folder.save(chunks[group], state, Executed(executed, _worker(), now - started))
+            folder.save(chunks[group], state, Executed(executed, worker_name(), now - started))
             started = now
 
         reconstruct(
@@ -260,5 +260,6 @@ def first_images(source: ImageSource, settings: Settings) -> Examples:
     return Examples(ids, images, images[:0])
 
 
-def _worker() -> str:
+def worker_name() -> str:
+    """Name this process, by its machine and its number."""
     return f"{platform.node()}:{os.getpid()}"

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from ssdd_bench.data.source import ImageSource
+from ssdd_bench.evaluation.chunk_files import DamagedChunkError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import describe_environment
-from ssdd_bench.evaluation.folder import PARTS, DamagedChunkError, JobFolder, JobRecord, read_job
+from ssdd_bench.evaluation.folder import PARTS, JobFolder, JobRecord, read_job
 from ssdd_bench.evaluation.job import Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory

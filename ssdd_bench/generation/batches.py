@@ -24,6 +24,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.chunks import Grid
 from ssdd_bench.evaluation.execution import DTYPES
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.timing import count_gmac, time_call
@@ -42,11 +43,7 @@ SHUFFLE = 2020  # seed of the order of balanced labels, which is the same for ev
 
 @dataclass(frozen=True)
 class SamplesConfig:
-    """Samples to generate.
-
-    A ``shard`` (i, n) makes every n-th batch from the i-th, for several processes; a run with
-    (0, 1) fills in what is missing and joins everything.
-    """
+    """Samples to generate."""
 
     out: Path  # folder of the samples
     samples: int  # their number
@@ -55,9 +52,12 @@ class SamplesConfig:
     settings: SamplerSettings = field(default_factory=SamplerSettings)
     batch_size: int = CPU_BATCH  # samples per call on a GPU; a CPU takes CPU_BATCH
     dtype: NumberFormat = "float32"  # of the model of latents, by autocast; solvers keep float32
-    shard: tuple[int, int] = (0, 1)
     shared: Path | None = None  # folder in which sampled latents are kept for other decoders
     command: str = ""  # as typed by the user
+
+    def grid(self, device: torch.device) -> Grid:
+        """Return the batches on a device, as the chunks of a job."""
+        return Grid(self.samples, self.batch_size if device.type == "cuda" else CPU_BATCH)
 
 
 def make_labels(n: int, classes: int, rule: LabelRule, seed: int) -> NDArray[np.int64]:
@@ -87,6 +87,7 @@ class SampleBatches:
 
     Attributes:
         labels: of all samples, int64 (n,).
+        grid: the batches.
         size: samples in each batch but the last.
         identity: hash of everything that decides the samples.
     """
@@ -102,7 +103,8 @@ class SampleBatches:
         self.model, self.tokenizer, self.record = model, loaded.tokenizer, record
         self.config, self.device = config, device
         self.labels = make_labels(config.samples, model.config.classes, config.labels, config.seed)
-        self.size = config.batch_size if device.type == "cuda" else CPU_BATCH
+        self.grid = config.grid(device)
+        self.size = self.grid.size
         self._network = model.network.to(device)
         self._fresh = {"latents": True, "images": True}
         latents = {
@@ -130,9 +132,17 @@ class SampleBatches:
             "latents": shared or config.out / "latents",
         }
 
-    def starts(self, shard: tuple[int, int] = (0, 1)) -> range:
-        """List the numbers of the first samples of batches, all or those of a shard."""
-        return range(0, self.config.samples, self.size)[shard[0] :: shard[1]]
+    def starts(self) -> range:
+        """List the numbers of the first samples of all batches."""
+        return range(0, self.config.samples, self.size)
+
+    def missing(self) -> tuple[int, ...]:
+        """List the numbers of the batches that are not there."""
+        return tuple(
+            number
+            for number, start in enumerate(self.starts())
+            if not self._path("images", start).is_file()
+        )
 
     def claim(self) -> None:
         """Mark the folder as that of these samples; ``UserError`` if it holds batches of others."""
@@ -209,12 +219,15 @@ class SampleBatches:
 
     def _kept(self, kind: str, start: int, make: Callable[[int], Arrays]) -> Arrays:
         """Read a batch from its file, which is made where it is missing or damaged."""
-        path = self._folders[kind] / f"{start:08d}.npz"
+        path = self._path(kind, start)
         found = _read(path)
         if found is None:
             found = make(start)
             write_atomically(path, lambda target: _write(target, found))
         return found
+
+    def _path(self, kind: str, start: int) -> Path:
+        return self._folders[kind] / f"{start:08d}.npz"
 
     @torch.inference_mode()
     def count_work(self) -> tuple[float, float | None]:

@@ -1,10 +1,10 @@
-"""Encode a data set into a folder of latents, shard after shard; finished shards are kept."""
+"""Encode a data set into a folder of latents, by any number of workers; whole shards are kept."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,28 @@ from torch import Tensor
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.data.latents import LatentsConfig, LatentsRecord, shard_facts, shard_path
+from ssdd_bench.data.decode import MAX_IMAGE_MB
+from ssdd_bench.data.latents import (
+    SHARD_IMAGES,
+    LatentsConfig,
+    LatentsRecord,
+    shard_facts,
+    shard_path,
+)
 from ssdd_bench.data.loader import Batch, ImageLoader
+from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.evaluation.chunks import Grid
 from ssdd_bench.evaluation.environment import choose_workers, hide_home
-from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.evaluation.launched import IN_PROCESS, Files, launch_groups
+from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.loading import LoadedTokenizer, load_once
 from ssdd_bench.evaluation.settings import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
+from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
+from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 
@@ -35,67 +47,87 @@ CPU_BATCH = 16
 LEAST_STD = 1e-6
 
 
-def configure_latents(
-    source: ImageSource,
-    loaded: LoadedTokenizer,
-    resolution: int,
-    flips: bool = True,
-    posterior: str = "mode",
-    seed: int = 0,
-) -> LatentsConfig:
-    """Describe the latents of a data set before they are encoded.
+@dataclass(frozen=True)
+class LatentsPlan:
+    """Latents to make.
 
-    Raises:
-        UserError: the resolution is no multiple of f, the tokenizer has no continuous latents, or
-            only some images lie in class folders.
+    Attributes:
+        tokenizer: what to load, or loaded already, which no other process can take.
+        data: the images; a class is the folder that an image lies in.
+        resolution: side of the crops in pixels.
+        out: folder.
+        limit: use only that many images.
+        flips: encode mirrored images too.
+        posterior: ``mode``, or ``sample``: one sample per image.
+        seed: of those samples.
+        batch_size: images per call on a GPU; a CPU takes :data:`CPU_BATCH`.
+        shard_images: images in a file.
+        max_image_mb: largest image that is decoded, in MB.
+        command: as typed by the user.
     """
-    tokenizer, record = loaded.tokenizer, loaded.record
-    check_resolution(tokenizer, resolution)
-    return LatentsConfig(
-        tokenizer=record.label,
-        encoder_sha256=encoder_sha256(loaded),
-        weights=dict(record.weights),
-        f=tokenizer.latent.f,
-        channels=tokenizer.latent.channels,
-        resolution=resolution,
-        crop="adm",
-        posterior=posterior,
-        seed=seed,
-        flips=flips,
-        data=source.name,
-        n=len(source),
-        ids_sha256=fingerprint(source.ids),
-        classes=tuple(sorted(set(class_names(source.ids)))),
-    )
+
+    tokenizer: str | TokenizerRequest | LoadedTokenizer
+    data: Images
+    resolution: int
+    out: Path
+    limit: int | None = None
+    flips: bool = True
+    posterior: str = "mode"
+    seed: int = 0
+    batch_size: int = CPU_BATCH
+    shard_images: int = SHARD_IMAGES
+    max_image_mb: int = MAX_IMAGE_MB
+    command: str = ""
+
+    def open(self) -> ImageSource:
+        """Open the images."""
+        return as_source(self.data, self.limit, max_image_mb=self.max_image_mb)
+
+    def configure(self, source: ImageSource, loaded: LoadedTokenizer) -> LatentsConfig:
+        """Describe the latents before they are encoded.
+
+        Raises:
+            UserError: the resolution is no multiple of f, the tokenizer has no continuous latents,
+                or only some images lie in class folders.
+        """
+        tokenizer, record = loaded.tokenizer, loaded.record
+        check_resolution(tokenizer, self.resolution)
+        return LatentsConfig(
+            tokenizer=record.label,
+            encoder_sha256=encoder_sha256(loaded),
+            weights=dict(record.weights),
+            f=tokenizer.latent.f,
+            channels=tokenizer.latent.channels,
+            resolution=self.resolution,
+            crop="adm",
+            posterior=self.posterior,
+            seed=self.seed,
+            flips=self.flips,
+            data=source.name,
+            n=len(source),
+            ids_sha256=fingerprint(source.ids),
+            classes=tuple(sorted(set(class_names(source.ids)))),
+            shard_images=self.shard_images,
+        )
 
 
 def encode_latents(
-    source: ImageSource,
-    tokenizer: Tokenizer,
-    config: LatentsConfig,
-    out: Path,
+    plan: LatentsPlan,
     device: torch.device,
-    batch_size: int = CPU_BATCH,
-    shard: tuple[int, int] = (0, 1),
-    command: str = "",
+    launch: Launch = IN_PROCESS,
     progress: bool = False,
 ) -> LatentsRecord | None:
     """Encode the images that are not on disk yet, then compute the statistics.
 
     Args:
-        source: the images.
-        tokenizer: on ``device``, in evaluation mode.
-        config: from :func:`configure_latents` of the same.
-        out: folder.
+        plan: the latents, and their folder.
         device: of the tokenizer.
-        batch_size: images per call on a GPU; a CPU takes :data:`CPU_BATCH`.
-        shard: (i, n) encodes every n-th file from the i-th, for several processes; a run with
-            (0, 1) fills in what is missing and computes the statistics.
-        command: as typed by the user.
+        launch: where to compute.
         progress: True shows a bar on standard error.
 
     Returns:
-        The record that was written to ``latents.json``; None for one shard of several.
+        The record in ``latents.json``; None for a share that was not the last one, and for every
+        rank but the first.
 
     Raises:
         UserError: ``out`` holds other latents, or a channel is constant. Nothing was encoded in
@@ -103,66 +135,135 @@ def encode_latents(
         DataError: an image cannot be decoded.
         PluginError: the latents have another shape than described, or are not finite.
     """
-    key = fingerprint(asdict(config))
-    number = {name: label for label, name in enumerate(config.classes)}
-    ids: dict[int, tuple[str, ...]] = {}  # of the shards that are not there
-    done = 0
-    for index in range(shard[0], config.shards, shard[1]):
-        chosen = source.ids[index * config.shard_images : (index + 1) * config.shard_images]
-        found = shard_facts(shard_path(out, index)).get("config")
-        if found is None:
-            ids[index] = chosen
-        elif found == key:
-            done += len(chosen)
-        else:
-            raise UserError(
-                f"{out} holds latents of other images, options or weights: choose another "
-                "--out, or delete it"
+    source = plan.open()
+    group = LatentsGroup(plan, source)
+    shard_sizes = Grid(len(source), plan.shard_images).sizes
+    found = launch_groups(
+        [group],
+        [Files(plan.out, "shard-*.safetensors")],
+        lambda: {(0, 0): [float(count) for count in shard_sizes]},
+        device,
+        launch,
+        "latents",
+        len(source),
+        quiet=not progress,
+    )
+    return found.get((0, 0))
+
+
+class LatentsGroup(Group[LatentsRecord]):
+    """A single job: the latents of one data set; its chunks are the shards.
+
+    Args:
+        plan: the latents.
+        source: the images, where they are open in this process already.
+    """
+
+    def __init__(self, plan: LatentsPlan, source: ImageSource | None = None) -> None:
+        self.plan = plan
+        self._source = source
+        self.name = "latents"
+        self.jobs = (self.name,)
+
+    def load(self, device: str) -> LatentsWorker:
+        """Load the tokenizer onto a device, and open the images."""
+        plan, chosen = self.plan, torch.device(device)
+        source = self._source or plan.open()
+        return LatentsWorker(plan, source, load_once(plan.tokenizer, chosen), chosen)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open images out: another process opens them itself."""
+        return {**vars(self), "_source": None}
+
+
+class LatentsWorker(Worker[LatentsRecord]):
+    """Encodes shards.
+
+    Args:
+        plan: the latents.
+        source: the images.
+        loaded: tokenizer on ``device``.
+        device: to encode on.
+    """
+
+    def __init__(
+        self,
+        plan: LatentsPlan,
+        source: ImageSource,
+        loaded: LoadedTokenizer,
+        device: torch.device,
+    ) -> None:
+        self._plan, self._source, self._device = plan, source, device
+        self._tokenizer = loaded.tokenizer
+        self._config = plan.configure(source, loaded)
+        self._key = fingerprint(asdict(self._config))
+        self._grid = Grid(self._config.n, self._config.shard_images)
+
+    def open(self, job: int) -> Opened[LatentsRecord]:
+        """Look up which shards are there.
+
+        Raises:
+            UserError: the folder holds other latents.
+        """
+        out = self._plan.out
+        missing = []
+        for index in range(self._config.shards):
+            found = shard_facts(shard_path(out, index)).get("config")
+            if found is None:
+                missing.append(index)
+            elif found != self._key:
+                raise UserError(
+                    f"{out} holds latents of other images, options or weights: choose another "
+                    "--out, or delete it"
+                )
+        return Opened("latents", self._grid.sizes, tuple(missing))
+
+    def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
+        """Encode some shards, and save each as soon as it is done."""
+        config = self._config
+        number = {name: label for label, name in enumerate(config.classes)}
+        ids = [self._source.ids[self._grid.part(chunk)] for chunk in chunks]
+        batches = iter(self._loader(ids))
+        for chunk, chosen in zip(chunks, ids, strict=True):
+            tensors, sums = _encode(
+                batches, len(chosen), self._tokenizer, config, self._device, progress
             )
-    loader = _loader(source, ids, tokenizer, config, device, batch_size)
-    with progress_bar("latents", config.n // shard[1], quiet=not progress) as bar:
-        bar.images_done(done)
-        batches = iter(loader)
-        for index, chosen in ids.items():
-            tensors, sums = _encode(batches, len(chosen), tokenizer, config, device)
             labels = [number[name] for name in class_names(chosen)]
             tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
-            _save(shard_path(out, index), tensors, {"config": key, **sums})
-            bar.images_done(len(chosen))
-    if shard[1] > 1:
-        return None
-    statistics, pixels = _statistics(out, config)
-    record = LatentsRecord(
-        config=config,
-        statistics=statistics,
-        pixels=pixels,
-        command=hide_home(command),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    write_json(out / "latents.json", asdict(record))
-    return record
+            facts = {"config": self._key, **sums}
+            _save(shard_path(self._plan.out, chunk), tensors, facts)
+            progress.chunk_done(chunk)
 
+    def _loader(self, ids: Sequence[Sequence[str]]) -> ImageLoader:
+        """Load the images of shards one after another; no batch has images of two shards."""
+        on_gpu = self._device.type == "cuda"
+        return ImageLoader(
+            self._source,
+            self._config.resolution,
+            self._config.crop,
+            self._plan.batch_size if on_gpu else CPU_BATCH,
+            strict=True,
+            workers=choose_workers(None, self._device, bool(self._tokenizer.networks())),
+            pin=on_gpu,
+            groups=ids,
+        )
 
-def _loader(
-    source: ImageSource,
-    ids: dict[int, tuple[str, ...]],
-    tokenizer: Tokenizer,
-    config: LatentsConfig,
-    device: torch.device,
-    batch_size: int,
-) -> ImageLoader:
-    """Load the images of several shards one after another; no batch has images of two shards."""
-    on_gpu = device.type == "cuda"
-    return ImageLoader(
-        source,
-        config.resolution,
-        config.crop,
-        batch_size if on_gpu else CPU_BATCH,
-        strict=True,
-        workers=choose_workers(None, device, bool(tokenizer.networks())),
-        pin=on_gpu,
-        groups=list(ids.values()),
-    )
+    def time(self, job: int, progress: Progress) -> None:
+        """Do nothing: there is no clock."""
+
+    def finish(self, job: int, progress: Progress) -> LatentsRecord:
+        """Compute the statistics of all shards, and write ``latents.json``."""
+        out, config = self._plan.out, self._config
+        statistics, pixels = _statistics(out, config)
+        record = LatentsRecord(
+            config=config,
+            statistics=statistics,
+            pixels=pixels,
+            command=hide_home(self._plan.command),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        write_json(out / "latents.json", asdict(record))
+        return record
 
 
 @torch.inference_mode()
@@ -173,6 +274,7 @@ def _encode(
     tokenizer: Tokenizer,
     config: LatentsConfig,
     device: torch.device,
+    progress: Progress,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Encode the next ``count`` images.
 
@@ -208,6 +310,7 @@ def _encode(
                     "encoder's weights"
                 )
             parts.append(data.float().cpu())
+        progress.images_done(len(batch))
     latents = {name: torch.cat(parts).contiguous() for name, parts in found.items()}
     latent_sums = [ChannelSums.of(one.numpy()).sums.tolist() for one in latents.values()]
     return latents, {"latents": latent_sums, "pixels": sums.tolist()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,14 +16,18 @@ from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.environment import describe_environment, describe_execution, hide_home
-from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.evaluation.launched import IN_PROCESS, Files, launch_groups
+from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.loading import LoadedTokenizer, label_of, load_once
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.evaluation.timing import summarise
 from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_samples
 from ssdd_bench.generation.check import check_colours, check_latents
-from ssdd_bench.generation.identity import check_encoder
-from ssdd_bench.generation.model import LatentModel
+from ssdd_bench.generation.identity import check_encoder, encoder_sha256
+from ssdd_bench.generation.model import LatentModel, load_latent_model, shipped_for
+from ssdd_bench.generation.sampler import Objective, default_method
+from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
+from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.schema import GeneratedRecord, GenerationRecord, LatentRecord, Timing
 from ssdd_bench.results.store import read_generated
@@ -30,55 +35,173 @@ from ssdd_bench.results.store import read_generated
 GRID = (4, 10)  # rows and most columns of the sample picture
 
 
+@dataclass(frozen=True)
+class SamplingPlan:
+    """Samples to generate with one network and one decoder.
+
+    Attributes:
+        tokenizer: what to load, or loaded already, which no other process can take.
+        configs: the samples, each set in a folder of its own.
+        dit: network of latents, or its path; None for the one that comes with the package.
+        objective: of a published network, see
+            :func:`ssdd_bench.generation.model.load_latent_model`.
+        default_sampler: True replaces the method of all settings by that of the objective.
+    """
+
+    tokenizer: str | TokenizerRequest | LoadedTokenizer
+    configs: tuple[SamplesConfig, ...]
+    dit: Path | LatentModel | None = None
+    objective: Objective | None = None
+    default_sampler: bool = False
+
+
 def generate_samples(
-    model: LatentModel,
-    loaded: LoadedTokenizer,
-    config: SamplesConfig,
+    plans: Sequence[SamplingPlan],
     device: torch.device,
+    launch: Launch = IN_PROCESS,
     progress: bool = False,
-) -> GeneratedRecord | None:
-    """Make the samples that are not on disk yet, then join them.
+) -> dict[Path, GeneratedRecord]:
+    """Make the samples that are not on disk yet, and join each set.
 
     Args:
-        model: network of latents; it is moved to ``device``.
-        loaded: tokenizer on ``device``; its decoder is used.
-        config: samples to generate, and their folder.
+        plans: one for each decoder. Where sampled latents are shared, the first decoder's samples
+            are made before all others.
         device: to compute on.
+        launch: where to compute.
         progress: True shows a bar on standard error.
 
     Returns:
-        The record that was written to ``generated.json``; None for one shard of several.
+        The records that were written to ``generated.json``, by folder; of a share those that were
+        there, and none at ranks but the first.
 
     Raises:
         OptionError: the settings do not fit the network.
-        UserError: the tokenizer has another encoder, or ``out`` holds other samples.
+        UserError: a tokenizer has another encoder, or a folder holds other samples.
         PluginError: decoded pixels are not finite.
     """
-    config.settings.check(model.facts.objective)
-    if config.samples < 1:
-        raise OptionError(f"samples is {config.samples}: give 1 or more")
-    _check_latent(model, loaded)
-    keep_freed_memory()
-    batches = SampleBatches(model, loaded, config, device)
-    done = read_generated(config.out)
-    if done is not None:
-        if done.fingerprint != batches.identity:
-            raise other_samples(config.out)
-        return done
-    total = config.samples // config.shard[1]
-    with (
-        tf32(False),
-        progress_bar(config.out.name, total, quiet=not progress) as bar,
-    ):
-        batches.claim()
-        for start in batches.starts(config.shard):
-            batches.load(start)
-            bar.images_done(min(batches.size, config.samples - start))
-        if config.shard[1] > 1:
-            return None
-        made = _join(batches)
-    batches.discard()
+    if any(config.shared for plan in plans for config in plan.configs):
+        turns = [plans[:1], plans[1:]]
+    else:
+        turns = [plans]
+    made: dict[Path, GeneratedRecord] = {}
+    for turn in filter(None, turns):
+        made |= _generate(turn, device, launch, progress)
     return made
+
+
+def _generate(
+    plans: Sequence[SamplingPlan], device: torch.device, launch: Launch, progress: bool
+) -> dict[Path, GeneratedRecord]:
+    configs = {
+        (group, job): config
+        for group, plan in enumerate(plans)
+        for job, config in enumerate(plan.configs)
+    }
+    found = launch_groups(
+        [SamplingGroup(plan) for plan in plans],
+        [Files(config.out, "batches/*.npz") for config in configs.values()],
+        lambda: {
+            task: [
+                float(count * config.settings.evaluations()) for count in config.grid(device).sizes
+            ]
+            for task, config in configs.items()
+        },
+        device,
+        launch,
+        "samples",
+        sum(config.samples for config in configs.values()),
+        quiet=not progress,
+    )
+    return {configs[task].out: record for task, record in found.items()}
+
+
+class SamplingGroup(Group[GeneratedRecord]):
+    """Sets of samples of one network and one decoder; their chunks are batches.
+
+    Args:
+        plan: the samples.
+    """
+
+    def __init__(self, plan: SamplingPlan) -> None:
+        self.plan = plan
+        self.name = label_of(plan.tokenizer)
+        self.jobs = tuple(config.out.name for config in plan.configs)
+
+    def load(self, device: str) -> SamplingWorker:
+        """Load both networks onto a device."""
+        keep_freed_memory()
+        plan, chosen = self.plan, torch.device(device)
+        loaded = load_once(plan.tokenizer, chosen)
+        if isinstance(plan.dit, LatentModel):
+            return SamplingWorker(plan, plan.dit, loaded, chosen)
+        path = plan.dit or shipped_for(encoder_sha256(loaded))
+        model = load_latent_model(path, loaded.tokenizer.latent.f, plan.objective)
+        return SamplingWorker(plan, model, loaded, chosen)
+
+
+class SamplingWorker(Worker[GeneratedRecord]):
+    """Makes batches of samples.
+
+    Args:
+        plan: the samples.
+        model: network of latents; it is moved to ``device``.
+        loaded: tokenizer on ``device``; its decoder is used.
+        device: to compute on.
+    """
+
+    def __init__(
+        self,
+        plan: SamplingPlan,
+        model: LatentModel,
+        loaded: LoadedTokenizer,
+        device: torch.device,
+    ) -> None:
+        self._plan, self._model, self._loaded, self._device = plan, model, loaded, device
+        self._batches: dict[int, SampleBatches] = {}
+
+    def open(self, job: int) -> Opened[GeneratedRecord]:
+        """Look up which batches are there.
+
+        Raises:
+            UserError: see :func:`generate_samples`.
+        """
+        config, objective = self._plan.configs[job], self._model.facts.objective
+        if self._plan.default_sampler:
+            settings = replace(config.settings, method=default_method(objective))
+            config = replace(config, settings=settings)
+        config.settings.check(objective)
+        if config.samples < 1:
+            raise OptionError(f"samples is {config.samples}: give 1 or more")
+        _check_latent(self._model, self._loaded)
+        batches = SampleBatches(self._model, self._loaded, config, self._device)
+        done = read_generated(config.out)
+        if done is not None:
+            if done.fingerprint != batches.identity:
+                raise other_samples(config.out)
+            return Opened(config.out.name, result=done)
+        batches.claim()
+        self._batches[job] = batches
+        return Opened(config.out.name, batches.grid.sizes, batches.missing())
+
+    def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
+        """Make some batches."""
+        batches = self._batches[job]
+        with tf32(False):
+            for chunk in chunks:
+                batches.load(chunk * batches.size)
+                progress.images_done(batches.grid.sizes[chunk])
+                progress.chunk_done(chunk)
+
+    def time(self, job: int, progress: Progress) -> None:
+        """Do nothing: each batch has its seconds."""
+
+    def finish(self, job: int, progress: Progress) -> GeneratedRecord:
+        """Join all batches; one that is damaged is made again."""
+        batches = self._batches[job]
+        with tf32(False):
+            made = _join(batches)
+        batches.discard()
+        return made
 
 
 def _check_latent(model: LatentModel, loaded: LoadedTokenizer) -> None:

@@ -144,7 +144,7 @@ class Ranks:
                 "run the same command to resume"
             ) from error
 
-    def collect(self, out: Path, folder: str) -> None:
+    def collect(self, out: Path, folder: str, pattern: str = "**/*") -> None:
         """Bring the files of all ranks together where rank 0 can read them.
 
         Ranks that see the folder of rank 0 have nothing to do. From others, one after another,
@@ -153,12 +153,13 @@ class Ranks:
         Args:
             out: folder of this rank.
             folder: below it, that files are in.
+            pattern: of their paths, below that folder.
         """
         shared = self._see_folder_of_first(out)
         with self._naming_the_dead():
             for rank in (number for number, seen in enumerate(shared) if not seen):
                 if self.own.rank == rank:
-                    self._send(out, folder)
+                    self._send(out, folder, pattern)
                 elif self.own.rank == 0:
                     self._receive(out, rank)
 
@@ -177,11 +178,11 @@ class Ranks:
                 token.unlink(missing_ok=True)
         return seen
 
-    def _send(self, out: Path, folder: str) -> None:
+    def _send(self, out: Path, folder: str, pattern: str) -> None:
         import torch
         import torch.distributed as dist
 
-        files = sorted(path for path in (out / folder).rglob("*") if path.is_file())
+        files = sorted(path for path in (out / folder).glob(pattern) if path.is_file())
         names = [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
         dist.send_object_list([names], dst=0)
         for path, (_, size) in zip(files, names, strict=True):

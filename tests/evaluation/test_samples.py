@@ -12,13 +12,13 @@ from ssdd_bench.cli.gen.score import command
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
-from ssdd_bench.evaluation import samples as module
+from ssdd_bench.evaluation import sample_worker
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.samples import evaluate_samples
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
-from ssdd_bench.generation.samples import generate_samples
+from ssdd_bench.generation.samples import SamplingPlan, generate_samples
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import to_frame
@@ -143,9 +143,8 @@ def test_the_set_itself_scores_nothing(photos, tmp_path):
 def drawn(trained, block_mean, record, tmp_path):
     plan = SamplesConfig(tmp_path / "drawn", 20, settings=SamplerSettings("euler", 2, 1.5))
     device = torch.device("cpu")
-    generate_samples(
-        load_latent_model(trained, 4), LoadedTokenizer(block_mean(), record()), plan, device
-    )
+    loaded = LoadedTokenizer(block_mean(), record())
+    generate_samples([SamplingPlan(loaded, (plan,), load_latent_model(trained, 4))], device)
     return plan.out
 
 
@@ -169,7 +168,7 @@ def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     assert "gFID@20 ↓" in table
     assert "model img/s" in table
     assert "decode img/s" in table
-    monkeypatch.setattr(module, "MetricSuite", None)  # what is there is not measured again
+    monkeypatch.setattr(sample_worker, "MetricSuite", None)  # what is there is not measured again
     assert score(drawn, photos, tmp_path / "out", metrics=("gfid",)).record == saved
 
 

@@ -551,7 +551,7 @@ def test_a_full_disk_ends_the_run(loaded, tmp_path, monkeypatch):
     def full(arrays, path, metadata):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ssdd_bench.evaluation.folder.save_file", full)
+    monkeypatch.setattr("ssdd_bench.evaluation.chunk_files.save_file", full)
     with pytest.raises(OutputError, match="No space left"):
         Plan(tmp_path, loaded("stochastic"), Pictures(5)).run()
 

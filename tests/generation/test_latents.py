@@ -12,9 +12,11 @@ from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import class_names
 from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
+from ssdd_bench.evaluation.launching import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
-from ssdd_bench.generation.latents import configure_latents, pixel_sums
+from ssdd_bench.generation.latents import LatentsPlan, encode_latents, pixel_sums
+from ssdd_bench.launch.shares import Share
 
 
 def shards(folder):
@@ -74,8 +76,9 @@ def test_sums_of_pixels_are_exact():
 
 
 def test_two_processes_and_a_resumed_run_write_the_same_bytes(photos, latents, encode, tmp_path):
-    for shard in ((1, 2), (0, 2)):
-        assert encode(photos, tmp_path, shard=shard) is None
+    for index in (1, 0):
+        launch = Launch(in_process=True, share=Share(index, 2))
+        assert encode(photos, tmp_path, launch=launch) is None
     assert not (tmp_path / "latents.json").exists()
     record = encode(photos, tmp_path)
     assert record.statistics == latents.record.statistics
@@ -132,11 +135,11 @@ def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
 
 
 def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
-    source = open_images(photos)
     with pytest.raises(PluginError, match="has discrete latents and a DiT needs continuous"):
-        configure_latents(source, LoadedTokenizer(block_mean(kind="discrete"), record()), 16)
+        encode(photos, tmp_path / "bad", block_mean(kind="discrete"))
+    loaded = LoadedTokenizer(block_mean(), record())
     with pytest.raises(ResolutionError, match="18 px is not a multiple of f = 4"):
-        configure_latents(source, LoadedTokenizer(block_mean(), record()), 18)
+        encode_latents(LatentsPlan(loaded, photos, 18, tmp_path / "bad"), torch.device("cpu"))
     with pytest.raises(DataError, match="1 of 2 images lie in no class folder"):
         class_names(["cat/0.png", "1.png"])
     assert set(class_names(["0.png", "1.png"])) == {"."}  # one class: no labels at all

@@ -6,12 +6,15 @@ import torch
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels, write_npz
-from ssdd_bench.errors import OptionError, PluginError, UserError
+from ssdd_bench.errors import JobsFailedError, OptionError, PluginError, UserError
+from ssdd_bench.evaluation.launched import IN_PROCESS
+from ssdd_bench.evaluation.launching import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
-from ssdd_bench.generation.samples import generate_samples
+from ssdd_bench.generation.samples import SamplingPlan, generate_samples
+from ssdd_bench.launch.shares import Share
 from ssdd_bench.results.store import read_generated
 
 CPU = torch.device("cpu")
@@ -20,16 +23,18 @@ SETTINGS = SamplerSettings("euler", steps=2, cfg=1.5)
 
 @pytest.fixture
 def generate(trained, block_mean, record):
-    def generate(out, samples=40, tokenizer=None, named=None, weights=trained, **more):
+    def generate(out, samples=40, tokenizer=None, named=None, share=None, **more):
         config = SamplesConfig(**{"out": out, "samples": samples, "settings": SETTINGS} | more)
-        return generate_samples(
-            load_latent_model(weights, 4),
-            LoadedTokenizer(tokenizer or block_mean(), named or record()),
-            config,
-            CPU,
-        )
+        loaded = LoadedTokenizer(tokenizer or block_mean(), named or record())
+        launch = Launch(in_process=True, share=share)
+        return draw(loaded, config, load_latent_model(trained, 4), launch)
 
     return generate
+
+
+def draw(loaded, config, model, launch=IN_PROCESS):
+    plan = SamplingPlan(loaded, (config,), model)
+    return generate_samples([plan], CPU, launch).get(config.out)
 
 
 def pixels(folder):
@@ -57,14 +62,14 @@ def test_another_number_format_makes_other_samples_and_says_so(generate, generat
 
 def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generated, tmp_path):
     out = tmp_path / "parts"
-    for shard in ((1, 2), (0, 2)):
-        assert generate(out, shard=shard) is None
+    for index in (1, 0):
+        assert generate(out, share=Share(index, 2)) is None
     assert not (out / "samples.npz").exists()
     (batch, *_) = sorted((out / "batches").glob("*.npz"))
     batch.write_bytes(b"damaged")
     generate(out)
     assert np.array_equal(pixels(out), pixels(generated))
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert sorted(path.name for path in out.glob("[!.]*")) == [
         "generated.json",
         "samples.npz",
         "samples.png",
@@ -119,7 +124,7 @@ def test_latents_are_shared_by_decoders_of_one_encoder(generate, tmp_path, monke
     monkeypatch.setattr("ssdd_bench.generation.batches.sample_latents", never)
     generate(tmp_path / "b", shared=tmp_path / "shared")
     assert np.array_equal(pixels(tmp_path / "a"), pixels(tmp_path / "b"))
-    with pytest.raises(AssertionError):
+    with pytest.raises(JobsFailedError, match="AssertionError: generated again"):
         generate(tmp_path / "c", shared=tmp_path / "shared", seed=1)
 
 
@@ -133,10 +138,10 @@ def test_what_does_not_fit_is_one_line(generate, generated, record, block_mean, 
         generate(out, settings=SamplerSettings("ddpm", 5))
     with pytest.raises(OptionError, match="samples is 0"):
         generate(out, samples=0)
-    assert not out.exists()
+    assert not list(out.glob("[!.]*"))
     with pytest.raises(UserError, match="holds samples of other settings"):
         generate(generated, seed=3)
-    generate(out, shard=(0, 2))
+    generate(out, share=Share(0, 2))
     with pytest.raises(UserError, match="holds samples of other settings"):
         generate(out, seed=3)
 
@@ -146,9 +151,9 @@ def test_a_published_network_fits_by_shape_alone(generate, trained, block_mean, 
     model = load_latent_model(tmp_path / "published.pt", 8, "flow")
     config = SamplesConfig(tmp_path / "out", 4, settings=SETTINGS)
     with pytest.raises(UserError, match="samples f8c3 latents and 'block-mean' decodes f4c3"):
-        generate_samples(model, LoadedTokenizer(block_mean(), record()), config, CPU)
+        draw(LoadedTokenizer(block_mean(), record()), config, model)
     model = load_latent_model(tmp_path / "published.pt", 4, "flow")
-    made = generate_samples(model, LoadedTokenizer(block_mean(), record()), config, CPU)
+    made = draw(LoadedTokenizer(block_mean(), record()), config, model)
     assert made.generation.statistics == "by the tokenizer"
 
 

@@ -9,10 +9,10 @@ from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.evaluation.loading import load
 from ssdd_bench.evaluation.samples import evaluate_samples
 from ssdd_bench.generation.batches import SamplesConfig
-from ssdd_bench.generation.latents import configure_latents, encode_latents
+from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
-from ssdd_bench.generation.samples import generate_samples
+from ssdd_bench.generation.samples import SamplingPlan, generate_samples
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.train.pipeline import make_dit_trainer
 
@@ -31,8 +31,7 @@ def test_from_images_to_scores(tokenizers, photos, recipe, device, tmp_path):
     source = open_images(photos)
     sets = []
     for name, loaded, where in zip(("cpu", "device"), tokenizers, (CPU, device), strict=True):
-        config = configure_latents(source, loaded, SIDE)
-        encode_latents(source, loaded.tokenizer, config, tmp_path / name, where, 8)
+        encode_latents(LatentsPlan(loaded, photos, SIDE, tmp_path / name, batch_size=8), where)
         sets.append(LatentSet(tmp_path / name))
     rows, mirrored = np.arange(len(source)), np.zeros(len(source), bool)
     expected, found = (one.batch(rows, mirrored) for one in sets)
@@ -51,7 +50,7 @@ def test_from_images_to_scores(tokenizers, photos, recipe, device, tmp_path):
             batch_size=4,
         )
         model = load_latent_model(trainer.weights_path, 8)
-        generate_samples(model, loaded, config, where)
+        generate_samples([SamplingPlan(loaded, (config,), model)], where)
         with np.load(tmp_path / name / "samples.npz") as arrays:
             images.append(arrays["arr_0"].astype(int))
     difference = np.abs(images[0] - images[1])

@@ -47,6 +47,7 @@ def command(
     batch_size: options.BatchSize = 64,
     threads: options.Threads | None = None,
     device: options.Device = "auto",
+    launching: options.Launching,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -55,19 +56,20 @@ def command(
     Samples are made with every decoder, guidance scale and seed. --decoders are tokenizers that
     share the encoder, by default TOKENIZER alone. OUT gets latents, dit, samples and results. What
     is there is kept: the same command resumes. Without --data nothing is encoded or trained: a
-    trained DiT (--dit) samples for other decoders, guidance or seeds.
+    trained DiT (--dit) samples for other decoders, guidance or seeds. Each GPU has a worker
+    process, or the CPU has one; ranks of torchrun share the work too, training included.
     """
-    from ssdd_bench.data.images import open_images
     from ssdd_bench.data.latents import LatentSet
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.evaluation.loading import load
-    from ssdd_bench.evaluation.samples import evaluate_samples
+    from ssdd_bench.evaluation.sample_worker import ScoringPlan
+    from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
     from ssdd_bench.generation.batches import SamplesConfig
-    from ssdd_bench.generation.identity import check_encoder, encoder_sha256
-    from ssdd_bench.generation.latents import configure_latents, encode_latents
-    from ssdd_bench.generation.model import load_latent_model, shipped_for
-    from ssdd_bench.generation.sampler import SamplerSettings, default_method
-    from ssdd_bench.generation.samples import generate_samples
+    from ssdd_bench.generation.identity import identify_encoders
+    from ssdd_bench.generation.latents import LatentsPlan, encode_latents
+    from ssdd_bench.generation.model import shipped_for
+    from ssdd_bench.generation.sampler import SamplerSettings
+    from ssdd_bench.generation.samples import SamplingPlan, generate_samples
+    from ssdd_bench.launch.signals import termination_interrupts
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
@@ -79,28 +81,31 @@ def command(
             "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
         )
     options.set_threads(threads)
+    launch = launching.make(threads)
+    is_first = launch.rank is None or launch.rank.rank == 0
+    quiet = quiet or not is_first
     fetch_weights(metrics, offline, False, quiet)
     chosen = choose_device(device)
-    encoder = load(tokenizer, chosen)
-    sha256 = encoder_sha256(encoder)
-    decoding = [load(request, chosen) for request in parse_requests(decoders or tokenizer)]
+    requests = parse_requests(decoders or tokenizer)
+    encoder, *decoding = identify_encoders([tokenizer, *requests], chosen, launch)
     for decoder in decoding:  # before hours of training
-        check_encoder(decoder, sha256, encoder.record.label, "--decoders")
+        decoder.check(encoder.sha256, encoder.label, "--decoders")
     if data and res:
         check_installed()
         from ssdd_bench.train.pipeline import make_dit_trainer
 
-        source = open_images(data, limit, max_image_mb=max_image_mb)
-        encode_latents(
-            source,
-            encoder.tokenizer,
-            configure_latents(source, encoder, res),
+        latents = LatentsPlan(
+            tokenizer,
+            data,
+            res,
             out / "latents",
-            chosen,
-            batch_size,
+            limit,
+            batch_size=batch_size,
+            max_image_mb=max_image_mb,
             command=typed(),
-            progress=not quiet,
         )
+        with termination_interrupts():
+            encode_latents(latents, chosen, launch, progress=not quiet)
         trainer = make_dit_trainer(
             LatentSet(out / "latents"),
             load_recipe(recipe, DiTRecipe),
@@ -110,38 +115,46 @@ def command(
             command=typed(),
         )
         run_trainer(trainer, iterations, minutes, restart=False, quiet=quiet)
+        trainer.accelerator.end_training()  # ranks meet anew to sample
         dit = trainer.weights_path
-    dit = dit or shipped_for(sha256)
-    model = load_latent_model(dit, encoder.tokenizer.latent.f)
-    method = sampler or default_method(model.facts.objective)
-    results = []
-    for decoder, scale, number in product(decoding, cfg, seed):
-        name = f"{decoder.record.label} cfg {scale:g} seed {number}"
-        folder = out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name)
-        config = SamplesConfig(
-            out=folder,
+    dit = dit or shipped_for(encoder.sha256)
+
+    def describe(decoder: str, scale: float, number: int) -> SamplesConfig:
+        name = f"{decoder} cfg {scale:g} seed {number}"
+        return SamplesConfig(
+            out=out / "samples" / re.sub(r"[^A-Za-z0-9.]+", "-", name),
             samples=samples,
             seed=number,
             labels=labels,
-            settings=SamplerSettings(method, steps, scale, cfg_interval, cfg_channels),
+            settings=SamplerSettings(sampler or "euler", steps, scale, cfg_interval, cfg_channels),
             batch_size=batch_size,
             shared=out / "sampled",
             command=typed(),
         )
-        generate_samples(model, decoder, config, chosen, progress=not quiet)
-        results.append(
-            evaluate_samples(
-                folder,
-                reference,
-                protocol=protocol,
-                metrics=metrics,
-                limit=reference_limit,
-                device=chosen,
-                progress=not quiet,
-                out=out / "results",
-                command=typed(),
-            )
+
+    plans = [
+        SamplingPlan(
+            request,
+            tuple(describe(decoder.label, scale, number) for scale, number in product(cfg, seed)),
+            dit,
+            default_sampler=sampler is None,
         )
+        for request, decoder in zip(requests, decoding, strict=True)
+    ]
+    scoring = ScoringPlan(
+        samples=tuple(config.out for plan in plans for config in plan.configs),
+        reference=reference,
+        protocol=find_generation_protocol(protocol),
+        out=out / "results",
+        metrics=metrics,
+        limit=reference_limit,
+        command=typed(),
+    )
+    with termination_interrupts():
+        generate_samples(plans, chosen, launch, progress=not quiet)
+        results = score_samples(scoring, chosen, launch, progress=not quiet)
+    if not is_first:
+        return
     frame = to_frame([one.record for one in results])
     path = write_table(frame, out / "results" / "table.md")
     jobs = [describe_result(one, one.path) for one in results]

@@ -28,27 +28,40 @@ def command(
     seed: options.Seed = 0,
     batch_size: options.BatchSize = 64,
     device: options.Device = "auto",
-    shard: options.Shard = (0, 1),
+    launching: options.Launching,
+    shard: options.Shard | None = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Encode a data set into latents with labels and statistics.
 
-    A class is the folder that an image lies in. Shards that are there are kept. After processes
-    with --shard, run it once more without.
+    A class is the folder that an image lies in. Shards that are there are kept. Each GPU has a
+    worker process, or the CPU has one; ranks of torchrun share the work too.
     """
-    from ssdd_bench.data.images import open_images
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.evaluation.loading import load
-    from ssdd_bench.generation.latents import configure_latents, encode_latents
+    from ssdd_bench.generation.latents import LatentsPlan, encode_latents
+    from ssdd_bench.launch.signals import termination_interrupts
 
-    chosen = choose_device(device)
-    source = open_images(data, limit, max_image_mb=max_image_mb)
-    loaded = load(tokenizer, chosen)
-    config = configure_latents(source, loaded, res, flips, posterior, seed)
-    encode_latents(
-        source, loaded.tokenizer, config, out, chosen, batch_size, shard, typed(), not quiet
+    plan = LatentsPlan(
+        tokenizer,
+        data,
+        res,
+        out,
+        limit,
+        flips,
+        posterior,
+        seed,
+        batch_size,
+        max_image_mb=max_image_mb,
+        command=typed(),
     )
-    if not print_json({"path": out, "shard": shard, "config": config}) and not quiet:
+    launch = launching.make(shard=shard)
+    with termination_interrupts():
+        record = encode_latents(plan, choose_device(device), launch, progress=not quiet)
+    if launch.rank is not None and launch.rank.rank:
+        return
+    config = record and record.config
+    document = {"path": out, "shard": shard, "config": config}
+    if not print_json(document) and not quiet and config:
         click.echo(
             f"{out}: {config.n} images of {len(config.classes)} classes, "
             f"latents {config.channels} x {config.side} x {config.side}",

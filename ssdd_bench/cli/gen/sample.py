@@ -34,41 +34,41 @@ def command(
     batch_size: options.BatchSize = 64,
     dtype: options.NetworkDtype = "float32",
     device: options.Device = "auto",
-    shard: options.Shard = (0, 1),
+    launching: options.Launching,
+    shard: options.Shard | None = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Sample images with a model of latents and a decoder.
 
     OUT gets samples.npz (arr_0, labels in arr_1), samples.png and a record. Batches that are there
-    are kept. After processes with --shard, run it once more without.
+    are kept. Each GPU has a worker process, or the CPU has one; ranks of torchrun share the work
+    too.
     """
     from ssdd_bench.evaluation.environment import choose_device
-    from ssdd_bench.evaluation.loading import load
     from ssdd_bench.generation.batches import SamplesConfig
-    from ssdd_bench.generation.identity import encoder_sha256
-    from ssdd_bench.generation.model import load_latent_model, shipped_for
-    from ssdd_bench.generation.sampler import SamplerSettings, default_method
-    from ssdd_bench.generation.samples import generate_samples
+    from ssdd_bench.generation.sampler import SamplerSettings
+    from ssdd_bench.generation.samples import SamplingPlan, generate_samples
+    from ssdd_bench.launch.signals import termination_interrupts
 
-    chosen = choose_device(device)
-    loaded = load(tokenizer, chosen)
-    path = dit or shipped_for(encoder_sha256(loaded))
-    model = load_latent_model(path, loaded.tokenizer.latent.f, objective)
-    method = sampler or default_method(model.facts.objective)
     config = SamplesConfig(
         out=out,
         samples=samples,
         seed=seed,
         labels=labels,
-        settings=SamplerSettings(method, steps, cfg, cfg_interval, cfg_channels),
+        settings=SamplerSettings(sampler or "euler", steps, cfg, cfg_interval, cfg_channels),
         batch_size=batch_size,
         dtype=dtype,
-        shard=shard,
         shared=shared,
         command=typed(),
     )
-    made = generate_samples(model, loaded, config, chosen, progress=not quiet)
-    document = {"path": out, "shard": shard, "finished": made is not None, "record": made}
+    plan = SamplingPlan(tokenizer, (config,), dit, objective, default_sampler=sampler is None)
+    launch = launching.make(shard=shard)
+    with termination_interrupts():
+        found = generate_samples([plan], choose_device(device), launch, progress=not quiet)
+    if launch.rank is not None and launch.rank.rank:
+        return
+    made = found.get(out)
+    document = {"path": out, "shard": shard, "finished": bool(made), "record": made}
     if print_json(document) or made is None:
         return
     for warning in made.warnings:

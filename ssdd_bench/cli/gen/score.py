@@ -20,27 +20,35 @@ def command(
     reference_limit: options.ReferenceLimit | None = None,
     *,
     scoring: options.Scoring,
+    launching: options.Launching,
+    shard: options.Shard | None = None,
 ) -> None:
     """Score generated images against a reference set.
 
     SAMPLES is a folder of `gen sample`, a folder of images, tar shards, Parquet or an npz with
-    arr_0. REFERENCE is the same, or an npz with mu and sigma. The two sets are not paired.
+    arr_0. REFERENCE is the same, or an npz with mu and sigma. The two sets are not paired. Each GPU
+    has a worker process, or the CPU has one; ranks of torchrun share the work too.
     """
-    from ssdd_bench.evaluation.samples import evaluate_samples
+    from ssdd_bench.evaluation.environment import choose_device
+    from ssdd_bench.evaluation.sample_worker import ScoringPlan
+    from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
+    from ssdd_bench.launch.signals import termination_interrupts
 
     fetch_weights(metrics, scoring.offline, scoring.strict, scoring.quiet)
-    evaluation = evaluate_samples(
-        samples,
-        reference,
-        protocol=protocol,
+    plan = ScoringPlan(
+        samples=(samples,),
+        reference=reference,
+        protocol=find_generation_protocol(protocol),
+        out=scoring.out,
         metrics=metrics,
         limit=reference_limit,
         label=scoring.label,
-        device=scoring.device,
         strict=scoring.strict,
         workers=scoring.workers,
-        progress=not scoring.quiet,
-        out=scoring.out,
         command=typed(),
     )
-    show_result(evaluation, evaluation.path, scoring.quiet)
+    device = choose_device(scoring.device)
+    with termination_interrupts():
+        found = score_samples(plan, device, launching.make(shard=shard), progress=not scoring.quiet)
+    for evaluation in found:
+        show_result(evaluation, evaluation.path, scoring.quiet)

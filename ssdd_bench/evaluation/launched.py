@@ -1,0 +1,153 @@
+"""Groups that need no more than to be done: their results, wherever a launch computes them.
+
+Whoever has a share leaves its chunks on disk; the same command without a share goes on from there
+and finishes the jobs. Of several ranks the first one does that, when all are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic
+
+import torch
+
+from ssdd_bench import errors
+from ssdd_bench.errors import JobsFailedError, UserError
+from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.memory import keep_freed_memory
+from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.launch.lock import locked
+from ssdd_bench.launch.ranks import Ranks
+from ssdd_bench.launch.scheduler import Task, Watcher, run_groups
+from ssdd_bench.launch.tasks import Group, Opened, Problem, R
+
+IN_PROCESS = Launch(in_process=True)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that workers leave for each other.
+
+    Attributes:
+        folder: that they are in; one launch at a time writes there.
+        pattern: of their names, for ranks that do not see each other's folder.
+        lock: name of the folder's lock.
+    """
+
+    folder: Path
+    pattern: str = "**/*"
+    lock: str = "run"
+
+
+def launch_groups(
+    groups: Sequence[Group[R]],
+    files: Sequence[Files],
+    costs: Callable[[], Mapping[Task, Sequence[float]]],
+    device: torch.device,
+    launch: Launch = IN_PROCESS,
+    title: str = "",
+    total: int | None = None,
+    quiet: bool = True,
+) -> dict[Task, R]:
+    """Do groups of jobs and return what is finished.
+
+    Args:
+        groups: in the order in which they start.
+        files: of all jobs.
+        costs: returns the costs of each chunk of each job, for shares.
+        device: of workers; ``cuda`` without a number is every GPU.
+        launch: how.
+        title: of the bar.
+        total: number of images, if it is known.
+        quiet: True shows no bar.
+
+    Returns:
+        The result of each job. Of a share, those that were complete before; of several ranks, all
+        at the first one and none at the others.
+
+    Raises:
+        UserError: the first job that failed, when all others are done; or the folder is in use.
+    """
+    launch.check()
+    keep_freed_memory()
+    share = launch.rank.share if launch.rank else launch.share
+    shares = share.of(costs()) if share else None
+    suffix = f"-share-{share.index}-of-{share.count}" if share else ""
+    with (
+        _all_locked(files, suffix),
+        _connected(launch) as ranks,
+        progress_bar(title, total, quiet=quiet) as bar,
+    ):
+        watcher: _Collector[R] = _Collector(groups, bar.images_done)
+        run_groups(groups, launch.slots(device), watcher, launch.timeout, shares)
+        if ranks is not None:
+            watcher.failures = [one for found in ranks.gather(watcher.failures) for one in found]
+            for one in files:
+                ranks.collect(one.folder, ".", one.pattern)
+            if ranks.own.rank == 0 and not watcher.failures:
+                watcher = _Collector(groups, lambda count: None)
+                alone = replace(launch, rank=None, jobs=1)
+                run_groups(groups, alone.slots(device), watcher, launch.timeout)
+            watcher.failures = ranks.gather(watcher.failures)[0]
+    if watcher.failures:
+        raise_problem(*watcher.failures[0])
+    return watcher.results
+
+
+@contextmanager
+def _connected(launch: Launch) -> Iterator[Ranks | None]:
+    if launch.rank is None:
+        yield None
+        return
+    with Ranks(launch.rank, launch.wait).connected() as ranks:
+        yield ranks
+
+
+@contextmanager
+def _all_locked(files: Sequence[Files], suffix: str) -> Iterator[None]:
+    if not files:
+        yield
+        return
+    one = files[0]
+    with locked(one.folder, one.lock + suffix), _all_locked(files[1:], suffix):
+        yield
+
+
+class _Collector(Watcher[R], Generic[R]):
+    """Collects results and failures."""
+
+    def __init__(self, groups: Sequence[Group[R]], images_done: Callable[[int], None]) -> None:
+        self._groups = groups
+        self._images_done = images_done
+        self.results: dict[Task, R] = {}
+        self.failures: list[tuple[str, Problem]] = []
+
+    def started(self, task: Task, opened: Opened[R]) -> None:
+        missing = sum(opened.images[chunk] for chunk in opened.missing)
+        self._images_done(sum(opened.images) - missing)
+
+    def images_done(self, task: Task, count: int) -> None:
+        self._images_done(count)
+
+    def finished(self, task: Task, result: R) -> None:
+        self.results[task] = result
+
+    def failed(self, group: int, jobs: Sequence[int], problem: Problem) -> None:
+        self.failures.append((self._groups[group].jobs[jobs[0]], problem))
+
+
+def raise_problem(job: str, problem: Problem) -> None:
+    """Raise the error of a job again, as far as it is one of ours.
+
+    Raises:
+        UserError: of the same type, if the problem was one; otherwise ``JobsFailedError``.
+    """
+    if problem.is_user_error:
+        kind: type[UserError] = getattr(errors, problem.kind)
+        error = kind.__new__(kind, problem.text)
+        error.args = (problem.text,)
+        raise error
+    raise JobsFailedError(f"{job}: {problem}") from RuntimeError(problem.trace)
