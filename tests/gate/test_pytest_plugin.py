@@ -38,7 +38,6 @@ def test_fixture_for_other_repositories(imported, pytester):
     pytester.runpytest().assert_outcomes(passed=1)
 
 
-@pytest.mark.xfail(strict=True, reason="the baseline is to be measured with NUMBERS_VERSION 5")
 @pytest.mark.parametrize("tokenizer", ["ssdd", "klvae", "diffusion:steps=2"])
 def test_shipped_tokenizers_are_as_good_as_before(ssdd_gate, tokenizer):
     ssdd_gate(tokenizer, f"tests/gate/baseline/{tokenizer.split(':')[0]}", res=64, limit=8)
