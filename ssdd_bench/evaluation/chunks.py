@@ -132,8 +132,9 @@ class ChunkState:
             if name.startswith(METRICS)
         }
         pixels, values, streams = facts["latent"]
+        ids, scored = facts["ids"], facts["metrics"]["ids"]["candidate"]
         return cls(
-            tuple(facts["ids"]),
+            tuple(scored if ids == scored else ids),  # the same texts, once in memory
             arrays["hashes"],
             facts["skipped"],
             facts["enlarged"],

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
-from ssdd_bench.api import noise as noise_module
-from ssdd_bench.api.noise import OrderedNoise
+from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.data.images import FolderImages, open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
@@ -285,13 +284,14 @@ def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, nam
     """Noise comes from the loader once shapes are known before a batch is loaded."""
     protocol = replace(PROTOCOL, decoder_noise=noise)
     threads = []
-    sample = noise_module._sample
+    kind = KeyedNoise if noise == "philox" else OrderedNoise
+    sample = kind.normal
 
-    def watched(*args):
+    def watched(*args, **known):
         threads.append(threading.current_thread().name.partition("_")[0])
-        return sample(*args)
+        return sample(*args, **known)
 
-    monkeypatch.setattr(noise_module, "_sample", watched)
+    monkeypatch.setattr(kind, "normal", watched)
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, workers=1)
     with MetricSuite(["psnr"], CPU) as suite:
         pass_over(Noisy(), loader, suite, protocol)
