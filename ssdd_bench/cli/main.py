@@ -11,7 +11,7 @@ import click
 from ssdd_bench import __version__
 from ssdd_bench.cli._verbs import verbs_in
 from ssdd_bench.errors import UserError
-from ssdd_bench.launch.signals import Terminated
+from ssdd_bench.launch.signals import Terminated, termination_interrupts
 
 
 @click.group(
@@ -30,7 +30,8 @@ def main() -> NoReturn:
     after SIGTERM.
     """
     try:
-        sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))
+        with termination_interrupts():
+            sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except UserError as error:

@@ -97,7 +97,6 @@ def command(
     from ssdd_bench.evaluation.run import run_jobs
     from ssdd_bench.launch.ranks import find_rank
     from ssdd_bench.launch.shares import Share
-    from ssdd_bench.launch.signals import termination_interrupts
 
     ctx = click.get_current_context()
     options.set_threads(threads)
@@ -153,29 +152,29 @@ def command(
     fetch_weights(metrics, offline, strict, quiet)
     if is_first and (shard is None or shard[0] == 0):
         save_config(ctx, out / "run.toml")
-    with termination_interrupts(), follow(Console(stderr=True, quiet=quiet)) as callbacks:
+    with follow(Console(stderr=True, quiet=quiet)) as callbacks:
         summary = run_jobs(run_config, callbacks, launch)
     if is_first:
-        report_run(summary, out, len(planned), quiet, complete=shard is None)
+        frame = summary.to_frame() if summary.finished and shard is None else None
+        report_run(summary, frame, out, len(planned), quiet)
 
 
 def report_run(
-    summary: RunSummary, out: Path, planned: int, quiet: bool, complete: bool = True
+    summary: RunSummary, frame: pd.DataFrame | None, out: Path, planned: int, quiet: bool
 ) -> None:
     """Show what a run has made.
 
     Args:
         summary: of the run.
+        frame: of the results to make tables of; None for no tables.
         out: folder of the results, in which the tables are written.
         planned: number of jobs.
         quiet: True shows failures alone.
-        complete: False of a share, which makes no results.
 
     Raises:
         JobsFailedError: there is a failure.
     """
-    is_table = bool(summary.finished) and complete
-    files = _report(summary.to_frame(), out, quiet or wants_json()) if is_table else []
+    files = [] if frame is None else _report(frame, out, quiet or wants_json())
     print_json(
         {
             "jobs": [

@@ -8,7 +8,7 @@ atomically, with the identity of the job: what does not fit is refused and made 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, differences
 from ssdd_bench.evaluation.chunks import ChunkState, Grid
 from ssdd_bench.metrics.base import MetricOptions
-from ssdd_bench.results.files import write_json
+from ssdd_bench.results.files import write_json, write_text
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import ExecutionRecord, SpeedRecord, TokenizerRecord
@@ -27,6 +27,8 @@ from ssdd_bench.results.schema import ExecutionRecord, SpeedRecord, TokenizerRec
 PARTS = "parts"
 """Folder of such folders, among the results."""
 JOB, CLOCK = "job.json", "clock.json"
+PLAN = "jobs.txt"
+"""Names of the jobs of a run in shares, so that a merge misses none."""
 FORMAT = 1
 
 
@@ -203,6 +205,25 @@ def read_job(folder: Path) -> JobRecord:
 def find_jobs(out: Path) -> list[Path]:
     """List the folders of unfinished jobs among results."""
     return sorted(path.parent for path in (out / PARTS).glob(f"*/{JOB}"))
+
+
+def save_plan(out: Path, names: Iterable[str]) -> None:
+    """Write the names of the jobs that a merge has to find; without any, delete the file."""
+    path, text = out / PARTS / PLAN, "".join(f"{name}\n" for name in names)
+    if text:
+        write_text(path, text)
+        return
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
+
+
+def load_plan(out: Path) -> tuple[str, ...]:
+    """Read the names of the jobs that a merge has to find; none without a file."""
+    try:
+        return tuple((out / PARTS / PLAN).read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        return ()
 
 
 def missing_images(record: JobRecord, chunks: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ PRELOAD: Final = ("torch", "ssdd_bench.evaluation.worker")
 
 @dataclass(frozen=True)
 class Launch:
-    """How a run is carried out.
+    """Settings of how a run is carried out.
 
     Attributes:
         in_process: True computes everything in this process, one job after another.

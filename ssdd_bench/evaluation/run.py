@@ -17,7 +17,14 @@ from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import choose_device
 from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice
-from ssdd_bench.evaluation.folder import PARTS, find_jobs
+from ssdd_bench.evaluation.folder import (
+    PARTS,
+    JobRecord,
+    find_jobs,
+    load_plan,
+    read_job,
+    save_plan,
+)
 from ssdd_bench.evaluation.job import Failure, Finished
 from ssdd_bench.evaluation.launching import Launch
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -33,6 +40,7 @@ from ssdd_bench.metrics.catalog import find_metrics, metric_keys
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.schema import Compilation, NumberFormat, Result
+from ssdd_bench.results.store import load_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,8 +210,11 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
         out: folder of the results.
         callbacks: receive what is finished and what has failed: jobs of which images are missing.
 
+    Returns:
+        What was merged now, and the jobs that lack something.
+
     Raises:
-        UserError: the folder has nothing to merge, or is in use.
+        UserError: the folder has neither parts nor results, or is in use.
         DataError: see :func:`ssdd_bench.evaluation.merge.merge_job`.
     """
     callbacks = callbacks or Callbacks()
@@ -211,11 +222,9 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
     failures: list[Failure] = []
     _check_writable(out)
     with locked(out):
-        folders = find_jobs(out)
-        if not folders:
-            raise UserError(
-                f"{out} has no {PARTS}/ to merge: give the folder of a run with --shard"
-            )
+        folders, plan = find_jobs(out), load_plan(out)
+        if not folders and not plan and not results_in(out):
+            raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")
         for folder in folders:
             try:
                 finished.append(merge_folder(folder, out))
@@ -225,7 +234,27 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
             except Exception as error:
                 failures.append(Failure(folder.name, 1, Problem.of(error)))
                 callbacks.jobs_failed([], failures[-1])
+        there = {_job_name(result) for result in load_results(results_in(out))}
+        begun = {_job_name(read_job(folder)) for folder in find_jobs(out)}
+        for name in plan:
+            if name not in there | begun:
+                text = "no share has begun it: run the shares that are missing, then merge"
+                failures.append(Failure(name, 1, Problem("UserError", text)))
+                callbacks.jobs_failed([], failures[-1])
+        save_plan(out, [name for name in plan if name not in there])
     return RunSummary(tuple(finished), tuple(failures))
+
+
+def results_in(out: Path) -> list[Path]:
+    """Return the result files in a folder; they may be none."""
+    return sorted(out.glob("[!.]*.json"))
+
+
+def _job_name(found: Result | JobRecord) -> str:
+    """Return the name of the job, without the settings of execution in the tokenizer's label."""
+    seed = f", seed {found.seed}" if found.seed else ""
+    label = found.tokenizer.label.partition(" (")[0]
+    return f"{label} at {found.resolution} px, {found.protocol['id']}{seed}"
 
 
 class _Run(Watcher[Finished]):
@@ -269,6 +298,8 @@ class _Run(Watcher[Finished]):
         share = self._share
         name = f"share-{share.index}-of-{share.count}" if share else "run"
         with locked(self._config.out, name):
+            if self._launch.share is not None:
+                save_plan(self._config.out, [job.name for job in self._jobs.values()])
             if self._launch.rank is None:
                 self._work()
                 self._compare_speeds()

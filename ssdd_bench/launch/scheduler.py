@@ -58,7 +58,7 @@ class Watcher(Generic[R]):
 
 @dataclass
 class _Job(Generic[R]):
-    """What is known of a job; ``free`` are the missing chunks that nobody computes, ascending."""
+    """A job as far as it is known; ``free`` are missing chunks that nobody computes, ascending."""
 
     task: Task
     opened: Opened[R] | None = None

@@ -49,7 +49,7 @@ class ChunkDone:
 
 @dataclass(frozen=True)
 class Stage:
-    """What follows the images has begun."""
+    """A stage that follows the images has begun."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""What launchers run: groups of jobs that share what is loaded once, cut into chunks.
+"""Groups of jobs, which launchers run: they share what is loaded once, and are cut into chunks.
 
 A job is one row. Its images are cut into chunks, a function of their number alone; any worker may
 take any chunk, saves what it found of it to disk, and whoever comes last merges the chunks in the

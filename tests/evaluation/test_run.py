@@ -1,0 +1,337 @@
+"""Runs on worker processes, in shares and as ranks: the same bits, whatever plugins do."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.folder import PARTS, find_jobs
+from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.run import merge_results, run, run_jobs
+from ssdd_bench.launch.lock import locked
+from ssdd_bench.launch.shares import Share
+from ssdd_bench.plugins.discovery import VARIABLE
+from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.results.store import load_results
+
+MANIFEST = """
+id = "naughty"
+title = "Naughty"
+family = "test"
+description = "Does what it must not do."
+licence = "Apache-2.0"
+version = "1"
+stochastic = true
+[options.fault]
+type = "str"
+default = "none"
+help = "what it does"
+"""
+PLUGIN = """
+import ctypes, os, sys, time
+import torch
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+
+def patch():
+    torch.nn.functional.interpolate = torch.nn.functional.avg_pool2d = None
+    torch.Tensor.double = torch.Tensor.float
+
+FAULTS = {
+    "none": lambda: None,
+    "threads": lambda: torch.set_num_threads(7),
+    "dtype": lambda: torch.set_default_dtype(torch.float64),
+    "device": lambda: torch.set_default_device("meta"),
+    "precision": lambda: torch.set_float32_matmul_precision("medium"),
+    "patch": patch,
+    "environ": lambda: os.environ.clear(),
+    "exit": lambda: sys.exit(0),
+    "hard-exit": lambda: os._exit(0),
+    "segfault": lambda: ctypes.string_at(0),
+    "hang": lambda: time.sleep(600),
+}
+
+class Naughty(Tokenizer):
+    latent = LatentSpec("continuous", 2, 3)
+    def __init__(self, fault):
+        self.fault, self.sleep = fault, float(os.environ.get("NAUGHTY_SLEEP", 0))
+    def encode(self, images, noise=None):
+        FAULTS[self.fault]()
+        return Latent(images[..., ::2, ::2], tuple(images.shape[-2:]))
+    def decode(self, latent, noise):
+        time.sleep(self.sleep)
+        image = latent.data.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return image + 0.1 * noise.normal((3, *latent.size))
+
+def load(fault):
+    return Naughty(fault)
+"""
+LEAKS = ("threads", "dtype", "device", "precision", "patch", "environ")
+DEATHS = ("exit", "hard-exit", "segfault", "hang")
+GOOD = ("jpeg:quality=30", "naughty", "ssdd:steps=1")
+METRICS = ("psnr", "psnr_pooled", "ssim", "fd_effnet")
+IMAGES = 200  # four chunks
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugins") / "naughty"
+    folder.mkdir()
+    (folder / "tokenizer.toml").write_text(MANIFEST)
+    (folder / "plugin.py").write_text(PLUGIN)
+    (folder / "__init__.py").write_text('"""Naughty."""\n')
+    return folder.parent
+
+
+@pytest.fixture(autouse=True)
+def naughty(plugins, monkeypatch):
+    """The plugin of that name can be found, here and in programs."""
+    monkeypatch.setenv(VARIABLE, str(plugins))
+
+
+@pytest.fixture(scope="module")
+def few(make_photos):
+    return make_photos(3, (32, 32))
+
+
+@pytest.fixture(scope="module")
+def many(make_photos):
+    return make_photos(IMAGES, (16, 16))
+
+
+def measured(out):
+    """All numbers of the results in a folder, by tokenizer and resolution."""
+    return {
+        (one.tokenizer.label, one.resolution): (
+            {key: (value.value, value.n) for key, value in one.metrics.items()},
+            one.data,
+            one.latent,
+            one.fingerprint,
+            pd.read_parquet(Path(out) / one.scores).to_dict("list"),
+        )
+        for one in load_results([out])
+    }
+
+
+def work(tokenizers, data, out, metrics=METRICS[:3], **more):
+    return run(
+        list(tokenizers), resolutions=(16, 32), data=data, out=out, metrics=metrics,
+        speed=False, pictures=False, progress=False, **more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain(few, plugins, tmp_path_factory):
+    """What the good tokenizers score when nothing happens."""
+    out = tmp_path_factory.mktemp("plain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(plugins))
+        assert not work(GOOD, few, out, METRICS).failures
+    return measured(out)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_a_plugin_leaks_ends_with_its_process(few, plain, tmp_path, jobs):
+    leaky = [f"naughty:fault={fault}" for fault in LEAKS]
+    summary = work([*leaky, *GOOD], few, tmp_path, METRICS, jobs=jobs)
+    assert not {failure.name.partition(" ")[0] for failure in summary.failures} & {*GOOD}
+    found = measured(tmp_path)
+    assert {key: found[key] for key in plain} == plain
+
+
+def test_leaks_reach_other_jobs_in_one_process(few, plain, tmp_path, monkeypatch):
+    """The plugins do what they must not do: this is what processes protect from."""
+    import torch
+
+    for name in ("interpolate", "avg_pool2d"):
+        monkeypatch.setattr(torch.nn.functional, name, getattr(torch.nn.functional, name))
+    monkeypatch.setattr(torch.Tensor, "double", torch.Tensor.double)
+    summary = work(["naughty:fault=patch", *GOOD], few, tmp_path, METRICS)
+    assert summary.failures or measured(tmp_path) != plain
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_death_of_a_plugin_costs_its_own_jobs(few, plain, tmp_path, jobs):
+    deadly = [f"naughty:fault={fault}" for fault in DEATHS]
+    summary = work([*deadly, *GOOD], few, tmp_path, METRICS, jobs=jobs, timeout=10)
+    assert [(one.name.split(" at ")[0], one.problem.kind) for one in summary.failures[::2]] == [
+        ("naughty:fault=exit", "SystemExit"),
+        ("naughty:fault=hard-exit", "WorkerDied"),
+        ("naughty:fault=segfault", "WorkerDied"),
+        ("naughty:fault=hang", "Timeout"),
+    ]
+    assert measured(tmp_path) == plain
+    assert len(find_jobs(tmp_path)) == 2 * len(DEATHS)  # the same command tries them again
+
+
+@pytest.fixture(scope="module")
+def whole(many, plugins, tmp_path_factory):
+    """Two tokenizers on four chunks, in one process."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(plugins))
+        assert not work(GOOD[:2], many, out).failures
+    return measured(out)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, pytest.param(7, marks=pytest.mark.slow)])
+def test_the_number_of_workers_changes_no_bit(many, whole, tmp_path, jobs):
+    assert not work(GOOD[:2], many, tmp_path, jobs=jobs).failures
+    assert measured(tmp_path) == whole
+    assert not list(tmp_path.glob(f"{PARTS}/*"))
+    assert not list(tmp_path.glob("run.lock"))
+
+
+def config(data, out):
+    return RunConfig(
+        tuple(parse_requests(",".join(GOOD[:2]))), (16, 32), out, METRICS[:3], data=data,
+        speed=False, pictures=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "in_process"), [(1, True), (3, True), (7, True), (2, False)])
+def test_shares_in_any_order_are_merged(many, whole, tmp_path, monkeypatch, count, in_process):
+    plan = config(many, tmp_path)
+    for index in random.Random(count).sample(range(count), count):
+        launch = Launch(in_process, share=Share(index, count))
+        summary = run_jobs(plan, launch=launch)
+        assert not summary.finished
+        assert not summary.failures
+    monkeypatch.delenv(VARIABLE)  # a merge needs no plugin
+    summary = merge_results(tmp_path)
+    assert len(summary.finished) == 4
+    assert measured(tmp_path) == whole
+    assert not (tmp_path / PARTS).exists()
+
+
+def test_a_share_that_is_missing_is_named_and_can_follow(many, whole, tmp_path):
+    plan = config(many, tmp_path)
+    for index in (0, 2):
+        run_jobs(plan, launch=Launch(True, share=Share(index, 3)))
+    summary = merge_results(tmp_path)
+    assert len(summary.finished) + len(summary.failures) == 4
+    assert summary.failures
+    words = ["images: chunk", "no share has begun it"]
+    assert all(any(word in str(failure) for word in words) for failure in summary.failures)
+    assert "no share" in str(summary.failures)
+    run_jobs(plan, launch=Launch(True, share=Share(1, 3)))
+    assert not merge_results(tmp_path).failures
+    assert measured(tmp_path) == whole
+    assert not merge_results(tmp_path).finished  # again, as a cluster may do
+    with pytest.raises(UserError, match="nothing to merge"):
+        merge_results(tmp_path / "other")
+
+
+def test_a_share_that_is_done_is_not_done_again(many, tmp_path):
+    plan = config(many, tmp_path)
+    run_jobs(plan, launch=Launch(True, share=Share(0, 2)))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert len(files) == 8
+    run_jobs(plan, launch=Launch(True, share=Share(0, 2)))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == files
+
+
+def test_the_clock_of_a_share_is_in_the_result(few, tmp_path):
+    plan = replace(config(few, tmp_path), speed=True, requests=tuple(parse_requests("jpeg")))
+    for index in range(2):
+        run_jobs(plan, launch=Launch(True, share=Share(index, 2)))
+    assert all(one.result.speed is not None for one in merge_results(tmp_path).finished)
+
+
+def test_two_launches_into_one_folder(few, tmp_path):
+    with locked(tmp_path), pytest.raises(OutputError, match=f"process {os.getpid()}"):
+        work(["jpeg"], few, tmp_path)
+    with locked(tmp_path), pytest.raises(OutputError, match="in use"):
+        merge_results(tmp_path)
+
+
+def program(data, out, *more, module=("-m", "ssdd_bench")):
+    """Start the two tokenizers on four chunks, slowly enough to be killed."""
+    command = [
+        *(sys.executable, *module, "run", "--tokenizers", ",".join(GOOD[:2]), "--res", "16,32"),
+        *("--data", data, "--out", out, "--metrics", ",".join(METRICS[:3])),
+        *("--no-speed", "--no-pictures", *more),
+    ]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [*map(str, command)],
+            env={**os.environ, "NAUGHTY_SLEEP": "0.002"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def family(process):
+    """A launcher's worker processes and their server."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def finish(process):
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return out
+
+
+def killed_at_random(data, out, seed, moments):
+    """Kill a worker, all of them, the launcher or everything after some chunk, and start again."""
+    rng = random.Random(seed)
+    for _ in range(moments):
+        process = program(data, out, "--jobs", "2")
+        there = len(list(out.rglob("*.safetensors")))
+        wanted, deadline = there + rng.randrange(4), time.monotonic() + 100
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(out.rglob("*.safetensors"))) >= wanted and family(process):
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        whom = rng.choice(["worker", "workers", "launcher", "all", "terminate", "interrupt"])
+        children = family(process)
+        if whom == "worker" and children:
+            children = [rng.choice(children)]
+        if whom in ("worker", "workers", "all"):
+            for child in children:
+                try:
+                    child.kill()
+                except psutil.NoSuchProcess:
+                    continue
+        if whom in ("launcher", "all"):
+            process.kill()
+        elif whom in ("terminate", "interrupt"):
+            process.send_signal(signal.SIGTERM if whom == "terminate" else signal.SIGINT)
+        _, err = process.communicate(timeout=200)
+        expected = {"launcher": -9, "all": -9, "terminate": 143, "interrupt": 130}.get(whom, 0)
+        assert process.returncode in (0, expected), (whom, err)
+    finish(program(data, out, "--jobs", "2"))
+
+
+@pytest.mark.parametrize(("seed", "moments"), [(0, 2), pytest.param(1, 20, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_no_bit(many, whole, tmp_path, seed, moments):
+    killed_at_random(many, tmp_path, seed, moments)
+    assert measured(tmp_path) == whole
+    assert not (tmp_path / PARTS).exists()
+
+
+@pytest.mark.slow
+def test_torchrun_gives_the_same_bits(many, whole, tmp_path):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m",
+                "ssdd_bench")  # fmt: skip
+    out = finish(program(many, tmp_path, module=torchrun))
+    assert measured(tmp_path) == whole
+    assert out.count("Reconstruction, 16 × 16 px") == 1
+    assert not (tmp_path / PARTS).exists()
