@@ -37,7 +37,8 @@ def main() -> NoReturn:
     except UserError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
-        code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        ended = isinstance(error.__cause__ or error, Terminated)  # click puts its own in front
+        code = 128 + (signal.SIGTERM if ended else signal.SIGINT)
         _fail("interrupted: what is finished is on disk; run the same command to resume", code)
 
 
