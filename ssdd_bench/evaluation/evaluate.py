@@ -157,6 +157,6 @@ def evaluate_loaded(
             work.compute(folder, range(len(folder.grid)), progress)
             if settings.speed:
                 progress.stage("speed")
-                folder.save_clock(work.time(record.identity, work.examples(folder)))
+                folder.save_clock(work.time(record, work.examples(folder)))
         progress.stage("scores")
         return merge_job(folder, record)

@@ -117,11 +117,18 @@ class Executed:
 
 @dataclass(frozen=True)
 class ClockRecord:
-    """A measurement of speed; ``clock.json``."""
+    """A measurement of speed; ``clock.json``.
+
+    Attributes:
+        identity: of the job.
+        speed: that was measured.
+        environment: in which.
+        seconds: that it took.
+    """
 
     identity: JobIdentity
     speed: SpeedRecord
-    execution: ExecutionRecord
+    environment: dict[str, Any]
     seconds: float
 
 

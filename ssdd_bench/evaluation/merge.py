@@ -66,10 +66,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
         scores = suite.compute()
     clock = folder.load_clock()
     executions = [one.execution for one in totals.executed]
-    seconds = sum(one.seconds for one in totals.executed)
-    if clock is not None:
-        executions.insert(0, clock.execution)  # speed depends on it more than scores do
-        seconds += clock.seconds
+    seconds = sum(one.seconds for one in totals.executed) + (clock.seconds if clock else 0.0)
     return Evaluation(
         tokenizer=replace(
             record.tokenizer, extra={**record.tokenizer.extra, **totals.latent.code_use}
@@ -89,7 +86,8 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
         metrics=dict(scores.values),
         speed=clock.speed if clock else None,
         execution=executions[0],
-        environment=record.environment,
+        # Speed depends on the machine more than scores do.
+        environment=clock.environment if clock else record.environment,
         command=record.command,
         created=record.created,
         seconds=seconds + time.perf_counter() - started,

@@ -200,6 +200,7 @@ def measure_speed(
         decode_single=single[1] if decode.batch > 1 else None,
         batches=tuple(found),
         fidelity=fidelity,
+        threads=torch.get_num_threads(),
     )
 
 

@@ -179,8 +179,8 @@ class JobWork:
             examples_of=chunks.index(0) if 0 in chunks else None,
         )
 
-    def time(self, identity: JobIdentity, examples: Examples) -> ClockRecord:
-        """Measure the speed with some images."""
+    def time(self, record: JobRecord, examples: Examples) -> ClockRecord:
+        """Measure the speed with some images, in the environment of the record."""
         self._close_suite()  # its networks may be in the memory of the same device
         started = time.perf_counter()
         prepared = self._prepare()
@@ -193,8 +193,8 @@ class JobWork:
             self._device,
             prepared=prepared,
         )
-        executed = self._describe(prepared)
-        return ClockRecord(identity, speed, executed, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return ClockRecord(record.identity, speed, record.environment, seconds)
 
     def examples(self, folder: JobFolder) -> Examples:
         """Return the first images: from the first chunk, or read again if it is not there."""

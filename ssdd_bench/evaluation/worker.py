@@ -19,7 +19,7 @@ from ssdd_bench.evaluation.folder import PARTS, JobFolder, JobRecord, read_job
 from ssdd_bench.evaluation.job import Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
-from ssdd_bench.evaluation.merge import execution_warnings, merge_job
+from ssdd_bench.evaluation.merge import merge_job
 from ssdd_bench.evaluation.resume import extend, has_scores, has_speed
 from ssdd_bench.evaluation.settings import Settings, check_resolution, job_fingerprint, job_label
 from ssdd_bench.evaluation.work import JobWork, describe_job
@@ -51,7 +51,8 @@ class EvaluationGroup(Group[Finished]):
         config: of the run.
         plan: the jobs.
         data_hash: of the images, see :func:`ssdd_bench.evaluation.job.data_fingerprint`.
-        environment: from :func:`ssdd_bench.evaluation.environment.describe_environment`.
+        environment: of this process and its machine, see
+            :func:`ssdd_bench.evaluation.environment.describe_environment`.
         source: the images, where they are open in this process already.
     """
 
@@ -60,13 +61,13 @@ class EvaluationGroup(Group[Finished]):
         config: RunConfig,
         plan: tuple[Job, ...],
         data_hash: str,
-        environment: dict[str, Any],
+        environment: dict[str, Any] | None = None,
         source: ImageSource | None = None,
     ) -> None:
         self.config = config
         self.plan = plan
         self.data_hash = data_hash
-        self.environment = environment
+        self._environment = environment
         self._source = source
         self.name = plan[0].request.label
         self.jobs = tuple(job.name for job in plan)
@@ -75,13 +76,17 @@ class EvaluationGroup(Group[Finished]):
         """Load the tokenizer onto a device, and open the images."""
         keep_freed_memory()
         chosen = torch.device(device)
+        environment = self._environment or describe_environment(chosen)
         loaded = load(self.plan[0].request, chosen)
         source = self._source or self.config.source()
-        return EvaluationWorker(self, loaded, source, chosen)
+        return EvaluationWorker(self, loaded, source, chosen, environment)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open images out: another process opens them itself, unless they are in memory."""
-        return {**vars(self), "_source": None}
+        """Leave out what another process may have otherwise: open images, and its machine.
+
+        Images in memory go with the configuration.
+        """
+        return {**vars(self), "_source": None, "_environment": None}
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class EvaluationWorker(Worker[Finished]):
         loaded: the tokenizer.
         source: the images.
         device: for networks.
+        environment: of this process and its machine.
     """
 
     def __init__(
@@ -117,11 +123,13 @@ class EvaluationWorker(Worker[Finished]):
         loaded: LoadedTokenizer,
         source: ImageSource,
         device: torch.device,
+        environment: dict[str, Any],
     ) -> None:
         self._group = group
         self._loaded = loaded
         self._source = source
         self._device = device
+        self._environment = environment
         self._jobs: dict[int, _Job] = {}
         self._current: tuple[int, JobWork] | None = None
 
@@ -143,6 +151,8 @@ class EvaluationWorker(Worker[Finished]):
             complete = Finished(old, path, reused=True)
         if complete and has_speed(complete.result, config):
             return Opened(plan.name, result=complete)
+        if complete and complete.result.environment != self._environment:
+            complete = None  # A result names one environment, which is that of its speed too.
         if old is not None:
             settings = extend(settings, old)
         record = self._describe(settings)
@@ -162,7 +172,7 @@ class EvaluationWorker(Worker[Finished]):
             self._source,
             settings,
             group.data_hash,
-            group.environment,
+            self._environment,
             group.config.command,
             group.config.pictures,
         )
@@ -177,7 +187,9 @@ class EvaluationWorker(Worker[Finished]):
         progress.stage("speed")
         one = self._jobs[job]
         with self._work_on(job) as work:
-            clock = work.time(one.record.identity, work.examples(one.folder))
+            clock = work.time(
+                replace(one.record, environment=self._environment), work.examples(one.folder)
+            )
         if one.old is None:
             one.folder.save_clock(clock)
             return
@@ -185,10 +197,8 @@ class EvaluationWorker(Worker[Finished]):
         result = replace(
             old,
             speed=clock.speed,
-            execution=clock.execution,
             seconds=old.seconds + clock.seconds,
             command=one.record.command,
-            warnings=(*old.warnings, *execution_warnings((clock.execution, old.execution))),
         )
         save_result(result, self._group.config.out)
 

@@ -152,7 +152,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         **_pick(decode, "peak_memory_bytes"),
         **_pick(decode, "peak_memory_kind", missing=""),
         **_pick(machine, "device", missing=""),
-        **_pick(machine, "threads"),
+        **_pick(speed if speed and speed.threads else machine, "threads"),
         **_pick(machine, "dtype", "compile", missing=""),
         **_pick(machine, "cuda_graphs", missing=False),
         **_pick(machine, "memory_format", missing=""),

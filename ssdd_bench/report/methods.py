@@ -74,7 +74,11 @@ def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
     yield "guidance scales", _join((one.guidance_scale for one in generated), "{:g}")
     yield "latents scaled", _join(one.statistics for one in generated)
     timed = [r for r in results if r.speed]
-    machines = ((r.execution.device, r.execution.threads, r.execution.dtype) for r in timed)
+    machines = (
+        (r.execution.device, r.speed.threads or r.execution.threads, r.execution.dtype)
+        for r in timed
+        if r.speed
+    )
     yield "timed on", _join(machines, "{}, threads: {}, {}")
     speeds = [r.speed for r in timed if r.speed]
     timings = [timing for speed in speeds for timing in (speed.encode, speed.decode)]

@@ -118,7 +118,10 @@ class SpeedComparison:
 
 @dataclass(frozen=True)
 class SpeedRecord:
-    """Encode and decode timed apart; :class:`ExecutionRecord` tells what they depend on."""
+    """Encode and decode timed apart; :class:`ExecutionRecord` tells what they depend on.
+
+    Workers that share a machine take fewer threads each for the images than one has for the clock.
+    """
 
     encode: Timing  # at the batch of the highest throughput
     decode: Timing
@@ -128,6 +131,7 @@ class SpeedRecord:
     batches: Annotated[tuple[int, ...], ADDED] = ()  # that were tried
     fidelity: Annotated[Fidelity | None, ADDED] = None
     comparison: Annotated[SpeedComparison | None, ADDED] = None
+    threads: Annotated[int | None, ADDED] = None  # of the CPU; None: those of the execution
 
 
 @dataclass(frozen=True)

@@ -124,12 +124,15 @@ class Plan:
             (job.request,), (SIDE,), out, METRICS, data=source, speed=False, device="cpu"
         )
         self.config = replace(self.config, **changes)
-        self.group = EvaluationGroup(self.config, (job,), data_fingerprint(source), {"a": 1})
+        self.environment = {"cpu": "x"}
+        self.group = EvaluationGroup(self.config, (job,), data_fingerprint(source))
         self.loaded = loaded
         source.reads.clear()
 
     def worker(self):
-        WORKERS.append(EvaluationWorker(self.group, self.loaded, self.source, CPU))
+        WORKERS.append(
+            EvaluationWorker(self.group, self.loaded, self.source, CPU, self.environment)
+        )
         return WORKERS[-1]
 
     def run(self, worker=None):
@@ -458,8 +461,9 @@ def test_groups_and_failures_go_to_other_processes(loaded, tmp_path):
     assert copy.jobs == group.jobs == ("test at 16 px, default-v1",)
     assert copy.plan == group.plan
 
-    open_already = EvaluationGroup(group.config, group.plan, "", {}, open_images(None))
-    assert pickle.loads(pickle.dumps(open_already))._source is None
+    here = EvaluationGroup(group.config, group.plan, "", {"cpu": "x"}, open_images(None))
+    there = pickle.loads(pickle.dumps(here))
+    assert there._source is there._environment is None
 
     class Odd(PluginError):
         def __init__(self):
@@ -491,6 +495,25 @@ def test_a_missing_speed_alone_measures_no_image_again(loaded, tmp_path):
     speedless = replace(finished.result, speed=None)
     assert content(replace(finished, result=speedless)) == before
     assert plan.run().reused
+
+
+def test_a_speed_of_another_machine_is_not_added(loaded, tmp_path):
+    Plan(tmp_path, loaded("codec"), Pictures(5)).run()
+    plan = Plan(tmp_path, loaded("codec"), Pictures(5), speed=True)
+    plan.environment = {"cpu": "y"}
+    assert plan.worker().open(0).missing == (0, 1)
+    finished = plan.run()
+    assert finished.result.environment == {"cpu": "y"}
+    assert finished.result.speed.threads == torch.get_num_threads()
+
+
+def test_the_environment_is_that_of_the_clock(loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("codec"), Pictures(5), speed=True)
+    worker = plan.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    plan.environment = {"cpu": "y"}
+    finished = plan.run()
+    assert finished.result.environment == {"cpu": "y"}
 
 
 def test_the_clock_is_kept_when_the_run_goes_on(loaded, tmp_path):
