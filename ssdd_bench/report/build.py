@@ -68,8 +68,9 @@ def build_report(
         UserError: a saved image is damaged, or no image has a tag.
     """
     frame, by_tag = source.frame, list[Table]()
-    drawings = draw_figures(frame, published, metric)
-    tables = build_report_tables(frame)
+    pooled = pool_seeds(frame)
+    drawings = draw_figures(pooled, published, metric)
+    tables = build_report_tables(pooled)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
     texts = {
         "table.md": to_markdown(tables),

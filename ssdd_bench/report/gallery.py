@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from ssdd_bench.errors import UserError
@@ -61,12 +62,12 @@ class Extremes:
 
 
 def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
-    """Cut the saved grids into photos: as many as fit, alike from every group.
+    """Cut the saved grids into photos: as many as fit, alike from every group, in their order.
 
     Raises:
         UserError: a grid is damaged or shows other references than its neighbours.
     """
-    sets = []
+    sets, room = [], _Room(budget)
     for index, group in enumerate(comparable_groups(source.frame)):
         pixels = [
             (name, _read(source.pictures[row["fingerprint"]], group.resolution), row["scores"])
@@ -75,15 +76,11 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
         ]
         if pixels:
             one = Set(index, group.title, group.n, min(len(pairs) for _, pairs, _ in pixels))
-            sets.append((one, _photos(pixels, metric_directions(source.frame), one.saved)))
-    used = 0
+            sets.append((one, _photos(pixels, metric_directions(source.frame), one.saved, room)))
     for row in zip_longest(*(photos for _, photos in sets)):
         for (one, _), photo in zip(sets, row, strict=True):
             if photo:
-                size = len(photo.reference) + sum(map(len, photo.reconstructions.values()))
-                if used + size <= budget:
-                    one.photos.append(photo)
-                    used += size
+                one.photos.append(photo)
     return [one for one, _ in sets if one.photos]
 
 
@@ -99,27 +96,63 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                 for name, each in zip(names, group.rows["scores"], strict=True)
                 if metric in each and len(each[metric]) > 1
             }
-            for name, mine in scores.items():
-                mine = mine[mine.map(math.isfinite)]
-                others = [
-                    each.reindex(mine.index)
-                    for other, each in scores.items()
-                    if other != name and each.map(math.isfinite).all()
-                ]
-                lead = mine - sum(others) / len(others) if others else mine
+            others = _Others(scores)
+            for name, each in scores.items():
+                mine = each[np.isfinite(each)]
+                mean = others.mean(name, mine.index)
+                lead = mine - mean if mean is not None else mine
+                order = lead.sort_values(ascending=not higher, kind="stable").index
+                few = min(EXTREMES, len(order) // 2)
                 rows = [
                     {
                         "image": image,
                         "score": mine[image],
-                        "difference": lead[image] if others else None,
+                        "difference": lead[image] if mean is not None else None,
                         "photo": photos.get(image),
                     }
-                    for image in lead.sort_values(ascending=not higher, kind="stable").index
+                    for image in (*order[:few], *order[::-1][:few])
                 ]
-                if few := min(EXTREMES, len(rows) // 2):
-                    best, worst = rows[:few], rows[::-1][:few]
-                    found.append(Extremes(index, name, metric, best, worst))
+                if few:
+                    found.append(Extremes(index, name, metric, rows[:few], rows[few:]))
     return found
+
+
+class _Others:
+    """Means over other tokenizers, image by image.
+
+    Args:
+        scores: of single images, by tokenizer. Those with an infinite score are left out.
+    """
+
+    def __init__(self, scores: Mapping[str, pd.Series[float]]) -> None:
+        finite = {name: each for name, each in scores.items() if np.isfinite(each).all()}
+        self._index = next(iter(scores.values())).index if scores else pd.Index([])
+        for each in finite.values():
+            if not each.index.equals(self._index):
+                self._index = self._index.union(each.index, sort=False)
+        self._places = {name: place for place, name in enumerate(finite)}
+        self._rows = np.empty((len(finite), len(self._index)))
+        for name, place in self._places.items():
+            each = finite[name]
+            same = each.index.equals(self._index)
+            self._rows[place] = each if same else each.reindex(self._index)
+
+    def mean(self, name: str, images: pd.Index) -> pd.Series[float] | None:
+        """Return the mean over all but this tokenizer, NaN where one of them lacks the image.
+
+        None if there are no others.
+        """
+        place = self._places.get(name)
+        count = len(self._rows) - (place is not None)
+        if not count:
+            return None
+        own = 0.0 if place is None else self._rows[place].copy()
+        if place is not None:
+            self._rows[place] = 0.0  # adds nothing, and the sum is in the order of the rows
+        total = np.add.reduce(self._rows, axis=0)
+        if place is not None:
+            self._rows[place] = own
+        return pd.Series(total / count, self._index).reindex(images)
 
 
 def _read(path: Path, resolution: int) -> np.ndarray:
@@ -133,11 +166,25 @@ def _read(path: Path, resolution: int) -> np.ndarray:
     return rows.transpose(2, 0, 1, 3, 4)
 
 
+@dataclass
+class _Room:
+    """Characters that are left for images."""
+
+    left: int
+
+
 def _photos(
     pixels: Sequence[tuple[str, np.ndarray, Scores]],
     directions: dict[str, bool],
     count: int,
+    room: _Room,
 ) -> Iterator[Photo]:
+    """Yield photos until one does not fit; what would not fit is not encoded to its end."""
+    ranks = {
+        (name, metric): each.rank(ascending=not directions[metric], method="min")
+        for name, _, scores in pixels
+        for metric, each in scores.items()
+    }
     for position in range(count):
         reference = pixels[0][1][position][0]
         image = f"photo {position + 1}"
@@ -151,15 +198,18 @@ def _photos(
             for metric, each in scores.items():
                 if math.isfinite(each.iloc[position]):
                     image = str(each.index[position])
-                    ranks = each.rank(ascending=not directions[metric], method="min")
-                    one = (float(each.iloc[position]), int(ranks.iloc[position]))
-                    found.setdefault(name, {})[metric] = one
-        yield Photo(
-            image,
-            _encode(reference),
-            {name: _encode(pairs[position][1]) for name, pairs, _ in pixels},
-            found,
-        )
+                    rank = int(ranks[name, metric].iloc[position])
+                    found.setdefault(name, {})[metric] = float(each.iloc[position]), rank
+        texts = {"": _encode(reference)}
+        size = len(texts[""])
+        for name, pairs, _ in pixels:
+            if size <= room.left:
+                texts[name] = _encode(pairs[position][1])
+                size += len(texts[name])
+        if size > room.left:
+            return
+        room.left -= size
+        yield Photo(image, texts.pop(""), texts, found)
 
 
 def _encode(pixels: np.ndarray) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from ssdd_bench.report.frame import Scores, metric_directions
@@ -100,9 +101,10 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     metrics = list(metric_directions(frame))
     means = [*metrics, *frame.filter(regex="_(low|high|ips|q1|q3|ms|ratio)$").columns]
     least, greatest = ([f"{key}_{end}" for key in metrics] for end in ("least", "greatest"))
-    measured = frame[metrics].notna().apply(tuple, axis=1)
-    pooled, dropped = frame.copy(), list[Any]()
+    measured = pd.Series([*map(tuple, frame[metrics].notna().to_numpy())], frame.index)
+    pooled, dropped, firsts = frame.copy(), list[Any](), list[Any]()
     pooled[[*least, *greatest]] = math.nan
+    found: dict[str, list[pd.Series[float]]] = {"mean": [], "min": [], "max": []}
     columns = {key: dict(frame[key]) for key in ("scores", "footnotes")}
     columns["seeds"] = {index: (seed,) for index, seed in frame["seed"].items()}
     for _, rows in frame.groupby([*_BUT_SEED, measured], sort=False, dropna=False):
@@ -111,12 +113,16 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         first, *others = rows.index
         dropped += others
-        pooled.loc[first, means] = rows[means].mean(skipna=False)
-        pooled.loc[first, least] = rows[metrics].min().to_numpy()
-        pooled.loc[first, greatest] = rows[metrics].max().to_numpy()
+        firsts.append(first)
+        found["mean"].append(rows[means].mean(skipna=False))
+        found["min"].append(rows[metrics].min())
+        found["max"].append(rows[metrics].max())
         columns["seeds"][first] = own
         columns["scores"][first] = _mean_scores(list(rows["scores"]))
         columns["footnotes"][first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
+    for names, which in ((means, "mean"), (least, "min"), (greatest, "max")):
+        if firsts:
+            pooled.loc[firsts, names] = np.array(found[which])
     pooled = pooled.assign(**{key: pd.Series(values) for key, values in columns.items()})
     return pooled.drop(index=dropped)
 

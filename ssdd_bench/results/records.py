@@ -13,7 +13,7 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 
@@ -155,7 +155,7 @@ class _Reader:
     def _read_dataclass(self, kind: Any, data: Any, where: str, fixed: Mapping[str, Any]) -> Any:
         if not isinstance(data, dict):
             raise self._misfit(where, WORDS[dict], data)
-        hints = typing.get_type_hints(kind, include_extras=True)
+        hints = _hints(kind)
         own = {field.name: field for field in fields(kind) if field.name not in fixed}
         if unknown := sorted(data.keys() - own.keys()):
             known = [_join(where, name) for name in own]
@@ -174,6 +174,11 @@ class _Reader:
     def _misfit(self, where: str, expected: str, data: Any) -> UserError:
         place = f"key '{where}'" if where else "the file"
         return UserError(f"{self.source}: {place} must be {expected}, not {_shorten(data)}")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _describe(kind: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 import textalloc
 from matplotlib.axes import Axes
 from matplotlib.cbook import STEP_LOOKUP_MAP
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from ssdd_bench.report.figures.panel import Mark, Panel
@@ -208,7 +210,7 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
     if not labelled:
         return []
     figure = axes.get_figure(root=True)
-    assert figure is not None, "axes without a figure"
+    assert isinstance(figure, Figure), "axes without a figure"
     clearance = _CLEARANCE * figure.dpi / 72
     obstacles = [(mark.x, mark.y, clearance) for mark in marks] + _text_obstacles(axes)
     lines = [
@@ -217,27 +219,28 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
         if line.get_linestyle() != "None"
     ]
     xs, ys, sizes = (list(values) for values in zip(*obstacles, strict=True))
-    _, _, texts, leaders = allocate(
-        axes,
-        [mark.x for mark in labelled],
-        [mark.y for mark in labelled],
-        [mark.label for mark in labelled],
-        x_scatter=xs,
-        y_scatter=ys,
-        scatter_sizes=sizes,
-        text_scatter_sizes=[clearance] * len(labelled),
-        x_lines=[np.asarray(x, float) for x, _ in lines],
-        y_lines=[np.asarray(y, float) for _, y in lines],
-        textsize=_SIZE,
-        direction=["east", "northeast", "southeast"] if ends else None,
-        margin=0.001,
-        min_distance=0.002,
-        max_distance=0.25,
-        linecolor="0.6",
-        linewidth=0.6,
-        zorder=5,
-        parse_math=False,
-    )
+    with _already_drawn(figure):
+        _, _, texts, leaders = allocate(
+            axes,
+            [mark.x for mark in labelled],
+            [mark.y for mark in labelled],
+            [mark.label for mark in labelled],
+            x_scatter=xs,
+            y_scatter=ys,
+            scatter_sizes=sizes,
+            text_scatter_sizes=[clearance] * len(labelled),
+            x_lines=[np.asarray(x, float) for x, _ in lines],
+            y_lines=[np.asarray(y, float) for _, y in lines],
+            textsize=_SIZE,
+            direction=["east", "northeast", "southeast"] if ends else None,
+            margin=0.001,
+            min_distance=0.002,
+            max_distance=0.25,
+            linecolor="0.6",
+            linewidth=0.6,
+            zorder=5,
+            parse_math=False,
+        )
     found = [[text] for text in texts]
     for artists, leader in zip(found, leaders, strict=True):
         if leader is not None:
@@ -247,6 +250,16 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
             else:
                 artists.append(leader)
     return found
+
+
+@contextmanager
+def _already_drawn(figure: Figure) -> Iterator[None]:
+    """Spare the drawing of the whole figure with which textalloc begins, once for each panel."""
+    figure.draw_without_rendering = lambda: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del figure.draw_without_rendering  # of this object; the method is seen again
 
 
 def _text_obstacles(axes: Axes) -> list[tuple[float, float, float]]:
