@@ -82,7 +82,7 @@ def build_report(
         means = split_by_tag(frame, tags)
         by_tag = build_tag_tables(frame, means)
         texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
-    texts["index.html"] = build_page(source, published, metric, drawings, by_tag)
+    texts["index.html"] = build_page(source, published, metric, drawings, by_tag, tables)
     figures = {
         f"{name}{suffix}": one
         for name, one in _first_of_each(drawings).items()
@@ -129,6 +129,7 @@ def build_page(
     metric: str,
     drawings: Sequence[Drawing] = (),
     by_tag: Sequence[Table] = (),
+    tables: Sequence[Table] = (),
 ) -> str:
     """Render the page: equal input gives equal text.
 
@@ -138,6 +139,7 @@ def build_page(
         metric: the quality that figures begin with.
         drawings: figures; may be empty.
         by_tag: tables by subject, in a section of their own; may be empty.
+        tables: from :func:`build_report_tables`, where they are built already.
 
     Raises:
         UserError: a saved image is damaged.
@@ -145,7 +147,7 @@ def build_page(
     frame, results = pool_seeds(source.frame), source.results
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
-    tables = build_report_tables(frame)
+    tables = tables or build_report_tables(frame)
     extremes = find_extremes(source, sets)
     palette = Palette.of(frame)
     return render(

@@ -73,8 +73,8 @@ def read_scores(file: Path, result: Result) -> Scores:
     if not result.scores or not path.exists():
         return {}
     try:
-        with pq.ParquetFile(path) as file:  # a third of the time of pandas' reader of data sets
-            table = file.read().to_pandas().set_index("id")
+        with pq.ParquetFile(path) as parquet:  # in a third of the time of pandas' own reader
+            table = parquet.read().to_pandas().set_index("id")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: damaged: delete it or measure again") from error
     return {str(key): table[key] for key in table}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -119,8 +119,9 @@ class _Builder:
         reasons: dict[str, list[str]] = {}
         for group, heading in zip(self.groups, self._headings(), strict=True):
             before = len(table.columns)
+            rows = {row["name"]: row for row in group.rows.to_dict("records")}
             for measure in measures:
-                for text in self._add(group, measure):
+                for text in self._add(group, rows, measure):
                     reasons.setdefault(text, []).append(heading)
             spans.append((heading, len(table.columns) - before))
         if self.by_rate and any(count for _, count in spans[1:]):
@@ -194,9 +195,8 @@ class _Builder:
             texts = [" / ".join(describe_hardware(own[name])) for name in self.names]
             self.table.add("machine", texts, numeric=False)
 
-    def _add(self, group: Group, measure: Measure) -> list[str]:
+    def _add(self, group: Group, rows: Mapping[str, Any], measure: Measure) -> list[str]:
         """Add a column of one resolution, or return why it has no value."""
-        rows = {row["name"]: row for row in group.rows.to_dict("records")}
         texts = {name: measure.show(row) for name, row in rows.items()}
         notes = {name: _texts(row["footnotes"], measure.notes) for name, row in rows.items()}
         present = [name for name, text in texts.items() if text != MISSING]
