@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 from ssdd_bench.nn.dit import SIZES
 from ssdd_bench.results.schema import TokenizerRecord
+from ssdd_bench.results.store import load_results
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import AdamWRecipe, DiTRecipe, DiTStageRecipe
 
@@ -122,6 +124,61 @@ def describe(label="block-mean", **options):
 @pytest.fixture(scope="session")
 def block_mean():
     return BlockMean
+
+
+SLOW = """
+import os, time
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+class Slow(Tokenizer):
+    latent = LatentSpec("continuous", 2, 3)
+    def encode(self, images, noise=None):
+        return Latent(images[..., ::2, ::2], tuple(images.shape[-2:]))
+    def decode(self, latent, noise):
+        time.sleep(float(os.environ.get("SLOW_SECONDS", 0)))
+        image = latent.data.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return image + 0.1 * noise.normal((3, *latent.size))
+def load():
+    return Slow()
+"""
+SLOW_MANIFEST = """
+id = "slow"
+title = "Slow"
+family = "test"
+description = "Adds noise, and takes as long as SLOW_SECONDS says for a batch."
+licence = "Apache-2.0"
+version = "1"
+stochastic = true
+"""
+
+
+@pytest.fixture(scope="session")
+def slow_plugin(tmp_path_factory):
+    """A folder with a stochastic plugin for SSDD_BENCH_TOKENIZERS."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "slow").mkdir()
+    (folder / "slow" / "tokenizer.toml").write_text(SLOW_MANIFEST)
+    (folder / "slow" / "plugin.py").write_text(SLOW)
+    (folder / "slow" / "__init__.py").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def measured():
+    """All numbers of the results in a folder, by tokenizer and resolution."""
+
+    def measured(out):
+        return {
+            (one.tokenizer.label, one.resolution): (
+                {key: (value.value, value.n) for key, value in one.metrics.items()},
+                one.data,
+                one.latent,
+                one.fingerprint,
+                pd.read_parquet(out / one.scores).to_dict("list"),
+            )
+            for one in load_results([out])
+        }
+
+    return measured
 
 
 @pytest.fixture(scope="session")

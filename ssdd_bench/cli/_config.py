@@ -21,7 +21,10 @@ from ssdd_bench.results.records import read_toml
 SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
 NOT_IN_FILES: Final = ("config", "suite", "dry_run", "json")
 # These do not say what is measured.
-NOT_SAVED: Final = ("force", "quiet", "jobs", "timeout", "in_process", "shard", "wait")
+NOT_SAVED: Final = (
+    *("force", "quiet", "jobs", "timeout", "in_process", "shard", "wait"),
+    *("launcher", "gpus_per_job", "sbatch"),
+)
 
 
 def find_suites() -> dict[str, Path]:

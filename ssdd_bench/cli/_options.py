@@ -5,6 +5,7 @@ Imports no torch, since completion must be quick.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +65,23 @@ def shard(value: str | tuple[int, int]) -> tuple[int, int]:
     if not 0 <= index < count:
         raise click.BadParameter(f"'{value}': {count} shards are 0/{count} to {count - 1}/{count}")
     return index, count
+
+
+def sbatch(value: str | dict[str, str]) -> dict[str, str]:
+    """Read options of ``sbatch`` such as ``--partition=gpu --exclusive`` by name."""
+    if isinstance(value, dict):
+        return value
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}': {error}") from None
+    found = {}
+    for word in words:
+        key, _, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not key:
+            raise click.BadParameter(f"'{word}': write long options, such as --partition=gpu")
+        found[key] = text
+    return found
 
 
 class _Batches(CommaList):
@@ -227,6 +245,18 @@ Shard = Annotated[
 ]
 InProcess = Annotated[bool, flag("Work in this process, to debug a plugin.")]
 Wait = Annotated[float, option("Time that ranks of torchrun wait for each other.", "S", SECONDS)]
+Launcher = Annotated[
+    Literal["local", "slurm", "slurm-local", "ray"],
+    option("Work here, on SLURM or on a Ray cluster; slurm-local tries shares of SLURM here."),
+]
+GpusPerJob = Annotated[
+    int,
+    option("GPUs of a job on SLURM or Ray.  [default: 1; CPU: 0]", "N", click.IntRange(min=0)),
+]
+Sbatch = Annotated[
+    dict[str, str],
+    option("Options of sbatch: '--partition=gpu --time=8:00:00'", "OPTIONS", sbatch),
+]
 Quiet = Annotated[bool, flag("Show neither progress nor a table.")]
 
 

@@ -12,9 +12,10 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config
 from ssdd_bench.cli._output import describe_result, print_json, show_table, wants_json, write_table
 from ssdd_bench.cli._progress import fetch_weights, preloaded
+from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
 from ssdd_bench.cli._verbs import flag, option, switch, typed, verb
 from ssdd_bench.data.named import require_named
-from ssdd_bench.errors import JobsFailedError
+from ssdd_bench.errors import JobsFailedError, UserError
 from ssdd_bench.launch.processes import start_server
 from ssdd_bench.plugins.registry import parse_requests
 
@@ -63,6 +64,9 @@ def command(
     jobs: options.Jobs | None = None,
     timeout: options.Timeout | None = None,
     in_process: options.InProcess = False,
+    launcher: options.Launcher = "local",
+    gpus_per_job: options.GpusPerJob | None = None,
+    sbatch: options.Sbatch | None = None,
     shard: Annotated[
         tuple[int, int],
         option(
@@ -85,8 +89,10 @@ def command(
 
     Each GPU has a worker process, or the CPU has one: a plugin that crashes costs its own jobs.
     Under torchrun, accelerate or srun each rank computes a share, and rank 0 makes the results.
+    On SLURM the shares are an array of --jobs jobs, and one more makes the results; on a Ray
+    cluster there are --jobs worker processes, wherever it has room.
     """
-    if not in_process and not dry_run:
+    if launcher == "local" and not in_process and not dry_run:
         start_server(preloaded(metrics))  # while this process imports torch
     from rich.console import Console
 
@@ -128,10 +134,18 @@ def command(
     planned = run_config.jobs()
     run_config.baseline_label()
     rank = None if shard else find_rank()
-    launch = Launch(
-        in_process, jobs, threads, timeout, Share(*shard) if shard else None, rank, wait
-    )
+    gpus = _gpus_per_job(launcher, device, gpus_per_job)
+    share = Share(*shard) if shard else None
+    ray_gpus = gpus if launcher == "ray" else None
+    launch = Launch(in_process, jobs, threads, timeout, share, rank, wait, ray_gpus)
     launch.check()
+    if launcher in ("slurm", "slurm-local"):
+        if interleave or in_process or shard:
+            raise UserError("SLURM gets shares: leave --interleave, --in-process and --shard out")
+        submission = make_submission(out, jobs, gpus, sbatch or {}, timeout, force)
+        if dry_run:
+            show_scripts(submission)
+            return
     if dry_run:
         document = [
             {
@@ -152,11 +166,49 @@ def command(
     fetch_weights(metrics, offline, strict, quiet)
     if is_first and (shard is None or shard[0] == 0):
         save_config(ctx, out / "run.toml")
+    if launcher == "slurm":
+        submit_shares(submission)
+        return
+    if launcher == "slurm-local":
+        run_shares_here(submission)
+        merge_shares(out, quiet)
+        return
     with follow(Console(stderr=True, quiet=quiet)) as callbacks:
         summary = run_jobs(run_config, callbacks, launch)
     if is_first:
         frame = summary.to_frame() if summary.finished and shard is None else None
         report_run(summary, frame, out, len(planned), quiet)
+
+
+def _gpus_per_job(launcher: str, device: str, given: int | None) -> int:
+    """Return the number of GPUs of each job: by default one, unless it works on the CPU.
+
+    The machine from which one submits to SLURM need not have a GPU itself.
+    """
+    from ssdd_bench.evaluation.environment import choose_device
+
+    if given is not None:
+        return given
+    return int(device != "cpu" if launcher == "slurm" else choose_device(device).type == "cuda")
+
+
+def merge_shares(out: Path, quiet: bool) -> None:
+    """Make the results of a run in shares, and show the table of all results.
+
+    Raises:
+        JobsFailedError: a job lacks something.
+    """
+    from rich.console import Console
+
+    from ssdd_bench.cli._live import follow
+    from ssdd_bench.evaluation.run import merge_results, results_in
+    from ssdd_bench.report.loading import load_source
+
+    with follow(Console(stderr=True, quiet=quiet)) as callbacks:
+        summary = merge_results(out, callbacks)
+    frame = load_source(files).frame if (files := results_in(out)) else None
+    planned = len(summary.finished) + len(summary.failures)
+    report_run(summary, frame, out, planned, quiet)
 
 
 def report_run(

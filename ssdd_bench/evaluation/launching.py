@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.environment import cores
+from ssdd_bench.evaluation.environment import choose_device, cores
 from ssdd_bench.launch.processes import Processes
 from ssdd_bench.launch.ranks import Rank
 from ssdd_bench.launch.shares import Share
@@ -30,6 +32,7 @@ class Launch:
         share: compute this share only, for a merge.
         rank: of this process, if another launcher started it with others.
         wait: seconds that a rank waits for the others.
+        ray_gpus: that each worker reserves on a Ray cluster; None works on this machine.
     """
 
     in_process: bool = False
@@ -39,6 +42,7 @@ class Launch:
     share: Share | None = None
     rank: Rank | None = None
     wait: float = 3600.0
+    ray_gpus: int | None = None
 
     def check(self) -> None:
         """Refuse settings that contradict each other.
@@ -50,6 +54,19 @@ class Launch:
             raise UserError(f"one process has no {self.jobs} workers: leave jobs or in-process out")
         if self.in_process and self.timeout is not None:
             raise UserError("nothing can end a hang of this process: leave timeout or it out")
+        if self.ray_gpus is not None and (self.in_process or self.share or self.rank):
+            raise UserError("workers on Ray need no shares, ranks or in-process: leave them out")
+
+    def choose_device(self, name: str) -> torch.device:
+        """Turn a name into a device of the machines that work.
+
+        Raises:
+            UserError: there is no such device.
+        """
+        if self.ray_gpus is None:
+            return choose_device(name)
+        # The GPU of a worker is somewhere else, and its only one.
+        return torch.device("cuda" if self.ray_gpus else "cpu")
 
     def devices(self, device: torch.device) -> tuple[str, ...]:
         """Return the device of each worker; ``cuda`` without a number is every GPU, by turns."""
@@ -66,9 +83,34 @@ class Launch:
         if self.in_process:
             (name,) = self.devices(device)[:1]
             return InProcess(name)
+        if self.ray_gpus is not None:
+            return self._on_ray(device, self.ray_gpus)
         devices = self.devices(device)
         # Ranks of a machine share its cores; torchrun has divided the threads already.
         beside = len(devices) * (self.rank.local_count if self.rank else 1)
         each = self.threads or max(1, torch.get_num_threads() // len(devices))
         alone = self.threads or torch.get_num_threads()
         return Processes(devices, (each, alone), (max(1, cores() // beside), cores()), PRELOAD)
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Connect to the Ray cluster for a ``with`` block, if there is to be one."""
+        if self.ray_gpus is None:
+            return nullcontext()
+        from ssdd_bench.launch.ray import cluster
+
+        return cluster(self.jobs or 1, self.ray_gpus, self._ray_threads()[0])
+
+    def _ray_threads(self) -> tuple[int, int]:
+        """Return the threads of a worker and of one that is alone, as on this machine."""
+        alone = self.threads or torch.get_num_threads()
+        return self.threads or max(1, alone // (1 if self.ray_gpus else self.jobs or 1)), alone
+
+    def _on_ray(self, device: torch.device, gpus: int) -> Slots[Any]:
+        from ssdd_bench.launch.ray import RaySlots, count_slots, cpus_beside
+
+        threads = self._ray_threads()
+        cpus = 1 if gpus else threads[0]
+        count = self.jobs or (count_slots(gpus) if gpus else 1)
+        beside = cpus_beside(gpus) if gpus else cpus
+        make = partial(Processes, (device.type,), threads, (beside, cores()), PRELOAD)
+        return RaySlots(count, make, device.type, gpus, cpus)

@@ -15,7 +15,6 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
-from ssdd_bench.evaluation.environment import choose_device
 from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice
 from ssdd_bench.evaluation.folder import (
     PARTS,
@@ -275,7 +274,7 @@ class _Run(Watcher[Finished]):
         for key in chain.from_iterable(config.metric_keys(job.protocol) for job in jobs):
             if key not in known:
                 raise UnknownNameError("metric", key, known)
-        self._device = choose_device(config.device)
+        self._device = launch.choose_device(config.device)
         config.execution.check(self._device)
         self._baseline = config.baseline_label()
         if self._baseline and launch.share:
@@ -297,7 +296,7 @@ class _Run(Watcher[Finished]):
     def run(self) -> RunSummary:
         share = self._share
         name = f"share-{share.index}-of-{share.count}" if share else "run"
-        with locked(self._config.out, name):
+        with locked(self._config.out, name), self._launch.connected():
             if self._launch.share is not None:
                 save_plan(self._config.out, [job.name for job in self._jobs.values()])
             if self._launch.rank is None:

@@ -21,12 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-import ray
-from ray.exceptions import RayActorError, RayTaskError
-
 from ssdd_bench.errors import UserError
 from ssdd_bench.launch.slots import Answer, Call, Deliver, Died, Event, Raised, Slots
 from ssdd_bench.launch.tasks import Group, R
+
+try:
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+except ModuleNotFoundError as error:
+    raise UserError("Ray needs the package ray: pip install 'ssdd-bench[ray]'") from error
 
 GATHER: Final = 0.2
 """Seconds in which an actor gathers progress into one message."""
@@ -288,9 +291,22 @@ def _connect(address: str, slots: int, cpus: float) -> None:
         )
 
 
-def count_slots(gpus: float, cpus: float) -> int:
-    """Return the number of slots for which the cluster has room when it is idle."""
+def count_slots(gpus: float) -> int:
+    """Return the number of slots for which the cluster has GPUs, free or not.
+
+    Raises:
+        UserError: there is none.
+    """
+    count = int(ray.cluster_resources().get("GPU", 0) // gpus)
+    if not count:
+        raise UserError(
+            "the Ray cluster has no GPU for a worker now. Add --jobs to wait for so many, or"
+            " --gpus-per-job 0"
+        )
+    return count
+
+
+def cpus_beside(gpus: float) -> int:
+    """Return the number of CPUs of the cluster for each slot with so many GPUs."""
     total = ray.cluster_resources()
-    if gpus:
-        return int(total.get("GPU", 0) // gpus)
-    return int(total.get("CPU", 0) // max(cpus, 1))
+    return max(1, int(total.get("CPU", 1) * gpus / max(gpus, total.get("GPU", 0))))

@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import submitit
-from submitit.core.utils import FailedJobError
-
 from ssdd_bench.errors import UserError
+
+try:
+    import submitit
+    from submitit.core.utils import FailedJobError
+except ModuleNotFoundError as error:
+    raise UserError("SLURM needs the package submitit: pip install 'ssdd-bench[slurm]'") from error
 
 TIME: Final = "4:00:00"
 """Time limit of a task; it is submitted again at the limit, so a short one gets a slot sooner."""
@@ -223,7 +226,7 @@ def _number(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"--slurm {name}={text}: '{text}' is no number") from None
+        raise UserError(f"--sbatch {name}={text}: '{text}' is no number") from None
 
 
 def _minutes(text: str) -> int:
@@ -244,34 +247,22 @@ def _minutes(text: str) -> int:
         return (int(days or 0) * 24 + hours) * 60 + minutes + (seconds > 0)
     except ValueError:
         raise UserError(
-            f"--slurm time={text}: write minutes, hours:minutes:seconds, or"
+            f"--sbatch time={text}: write minutes, hours:minutes:seconds, or"
             " days-hours:minutes:seconds"
         ) from None
 
 
 def run_locally(submission: Submission) -> int:
-    """Run the shares and then the merge on this machine as submitit does without SLURM, and wait.
+    """Run the shares on this machine as submitit does without SLURM, all at once, and wait.
 
     Returns:
         Number of shares that failed.
-
-    Raises:
-        UserError: the merge failed; names its log.
     """
     executor = submitit.LocalExecutor(submission.logs, max_num_timeout=RESUBMISSIONS)
     executor.update_parameters(
         timeout_min=_minutes(submission.options.get("time", TIME)), gpus_per_node=submission.gpus
     )
-    failed = _wait(executor.submit_array(submission.tasks()))
-    executor.update_parameters(gpus_per_node=0)
-    (merge,) = executor.submit_array([Command(submission.merge)])
-    if _wait([merge]):
-        raise UserError(f"the merge failed, see {merge.paths.stderr}")
-    return failed
-
-
-def _wait(jobs: list[submitit.Job[None]]) -> int:
-    """Wait for jobs to end and return the number that failed; an interruption ends them."""
+    jobs = executor.submit_array(submission.tasks())
     try:
         return sum(job.exception() is not None for job in jobs)
     except BaseException:

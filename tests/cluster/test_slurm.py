@@ -1,5 +1,6 @@
 """Shares on a real SLURM that runs on this machine alone; skipped where it is not installed."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -153,3 +154,51 @@ def test_a_share_that_is_cancelled_stays_so(make, tmp_path):
     assert state(submitted.shares) == {"CANCELLED"}
     assert starts(tmp_path, "0-of-1") == 1
     assert 0 < len((tmp_path / "work" / "merged").read_text().split()) < 200
+
+
+IMAGES = 200  # four chunks
+RUN = ("run", "--tokenizers", "slow,jpeg:quality=30", "--res", "16", "--device", "cpu")
+SETTINGS = ("--metrics", "psnr,fd_effnet", "--no-speed", "--no-pictures", "--threads", "1")
+
+
+@pytest.fixture
+def run(make_photos, slow_plugin, tmp_path):
+    """Start the program in a process of its own on 200 photos."""
+    command = [sys.executable, "-m", "ssdd_bench", *RUN, *SETTINGS]
+    data = ["--data", str(make_photos(IMAGES, (16, 16)))]
+    root = str(Path(__file__).parents[2])
+
+    def run(out, *options, before=(), seconds=0.0):
+        environment = {**os.environ, "SSDD_BENCH_TOKENIZERS": str(slow_plugin)}
+        environment |= {"PYTHONPATH": root, "SLOW_SECONDS": str(seconds)}
+        words = [*before, *command, *data, "--out", str(tmp_path / out), *options]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@one_kind
+def test_a_run_that_makes_room_equals_one_process(cluster, run, measured, tmp_path):
+    """The shares are stopped after their first chunks, and go on when there is room again."""
+    run("one", "--in-process")
+    options = ("--launcher", "slurm", "--jobs", "2", "--sbatch", "--partition=low", "--json")
+    jobs = json.loads(run("shares", *options, seconds=0.05))
+    parts = tmp_path / "shares" / "parts"
+    wait_for(lambda: list(parts.glob("slow*/*.safetensors")))
+    log = f"--output={tmp_path}/high.log"
+    output("sbatch", "--partition=high", "--exclusive", log, "--wrap=sleep 1")
+    wait_for_end(slurm.Submitted(jobs["array"], jobs["merge"]))
+    assert state(jobs["array"]) == state(jobs["merge"]) == {"COMPLETED"}
+    stopped = "".join(path.read_text() for path in Path(jobs["logs"]).glob("*_log.err"))
+    assert "this job is preempted" in stopped
+    assert measured(tmp_path / "shares") == measured(tmp_path / "one")
+
+
+@one_kind
+def test_the_tasks_of_a_step_are_ranks(cluster, run, measured, tmp_path):
+    run("one", "--in-process")
+    out = run("ranks", "--json", before=("srun", "--ntasks=3", "--overcommit"))
+    assert len(json.loads(out)["jobs"]) == 2, "one document, from the first"
+    assert measured(tmp_path / "ranks") == measured(tmp_path / "one")

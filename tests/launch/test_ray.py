@@ -141,8 +141,9 @@ def test_machines_where_nothing_starts_end_the_run(tmp_path: Path) -> None:
 
 
 def test_the_room_of_the_cluster_is_counted() -> None:
-    assert launch.count_slots(0, 1) >= CPUS
-    assert launch.count_slots(1, 1) == 0
+    with pytest.raises(UserError, match="--jobs"):
+        launch.count_slots(1)
+    assert launch.cpus_beside(1) >= CPUS
 
 
 def test_a_client_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

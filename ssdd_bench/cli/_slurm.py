@@ -1,0 +1,82 @@
+"""A run on SLURM: what is submitted, and what is said about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ssdd_bench.cli._output import print_json
+from ssdd_bench.errors import JobsFailedError, UserError
+
+if TYPE_CHECKING:
+    from ssdd_bench.launch.slurm import Submission
+
+
+def make_submission(
+    out: Path,
+    shares: int | None,
+    gpus: int,
+    sbatch: Mapping[str, str],
+    timeout: float | None,
+    force: bool,
+) -> Submission:
+    """Make a submission of the run that OUT/run.toml describes.
+
+    Raises:
+        UserError: the number of shares is missing.
+    """
+    from ssdd_bench.launch.slurm import Submission
+
+    if shares is None:
+        raise UserError("into how many jobs shall SLURM divide the run? Add --jobs")
+    program = (sys.executable, "-m", "ssdd_bench")
+    more = [*(["--force"] if force else []), *(["--timeout", str(timeout)] if timeout else [])]
+    return Submission(
+        (*program, "run", "--config", str(out / "run.toml"), *more),
+        (*program, "merge", str(out)),
+        out / "logs",
+        shares,
+        gpus,
+        sbatch,
+    )
+
+
+def show_scripts(submission: Submission) -> None:
+    """Print what SLURM would get."""
+    from ssdd_bench.launch.slurm import scripts
+
+    array, merge = scripts(submission)
+    if not print_json({"array": array, "merge": merge}):
+        click.echo(f"{array}\n{merge}", nl=False)
+
+
+def submit_shares(submission: Submission) -> None:
+    """Submit the run and print the numbers of its jobs."""
+    from ssdd_bench.launch.slurm import submit
+
+    jobs = submit(submission)
+    if not print_json({"array": jobs.shares, "merge": jobs.merge, "logs": str(submission.logs)}):
+        click.echo(
+            f"array {jobs.shares} computes {submission.shares} shares, then job {jobs.merge} makes"
+            f" the results; squeue --jobs={jobs.shares},{jobs.merge}; logs: {submission.logs}"
+        )
+
+
+def run_shares_here(submission: Submission) -> None:
+    """Run the shares on this machine, and say where to look if some failed.
+
+    Raises:
+        JobsFailedError: all of them did.
+    """
+    from ssdd_bench.launch.slurm import run_locally
+
+    failed = run_locally(submission)
+    text = f"{failed} of {submission.shares} shares failed, see {submission.logs}"
+    if failed == submission.shares:
+        raise JobsFailedError(text)
+    if failed:
+        click.echo(text, err=True)

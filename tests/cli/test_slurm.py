@@ -1,0 +1,75 @@
+"""Runs in shares of SLURM: the scripts, and the shares on this machine."""
+
+import json
+from functools import partial
+
+import pytest
+
+pytest.importorskip("submitit")
+
+RUN = ("run", "--tokenizers", "jpeg:quality=30,downsample", "--res", "16", "--device", "cpu")
+SETTINGS = ("--metrics", "psnr,ssim", "--no-speed", "--no-pictures")
+
+
+@pytest.fixture
+def run(program):
+    return partial(program, *RUN, *SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def photos(make_photos):
+    return make_photos(150, (16, 16))
+
+
+def test_dry_run_prints_what_slurm_would_get(run, tmp_path):
+    options = ("--launcher", "slurm", "--jobs", 32, "--sbatch", "--partition=a --time=1:00:00")
+    out = tmp_path / "no"
+    code, text, _ = run(*options, "--gpus-per-job", 2, "--out", out, "--dry-run")
+    assert code == 0
+    for line in ("--array=0-31%32", "--partition=a", "--time=60", "--gpus-per-node=2"):
+        assert f"#SBATCH {line}\n" in text
+    assert "#SBATCH --dependency=afterany:" in text
+    assert not out.exists()
+    code, text, _ = run(*options, "--out", out, "--dry-run", "--json")
+    scripts = json.loads(text)
+    assert "gpus" not in scripts["array"], "on the CPU"
+    assert "afterany" in scripts["merge"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "--jobs"),
+        (("--jobs", 2, "--shard", "0/2"), "--shard"),
+        (("--jobs", 2, "--sbatch", "-p gpu"), "--partition=gpu"),
+        (("--jobs", 2, "--sbatch", "'"), "quotation"),
+        (("--jobs", 2, "--sbatch", "--time=soon"), "time=soon"),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused(run, tmp_path, options, words):
+    code, _, err = run("--launcher", "slurm", *options, "--out", tmp_path, "--dry-run")
+    assert code == 2
+    assert words in err
+
+
+@pytest.mark.slow
+def test_shares_here_equal_one_process(run, photos, measured, tmp_path):
+    data = ("--data", photos)
+    assert run(*data, "--out", tmp_path / "one", "--in-process")[0] == 0
+    shares = ("--launcher", "slurm-local", "--jobs", 3, "--out", tmp_path / "shares")
+    code, out, _ = run(*data, *shares, "--json")
+    assert code == 0
+    assert len(json.loads(out)["jobs"]) == 2
+    assert measured(tmp_path / "shares") == measured(tmp_path / "one")
+    assert len(list((tmp_path / "shares" / "logs").glob("*_log.err"))) == 3
+    assert run(*data, *shares)[0] == 0, "there is nothing left to do"
+
+
+@pytest.mark.slow
+def test_shares_that_all_fail_name_their_logs(program, photos, tmp_path):
+    options = ("--launcher", "slurm-local", "--jobs", 2, "--data", photos, "--out", tmp_path)
+    code, _, err = program("run", "--tokenizers", "ssdd:checkpoint=no-file", *SETTINGS, *options)
+    assert code == 3
+    assert str(tmp_path / "logs") in err
+    logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("*.err"))
+    assert "no-file" in logs
