@@ -124,7 +124,7 @@ def run(
         baseline: id with options of one of the tokenizers, by default the first.
         jobs: number of worker processes, by turns on the GPUs that are visible, or on the CPU. By
             default everything is computed in this process, one job after another. No score depends
-            on it.
+            on it, but on a CPU they share the threads, which changes last digits.
         timeout: seconds without progress after which a job of a worker process has failed.
         progress: True shows a bar on standard error.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -93,16 +95,24 @@ class Ranks:
             UserError: some rank did not come in time.
         """
         import torch.distributed as dist
+        from torch._C._distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         for name, value in _address().items():
             os.environ.setdefault(name, value)
+        own, timeout = self.own, self._timeout
         try:
-            dist.init_process_group(
-                "gloo", rank=self.own.rank, world_size=self.own.count, timeout=self._timeout
-            )
+            with _signals_end_at_once():
+                found = rendezvous("env://", own.rank, own.count, timeout=timeout)
+                # The store of torchrun outlives a restart, and in it the addresses of dead ranks.
+                attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+                store = PrefixStore(f"ssdd-bench/{attempt}", next(found)[0])
+                dist.init_process_group(
+                    "gloo", store=store, rank=own.rank, world_size=own.count, timeout=timeout
+                )
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"rank {self.own.rank} of {self.own.count} found no others: {_first_line(error)}"
+                f"rank {own.rank} of {own.count} found no others: {_first_line(error)}"
             ) from error
         try:
             yield self
@@ -136,7 +146,8 @@ class Ranks:
     @contextmanager
     def _naming_the_dead(self) -> Iterator[None]:
         try:
-            yield
+            with _signals_end_at_once():
+                yield
         except RuntimeError as error:
             reason = _missing(str(error)) or f"a rank is dead or too late: {_first_line(error)}"
             raise UserError(
@@ -206,6 +217,24 @@ class Ranks:
             if not (out / name).exists():
                 content = data.numpy().tobytes()
                 write_atomically(out / name, partial(_write, content=content))
+
+
+@contextmanager
+def _signals_end_at_once() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process: Python's handlers wait for the end of a call of gloo.
+
+    Nothing is lost, since no worker runs while ranks talk, and files are written atomically.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -254,7 +254,7 @@ def test_two_launches_into_one_folder(few, tmp_path):
         merge_results(tmp_path)
 
 
-def program(data, out, *more, module=("-m", "ssdd_bench")):
+def program(data, out, *more, module=("-m", "ssdd_bench"), **environment):
     """Start the two tokenizers on four chunks, slowly enough to be killed."""
     command = [
         *(sys.executable, *module, "run", "--tokenizers", ",".join(GOOD[:2]), "--res", "16,32"),
@@ -265,7 +265,7 @@ def program(data, out, *more, module=("-m", "ssdd_bench")):
     try:
         return subprocess.Popen(
             [*map(str, command)],
-            env={**os.environ, "NAUGHTY_SLEEP": "0.002"},
+            env={**os.environ, "NAUGHTY_SLEEP": "0.002", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -327,11 +327,43 @@ def test_kills_at_random_moments_change_no_bit(many, whole, tmp_path, seed, mome
     assert not (tmp_path / PARTS).exists()
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+PROGRAM = ("-m", "ssdd_bench")
+
+
 @pytest.mark.slow
 def test_torchrun_gives_the_same_bits(many, whole, tmp_path):
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m",
-                "ssdd_bench")  # fmt: skip
-    out = finish(program(many, tmp_path, module=torchrun))
+    out = finish(program(many, tmp_path, module=(*TORCHRUN, *PROGRAM)))
     assert measured(tmp_path) == whole
     assert out.count("Reconstruction, 16 × 16 px") == 1
     assert not (tmp_path / PARTS).exists()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_after_a_rank_was_killed(many, whole, tmp_path):
+    process = program(many, tmp_path, module=(*TORCHRUN, "--max-restarts=1", *PROGRAM))
+    deadline = time.monotonic() + 100
+    while len(list(tmp_path.rglob("*.safetensors"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    before = len(list(tmp_path.rglob("*.safetensors")))
+    ranks = [one for one in family(process) if "ssdd_bench" in one.cmdline()]
+    assert len(ranks) == 2
+    ranks[1].kill()
+    finish(process)
+    assert measured(tmp_path) == whole
+    assert before < 16  # it was in the middle
+
+
+@pytest.mark.slow
+def test_ranks_that_share_no_folder(many, whole, tmp_path):
+    """What rank 1 found travels to rank 0."""
+    outs = [tmp_path / "here", tmp_path / "there"]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(30_000 + os.getpid() % 1000)}
+    ranks = [
+        program(many, out, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK="0", **address)
+        for rank, out in enumerate(outs)
+    ]
+    assert [finish(rank) for rank in ranks][1] == ""
+    assert measured(outs[0]) == whole
+    assert not list(outs[1].rglob("*.safetensors"))
+    assert not list(outs[1].glob("*.json"))
