@@ -34,7 +34,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class JobIdentity:
-    """What all files in a job's folder must share.
+    """Identity of a job, which all files in its folder share.
 
     Attributes:
         job: fingerprint of the job.
@@ -102,7 +102,7 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class Executed:
-    """How a chunk was computed.
+    """Circumstances in which a chunk was computed.
 
     Attributes:
         execution: settings of the process.

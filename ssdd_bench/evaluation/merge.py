@@ -99,7 +99,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
 
 
 class _Totals:
-    """What chunks add up to, apart from the scores."""
+    """Sums over the chunks, apart from the scores."""
 
     def __init__(self, record: JobRecord) -> None:
         self.ids: list[str] = []

@@ -113,7 +113,7 @@ def reconstruct(
 
 
 class _Chunk:
-    """What is known of a chunk apart from its scores."""
+    """Facts about a chunk, apart from its scores."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []

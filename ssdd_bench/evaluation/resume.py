@@ -1,4 +1,4 @@
-"""What an earlier result lacks of the one that is asked for."""
+"""Comparison of an earlier result with the one that is asked for."""
 
 from __future__ import annotations
 
