@@ -1,6 +1,7 @@
 """Tar, Parquet and npz files: whole ones, damaged ones and hostile ones."""
 
 import contextlib
+import errno
 import io
 import pickle
 import subprocess
@@ -441,6 +442,20 @@ def test_a_damaged_row_group_is_an_error_of_its_rows_alone(tmp_path):
         with pytest.raises(DataError, match="row group 1") as caught:
             source.read(f"{row:06d}")
         assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_fails_is_no_error_of_a_row(tmp_path, monkeypatch):
+    source = open_images(write_parquet(tmp_path / "x.parquet", [png(photo(0))]))
+
+    def fail(*args, **more):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"x\.parquet.*Input/output error"):
+            source.read("000000")
+    monkeypatch.undo()
+    assert_pixels(source.read("000000"), photo(0))
 
 
 # Hostile npz files
