@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from ssdd_bench.data.files import LocalFile
+from ssdd_bench.data.files import LocalFile, RemoteFile
 from ssdd_bench.data.index import Index, cached_index
 from ssdd_bench.weights.assets import cache_folder
 
@@ -53,8 +53,11 @@ def test_another_file_or_kind_has_its_own(tmp_path, cache):
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert look(path, build, "test 2") == 4
+    path.write_bytes(b"333")  # of another size at the same time
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert look(path, build, "test 2") == 5
     (tmp_path / "y.tar").write_bytes(b"22")
-    assert look(tmp_path / "y.tar", build, "test 2") == 5
+    assert look(tmp_path / "y.tar", build, "test 2") == 6
     assert len(list(cache.iterdir())) == 2
 
 
@@ -71,6 +74,13 @@ def test_a_damaged_index_is_made_again(tmp_path, cache, where):
     entry.write_bytes(data[: len(data) // 2])
     assert look(path, build) == 3
     assert look(path, build) == 3
+
+
+def test_a_file_that_may_change_unnoticed_has_none(cache):
+    build = Builder()
+    for _ in range(2):
+        cached_index(RemoteFile("https://example.org/x.tar", 1, ""), "test", build)
+    assert build.calls == 2
 
 
 def test_without_a_cache_it_is_made_each_time(tmp_path, cache, monkeypatch):

@@ -52,3 +52,11 @@ def test_a_limit_applies_to_the_sample(make_photos):
     assert few.ids == limited(drawn, 2).ids
     with pytest.raises(DataError, match="give 1 or more"):
         open_images(folder, sample=0)
+
+
+def test_a_source_tells_its_limit_of_memory(make_photos):
+    """It decides which images are left out, so results depend on it."""
+    folder = make_photos(3, (8, 8))
+    assert open_images(folder).max_mb == 256
+    assert open_images(folder, 2, max_image_mb=7).max_mb == 7
+    assert as_source(str(folder), sample=2, max_image_mb=7).max_mb == 7
