@@ -62,6 +62,18 @@ def test_the_environment_of_the_launcher_is_that_of_workers(
     assert [row[5] for row in read_log(tmp_path) if row[3] == "load"] == ["one", "two"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
+def test_workers_that_ended_hold_no_files(run_dummies: Run, tmp_path: Path) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    groups = {f"group {number}": {"job": 1} for number in range(8)}
+    run_dummies({"first": {"job": 1}}, 2)
+    before = count()
+    run_dummies(groups, 2)
+    assert count() == before
+
+
 def test_a_script_needs_no_guard_and_workers_write_no_output(tmp_path: Path) -> None:
     process = launch(tmp_path, {"job": "work no stdout"})
     out, err = process.communicate(timeout=60)
