@@ -177,7 +177,8 @@ def _share_parameters(submission: Submission) -> dict[str, Any]:
     parameters = _parameters(submission.options)
     if submission.gpus:
         parameters["gpus_per_node"] = submission.gpus
-    return {"job_name": "ssdd-bench", **parameters}
+    # Submitit would run 256 at once.
+    return {"job_name": "ssdd-bench", "array_parallelism": submission.shares, **parameters}
 
 
 def _merge_parameters(submission: Submission, array: str) -> dict[str, Any]:

@@ -73,6 +73,14 @@ def test_scripts_need_no_slurm(tmp_path, monkeypatch):
     assert not (tmp_path / "logs").exists(), "nothing is written"
 
 
+@pytest.mark.parametrize(
+    ("parallel", "array"), [({}, "%512"), ({"array-parallelism": "64"}, "%64")]
+)
+def test_all_shares_run_at_once_unless_told_otherwise(tmp_path, parallel, array):
+    script, _ = slurm.scripts(replace(make(tmp_path, 512), options=parallel))
+    assert directives(script)["array"] == f"0-511{array}"
+
+
 def test_tasks_are_shares_in_order(tmp_path):
     words = [command.words[-2:] for command in make(tmp_path, 3).tasks()]
     assert words == [("--shard", "0/3"), ("--shard", "1/3"), ("--shard", "2/3")]
