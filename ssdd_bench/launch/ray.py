@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -33,6 +34,8 @@ except ModuleNotFoundError as error:
 
 GATHER: Final = 0.2
 """Seconds in which an actor gathers progress into one message."""
+PLACEMENT: Final = 30.0
+"""Seconds without any machine after which the user is told."""
 REFUSALS: Final = 5
 """Actors in a row that may die at their start before the run ends."""
 OBJECT_STORE: Final = 10**8
@@ -144,6 +147,8 @@ class RaySlots(Slots[R]):
         self._hosts: list[Any] = [None] * count
         self._names: list[str] = [""] * count  # "" while there is no machine
         self._busy: list[bool] = [False] * count
+        self._needs = f"{gpus:g} free GPUs and {cpus:g} free CPUs"
+        self._told = False  # that there is no machine yet
         self._refusals = 0  # actors in a row that died before they could do anything
         self._awaited: dict[Any, int] = {}  # slots by what their actor will return
         for slot in range(count):
@@ -178,7 +183,16 @@ class RaySlots(Slots[R]):
         """Deliver what actors return, and their deaths."""
         if not self._awaited:
             return
+        if not self._told and not any(self._names):
+            seconds = PLACEMENT if seconds is None else min(seconds, PLACEMENT)
         ready, _ = ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
+        if not ready and not self._told and not any(self._names):
+            self._told = True
+            warnings.warn(
+                f"waiting for a machine of the Ray cluster with {self._needs}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         for ref in ready:
             slot = self._awaited.pop(ref)
             try:

@@ -48,7 +48,7 @@ def cluster():
 def run(groups, folder: Path, slots: int = CPUS, **options) -> Seen:
     dummies = [Dummy(name, jobs, folder) for name, jobs in groups.items()]
     seen = Seen(dummies)
-    places = launch.RaySlots(slots, partial(Processes, ("cpu",), 1), "cpu")
+    places = launch.RaySlots(slots, partial(Processes, ("cpu",)), "cpu")
     run_groups(dummies, places, seen, **options)
     return seen
 
@@ -121,7 +121,7 @@ def test_a_folder_that_a_machine_lacks_is_named(
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
-    places = launch.RaySlots(1, partial(Processes, ("cpu",), 1), "cpu")
+    places = launch.RaySlots(1, partial(Processes, ("cpu",)), "cpu")
     monkeypatch.chdir(tmp_path)
     gone.rmdir()
     with pytest.raises(UserError, match="gone"):
@@ -138,6 +138,14 @@ def test_machines_where_nothing_starts_end_the_run(tmp_path: Path) -> None:
     places = launch.RaySlots(1, die, "cpu")
     with pytest.raises(UserError, match="no worker starts"):
         run_groups([Dummy("a", {"x": 1}, tmp_path)], places)
+
+
+def test_that_no_machine_has_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "PLACEMENT", 1.0)
+    with launch.RaySlots(1, partial(Processes, ("cuda",)), "cuda", gpus=1) as places:
+        with pytest.warns(RuntimeWarning, match="1 free GPU"):
+            places.wait(lambda slot, event: None)
+        assert not places.is_there(0)
 
 
 def test_the_room_of_the_cluster_is_counted() -> None:
