@@ -49,7 +49,12 @@ def locked(folder: Path, name: str = "run") -> Iterator[None]:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         text = f"process {os.getpid()} on {platform.node()} since {now}: {command}\n"
-        note.write_text(text, encoding="utf-8")
+        try:
+            note.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {note}: {error.strerror or error}; choose another --out"
+            ) from error
         yield
     finally:
         with suppress(OSError):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from ssdd_bench.errors import OutputError
 
 
@@ -38,10 +40,9 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder"
-        ) from error
+    except (OSError, SafetensorError) as error:  # the latter hides the system's error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise OutputError(f"cannot write {path}: {reason}; choose another folder") from error
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> Path:
