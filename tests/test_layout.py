@@ -48,11 +48,13 @@ NARROW = {
 # of the whole. The other ones are named after a module, a package or a plugin.
 FREE_TESTS = {
     "cli/test_complete",
+    "evaluation/test_scale",
     "generation/test_shipped",
     "metrics/test_real_weights",
     "nn/test_golden",
     "plugins/test_third_party",
     "report/test_browser",
+    "report/test_scale",
     "report/tables/test_renderers",
     "report/test_committed",
     "results/test_committed",

@@ -230,8 +230,9 @@ def test_a_file_that_a_worker_cannot_write_ends_the_run(photos: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_distances_are_equal_for_any_workers_and_restarts(photos: Path, tmp_path: Path) -> None:
+def test_distances_are_equal_for_any_workers_and_restarts(make_photos, tmp_path: Path) -> None:
     """Fréchet distances with their intervals, and a deterministic tokenizer."""
+    photos = make_photos(24, (20, 20))
 
     def distances(out: Path) -> dict[str, object]:
         return {
@@ -267,5 +268,5 @@ def test_distances_are_equal_for_any_workers_and_restarts(photos: Path, tmp_path
             with pytest.raises(KeyboardInterrupt):
                 run_jobs(plan("again"))
         assert not run_jobs(plan("again")).failures
-    assert len(saved) == 6
+    assert len(saved) == 12
     assert distances(tmp_path / "again") == whole
