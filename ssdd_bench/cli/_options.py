@@ -267,12 +267,18 @@ class Launching:
     jobs: Jobs | None = None
     timeout: Timeout | None = None
     in_process: InProcess = False
+    launcher: Launcher = "local"
+    gpus_per_job: GpusPerJob | None = None
+    sbatch: Sbatch | None = None
     wait: Wait = 3600.0
 
-    def make(self, threads: int | None = None, shard: tuple[int, int] | None = None) -> Launch:
-        """Return where to compute.
+    def make(
+        self, device: str, threads: int | None = None, shard: tuple[int, int] | None = None
+    ) -> Launch:
+        """Return where to compute, but for SLURM.
 
         Args:
+            device: of the workers, as typed.
             threads: of the CPU, for each worker.
             shard: index and count of a share.
 
@@ -286,11 +292,26 @@ class Launching:
 
         share = Share(*shard) if shard else None
         rank = None if share else find_rank()
-        launch = Launch(self.in_process, self.jobs, threads, self.timeout, share, rank, self.wait)
+        gpus = self.count_gpus(device) if self.launcher == "ray" else None
+        launch = Launch(
+            self.in_process, self.jobs, threads, self.timeout, share, rank, self.wait, gpus
+        )
         launch.check()
-        if not self.in_process:
+        if not self.in_process and self.launcher == "local":
             start_server(PRELOAD)
         return launch
+
+    def count_gpus(self, device: str) -> int:
+        """Return the number of GPUs of each job: by default one, unless it works on the CPU.
+
+        The machine from which one submits to SLURM need not have a GPU itself.
+        """
+        from ssdd_bench.evaluation.environment import choose_device
+
+        if self.gpus_per_job is not None:
+            return self.gpus_per_job
+        on_slurm = self.launcher == "slurm"
+        return int(device != "cpu" if on_slurm else choose_device(device).type == "cuda")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ssdd_bench.cli.run import merge_shares
 
 @verb
 def command(out: Annotated[Path, argument()], *, quiet: options.Quiet = False) -> None:
-    """Make the results of a run that was computed in shares, and show the table of all results.
+    """Make the results of a run in shares, and show the table.
 
     OUT is the folder that run --shard was given. Neither plugins nor weights are needed. A job
     of which images are missing stays as it is, and is named.

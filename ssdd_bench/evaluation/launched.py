@@ -77,6 +77,7 @@ def launch_groups(
     shares = share.of(costs()) if share else None
     suffix = f"-share-{share.index}-of-{share.count}" if share else ""
     with (
+        launch.connected(),
         _all_locked(files, suffix),
         _connected(launch) as ranks,
         progress_bar(title, total, quiet=quiet) as bar,

@@ -48,6 +48,7 @@ class Submission:
         options: long options of ``sbatch`` by name, such as ``{"partition": "gpu"}``; one without
             a value has "". ``setup`` is a line of shell before the command, and
             ``array-parallelism`` the number of tasks that run at once.
+        merge_gpus: number for the merge.
     """
 
     command: tuple[str, ...]
@@ -56,6 +57,7 @@ class Submission:
     shares: int
     gpus: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
+    merge_gpus: int = 0
 
     def tasks(self) -> list[Command]:
         """Return the command of each share."""
@@ -182,15 +184,17 @@ def _share_parameters(submission: Submission) -> dict[str, Any]:
 
 
 def _merge_parameters(submission: Submission, array: str) -> dict[str, Any]:
-    """Return the parameters of the merge, which needs no GPU."""
+    """Return the parameters of the merge, which has no GPU unless it needs one."""
     options = {
         key: value
         for key, value in submission.options.items()
-        if not key.startswith(("gpus", "gres"))
+        if submission.merge_gpus or not key.startswith(("gpus", "gres"))
     }
+    gpus = {"gpus_per_node": submission.merge_gpus} if submission.merge_gpus else {}
     return {
         "job_name": "ssdd-bench-merge",
         **_parameters(options),
+        **gpus,
         "dependency": f"afterany:{array}",
     }
 

@@ -175,3 +175,9 @@ def wait_for(find, seconds=30.0):
             return found
         time.sleep(0.05)
     raise AssertionError("waited in vain")
+
+
+def test_a_merge_may_need_a_gpu(tmp_path: Path) -> None:
+    one = replace(make(tmp_path), gpus=1, options={"gres": "gpu:1"})
+    assert "gpu" not in slurm.scripts(one)[1]
+    assert "--gpus-per-node=1" in slurm.scripts(replace(one, merge_gpus=1))[1]

@@ -60,7 +60,6 @@ def command(
     process, or the CPU has one; ranks of torchrun share the work too, training included.
     """
     from ssdd_bench.data.latents import LatentSet
-    from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.evaluation.sample_worker import ScoringPlan
     from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
     from ssdd_bench.generation.batches import SamplesConfig
@@ -69,7 +68,6 @@ def command(
     from ssdd_bench.generation.model import shipped_for
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.generation.samples import SamplingPlan, generate_samples
-    from ssdd_bench.launch.signals import termination_interrupts
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
@@ -80,12 +78,14 @@ def command(
         raise click.UsageError(
             "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
         )
+    if launching.launcher in ("slurm", "slurm-local"):
+        raise click.UsageError("each step needs the one before: give SLURM the four verbs")
     options.set_threads(threads)
-    launch = launching.make(threads)
+    launch = launching.make(device, threads)
     is_first = launch.rank is None or launch.rank.rank == 0
     quiet = quiet or not is_first
     fetch_weights(metrics, offline, False, quiet)
-    chosen = choose_device(device)
+    chosen = launch.choose_device(device)
     requests = parse_requests(decoders or tokenizer)
     encoder, *decoding = identify_encoders([tokenizer, *requests], chosen, launch)
     for decoder in decoding:  # before hours of training
@@ -104,8 +104,7 @@ def command(
             max_image_mb=max_image_mb,
             command=typed(),
         )
-        with termination_interrupts():
-            encode_latents(latents, chosen, launch, progress=not quiet)
+        encode_latents(latents, chosen, launch, progress=not quiet)
         trainer = make_dit_trainer(
             LatentSet(out / "latents"),
             load_recipe(recipe, DiTRecipe),
@@ -150,9 +149,8 @@ def command(
         limit=reference_limit,
         command=typed(),
     )
-    with termination_interrupts():
-        generate_samples(plans, chosen, launch, progress=not quiet)
-        results = score_samples(scoring, chosen, launch, progress=not quiet)
+    generate_samples(plans, chosen, launch, progress=not quiet)
+    results = score_samples(scoring, chosen, launch, progress=not quiet)
     if not is_first:
         return
     frame = to_frame([one.record for one in results])

@@ -10,6 +10,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import option, switch, typed, verb
+from ssdd_bench.cli.gen._shares import on_slurm
 
 
 @verb
@@ -37,9 +38,9 @@ def command(
     A class is the folder that an image lies in. Shards that are there are kept. Each GPU has a
     worker process, or the CPU has one; ranks of torchrun share the work too.
     """
-    from ssdd_bench.evaluation.environment import choose_device
+    if on_slurm(launching, device, out, shard is not None):
+        return
     from ssdd_bench.generation.latents import LatentsPlan, encode_latents
-    from ssdd_bench.launch.signals import termination_interrupts
 
     plan = LatentsPlan(
         tokenizer,
@@ -54,9 +55,8 @@ def command(
         max_image_mb=max_image_mb,
         command=typed(),
     )
-    launch = launching.make(shard=shard)
-    with termination_interrupts():
-        record = encode_latents(plan, choose_device(device), launch, progress=not quiet)
+    launch = launching.make(device, shard=shard)
+    record = encode_latents(plan, launch.choose_device(device), launch, progress=not quiet)
     if launch.rank is not None and launch.rank.rank:
         return
     config = record and record.config

@@ -10,6 +10,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import option, typed, verb
+from ssdd_bench.cli.gen._shares import on_slurm
 
 
 @verb
@@ -44,11 +45,11 @@ def command(
     are kept. Each GPU has a worker process, or the CPU has one; ranks of torchrun share the work
     too.
     """
-    from ssdd_bench.evaluation.environment import choose_device
+    if on_slurm(launching, device, out, shard is not None):
+        return
     from ssdd_bench.generation.batches import SamplesConfig
     from ssdd_bench.generation.sampler import SamplerSettings
     from ssdd_bench.generation.samples import SamplingPlan, generate_samples
-    from ssdd_bench.launch.signals import termination_interrupts
 
     config = SamplesConfig(
         out=out,
@@ -62,9 +63,8 @@ def command(
         command=typed(),
     )
     plan = SamplingPlan(tokenizer, (config,), dit, objective, default_sampler=sampler is None)
-    launch = launching.make(shard=shard)
-    with termination_interrupts():
-        found = generate_samples([plan], choose_device(device), launch, progress=not quiet)
+    launch = launching.make(device, shard=shard)
+    found = generate_samples([plan], launch.choose_device(device), launch, progress=not quiet)
     if launch.rank is not None and launch.rank.rank:
         return
     made = found.get(out)

@@ -9,6 +9,7 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import show_result
 from ssdd_bench.cli._progress import fetch_weights
 from ssdd_bench.cli._verbs import argument, typed, verb
+from ssdd_bench.cli.gen._shares import on_slurm
 
 
 @verb
@@ -29,10 +30,10 @@ def command(
     arr_0. REFERENCE is the same, or an npz with mu and sigma. The two sets are not paired. Each GPU
     has a worker process, or the CPU has one; ranks of torchrun share the work too.
     """
-    from ssdd_bench.evaluation.environment import choose_device
+    if on_slurm(launching, scoring.device, scoring.out, shard is not None):
+        return
     from ssdd_bench.evaluation.sample_worker import ScoringPlan
     from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
-    from ssdd_bench.launch.signals import termination_interrupts
 
     fetch_weights(metrics, scoring.offline, scoring.strict, scoring.quiet)
     plan = ScoringPlan(
@@ -47,8 +48,8 @@ def command(
         workers=scoring.workers,
         command=typed(),
     )
-    device = choose_device(scoring.device)
-    with termination_interrupts():
-        found = score_samples(plan, device, launching.make(shard=shard), progress=not scoring.quiet)
+    launch = launching.make(scoring.device, shard=shard)
+    device = launch.choose_device(scoring.device)
+    found = score_samples(plan, device, launch, progress=not scoring.quiet)
     for evaluation in found:
         show_result(evaluation, evaluation.path, scoring.quiet)
