@@ -121,6 +121,7 @@ def test_class_folders_change_neither_ids_nor_order(data):
     fill(data / "kodak", [f"class{i % 5}/{name}" for i, name in enumerate(names)])
     assert open_images("kodak").ids == flat.ids
     assert open_images("kodak", 4).ids == open_images(data / "flat", 4).ids
+    assert open_images("kodak", max_image_mb=7).max_mb == 7
     assert open_images("kodak").read("kodim07.png").getpixel((0, 0)) == (18, 0, 0)
 
 
