@@ -97,6 +97,17 @@ def test_what_is_built_in():
     assert expand_names(sets["div2k"].names)[0] == "0801.png"
 
 
+def test_braces_are_written_out_as_by_a_shell():
+    assert expand_names("a{08..11}.png") == ["a08.png", "a09.png", "a10.png", "a11.png"]
+    assert expand_names("{b,a}-{1..2}") == ["b-1", "b-2", "a-1", "a-2"]
+    assert expand_names("x{,y}") == ["x", "xy"]
+    for plain in ("a.png", "{}", "{a}", "{1..}", "{a..b}"):
+        assert expand_names(plain) == [plain]
+    for wrong in ("{2..1}", "{0..1000000}", "{0..999}{0..999}{0..1}", "{0..999999999999999999}"):
+        with pytest.raises(DataError, match="give"):
+            expand_names(wrong)
+
+
 def test_hash_is_that_of_the_documented_command(tmp_path):
     names = ["b.png", "sub/a.png", "A.png"]
     fill(tmp_path, names)
