@@ -15,8 +15,6 @@ from rich.text import Text
 
 from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Callbacks, new_progress
-from ssdd_bench.report.frame import metric_directions, to_frame
-from ssdd_bench.report.tables.columns import format_short, scores
 from ssdd_bench.results.schema import Result
 
 
@@ -74,6 +72,10 @@ class Lines(Callbacks):
 
 
 def _describe(result: Result) -> str:
+    # Imported at the first result: pandas would delay the first image.
+    from ssdd_bench.report.frame import metric_directions, to_frame
+    from ssdd_bench.report.tables.columns import format_short, scores
+
     frame = to_frame([result])
     row = frame.iloc[0]
     seed = f", seed {result.seed}" if result.seed else ""
