@@ -92,7 +92,7 @@ class _Batches(CommaList):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
-def workers(value: str | int | None) -> int | None:
+def load_threads(value: str | int | None) -> int | None:
     """Read a number of loading threads; ``auto`` is None."""
     if value is None or value == "auto":
         return None
@@ -223,10 +223,13 @@ MemoryFormat = Annotated[
 ]
 CudaGraphs = Annotated[bool, flag("Replay compiled networks as CUDA graphs.")]
 Device = Annotated[str, option("Device: auto, cpu, cuda, cuda:1", "NAME")]
-Workers = Annotated[
+LoadThreads = Annotated[
     int,
     option(
-        "Threads that load images; 0: none.  [default: auto]", "auto|N", workers, show_default=False
+        "Threads that load images; 0: none.  [default: auto]",
+        "auto|N",
+        load_threads,
+        show_default=False,
     ),
 ]
 Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
@@ -322,7 +325,7 @@ class Scoring:
         str, option("Name in tables.  [default: the name of the images]", show_default=False)
     ] = ""
     device: Device = "auto"
-    workers: Workers | None = None
+    load_threads: LoadThreads | None = None
     out: ResultFolder = Path("runs")
     strict: Strict = False
     offline: Offline = False

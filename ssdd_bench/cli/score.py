@@ -41,7 +41,7 @@ def command(
         device=scoring.device,
         intervals=intervals,
         strict=scoring.strict,
-        workers=scoring.workers,
+        load_threads=scoring.load_threads,
         progress=not scoring.quiet,
         command=typed(),
     )

@@ -80,12 +80,12 @@ class ImageLoader:
     """Iterate over images in batches; each ``for`` starts from the first image.
 
     The last batch of a group may be smaller. Order and pixels depend neither on ``batch_size`` nor
-    on ``workers``. An image smaller than the resolution is enlarged by the crop.
+    on ``threads``. An image smaller than the resolution is enlarged by the crop.
 
     Threads are enough: Pillow lets other threads run while it decodes and resizes.
 
     Attributes:
-        workers: threads that decode ahead.
+        threads: threads that decode ahead.
 
     Args:
         source: from :func:`ssdd_bench.data.images.open_images`.
@@ -93,7 +93,7 @@ class ImageLoader:
         crop: name in :data:`ssdd_bench.data.preprocessing.CROPS`.
         batch_size: images per batch.
         strict: True raises at the first image that cannot be decoded instead of skipping it.
-        workers: threads that decode ahead, besides a quarter as many that put batches together; 0
+        threads: threads that decode ahead, besides a quarter as many that put batches together; 0
             decodes an image when it is asked for.
         pin: True puts the batches into page-locked memory, from which copies to a GPU are
             asynchronous.
@@ -112,7 +112,7 @@ class ImageLoader:
         crop: str,
         batch_size: int,
         strict: bool = False,
-        workers: int = 1,
+        threads: int = 1,
         pin: bool = False,
         groups: Sequence[Sequence[str]] | None = None,
     ) -> None:
@@ -123,7 +123,7 @@ class ImageLoader:
         self._crop = CROPS[crop]
         self._batch_size = batch_size
         self._strict = strict
-        self.workers = workers
+        self.threads = threads
         self._pin = pin
         self._groups = groups
 
@@ -140,11 +140,11 @@ class ImageLoader:
         """
         places = self._places()
         # Bounded, so that memory does not grow with the set. In line nothing is ahead.
-        ahead = BATCHES_AHEAD * self._batch_size + self.workers if self.workers else 1
+        ahead = BATCHES_AHEAD * self._batch_size + self.threads if self.threads else 1
         # A task takes several images of a large batch: each costs the caller some 20 us.
         block = 1
-        if self.workers:
-            block = max(1, min(MOST_IN_TASK, self._batch_size // self.workers))
+        if self.threads:
+            block = max(1, min(MOST_IN_TASK, self._batch_size // self.threads))
         loading: deque[Future[list[_Loaded]]] = deque()
         ready: deque[Future[tuple[Batch, T]]] = deque()
         forming = _Forming()
@@ -157,8 +157,8 @@ class ImageLoader:
 
         # Batches are put together by threads of their own: behind the images in the queue of the
         # others, each batch would wait for images of later ones.
-        finishers = -(-self.workers // 4)
-        with executor(self.workers, "load") as pool, executor(finishers, "load-batch") as finisher:
+        finishers = -(-self.threads // 4)
+        with executor(self.threads, "load") as pool, executor(finishers, "load-batch") as finisher:
             while True:
                 room = ahead - self._batch_size * len(ready) - block * len(loading)
                 while room >= block and (some := tuple(islice(places, block))):

@@ -29,13 +29,13 @@ class WorkerThreads(ThreadPoolExecutor):
         self.shutdown(cancel_futures=True)
 
 
-def executor(workers: int, name: str) -> Executor:
-    """Return a pool of threads for a ``with`` block; without workers, one that calls in line."""
-    return WorkerThreads(workers, thread_name_prefix=name) if workers else InlineExecutor()
+def executor(threads: int, name: str) -> Executor:
+    """Return a pool of threads for a ``with`` block; without threads, one that calls in line."""
+    return WorkerThreads(threads, thread_name_prefix=name) if threads else InlineExecutor()
 
 
 def map_ahead(
-    function: Callable[[S], T], items: Iterable[S], workers: int, name: str = "load"
+    function: Callable[[S], T], items: Iterable[S], threads: int, name: str = "load"
 ) -> Iterator[T]:
     """Yield ``function`` of each item in order, computed ahead by threads.
 
@@ -43,9 +43,9 @@ def map_ahead(
     """
     remaining = iter(items)
     waiting: deque[Future[T]] = deque()
-    with executor(workers, name) as pool:
+    with executor(threads, name) as pool:
         while True:
-            for item in islice(remaining, max(1, 4 * workers) - len(waiting)):
+            for item in islice(remaining, max(1, 4 * threads) - len(waiting)):
                 waiting.append(pool.submit(function, item))
             if not waiting:
                 return

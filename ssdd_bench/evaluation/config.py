@@ -45,7 +45,7 @@ class RunConfig:
     speed: bool = True
     pictures: bool = True
     strict: bool = False
-    workers: int | None = None
+    load_threads: int | None = None
     intervals: bool = False
     force: bool = False
     interleave: bool = False
@@ -118,7 +118,7 @@ class RunConfig:
             intervals=self.intervals,
             strict=self.strict,
             execution=self.execution,
-            workers=self.workers,
+            load_threads=self.load_threads,
         )
 
 

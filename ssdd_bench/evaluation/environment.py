@@ -125,18 +125,20 @@ def own_cores() -> int:
     return min(cores(), int(os.environ.get(CORES, cores())))
 
 
-def choose_workers(workers: int | None, device: torch.device, has_networks: bool = True) -> int:
+def choose_load_threads(
+    load_threads: int | None, device: torch.device, has_networks: bool = True
+) -> int:
     """Return the number of threads that load images.
 
     Args:
-        workers: as asked for; None chooses. Beside a GPU that is one for each core, up to
+        load_threads: as asked for; None chooses. Beside a GPU that is one for each core, up to
             :data:`MOST_WORKERS`. On a CPU it is one for each core that networks leave idle, so that
             loading takes none from them; without such a core images are loaded in line.
         device: of the networks under test.
         has_networks: False for a codec, which uses one core.
     """
-    if workers is not None:
-        return workers
+    if load_threads is not None:
+        return load_threads
     busy = 0
     if device.type == "cpu":
         busy = torch.get_num_threads() if has_networks else 1

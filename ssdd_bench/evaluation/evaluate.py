@@ -53,7 +53,7 @@ def evaluate(
     speed: bool = False,
     intervals: bool = False,
     strict: bool = False,
-    workers: int | None = None,
+    load_threads: int | None = None,
     progress: bool = True,
     label: str = "",
 ) -> Evaluation:
@@ -87,8 +87,9 @@ def evaluate(
         speed: True times encoding and decoding too.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         strict: an image that cannot be decoded or an unavailable metric is an error.
-        workers: threads that load images; by default as many as take no core from the networks, see
-            :func:`ssdd_bench.evaluation.environment.choose_workers`. No number depends on it.
+        load_threads: threads that load images; by default as many as take no core from the
+            networks, see :func:`ssdd_bench.evaluation.environment.choose_load_threads`. No number
+            depends on it.
         progress: True shows a bar on standard error.
         label: name in tables; by default the id with its options, or the name of the class.
 
@@ -124,7 +125,7 @@ def evaluate(
         intervals=intervals,
         strict=strict,
         execution=execution,
-        workers=workers,
+        load_threads=load_threads,
     )
     with progress_bar(loaded.record.label, len(source), quiet=not progress) as bar:
         return evaluate_loaded(loaded, source, settings, bar)

@@ -16,7 +16,7 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.chunks import Grid, PixelDigest
-from ssdd_bench.evaluation.environment import choose_device, choose_workers, describe_execution
+from ssdd_bench.evaluation.environment import choose_device, choose_load_threads, describe_execution
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
@@ -43,7 +43,7 @@ def evaluate_pairs(
     device: str | torch.device = "auto",
     intervals: bool = False,
     strict: bool = False,
-    workers: int | None = None,
+    load_threads: int | None = None,
     progress: bool = True,
     command: str = "",
 ) -> Evaluation:
@@ -62,7 +62,7 @@ def evaluate_pairs(
         device: of the metrics' networks: ``auto``, or as torch names it.
         intervals: True adds intervals of Fréchet distances.
         strict: an unavailable metric is an error.
-        workers: threads that read images, see :func:`ssdd_bench.evaluate`.
+        load_threads: threads that read images, see :func:`ssdd_bench.evaluate`.
         progress: True shows a bar on standard error.
         command: that the user typed, for the record.
 
@@ -105,7 +105,7 @@ def evaluate_pairs(
             both = _read(ours, pair[0], side, crop), _read(theirs, pair[1], side, None)
             return both, pixel_hashes(torch.stack(both))
 
-        threads = choose_workers(workers, chosen, has_networks=False)
+        threads = choose_load_threads(load_threads, chosen, has_networks=False)
         read_ahead = map_ahead(read, pairs, threads)
         ends = {grid.part(chunk).stop for chunk in range(len(grid))}
         for place, (both, hashes) in enumerate(read_ahead, 1):

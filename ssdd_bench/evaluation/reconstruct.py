@@ -81,11 +81,11 @@ def reconstruct(
     chunk = _Chunk()
     counter = LatentCounter(tokenizer.latent)
     with (
-        executor(1 if loader.workers else 0, "noise") as pool,
+        executor(1 if loader.threads else 0, "noise") as pool,
         _Behind(overlaps(suite.device, protocol)) as behind,
     ):
         round_trips = _RoundTrips(
-            tokenizer, protocol, seed, device, pool if loader.workers else None
+            tokenizer, protocol, seed, device, pool if loader.threads else None
         )
 
         def prepare(batch: Batch) -> _Prepared:

@@ -81,7 +81,7 @@ def run(
     speed: bool = True,
     pictures: bool = True,
     strict: bool = False,
-    workers: int | None = None,
+    load_threads: int | None = None,
     intervals: bool = False,
     force: bool = False,
     interleave: bool = False,
@@ -116,7 +116,7 @@ def run(
         speed: True times encoding and decoding too.
         pictures: True saves sample reconstructions.
         strict: an image that cannot be decoded or an unavailable metric is an error.
-        workers: threads that load images, see :func:`ssdd_bench.evaluate`.
+        load_threads: threads that load images, see :func:`ssdd_bench.evaluate`.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         force: True repeats jobs whose results are on disk.
         interleave: True also times the decoders of all tokenizers by turns, and adds to each
@@ -156,7 +156,7 @@ def run(
         speed=speed,
         pictures=pictures,
         strict=strict,
-        workers=workers,
+        load_threads=load_threads,
         intervals=intervals,
         force=force,
         interleave=interleave,

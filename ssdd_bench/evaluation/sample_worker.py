@@ -23,7 +23,7 @@ from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, DamagedChunkError
 from ssdd_bench.evaluation.chunks import METRICS, Grid, PixelDigest
-from ssdd_bench.evaluation.environment import choose_workers, describe_execution
+from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution
 from ssdd_bench.evaluation.folder import FORMAT, PARTS, Executed
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
@@ -70,7 +70,7 @@ class ScoringPlan:
     limit: int | None = None
     label: str = ""
     strict: bool = False
-    workers: int | None = None
+    load_threads: int | None = None
     force: bool = False
     command: str = ""
     parts: Path = field(default=Path(PARTS))
@@ -155,7 +155,7 @@ class ScoringWorker(Worker[Evaluation]):
 
     def __init__(self, plan: ScoringPlan, reference: Reference, device: torch.device) -> None:
         self._plan, self._reference, self._device = plan, reference, device
-        self._threads = choose_workers(plan.workers, device, has_networks=False)
+        self._threads = choose_load_threads(plan.load_threads, device, has_networks=False)
         self._jobs: dict[int, _Job] = {}
         self._suite: tuple[int, MetricSuite] | None = None
         self._stack = ExitStack()
@@ -253,7 +253,7 @@ class ScoringWorker(Worker[Evaluation]):
             "adm",
             GROUP,
             strict=True,
-            workers=self._threads,
+            threads=self._threads,
             groups=[source.ids[part] for part in parts],
         )
 

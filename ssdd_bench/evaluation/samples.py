@@ -41,7 +41,7 @@ def evaluate_samples(
     label: str = "",
     device: str | torch.device = "auto",
     strict: bool = False,
-    workers: int | None = None,
+    load_threads: int | None = None,
     progress: bool = True,
     out: Path | str | None = None,
     force: bool = False,
@@ -61,7 +61,7 @@ def evaluate_samples(
         label: name in tables; by default from how the samples were made, or their name.
         device: of the metrics' networks: ``auto``, or as torch names it.
         strict: an unavailable metric is an error.
-        workers: threads that read images, see :func:`ssdd_bench.evaluate`.
+        load_threads: threads that read images, see :func:`ssdd_bench.evaluate`.
         progress: True shows a bar on standard error.
         out: save the result into this folder, unless a complete one is there.
         force: True evaluates again what is in ``out``.
@@ -85,7 +85,7 @@ def evaluate_samples(
         limit=limit,
         label=label,
         strict=strict,
-        workers=workers,
+        load_threads=load_threads,
         force=force,
         command=command,
     )

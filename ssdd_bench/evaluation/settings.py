@@ -48,7 +48,7 @@ class Settings:
     intervals: bool = False
     strict: bool = False
     execution: ExecutionSettings = DEFAULT_EXECUTION
-    workers: int | None = None
+    load_threads: int | None = None
 
 
 def job_fingerprint(loaded: LoadedTokenizer, settings: Settings, data_hash: str) -> str:

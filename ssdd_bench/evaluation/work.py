@@ -17,7 +17,7 @@ from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.chunk_files import DamagedChunkError
 from ssdd_bench.evaluation.chunks import ChunkState, Grid
-from ssdd_bench.evaluation.environment import choose_workers, describe_execution
+from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.execution import PreparedTokenizer, prepare
 from ssdd_bench.evaluation.folder import (
@@ -155,7 +155,9 @@ class JobWork:
             settings.protocol.crop,
             self._batches.scores,
             settings.strict,
-            choose_workers(settings.workers, self._device, bool(self._tokenizer.networks())),
+            choose_load_threads(
+                settings.load_threads, self._device, bool(self._tokenizer.networks())
+            ),
             pin=self._device.type == "cuda",
             groups=[self._source.ids[folder.grid.part(chunk)] for chunk in chunks],
         )

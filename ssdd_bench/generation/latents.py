@@ -31,7 +31,7 @@ from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.chunks import Grid
-from ssdd_bench.evaluation.environment import choose_workers, hide_home
+from ssdd_bench.evaluation.environment import choose_load_threads, hide_home
 from ssdd_bench.evaluation.launched import IN_PROCESS, Files, launch_groups
 from ssdd_bench.evaluation.launching import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load_once
@@ -243,7 +243,7 @@ class LatentsWorker(Worker[LatentsRecord]):
             self._config.crop,
             self._plan.batch_size if on_gpu else CPU_BATCH,
             strict=True,
-            workers=choose_workers(None, self._device, bool(self._tokenizer.networks())),
+            threads=choose_load_threads(None, self._device, bool(self._tokenizer.networks())),
             pin=on_gpu,
             groups=ids,
         )

@@ -51,7 +51,7 @@ def measure(what: str, pattern: str) -> None:
     source = open_images(pattern)
     files = 0
     if what == "read":
-        for _ in ImageLoader(source, 32, "adm", 50, workers=4):
+        for _ in ImageLoader(source, 32, "adm", 50, threads=4):
             files = max(files, len(list(Path("/proc/self/fd").iterdir())))
     seconds = time.perf_counter() - started
     # Of getrusage's maximum a part is the parent's, whose memory a process has until it begins.

@@ -172,9 +172,9 @@ def test_batch_size_changes_no_score(run, photos, slow, tmp_path):
 
 def test_loading_threads_change_no_number(run, photos, slow, tmp_path):
     found = []
-    for workers in ("auto", 0, 3):
-        out = tmp_path / str(workers)
-        options = ["--data", photos, "--out", out, "--res", "32", "--workers", workers]
+    for threads in ("auto", 0, 3):
+        out = tmp_path / str(threads)
+        options = ["--data", photos, "--out", out, "--res", "32", "--load-threads", threads]
         assert run("--tokenizers", "slow", *options)[0] == 0
         (result,) = load_results([out])
         found.append((result.metrics, result.fingerprint, result.data))

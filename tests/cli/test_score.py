@@ -52,9 +52,9 @@ def score(*args):
 
 def test_loading_threads_change_no_number(photos, reconstructions, tmp_path):
     found = []
-    for workers in ("auto", 0, 3):
-        out = tmp_path / str(workers)
-        options = ["--res", 48, "--metrics", ",".join(METRICS), "--workers", workers]
+    for threads in ("auto", 0, 3):
+        out = tmp_path / str(threads)
+        options = ["--res", 48, "--metrics", ",".join(METRICS), "--load-threads", threads]
         assert score(photos, reconstructions, *options, "--out", out).exit_code == 0
         (result,) = load_results([out])
         found.append((result.metrics, result.fingerprint))

@@ -567,7 +567,7 @@ from pathlib import Path
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 count, most = 0, 0
-for batch in ImageLoader(open_images(sys.argv[1]), 32, "adm", 50, workers=4):
+for batch in ImageLoader(open_images(sys.argv[1]), 32, "adm", 50, threads=4):
     count += len(batch)
     most = max(most, len(os.listdir("/proc/self/fd")))
 memory = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]

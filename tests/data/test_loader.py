@@ -41,10 +41,10 @@ def collected(loader):
     return [i for b in batches for i in b.ids], torch.cat([b.images for b in batches])
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3, 20])
+@pytest.mark.parametrize("threads", [0, 1, 3, 20])
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
-def test_order_and_pixels_do_not_depend_on_batches_or_threads(batch_size, workers):
-    loader = ImageLoader(Counted(11), 32, "adm", batch_size, workers=workers)
+def test_order_and_pixels_do_not_depend_on_batches_or_threads(batch_size, threads):
+    loader = ImageLoader(Counted(11), 32, "adm", batch_size, threads=threads)
     ids, images = collected(loader)
     assert ids == [f"{i:03d}" for i in range(11)]
     assert images.dtype == torch.uint8
@@ -61,12 +61,12 @@ def grouped(source, size):
     return [source.ids[start : start + size] for start in range(0, len(source), size)]
 
 
-@pytest.mark.parametrize("workers", [0, 3])
-def test_no_batch_has_images_of_two_groups(workers):
+@pytest.mark.parametrize("threads", [0, 3])
+def test_no_batch_has_images_of_two_groups(threads):
     def load(n, batch_size, size, bad=()):
         source = Counted(n, bad)
         loader = ImageLoader(
-            source, 32, "adm", batch_size, workers=workers, groups=grouped(source, size)
+            source, 32, "adm", batch_size, threads=threads, groups=grouped(source, size)
         )
         return [batch for batch, _ in loader.prepared(lambda batch: None)]
 
@@ -126,13 +126,13 @@ def test_nothing_but_bad_images_is_an_error():
         list(ImageLoader(Counted(3, bad=(0, 1, 2)), 32, "adm", 2))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_look_ahead_is_bounded(workers):
+@pytest.mark.parametrize("threads", [0, 2])
+def test_look_ahead_is_bounded(threads):
     source = Counted(200)
-    batches = iter(ImageLoader(source, 32, "adm", 4, workers=workers))
+    batches = iter(ImageLoader(source, 32, "adm", 4, threads=threads))
     for number in range(1, 4):
         next(batches)
-        assert source.reads <= 4 * number + (4 * BATCHES_AHEAD + 2 + 4 if workers else 0)
+        assert source.reads <= 4 * number + (4 * BATCHES_AHEAD + 2 + 4 if threads else 0)
     batches.close()  # leaves no thread behind
     assert not [t for t in threading.enumerate() if t.name.startswith("load")]
 
@@ -149,7 +149,7 @@ def test_batches_are_ready_before_they_are_asked_for():
             everything.set()
         return len(batch)
 
-    loader = ImageLoader(source, 32, "adm", 4, workers=2)
+    loader = ImageLoader(source, 32, "adm", 4, threads=2)
     batches = loader.prepared(prepare)
     for _ in range(3):
         batch, count = next(batches)
@@ -169,7 +169,7 @@ def test_an_error_while_preparing_surfaces_with_its_batch():
     with pytest.raises(ZeroDivisionError):
         seen.extend(
             batch.ids
-            for batch, _ in ImageLoader(Counted(9), 32, "adm", 2, workers=3).prepared(prepare)
+            for batch, _ in ImageLoader(Counted(9), 32, "adm", 2, threads=3).prepared(prepare)
         )
     assert seen == [("000", "001"), ("002", "003")]
 

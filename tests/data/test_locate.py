@@ -295,7 +295,7 @@ def test_images_cost_one_request_each(hub):
     source = pickle.loads(pickle.dumps(open_images("hf://datasets/someone/photos/x")))
     HfFileSystem.clear_instance_cache()  # as in another process
     hub.asked.clear()
-    assert sum(map(len, ImageLoader(source, 8, "adm", 2, workers=3))) == 60
+    assert sum(map(len, ImageLoader(source, 8, "adm", 2, threads=3))) == 60
     assert len([path for path in hub.asked if "/resolve/" in path]) == 60
     assert len(hub.asked) <= 60 + 3 * 2
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ssdd_bench.evaluation import environment
-from ssdd_bench.evaluation.environment import choose_workers, describe_execution, memory_format
+from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution, memory_format
 
 CPU = torch.device("cpu")
 
@@ -81,6 +81,6 @@ def test_loading_takes_no_core_from_a_network(
 ):
     monkeypatch.setattr(environment, "cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert choose_workers(None, torch.device(device), has_networks) == expected
-    assert choose_workers(5, torch.device(device), has_networks) == 5
-    assert choose_workers(0, torch.device(device), has_networks) == 0
+    assert choose_load_threads(None, torch.device(device), has_networks) == expected
+    assert choose_load_threads(5, torch.device(device), has_networks) == 5
+    assert choose_load_threads(0, torch.device(device), has_networks) == 0

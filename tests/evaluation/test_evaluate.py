@@ -99,5 +99,5 @@ def test_a_codec_runs_on_the_cpu_and_its_metrics_where_the_others_do(codec, monk
 def test_scores_by_another_device_are_another_job(codec, monkeypatch):
     monkeypatch.setattr(settings_module, "device_name", lambda device: f"some {device.type}")
     here = job_fingerprint(codec, SETTINGS, "data")
-    assert job_fingerprint(codec, replace(SETTINGS, workers=5), "data") == here
+    assert job_fingerprint(codec, replace(SETTINGS, load_threads=5), "data") == here
     assert job_fingerprint(codec, replace(SETTINGS, device=GPU), "data") != here

@@ -153,9 +153,9 @@ def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
     some = Some(photos.name, photos.files)
     groups = [some.ids[:2], some.ids[2:4], some.ids[4:]]
     found = []
-    for overlap, workers, batch in ((False, 0, 1), (True, 2, 4)):
+    for overlap, threads, batch in ((False, 0, 1), (True, 2, 4)):
         monkeypatch.setattr(module, "overlaps", lambda *_, value=overlap: value)
-        loader = ImageLoader(some, 32, PROTOCOL.crop, batch, workers=workers, groups=groups)
+        loader = ImageLoader(some, 32, PROTOCOL.crop, batch, threads=threads, groups=groups)
         done = []
         with MetricSuite(["psnr"], CPU) as suite:
             found.append(pass_over(Noisy(), loader, suite, on_chunk=done.append, examples_of=2))
@@ -264,8 +264,8 @@ def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, n
                 return latent
             return Latent(latent.data + 0.1 * noise.normal(latent.data.shape[1:]), latent.size)
 
-    def score(workers, batch):
-        loader = ImageLoader(photos, 32, protocol.crop, batch, workers=workers)
+    def score(threads, batch):
+        loader = ImageLoader(photos, 32, protocol.crop, batch, threads=threads)
         with MetricSuite(keys, CPU, batch=4) as suite:
             (seen,) = pass_over(Sampled(), loader, suite, protocol, 3)
             suite.merge(seen.metrics)
@@ -292,7 +292,7 @@ def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, nam
         return sample(*args, **known)
 
     monkeypatch.setattr(kind, "normal", watched)
-    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, workers=1)
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, threads=1)
     with MetricSuite(["psnr"], CPU) as suite:
         pass_over(Noisy(), loader, suite, protocol)
     assert len(threads) <= 8  # nothing is sampled twice, at most one batch too many
@@ -300,9 +300,9 @@ def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, nam
     assert threads[-1] == name
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, workers, batch):
+def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, threads, batch):
     """Some images ask for more noise than others, or for noise of another shape."""
     protocol = replace(PROTOCOL, decoder_noise="ordered")
     shapes = [[(5,)], [(5,), (2,)], [(7,), (2,)], [(5,)], [], [(5,)], [(5,)]]
@@ -315,7 +315,7 @@ def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, workers, ba
             asked.extend(row.clone() for row in rows)
             return torch.zeros(len(latent), 3, *latent.size)
 
-    loader = ImageLoader(photos, 32, protocol.crop, batch, workers=workers)
+    loader = ImageLoader(photos, 32, protocol.crop, batch, threads=threads)
     with MetricSuite(["psnr"], CPU) as suite:
         pass_over(Moody(), loader, suite, protocol, 5)
     last, expected = None, []
@@ -406,7 +406,7 @@ def test_hashes_of_pixels_are_those_of_the_crops(photos, monkeypatch):
         def add_pairs(self, ids, references, reconstructions, hashes=None):
             found.update(zip(ids, hashes, strict=True))
 
-    loader = ImageLoader(photos, 32, PROTOCOL.crop, 3, workers=2)
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 3, threads=2)
     with Suite(["psnr"], CPU) as suite:
         (seen,) = pass_over(Noisy(), loader, suite)
     assert seen.hashes.tobytes() == b"".join(found.values())
@@ -450,10 +450,10 @@ class Fast(Noisy):
         return image
 
 
-def share_in_the_tokenizer(workers, n=8192, batch=64):
+def share_in_the_tokenizer(threads, n=8192, batch=64):
     """Return the fraction of the time that the tokenizer works."""
     tokenizer = Fast()
-    loader = ImageLoader(Slow(n, 0.008), 16, PROTOCOL.crop, batch, workers=workers)
+    loader = ImageLoader(Slow(n, 0.008), 16, PROTOCOL.crop, batch, threads=threads)
     with MetricSuite(["psnr"], CPU) as suite:
         started = time.perf_counter()
         (seen,) = pass_over(tokenizer, loader, suite)

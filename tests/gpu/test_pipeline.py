@@ -22,7 +22,7 @@ def test_pinned_batches_hold_the_same_pixels(device):
     source = open_images(None, limit=10)
     pin = device.type == "cuda"
     plain = list(ImageLoader(source, 64, "adm", 4))
-    pinned = list(ImageLoader(source, 64, "adm", 4, workers=4, pin=pin))
+    pinned = list(ImageLoader(source, 64, "adm", 4, threads=4, pin=pin))
     assert [batch.ids for batch in plain] == [batch.ids for batch in pinned]
     for one, other in zip(plain, pinned, strict=True):
         assert other.images.is_pinned() == pin
@@ -44,10 +44,10 @@ def test_pinned_noise_is_that_of_the_cpu(device):
 def test_scores_beside_the_network_are_those_after_it(tokenizer, device, monkeypatch, protocol):
     """Equal to the bit, since the same kernels see the same batches."""
     found = []
-    for overlap, workers in ((False, 0), (True, 4)):
+    for overlap, threads in ((False, 0), (True, 4)):
         monkeypatch.setattr(module, "overlaps", lambda device, protocol, value=overlap: value)
         loader = ImageLoader(
-            open_images(None, limit=10), 64, "adm", 4, workers=workers, pin=device.type == "cuda"
+            open_images(None, limit=10), 64, "adm", 4, threads=threads, pin=device.type == "cuda"
         )
         with MetricSuite(KEYS, device, batch=4) as suite:
             chunks = []

@@ -45,7 +45,7 @@ def command(
         limit=reference_limit,
         label=scoring.label,
         strict=scoring.strict,
-        workers=scoring.workers,
+        load_threads=scoring.load_threads,
         command=typed(),
     )
     launch = launching.make(scoring.device, shard=shard)
