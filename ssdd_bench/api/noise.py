@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from ssdd_bench.api import Noise
 from ssdd_bench.api.normal import NormalStream, hash_key
+
+VERSION: Final = "philox"
+"""Name of the numbers of :class:`KeyedNoise`; protocols state it."""
 
 
 class KeyedNoise:

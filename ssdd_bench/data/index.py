@@ -27,7 +27,7 @@ _CHECKSUM: Final = "blake2b"
 
 @dataclass(frozen=True)
 class Index:
-    """What is known of a large file.
+    """Facts about a large file.
 
     Attributes:
         texts: such as the names of its members; none has a NUL.

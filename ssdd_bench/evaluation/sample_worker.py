@@ -169,9 +169,8 @@ class ScoringWorker(Worker[Evaluation]):
         side = min(samples.read_named(samples.ids[0]).size)
         label = plan.label or (_label(made) if made else samples.name)
         seed = made.seed if made else 0
-        identity = fingerprint(
-            [data_fingerprint(samples), reference.identity(), side, protocol.sha256, label, seed]
-        )
+        sets = data_fingerprint(samples), reference.identity()
+        identity = fingerprint([NUMBERS_VERSION, *sets, side, protocol.sha256, label, seed])
         path = result_path(plan.out or plan.parts, label, side, protocol.id, identity)
         if plan.out is not None and not plan.force:
             old = load_saved(path, identity)
@@ -185,7 +184,6 @@ class ScoringWorker(Worker[Evaluation]):
         assets = {name for key in keys if key in known for name in known[key].assets}
         of_chunks = {
             "job": identity,
-            "numbers": NUMBERS_VERSION,
             "metrics": keys,
             "labels": None if labels is None else fingerprint(labels.tolist()),
             "weights": [name for name in sorted(assets) if cached_path(name)],

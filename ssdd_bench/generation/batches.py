@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssdd_bench.api import Latent, Tokenizer
-from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.api.noise import VERSION, KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import UserError
@@ -114,10 +114,10 @@ class SampleBatches:
             "labels": config.labels,
             "samples": config.samples,
             "seed": config.seed,
+            "noise": VERSION,
             "batch": self.size,
             "device": device.type,
-            # Samples in float32 keep the hash that they had before there was a choice.
-            **({} if config.dtype == "float32" else {"dtype": config.dtype}),
+            "dtype": config.dtype,
         }
         images = {
             "latents": latents,
