@@ -16,6 +16,8 @@ from ssdd_bench.errors import DataError
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _URL_IN_PATH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+_OF_RESULTS: Final = re.compile(r"\.(run|share-.*)\.lock")
+"""Hidden files by which a folder of results is known; its sample pictures are no data."""
 _SPECIAL: Final = re.compile(r"[*?\[{]")
 _HUB_TYPES: Final = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
@@ -59,12 +61,12 @@ def exists(path: Path) -> bool:
 
 
 def walk(folder: Path) -> dict[str, Path]:
-    """Find visible files by relative posix path; follow links, but no loop of them."""
+    """Find visible files by relative posix path, but no results of runs; follow links, no loop."""
     files: dict[str, Path] = {}
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:
+        if real in seen or (Path(root) != folder and any(map(_OF_RESULTS.fullmatch, names))):
             folders.clear()
             continue
         seen.add(real)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import tf32
-from ssdd_bench.api.noise import VERSION, KeyedNoise
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.latents import (
     SHARD_IMAGES,
@@ -196,8 +196,7 @@ class LatentsWorker(Worker[LatentsRecord]):
         self._plan, self._source, self._device = plan, source, device
         self._tokenizer = loaded.tokenizer
         self._config = plan.configure(source, loaded)
-        sampled = {"noise": VERSION} if self._config.posterior == "sample" else {}
-        self._key = fingerprint({**asdict(self._config), **sampled})
+        self._key = fingerprint(asdict(self._config))
         self._grid = Grid(self._config.n, self._config.shard_images)
 
     def open(self, job: int) -> Opened[LatentsRecord]:

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ssdd_bench.cli._options import SEED, CommaList, shard, workers
+from ssdd_bench.cli._options import SEED, CommaList, load_threads, shard
 from ssdd_bench.cli._verbs import COUNT
 from ssdd_bench.cli.main import cli
 
@@ -50,11 +50,11 @@ def test_a_shard_is_an_index_below_its_count() -> None:
 
 
 def test_a_number_of_loading_threads() -> None:
-    assert workers("auto") is None
-    assert [workers(value) for value in ("0", "4", 4)] == [0, 4, 4]
+    assert load_threads("auto") is None
+    assert [load_threads(value) for value in ("0", "4", 4)] == [0, 4, 4]
     for value in ("-1", "many", "1.5"):
         with pytest.raises(click.BadParameter, match=value):
-            workers(value)
+            load_threads(value)
 
 
 def test_threads_are_set_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,3 +345,13 @@ def test_what_the_hub_does_not_have(hub, path, token):
     with pytest.raises(DataError, match=token) as caught:
         open_images(f"hf://datasets/{path}")
     assert "\n" not in str(caught.value)
+
+
+def test_results_that_lie_among_the_images_are_no_data(tmp_path):
+    """A run into a folder of its own images adds sample pictures, which are none of them."""
+    (tmp_path / "runs" / "samples").mkdir(parents=True)
+    for name in ("a.png", "runs/samples/ssdd.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    assert open_images(tmp_path).ids == ("a.png", "runs/samples/ssdd.png")
+    (tmp_path / "runs" / ".run.lock").touch()
+    assert open_images(tmp_path).ids == ("a.png",)

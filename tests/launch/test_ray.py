@@ -10,8 +10,7 @@ from threading import Thread
 
 import psutil
 import pytest
-from conftest import Run
-from dummy_groups import Dummy, Seen, read_log
+from dummy_groups import Dummy, Run, Seen, read_log
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.launch.processes import Processes, start_server
