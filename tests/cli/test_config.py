@@ -69,6 +69,7 @@ def test_a_file_goes_before_a_suite(config):
     assert jobs(*suite, "--config", config)[0].startswith("jpeg:quality=10")
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
     """The same jobs, all of which are there already; a flag that was overridden stays so."""
     flags = ["--config", config, "--res", "24", "--limit", "2", "--force"]
@@ -86,6 +87,7 @@ def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_result_of_a_file_records_the_flags_in_force(config, tmp_path):
     invoke("--config", config, "--res", "24")
     result = load_results([tmp_path / "out"])[0]
@@ -138,6 +140,7 @@ def test_suites_are_whole():
         invoke("--suite", "quik")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["quick", "ci"])
 def test_a_suite_runs(tmp_path, name):
     flags = ["--res", 32, "--limit", 1, "--no-speed", "--no-pictures"]
@@ -149,6 +152,7 @@ def test_a_suite_runs(tmp_path, name):
     assert all(not value.unavailable for one in results for value in one.metrics.values())
 
 
+@pytest.mark.slow
 def test_paper_says_what_is_absent_and_its_jobs_fail_alone(tmp_path, monkeypatch):
     """Without the data set nothing can run; with other images only what lacks weights fails."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -138,6 +138,7 @@ def test_cheap_verbs(arguments: str) -> None:
     assert found
 
 
+@pytest.mark.slow
 def test_verbs_that_read_results(run_folder: Path, tmp_path: Path) -> None:
     run(run_folder, "--tokenizers", "jpeg,webp")
     results = run_folder / "runs"

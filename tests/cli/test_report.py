@@ -31,6 +31,7 @@ def invoke(*arguments: object) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_writes_tables_and_figures(result: Result, tmp_path: Path) -> None:
     save_result(result, tmp_path / "results")
     save_result(replace(result, resolution=128), tmp_path / "results")

@@ -118,6 +118,7 @@ def test_controls_from_command_to_table(photos, tmp_path):
     assert "∞" in out
 
 
+@pytest.mark.slow
 def test_second_run_measures_only_what_is_missing(run, photos, tmp_path):
     options = ["--data", photos, "--out", tmp_path, "--res", "32"]
     assert run("--tokenizers", "identity", *options)[0] == 0
@@ -170,6 +171,7 @@ def test_batch_size_changes_no_score(run, photos, slow, tmp_path):
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_loading_threads_change_no_number(run, photos, slow, tmp_path):
     found = []
     for threads in ("auto", 0, 3):
@@ -209,6 +211,7 @@ def test_truncated_image_is_left_out_by_name_or_refused(run, photos, tmp_path):
     assert "1.png" in err
 
 
+@pytest.mark.slow
 def test_a_pattern_a_draw_and_a_limit_of_memory(run, make_photos, tmp_path):
     photos = make_photos(6, (700, 500))
     quick = ["--tokenizers", "identity", "--res", "8", "--metrics", "mse", "--no-speed"]
@@ -317,6 +320,7 @@ def with_metrics(program):
     return call
 
 
+@pytest.mark.slow
 def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, with_metrics, photos, tmp_path):
     code, _, err = with_metrics("", photos, tmp_path / "runs")
     assert code == 0, err
@@ -406,6 +410,7 @@ def test_an_interval_asked_for_once_is_kept(with_metrics, make_photos, tmp_path)
     assert later["fd_effnet"] == asked["fd_effnet"]
 
 
+@pytest.mark.slow
 def test_decoders_are_timed_by_turns(program, photos, tmp_path):
     flags = ["run", "--metrics", "psnr", "--data", photos, "--out", tmp_path, "--res", "32",
              "--tokenizers", "identity,jpeg:quality=50,90", "--interleave",
@@ -443,6 +448,7 @@ def test_settings_of_execution_that_do_not_go_together(program, photos, tmp_path
     assert words in err
 
 
+@pytest.mark.slow
 def test_number_format_and_batches_from_the_command_line(program, photos, tmp_path):
     code, _, err = program(
         "run", "--tokenizers", "ssdd", "--data", photos, "--out", tmp_path, "--res", "32",

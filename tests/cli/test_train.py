@@ -1,5 +1,7 @@
 """Training from the command line: its files, and the command that evaluates them."""
 
+import pytest
+
 from ssdd_bench.train.recipe import RECIPES
 
 RECIPE = """
@@ -19,6 +21,7 @@ resolution = 64
 """
 
 
+@pytest.mark.slow
 def test_the_last_line_evaluates_what_was_trained(program, make_photos, tmp_path, monkeypatch):
     (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
     (tmp_path / "small.toml").write_text(RECIPE)

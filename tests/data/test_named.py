@@ -192,6 +192,7 @@ def test_shards_are_counted(data):
         open_images("kodak")
 
 
+@pytest.mark.slow
 def test_a_result_records_the_name(data, tmp_path):
     fill(data / "kodak", expand_names("kodim{01..24}.png"))
     flags = ["--tokenizers", "identity", "--res", "8", "--data", "kodak", "--limit", "2"]

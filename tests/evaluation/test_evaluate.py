@@ -53,6 +53,7 @@ def measure(name, **changes):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_unusual_execution_is_recorded_and_named():
     usual, same, other = (
         measure("ssdd", dtype=dtype, speed=dtype == "bfloat16")

@@ -107,6 +107,7 @@ def test_memory_format(choice, found, exact):
     assert memory_format(tokenizer.networks().values()) == "contiguous"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssdd", "klvae"])
 def test_networks_are_compiled_for_a_while(name, monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))

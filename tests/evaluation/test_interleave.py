@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import torch
 
 from ssdd_bench.data.images import open_images
@@ -12,6 +13,7 @@ from ssdd_bench.evaluation.work import first_images
 from ssdd_bench.protocols.registry import get_protocol
 
 
+@pytest.mark.slow
 def test_a_decoder_that_takes_twice_as_long_has_a_ratio_of_a_half(block_mean, record, photos):
     class Slow(block_mean):
         def __init__(self, seconds):

@@ -252,6 +252,7 @@ def score_threads():
     return [one for one in threading.enumerate() if one.name.startswith("scores")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default-v1", "ssdd-paper-v1", "ldm-v1"])
 def test_scores_in_a_thread_and_noise_ahead_change_no_bit(photos, monkeypatch, name):
     """Whatever the loading threads; the encoder's noise, and the decoder's in order of the set."""

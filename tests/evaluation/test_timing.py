@@ -35,6 +35,7 @@ def test_clock_leaves_warm_up_and_preparation_out():
     assert max(seconds) < 0.2
 
 
+@pytest.mark.slow
 def test_speed_record(block_mean):
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     examples = Examples(tuple("abcd"), images, images)
@@ -77,6 +78,7 @@ FEW = TimingSettings(seconds=0.01, warmup=1, min_calls=3, max_calls=3)
 PROTOCOL = get_protocol("default-v1")
 
 
+@pytest.mark.slow
 def test_auto_doubles_the_batch_while_throughput_grows(block_mean):
     tokenizer = Counting(with_network(block_mean))
     record = measure_speed(tokenizer, examples(), "auto", PROTOCOL, 0, CPU, FEW)
@@ -87,6 +89,7 @@ def test_auto_doubles_the_batch_while_throughput_grows(block_mean):
     assert record.decode.images_per_s > record.decode_single.images_per_s
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_ends_the_search(block_mean):
     tokenizer = Counting(with_network(block_mean), limit=2)
     record = measure_speed(tokenizer, examples(), [2, 4, 8], PROTOCOL, 0, CPU, FEW)

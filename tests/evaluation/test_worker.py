@@ -507,6 +507,7 @@ def test_a_speed_of_another_machine_is_not_added(loaded, tmp_path):
     assert finished.result.speed.threads == torch.get_num_threads()
 
 
+@pytest.mark.slow
 def test_the_environment_is_that_of_the_clock(loaded, tmp_path):
     plan = Plan(tmp_path, loaded("codec"), Pictures(5), speed=True)
     worker = plan.worker()

@@ -83,6 +83,7 @@ def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generate
     assert (out / "samples.npz").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_any_number_of_workers_draws_the_same_images(generated, trained, record, jobs, tmp_path):
     out, life = tmp_path / "out", Life(tmp_path / "grave", 1)
@@ -95,6 +96,7 @@ def test_any_number_of_workers_draws_the_same_images(generated, trained, record,
     assert made.fingerprint == read_generated(generated).fingerprint
 
 
+@pytest.mark.slow
 def test_a_killed_launch_costs_one_batch(generated, trained, record, tmp_path):
     out, life = tmp_path / "out", Life(tmp_path / "grave", 2)
     config = SamplesConfig(out, 40, settings=SETTINGS)

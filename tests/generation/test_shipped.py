@@ -21,6 +21,7 @@ def shipped(name):
     return shipped_for(encoder_sha256(load(name)))
 
 
+@pytest.mark.slow
 def test_it_draws_out_of_the_box(tmp_path):
     line = f"gen sample --tokenizer ssdd --samples 3 --steps 2 --cfg 1.5 --quiet --out {tmp_path}"
     done = CliRunner().invoke(cli, line.split())

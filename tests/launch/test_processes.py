@@ -74,6 +74,7 @@ def test_workers_that_ended_hold_no_files(run_dummies: Run, tmp_path: Path) -> N
     assert count() == before
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_and_workers_write_no_output(tmp_path: Path) -> None:
     process = launch(tmp_path, {"job": "work no stdout"})
     out, err = process.communicate(timeout=60)
@@ -81,6 +82,7 @@ def test_a_script_needs_no_guard_and_workers_write_no_output(tmp_path: Path) -> 
     assert err.count("noise") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_the_launcher(tmp_path: Path, number: int) -> None:
     process = launch(tmp_path, {"fine": 5, "bad": "work hang"})

@@ -138,6 +138,7 @@ def test_a_worker_that_died_once_costs_nothing(
     assert sorted(computed) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["load", "work"])
 def test_a_hang_ends_at_the_timeout(run_dummies: Run, method: str) -> None:
     started = time.monotonic()
