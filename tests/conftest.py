@@ -29,7 +29,7 @@ from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import AdamWRecipe, DiTRecipe, DiTStageRecipe
 
 # Workers get the path of modules from here, and unpickle what is defined there.
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent / "support"))
 
 CPU = torch.device("cpu")
 SIDE = 16
