@@ -1,7 +1,6 @@
 """Fixtures that several folders of tests share."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -11,11 +10,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from plugin_folders import write_plugin
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.latents import LatentSet
@@ -24,12 +23,8 @@ from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 from ssdd_bench.nn.dit import SIZES
 from ssdd_bench.results.schema import TokenizerRecord
-from ssdd_bench.results.store import load_results
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import AdamWRecipe, DiTRecipe, DiTStageRecipe
-
-# Workers get the path of modules from here, and unpickle what is defined there.
-sys.path.append(str(Path(__file__).parent / "support"))
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -158,31 +153,7 @@ stochastic = true
 @pytest.fixture(scope="session")
 def slow_plugin(tmp_path_factory):
     """A folder with a stochastic plugin for SSDD_BENCH_TOKENIZERS."""
-    folder = tmp_path_factory.mktemp("plugins")
-    (folder / "slow").mkdir()
-    (folder / "slow" / "tokenizer.toml").write_text(SLOW_MANIFEST)
-    (folder / "slow" / "plugin.py").write_text(SLOW)
-    (folder / "slow" / "__init__.py").write_text("")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def measured():
-    """All numbers of the results in a folder, by tokenizer and resolution."""
-
-    def measured(out):
-        return {
-            (one.tokenizer.label, one.resolution): (
-                {key: (value.value, value.n) for key, value in one.metrics.items()},
-                one.data,
-                one.latent,
-                one.fingerprint,
-                pd.read_parquet(out / one.scores).to_dict("list"),
-            )
-            for one in load_results([out])
-        }
-
-    return measured
+    return write_plugin(tmp_path_factory.mktemp("plugins"), "slow", SLOW_MANIFEST, SLOW)
 
 
 @pytest.fixture(scope="session")

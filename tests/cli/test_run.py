@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 import pytest
+from plugin_folders import write_plugin
 
 from ssdd_bench.plugins.registry import VARIABLE
 from ssdd_bench.results.schema import SCHEMA_VERSION
@@ -50,12 +51,7 @@ def photos(make_photos):
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plugins")
-    (folder / "slow").mkdir()
-    (folder / "slow" / "tokenizer.toml").write_text(MANIFEST)
-    (folder / "slow" / "plugin.py").write_text(FAKE)
-    (folder / "slow" / "__init__.py").write_text("")
-    return folder
+    return write_plugin(tmp_path_factory.mktemp("plugins"), "slow", MANIFEST, FAKE)
 
 
 @pytest.fixture

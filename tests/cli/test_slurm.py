@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 import pytest
+from scores import measured
 
 pytest.importorskip("submitit")
 
@@ -53,7 +54,7 @@ def test_what_cannot_be_submitted_is_refused(run, tmp_path, options, words):
 
 
 @pytest.mark.slow
-def test_shares_here_equal_one_process(run, photos, measured, tmp_path):
+def test_shares_here_equal_one_process(run, photos, tmp_path):
     data = ("--data", photos)
     assert run(*data, "--out", tmp_path / "one", "--in-process")[0] == 0
     shares = ("--launcher", "slurm-local", "--jobs", 3, "--out", tmp_path / "shares")

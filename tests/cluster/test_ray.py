@@ -1,12 +1,12 @@
 """A Ray cluster of two machines, both of which are processes of this one; the second is lost."""
 
-import sys
 import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
+from dummy_groups import Dummy, Seen, read_log
 
 ray = pytest.importorskip("ray")
 
@@ -15,10 +15,6 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from ssdd_bench.launch.processes import Processes  # noqa: E402
 from ssdd_bench.launch.ray import RaySlots, cluster  # noqa: E402
 from ssdd_bench.launch.scheduler import run_groups  # noqa: E402
-
-sys.path.append(str(Path(__file__).parents[1] / "launch"))
-
-from dummy_groups import Dummy, Seen, read_log  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 CHUNKS = 150

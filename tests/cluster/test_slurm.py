@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from scores import measured
+from share_programs import MERGE, SHARE
 
 slurm = pytest.importorskip("ssdd_bench.launch.slurm", exc_type=ImportError)
 
@@ -22,25 +24,6 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"needs SLURM (slurm-wlm, munge): no {MISSING}"),
 ]
 one_kind = pytest.mark.parametrize("cluster", ["USR2"], indirect=True)
-
-# Writes a file per step, so that a second start skips those that are there, and counts starts.
-SHARE = """
-import pathlib, sys, time
-folder, steps, pause = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-share = sys.argv[-1].replace("/", "-of-")
-with open(folder / f"starts-{share}", "a") as file:
-    file.write("start ")
-for step in range(steps):
-    path = folder / f"{share}.{step}"
-    if not path.exists():
-        time.sleep(pause)
-        path.write_text(share)
-"""
-MERGE = """
-import pathlib, sys
-folder = pathlib.Path(sys.argv[1])
-(folder / "merged").write_text(" ".join(sorted(path.name for path in folder.glob("*-of-*.*"))))
-"""
 
 
 @pytest.fixture(scope="module", params=["USR2", "SIGTERM_ONLY"])
@@ -180,7 +163,7 @@ def run(make_photos, slow_plugin, tmp_path):
 
 
 @one_kind
-def test_a_run_that_makes_room_equals_one_process(cluster, run, measured, tmp_path):
+def test_a_run_that_makes_room_equals_one_process(cluster, run, tmp_path):
     """The shares are stopped after their first chunks, and go on when there is room again."""
     run("one", "--in-process")
     options = ("--launcher", "slurm", "--jobs", "2", "--sbatch", "--partition=low", "--json")
@@ -197,7 +180,7 @@ def test_a_run_that_makes_room_equals_one_process(cluster, run, measured, tmp_pa
 
 
 @one_kind
-def test_the_tasks_of_a_step_are_ranks(cluster, run, measured, tmp_path):
+def test_the_tasks_of_a_step_are_ranks(cluster, run, tmp_path):
     run("one", "--in-process")
     out = run("ranks", "--json", before=("srun", "--ntasks=3", "--overcommit"))
     assert len(json.loads(out)["jobs"]) == 2, "one document, from the first"

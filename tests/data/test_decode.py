@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from encoded_images import assert_pixels, photo
 from PIL import Image
 
 from ssdd_bench.data import decode
@@ -16,16 +17,6 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, SourceError
-
-
-def photo(seed: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
-
-
-def assert_pixels(image: Image.Image, expected: Image.Image) -> None:
-    assert image.mode == "RGB"
-    np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
 
 def load(source: ImageSource) -> tuple[int, dict[str, str]]:

@@ -26,6 +26,7 @@ from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.tasks import Problem
 
 CPU = torch.device("cpu")
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def test_an_error_of_a_worker_keeps_its_type_if_it_is_one_of_ours():
@@ -97,7 +98,7 @@ def test_two_ranks_make_what_one_process_makes(photos, trained, record, shared, 
         ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", RANK, str(Path(__file__).parents[1]), str(tmp_path)],
+                [sys.executable, "-c", RANK, str(SUPPORT), str(tmp_path)],
                 env={**os.environ, **ranks, **address},
                 stderr=subprocess.PIPE,
                 text=True,

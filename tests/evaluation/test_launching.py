@@ -6,6 +6,7 @@ import time
 
 import psutil
 import pytest
+from scores import measured
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.config import RunConfig
@@ -38,15 +39,21 @@ class Killer(Callbacks):
         self.done += count
         if self.done > 100 and not self.killed:
             below = psutil.Process().children(recursive=True)
-            workers = [one for one in below if any("ray::Host" in word for word in one.cmdline())]
-            self.killed = [one.pid for one in workers[:1]]
+            self.killed = [one.pid for one in below if is_host(one)][:1]
             os.kill(self.killed[0], signal.SIGKILL)
+
+
+def is_host(process: psutil.Process) -> bool:
+    try:
+        return any("ray::Host" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:  # it ended meanwhile, or is a zombie
+        return False
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Ray leaves sockets to the garbage collector
 def test_a_run_on_ray_that_loses_a_worker_equals_one_in_process(
-    make_photos, slow_plugin, measured, tmp_path, monkeypatch, capsys
+    make_photos, slow_plugin, tmp_path, monkeypatch, capsys
 ) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv(VARIABLE, str(slow_plugin))

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
+from plugin_folders import write_plugin
+from scores import measured
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.evaluation.config import RunConfig
@@ -22,7 +22,6 @@ from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import parse_requests
-from ssdd_bench.results.store import load_results
 
 MANIFEST = """
 id = "naughty"
@@ -84,12 +83,7 @@ IMAGES = 200  # four chunks
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plugins") / "naughty"
-    folder.mkdir()
-    (folder / "tokenizer.toml").write_text(MANIFEST)
-    (folder / "plugin.py").write_text(PLUGIN)
-    (folder / "__init__.py").write_text('"""Naughty."""\n')
-    return folder.parent
+    return write_plugin(tmp_path_factory.mktemp("plugins"), "naughty", MANIFEST, PLUGIN)
 
 
 @pytest.fixture(autouse=True)
@@ -106,20 +100,6 @@ def few(make_photos):
 @pytest.fixture(scope="module")
 def many(make_photos):
     return make_photos(IMAGES, (16, 16))
-
-
-def measured(out):
-    """All numbers of the results in a folder, by tokenizer and resolution."""
-    return {
-        (one.tokenizer.label, one.resolution): (
-            {key: (value.value, value.n) for key, value in one.metrics.items()},
-            one.data,
-            one.latent,
-            one.fingerprint,
-            pd.read_parquet(Path(out) / one.scores).to_dict("list"),
-        )
-        for one in load_results([out])
-    }
 
 
 def work(tokenizers, data, out, metrics=METRICS[:3], **more):

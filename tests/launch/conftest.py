@@ -1,14 +1,9 @@
 """Dummy groups that workers can import, and slots of both kinds."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# Workers get the path of modules from here, and unpickle what is defined there.
-sys.path.append(str(Path(__file__).parent))
-
 from dummy_groups import Dummy, Run, Seen
 
 from ssdd_bench.launch.processes import Processes

@@ -29,7 +29,9 @@ print("done")
 
 def launch(folder: Path, jobs: dict[str, int | str]) -> subprocess.Popen[str]:
     """Start a launcher without a guard of its main module."""
-    code = LAUNCH.format(tests=str(Path(__file__).parent), folder=str(folder), jobs=jobs)
+    code = LAUNCH.format(
+        tests=str(Path(__file__).parents[1] / "support"), folder=str(folder), jobs=jobs
+    )
     script = folder / "script.py"
     script.write_text(code)
     pipe = subprocess.PIPE

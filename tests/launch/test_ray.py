@@ -83,7 +83,7 @@ def test_a_hang_ends_with_its_actor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("victim", ["actor", "worker"])
 def test_one_of_two_is_killed_in_the_middle(tmp_path: Path, victim: str) -> None:
     groups = {"a": {"x": 60}, "b": {"x": 60}}
-    killer = Thread(target=kill_one, args=(tmp_path, victim))
+    killer = Thread(target=kill_one, args=(tmp_path, victim), daemon=True)
     killer.start()
     seen = run(groups, tmp_path)
     killer.join()
