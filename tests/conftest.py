@@ -18,7 +18,7 @@ from plugin_folders import write_plugin
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.latents import LatentSet
-from ssdd_bench.evaluation.launched import IN_PROCESS
+from ssdd_bench.evaluation.launch_groups import IN_PROCESS
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 from ssdd_bench.nn.dit import SIZES

@@ -23,7 +23,7 @@ from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Compilation, NumberFormat
 
 if TYPE_CHECKING:
-    from ssdd_bench.evaluation.launching import Launch
+    from ssdd_bench.evaluation.launch_settings import Launch
 
 SEED: Final = click.IntRange(min=0)
 SECONDS: Final = click.FloatRange(min=0, min_open=True)
@@ -288,7 +288,7 @@ class Launching:
         Raises:
             UserError: options contradict each other.
         """
-        from ssdd_bench.evaluation.launching import PRELOAD, Launch
+        from ssdd_bench.evaluation.launch_settings import PRELOAD, Launch
         from ssdd_bench.launch.processes import start_server
         from ssdd_bench.launch.ranks import find_rank
         from ssdd_bench.launch.shares import Share

@@ -99,7 +99,7 @@ def command(
     from ssdd_bench.cli._live import follow
     from ssdd_bench.evaluation.config import RunConfig
     from ssdd_bench.evaluation.execution import ExecutionSettings
-    from ssdd_bench.evaluation.launching import Launch
+    from ssdd_bench.evaluation.launch_settings import Launch
     from ssdd_bench.evaluation.run import run_jobs
     from ssdd_bench.launch.ranks import find_rank
     from ssdd_bench.launch.shares import Share

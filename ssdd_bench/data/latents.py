@@ -76,6 +76,11 @@ class LatentsConfig:
         """Number of shards."""
         return -(-self.n // self.shard_images)
 
+    @property
+    def key(self) -> str:
+        """Return the fingerprint by which shards know that they belong to this folder."""
+        return fingerprint(asdict(self))
+
 
 @dataclass(frozen=True)
 class LatentsRecord:
@@ -101,7 +106,7 @@ class LatentSet:
         self.folder = folder
         self.record = read_latents(folder)
         config = self.record.config
-        key = fingerprint(asdict(config))
+        key = config.key
         self._shards: list[Any] = []
         for shard in range(config.shards):
             path = shard_path(folder, shard)

@@ -25,7 +25,8 @@ from ssdd_bench.evaluation.folder import (
     save_plan,
 )
 from ssdd_bench.evaluation.job import Failure, Finished
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import Collector
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.settings import BatchSize
@@ -33,7 +34,7 @@ from ssdd_bench.evaluation.work import job_grid
 from ssdd_bench.evaluation.worker import make_groups, merge_folder
 from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.ranks import Ranks
-from ssdd_bench.launch.scheduler import Task, Watcher, run_groups
+from ssdd_bench.launch.scheduler import Scheduler, Task, Watcher
 from ssdd_bench.launch.tasks import Opened, Problem
 from ssdd_bench.metrics.catalog import find_metrics, metric_keys
 from ssdd_bench.plugins.registry import parse_requests
@@ -267,7 +268,7 @@ class _Run(Watcher[Finished]):
         self._config = config
         self._callbacks = callbacks
         self._launch = launch
-        self._share = launch.rank.share if launch.rank else launch.share
+        self._share = launch.own_share
         launch.check()
         jobs = config.jobs()
         known = find_metrics("pairs")
@@ -318,7 +319,7 @@ class _Run(Watcher[Finished]):
     def _work(self, quiet: Callable[[], None] | None = None) -> None:
         shares = None if self._share is None else self._share.of(self._costs())
         slots = self._launch.slots(self._device)
-        run_groups(self._groups, slots, self, self._launch.timeout, shares, quiet)
+        Scheduler(self._groups, slots, self, self._launch.timeout, shares, quiet).run()
 
     def _costs(self) -> dict[Task, list[float]]:
         """Return the pixels of each chunk of each job."""
@@ -374,13 +375,14 @@ class _Run(Watcher[Finished]):
             return
         done = [(self._jobs[task], self._finished[task]) for task in sorted(self._finished)]
         group = ComparisonGroup(self._config, self._baseline, done)
-        watcher = _ComparisonWatcher(group)
+        watcher: Collector[tuple[Finished, ...]] = Collector([group])
         slots = replace(self._launch, jobs=1).slots(self._device)
-        run_groups([group], slots, watcher, self._launch.timeout)
+        Scheduler([group], slots, watcher, self._launch.timeout).run()
+        compared = {one.path: one.result for found in watcher.results.values() for one in found}
         for task, one in self._finished.items():
-            result = watcher.results.get(one.path, one.result)
-            self._finished[task] = replace(one, result=result)
-        for failure in watcher.failures:
+            self._finished[task] = replace(one, result=compared.get(one.path, one.result))
+        for name, problem in watcher.failures:
+            failure = Failure(name, 1, problem)
             self._comparison_failures.append(failure)
             self._callbacks.jobs_failed([], failure)
 
@@ -411,21 +413,6 @@ class _Run(Watcher[Finished]):
         failure = Failure(name, len(jobs), problem)
         self._failures |= dict.fromkeys(tasks, failure)
         self._callbacks.jobs_failed([self._jobs[task] for task in tasks], failure)
-
-
-class _ComparisonWatcher(Watcher[tuple[Finished, ...]]):
-    """Collects the results with ratios, by file."""
-
-    def __init__(self, group: ComparisonGroup) -> None:
-        self._group = group
-        self.results: dict[Path, Result] = {}
-        self.failures: list[Failure] = []
-
-    def finished(self, task: Task, result: tuple[Finished, ...]) -> None:
-        self.results |= {one.path: one.result for one in result}
-
-    def failed(self, group: int, jobs: Sequence[int], problem: Problem) -> None:
-        self.failures += [Failure(self._group.jobs[job], 1, problem) for job in jobs]
 
 
 def _check_writable(folder: Path) -> None:

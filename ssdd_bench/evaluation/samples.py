@@ -19,8 +19,8 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.chunks import Grid
 from ssdd_bench.evaluation.environment import choose_device
 from ssdd_bench.evaluation.folder import PARTS
-from ssdd_bench.evaluation.launched import IN_PROCESS, Files, launch_groups
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Files, launch_groups
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.evaluation.sample_worker import ScoringGroup, ScoringPlan, job_name, open_samples

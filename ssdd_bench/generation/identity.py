@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from ssdd_bench.errors import PluginError, UserError
-from ssdd_bench.evaluation.launched import launch_groups
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import launch_groups
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer, label_of, load
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
 from ssdd_bench.plugins.spec import TokenizerRequest

@@ -32,8 +32,8 @@ from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.chunks import Grid
 from ssdd_bench.evaluation.environment import choose_load_threads, hide_home
-from ssdd_bench.evaluation.launched import IN_PROCESS, Files, launch_groups
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Files, launch_groups
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load_once
 from ssdd_bench.evaluation.settings import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
@@ -196,7 +196,7 @@ class LatentsWorker(Worker[LatentsRecord]):
         self._plan, self._source, self._device = plan, source, device
         self._tokenizer = loaded.tokenizer
         self._config = plan.configure(source, loaded)
-        self._key = fingerprint(asdict(self._config))
+        self._key = self._config.key
         self._grid = Grid(self._config.n, self._config.shard_images)
 
     def open(self, job: int) -> Opened[LatentsRecord]:

@@ -16,8 +16,8 @@ from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.statistics import ChannelSums
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.environment import describe_environment, describe_execution, hide_home
-from ssdd_bench.evaluation.launched import IN_PROCESS, Files, launch_groups
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Files, launch_groups
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer, label_of, load_once
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.timing import summarise

@@ -136,20 +136,21 @@ class Scheduler(Generic[R]):
         self._clock = False  # the last phase: clocks are read
 
     def run(self) -> None:
-        """Run until every job has a result or has failed.
+        """Run until every job has a result or has failed, and end all workers, whatever happens.
 
         Raises:
             DataError: something is wrong with the images, which concerns every job.
             OutputError: the results cannot be written.
         """
-        self._work()
-        if self._quiet is not None:
-            self._quiet()
-        self._clock = True
-        self._work()
-        for group in range(len(self._groups)):  # none, unless the slots have refused it in turn
-            problem = Problem("WorkerDied", "no slot could load it")
-            self._fail(group, self._unfinished(group), problem)
+        with self._slots:
+            self._work()
+            if self._quiet is not None:
+                self._quiet()
+            self._clock = True
+            self._work()
+            for group in range(len(self._groups)):  # none, unless the slots have refused it in turn
+                problem = Problem("WorkerDied", "no slot could load it")
+                self._fail(group, self._unfinished(group), problem)
 
     def _work(self) -> None:
         """Work until nothing is left to do in this phase."""
@@ -425,16 +426,3 @@ class Scheduler(Generic[R]):
                 self._seats[slot] = _Seat()
         if failed:
             self._watcher.failed(group, failed, problem)
-
-
-def run_groups(
-    groups: Sequence[Group[R]],
-    slots: Slots[R],
-    watcher: Watcher[R] | None = None,
-    timeout: float | None = None,
-    shares: Shares | None = None,
-    quiet: Callable[[], None] | None = None,
-) -> None:
-    """Run groups on slots and end all workers, whatever happens; see :class:`Scheduler`."""
-    with slots:
-        Scheduler(groups, slots, watcher, timeout, shares, quiet).run()

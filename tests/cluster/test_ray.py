@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from ssdd_bench.launch.processes import Processes  # noqa: E402
 from ssdd_bench.launch.ray import RaySlots, cluster  # noqa: E402
-from ssdd_bench.launch.scheduler import run_groups  # noqa: E402
+from ssdd_bench.launch.scheduler import Scheduler  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 CHUNKS = 150
@@ -47,7 +47,7 @@ def test_the_work_of_a_machine_that_is_lost_goes_to_another(machines, tmp_path, 
     with cluster(2, 0, 1):
         slots = RaySlots(2, partial(Processes, ("cpu",)), "cpu")
         thread.start()
-        run_groups(groups, slots, seen)
+        Scheduler(groups, slots, seen).run()
     thread.join()
     assert lost.is_set()
     expected = " ".join(f"0.{chunk}" for chunk in range(CHUNKS))

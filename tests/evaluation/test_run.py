@@ -16,7 +16,7 @@ from scores import measured
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.folder import PARTS, find_jobs
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.run import merge_results, run, run_jobs
 from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.shares import Share

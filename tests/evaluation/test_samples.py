@@ -15,7 +15,7 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
 from ssdd_bench.evaluation import chunks, sample_worker
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.sample_worker import ScoringPlan
 from ssdd_bench.evaluation.samples import (

@@ -18,7 +18,7 @@ from ssdd_bench.cli.main import main
 from ssdd_bench.evaluation import chunks
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.folder import JobFolder
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.run import merge_results, run_jobs
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.plugins.registry import parse_requests

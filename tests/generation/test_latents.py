@@ -15,7 +15,7 @@ from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import class_names
 from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.latents import LatentsPlan, encode_latents, pixel_sums

@@ -11,8 +11,8 @@ from mortal import Life, MortalBlockMean, run_elsewhere
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels, write_npz
 from ssdd_bench.errors import JobsFailedError, OptionError, PluginError, UserError
-from ssdd_bench.evaluation.launched import IN_PROCESS
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import IN_PROCESS
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model

@@ -7,7 +7,7 @@ import pytest
 from dummy_groups import Dummy, Run, Seen
 
 from ssdd_bench.launch.processes import Processes
-from ssdd_bench.launch.scheduler import run_groups
+from ssdd_bench.launch.scheduler import Scheduler
 from ssdd_bench.launch.slots import InProcess, Slots
 
 
@@ -26,7 +26,7 @@ def run_dummies(tmp_path: Path) -> Run:
         dummies = [Dummy(name, jobs, folder, clock) for name, jobs in groups.items()]
         slots: Slots[str] = Processes([device] * workers) if workers else InProcess(device)
         seen = Seen(dummies)
-        run_groups(dummies, slots, seen, **options)
+        Scheduler(dummies, slots, seen, **options).run()
         return seen
 
     return run

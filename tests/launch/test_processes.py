@@ -18,11 +18,12 @@ from pathlib import Path
 sys.path.append({tests!r})
 from dummy_groups import Run, Dummy
 from ssdd_bench.launch.processes import Processes
-from ssdd_bench.launch.scheduler import run_groups
+from ssdd_bench.launch.scheduler import Scheduler
 from ssdd_bench.launch.signals import termination_interrupts
 folder = Path({folder!r})
 with termination_interrupts():
-    run_groups([Dummy("a", {jobs!r}, folder), Dummy("b", {jobs!r}, folder)], Processes(["cpu"] * 2))
+    groups = [Dummy(name, {jobs!r}, folder) for name in "ab"]
+    Scheduler(groups, Processes(["cpu"] * 2)).run()
 print("done")
 """
 

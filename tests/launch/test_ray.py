@@ -14,7 +14,7 @@ from dummy_groups import Dummy, Run, Seen, read_log
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.launch.processes import Processes, start_server
-from ssdd_bench.launch.scheduler import run_groups
+from ssdd_bench.launch.scheduler import Scheduler
 
 ray = pytest.importorskip("ray")
 launch = pytest.importorskip("ssdd_bench.launch.ray")
@@ -48,7 +48,7 @@ def run(groups, folder: Path, slots: int = CPUS, **options) -> Seen:
     dummies = [Dummy(name, jobs, folder) for name, jobs in groups.items()]
     seen = Seen(dummies)
     places = launch.RaySlots(slots, partial(Processes, ("cpu",)), "cpu")
-    run_groups(dummies, places, seen, **options)
+    Scheduler(dummies, places, seen, **options).run()
     return seen
 
 
@@ -124,7 +124,7 @@ def test_a_folder_that_a_machine_lacks_is_named(
     monkeypatch.chdir(tmp_path)
     gone.rmdir()
     with pytest.raises(UserError, match="gone"):
-        run_groups([Dummy("a", {"x": 1}, tmp_path)], places)
+        Scheduler([Dummy("a", {"x": 1}, tmp_path)], places).run()
 
 
 def die() -> Processes[str]:
@@ -136,7 +136,7 @@ def test_machines_where_nothing_starts_end_the_run(tmp_path: Path) -> None:
     register(sys.modules[__name__])
     places = launch.RaySlots(1, die, "cpu")
     with pytest.raises(UserError, match="no worker starts"):
-        run_groups([Dummy("a", {"x": 1}, tmp_path)], places)
+        Scheduler([Dummy("a", {"x": 1}, tmp_path)], places).run()
 
 
 def test_that_no_machine_has_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import torch
 from mortal import MortalBlockMean, MortalImages
 
 from ssdd_bench.errors import JobsFailedError, OptionError, OutputError, UnknownNameError
-from ssdd_bench.evaluation.launched import raise_problem
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_groups import raise_problem
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.sample_worker import ScoringPlan
 from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
@@ -50,7 +50,7 @@ import os, pickle, sys
 from pathlib import Path
 sys.path.append(sys.argv[1])
 import torch
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.launch.ranks import find_rank
 own = find_rank()
 for function, plan in pickle.loads(Path(sys.argv[2], f"{own.rank}.pickle").read_bytes()):

@@ -16,12 +16,12 @@ import torch
 
 from ssdd_bench import errors
 from ssdd_bench.errors import JobsFailedError, UserError
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.ranks import Ranks
-from ssdd_bench.launch.scheduler import Task, Watcher, run_groups
+from ssdd_bench.launch.scheduler import Scheduler, Task, Watcher
 from ssdd_bench.launch.tasks import Group, Opened, Problem, R
 
 IN_PROCESS = Launch(in_process=True)
@@ -73,7 +73,7 @@ def launch_groups(
     """
     launch.check()
     keep_freed_memory()
-    share = launch.rank.share if launch.rank else launch.share
+    share = launch.own_share
     shares = share.of(costs()) if share else None
     suffix = f"-share-{share.index}-of-{share.count}" if share else ""
     with (
@@ -82,16 +82,16 @@ def launch_groups(
         _connected(launch) as ranks,
         progress_bar(title, total, quiet=quiet) as bar,
     ):
-        watcher: _Collector[R] = _Collector(groups, bar.images_done)
-        run_groups(groups, launch.slots(device), watcher, launch.timeout, shares)
+        watcher: Collector[R] = Collector(groups, bar.images_done)
+        Scheduler(groups, launch.slots(device), watcher, launch.timeout, shares).run()
         if ranks is not None:
             watcher.failures = [one for found in ranks.gather(watcher.failures) for one in found]
             for one in files:
                 ranks.collect(one.folder, ".", one.pattern)
             if ranks.own.rank == 0 and not watcher.failures:
-                watcher = _Collector(groups, lambda count: None)
+                watcher = Collector(groups)
                 alone = replace(launch, rank=None, jobs=1)
-                run_groups(groups, alone.slots(device), watcher, launch.timeout)
+                Scheduler(groups, alone.slots(device), watcher, launch.timeout).run()
             watcher.failures = ranks.gather(watcher.failures)[0]
     if watcher.failures:
         raise_problem(*watcher.failures[0])
@@ -117,26 +117,39 @@ def _all_locked(files: Sequence[Files], suffix: str) -> Iterator[None]:
         yield
 
 
-class _Collector(Watcher[R], Generic[R]):
-    """Collects results and failures."""
+class Collector(Watcher[R], Generic[R]):
+    """Collects the results and failures of groups.
 
-    def __init__(self, groups: Sequence[Group[R]], images_done: Callable[[int], None]) -> None:
+    Args:
+        groups: that are done.
+        images_done: is told of each number of images that are done.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group[R]],
+        images_done: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self._groups = groups
         self._images_done = images_done
         self.results: dict[Task, R] = {}
         self.failures: list[tuple[str, Problem]] = []
 
     def started(self, task: Task, opened: Opened[R]) -> None:
+        """Count the images that were done before."""
         missing = sum(opened.images[chunk] for chunk in opened.missing)
         self._images_done(sum(opened.images) - missing)
 
     def images_done(self, task: Task, count: int) -> None:
+        """Count images."""
         self._images_done(count)
 
     def finished(self, task: Task, result: R) -> None:
+        """Keep the result of a job."""
         self.results[task] = result
 
     def failed(self, group: int, jobs: Sequence[int], problem: Problem) -> None:
+        """Keep the problem, with the first job that it ended."""
         self.failures.append((self._groups[group].jobs[jobs[0]], problem))
 
 

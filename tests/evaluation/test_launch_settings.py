@@ -10,7 +10,7 @@ from scores import measured
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.config import RunConfig
-from ssdd_bench.evaluation.launching import Launch
+from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.progress import Callbacks
 from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.launch.shares import Share

@@ -44,6 +44,11 @@ class Launch:
     wait: float = 3600.0
     ray_gpus: int | None = None
 
+    @property
+    def own_share(self) -> Share | None:
+        """Return the share of the work that this process has; None is all of it."""
+        return self.rank.share if self.rank else self.share
+
     def check(self) -> None:
         """Refuse settings that contradict each other.
 
