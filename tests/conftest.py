@@ -77,7 +77,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_environment() -> Iterator[None]:
-    """What a command that runs in this process sets, such as --offline, ends with its test."""
+    """Undo what a command in this process sets, such as --offline, at the end of its test."""
     with mock.patch.dict(os.environ):
         yield
 

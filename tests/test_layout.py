@@ -1,4 +1,4 @@
-"""Where things lie and what may import what: rules that no single module can keep alone."""
+"""Places of files and directions of imports: rules that no single module can keep alone."""
 
 import ast
 import importlib.util

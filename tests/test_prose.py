@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
-    path for folder in ("ssdd_bench", "tokenizers") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("ssdd_bench", "tokenizers", "tests")
+    for path in (ROOT / folder).rglob("*.py")
 )
 PAGES = sorted(
     path
@@ -24,12 +26,11 @@ WIDTH = 120
 
 
 def docstrings(file: Path) -> Iterator[tuple[int, str]]:
-    """First lines of all docstrings of a module, with their places."""
+    """Yield the first lines of all docstrings of a module, those of constants too, with places."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text:
-                yield getattr(node, "lineno", 1), text.splitlines()[0]
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))) if text.strip():
+                yield node.lineno, text.strip().splitlines()[0]
 
 
 def prose(text: str) -> Iterator[str]:

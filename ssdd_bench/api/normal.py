@@ -67,7 +67,7 @@ TAIL = (
 )
 LN2 = 0.6931471805599453
 ATANH = tuple(1 / (2 * k + 1) for k in range(12, -1, -1))
-"""Of ``atanh(s) / s`` in powers of ``s**2``; enough of them for the mantissa of a float64."""
+"""Coefficients of ``atanh(s) / s`` in powers of ``s**2``; enough for the mantissa of a float64."""
 
 
 class NormalStream:

@@ -40,7 +40,7 @@ KEPT_BYTES: Final = 64 << 20
 PIECE_ROWS: Final = 32
 """Rows of a Parquet file that are decompressed at a time, at most."""
 FETCHED_BYTES: Final = 8 << 20
-"""What is fetched at a time of a column of a remote file."""
+"""Bytes that are fetched at a time of a column of a remote file."""
 BLOCK: Final = 512
 """Bytes of a block of a tar."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ssdd_bench.metrics.features.files import FeatureSets
 
 Reduction = Literal["sum", "by_image"]
-"""How the states of two sets of images make that of both: they are added, or their ids united."""
+"""Reductions of two states to one: they are added, or their ids are united."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ssdd_bench.api.normal import NormalStream, hash_key
 
 KEY = hash_key(0, "decode", "a")
 SHA256 = "89efe26c17609c6731dac7fb7462076504d174a2c3d82164863306b140606ed4"
-"""Of the first million numbers of :data:`KEY`, on every machine."""
+"""SHA-256 of the first million numbers of :data:`KEY`, on every machine."""
 
 
 def test_a_million_numbers_have_these_bits():

@@ -31,7 +31,7 @@ def test_what_is_not_finite_is_refused_by_the_name_of_the_image(bad):
 
 
 def test_half_precision_is_rounded_in_float32():
-    """In bfloat16 itself, 255 levels would not be told apart."""
+    """Rounding in bfloat16 itself would not tell 255 levels apart."""
     levels = torch.arange(256) / 255
     found = round_to_uint8(levels.bfloat16())
     assert torch.equal(found, round_to_uint8(levels.bfloat16().float()))

@@ -1,4 +1,4 @@
-"""What scoring costs: one pass of ours against the usual chain of tools, on the same images.
+"""Cost of scoring: one pass of ours against the usual chain of tools, on the same images.
 
     python tests/benchmarks/cost.py [--images 200] [--many 2000]
 

@@ -1,4 +1,4 @@
-"""How long large runs take, and with which chunks: a simulation of workers that lag and fail.
+"""Simulation of large runs: duration and chunk size with workers that lag and fail.
 
 ``python tests/benchmarks/scaling.py`` prints the tables of docs/scaling.md. Nothing is measured
 here: the constants below were, by the commands of that page, except those of GPUs, which are

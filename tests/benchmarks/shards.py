@@ -1,4 +1,4 @@
-"""What it costs to open many shards, and whether memory and open files grow with their images.
+"""Cost of opening many shards, and growth of memory and open files with their images.
 
     python tests/benchmarks/shards.py [--shards 1000] [--images 100]
 

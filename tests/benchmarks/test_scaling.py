@@ -1,4 +1,4 @@
-"""What workers gain and cost: efficiency, processes, the start and the merge.
+"""Gain and cost of workers: efficiency, processes, the start and the merge.
 
 ``python tests/benchmarks/test_scaling.py`` prints a table for docs/scaling.md in some ten minutes;
 ``pytest -m timing tests/benchmarks/test_scaling.py`` compares it with limits. Both need a machine

@@ -1,4 +1,4 @@
-"""What the shell offers after TAB."""
+"""Completions that the shell offers after TAB."""
 
 import os
 import subprocess

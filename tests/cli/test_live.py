@@ -1,4 +1,4 @@
-"""What a run shows on a terminal while it goes, and what a log gets."""
+"""Output of a running evaluation: on a terminal, and in a log."""
 
 import io
 import re

@@ -548,7 +548,7 @@ print(count, most, memory)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux does")
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_memory_and_open_files_do_not_grow_with_the_set(tmp_path, kind):
-    """Of 20,000 images in 200 files against 200 in 2."""
+    """Memory of 20,000 images in 200 files against 200 in 2."""
     buffer = io.BytesIO()
     photo(0, (48, 48)).save(buffer, "JPEG")
     for shard in range(200):

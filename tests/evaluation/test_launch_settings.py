@@ -1,4 +1,4 @@
-"""Where workers run: what is refused, and a run on Ray that loses one of its workers."""
+"""Launch settings: refused combinations, and a run on Ray that loses one of its workers."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What freed memory costs, and what one call takes at its peak."""
+"""The cost of freed memory, and the peak of one call."""
 
 import subprocess
 import sys

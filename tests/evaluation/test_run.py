@@ -111,7 +111,7 @@ def work(tokenizers, data, out, metrics=METRICS[:3], **more):
 
 @pytest.fixture(scope="module")
 def plain(few, plugins, tmp_path_factory):
-    """What the good tokenizers score when nothing happens."""
+    """Scores of the good tokenizers when nothing happens."""
     out = tmp_path_factory.mktemp("plain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(plugins))
@@ -338,7 +338,7 @@ def test_torchrun_starts_again_after_a_rank_was_killed(many, whole, tmp_path):
 
 @pytest.mark.slow
 def test_ranks_that_share_no_folder(many, whole, tmp_path):
-    """What rank 1 found travels to rank 0."""
+    """The findings of rank 1 travel to rank 0."""
     outs = [tmp_path / "here", tmp_path / "there"]
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(30_000 + os.getpid() % 1000)}
     ranks = [

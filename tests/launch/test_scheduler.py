@@ -1,4 +1,4 @@
-"""Who works on what, and what a plugin that breaks costs: its own jobs and nothing else."""
+"""Assignment of work, and the cost of a plugin that breaks: its own jobs and nothing else."""
 
 import os
 import signal

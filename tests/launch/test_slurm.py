@@ -132,7 +132,7 @@ def test_a_failed_share_is_counted(tmp_path):
 
 @pytest.mark.slow
 def test_a_share_that_is_stopped_is_submitted_again(tmp_path):
-    """As SLURM stops a task for another: it goes on after what is on disk."""
+    """Preemption as SLURM does it: the task goes on after what is on disk."""
     submission = make(tmp_path, shares=1, steps=4, pause=0.3)
     work = tmp_path / "work"
     executor = submitit.LocalExecutor(submission.logs)

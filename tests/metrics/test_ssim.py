@@ -30,7 +30,7 @@ def test_uniform_is_scikit_images_default(sigma, photo_like, noisy):
 
 
 def skimage_ms_ssim(a, b):
-    """From scikit-image's own maps of SSIM and a luminance term computed apart."""
+    """Compute it from scikit-image's maps of SSIM and a luminance term computed apart."""
     from scipy.ndimage import gaussian_filter
 
     def blur(x):

@@ -102,7 +102,7 @@ def at_once(keys, pairs, **more):
 
 
 def check(keys, pairs, folder, **more):
-    """Who computes a chunk, and when, changes no bit; the number of chunks none of a pair score."""
+    """The worker and the order change no bit; the number of chunks none of a pair score."""
     n = len(pairs[0])
     chunks = [(0, 8), (8, n - 6), (n - 6, n)]
     one = merged(keys, in_chunks(keys, pairs, chunks, **more), **more)
@@ -152,7 +152,7 @@ def test_any_chunks(pooled, pairs):
 
 
 def test_another_order_is_another_sum(pooled, pairs):
-    """Why chunks are merged in the order of their numbers."""
+    """Chunks are merged in the order of their numbers, since sums depend on it."""
     states = in_chunks(["rfid"], pairs(48), list(pairwise(range(0, 49, 16))))
     values = {merged(["rfid"], states[i:] + states[:i]).values["rfid"].value for i in range(3)}
     assert len(values) > 1

@@ -1,4 +1,4 @@
-"""What holds for every metric: batches, order, identity, noise; and metrics that cannot be had."""
+"""Properties of every metric: batches, order, identity, noise; and unavailable metrics."""
 
 import pytest
 import torch

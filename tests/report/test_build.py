@@ -126,7 +126,7 @@ def test_images_of_other_references_are_refused(write_run: Write) -> None:
 
 
 def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None:
-    """By its score alone, photo 3 would be the worst of ssdd; paired, it is the best."""
+    """Photo 3 would be the worst of ssdd by its score alone; paired, it is the best."""
     source = load_source([write_run(SCORES)])
     ssdd = next(e for e in find_extremes(source, build_sets(source)) if e.tokenizer == "ssdd")
     assert min(range(4), key=lambda i: SCORES["ssdd"][i]) == 3

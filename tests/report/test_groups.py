@@ -1,4 +1,4 @@
-"""What is pooled over seeds, and what stays apart."""
+"""Groups of rows: which are pooled over seeds, and which stay apart."""
 
 from __future__ import annotations
 

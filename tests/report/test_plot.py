@@ -1,4 +1,4 @@
-"""What notebooks use: a tidy frame, and a figure on axes, both imported on demand."""
+"""Functions for notebooks: a tidy frame, and a figure on axes, both imported on demand."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class Counting(Worker[str]):
 
 
 class Seen(Watcher[str]):
-    """What a scheduler has told."""
+    """Record of the events that a scheduler reports."""
 
     def __init__(self, groups: Sequence[Dummy]) -> None:
         self.groups = groups

@@ -1,4 +1,4 @@
-"""What runs must agree in."""
+"""Scores in which runs must agree."""
 
 from pathlib import Path
 

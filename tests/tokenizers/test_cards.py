@@ -71,7 +71,7 @@ def test_weights_are_small_and_in_half_precision(name, latent):
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_teacher_and_student_share_their_encoder(latent):
-    """Which is what lets one DiT serve both."""
+    """One DiT serves both, since the encoder is the same."""
     teacher, student = (load_safetensors(files(name, latent)[0]) for name in ("diffusion", "ssdd"))
     encoder = {key for key in teacher if key.startswith("encoder.")}
     assert encoder

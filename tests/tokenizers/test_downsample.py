@@ -35,7 +35,7 @@ def test_flat_colours_are_kept() -> None:
 
 
 def test_detail_finer_than_the_latent_averages_out() -> None:
-    """Without antialiasing a checkerboard would become black or white, not grey."""
+    """A checkerboard would become black or white without antialiasing, not grey."""
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     board = ((x + y) % 2).float().expand(1, 3, 64, 64)
     latent, _ = decode("downsample", board)

@@ -73,7 +73,7 @@ def test_official_layout_loads_and_its_size_is_found(tmp_path, size, f, z_dim):
 
 
 def test_size_of_an_official_file(tmp_path):
-    """As published for F8C4_S_256: 192,938,196 bytes."""
+    """The published size of F8C4_S_256: 192,938,196 bytes."""
     path = tmp_path / "F8C4_S_256.safetensors"
     official_like(path, "S", 8, 4)
     assert path.stat().st_size == pytest.approx(192_938_196, abs=8)
@@ -166,7 +166,7 @@ def test_checkpoint_that_is_missing_or_no_safetensors(tmp_path):
 
 
 def test_score_does_not_depend_on_the_batch_size_asked_for(tmp_path):
-    """To the bit, and with a real network: its kernels do round by the size of the batch."""
+    """The equality is to the bit, with a real network whose kernels round by the batch size."""
     found = []
     for batch in (1, 3):
         plan = RunConfig(

@@ -237,7 +237,7 @@ def test_best_weights_are_kept_when_later_ones_are_worse(photos, tmp_path, monke
 
 
 def test_scores_that_failed_are_measured_by_the_next_run(photos, tmp_path, monkeypatch):
-    """As where the machine stopped between the last iteration and the end of its evaluation."""
+    """The machine stopped between the last iteration and the end of its evaluation."""
 
     def resumed(score):
         run = trainer("klvae", photos, tmp_path, score=True)
@@ -258,7 +258,7 @@ def test_scores_that_failed_are_measured_by_the_next_run(photos, tmp_path, monke
 
 
 def test_weights_that_were_not_written_are_written_by_the_next_run(photos, tmp_path):
-    """As where the machine stopped between the checkpoint and the weights."""
+    """The machine stopped between the checkpoint and the weights."""
     weights = tmp_path / "klvae" / "last.safetensors"
     for _ in range(2):
         run = trainer("klvae", photos, tmp_path)

@@ -78,14 +78,14 @@ def test_cost_counts_what_is_trained():
 
 
 class NoDistance(nn.Module):
-    """In place of LPIPS, whose weights are not everywhere."""
+    """Replace LPIPS, whose weights are not everywhere."""
 
     def forward(self, images, targets):
         return (images - targets).abs().mean()
 
 
 class NoTarget(Target):
-    """In place of DINOv2: the mean colour of every token."""
+    """Replace DINOv2 by the mean colour of every token."""
 
     channels = 3
 
