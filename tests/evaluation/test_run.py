@@ -310,12 +310,19 @@ def test_kills_at_random_moments_change_no_bit(many, whole, tmp_path, seed, mome
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+# Told to use the CPU, it would start one process, or ask for MPI.
+ACCELERATE = (
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"),
+    "--main_process_port=0",
+)
 PROGRAM = ("-m", "ssdd_bench")
 
 
 @pytest.mark.slow
-def test_torchrun_gives_the_same_bits(many, whole, tmp_path):
-    out = finish(program(many, tmp_path, module=(*TORCHRUN, *PROGRAM)))
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_ranks_of_other_launchers_give_the_same_bits(many, whole, tmp_path, launcher):
+    out = finish(program(many, tmp_path, module=(*launcher, *PROGRAM)))
+    assert len(list(tmp_path.glob(".share-*-of-2.lock"))) == 2
     assert measured(tmp_path) == whole
     assert out.count("Reconstruction, 16 × 16 px") == 1
     assert not (tmp_path / PARTS).exists()
