@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ssdd_bench.report.build import build_page, draw_figures
+from ssdd_bench.report.build import draw_figures
 from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

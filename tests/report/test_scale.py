@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from ssdd_bench.report import gallery
-from ssdd_bench.report.build import build_page, build_report
+from ssdd_bench.report.build import build_report
 from ssdd_bench.report.frame import to_csv
 from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.page import build_page
 from ssdd_bench.report.tables.build import build_report_tables
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.schema import Result

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.build import build_page, draw_figures
+from ssdd_bench.report.build import draw_figures
 from ssdd_bench.report.figures.style import inline_svg
 from ssdd_bench.report.gallery import build_sets, find_extremes
 from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results, save_result
