@@ -5,26 +5,35 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
 
 import click
 
 from ssdd_bench.cli._output import print_columns, print_json
-from ssdd_bench.cli._verbs import verb
-from ssdd_bench.errors import UnavailableError, WeightsError
+from ssdd_bench.cli._verbs import flag, verb
+from ssdd_bench.errors import UnavailableError, UserError, WeightsError
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
+from ssdd_bench.plugins.manifest import Published
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders
+from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.hub import RemoteFile, inspect_remote, model_files
 
+CONNECTIONS = 8  # requests to the Hub at a time
 PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
 
 @verb
-def command() -> None:
+def command(
+    online: Annotated[bool, flag("Ask the Hub if the published weights are there.")] = False,
+) -> None:
     """Say what works on this machine and how to fix the rest.
 
-    Nothing is loaded; `ssdd-bench weights verify` compares checksums.
+    Nothing is loaded; `ssdd-bench weights verify` compares checksums. With --online, published
+    weights that are absent, or that differ from their manifest, make the exit status 1.
     """
     from ssdd_bench.data.sample import sample_sources
 
@@ -45,11 +54,53 @@ def command() -> None:
             for folder in search_folders()
         },
     }
-    if print_json(machine | tables):
-        return
-    for title, values in {"machine": machine, **tables}.items():
-        print_columns([{"id": name, title: value} for name, value in values.items()])
-        click.echo()
+    wrong = False
+    if online:
+        tables["published weights"], wrong = _look_online()
+    if not print_json(machine | tables):
+        for title, values in {"machine": machine, **tables}.items():
+            print_columns([{"id": name, title: value} for name, value in values.items()])
+            click.echo()
+    if wrong:
+        click.get_current_context().exit(1)
+
+
+def _look_online() -> tuple[dict[str, str], bool]:
+    """Describe the published weights on the Hub by tokenizer; True if something is wrong."""
+    if is_offline():
+        raise UserError("SSDD_BENCH_OFFLINE is set: unset it, or leave out --online")
+    known = {
+        name: info.published
+        for name, info in TOKENIZERS.all().items()
+        if info.published and info.published.hub
+    }
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        found = dict(zip(known, pool.map(_inspect, known.values()), strict=True))
+    return (
+        {name: "; ".join(problems) or text for name, (text, problems) in found.items()},
+        any(problems for _, problems in found.values()),
+    )
+
+
+def _inspect(known: Published) -> tuple[str, list[str]]:
+    """Compare the files on the Hub with a manifest: a summary, and what is wrong."""
+    files = known.files or model_files(known.folder)
+    remote = {file: inspect_remote(known.hub, file, known.revision) for file in files}
+    problems = [text for file, one in remote.items() for text in _differences(known, file, one)]
+    if any(one.state == "gated" for one in remote.values()):
+        return f"gated: accept its licence at https://huggingface.co/{known.hub}", problems
+    size = sum(one.bytes or 0 for one in remote.values())
+    return f"found: {len(files)} files, {size / 1e6:.0f} MB", problems
+
+
+def _differences(known: Published, file: str, remote: RemoteFile) -> Iterator[str]:
+    if remote.state in ("absent", "unreachable"):
+        yield f"{known.hub}/{file}: {remote.reason}"
+    expected = {"bytes": known.bytes.get(file), "sha256": known.sha256.get(file)}
+    for key, value in expected.items():
+        told = getattr(remote, key)
+        if told and value and told != value:
+            yield f"{known.hub}/{file}: its {key} is {told}, expected {value}"
 
 
 def _machine() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
@@ -25,19 +25,34 @@ IN_MODULE: Final = Rule("module:name", re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*").
 IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
 
+Fact = Literal["files", "licence", "latents"]
+FACTS: Final[tuple[Fact, ...]] = get_args(Fact)
+"""What is stated about published weights: that the files are there; their licence; f, channels and
+normalisation of the latents."""
+URL: Final = Rule("an address that begins with https://", lambda text: text.startswith("https://"))
+OF_FACTS: Final = Rule(f"by {', '.join(FACTS)}", lambda facts: facts.keys() <= set(FACTS))
+DAY: Final = Rule("a day such as 2026-11-26, or empty", re.compile(r"(\d{4}-\d\d-\d\d)?").fullmatch)
+
+
 @dataclass(frozen=True)
 class Published:
     """Weights that others published, as their authors describe them; empty if not known."""
 
     hub: str = ""  # repository on the Hugging Face Hub
     folder: str = ""  # of the model in the repository
-    file: str = ""  # of the weights, if it has an unusual name
+    files: tuple[str, ...] = ()  # paths in the repository; empty for the layout of diffusers
     revision: str = ""  # commit that was looked at
     training_data: str = ""
+    parameters: int = 0  # of the encoder and the decoder; 0 if not known
     scaling_factor: float = 1.0  # latents leave as ``(z - shift_factor) * scaling_factor``
     shift_factor: float = 0.0
     normalisation: str = ""  # in words, if these two numbers do not describe it
-    sha256: Mapping[str, str] = field(default_factory=dict)  # of its files by name, if recorded
+    bytes: Mapping[str, int] = field(default_factory=dict)  # of its files by path, if recorded
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of its files by path, if recorded
+    confirmed: Annotated[Mapping[str, Annotated[str, URL]], OF_FACTS] = field(default_factory=dict)
+    """Address of the public document that states it, by fact."""
+    unconfirmed: tuple[Fact, ...] = ()  # facts that no public document was found for
+    seen: Annotated[str, DAY] = ""  # day on which the documents were looked up
 
 
 @dataclass(frozen=True)

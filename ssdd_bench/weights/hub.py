@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.weights.download import is_offline
@@ -18,9 +20,20 @@ TIMEOUT_S = 10.0  # until the Hub's first answer
 # Meanings of the errors of huggingface_hub.
 REASONS = {
     "GatedRepoError": "accept its licence there and log in",
+    "EntryNotFoundError": "no such file",
     "LocalEntryNotFoundError": "no connection, and it is not in the cache",
+    "RemoteEntryNotFoundError": "no such file",
     "RepositoryNotFoundError": "no such repository, or a private one",
     "RevisionNotFoundError": "no such revision",
+}
+
+# States of a file for which the Hub raises one of these errors.
+STATES: Mapping[str, Literal["gated", "absent"]] = {
+    "GatedRepoError": "gated",
+    "RemoteEntryNotFoundError": "absent",
+    "EntryNotFoundError": "absent",
+    "RepositoryNotFoundError": "absent",
+    "RevisionNotFoundError": "absent",
 }
 
 # Files saved before diffusers 0.12 have other names for the attention layers in the middle.
@@ -30,6 +43,43 @@ OLD_NAMES = {
     ".value.": ".to_v.",
     ".proj_attn.": ".to_out.0.",
 }
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """State of one file on the Hub."""
+
+    state: Literal["found", "gated", "absent", "unreachable"]
+    reason: str = ""  # in words, unless it was found
+    bytes: int | None = None  # None if the Hub does not tell
+    sha256: str = ""  # of a large file; the Hub records another hash of a small one
+
+
+def inspect_remote(repo: str, file: str, revision: str = "") -> RemoteFile:
+    """Ask the Hub if it has a file, without downloading it; ``$HF_ENDPOINT`` names another Hub.
+
+    Args:
+        repo: id such as ``stabilityai/sd-vae-ft-mse``.
+        file: its path in the repository.
+        revision: branch, tag or commit; "" for main.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        url = hf_hub_url(repo, file, revision=revision or None, endpoint=endpoint)
+        found = get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=endpoint)
+    except Exception as error:  # Errors of the transport differ between versions.
+        name = type(error).__name__
+        return RemoteFile(STATES.get(name, "unreachable"), REASONS.get(name, name))
+    etag = found.etag or ""
+    return RemoteFile("found", bytes=found.size, sha256=etag if len(etag) == 64 else "")
+
+
+def model_files(folder: str = "") -> tuple[str, ...]:
+    """Return the paths, in a repository, of a diffusers model that lies in a folder of it."""
+    prefix = f"{folder}/" if folder else ""
+    return (prefix + CONFIG, prefix + WEIGHTS)
 
 
 def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
@@ -83,8 +133,7 @@ def fetch_model(repo: str, subfolder: str = "", revision: str = "") -> Path:
 
     ``subfolder`` is the model's in the repository; the rest as of :func:`fetch`.
     """
-    prefix = f"{subfolder}/" if subfolder else ""
-    return fetch(repo, [prefix + CONFIG, prefix + WEIGHTS], revision) / subfolder
+    return fetch(repo, model_files(subfolder), revision) / subfolder
 
 
 def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:

@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -82,7 +83,8 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("official")
     state = load_file(load_tokenizer("ssdd").weights[0])
-    save_file(state, folder / "F8C4_M_256.safetensors")
+    (folder / "F8C4").mkdir()
+    save_file(state, folder / "F8C4" / "F8C4_M_256.safetensors")
     decoder = {name: value for name, value in state.items() if name.startswith("decoder.")}
     save_file(decoder, folder / "SDVAE_S_256.safetensors")
     AutoencoderKL(
@@ -119,7 +121,9 @@ def test_latents_of_sd_vae_are_not_scaled(folder):
 
 def test_one_encoder_only(folder):
     with pytest.raises(WeightsError, match="has an encoder of its own"):
-        load_tokenizer(f"ssdd-official:checkpoint={folder}/F8C4_M_256.safetensors,vae={folder}/vae")
+        load_tokenizer(
+            f"ssdd-official:checkpoint={folder}/F8C4/F8C4_M_256.safetensors,vae={folder}/vae"
+        )
     bare = folder / "bare.safetensors"
     bare.symlink_to(folder / "SDVAE_S_256.safetensors")
     with pytest.raises(WeightsError, match="not an SSDD checkpoint"):
@@ -129,8 +133,8 @@ def test_one_encoder_only(folder):
 def test_a_licence_comes_before_a_download(folder, monkeypatch):
     asked = []
 
-    def snapshot(repo, *, allow_patterns, **_):
-        asked.append((repo, *allow_patterns))
+    def snapshot(repo, *, revision, allow_patterns, **_):
+        asked.append((repo, revision[:7], *allow_patterns))
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
@@ -141,8 +145,18 @@ def test_a_licence_comes_before_a_download(folder, monkeypatch):
     load_tokenizer("ssdd-official:accept_licence=true")
     monkeypatch.setenv("SSDD_BENCH_ACCEPT_LICENCE", "CC-BY-NC-4.0")
     load_tokenizer("ssdd-official")
-    assert asked == [("facebook/SSDD", "F8C4_M_256.safetensors")] * 2
+    assert asked == [("facebook/SSDD", "a297428", "F8C4/F8C4_M_256.safetensors")] * 2
     assert TOKENIZERS.all()["ssdd-official"].licence == "CC-BY-NC-4.0"
+
+
+def test_files_lie_in_a_folder_for_each_latent():
+    published = TOKENIZERS.all()["ssdd-official"].published
+    latents = [Path(file).stem.partition("_")[0] for file in published.files[:-1]]
+    assert [Path(file).parent.name for file in published.files] == [*latents, ""]
+    assert {Path(file).stem.removesuffix("_256") for file in published.bytes} <= BYTES.keys()
+    for file, size in published.bytes.items():
+        assert file in published.files
+        assert BYTES[Path(file).stem.removesuffix("_256")] == size
 
 
 def test_names(monkeypatch):
@@ -150,7 +164,8 @@ def test_names(monkeypatch):
     sizes = ("S", "B", "M", "L", "XL")
     released = [f"{latent}_{size}_256" for latent, size in product(LATENTS, sizes)]
     released += [f"SDVAE_{size}_256" for size in "SBML"] + ["demo_f8c4_M_128"]
-    assert len(released) == 25
+    files = TOKENIZERS.all()["ssdd-official"].published.files
+    assert sorted(released) == sorted(Path(file).stem for file in files)
     for name in released:
         with pytest.raises(WeightsError, match=f"^{name} is licensed"):
             load_tokenizer("ssdd-official", checkpoint=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from itertools import product
+import tomllib
 from pathlib import Path
 
 from ssdd_bench.errors import UnknownNameError, WeightsError
@@ -11,17 +11,13 @@ from ssdd_bench.nn.encoder import VAEEncoder
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.weights.hub import fetch, fetch_model, load_model
 
-REPOSITORY = "facebook/SSDD"
 LICENCE = "CC-BY-NC-4.0"
 ACCEPTED = "SSDD_BENCH_ACCEPT_LICENCE"
 VAE = "stabilityai/sd-vae-ft-mse"
-SIZES = ("S", "B", "M", "L", "XL")
-NAMES = (
-    *(f"{latent}_{size}_256" for latent, size in product(("F8C4", "F16C4", "F16C16"), SIZES)),
-    *(f"F32C64_{size}_256" for size in SIZES),
-    *(f"SDVAE_{size}_256" for size in SIZES[:-1]),
-    "demo_f8c4_M_128",
-)
+PUBLISHED = tomllib.loads((Path(__file__).parent / "tokenizer.toml").read_text("utf-8"))[
+    "published"
+]
+FILES = {Path(file).stem: file for file in PUBLISHED["files"]}  # paths in the repository, by name
 
 
 def load(
@@ -53,12 +49,11 @@ def load(
 def _fetch(name: str, accept_licence: bool) -> Path:
     if name.endswith(".safetensors") or "/" in name:
         raise WeightsError(f"{name}: no such file. Pass the path of a weights file")
-    if name not in NAMES:
-        raise UnknownNameError("SSDD checkpoint", name, NAMES)
+    if name not in FILES:
+        raise UnknownNameError("SSDD checkpoint", name, FILES)
     if not accept_licence and os.environ.get(ACCEPTED, "") != LICENCE:
         raise WeightsError(
             f"{name} is licensed {LICENCE}, for non-commercial use only. To download it under "
             f"that licence, pass accept_licence=true or set {ACCEPTED}={LICENCE}"
         )
-    file = f"{name}.safetensors"
-    return fetch(REPOSITORY, [file]) / file
+    return fetch(PUBLISHED["hub"], [FILES[name]], PUBLISHED["revision"]) / FILES[name]

@@ -35,7 +35,9 @@ def load(path: str, model: str) -> Tokenizer:
     if path:
         files = _find(Path(path))
     elif "hub" in published:
-        files = [fetch(published["hub"], [published["file"]]) / published["file"]]
+        files = published["files"]
+        folder = fetch(published["hub"], files)
+        files = [folder / file for file in files]
     else:
         raise WeightsError(
             f"{name}: no repository of its weights is known. Pass their folder as path=DIR"
