@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check lint types test test-fast timing bench gpu gpu-report reports
+.PHONY: setup check lint types test test-fast timing bench gpu gpu-report reports schema
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -40,3 +40,6 @@ gpu-report: ## decoding speed of every size on one GPU, in less than six minutes
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
 	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --out reports --insert README.md
+
+schema: ## write ssdd_bench/results/result.schema.json anew; a test tells when it is stale
+	$(PYTHON) -c "from ssdd_bench.results.json_schema import write_schema; write_schema()"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import UserError
@@ -21,7 +21,7 @@ from ssdd_bench.evaluation.chunks import ChunkState, Grid
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.results.files import write_json, write_text
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.records import read_json, read_record
+from ssdd_bench.results.records import ADDED, read_json, read_record
 from ssdd_bench.results.schema import ExecutionRecord, SpeedRecord, TokenizerRecord
 
 PARTS = "parts"
@@ -98,6 +98,7 @@ class JobRecord:
     environment: dict[str, Any]
     command: str
     created: str
+    numbers_version: Annotated[int | None, ADDED] = None
 
 
 @dataclass(frozen=True)

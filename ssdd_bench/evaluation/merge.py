@@ -90,6 +90,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
         environment=clock.environment if clock else record.environment,
         command=record.command,
         created=record.created,
+        numbers_version=record.numbers_version,
         seconds=seconds + time.perf_counter() - started,
         fingerprint=record.identity.job,
         warnings=(*record.warnings, *totals.all_warnings(), *execution_warnings(executions)),

@@ -18,7 +18,7 @@ from PIL import Image
 from ssdd_bench.evaluation.environment import describe_environment, hide_home
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
-from ssdd_bench.results.schema import Result
+from ssdd_bench.results.schema import NUMBERS_VERSION, Result
 from ssdd_bench.results.store import path_of, save_result
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Provenance:
             "environment": environment or describe_environment(device),
             "command": hide_home(command),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "numbers_version": NUMBERS_VERSION,
         }
 
     def fields(self) -> dict[str, Any]:

@@ -31,7 +31,6 @@ from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.merge import execution_warnings
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.result import Evaluation, Provenance
-from ssdd_bench.evaluation.settings import NUMBERS_VERSION
 from ssdd_bench.evaluation.work import worker_name
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
 from ssdd_bench.metrics.catalog import default_metrics, find_metrics
@@ -42,7 +41,13 @@ from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_record
-from ssdd_bench.results.schema import DataRecord, GeneratedRecord, LatentRecord, Result
+from ssdd_bench.results.schema import (
+    NUMBERS_VERSION,
+    DataRecord,
+    GeneratedRecord,
+    LatentRecord,
+    Result,
+)
 from ssdd_bench.results.store import load_saved, read_generated, result_path
 from ssdd_bench.weights.assets import cached_path
 

@@ -16,9 +16,8 @@ from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.timing import Batches
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import NUMBERS_VERSION
 
-NUMBERS_VERSION = 5
-"""Raised by any change of this package's code that changes a number of an unchanged job."""
 CPU_BATCH = 1
 """Images per call on a CPU for the scores, and for the clock unless told otherwise.
 

@@ -9,6 +9,8 @@ from ssdd_bench.results.records import ADDED
 
 SCHEMA_VERSION = 4
 GENERATED_VERSION = 2
+NUMBERS_VERSION = 5
+"""Raised by any change of this package's code that changes a number of an unchanged job."""
 
 NumberFormat = Literal["float32", "bfloat16", "float16"]
 """Format of a network's weights."""
@@ -200,6 +202,7 @@ class Result:
     scores: str = ""  # Parquet file with a row per image, beside the result; may be gone
     generation: GenerationRecord | None = None  # None for reconstructions
     status: Literal["ok"] = "ok"
+    numbers_version: Annotated[int | None, ADDED] = None  # None: older than this field
     schema_version: int = SCHEMA_VERSION
 
 
