@@ -62,7 +62,7 @@ def write_schema(path: Path = PUBLISHED) -> None:
 
 
 def describe_fields(kind: type) -> dict[str, str]:
-    """Return the comment beside each field of a dataclass, in terms of JSON; "" if there is none."""
+    """Return the comment beside each field of a dataclass, in terms of JSON; "" for none."""
     source = textwrap.dedent(inspect.getsource(kind))
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {one.start[0]: one.string for one in tokens if one.type == tokenize.COMMENT}
