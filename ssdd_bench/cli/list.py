@@ -43,7 +43,7 @@ def _tokenizer(info: TokenizerInfo) -> dict[str, str]:
         "options": _describe_options(info),
         "licence": info.licence,
         "source": info.source,
-        "note": info.note,
+        "note": info.note_on("shipped"),
     }
 
 

@@ -29,7 +29,7 @@ def list_tokenizers() -> pd.DataFrame:
             "options": ", ".join(info.options),
             "licence": info.licence,
             "source": info.source,
-            "note": info.note,
+            "note": info.note_on("shipped"),
         }
         for info in TOKENIZERS.all().values()
     )

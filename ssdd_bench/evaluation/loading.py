@@ -114,6 +114,9 @@ def _describe_request(
     """Describe a plugin's tokenizer, down to the checksums of its weights."""
     info = TOKENIZERS.get(request.id)
     options = info.resolve_options(request.options)
+    weights = _file_checksums(tokenizer)
+    origin = info.weights_origin(weights)
+    given = any(info.options[name].type == "path" for name in request.options)
     return TokenizerRecord(
         label=label or hide_home(request.label),
         id=info.id,
@@ -123,11 +126,13 @@ def _describe_request(
         role=info.role,
         licence=info.licence,
         version=info.version,
-        note=info.note,
+        note=info.note_on(origin, given),
         stochastic=info.stochastic,
-        weights=_file_checksums(tokenizer),
+        weights=weights,
+        weights_origin=origin,
         extra=tokenizer.info(),
-        **_count_parameters(tokenizer),
+        params_encoder=_count_parameters(tokenizer, "encoder"),
+        params_decoder=_count_parameters(tokenizer, "decoder"),
     )
 
 
@@ -149,7 +154,8 @@ def _describe_object(given: object, tokenizer: Tokenizer, label: str) -> Tokeniz
         weights=weights
         or {role: sha256_module(network) for role, network in tokenizer.networks().items()},
         extra=tokenizer.info(),
-        **_count_parameters(tokenizer),
+        params_encoder=_count_parameters(tokenizer, "encoder"),
+        params_decoder=_count_parameters(tokenizer, "decoder"),
     )
 
 
@@ -166,11 +172,6 @@ def _file_checksums(tokenizer: Tokenizer) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in tokenizer.weights}
 
 
-def _count_parameters(tokenizer: Tokenizer) -> dict[str, int]:
-    networks = tokenizer.networks()
-    return {
-        f"params_{role}": sum(p.numel() for p in networks[role].parameters())
-        if role in networks
-        else 0
-        for role in ("encoder", "decoder")
-    }
+def _count_parameters(tokenizer: Tokenizer, role: str) -> int:
+    network = tokenizer.networks().get(role)
+    return sum(p.numel() for p in network.parameters()) if network else 0

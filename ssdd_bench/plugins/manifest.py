@@ -17,6 +17,7 @@ from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, User
 from ssdd_bench.plugins.discovery import Place
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, read_options
 from ssdd_bench.results.records import Rule, read_record, read_toml
+from ssdd_bench.results.schema import WeightsOrigin
 
 FILE_NAME: Final = "tokenizer.toml"
 ID: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -56,6 +57,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """Weights that lie in the plugin's folder."""
+
+    note: str  # shown beside every number of these weights, such as how they were trained
+    sha256: Mapping[str, str]  # of the files by name
+
+
+@dataclass(frozen=True)
 class TokenizerInfo:
     """Description of a tokenizer, known without loading it."""
 
@@ -68,7 +77,7 @@ class TokenizerInfo:
     folder: Path  # of the manifest and the plugin
     source: str  # ``built-in``, ``folder PATH`` or ``package NAME``
     package: str  # import name of the folder
-    note: str = ""  # shown beside every number, such as how the weights were trained
+    note: str = ""  # shown beside every number, whatever the weights
     role: Literal["tokenizer", "codec", "control"] = "tokenizer"
     """Codecs are ranked among themselves; controls bound the scale and are never ranked."""
     stochastic: bool = False  # decoding depends on its noise
@@ -79,6 +88,7 @@ class TokenizerInfo:
     extra: str = ""  # extra of ssdd-bench that installs them; empty where their own names do
     paper: str = ""  # URL
     published: Published | None = None  # the weights that it is known by
+    shipped: Shipped | None = None  # those beside the plugin
     model: str | None = None
     """One of the manifest's ``models``, given to the plugin's function as ``model``; empty for the
     manifest's own id, None where a manifest has no models."""
@@ -88,6 +98,45 @@ class TokenizerInfo:
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
         target = f"'ssdd-bench[{self.extra}]'" if self.extra else " ".join(missing)
         return f"needs {', '.join(missing)}: pip install {target}" if missing else ""
+
+    def weights_origin(self, weights: Mapping[str, str]) -> WeightsOrigin | None:
+        """Tell whose weights ran, by their checksums.
+
+        Args:
+            weights: SHA-256 of the files by name, as a result records them.
+
+        Returns:
+            None for a tokenizer without weights. ``unverified`` are weights under the name of
+            published ones of which no checksum is recorded.
+        """
+        found = set(weights.values())
+        if not found:
+            return None
+        if self.shipped and found <= set(self.shipped.sha256.values()):
+            return "shipped"
+        if self.published is None:
+            return "other"
+        known = self.published.sha256
+        if found <= set(known.values()):
+            return "published"
+        names = {path.rpartition("/")[2] for path in known}
+        return "other" if weights.keys() & names else "unverified"
+
+    def note_on(self, origin: WeightsOrigin | None, given: bool = True) -> str:
+        """Return what is shown beside numbers of such weights.
+
+        Args:
+            origin: from :meth:`weights_origin`.
+            given: True if the user named the weights; others come from the publisher.
+        """
+        found = [self.note]
+        if origin == "shipped" and self.shipped:
+            found.append(self.shipped.note)
+        if origin == "other" and self.published:
+            found.append(f"other weights than those published as {self.id}")
+        if origin == "unverified" and given:
+            found.append(f"weights not compared with those published as {self.id}: no checksum")
+        return "; ".join(filter(None, found))
 
     def option(self, name: str) -> OptionInfo:
         """Look up one option, or raise an ``OptionError`` with the names that are near."""

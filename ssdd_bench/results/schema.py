@@ -17,6 +17,9 @@ NumberFormat = Literal["float32", "bfloat16", "float16"]
 Compilation = Literal["off", "default", "max-autotune"]
 """Mode of ``torch.compile``, or ``off`` for eager execution."""
 
+WeightsOrigin = Literal["shipped", "published", "other", "unverified"]
+"""Whose weights ran: those of the plugin's folder, the published ones, or others by checksum."""
+
 Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
 """Place of a row in rankings; the last two are images that were made elsewhere."""
 
@@ -32,13 +35,14 @@ class TokenizerRecord:
     family: str  # display group
     licence: str
     version: str  # adapter version from the manifest
-    note: str  # e.g. "mini weights, trained on 720 photos"
+    note: str  # e.g. "mini weights, trained on 720 photos"; decided by the checksums
     stochastic: bool
     weights: dict[str, str]  # file name -> sha256
     params_encoder: int
     params_decoder: int
     extra: dict[str, Any] = field(default_factory=dict)
     role: Role = "tokenizer"
+    weights_origin: Annotated[WeightsOrigin | None, ADDED] = None  # None: no weights, or not known
 
 
 @dataclass(frozen=True)
