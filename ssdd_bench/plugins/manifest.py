@@ -23,6 +23,7 @@ FILE_NAME: Final = "tokenizer.toml"
 ID: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 KEBAB_CASE: Final = Rule("kebab-case such as my-codec", ID.fullmatch)
 IN_MODULE: Final = Rule("module:name", re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*").fullmatch)
+SHA256: Final = Rule("64 lower-case hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch)
 IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
 
@@ -65,6 +66,16 @@ class Shipped:
 
 
 @dataclass(frozen=True)
+class SharedFile:
+    """Tensors of a weight file that lie in the folder of another tokenizer."""
+
+    tokenizer: Annotated[str, KEBAB_CASE]  # whose folder of weights has them
+    file: str  # name there
+    sha256: Annotated[str, SHA256]  # of that file
+    whole: Annotated[str, SHA256]  # of the one file that held both before they were shared
+
+
+@dataclass(frozen=True)
 class TokenizerInfo:
     """Description of a tokenizer, known without loading it."""
 
@@ -87,6 +98,9 @@ class TokenizerInfo:
     requires: tuple[Annotated[str, IMPORT_NAME], ...] = ()  # libraries that may be absent
     extra: str = ""  # extra of ssdd-bench that installs them; empty where their own names do
     paper: str = ""  # URL
+    encoders: Mapping[str, SharedFile] = field(default_factory=dict)
+    """Where the encoder of a shipped weight file lies, by the name of that file; those that are not
+    named hold their own."""
     published: Published | None = None  # the weights that it is known by
     shipped: Shipped | None = None  # those beside the plugin
     model: str | None = None

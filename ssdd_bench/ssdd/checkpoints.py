@@ -28,6 +28,15 @@ def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
     return encoder, _build(_infer_decoder, states["decoder"], path)
 
 
+def load_encoder(path: Path) -> SSDDEncoder:
+    """Load the encoder alone, as :func:`load_ssdd`.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or has no SSDD encoder.
+    """
+    return _build(_infer_encoder, _read(path)["encoder"], path)
+
+
 def load_decoder(path: Path) -> SSDDDecoder:
     """Load a decoder trained on the latents of another model's encoder, as :func:`load_ssdd`.
 

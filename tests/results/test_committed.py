@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import SCHEMA_VERSION
 from ssdd_bench.results.store import find_results, from_json, path_of
+from ssdd_bench.weights.files import sha256_file
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("results/mini", "results/generation")
@@ -37,3 +39,19 @@ def test_results_come_from_a_clean_commit(folder: str) -> None:
     files = find_results([ROOT / folder])
     commits = [from_json(read_json(path), path).environment["commit"] for path in files]
     assert not [commit for commit in commits if commit and commit.endswith("+")]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_results_come_from_the_weights_that_are_shipped(folder: str) -> None:
+    """Or from a file that held the same tensors, whose checksum a manifest states as ``whole``."""
+    known: dict[str, set[str]] = {}
+    for info in TOKENIZERS.all().values():
+        for path in (info.folder / "weights").glob("*.safetensors"):
+            known.setdefault(path.name, set()).add(sha256_file(path))
+        for name, shared in info.encoders.items():
+            known.setdefault(name, set()).add(shared.whole)
+    files = find_results([ROOT / folder])
+    weights = [from_json(read_json(path), path).tokenizer.weights for path in files]
+    assert any(weights)
+    for each in weights:
+        assert all(digest in known[name] for name, digest in each.items())

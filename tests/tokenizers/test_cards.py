@@ -1,13 +1,19 @@
 """The cards beside the shipped weights."""
 
+import hashlib
+
 import pytest
+import torch
+from safetensors.torch import save
 
 from ssdd_bench.errors import OptionError
+from ssdd_bench.evaluation.loading import load
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.results.records import read_record
 from ssdd_bench.train.files import read_card
 from ssdd_bench.train.recipe import ModelRecipe
-from ssdd_bench.weights.files import load_safetensors
+from ssdd_bench.weights.files import load_safetensors, sha256_file
+from ssdd_bench.weights.shared import encoder_of
 
 STAGES = {"klvae": "klvae", "diffusion": "finetune", "ssdd": "distil"}
 LATENTS = {"f8c4": 8, "f16c4": 16}
@@ -71,12 +77,27 @@ def test_weights_are_small_and_in_half_precision(name, latent):
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_teacher_and_student_share_their_encoder(latent):
-    """One DiT serves both, since the encoder is the same."""
-    teacher, student = (load_safetensors(files(name, latent)[0]) for name in ("diffusion", "ssdd"))
-    encoder = {key for key in teacher if key.startswith("encoder.")}
+    """Both halves, saved as one file, are the bytes that committed results name as ``whole``."""
+    path, _ = files("diffusion", latent)
+    shared = encoder_of(path)
+    student = load_safetensors(files("ssdd", latent)[0])
+    encoder = {key: value for key, value in student.items() if key.startswith("encoder.")}
+    decoder = load_safetensors(path)
     assert encoder
-    assert all(teacher[key].equal(student[key]) for key in encoder)
-    assert not all(teacher[key].equal(student[key]) for key in teacher.keys() - encoder)
+    assert all(key.startswith("decoder.") for key in decoder)
+    assert not all(decoder[key].equal(student[key]) for key in decoder)
+    whole = save({**decoder, **encoder}, metadata={"format": "pt"})
+    assert hashlib.sha256(whole).hexdigest() == shared.whole
+
+
+@pytest.mark.parametrize("f", LATENTS.values())
+def test_a_record_names_the_checksums_of_both_files(f):
+    record = load(f"diffusion:f={f}", torch.device("cpu")).record
+    path, _ = files("diffusion", f"f{f}c4")
+    assert record.weights == {
+        path.name: sha256_file(path),
+        f"ssdd-mini-f{f}c4.safetensors": encoder_of(path).sha256,
+    }
 
 
 @pytest.mark.parametrize("f", LATENTS.values())
