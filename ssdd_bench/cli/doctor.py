@@ -14,6 +14,7 @@ import click
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import flag, verb
 from ssdd_bench.errors import UnavailableError, UserError, WeightsError
+from ssdd_bench.install import install_command
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
 from ssdd_bench.plugins.manifest import Published
@@ -122,7 +123,7 @@ def _machine() -> dict[str, Any]:
 def _metric(info: MetricInfo) -> str:
     needs = []
     if info.extra and importlib.util.find_spec(PACKAGES[info.extra]) is None:
-        needs.append(f"needs {PACKAGES[info.extra]}: pip install 'ssdd-bench[{info.extra}]'")
+        needs.append(f"needs {PACKAGES[info.extra]}: {install_command(info.extra)}")
     missing = [name for name in info.assets if get_asset(name).sha256 and not cached_path(name)]
     if missing:
         needs.append(f"needs weights: ssdd-bench weights fetch {' '.join(missing)}")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.install import install_command
 from ssdd_bench.launch.slots import Answer, Call, Deliver, Died, Event, Raised, Slots
 from ssdd_bench.launch.tasks import Group, R
 
@@ -30,7 +31,7 @@ try:
     import ray
     from ray.exceptions import RayActorError, RayTaskError
 except ModuleNotFoundError as error:
-    raise UserError("Ray needs the package ray: pip install 'ssdd-bench[ray]'") from error
+    raise UserError(f"Ray needs the package ray: {install_command('ray')}") from error
 
 GATHER: Final = 0.2
 """Seconds in which an actor gathers progress into one message."""

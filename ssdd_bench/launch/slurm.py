@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.install import install_command
 
 try:
     import submitit
     from submitit.core.utils import FailedJobError
 except ModuleNotFoundError as error:
-    raise UserError("SLURM needs the package submitit: pip install 'ssdd-bench[slurm]'") from error
+    raise UserError(f"SLURM needs the package submitit: {install_command('slurm')}") from error
 
 TIME: Final = "4:00:00"
 """Time limit of a task; it is submitted again at the limit, so a short one gets a slot sooner."""

@@ -65,7 +65,7 @@ class MetricInfo:
         needs_labels: the classes of samples and of reference images are needed.
         moments: arrays of mean and covariance in a reference file that can replace its images.
         assets: names in ``ssdd_bench.weights.assets`` of the external files that it needs.
-        extra: optional dependencies, as in ``pip install 'ssdd-bench[EXTRA]'``.
+        extra: optional dependencies, a key of ``[project.optional-dependencies]``.
     """
 
     key: str

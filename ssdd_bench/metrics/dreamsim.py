@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.errors import UnavailableError
+from ssdd_bench.install import install_command
 from ssdd_bench.metrics.base import PerImageMetric
 from ssdd_bench.metrics.images import Parts, exact_convolutions, resize
 from ssdd_bench.weights.assets import cache_folder, require
@@ -89,7 +90,7 @@ class DreamSim(PerImageMetric):
             import dreamsim  # noqa: F401
         except ImportError as error:
             raise UnavailableError(
-                f"{self.info.key} needs the package dreamsim: pip install 'ssdd-bench[dreamsim]'"
+                f"{self.info.key} needs the package dreamsim: {install_command('dreamsim')}"
             ) from error
         checksum = sha256_file(archive)[:8]
         folder = cache_folder() / "dreamsim" / checksum

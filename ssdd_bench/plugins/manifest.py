@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
+from ssdd_bench.install import install_command
 from ssdd_bench.plugins.discovery import Place
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, read_options
 from ssdd_bench.results.records import Rule, read_record, read_toml
@@ -110,8 +111,10 @@ class TokenizerInfo:
     def missing(self) -> str:
         """Name the required libraries that are absent, with the command that installs them."""
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
-        target = f"'ssdd-bench[{self.extra}]'" if self.extra else " ".join(missing)
-        return f"needs {', '.join(missing)}: pip install {target}" if missing else ""
+        if not missing:
+            return ""
+        command = install_command(self.extra) if self.extra else f"pip install {' '.join(missing)}"
+        return f"needs {', '.join(missing)}: {command}"
 
     def weights_origin(self, weights: Mapping[str, str]) -> WeightsOrigin | None:
         """Tell whose weights ran, by their checksums.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssdd_bench.errors import UnavailableError
+from ssdd_bench.install import install_command
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.images import exact_convolutions, resize
 from ssdd_bench.weights.assets import require
@@ -53,7 +54,7 @@ class DINOv2Features(Extractor):
             import timm
         except ImportError as error:
             raise UnavailableError(
-                "fd_dinov2 needs the package timm: pip install 'ssdd-bench[dinov2]'"
+                f"fd_dinov2 needs the package timm: {install_command('dinov2')}"
             ) from error
         path = require("dinov2_vitl14")
         self.network = timm.create_model(

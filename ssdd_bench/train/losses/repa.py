@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.errors import UnavailableError
+from ssdd_bench.install import install_command
 from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD
 from ssdd_bench.train.losses.perceptual import EfficientNetLite1
 from ssdd_bench.weights.assets import require
@@ -45,7 +46,7 @@ class DINOv2Target(Target):
             import timm
         except ImportError as error:
             raise UnavailableError(
-                "repa = 'dinov2-b' needs the package timm: pip install 'ssdd-bench[dinov2]'"
+                f"repa = 'dinov2-b' needs the package timm: {install_command('dinov2')}"
             ) from error
         super().__init__()
         self.network: Any = timm.create_model(
