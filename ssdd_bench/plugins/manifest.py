@@ -59,14 +59,6 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """Weights that lie in the plugin's folder."""
-
-    note: str  # shown beside every number of these weights, such as how they were trained
-    sha256: Mapping[str, str]  # of the files by name
-
-
-@dataclass(frozen=True)
 class SharedFile:
     """Tensors of a weight file that lie in the folder of another tokenizer."""
 
@@ -74,6 +66,20 @@ class SharedFile:
     file: str  # name there
     sha256: Annotated[str, SHA256]  # of that file
     whole: Annotated[str, SHA256]  # of the one file that held both before they were shared
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """Weights that lie in the plugin's folder."""
+
+    note: str  # shown beside every number of these weights, such as how they were trained
+    sha256: Mapping[str, str]  # of the files by name
+    encoders: Mapping[str, SharedFile] = field(default_factory=dict)
+    """Where the encoder of a file lies, by the name of that file; the others hold their own."""
+
+    def checksums(self) -> set[str]:
+        """Collect the SHA-256 of all files that shipped weights are read from."""
+        return {*self.sha256.values(), *(one.sha256 for one in self.encoders.values())}
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,6 @@ class TokenizerInfo:
     requires: tuple[Annotated[str, IMPORT_NAME], ...] = ()  # libraries that may be absent
     extra: str = ""  # extra of ssdd-bench that installs them; empty where their own names do
     paper: str = ""  # URL
-    encoders: Mapping[str, SharedFile] = field(default_factory=dict)
-    """Where the encoder of a shipped weight file lies, by the name of that file; those that are not
-    named hold their own."""
     published: Published | None = None  # the weights that it is known by
     shipped: Shipped | None = None  # those beside the plugin
     model: str | None = None
@@ -129,7 +132,7 @@ class TokenizerInfo:
         found = set(weights.values())
         if not found:
             return None
-        if self.shipped and found <= set(self.shipped.sha256.values()):
+        if self.shipped and found <= self.shipped.checksums():
             return "shipped"
         if self.published is None:
             return "other"

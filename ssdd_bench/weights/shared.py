@@ -15,8 +15,8 @@ FOLDER = "weights"  # of a plugin
 def encoder_of(path: Path) -> SharedFile | None:
     """Return what the manifest beside a shipped weight file says of its encoder, if anything."""
     for info in TOKENIZERS.all().values():
-        if info.folder / FOLDER == path.parent and path.name in info.encoders:
-            return info.encoders[path.name]
+        if info.shipped and info.folder / FOLDER == path.parent:
+            return info.shipped.encoders.get(path.name)
     return None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.errors import UnknownNameError, WeightsError
-from ssdd_bench.plugins.manifest import SharedFile, TokenizerInfo
+from ssdd_bench.plugins.manifest import SharedFile, Shipped, TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.files import sha256_file
 from ssdd_bench.weights.shared import find_encoder
@@ -26,13 +26,13 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
             folder = tmp_path / name
             (folder / "weights").mkdir(parents=True)
             (folder / "weights" / f"{name}.safetensors").write_bytes(name.encode())
-            infos[name] = replace(base, id=name, folder=folder, encoders={})
+            infos[name] = replace(base, id=name, folder=folder, shipped=None)
         mine, theirs = (
             infos[name].folder / "weights" / f"{name}.safetensors"
             for name in ("teacher", "student")
         )
         shared = SharedFile(owner, theirs.name, sha256 or sha256_file(theirs), "0" * 64)
-        infos["teacher"] = replace(infos["teacher"], encoders={mine.name: shared})
+        infos["teacher"] = replace(infos["teacher"], shipped=Shipped("", {}, {mine.name: shared}))
 
         def get(name: str) -> TokenizerInfo:
             if name not in infos:
