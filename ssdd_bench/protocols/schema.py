@@ -6,12 +6,12 @@ Meanings for people stand in :mod:`ssdd_bench.protocols.descriptions` and are no
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import default_metrics
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.records import POSITIVE
+from ssdd_bench.results.records import PositiveInt
 from ssdd_bench.results.schema import NumberFormat
 
 NO_SETTING: Final = "(no such setting)"
@@ -61,7 +61,7 @@ class Protocol(Settings):
     posterior: Literal["mode", "sample"]
     encoder_noise: Literal["philox"]
     decoder_noise: Literal["philox", "ordered"]
-    metric_batch: Annotated[int, POSITIVE]  # pairs given to a metric at a time
+    metric_batch: PositiveInt  # pairs given to a metric at a time
     lpips_padding: bool
     dreamsim_resize: bool
 
@@ -84,13 +84,13 @@ class GenerationProtocol(Settings):
     """
 
     kind: Literal["generation"]
-    samples: Annotated[int, POSITIVE]  # fewer go under a name that carries their number
+    samples: PositiveInt  # fewer go under a name that carries their number
     labels: Literal["equal", "random"]
     noise: Literal["philox"]
     flow_sampler: Literal["euler"]  # of networks trained by flow matching
     ddpm_sampler: Literal["ddpm"]  # of networks that predict noise
-    steps: Annotated[int, POSITIVE]
-    guided_channels: Annotated[int, POSITIVE] | Literal["all"]
+    steps: PositiveInt
+    guided_channels: PositiveInt | Literal["all"]
     guidance_interval: Literal["whole", "any"]
     statistics: Literal["per channel", "by the tokenizer"]
     reference: Literal["training moments"]

@@ -7,6 +7,8 @@ and the place. A check beyond the type stands beside it, as ``Annotated[int, POS
 from __future__ import annotations
 
 import json
+import math
+import sys
 import tomllib
 import types
 import typing
@@ -43,27 +45,42 @@ class Rule:
 
 POSITIVE: Final = Rule("1 or more", lambda value: value >= 1)
 NOT_NEGATIVE: Final = Rule("0 or more", lambda value: value >= 0)
+ABOVE_ZERO: Final = Rule("above 0", lambda value: value > 0)
 ADDED: Final = Rule("anything", lambda value: True)
 """Mark of a field with a default that older files lack."""
+
+
+PositiveInt = Annotated[int, POSITIVE]
+NonNegativeInt = Annotated[int, NOT_NEGATIVE]
+PositiveFloat = Annotated[float, ABOVE_ZERO]
+NonNegativeFloat = Annotated[float, NOT_NEGATIVE]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse one TOML file.
 
     Raises:
-        UserError: the file cannot be read or is not valid TOML; names it.
+        UserError: the file cannot be read or is not valid TOML; names it. Numbers are finite.
     """
-    return _parse(path, tomllib.loads, "not valid TOML: {}")
+    parse = partial(tomllib.loads, parse_float=_parse_finite)
+    return _parse(path, parse, "not valid TOML: {}")
 
 
 def read_json(path: Path) -> Any:
-    """Parse one JSON file strictly: NaN, Infinity and repeated keys are errors.
+    """Parse one JSON file strictly: NaN, infinite numbers and repeated keys are errors.
+
+    Halves of surrogate pairs, which no file or terminal takes, are replaced by their escapes.
 
     Raises:
         UserError: the file cannot be read or is not valid JSON; names it.
     """
-    parse = partial(json.loads, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
-    return _parse(path, parse, "damaged JSON ({}): delete the file and measure again")
+    parse = partial(
+        json.loads,
+        parse_constant=_parse_finite,
+        parse_float=_parse_finite,
+        object_pairs_hook=_refuse_repeats,
+    )
+    return _escape(_parse(path, parse, "damaged JSON ({}): delete the file and measure again"))
 
 
 def _parse(path: Path, parse: Callable[[str], Record], damaged: str) -> Record:
@@ -73,6 +90,8 @@ def _parse(path: Path, parse: Callable[[str], Record], damaged: str) -> Record:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # also malformed UTF-8
         raise UserError(f"{path}: {damaged.format(error)}") from error
+    except RecursionError:
+        raise UserError(f"{path}: {damaged.format('nested too deeply')}") from None
 
 
 def read_record(
@@ -133,7 +152,7 @@ class _Reader:
             if len(kinds) == len(data):
                 pairs = enumerate(zip(kinds, data, strict=True))
                 return tuple(self.read(inner, one, f"{where}[{i}]") for i, (inner, one) in pairs)
-        if kind is float and type(data) is int:
+        if kind is float and type(data) is int and abs(data) <= sys.float_info.max:
             return float(data)
         if type(data) is kind:
             return data
@@ -207,8 +226,22 @@ def _shorten(data: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _parse_finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _escape(data: Any) -> Any:
+    match data:
+        case str():
+            return data.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return [_escape(one) for one in data]
+        case dict():
+            return {_escape(key): _escape(value) for key, value in data.items()}
+    return data
 
 
 def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from ssdd_bench.results.records import ADDED
+from ssdd_bench.results.records import ADDED, NonNegativeInt, PositiveInt, Rule
 
 SCHEMA_VERSION = 4
 GENERATED_VERSION = 2
@@ -19,6 +20,15 @@ Compilation = Literal["off", "default", "max-autotune"]
 
 WeightsOrigin = Literal["shipped", "published", "other", "unverified"]
 """Whose weights ran: those of the plugin's folder, the published ones, or others by checksum."""
+
+IDENTIFIED: Final = Rule(
+    "a table with the texts 'id' and 'sha256'",
+    lambda table: all(isinstance(table.get(key), str) for key in ("id", "sha256")),
+)
+BESIDE: Final = Rule(
+    "a path below this file's folder",
+    lambda path: re.fullmatch(r"([^/\\:\0]+/)*[^/\\:\0]*", path) and ".." not in path.split("/"),
+)
 
 Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
 """Place of a row in rankings; the last two are images that were made elsewhere."""
@@ -63,7 +73,7 @@ class DataRecord:
     """Identity of the images, so that two results are compared only on the same ones."""
 
     name: str
-    n: int
+    n: PositiveInt
     ids_sha256: str  # ordered ids
     pixels_sha256: str  # the uint8 crops, in order
     skipped: tuple[str, ...] = ()  # ids that could not be decoded
@@ -74,10 +84,10 @@ class MetricValue:
     """One score."""
 
     value: float | None  # None where the metric is infinite or unavailable
-    n: int
+    n: NonNegativeInt
     higher_is_better: bool
     backend: str  # library and version, and the weights' sha256 prefix where there are any
-    infinite: int = 0  # images whose score is infinite, left out of the mean
+    infinite: NonNegativeInt = 0  # images whose score is infinite, left out of the mean
     warning: str = ""  # shown as a footnote
     unavailable: str = ""  # reason and fix; then value is None
     interval: tuple[float, float] | None = None  # 95%, over images and not over seeds
@@ -188,8 +198,10 @@ class Result:
     """Everything about one measured job."""
 
     tokenizer: TokenizerRecord
-    resolution: int
-    protocol: dict[str, Any]  # {"id": "default-v1", "sha256": ..., and every setting}
+    resolution: PositiveInt
+    protocol: Annotated[
+        dict[str, Any], IDENTIFIED
+    ]  # {"id": "default-v1", "sha256": ..., and every setting}
     seed: int
     steps: int | None
     latent: LatentRecord
@@ -203,7 +215,7 @@ class Result:
     seconds: float
     fingerprint: str  # hash of whatever decides the numbers; also in the file name
     warnings: tuple[str, ...] = ()
-    scores: str = ""  # Parquet file with a row per image, beside the result; may be gone
+    scores: Annotated[str, BESIDE] = ""  # Parquet file with a row per image; may be gone
     generation: GenerationRecord | None = None  # None for reconstructions
     status: Literal["ok"] = "ok"
     numbers_version: Annotated[int | None, ADDED] = None  # None: older than this field
@@ -219,8 +231,8 @@ class GeneratedRecord:
     tokenizer: TokenizerRecord
     decoder_steps: int | None
     latent: LatentRecord
-    resolution: int
-    samples: int
+    resolution: PositiveInt
+    samples: PositiveInt
     seed: int
     classes: tuple[str, ...]
     warnings: tuple[str, ...]

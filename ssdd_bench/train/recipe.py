@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.results.records import NOT_NEGATIVE, POSITIVE, Rule, read_record, read_toml
+from ssdd_bench.results.records import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Rule,
+    read_record,
+    read_toml,
+)
 
 RECIPES = Path(__file__).parent / "recipes"
 SHARE: Final = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
@@ -20,9 +28,9 @@ STAGES = ("klvae", *SSDD_STAGES)
 class ModelRecipe:
     """Networks of a tokenizer."""
 
-    f: int  # image pixels per latent cell along one side
-    z_dim: int  # channels of the latent
-    encoder_base: int  # width of the encoder at its finest resolution; 128 in the paper
+    f: PositiveInt  # image pixels per latent cell along one side
+    z_dim: PositiveInt  # channels of the latent
+    encoder_base: PositiveInt  # width of the encoder at its finest resolution; 128 in the paper
     size: str  # of the decoder, a name in ssdd_bench.nn.decoder.SIZES
     encoder_stage_size: str  # of the decoder that the encoder is trained with
     klvae: dict[str, Any]  # arguments of diffusers' AutoencoderKL
@@ -33,10 +41,10 @@ class LossRecipe:
     """Terms of a tokenizer's loss; a weight of 0 leaves a term of SSDD's loss out."""
 
     perceptual: Literal["lpips-vgg", "effnet-lite1"]  # see losses.perceptual.DISTANCES
-    perceptual_weight: float  # of the distance between the target and the one-step prediction
+    perceptual_weight: NonNegativeFloat  # of the distance between target and one-step prediction
     repa: Literal["dinov2-b", "effnet-lite1"]  # see losses.repa.TARGETS
-    repa_weight: float  # of the alignment of the decoder's tokens with that network's
-    kl_weight: float  # of the posterior's divergence, summed over a latent
+    repa_weight: NonNegativeFloat  # of the alignment of the decoder's tokens with that network's
+    kl_weight: NonNegativeFloat  # of the posterior's divergence, summed over a latent
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,10 @@ class DataRecipe:
 class OptimiserRecipe:
     """Settings of every optimiser, and of the average of the weights."""
 
-    weight_decay: float
-    clip: float  # largest norm of the gradient, of the networks and of auxiliary modules apart
+    weight_decay: NonNegativeFloat
+    clip: PositiveFloat  # largest norm of the gradient; auxiliary modules have their own
     ema_decay: Annotated[float, SHARE]
-    ema_start: int  # iterations before averaging begins
+    ema_start: NonNegativeInt  # iterations before averaging begins
     bf16: bool  # compute in bfloat16, with float32 weights
     compile: bool  # compile every network that a stage calls, on a GPU
     seed: int  # of initial weights, the order of the data, crops and noise
@@ -71,7 +79,7 @@ class OptimiserRecipe:
 class ScheduleFreeRecipe(OptimiserRecipe):
     """RAdamScheduleFree at a constant learning rate; weights of layers decay."""
 
-    beta2: float  # memory of the squared gradient
+    beta2: Annotated[float, SHARE]  # memory of the squared gradient
     decay_norms: bool  # weights of norms decay too, as in the paper's code
 
 
@@ -79,7 +87,7 @@ class ScheduleFreeRecipe(OptimiserRecipe):
 class AdamWRecipe(OptimiserRecipe):
     """AdamW at a constant learning rate, as the DiT and SiT papers train; all weights decay."""
 
-    warmup: int  # iterations over which the learning rate grows from 0
+    warmup: NonNegativeInt  # iterations over which the learning rate grows from 0
 
     def lr_factor(self, iteration: int) -> float:
         """Grow linearly to 1."""
@@ -91,11 +99,11 @@ class EvaluationRecipe:
     """Scores during training, on images that are never trained on."""
 
     holdout: Annotated[float, SHARE]  # share of the images, chosen by the hash of their id
-    images: Annotated[int, NOT_NEGATIVE]  # how many of them are scored, at most; 0 for no scores
-    resolution: int  # in pixels
+    images: NonNegativeInt  # how many of them are scored, at most; 0 for no scores
+    resolution: PositiveInt  # in pixels
     protocol: str
     metrics: tuple[str, ...]  # the checkpoint with the best value of the first one is kept
-    steps: int  # of the decoder before distillation, whose student takes one
+    steps: PositiveInt  # of the decoder before distillation, whose student takes one
 
     @property
     def is_scored(self) -> bool:
@@ -107,29 +115,29 @@ class EvaluationRecipe:
 class StageRecipe:
     """Length of a stage."""
 
-    iterations: Annotated[int, NOT_NEGATIVE]  # updates of the weights; 0 leaves the stage out
-    lr: float  # learning rate
-    batch_size: Annotated[int, POSITIVE]  # images or latents per update, over all processes
-    accumulate: Annotated[int, POSITIVE]  # shards that a process computes its batch in
-    evaluate_every: Annotated[int, NOT_NEGATIVE]  # iterations; 0 for one evaluation at the end
+    iterations: NonNegativeInt  # updates of the weights; 0 leaves the stage out
+    lr: PositiveFloat  # learning rate
+    batch_size: PositiveInt  # images or latents per update, over all processes
+    accumulate: PositiveInt  # shards that a process computes its batch in
+    evaluate_every: NonNegativeInt  # iterations; 0 for one evaluation at the end
 
 
 @dataclass(frozen=True)
 class CropRecipe(StageRecipe):
     """Stage that is trained on crops of images."""
 
-    resolution: int  # side of a crop in pixels
-    min_side: int  # smallest length that an image's shorter side is resized to
-    max_side: int  # largest one, exclusive; min_side + 1 gives a fixed scale
+    resolution: PositiveInt  # side of a crop in pixels
+    min_side: PositiveInt  # smallest length that an image's shorter side is resized to
+    max_side: PositiveInt  # largest one, exclusive; min_side + 1 gives a fixed scale
 
 
 @dataclass(frozen=True)
 class KLVAERecipe(CropRecipe):
     """KL-VAE with its adversarial loss."""
 
-    gan_weight: float  # of the adversarial term, after its adaptive weight; 0 for none
-    gan_start: int  # iterations before it begins
-    discriminator_width: int  # channels of the discriminator's first layer
+    gan_weight: NonNegativeFloat  # of the adversarial term, after its adaptive weight; 0 for none
+    gan_start: NonNegativeInt  # iterations before it begins
+    discriminator_width: PositiveInt  # channels of the discriminator's first layer
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ class FlowRecipe(CropRecipe):
     """Stages 0 to 2 of SSDD, by flow matching."""
 
     time_mean: float  # of the logit of the training times; 0 in the paper
-    time_std: float  # its standard deviation; 1 in the paper
+    time_std: PositiveFloat  # its standard deviation; 1 in the paper
 
 
 @dataclass(frozen=True)
@@ -151,8 +159,8 @@ class PretrainRecipe(FlowRecipe):
 class DistilRecipe(CropRecipe):
     """Stage 3."""
 
-    teacher_steps: int  # Euler steps of the teacher
-    teacher_power: float  # exponent of its timestep schedule
+    teacher_steps: PositiveInt  # Euler steps of the teacher
+    teacher_power: PositiveFloat  # exponent of its timestep schedule
 
 
 @dataclass(frozen=True)
@@ -192,7 +200,7 @@ class DiTStageRecipe(StageRecipe):
     """
 
     size: str  # name in ssdd_bench.nn.dit.SIZES
-    patch: int  # latent cells along one side of a token
+    patch: PositiveInt  # latent cells along one side of a token
     objective: Literal["flow", "ddpm"]
     label_dropout: Annotated[float, SHARE]  # share of labels replaced by none, for guidance
     times: Literal["uniform", "logit-normal"]  # of a flow; the latter as in arXiv 2403.03206

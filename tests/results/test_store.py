@@ -212,7 +212,7 @@ def test_load_takes_files_and_folders_once_each_in_name_order(
         ("{", "damaged JSON"),
         ("", "damaged JSON"),
         ("[]", "not a result file"),
-        ('{"schema_version": 1, "seconds": NaN}', "NaN is not JSON"),
+        ('{"schema_version": 1, "seconds": NaN}', "NaN is not a finite number"),
         ('{"schema_version": 1, "schema_version": 1}', "key 'schema_version' twice"),
         ("\udcff", "damaged JSON"),
     ],
