@@ -7,13 +7,34 @@ exception is a defect of ours and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+
+def printable(text: str) -> str:
+    """Escape characters that a terminal would obey or cannot show; line breaks and tabs stay.
+
+    Names of files and labels may hold escape sequences, halves of surrogate pairs and marks that
+    reverse the direction of text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one.encode("unicode_escape").decode()
+        if unicodedata.category(one).startswith("C") and one not in "\n\t"
+        else one
+        for one in text
+    )
 
 
 class UserError(Exception):
     """Base of every error whose cause lies outside this package and whose message is enough."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the message; see :func:`printable`."""
+        return printable(super().__str__())
 
 
 class UnknownNameError(UserError):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
+from ssdd_bench.errors import printable
 from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Callbacks, new_progress
 from ssdd_bench.results.schema import Result
@@ -54,7 +55,7 @@ class Lines(Callbacks):
     def job_finished(self, job: Job, finished: Finished) -> None:
         """Replace the bar by a line with the scores."""
         end = "kept" if finished.reused else f"{finished.result.seconds:.0f} s"
-        self._print(Text(f"{_describe(finished.result)}, {end}"), [job])
+        self._print(Text(printable(f"{_describe(finished.result)}, {end}")), [job])
 
     def merged(self, finished: Finished) -> None:
         """Add a line with the scores."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ssdd_bench.errors import printable
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
@@ -110,7 +112,9 @@ def print_columns(rows: Sequence[Mapping[str, object]]) -> None:
     for heading in rows[0]:
         table.add_column(heading, no_wrap=heading in NAMES)
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))  # brackets are no markup
+        table.add_row(
+            *(Text(printable(str(value))) for value in row.values())
+        )  # brackets are no markup
     _console(LIST_WIDTH).print(table)
 
 

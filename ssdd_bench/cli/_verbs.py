@@ -26,7 +26,18 @@ Complete = Callable[[str], list[CompletionItem]]
 COUNT: Final = click.IntRange(min=1)
 ValueType = click.ParamType[Any] | Callable[[Any], Any]
 """Type of click, or a function that converts a value or raises :class:`click.BadParameter`."""
-_TYPES: Final[dict[Any, ValueType]] = {int: COUNT, Path: click.Path(path_type=Path)}
+
+
+class _PathType(click.Path):
+    """Path; one with a NUL, from a file of options, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "\0" in str(value):
+            self.fail(f"{str(value)!r} is no path: it has a NUL", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_TYPES: Final[dict[Any, ValueType]] = {int: COUNT, Path: _PathType(path_type=Path)}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ssdd_bench import errors
+from ssdd_bench.errors import printable
 
 R = TypeVar("R")
 
@@ -36,7 +37,8 @@ class Problem:
     @classmethod
     def of(cls, error: BaseException) -> Problem:
         """Describe an error that is being handled."""
-        return cls(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+        trace = "".join(traceback.format_exception(error))
+        return cls(type(error).__name__, printable(str(error)), printable(trace))
 
     @property
     def is_user_error(self) -> bool:

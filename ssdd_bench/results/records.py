@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import UnknownNameError, UserError, printable
 
 Record = TypeVar("Record")
 
@@ -60,16 +60,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Parse one TOML file.
 
     Raises:
-        UserError: the file cannot be read or is not valid TOML; names it. Numbers are finite.
+        UserError: the file cannot be read or is not valid TOML; names it. Numbers are finite, and
+            text is printable, as in JSON.
     """
     parse = partial(tomllib.loads, parse_float=_parse_finite)
-    return _parse(path, parse, "not valid TOML: {}")
+    content: dict[str, Any] = _escape(_parse(path, parse, "not valid TOML: {}"))
+    return content
 
 
 def read_json(path: Path) -> Any:
     """Parse one JSON file strictly: NaN, infinite numbers and repeated keys are errors.
 
-    Halves of surrogate pairs, which no file or terminal takes, are replaced by their escapes.
+    Characters that are not :func:`~ssdd_bench.errors.printable` are replaced by their escapes.
 
     Raises:
         UserError: the file cannot be read or is not valid JSON; names it.
@@ -236,7 +238,7 @@ def _parse_finite(text: str) -> float:
 def _escape(data: Any) -> Any:
     match data:
         case str():
-            return data.encode("utf-8", "backslashreplace").decode()
+            return printable(data)
         case list():
             return [_escape(one) for one in data]
         case dict():

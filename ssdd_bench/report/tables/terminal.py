@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ssdd_bench.errors import printable
 from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.report.tables.model import TIED, Cell, Column, Table
 
@@ -34,12 +35,12 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
             )
         for cells in zip(*(column.cells for column in columns), strict=True):
             grid.add_row(*map(_styled, cells))
-        console.print(Text(table.title, "bold"))
+        console.print(Text(printable(table.title), "bold"))
         console.print(grid)
         notes = [f"{_superscript((i,))} {text}" for i, text in enumerate(table.footnotes, start=1)]
         left_out = [f"Columns left out here: {', '.join(hidden)}."] if hidden else []
         for text in (table.caption, *notes, *table.remarks, *left_out):
-            console.print(Text(text, "dim"))
+            console.print(Text(printable(text), "dim"))
         console.print()
 
 
@@ -72,7 +73,7 @@ def _styled(cell: Cell) -> Text:
 
 
 def _plain(cell: Cell) -> str:
-    return cell.text + (TIED if cell.tied else "") + _superscript(cell.notes)
+    return printable(cell.text) + (TIED if cell.tied else "") + _superscript(cell.notes)
 
 
 def _superscript(notes: tuple[int, ...]) -> str:
