@@ -7,6 +7,7 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,11 +66,27 @@ def parse_rules(rules: Iterable[str]) -> dict[str, Threshold]:
     return found
 
 
+@dataclass(frozen=True)
+class GateSettings:
+    """Table ``[tool.ssdd-bench.gate]`` of a project's pyproject.toml."""
+
+    fail: tuple[str, ...] = ()  # rules
+
+
 def project_rules(folder: Path) -> dict[str, Threshold]:
-    """Read ``fail`` of ``[tool.ssdd-bench.gate]`` in a folder's pyproject.toml, if there is one."""
+    """Read ``fail`` of ``[tool.ssdd-bench.gate]`` in a folder's pyproject.toml, if there is one.
+
+    Raises:
+        UserError: the table is damaged, or a rule is.
+    """
     path = folder / "pyproject.toml"
-    table = read_toml(path) if path.is_file() else {}
-    return parse_rules(table.get("tool", {}).get("ssdd-bench", {}).get("gate", {}).get("fail", []))
+    table: Any = read_toml(path) if path.is_file() else {}
+    where = ""
+    for key in ("tool", "ssdd-bench", "gate"):
+        where = f"{where}.{key}".lstrip(".")
+        table = read_record(dict[str, Any], table, str(path), where).get(key, {})
+    settings = read_record(GateSettings, table, str(path), where, optional=True)
+    return parse_rules(settings.fail)
 
 
 def learn(results: Sequence[ScoredResult]) -> dict[str, Threshold]:
