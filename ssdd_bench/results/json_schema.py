@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union
 
 from ssdd_bench.results.files import write_text
-from ssdd_bench.results.records import ADDED, NOT_NEGATIVE, POSITIVE, Rule
+from ssdd_bench.results.records import ADDED
 from ssdd_bench.results.schema import SCHEMA_VERSION, Result
 
 PUBLISHED: Final = Path(__file__).with_name("result.schema.json")
@@ -31,11 +31,6 @@ NAMES: Final[Mapping[Any, str]] = {
     str: "string",
     bool: "boolean",
     type(None): "null",
-}
-BOUNDS: Final[Mapping[Rule, dict[str, Any]]] = {
-    POSITIVE: {"minimum": 1},
-    NOT_NEGATIVE: {"minimum": 0},
-    ADDED: {},
 }
 
 
@@ -105,7 +100,7 @@ def _convert(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is Annotated:
         schema = _convert(arguments[0], definitions)
         for rule in arguments[1:]:
-            schema |= BOUNDS[rule]
+            schema |= rule.schema
         return schema
     if origin in (types.UnionType, Union):
         return {"anyOf": [_convert(one, definitions) for one in arguments]}

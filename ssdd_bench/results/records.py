@@ -14,7 +14,7 @@ import types
 import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
@@ -41,11 +41,12 @@ class Rule:
 
     words: str  # as in ``must be WORDS, not 0``
     holds: Callable[[Any], object]  # returns True for a value that is allowed
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)  # in JSON Schema
 
 
-POSITIVE: Final = Rule("1 or more", lambda value: value >= 1)
-NOT_NEGATIVE: Final = Rule("0 or more", lambda value: value >= 0)
-ABOVE_ZERO: Final = Rule("above 0", lambda value: value > 0)
+POSITIVE: Final = Rule("1 or more", lambda value: value >= 1, {"minimum": 1})
+NOT_NEGATIVE: Final = Rule("0 or more", lambda value: value >= 0, {"minimum": 0})
+ABOVE_ZERO: Final = Rule("above 0", lambda value: value > 0, {"exclusiveMinimum": 0})
 ADDED: Final = Rule("anything", lambda value: True)
 """Mark of a field with a default that older files lack."""
 
@@ -177,18 +178,18 @@ class _Reader:
         if not isinstance(data, dict):
             raise self._misfit(where, WORDS[dict], data)
         hints = _hints(kind)
-        own = {field.name: field for field in fields(kind) if field.name not in fixed}
+        own = {one.name: one for one in fields(kind) if one.name not in fixed}
         if unknown := sorted(data.keys() - own.keys()):
             known = [_join(where, name) for name in own]
             error = UnknownNameError("key", _join(where, unknown[0]), known)
             raise UserError(f"{self.source}: {error}")
         values = dict(fixed)
-        for name, field in own.items():
+        for name, one in own.items():
             if name in data:
                 values[name] = self.read(hints[name], data[name], _join(where, name))
             elif ADDED in typing.get_args(hints[name]):
                 continue
-            elif not self.optional or field.default is field.default_factory is MISSING:
+            elif not self.optional or one.default is one.default_factory is MISSING:
                 raise UserError(f"{self.source}: missing key '{_join(where, name)}'")
         return kind(**values)
 

@@ -24,10 +24,14 @@ WeightsOrigin = Literal["shipped", "published", "other", "unverified"]
 IDENTIFIED: Final = Rule(
     "a table with the texts 'id' and 'sha256'",
     lambda table: all(isinstance(table.get(key), str) for key in ("id", "sha256")),
+    {
+        "properties": {"id": {"type": "string"}, "sha256": {"type": "string"}},
+        "required": ["id", "sha256"],
+    },
 )
+_BELOW: Final = r"^(?!(.*/)?\.\.(/|$))([^/\\:\0]+/)*[^/\\:\0]*$"
 BESIDE: Final = Rule(
-    "a path below this file's folder",
-    lambda path: re.fullmatch(r"([^/\\:\0]+/)*[^/\\:\0]*", path) and ".." not in path.split("/"),
+    "a path below this file's folder", re.compile(_BELOW).match, {"pattern": _BELOW}
 )
 
 Role = Literal["tokenizer", "codec", "control", "reconstructions", "samples"]
