@@ -26,8 +26,11 @@ def choose_memory_format(
         ``torch.channels_last`` or ``torch.contiguous_format``, and the reason.
     """
     kind, half = torch.device(device).type, dtype in (torch.bfloat16, torch.float16)
-    if not any(parameter.dim() == 4 for parameter in network.parameters()):
+    dimensions = {parameter.dim() for parameter in network.parameters()}
+    if 4 not in dimensions:
         return torch.contiguous_format, "no convolution"
+    if 5 in dimensions:
+        return torch.contiguous_format, "no channels-last format of videos"
     if kind == "cpu" and dtype in (torch.float32, torch.bfloat16):
         return torch.channels_last, "oneDNN convolves channels-last maps faster"
     if kind == "cuda" and half:

@@ -150,7 +150,8 @@ class PreparedTokenizer:
         for network in self._networks:
             automatic, _ = choose_memory_format(network, self._device, DTYPES[dtype])
             chosen = LAYOUTS.get(memory_format, automatic)
-            if any(one.dim() == 4 for one in network.parameters()):
+            dimensions = {one.dim() for one in network.parameters()}
+            if 4 in dimensions and 5 not in dimensions:  # 5-d weights have no such format
                 network.to(memory_format=chosen)
                 same = same and chosen == automatic
         return same

@@ -9,6 +9,7 @@ from ssdd_bench.evaluation.environment import memory_format
 from ssdd_bench.plugins.registry import load_tokenizer
 
 CONVOLUTION, LINEAR = nn.Conv2d(3, 4, 3), nn.Linear(3, 4)
+VIDEO = nn.Sequential(CONVOLUTION, nn.Conv3d(3, 4, 3))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ CONVOLUTION, LINEAR = nn.Conv2d(3, 4, 3), nn.Linear(3, 4)
         (CONVOLUTION, "cuda:1", torch.bfloat16, torch.channels_last),
         (CONVOLUTION, "cuda", torch.float16, torch.channels_last),
         (LINEAR, "cpu", torch.float32, torch.contiguous_format),
+        (VIDEO, "cpu", torch.float32, torch.contiguous_format),
     ],
 )
 def test_the_rule(network, device, dtype, expected):

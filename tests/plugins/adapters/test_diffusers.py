@@ -7,11 +7,17 @@ import diffusers
 import pytest
 import torch
 
+import ssdd_bench
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import OptionError, PluginError
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.plugins.adapters.diffusers import from_diffusers, is_diffusers_autoencoder
+from ssdd_bench.plugins.adapters.autoencoder import FrameAutoencoder
+from ssdd_bench.plugins.adapters.diffusers import (
+    CLASSES,
+    from_diffusers,
+    is_diffusers_autoencoder,
+)
 
 KL = {
     "block_out_channels": [8, 8],
@@ -47,23 +53,124 @@ HUNYUAN = {
     "sample_size": 32,
     "scaling_factor": 0.75289,
 }
+HUNYUAN_VIDEO = {
+    "latent_channels": 4,
+    "block_out_channels": (8, 8, 8, 8),
+    "norm_num_groups": 4,
+    "layers_per_block": 1,
+    "mid_block_add_attention": False,
+}
+HUNYUAN_VIDEO_15 = {
+    "latent_channels": 4,
+    "block_out_channels": (8, 8, 8),
+    "layers_per_block": 1,
+    "spatial_compression_ratio": 4,
+    "temporal_compression_ratio": 2,
+}
+COGVIDEO = {
+    "latent_channels": 4,
+    "block_out_channels": (8, 8, 8, 8),
+    "norm_num_groups": 4,
+    "layers_per_block": 1,
+}
+STATISTICS = {"latents_mean": [0.5, -1.0, 2.0, 0.0], "latents_std": [2.0, 0.5, 1.0, 4.0]}
+WAN = {
+    "base_dim": 8,
+    "z_dim": 4,
+    "dim_mult": [1, 1, 2],
+    "num_res_blocks": 1,
+    "temperal_downsample": [False, True],
+    **STATISTICS,
+}
+# As the one of Wan 2.2: patches of 2 x 2 pixels and residual blocks.
+WAN_22 = {
+    **WAN,
+    "dim_mult": [1, 1, 1],
+    "in_channels": 12,
+    "out_channels": 12,
+    "patch_size": 2,
+    "is_residual": True,
+    "scale_factor_spatial": 8,
+}
+ASYMMETRIC = {
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "down_block_out_channels": [8, 8],
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "up_block_out_channels": [8, 16],
+    "norm_num_groups": 4,
+}
+RAE = {
+    "encoder_hidden_size": 768,
+    "encoder_num_hidden_layers": 1,
+    "decoder_hidden_size": 32,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 32,
+    "encoder_input_size": 28,
+    "patch_size": 16,
+    "image_size": 32,
+}
+CONSISTENCY = {
+    "encoder_block_out_channels": [8, 8],
+    "encoder_down_block_types": ["DownEncoderBlock2D"] * 2,
+    "encoder_layers_per_block": 1,
+    "encoder_norm_num_groups": 4,
+    "decoder_block_out_channels": [32, 32],
+    "decoder_down_block_types": ["ResnetDownsampleBlock2D"] * 2,
+    "decoder_up_block_types": ["ResnetUpsampleBlock2D"] * 2,
+    "decoder_layers_per_block": 1,
+}
+KVAE = {
+    "channels": 32,
+    "num_enc_blocks": 1,
+    "num_dec_blocks": 1,
+    "z_channels": 4,
+    "ch_mult": (1, 1),
+}
 MODELS = {
+    "AsymmetricAutoencoderKL": (ASYMMETRIC, LatentSpec("continuous", 2, 4)),
     "AutoencoderKL": (KL, LatentSpec("continuous", 2, 4)),
     "AutoencoderDC": (DC, LatentSpec("continuous", 4, 8)),
-    "AutoencoderTiny": (TINY, LatentSpec("continuous", 4, 4)),
+    "AutoencoderKLCogVideoX": (COGVIDEO, LatentSpec("continuous", 8, 4)),
+    "AutoencoderKLFlux2": ({**KL, "latent_channels": 4}, LatentSpec("continuous", 2, 4)),
     "AutoencoderKLHunyuanImage": (HUNYUAN, LatentSpec("continuous", 4, 8)),
+    "AutoencoderKLHunyuanVideo": (HUNYUAN_VIDEO, LatentSpec("continuous", 8, 4)),
+    "AutoencoderKLHunyuanVideo15": (HUNYUAN_VIDEO_15, LatentSpec("continuous", 4, 4)),
+    "AutoencoderKLKVAE": (KVAE, LatentSpec("continuous", 2, 4)),
+    "AutoencoderKLQwenImage": (WAN, LatentSpec("continuous", 4, 4)),
+    "AutoencoderKLWan": ({**WAN, "scale_factor_spatial": 4}, LatentSpec("continuous", 4, 4)),
+    "AutoencoderRAE": (RAE, LatentSpec("continuous", 16, 768)),
+    "AutoencoderTiny": (TINY, LatentSpec("continuous", 4, 4)),
+    "ConsistencyDecoderVAE": (CONSISTENCY, LatentSpec("continuous", 2, 4)),
     "VQModel": ({**KL, "num_vq_embeddings": 32}, LatentSpec("discrete", 2, 1, 5)),
 }
+
+
+SIDE = 32
+
+
+def pictures(count):
+    """Return smooth random images (count, 3, SIDE, SIDE) in [0, 1]."""
+    small = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(small, SIDE, mode="bilinear")
 
 
 def build(name, **changes):
     """Build a random model whose images stay near [0, 1]."""
     torch.manual_seed(0)
     model = getattr(diffusers, name)(**{**MODELS[name][0], **changes})
-    if last := getattr(model.decoder, "conv_out", None):
+    if hasattr(model, "bn"):
+        model.bn.running_mean.uniform_(-1, 1)
+        model.bn.running_var.uniform_(0.5, 2)
+    if last := getattr(getattr(model, "decoder", None), "conv_out", None):
         for parameter in last.parameters():
             parameter.data *= 0.1
     return model
+
+
+def test_every_class_has_a_small_model():
+    assert set(MODELS) == set(CLASSES)
+    assert all(hasattr(diffusers, name) for name in CLASSES)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -73,20 +180,99 @@ def test_a_model_in_memory_keeps_the_contract(name):
     tokenizer = from_diffusers(model)
     assert not model.training
     assert tokenizer.latent == MODELS[name][1]
-    assert (tokenizer.weights, tokenizer.steps) == ((), None)
-    assert check_tokenizer(tokenizer) == []
+    steps = 2 if name == "ConsistencyDecoderVAE" else None
+    assert (tokenizer.weights, tokenizer.steps) == ((), steps)
+    assert check_tokenizer(tokenizer, SIDE) == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_in_memory_is_evaluated_as_its_own_methods_say(name):
+    model, images = build(name), (255 * pictures(3)).round().byte()
+    found = ssdd_bench.evaluate(
+        model, data=images, resolution=SIDE, metrics="psnr", device="cpu", progress=False
+    )
+    assert found.latent.shape == MODELS[name][1].shape(SIDE, SIDE)
+    if name == "ConsistencyDecoderVAE":  # whose noise is the image's own
+        assert found.metrics["psnr"].value > 3
+        return
+    psnr = [
+        -10 * (_reconstruct(name, model, x[None] / 255) - x / 255).square().mean().log10()
+        for x in images
+    ]
+    assert found.metrics["psnr"].value == pytest.approx(torch.stack(psnr).mean().item(), abs=1e-3)
 
 
 @torch.no_grad()
-def test_latents_are_shifted_and_scaled():
-    model = build("AutoencoderKL", scaling_factor=0.5, shift_factor=0.25)
-    tokenizer = from_diffusers(model)
-    x = torch.rand(2, 3, 16, 16)
-    z = model.encode(2 * x - 1).latent_dist.mode()
+def _reconstruct(name, model, x):
+    """Reconstruct an image by the methods of diffusers alone, rounded to 8 bits."""
+    signed = x if name == "AutoencoderRAE" else 2 * x - 1
+    frames = signed[:, :, None] if CLASSES[name].adapter is FrameAutoencoder else signed
+    out = model.encode(frames)
+    z = out.latent_dist.mode() if "latent_dist" in out else out[0]
+    decoded = model.decode(z).sample.reshape(x.shape)
+    decoded = decoded if name == "AutoencoderRAE" else (decoded + 1) / 2
+    return (255 * decoded.clamp(0, 1)).round() / 255
+
+
+FACTORS = {"scaling_factor": 0.5}
+SCALES = [
+    ("AutoencoderKL", FACTORS | {"shift_factor": 0.25}, (0.25, 0.5)),
+    ("AutoencoderKL", FACTORS | STATISTICS, None),
+    ("AsymmetricAutoencoderKL", FACTORS, (0, 0.5)),
+    ("AutoencoderDC", FACTORS, (0, 0.5)),
+    ("AutoencoderTiny", FACTORS, (0, 0.5)),
+    ("AutoencoderKLCogVideoX", FACTORS, (0, 0.5)),
+    ("AutoencoderKLHunyuanImage", FACTORS, (0, 0.5)),
+    ("AutoencoderKLHunyuanVideo", FACTORS, (0, 0.5)),
+    ("AutoencoderKLHunyuanVideo15", FACTORS, (0, 0.5)),
+    ("AutoencoderKLKVAE", {}, (0, 1)),
+    ("AutoencoderKLQwenImage", {}, None),
+    ("AutoencoderKLWan", {}, None),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "changes", "factors"), SCALES)
+def test_latents_are_shifted_and_scaled(name, changes, factors):
+    """By one shift and one factor, or by STATISTICS per channel if factors is None."""
+    model = build(name, **changes)
+    tokenizer, x = from_diffusers(model), pictures(2)
+    signed = 2 * x - 1
+    frames = signed[:, :, None] if CLASSES[name].adapter is FrameAutoencoder else signed
+    out = model.encode(frames)
+    z = out.latent_dist.mode() if "latent_dist" in out else out[0]
+    z = z.reshape(2, *tokenizer.latent.shape(SIDE, SIDE))
+    if factors:
+        expected = (z - factors[0]) * factors[1]
+    else:
+        mean, std = (torch.tensor(one).view(1, 4, 1, 1) for one in STATISTICS.values())
+        expected = (z - mean) * changes.get("scaling_factor", 1) / std
     latent = tokenizer.encode(x)
-    torch.testing.assert_close(latent.data, (z - 0.25) * 0.5)
+    torch.testing.assert_close(latent.data, expected)
     decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
-    torch.testing.assert_close(decoded, (model.decode(z).sample + 1) / 2)
+    frames = z[:, :, None] if CLASSES[name].adapter is FrameAutoencoder else z
+    expected = (model.decode(frames).sample.reshape(x.shape) + 1) / 2
+    torch.testing.assert_close(decoded, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_patches_of_wan_22():
+    model = diffusers.AutoencoderKLWan(**WAN_22)
+    tokenizer = from_diffusers(model)
+    assert tokenizer.latent == LatentSpec("continuous", 8, 4)
+    assert check_tokenizer(tokenizer, SIDE) == []
+
+
+@torch.no_grad()
+def test_a_posterior_of_frames_is_sampled_with_the_noise_of_each_image():
+    model = build("AutoencoderKLWan")
+    tokenizer, x = from_diffusers(model), pictures(1)
+    posterior = model.encode(2 * x[:, :, None] - 1).latent_dist
+    noise = KeyedNoise(0, "a", "encode").normal((4, SIDE // 4, SIDE // 4))
+    mean, std = (torch.tensor(one).view(1, 4, 1, 1) for one in STATISTICS.values())
+    expected = (posterior.mean[:, :, 0] + posterior.std[:, :, 0] * noise - mean) / std
+    found = tokenizer.encode(x, KeyedNoise(0, "a", "encode")).data
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_derived_class_is_recognised():
