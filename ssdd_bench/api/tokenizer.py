@@ -95,11 +95,13 @@ class Tokenizer(ABC):
         latent: what the encoder produces.
         steps: decoder network evaluations per image; None where a decoder has no steps.
         weights: files the networks were loaded from, for their checksums.
+        warnings: remarks that every result of it shall carry, such as a setting that is a guess.
     """
 
     latent: LatentSpec
     steps: int | None = None
     weights: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @abstractmethod
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:

@@ -113,7 +113,7 @@ def _describe_request(
 ) -> TokenizerRecord:
     """Describe a plugin's tokenizer, down to the checksums of its weights."""
     info = TOKENIZERS.get(request.id)
-    options = info.resolve_options(request.options)
+    options = info.recorded_options(request.options, tokenizer)
     weights = _file_checksums(tokenizer)
     origin = info.weights_origin(weights)
     given = any(info.options[name].type == "path" for name in request.options)

@@ -99,7 +99,7 @@ def describe_job(
         data=source.name,
         borders=source.ids[:: grid.size],
         options=protocol.metric_options,
-        warnings=tuple(execution.warnings(protocol)),
+        warnings=(*tokenizer.warnings, *execution.warnings(protocol)),
         speed=settings.speed,
         pictures=pictures,
         **Provenance(device, command, environment).origin,

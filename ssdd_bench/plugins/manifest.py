@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from ssdd_bench.api import LatentSpec
+from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
 from ssdd_bench.install import install_command
 from ssdd_bench.plugins.discovery import Place
@@ -180,6 +180,19 @@ class TokenizerInfo:
             except OptionError as error:
                 raise OptionError(f"{self.id}: {error}") from None
         return {name: given.get(name, option.default) for name, option in self.options.items()}
+
+    def recorded_options(
+        self, options: Mapping[str, Any], tokenizer: Tokenizer
+    ) -> dict[str, OptionValue]:
+        """Return all options for the record, with what the loaded tokenizer chose itself."""
+        recorded = {}
+        for name, value in self.resolve_options(options).items():
+            option = self.options[name]
+            if option.auto is not None and value == option.auto:
+                value = getattr(tokenizer, name)
+            if not option.added or value != option.default:
+                recorded[name] = value
+        return recorded
 
 
 def load_manifest(place: Place) -> list[TokenizerInfo]:

@@ -34,6 +34,12 @@ class OptionInfo:
     minimum: float | None = None  # smallest value of an ``int`` or ``float``, inclusive
     maximum: float | None = None  # largest one, inclusive
     choices: tuple[OptionValue, ...] = ()  # the only values allowed; empty allows any
+    auto: OptionValue | None = None
+    """The value that leaves the choice to the plugin. What it chose is the tokenizer's attribute of
+    that name, which results record in its place."""
+    added: bool = False
+    """True for an option that came after results were made: at its default it is not recorded, so
+    that those results keep their fingerprints."""
 
     @property
     def domain(self) -> str:
@@ -101,7 +107,10 @@ def _read_option(name: str, table: dict[str, Any], source: str, where: str) -> O
     option = read_record(OptionInfo, table, source, where, optional=True, fixed={"name": name})
     if option.type not in ("int", "float") and {"minimum", "maximum"} & table.keys():
         raise UserError(f"{source}: keys '{where}.minimum' and 'maximum' go with numbers only")
+    key = "default"
     try:
-        return replace(option, default=option.check(option.default))
+        option = replace(option, default=option.check(option.default))
+        key = "auto"
+        return option if option.auto is None else replace(option, auto=option.check(option.auto))
     except OptionError as error:
-        raise UserError(f"{source}: key '{where}.default': {error}") from None
+        raise UserError(f"{source}: key '{where}.{key}': {error}") from None

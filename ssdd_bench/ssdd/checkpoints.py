@@ -12,6 +12,7 @@ from ssdd_bench.errors import WeightsError
 from ssdd_bench.nn.decoder import SIZES, DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights.files import load_safetensors, load_strict
+from ssdd_bench.weights.hub import read_config
 
 State = dict[str, Tensor]
 Network = TypeVar("Network", SSDDEncoder, SSDDDecoder)
@@ -24,8 +25,8 @@ def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
         WeightsError: the file is missing, damaged, or not an SSDD checkpoint.
     """
     states = _read(path)
-    encoder = _build(_infer_encoder, states["encoder"], path)
-    return encoder, _build(_infer_decoder, states["decoder"], path)
+    encoder = _build(_infer_encoder, states, "encoder", path)
+    return encoder, _build(_infer_decoder, states, "decoder", path)
 
 
 def load_encoder(path: Path) -> SSDDEncoder:
@@ -34,7 +35,7 @@ def load_encoder(path: Path) -> SSDDEncoder:
     Raises:
         WeightsError: the file is missing, damaged, or has no SSDD encoder.
     """
-    return _build(_infer_encoder, _read(path)["encoder"], path)
+    return _build(_infer_encoder, _read(path), "encoder", path)
 
 
 def load_decoder(path: Path) -> SSDDDecoder:
@@ -46,7 +47,20 @@ def load_decoder(path: Path) -> SSDDDecoder:
     states = _read(path)
     if states["encoder"]:
         raise WeightsError(f"{path} has an encoder of its own: load it without another one")
-    return _build(_infer_decoder, states["decoder"], path)
+    return _build(_infer_decoder, states, "decoder", path)
+
+
+def read_stage(path: Path) -> str | None:
+    """Return the stage of training after which a checkpoint was written, from the card beside it.
+
+    None for a file without a card: the tensors of a distilled decoder look like those of another.
+
+    Raises:
+        WeightsError: the card is damaged.
+    """
+    card = path.with_suffix(".json")
+    stage = read_config(card).get("stage") if card.is_file() else None
+    return stage if isinstance(stage, str) else None
 
 
 def _read(path: Path) -> dict[str, State]:
@@ -67,11 +81,26 @@ def _read(path: Path) -> dict[str, State]:
     return states
 
 
-def _build(infer: Callable[[State], Network], state: State, path: Path) -> Network:
+def _build(
+    infer: Callable[[State], Network], states: dict[str, State], role: str, path: Path
+) -> Network:
+    state = states[role]
+    if not state:
+        (other,) = states.keys() - {role}
+        fix = (
+            "Pass the encoder of its latents: encoder=FILE, a checkpoint that has encoder.*, or "
+            "vae=DIR, a folder of an AutoencoderKL"
+            if role == "encoder"
+            else "Pass a checkpoint with decoder.*"
+        )
+        raise WeightsError(f"{path} holds an SSDD {other} and no {role}. {fix}")
     try:
         network = infer(state)
     except (KeyError, IndexError) as error:
-        raise WeightsError(f"{path} is not an SSDD checkpoint: {error} is missing") from error
+        raise WeightsError(
+            f"{path} is not an SSDD checkpoint: the {role} has no tensor {error} of such a "
+            "network. Pass another file"
+        ) from error
     load_strict(network, state, path)
     return network.eval()
 
@@ -90,6 +119,9 @@ def _infer_decoder(state: State) -> SSDDDecoder:
 
 def _infer_encoder(state: State) -> SSDDEncoder:
     levels = 1 + sum(name.endswith("downsample.conv.weight") for name in state)
-    f = {len(multipliers): f for f, multipliers in MULTIPLIERS.items()}[levels]
+    by_levels = {len(multipliers): f for f, multipliers in MULTIPLIERS.items()}
+    if levels not in by_levels:
+        raise KeyError("downsample.conv.weight")  # as many as no encoder of SSDD has
+    f = by_levels[levels]
     z_dim = state["out_proj.weight"].shape[0] // 2
     return SSDDEncoder(f, z_dim, base=state["conv_in.weight"].shape[0])

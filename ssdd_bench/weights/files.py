@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+CONVERT = (
+    'python -c "import torch; from safetensors.torch import save_file; '
+    "save_file(torch.load('{}', weights_only=True), '{}')\""
+)
 SHOWN = 3  # names per kind of mismatch in a message
 DEFAULT_F = 8  # pixels per latent cell along one side
 
@@ -58,10 +63,21 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
+        if is_pickle(path):
+            raise WeightsError(
+                f"{path} is a pickle, which is not read here. Convert its tensors: "
+                f"{CONVERT.format(path.name, path.with_suffix('.safetensors').name)}"
+            ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"{path}: damaged or not a safetensors file ({reason}). Fetch or export it again"
         ) from error
+
+
+def is_pickle(path: Path) -> bool:
+    """Return True for a file of ``torch.save``, by its first bytes; it is not unpickled."""
+    with path.open("rb") as file:
+        return file.read(4).startswith(PICKLE_STARTS)
 
 
 def load_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -75,8 +91,8 @@ def load_tensors(path: Path | str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"{path}: damaged, or holds more than tensors ({type(error).__name__}). Fetch it again "
-            "or convert it to safetensors"
+            f"{path}: damaged, or holds more than tensors ({type(error).__name__}). Fetch it "
+            "again, or save its state dict alone, as safetensors"
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()

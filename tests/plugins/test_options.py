@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ssdd_bench.errors import OptionError
+from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.plugins.options import OptionInfo, format_value, read_options
 
 Options = dict[str, OptionInfo]
@@ -94,3 +94,11 @@ def test_refused_text_says_what_is_allowed(
     with pytest.raises(OptionError) as caught:
         options[name].parse(text)
     assert str(caught.value) == f"option '{name}' must be {domain}"
+
+
+def test_value_that_leaves_the_choice_lies_in_the_domain(options: Options) -> None:
+    table = {"type": "int", "default": 1, "minimum": 1, "help": "steps"}
+    assert read_options({"steps": table | {"auto": 1}}, "x.toml", "options")["steps"].auto == 1
+    assert options["steps"].auto is None
+    with pytest.raises(UserError, match=r"options\.steps\.auto"):
+        read_options({"steps": table | {"auto": 0}}, "x.toml", "options")

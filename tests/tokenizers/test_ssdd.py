@@ -1,14 +1,21 @@
 """The two plugins of SSDD's network: steps, official checkpoints, noise and bad files."""
 
+import json
+import shlex
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from ssdd_bench.api import Latent
 from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.errors import WeightsError
+from ssdd_bench.errors import OptionError, WeightsError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.evaluation.evaluate import evaluate
+from ssdd_bench.evaluation.loading import load
 from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
@@ -127,6 +134,81 @@ def test_student_and_teacher_share_their_encoder():
     assert any(not torch.equal(decoders[0][key], decoders[1][key]) for key in decoders[0])
 
 
+def split(folder):
+    """The mini weights as two files: a decoder alone and the whole."""
+    path = load_tokenizer("ssdd").weights[0]
+    decoder = {k: v for k, v in load_file(path).items() if k.startswith("decoder.")}
+    save_file(decoder, folder / "decoder.safetensors")
+    return folder / "decoder.safetensors", path
+
+
+def test_encoder_comes_from_another_checkpoint(tmp_path):
+    decoder, whole = split(tmp_path)
+    made = load_tokenizer("ssdd", checkpoint=str(decoder), encoder=str(whole), steps=1)
+    assert made.weights == (decoder, whole)
+    images = torch.rand(1, 3, 64, 64)
+    expected = load_tokenizer("ssdd")
+    assert torch.equal(made.encode(images).data, expected.encode(images).data)
+    assert torch.equal(made.reconstruct(images), expected.reconstruct(images))
+
+
+def test_one_encoder_only(tmp_path):
+    decoder, whole = split(tmp_path)
+    with pytest.raises(WeightsError, match="has an encoder of its own"):
+        load_tokenizer("ssdd", checkpoint=str(whole), encoder=str(whole))
+    with pytest.raises(OptionError, match="one of the two"):
+        load_tokenizer("ssdd", checkpoint=str(decoder), encoder=str(whole), vae=str(tmp_path))
+
+
+STEPS = {"distil": 1, "finetune": 8, None: 8}
+
+
+@pytest.mark.parametrize("name", ["ssdd", "ssdd-official"])
+@pytest.mark.parametrize("stage", STEPS)
+def test_steps_follow_the_card_alone(tmp_path, name, stage):
+    """The same file takes the same steps under both names, and a guess is told."""
+    path = tmp_path / "X.safetensors"
+    path.write_bytes(load_tokenizer("ssdd").weights[0].read_bytes())
+    if stage:
+        path.with_suffix(".json").write_text(json.dumps({"stage": stage}))
+    loaded = load(f"{name}:checkpoint={path}")
+    made = loaded.tokenizer
+    assert made.steps == loaded.record.options["steps"] == STEPS[stage]
+    assert len(made.warnings) == (stage is None)
+    if stage is None:
+        assert "X.safetensors is not known to be distilled" in made.warnings[0]
+        assert "decoded in 8 steps" in made.warnings[0]
+
+
+def test_one_step_of_a_file_without_a_card_is_warned_of_in_the_result(tmp_path):
+    path = tmp_path / "X.safetensors"
+    path.write_bytes(load_tokenizer("ssdd").weights[0].read_bytes())
+    spec = f"ssdd:checkpoint={path},steps=1"
+    only = {"data": "sample", "limit": 1, "metrics": ["psnr"], "device": "cpu"}
+    result = evaluate(spec, resolution=64, progress=False, **only)
+    assert [text for text in result.warnings if "decoded in 1 step, compare" in text]
+    assert not load_tokenizer(f"ssdd:checkpoint={path},steps=4").warnings
+    assert not load_tokenizer("ssdd").warnings
+
+
+def test_options_that_came_later_leave_old_records_as_they_are():
+    """The fingerprint of results hashes the recorded options."""
+    expected = {"steps": 1, "f": 8, "checkpoint": "", "t_pow_shift": 2.0}
+    assert load("ssdd").record.options == expected
+    assert load("diffusion").record.options == expected | {"steps": 8}
+
+
+@pytest.mark.parametrize("name", ["ssdd", "diffusion", "ssdd-official"])
+def test_pickle_is_not_called_damaged(tmp_path, name):
+    path = tmp_path / "X.pt"
+    torch.save({"decoder.x": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match=r"is a pickle.*save_file") as caught:
+        load_tokenizer(name, checkpoint=str(path))
+    command = shlex.split(str(caught.value).partition("tensors: ")[2])
+    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    assert load_file(tmp_path / "X.safetensors").keys() == {"decoder.x"}
+
+
 def broken(tmp_path, edit):
     state = load_file(load_tokenizer("ssdd").weights[0])
     edit(state)
@@ -143,11 +225,29 @@ def broken(tmp_path, edit):
         (lambda state: state.update({"decoder.conv_out.bias": torch.zeros(4)}), "conv_out.bias"),
         (
             lambda state: [state.pop(k) for k in list(state) if k.startswith("encoder")],
-            "not an SSDD",
+            "no encoder.*encoder=FILE.*vae=DIR",
         ),
+        (
+            lambda state: [state.pop(k) for k in list(state) if k.startswith("decoder")],
+            "no decoder",
+        ),
+        (
+            lambda state: [state.pop(k) for k in list(state) if "downsample" in k],
+            "encoder has no tensor 'downsample",
+        ),
+        (lambda state: state.pop("decoder.conv_in.weight"), "decoder has no tensor 'conv_in"),
         (lambda state: state.update(other=torch.zeros(1)), "other"),
     ],
-    ids=["missing", "unexpected", "other shape", "no encoder", "foreign"],
+    ids=[
+        "missing",
+        "unexpected",
+        "other shape",
+        "no encoder",
+        "no decoder",
+        "no levels",
+        "no input",
+        "foreign",
+    ],
 )
 def test_checkpoint_that_does_not_fit(tmp_path, edit, message):
     path = broken(tmp_path, edit)

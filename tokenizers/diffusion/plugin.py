@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssdd_bench.ssdd.checkpoints import load_encoder
+from ssdd_bench.ssdd.load import open_ssdd
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.weights.files import choose_weights
 from ssdd_bench.weights.shared import find_encoder
 
 
-def load(steps: int, f: int, checkpoint: str, t_pow_shift: float) -> SSDDTokenizer:
+def load(
+    steps: int, f: int, checkpoint: str, t_pow_shift: float, encoder: str, vae: str
+) -> SSDDTokenizer:
     """Load the networks; an empty ``checkpoint`` means the weights shipped here."""
     path = choose_weights(Path(__file__).parent, f, checkpoint)
-    shared = None if checkpoint else find_encoder(path)
-    if shared is None:
-        return SSDDTokenizer(path, steps, t_pow_shift)
-    made = SSDDTokenizer(path, steps, t_pow_shift, load_encoder(shared))
-    made.weights = (path, shared)
-    return made
+    shared = None if checkpoint or encoder or vae else find_encoder(path)
+    return open_ssdd(path, steps, t_pow_shift, shared or encoder, vae)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssdd_bench.ssdd.load import open_ssdd
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.weights.files import choose_weights
 
 
-def load(steps: int, f: int, checkpoint: str, t_pow_shift: float) -> SSDDTokenizer:
+def load(
+    steps: int, f: int, checkpoint: str, t_pow_shift: float, encoder: str, vae: str
+) -> SSDDTokenizer:
     """Load the networks; an empty ``checkpoint`` means the weights shipped here."""
     path = choose_weights(Path(__file__).parent, f, checkpoint)
-    return SSDDTokenizer(path, steps, t_pow_shift)
+    return open_ssdd(path, steps, t_pow_shift, encoder, vae)

@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 
 from ssdd_bench.errors import UnknownNameError, WeightsError
-from ssdd_bench.nn.encoder import VAEEncoder
+from ssdd_bench.ssdd.load import open_ssdd
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.hub import fetch, fetch_model, load_model
+from ssdd_bench.weights.hub import fetch, fetch_model
 
 LICENCE = "CC-BY-NC-4.0"
 ACCEPTED = "SSDD_BENCH_ACCEPT_LICENCE"
@@ -32,18 +32,8 @@ def load(
     path = Path(checkpoint)
     if not path.is_file():
         path = _fetch(checkpoint, accept_licence)
-    if not (vae or path.stem.startswith("SDVAE")):
-        return SSDDTokenizer(path, steps, t_pow_shift)
-    folder = Path(vae) if vae else fetch_model(VAE)
-    model, file = load_model(folder)
-    if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
-        raise WeightsError(f"{folder} does not hold the autoencoder {VAE}. Pass its folder as vae")
-    config = model.config
-    f = 2 ** (len(config.down_block_types) - 1)
-    encoder = VAEEncoder(model.encoder, model.quant_conv, f, config.latent_channels)
-    made = SSDDTokenizer(path, steps, t_pow_shift, encoder)
-    made.weights = (path, file)
-    return made
+    folder = vae or (fetch_model(VAE) if path.stem.startswith("SDVAE") else "")
+    return open_ssdd(path, steps, t_pow_shift, vae=folder)
 
 
 def _fetch(name: str, accept_licence: bool) -> Path:

@@ -1,0 +1,76 @@
+"""Open an SSDD checkpoint: with the encoder of its latents, and in the steps that suit it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
+from ssdd_bench.ssdd.checkpoints import load_encoder, read_stage
+from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
+from ssdd_bench.weights.hub import load_model
+
+STEPS = 8
+"""Euler steps of a decoder that is not known to be distilled to one."""
+
+DISTILLED = "distil"
+"""Stage of training after which a decoder takes one step."""
+
+
+def open_ssdd(
+    checkpoint: Path,
+    steps: int = 0,
+    t_pow_shift: float = 2.0,
+    encoder: str | Path = "",
+    vae: str | Path = "",
+) -> SSDDTokenizer:
+    """Load a checkpoint, ours or a released one.
+
+    Args:
+        checkpoint: safetensors file with ``decoder.*``, and with ``encoder.*`` unless one of the
+            last two is given.
+        steps: Euler steps; 0 takes 1 if the card beside the file says that it is distilled, or
+            else :data:`STEPS`.
+        t_pow_shift: exponent of :func:`ssdd_bench.flow.schedule.power_schedule`.
+        encoder: checkpoint whose ``encoder.*`` made the latents; "" for none.
+        vae: folder of the AutoencoderKL that made them, in the layout of diffusers; "" for none.
+
+    Returns:
+        The tokenizer. It has a warning where the number of steps is a guess.
+
+    Raises:
+        OptionError: both encoders are given.
+        WeightsError: a file is missing, damaged or of another layout; no encoder, or two.
+    """
+    if encoder and vae:
+        raise OptionError(f"encoder={encoder} and vae={vae}: give one of the two")
+    found: SSDDEncoder | VAEEncoder | None = None
+    files = [checkpoint]
+    if encoder:
+        files.append(Path(encoder))
+        found = load_encoder(files[-1])
+    elif vae:
+        found, file = _load_vae(Path(vae))
+        files.append(file)
+    stage = read_stage(checkpoint)
+    taken = steps or (1 if stage == DISTILLED else STEPS)
+    made = SSDDTokenizer(checkpoint, taken, t_pow_shift, found)
+    made.weights = tuple(files)
+    if stage is None and (not steps or steps == 1):
+        made.warnings = (
+            f"{checkpoint.name} is not known to be distilled: decoded in {taken} step"
+            f"{'s' * (taken > 1)}, compare with steps={1 if taken > 1 else STEPS}",
+        )
+    return made
+
+
+def _load_vae(folder: Path) -> tuple[VAEEncoder, Path]:
+    model, file = load_model(folder)
+    if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
+        raise WeightsError(
+            f"{folder} holds no AutoencoderKL with a quant_conv. Pass the folder of the model "
+            "whose latents the decoder was trained on as vae"
+        )
+    config = model.config
+    f = 2 ** (len(config.down_block_types) - 1)
+    return VAEEncoder(model.encoder, model.quant_conv, f, config.latent_channels), file
