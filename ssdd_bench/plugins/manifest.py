@@ -30,7 +30,7 @@ IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
 Fact = Literal["files", "licence", "latents"]
 FACTS: Final[tuple[Fact, ...]] = get_args(Fact)
-"""What is stated about published weights: that the files are there; their licence; f, channels and
+"""Facts about published weights: that the files are there; their licence; f, channels and
 normalisation of the latents."""
 URL: Final = Rule("an address that begins with https://", lambda text: text.startswith("https://"))
 OF_FACTS: Final = Rule(f"by {', '.join(FACTS)}", lambda facts: facts.keys() <= set(FACTS))
@@ -75,7 +75,7 @@ class Shipped:
     note: str  # shown beside every number of these weights, such as how they were trained
     sha256: Mapping[str, str]  # of the files by name
     encoders: Mapping[str, SharedFile] = field(default_factory=dict)
-    """Where the encoder of a file lies, by the name of that file; the others hold their own."""
+    """Encoder of a file, by the name of that file; the others hold their own."""
 
     def checksums(self) -> set[str]:
         """Collect the SHA-256 of all files that shipped weights are read from."""

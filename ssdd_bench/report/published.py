@@ -15,8 +15,9 @@ from ssdd_bench.results.records import Rule, read_json, read_record
 
 KNOWN: Final = Rule(
     "scores by keys of metrics that exist",
-    lambda metrics: metrics and metrics.keys() <= METRICS.all().keys(),
+    lambda metrics: metrics.keys() <= METRICS.all().keys(),
 )
+UNSTATED: Final = "not stated"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PublishedRow:
     steps: int | None  # of the decoder, where the source tells
     source: Annotated[str, Rule("a document and table", bool)]
     protocol: Literal["published"]  # nobody here ran it
-    hardware: str  # "not stated" where the source is silent
+    hardware: str  # UNSTATED where the source is silent
     digitised: bool  # read off a figure by us
     second_hand: bool  # read in another document than the original
     note: str
@@ -59,7 +60,19 @@ def load_published(folder: Path) -> dict[str, PublishedFile]:
     files = sorted(Path(folder).glob("*.json"))
     if not files:
         raise UserError(f"{folder}: no files of published numbers (*.json) here")
-    return {file.stem: read_record(PublishedFile, read_json(file), str(file)) for file in files}
+    return {file.stem: _read(file) for file in files}
+
+
+def _read(path: Path) -> PublishedFile:
+    file = read_record(PublishedFile, read_json(path), str(path))
+    for place, row in enumerate(file.rows):
+        if not row.metrics and row.images_per_s is None:
+            raise UserError(
+                f"{path}: rows[{place}] has neither metrics nor images_per_s: add one or delete it"
+            )
+        if row.images_per_s is None and row.hardware != UNSTATED:
+            raise UserError(f"{path}: rows[{place}] names hardware without images_per_s")
+    return file
 
 
 def published_table(name: str, file: PublishedFile) -> Table:
@@ -70,6 +83,8 @@ def published_table(name: str, file: PublishedFile) -> Table:
     table.add("model", (row.model for row in rows), map(_notes, rows), numeric=False)
     table.add("latent", (row.latent for row in rows), numeric=False)
     table.add("px", (row.resolution for row in rows))
+    if len({row.dataset for row in rows}) > 1:
+        table.add("data", (row.dataset for row in rows), numeric=False)
     table.add("images", (f"{row.n:,}" if row.n else None for row in rows))
     for key in sort_metrics({key for row in rows for key in row.metrics}):
         higher = METRICS.get(key).higher_is_better

@@ -234,7 +234,7 @@ SCALES = [
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "changes", "factors"), SCALES)
 def test_latents_are_shifted_and_scaled(name, changes, factors):
-    """By one shift and one factor, or by STATISTICS per channel if factors is None."""
+    """Factors are a shift and a scale; None stands for STATISTICS per channel."""
     model = build(name, **changes)
     tokenizer, x = from_diffusers(model), pictures(2)
     signed = 2 * x - 1
