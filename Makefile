@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check lint types test test-fast timing bench gpu gpu-report reports schema
+.PHONY: setup check docs lint types test test-fast timing bench gpu gpu-report reports schema
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -28,9 +28,9 @@ test-fast: ## while you work: the tests that are not slow
 timing: ## what compares a time with a limit; nothing else may run beside it
 	$(PYTEST) -m timing --ignore=tests/benchmarks
 
-bench: ## compare decoders and scoring by turns, and write docs/performance.md; nothing else may run beside it
+bench: ## compare decoders and scoring by turns, and write docs/reference/performance.md; nothing else may run beside it
 	$(PYTHON) -m pytest tests/benchmarks -m timing --benchmark-enable --benchmark-only --benchmark-json=.bench.json
-	$(PYTHON) tests/benchmarks/page.py .bench.json docs
+	$(PYTHON) tests/benchmarks/page.py .bench.json docs/reference
 
 gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
 	$(PYTHON) -m pytest -o addopts="--import-mode=importlib -ra" -W default -m "$(GPU_TESTS)" tests/gpu
@@ -43,3 +43,6 @@ reports: ## rebuild the committed reports and README's table from the committed 
 
 schema: ## write ssdd_bench/results/result.schema.json anew; a test tells when it is stale
 	$(PYTHON) -c "from ssdd_bench.results.json_schema import write_schema; write_schema()"
+
+docs: ## build the site into build/site; `python -m mkdocs serve` shows it while you write
+	$(PYTHON) -m mkdocs build --strict

@@ -15,7 +15,7 @@ MODULES = sorted(
 )
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "tokenizers/*/*.md", "ssdd_bench/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "tokenizers/*/*.md", "ssdd_bench/**/*.md")
     for path in ROOT.glob(pattern)
 )
 # Words that open a fragment: "What a metric is.", "Whether it is there.", "In decibels."

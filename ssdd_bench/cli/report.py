@@ -27,7 +27,9 @@ def command(
     published: Annotated[
         Path | None, option("Folder of published numbers.  [default: results/published, if any]")
     ] = None,
-    insert: Annotated[Path | None, option("Page to put a short table into: docs/shell.md.")] = None,
+    insert: Annotated[
+        Path | None, option("Page to put a short table into: docs/how-to/shell.md.")
+    ] = None,
     by_tag: Annotated[bool, flag("Add tables by subject of the images.")] = False,
     tags: Annotated[Path | None, option("Subjects.  [default: tags.toml of the data set]")] = None,
 ) -> None:

@@ -134,7 +134,7 @@ class MetricInfo:
                 raise UnavailableError(
                     f"{self.key} ({self.source}) declares no state, so its scores of several "
                     f"chunks of images cannot be merged: call self.add_state in "
-                    f"{kind.__name__}.__init__ (docs/adding-a-metric.md)"
+                    f"{kind.__name__}.__init__ (docs/how-to/adding-a-metric.md)"
                 )
             if loaded:
                 metric.load()

@@ -1,6 +1,6 @@
-"""Write docs/performance.md and its figure from what the benchmarks recorded.
+"""Write docs/reference/performance.md and its figure from what the benchmarks recorded.
 
-python tests/benchmarks/page.py BENCHMARKS.json docs
+python tests/benchmarks/page.py BENCHMARKS.json docs/reference
 """
 
 import json

@@ -1,4 +1,4 @@
-"""docs/adding-*.md: files are written and commands run, all of them and as they stand there."""
+"""docs/how-to/adding-*.md: files are written and commands run, all of them and as they stand there."""
 
 import json
 import os
@@ -43,7 +43,9 @@ def follow(tmp_path: Path) -> Follow:
 
     def run(document: str) -> Path:
         script = ["set -e"]
-        for language, text in BLOCK.findall((ROOT / "docs" / document).read_text("utf-8")):
+        for language, text in BLOCK.findall(
+            (ROOT / "docs" / "how-to" / document).read_text("utf-8")
+        ):
             if language == "sh":
                 script.append(text)
                 continue

@@ -11,7 +11,7 @@ import pytest
 from ssdd_bench.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
-PATTERNS = ("*.md", "docs/*.md", "tokenizers/*/README.md", ".github/workflows/ci.yml")
+PATTERNS = ("*.md", "docs/**/*.md", "tokenizers/*/README.md", ".github/workflows/ci.yml")
 LOGS = {"LOG.md", "CHANGELOG.md"}  # these tell of earlier times
 PAGES = [
     page for pattern in PATTERNS for page in sorted(ROOT.glob(pattern)) if page.name not in LOGS
@@ -80,7 +80,7 @@ def test_the_program_takes_every_command(page: Path) -> None:
 
 
 def test_the_table_of_commands_is_complete() -> None:
-    """docs/commands.md names every verb, and no verb that is gone."""
+    """docs/how-to/commands.md names every verb, and no verb that is gone."""
 
     def verbs(group: click.Group, *names: str) -> Iterator[str]:
         context = click.Context(group)
@@ -91,6 +91,6 @@ def test_the_table_of_commands_is_complete() -> None:
             else:
                 yield " ".join((*names, name))
 
-    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "commands.md").read_text(encoding="utf-8")
     missing = [name for name in verbs(cli) if not re.search(rf"`ssdd-bench {name}\b", text)]
     assert not missing

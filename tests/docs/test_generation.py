@@ -1,4 +1,4 @@
-"""docs/generation.md: its commands run, on a few small images, and both ways agree."""
+"""docs/how-to/generation.md: its commands run, on a few small images, and both ways agree."""
 
 import re
 import shlex
@@ -13,7 +13,9 @@ from ssdd_bench.cli.main import cli
 from ssdd_bench.results.store import load_results
 from ssdd_bench.train.recipe import RECIPES
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "generation.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "how-to" / "generation.md").read_text(
+    encoding="utf-8"
+)
 
 
 def commands(section):

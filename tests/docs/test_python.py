@@ -1,4 +1,4 @@
-"""docs/python.md: its blocks run, one after another, as they stand."""
+"""docs/how-to/python.md: its blocks run, one after another, as they stand."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "how-to" / "python.md").read_text("utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -22,7 +22,7 @@ def test_blocks_run_and_give_what_they_promise(
     names: dict[str, Any] = {}
     results: dict[int, Any] = {}  # each block's `result`, once
     for block in blocks:
-        exec(compile(block, "docs/python.md", "exec"), names)
+        exec(compile(block, "docs/how-to/python.md", "exec"), names)
         results[id(names["result"])] = names["result"]
     first, untrained, functions, tensor = results.values()
     assert first.metrics["psnr"].value > 20
