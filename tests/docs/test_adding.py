@@ -1,4 +1,4 @@
-"""docs/how-to/adding-*.md: files are written and commands run, all of them and as they stand there."""
+"""docs/how-to/adding-*.md: files are written and commands run, all of them, as they stand."""
 
 import json
 import os
