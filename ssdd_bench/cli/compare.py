@@ -37,8 +37,8 @@ def command(
     BASE and HEAD are files, folders, git:REV or git:REV:PATH. Exits with 0 without a regression, 1
     with one, 2 if the two cannot be compared: other images, protocol or metric. Thresholds come
     from --fail, then [tool.ssdd-bench.gate] of pyproject.toml, then --noise; docs/how-to/gate.md
-    has the rule. Speed in result files is not compared, since the machine may have been busy in one of the
-    runs. --speed-ab measures both by turns.
+    has the rule. Speed in result files is not compared, since the machine may have been busy in one
+    of the runs. --speed-ab measures both by turns.
     """
     from rich.console import Console
     from rich.table import Table
