@@ -17,8 +17,6 @@ PAGES = sorted(
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
-# Addresses of GitHub relative to the repository, not to its files.
-OF_THE_HOST = ("../../actions/",)
 
 
 def anchors(page: Path) -> set[str]:
@@ -30,7 +28,7 @@ def broken(page: Path) -> list[str]:
     """Relative links of a page whose file or heading does not exist."""
     found = []
     for link in LINK.findall(CODE.sub("", page.read_text("utf-8"))):
-        if ":" in link or link.startswith(OF_THE_HOST):
+        if ":" in link:
             continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
@@ -53,7 +51,7 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="the extra docs is not installed")
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
-    """As `make docs` does; a warning about a link, an anchor or a docstring is an error."""
+    """A warning about a link, an anchor or a docstring is an error, as for `make docs`."""
     import subprocess
     import sys
 
