@@ -13,11 +13,10 @@ from typing import Any, Final, Literal
 from ssdd_bench.data.files import RemoteFile, describe, file_system, is_hub
 from ssdd_bench.data.named import expand_names, some_of
 from ssdd_bench.errors import DataError
+from ssdd_bench.results.files import LOCK_PREFIX
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _URL_IN_PATH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
-_OF_RESULTS: Final = re.compile(r"\.(run|share-.*)\.lock")
-"""Hidden files by which a folder of results is known; its sample pictures are no data."""
 _SPECIAL: Final = re.compile(r"[*?\[{]")
 _HUB_TYPES: Final = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
@@ -66,7 +65,7 @@ def walk(folder: Path) -> dict[str, Path]:
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen or (Path(root) != folder and any(map(_OF_RESULTS.fullmatch, names))):
+        if real in seen or (Path(root) != folder and _is_ours(names)):
             folders.clear()
             continue
         seen.add(real)
@@ -74,6 +73,11 @@ def walk(folder: Path) -> dict[str, Path]:
         paths = [Path(root, name) for name in names if not name.startswith(".")]
         files |= {path.relative_to(folder).as_posix(): path for path in paths}
     return files
+
+
+def _is_ours(names: Iterable[str]) -> bool:
+    """Return True for a folder of results: its sample pictures are no data."""
+    return any(name.startswith(LOCK_PREFIX) for name in names)
 
 
 def find_listed(paths: Sequence[str | Path]) -> Found:

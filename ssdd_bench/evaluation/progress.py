@@ -30,7 +30,7 @@ class Callbacks:
         """
 
     def images_done(self, job: Job, count: int) -> None:
-        """Take in that ``count`` more images of a job are done."""
+        """Take in that ``count`` more images of a job are done; fewer are if it is negative."""
 
     def stage(self, job: Job, name: str) -> None:
         """Take in the name of the stage that follows the images."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ssdd_bench.errors import OutputError
+from ssdd_bench.results.files import LOCK_PREFIX
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def locked(folder: Path, name: str = "run") -> Iterator[None]:
         OutputError: another process holds it; says which.
     """
     note = folder / f"{name}.lock"
-    lock = FileLock(folder / f".{name}.lock")
+    lock = FileLock(folder / f"{LOCK_PREFIX}{name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

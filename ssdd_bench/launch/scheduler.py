@@ -44,7 +44,7 @@ class Watcher(Generic[R]):
         """Take in that work on a job begins."""
 
     def images_done(self, task: Task, count: int) -> None:
-        """Take in that ``count`` more images of a job are done."""
+        """Take in that ``count`` more images of a job are done; fewer are if it is negative."""
 
     def stage(self, task: Task, name: str) -> None:
         """Take in the name of what follows the images."""
@@ -87,6 +87,7 @@ class _Seat:
     call: Call | None = None
     loading: bool = False
     left: list[int] = field(default_factory=list)  # chunks of the call that are not done
+    unsaved: int = 0  # images that are counted, and whose chunk is not done
     since: float = 0.0  # when it last gave a sign of life
 
     @property
@@ -289,6 +290,7 @@ class Scheduler(Generic[R]):
     def _ask(self, slot: int, call: Call) -> None:
         seat = self._seats[slot]
         seat.call, seat.left, seat.since = call, list(call.chunks), time.monotonic()
+        seat.unsaved = 0
         self._slots.ask(slot, call)
 
     # What has happened.
@@ -299,11 +301,13 @@ class Scheduler(Generic[R]):
         seat.since = time.monotonic()
         task = (seat.group or 0, seat.call.job if seat.call else 0)
         if isinstance(event, ImagesDone):
+            seat.unsaved += event.count
             self._watcher.images_done(task, event.count)
         elif isinstance(event, Stage):
             self._watcher.stage(task, event.name)
         elif isinstance(event, ChunkDone):
             seat.left.remove(event.chunk)
+            seat.unsaved = max(0, seat.unsaved - self._images(task, event.chunk))
         elif isinstance(event, Answer):
             self._answered(slot, event.value)
         elif isinstance(event, Raised):
@@ -314,6 +318,10 @@ class Scheduler(Generic[R]):
 
     def _job(self, task: Task) -> _Job[R]:
         return self._jobs[task[0]][task[1]]
+
+    def _images(self, task: Task, chunk: int) -> int:
+        opened = self._job(task).opened
+        return opened.images[chunk] if opened else 0
 
     def _name(self, task: Task) -> str:
         return self._groups[task[0]].jobs[task[1]]
@@ -347,7 +355,10 @@ class Scheduler(Generic[R]):
             self._watcher.finished(job.task, opened.result)
         elif job.opened is not None:
             # A worker that died may have saved more than it could tell.
-            job.free = [chunk for chunk in job.free if chunk in opened.missing]
+            saved = [chunk for chunk in job.free if chunk not in opened.missing]
+            job.free = [chunk for chunk in job.free if chunk not in saved]
+            if count := sum(self._images(job.task, chunk) for chunk in saved):
+                self._watcher.images_done(job.task, count)
             job.untimed &= opened.untimed
         else:
             ours = range(len(opened.images)) if self._shares is None else self._shares[job.task]
@@ -388,6 +399,8 @@ class Scheduler(Generic[R]):
         if call is not None:
             job = self._job((seat.group, call.job))
             job.free = sorted([*job.free, *seat.left])
+            if seat.unsaved:
+                self._watcher.images_done(job.task, -seat.unsaved)
             if not again:
                 self._fail(seat.group, [call.job], problem)
         elif not again:

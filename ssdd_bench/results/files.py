@@ -7,11 +7,14 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors import SafetensorError
 
 from ssdd_bench.errors import OutputError
+
+LOCK_PREFIX: Final = ".ssdd-bench-"
+"""Begin of the names of the hidden files that lock a folder, by which it is known as ours."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:

@@ -21,6 +21,7 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.locate import find_url
 from ssdd_bench.errors import DataError, SourceError
+from ssdd_bench.results.files import LOCK_PREFIX
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -353,5 +354,5 @@ def test_results_that_lie_among_the_images_are_no_data(tmp_path):
     for name in ("a.png", "runs/samples/ssdd.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     assert open_images(tmp_path).ids == ("a.png", "runs/samples/ssdd.png")
-    (tmp_path / "runs" / ".run.lock").touch()
+    (tmp_path / "runs" / f"{LOCK_PREFIX}run.lock").touch()
     assert open_images(tmp_path).ids == ("a.png",)

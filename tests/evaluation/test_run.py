@@ -22,6 +22,7 @@ from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.results.files import LOCK_PREFIX
 
 MANIFEST = """
 id = "naughty"
@@ -322,7 +323,7 @@ PROGRAM = ("-m", "ssdd_bench")
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_ranks_of_other_launchers_give_the_same_bits(many, whole, tmp_path, launcher):
     out = finish(program(many, tmp_path, module=(*launcher, *PROGRAM)))
-    assert len(list(tmp_path.glob(".share-*-of-2.lock"))) == 2
+    assert len(list(tmp_path.glob(f"{LOCK_PREFIX}share-*-of-2.lock"))) == 2
     assert measured(tmp_path) == whole
     assert out.count("Reconstruction, 16 × 16 px") == 1
     assert not (tmp_path / PARTS).exists()

@@ -122,6 +122,8 @@ class Counting(Worker[str]):
                 self.group.break_at("work", job)
             time.sleep(0.01)
             progress.images_done(SIZE)
+            if chunk == self.chunks(job) - 1:
+                self.group.break_at("save", job)
             self.group.log("chunk", job, chunk)
             self.path(job, chunk).write_text(f"{job}.{chunk}")
             progress.chunk_done(chunk)
