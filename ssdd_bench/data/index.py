@@ -18,11 +18,12 @@ from safetensors.numpy import save_file
 from ssdd_bench.data.files import DataFile
 from ssdd_bench.errors import OutputError
 from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.fingerprint import hash_arrays
 from ssdd_bench.weights.assets import cache_folder, cache_is_on
 
 _TEXTS: Final = "texts"
 _IDENTITY: Final = "ssdd-bench"
-_CHECKSUM: Final = "blake2b"
+_CHECKSUM: Final = "sha256"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def cached_index(file: DataFile, kind: str, build: Callable[[DataFile], Index]) 
     """
     if not (cache_is_on() and file.stamp):
         return build(file)
-    path = cache_folder() / "indexes" / f"{_hash(file.url.encode('utf-8', 'replace'))}.safetensors"
+    path = cache_folder() / "indexes" / f"{_name_of(file)}.safetensors"
     identity = json.dumps([kind, file.url, file.size, file.stamp])
     if (index := _read(path, identity)) is None:
         index = build(file)
@@ -61,7 +62,7 @@ def _write(path: Path, identity: str, index: Index) -> None:
     joined = "\0".join(index.texts).encode("utf-8", "surrogateescape")
     arrays: dict[str, NDArray[Any]] = dict(index.numbers)
     arrays[_TEXTS] = np.frombuffer(joined, np.uint8)
-    save_file(arrays, path, {_IDENTITY: identity, _CHECKSUM: _checksum(arrays)})
+    save_file(arrays, path, {_IDENTITY: identity, _CHECKSUM: hash_arrays(arrays)})
 
 
 def _read(path: Path, identity: str) -> Index | None:
@@ -72,18 +73,11 @@ def _read(path: Path, identity: str) -> Index | None:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError):
         return None
-    if facts.get(_IDENTITY) != identity or facts.get(_CHECKSUM) != _checksum(arrays):
+    if facts.get(_IDENTITY) != identity or facts.get(_CHECKSUM) != hash_arrays(arrays):
         return None
     joined = arrays.pop(_TEXTS).tobytes().decode("utf-8", "surrogateescape")
     return Index(tuple(joined.split("\0")) if joined else (), arrays)
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
-    return _hash(*(part for name in sorted(arrays) for part in (name.encode(), arrays[name].data)))
-
-
-def _hash(*parts: bytes | memoryview) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+def _name_of(file: DataFile) -> str:
+    return hashlib.blake2b(file.url.encode("utf-8", "replace"), digest_size=16).hexdigest()

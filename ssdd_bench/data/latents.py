@@ -1,9 +1,10 @@
 """Latents of a data set on disk: shards of latents and labels, and their statistics.
 
 A folder holds ``shard-00000.safetensors`` and so on, each with ``latents`` and, unless flips were
-left out, ``latents_flip`` (float32 NCHW, as the tokenizer gives them) and ``labels`` (int64); and
-``latents.json``, written last, with the statistics that a network of latents is trained under and
-its samples are mapped back by. Finished shards are kept, so the same command resumes.
+left out, ``latents_flip`` (float32 NCHW, as the tokenizer gives them) and ``labels`` (int64), and
+their checksum; and ``latents.json``, written last, with the statistics that a network of latents is
+trained under and its samples are mapped back by. Finished shards are kept, so the same command
+resumes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import UserError
-from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.fingerprint import fingerprint, hash_arrays
 from ssdd_bench.results.records import read_json, read_record
 
 SCHEMA_VERSION = 2
@@ -97,6 +98,8 @@ class LatentsRecord:
 class LatentSet:
     """Latents on disk, mapped into memory; ``UserError`` if they are not whole.
 
+    The checksum of a shard is compared when its first latent is read.
+
     Attributes:
         record: content of ``latents.json``.
         labels: int64 (n,).
@@ -108,13 +111,11 @@ class LatentSet:
         config = self.record.config
         key = config.key
         self._shards: list[Any] = []
+        self._unchecked = set(range(config.shards))
         for shard in range(config.shards):
             path = shard_path(folder, shard)
             if shard_facts(path).get("config") != key:
-                raise UserError(
-                    f"{path}: missing, damaged or of other latents: run the same `ssdd-bench "
-                    "gen encode` again"
-                )
+                raise _refused(path, "missing, damaged or of other latents")
             self._shards.append(safe_open(path, "np"))
         labels = [shard.get_tensor("labels") for shard in self._shards]
         self.labels: NDArray[np.int64] = np.concatenate(labels)
@@ -125,11 +126,20 @@ class LatentSet:
     def batch(self, rows: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Tensor:
         """Return float32 latents (B, channels, side, side) of images or of their mirror images."""
         size = self.record.config.shard_images
+        for shard in self._unchecked.intersection((rows // size).tolist()):
+            path = shard_path(self.folder, shard)
+            if not is_whole(path):
+                raise _refused(path, "damaged, its checksum is another")
+            self._unchecked.remove(shard)
         found = [
             self._shards[row // size].get_slice("latents_flip" if flip else "latents")[row % size]
             for row, flip in zip(rows.tolist(), mirrored.tolist(), strict=True)
         ]
         return torch.from_numpy(np.stack(found))
+
+
+def _refused(path: Path, problem: str) -> UserError:
+    return UserError(f"{path}: {problem}: run the same `ssdd-bench gen encode` again")
 
 
 def read_latents(folder: Path) -> LatentsRecord:
@@ -149,10 +159,20 @@ def shard_path(folder: Path, shard: int) -> Path:
 
 
 def shard_facts(path: Path) -> dict[str, Any]:
-    """Read the facts that a shard holds besides its tensors; {} if it is no whole shard."""
+    """Read the facts that a shard holds besides its tensors; {} if it is none, or is truncated."""
     try:
         with safe_open(path, "np") as file:
             facts: dict[str, Any] = json.loads(file.metadata()["ssdd-bench"])
             return facts
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return {}
+
+
+def is_whole(path: Path) -> bool:
+    """Return True if the tensors of a shard are those that were written, by their checksum."""
+    try:
+        with safe_open(path, "np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return False
+    return shard_facts(path).get("sha256") == hash_arrays(arrays)

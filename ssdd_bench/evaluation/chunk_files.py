@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -18,7 +17,7 @@ from safetensors.numpy import save_file
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.results.files import write_atomically
-from ssdd_bench.results.fingerprint import canonical_json
+from ssdd_bench.results.fingerprint import canonical_json, hash_arrays
 
 ENTRY = "ssdd-bench"
 """Name of the metadata of a chunk; one, since safetensors writes several in random order."""
@@ -88,7 +87,7 @@ class ChunkFiles:
         text = json.dumps(facts, allow_nan=False).encode("ascii")
         found = {name: np.asarray(one, order="C") for name, one in arrays.items()}
         found[FACTS] = np.frombuffer(text, np.uint8)
-        header = {"identity": self._identity | {"chunk": chunk}, "sha256": _checksum(found)}
+        header = {"identity": self._identity | {"chunk": chunk}, "sha256": hash_arrays(found)}
         metadata = {ENTRY: canonical_json(header)}
         write_atomically(
             self.chunk_path(chunk),
@@ -111,7 +110,7 @@ class ChunkFiles:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise DamagedChunkError(chunk, f"{path} cannot be read: {error}") from error
-        if _checksum(arrays) != header["sha256"]:
+        if hash_arrays(arrays) != header["sha256"]:
             raise DamagedChunkError(chunk, f"{path} is damaged: its checksum is another")
         return arrays, json.loads(arrays.pop(FACTS).tobytes())
 
@@ -154,11 +153,3 @@ def _short(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return value[:10] if isinstance(value, str) else str(value)
-
-
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data if array.size else b"")
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from ssdd_bench.data.latents import (
     SHARD_IMAGES,
     LatentsConfig,
     LatentsRecord,
+    is_whole,
     shard_facts,
     shard_path,
 )
@@ -40,7 +42,7 @@ from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.files import write_atomically, write_json
-from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.fingerprint import fingerprint, hash_arrays
 
 CPU_BATCH = 16
 """Images per call on a CPU, where the rounding of results depends on it."""
@@ -200,7 +202,7 @@ class LatentsWorker(Worker[LatentsRecord]):
         self._grid = Grid(self._config.n, self._config.shard_images)
 
     def open(self, job: int) -> Opened[LatentsRecord]:
-        """Look up which shards are there.
+        """Look up which shards are there; truncated ones are named and not counted.
 
         Raises:
             UserError: the folder holds other latents.
@@ -208,9 +210,12 @@ class LatentsWorker(Worker[LatentsRecord]):
         out = self._plan.out
         missing = []
         for index in range(self._config.shards):
-            found = shard_facts(shard_path(out, index)).get("config")
+            path = shard_path(out, index)
+            found = shard_facts(path).get("config")
             if found is None:
                 missing.append(index)
+                if path.exists():
+                    _refuse(path)
             elif found != self._key:
                 raise UserError(
                     f"{out} holds latents of other images, options or weights: choose another "
@@ -230,7 +235,8 @@ class LatentsWorker(Worker[LatentsRecord]):
             )
             labels = [number[name] for name in class_names(chosen)]
             tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
-            facts = {"config": self._key, **sums}
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+            facts = {"config": self._key, "sha256": hash_arrays(arrays), **sums}
             _save(shard_path(self._plan.out, chunk), tensors, facts)
             progress.chunk_done(chunk)
 
@@ -252,8 +258,16 @@ class LatentsWorker(Worker[LatentsRecord]):
         """Do nothing: there is no clock."""
 
     def finish(self, job: int, progress: Progress) -> LatentsRecord:
-        """Compute the statistics of all shards, and write ``latents.json``."""
+        """Compute the statistics of all shards, and write ``latents.json``.
+
+        A damaged shard is made again.
+        """
         out, config = self._plan.out, self._config
+        progress.stage("checksums")
+        for index in range(config.shards):
+            if not is_whole(path := shard_path(out, index)):
+                _refuse(path)
+                self.work(job, [index], Progress())
         statistics, pixels = _statistics(out, config)
         record = LatentsRecord(
             config=config,
@@ -337,6 +351,13 @@ def _statistics(folder: Path, config: LatentsConfig) -> tuple[ChannelStats, Chan
     pixel_sums = sum((np.array(one["pixels"]) for one in facts), np.zeros((2, 3)))
     pixels = ChannelSums(config.n, config.n * config.resolution**2, pixel_sums)
     return latents, pixels.stats(scale=255)
+
+
+def _refuse(path: Path) -> None:
+    """Name a damaged shard, and delete it."""
+    text = f"{path} is damaged; it is made again"
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+    path.unlink(missing_ok=True)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -1,10 +1,13 @@
-"""Hashes of plain data: equal hashes mean comparable numbers."""
+"""Hashes of plain data and of arrays: equal hashes mean comparable numbers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
+
+from numpy.typing import NDArray
 
 
 def fingerprint(data: Any) -> str:
@@ -21,6 +24,19 @@ def fingerprint(data: Any) -> str:
         ValueError: a number is NaN or infinite.
     """
     return hashlib.sha256(canonical_json(data).encode("ascii")).hexdigest()
+
+
+def hash_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Hash arrays by name, with their types and shapes, in 64 hexadecimal digits.
+
+    Args:
+        arrays: contiguous, in C order.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
 
 
 def canonical_json(data: Any) -> str:

@@ -93,9 +93,26 @@ def test_two_processes_and_a_resumed_run_write_the_same_bytes(photos, latents, e
     (tmp_path / "latents.json").unlink()
     with pytest.raises(UserError, match="statistics that latents are scaled by"):
         LatentSet(tmp_path)
-    encode(photos, tmp_path)
+    with pytest.warns(RuntimeWarning, match=r"shard-00001\.safetensors is damaged"):
+        encode(photos, tmp_path)
     assert shards(tmp_path) == shards(latents.folder)
     assert (tmp_path / "shard-00000.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_shard_with_a_changed_bit_is_refused_and_made_again(photos, latents, encode, tmp_path):
+    encode(photos, tmp_path)
+    path = tmp_path / "shard-00001.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    found = LatentSet(tmp_path)
+    flips = np.zeros(2, bool)
+    found.batch(np.array([0, 23]), flips)
+    with pytest.raises(UserError, match=r"shard-00001\.safetensors: damaged"):
+        found.batch(np.array([0, 12]), flips)
+    with pytest.warns(RuntimeWarning, match=r"shard-00001\.safetensors is damaged"):
+        encode(photos, tmp_path)
+    assert shards(tmp_path) == shards(latents.folder)
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
