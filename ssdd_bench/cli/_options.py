@@ -177,7 +177,7 @@ Resolutions = Annotated[
 Limit = Annotated[int, option("Use so many of the images.", "N")]
 Sample = Annotated[int, option("Draw so many of the images.", "N")]
 SampleSeed = Annotated[int, option("Seed of the draw.", "N", SEED)]
-MaxImageMB = Annotated[int, option("Leave out images that are larger in memory.", "MB")]
+MaxImageMB = Annotated[int, option("Largest image that is decoded, in memory.", "MB")]
 Seed = Annotated[int, option("Seed of the noise.", "N", SEED)]
 Seeds = Annotated[
     tuple[int, ...], option("Seeds of the noise: 0,1,2", "N,...", CommaList(SEED, "0,1,2"))
@@ -233,7 +233,10 @@ LoadThreads = Annotated[
     ),
 ]
 Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
-Jobs = Annotated[int, option("Worker processes.  [default: one for each GPU, or one]", "N")]
+Jobs = Annotated[
+    int,
+    option("Worker processes; they share a CPU's threads.  [default: 1, or each GPU's]", "N"),
+]
 Timeout = Annotated[
     float, option("Give up a job after S seconds without progress.  [default: never]", "S", SECONDS)
 ]
@@ -288,8 +291,7 @@ class Launching:
         Raises:
             UserError: options contradict each other.
         """
-        from ssdd_bench.evaluation.launch_settings import PRELOAD, Launch
-        from ssdd_bench.launch.processes import start_server
+        from ssdd_bench.evaluation.launch_settings import Launch
         from ssdd_bench.launch.ranks import find_rank
         from ssdd_bench.launch.shares import Share
 
@@ -300,21 +302,13 @@ class Launching:
             self.in_process, self.jobs, threads, self.timeout, share, rank, self.wait, gpus
         )
         launch.check()
-        if not self.in_process and self.launcher == "local":
-            start_server(PRELOAD)
         return launch
 
     def count_gpus(self, device: str) -> int:
-        """Return the number of GPUs of each job: by default one, unless it works on the CPU.
+        """Return the number of GPUs of each job on a cluster."""
+        from ssdd_bench.evaluation.launch_settings import count_gpus
 
-        The machine from which one submits to SLURM need not have a GPU itself.
-        """
-        from ssdd_bench.evaluation.environment import choose_device
-
-        if self.gpus_per_job is not None:
-            return self.gpus_per_job
-        on_slurm = self.launcher == "slurm"
-        return int(device != "cpu" if on_slurm else choose_device(device).type == "cuda")
+        return count_gpus(device, self.gpus_per_job, elsewhere=self.launcher == "slurm")
 
 
 @dataclass(frozen=True)
@@ -325,6 +319,7 @@ class Scoring:
         str, option("Name in tables.  [default: the name of the images]", show_default=False)
     ] = ""
     device: Device = "auto"
+    max_image_mb: MaxImageMB = 256
     load_threads: LoadThreads | None = None
     out: ResultFolder = Path("runs")
     strict: Strict = False

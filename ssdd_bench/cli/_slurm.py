@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli._options import Launching
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.errors import JobsFailedError, UserError
 
@@ -16,14 +16,7 @@ if TYPE_CHECKING:
     from ssdd_bench.launch.slurm import Submission
 
 
-def make_submission(
-    out: Path,
-    shares: int | None,
-    gpus: int,
-    sbatch: Mapping[str, str],
-    timeout: float | None,
-    force: bool,
-) -> Submission:
+def make_submission(out: Path, launching: Launching, device: str, force: bool) -> Submission:
     """Make a submission of the run that OUT/run.toml describes.
 
     Raises:
@@ -31,6 +24,7 @@ def make_submission(
     """
     from ssdd_bench.launch.slurm import Submission
 
+    shares, timeout = launching.jobs, launching.timeout
     if shares is None:
         raise UserError("into how many jobs shall SLURM divide the run? Add --jobs")
     program = (sys.executable, "-m", "ssdd_bench")
@@ -40,8 +34,8 @@ def make_submission(
         (*program, "merge", str(out)),
         out / "logs",
         shares,
-        gpus,
-        sbatch,
+        launching.count_gpus(device),
+        launching.sbatch or {},
     )
 
 

@@ -61,12 +61,7 @@ def command(
     strict: options.Strict = False,
     offline: options.Offline = False,
     force: Annotated[bool, flag("Measure jobs again that have results.")] = False,
-    jobs: options.Jobs | None = None,
-    timeout: options.Timeout | None = None,
-    in_process: options.InProcess = False,
-    launcher: options.Launcher = "local",
-    gpus_per_job: options.GpusPerJob | None = None,
-    sbatch: options.Sbatch | None = None,
+    launching: options.Launching,
     shard: Annotated[
         tuple[int, int],
         option(
@@ -77,7 +72,6 @@ def command(
         ),
     ]
     | None = None,
-    wait: options.Wait = 3600.0,
     dry_run: Annotated[bool, flag("List the jobs and measure nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -92,17 +86,15 @@ def command(
     On SLURM the shares are an array of --jobs jobs, and one more makes the results; on a Ray
     cluster there are --jobs worker processes, wherever it has room.
     """
-    if launcher == "local" and not in_process and not dry_run:
+    launcher = launching.launcher
+    if launcher == "local" and not launching.in_process and not dry_run:
         start_server(preloaded(metrics))  # while this process imports torch
     from rich.console import Console
 
     from ssdd_bench.cli._live import follow
     from ssdd_bench.evaluation.config import RunConfig
     from ssdd_bench.evaluation.execution import ExecutionSettings
-    from ssdd_bench.evaluation.launch_settings import Launch
     from ssdd_bench.evaluation.run import run_jobs
-    from ssdd_bench.launch.ranks import find_rank
-    from ssdd_bench.launch.shares import Share
 
     ctx = click.get_current_context()
     options.set_threads(threads)
@@ -133,16 +125,11 @@ def command(
     )
     planned = run_config.jobs()
     run_config.baseline_label()
-    rank = None if shard else find_rank()
-    gpus = _gpus_per_job(launcher, device, gpus_per_job)
-    share = Share(*shard) if shard else None
-    ray_gpus = gpus if launcher == "ray" else None
-    launch = Launch(in_process, jobs, threads, timeout, share, rank, wait, ray_gpus)
-    launch.check()
+    launch = launching.make(device, threads, shard)
     if launcher in ("slurm", "slurm-local"):
-        if interleave or in_process or shard:
+        if interleave or launching.in_process or shard:
             raise UserError("SLURM gets shares: leave --interleave, --in-process and --shard out")
-        submission = make_submission(out, jobs, gpus, sbatch or {}, timeout, force)
+        submission = make_submission(out, launching, device, force)
         if dry_run:
             show_scripts(submission)
             return
@@ -161,7 +148,7 @@ def command(
         return
 
     require_named(data)
-    is_first = rank is None or rank.rank == 0
+    is_first = launch.rank is None or launch.rank.rank == 0
     quiet = quiet or not is_first
     fetch_weights(metrics, offline, strict, quiet)
     if is_first and (shard is None or shard[0] == 0):
@@ -178,18 +165,6 @@ def command(
     if is_first:
         frame = summary.to_frame() if summary.finished and shard is None else None
         report_run(summary, frame, out, len(planned), quiet)
-
-
-def _gpus_per_job(launcher: str, device: str, given: int | None) -> int:
-    """Return the number of GPUs of each job: by default one, unless it works on the CPU.
-
-    The machine from which one submits to SLURM need not have a GPU itself.
-    """
-    from ssdd_bench.evaluation.environment import choose_device
-
-    if given is not None:
-        return given
-    return int(device != "cpu" if launcher == "slurm" else choose_device(device).type == "cuda")
 
 
 def merge_shares(out: Path, quiet: bool) -> None:

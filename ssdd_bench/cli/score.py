@@ -42,6 +42,7 @@ def command(
         intervals=intervals,
         strict=scoring.strict,
         load_threads=scoring.load_threads,
+        max_image_mb=scoring.max_image_mb,
         progress=not scoring.quiet,
         command=typed(),
     )

@@ -83,8 +83,12 @@ def launch_groups(
         progress_bar(title, total, quiet=quiet) as bar,
     ):
         watcher: Collector[R] = Collector(groups, bar.images_done)
-        Scheduler(groups, launch.slots(device), watcher, launch.timeout, shares).run()
-        if ranks is not None:
+        if ranks is None:
+            Scheduler(groups, launch.slots(device), watcher, launch.timeout, shares).run()
+        else:
+            with ranks.in_turn(device.type == "cpu") as quiet:  # for clocks
+                slots = launch.slots(device)
+                Scheduler(groups, slots, watcher, launch.timeout, shares, quiet).run()
             watcher.failures = [one for found in ranks.gather(watcher.failures) for one in found]
             for one in files:
                 ranks.collect(one.folder, ".", one.pattern)

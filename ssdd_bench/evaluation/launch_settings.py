@@ -20,6 +20,20 @@ PRELOAD: Final = ("torch", "ssdd_bench.evaluation.worker")
 """Modules that every worker needs."""
 
 
+def count_gpus(device: str, given: int | None = None, elsewhere: bool = False) -> int:
+    """Return the number of GPUs of a worker of a cluster: one, unless it works on the CPU.
+
+    Args:
+        device: of the worker, as typed.
+        given: the number, if the user gave it.
+        elsewhere: True if this machine need not have a GPU itself, such as the one from which jobs
+            of SLURM are submitted.
+    """
+    if given is not None:
+        return given
+    return int(device != "cpu" if elsewhere else choose_device(device).type == "cuda")
+
+
 @dataclass(frozen=True)
 class Launch:
     """Settings of how a run is carried out.
@@ -82,6 +96,14 @@ class Launch:
                 names = [names[self.rank.local % len(names)]]
         count = self.jobs or len(names)
         return tuple(names[index % len(names)] for index in range(count))
+
+    def crowds(self, device: torch.device) -> bool:
+        """Return True if several workers are at work on one device, so that clocks are wrong."""
+        if self.ray_gpus is not None:
+            return not self.ray_gpus and (self.jobs or 1) > 1
+        devices = () if self.in_process else self.devices(device)
+        ranks = self.rank.local_count if self.rank and device.type == "cpu" else 1
+        return max(1, len(devices)) * ranks > max(1, len(set(devices)))
 
     def slots(self, device: torch.device) -> Slots[Any]:
         """Return where workers run, on this device or all of its kind."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
@@ -44,6 +45,7 @@ def evaluate_pairs(
     intervals: bool = False,
     strict: bool = False,
     load_threads: int | None = None,
+    max_image_mb: int = MAX_IMAGE_MB,
     progress: bool = True,
     command: str = "",
 ) -> Evaluation:
@@ -63,6 +65,7 @@ def evaluate_pairs(
         intervals: True adds intervals of Fréchet distances.
         strict: an unavailable metric is an error.
         load_threads: threads that read images, see :func:`ssdd_bench.evaluate`.
+        max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
         progress: True shows a bar on standard error.
         command: that the user typed, for the record.
 
@@ -78,7 +81,9 @@ def evaluate_pairs(
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     chosen = choose_device(device)
     provenance = Provenance(chosen, command)
-    ours, theirs = as_source(references), as_source(reconstructions)
+    ours, theirs = (
+        as_source(images, max_image_mb=max_image_mb) for images in (references, reconstructions)
+    )
     pairs = match(ours, theirs)
     side = resolution or min(theirs.read_named(pairs[0][1]).size)
     crop = CROPS[protocol.crop] if resolution else None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssdd_bench.data.archives import NpzImages
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.npz import array_names, read_moments
 from ssdd_bench.data.source import ImageSource, class_names
@@ -25,6 +26,7 @@ class Reference:
         data: an npz with moments, or images as :func:`ssdd_bench.data.memory.as_source` takes
             them.
         limit: number of images to use; None for all.
+        max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
 
     Attributes:
         name: for tables.
@@ -33,7 +35,9 @@ class Reference:
         classes: class of each image; () if there are no class folders.
     """
 
-    def __init__(self, data: Images, limit: int | None = None) -> None:
+    def __init__(
+        self, data: Images, limit: int | None = None, max_image_mb: int = MAX_IMAGE_MB
+    ) -> None:
         self.moments: ReferenceMoments | None = None
         self.images: ImageSource | None = None
         self._path = Path(data) if isinstance(data, str | Path) else None
@@ -44,9 +48,9 @@ class Reference:
             has_images = "arr_0" in array_names(path)
             self.moments = ReferenceMoments(path.name, arrays, has_images)
             if has_images:
-                self.images = NpzImages(path)
+                self.images = NpzImages(path, max_image_mb)
         else:
-            self.images = as_source(data, limit)
+            self.images = as_source(data, limit, max_image_mb=max_image_mb)
             self.name = self.images.name
         self.classes = _classes(self.images)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, is_paths
@@ -26,7 +26,7 @@ from ssdd_bench.evaluation.folder import (
 )
 from ssdd_bench.evaluation.job import Failure, Finished
 from ssdd_bench.evaluation.launch_groups import Collector
-from ssdd_bench.evaluation.launch_settings import Launch
+from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.settings import BatchSize
@@ -44,6 +44,9 @@ from ssdd_bench.results.store import load_results
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LAUNCHERS: Final = ("local", "ray")
+"""Launchers that :func:`run` knows."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def run(
     baseline: str = "",
     jobs: int | None = None,
     timeout: float | None = None,
+    launcher: str = "local",
+    gpus_per_job: int | None = None,
     progress: bool = True,
 ) -> RunSummary:
     """Evaluate a grid of tokenizers and resolutions, as ``ssdd-bench run`` does.
@@ -127,6 +132,10 @@ def run(
             default everything is computed in this process, one job after another. No score depends
             on it, but on a CPU they share the threads, which changes last digits.
         timeout: seconds without progress after which a job of a worker process has failed.
+        launcher: ``local``, or ``ray`` for worker processes on a Ray cluster, by default one for
+            each GPU of it. On SLURM a program runs ``ssdd-bench run`` instead, whose command the
+            jobs repeat.
+        gpus_per_job: GPUs that each worker reserves on Ray; by default 1, and 0 on the CPU.
         progress: True shows a bar on standard error.
 
     Raises:
@@ -166,7 +175,11 @@ def run(
     source = config.source()
     if not is_paths(data):  # An iterable is read once, and processes cannot open it themselves.
         config = replace(config, data=source, limit=None, sample=None)
-    launch = Launch(in_process=jobs is None, jobs=jobs, timeout=timeout)
+    if launcher not in LAUNCHERS:
+        raise UnknownNameError("launcher", launcher, LAUNCHERS)
+    gpus = count_gpus(device, gpus_per_job) if launcher == "ray" else None
+    in_process = gpus is None and jobs is None
+    launch = Launch(in_process, jobs, timeout=timeout, ray_gpus=gpus)
     planned = len(config.jobs())
     title, total = f"{planned} jobs", planned * len(source)
     with progress_bar(title, total, quiet=not progress) as bar:
@@ -333,22 +346,12 @@ class _Run(Watcher[Finished]):
 
     def _work_as(self, ranks: Ranks) -> None:
         """Work as one of several ranks; rank 0 merges what all have found."""
-        own = ranks.own
-        alone = self._device.type == "cpu"  # clocks are read in turn, on GPUs at the same time
-        turn = own.local if alone else 0
-        turns = max(ranks.gather(own.local_count if alone else 1))
-
-        def quiet() -> None:
-            for _ in range(turn + 1):
-                ranks.meet()
-
-        self._work(quiet)
-        for _ in range(turns - turn):
-            ranks.meet()
+        with ranks.in_turn(self._device.type == "cpu") as quiet:  # for clocks
+            self._work(quiet)
         ranks.collect(self._config.out, PARTS)
         found = ranks.gather((self._finished, self._failures, self._folders))
         self._finished, self._failures = {}, {}
-        if own.rank == 0:
+        if ranks.own.rank == 0:
             folders: dict[Task, str] = {}
             for finished, failures, theirs in found:
                 self._finished |= finished

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.npz import read_labels
@@ -76,6 +77,7 @@ class ScoringPlan:
     label: str = ""
     strict: bool = False
     load_threads: int | None = None
+    max_image_mb: int = MAX_IMAGE_MB
     force: bool = False
     command: str = ""
     parts: Path = field(default=Path(PARTS))
@@ -83,6 +85,10 @@ class ScoringPlan:
     def __post_init__(self) -> None:
         if self.out is not None:
             object.__setattr__(self, "parts", self.out / PARTS)
+
+    def open_reference(self) -> Reference:
+        """Open the reference."""
+        return Reference(self.reference, self.limit, self.max_image_mb)
 
 
 class ScoringGroup(Group[Evaluation]):
@@ -102,7 +108,7 @@ class ScoringGroup(Group[Evaluation]):
     def load(self, device: str) -> ScoringWorker:
         """Open the reference; networks are loaded for the first chunk."""
         keep_freed_memory()
-        reference = self._reference or Reference(self.plan.reference, self.plan.limit)
+        reference = self._reference or self.plan.open_reference()
         return ScoringWorker(self.plan, reference, torch.device(device))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -169,7 +175,7 @@ class ScoringWorker(Worker[Evaluation]):
         """Look up which chunks are there, or if the result is."""
         plan, protocol, reference = self._plan, self._plan.protocol, self._reference
         provenance = Provenance(self._device, plan.command)
-        made, samples, labels = open_samples(plan.samples[job])
+        made, samples, labels = open_samples(plan.samples[job], plan.max_image_mb)
         keys = plan.metrics or _default_metrics(protocol, labels is not None, reference)
         side = min(samples.read_named(samples.ids[0]).size)
         label = plan.label or (_label(made) if made else samples.name)
@@ -394,7 +400,7 @@ def job_name(samples: Images) -> str:
 
 
 def open_samples(
-    samples: Images,
+    samples: Images, max_image_mb: int = MAX_IMAGE_MB
 ) -> tuple[GeneratedRecord | None, ImageSource, NDArray[np.int64] | None]:
     """Return the record of how samples were made, if there is one, the samples and their labels.
 
@@ -402,7 +408,7 @@ def open_samples(
         UserError: the folder was not filled to its end.
     """
     if not isinstance(samples, str | Path):
-        return None, as_source(samples), None
+        return None, as_source(samples, max_image_mb=max_image_mb), None
     path = Path(samples)
     made = read_generated(path) if path.is_dir() else None
     if made is None and (path / "batches" / "config.json").is_file():
@@ -410,7 +416,7 @@ def open_samples(
             f"{path} is not finished: run `ssdd-bench gen sample` again, without --shard"
         )
     path = path / "samples.npz" if made else path
-    return made, as_source(path), read_labels(path)
+    return made, as_source(path, max_image_mb=max_image_mb), read_labels(path)
 
 
 def _is_complete(old: Result, keys: Sequence[str]) -> bool:

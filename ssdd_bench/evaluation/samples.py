@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.chunks import Grid
@@ -21,7 +22,6 @@ from ssdd_bench.evaluation.environment import choose_device
 from ssdd_bench.evaluation.folder import PARTS
 from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Files, launch_groups
 from ssdd_bench.evaluation.launch_settings import Launch
-from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.evaluation.sample_worker import ScoringGroup, ScoringPlan, job_name, open_samples
 from ssdd_bench.launch.scheduler import Task
@@ -42,6 +42,7 @@ def evaluate_samples(
     device: str | torch.device = "auto",
     strict: bool = False,
     load_threads: int | None = None,
+    max_image_mb: int = MAX_IMAGE_MB,
     progress: bool = True,
     out: Path | str | None = None,
     force: bool = False,
@@ -62,6 +63,7 @@ def evaluate_samples(
         device: of the metrics' networks: ``auto``, or as torch names it.
         strict: an unavailable metric is an error.
         load_threads: threads that read images, see :func:`ssdd_bench.evaluate`.
+        max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
         progress: True shows a bar on standard error.
         out: save the result into this folder, unless a complete one is there.
         force: True evaluates again what is in ``out``.
@@ -86,6 +88,7 @@ def evaluate_samples(
         label=label,
         strict=strict,
         load_threads=load_threads,
+        max_image_mb=max_image_mb,
         force=force,
         command=command,
     )
@@ -113,8 +116,9 @@ def score_samples(
     Raises:
         UserError: see :func:`evaluate_samples`.
     """
-    against = Reference(plan.reference, plan.limit)
-    total = sum(len(open_samples(one)[1]) + against.count for one in plan.samples)
+    against = plan.open_reference()
+    sizes = [len(open_samples(one, plan.max_image_mb)[1]) for one in plan.samples]
+    total = sum(sizes) + len(sizes) * against.count
     # Scores of other sets may go to the same folder meanwhile.
     names = [job_name(one) for one in plan.samples]
     name = fingerprint([names, against.name, plan.protocol.id])[:10]
@@ -124,10 +128,7 @@ def score_samples(
 
         def costs() -> dict[Task, list[float]]:
             references = _costs(against.count)
-            return {
-                (0, job): _costs(len(open_samples(one)[1])) + references
-                for job, one in enumerate(plan.samples)
-            }
+            return {(0, job): _costs(size) + references for job, size in enumerate(sizes)}
 
         found = launch_groups(
             [group],

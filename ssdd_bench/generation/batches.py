@@ -8,6 +8,7 @@ are equal to the bit; on a GPU the batch size may change a pixel by one level.
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -31,6 +32,7 @@ from ssdd_bench.evaluation.timing import count_gmac, time_call
 from ssdd_bench.generation.latents import CPU_BATCH
 from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
+from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
@@ -38,6 +40,7 @@ from ssdd_bench.results.schema import NumberFormat
 
 Arrays = dict[str, NDArray[Any]]
 LabelRule = Literal["equal", "random"]
+CLOCK_BATCHES = 4  # that are timed after the others; the first one warms up
 SHUFFLE = 2020  # seed of the order of balanced labels, which is the same for every seed
 
 
@@ -85,6 +88,13 @@ def decode_latents(
 class SampleBatches:
     """Batches of samples; those on disk are kept.
 
+    Args:
+        model: network of latents; it is moved to ``device``.
+        loaded: tokenizer on ``device``; its decoder is used.
+        config: the samples.
+        device: to compute on.
+        crowded: True if others compute on the device too: seconds of batches are NaN.
+
     Attributes:
         labels: of all samples, int64 (n,).
         grid: the batches.
@@ -98,6 +108,7 @@ class SampleBatches:
         loaded: LoadedTokenizer,
         config: SamplesConfig,
         device: torch.device,
+        crowded: bool = False,
     ) -> None:
         record = loaded.record
         self.model, self.tokenizer, self.record = model, loaded.tokenizer, record
@@ -107,6 +118,7 @@ class SampleBatches:
         self.size = self.grid.size
         self._network = model.network.to(device)
         self._fresh = {"latents": True, "images": True}
+        self._crowded = crowded
         latents = {
             "network": sorted(model.weights.values()),
             "objective": model.facts.objective,
@@ -163,10 +175,30 @@ class SampleBatches:
         It holds ``images`` uint8 (B, H, W, 3), ``latent_sums`` and ``latent_count`` of the latents,
         ``seconds`` of network and decoder, and ``fresh``: True for either that had to warm up.
         """
-        return self._kept("images", start, self._decode)
+        return self._kept("images", start, self._sample_and_decode)
 
-    def _decode(self, start: int) -> Arrays:
-        made = self._kept("latents", start, self._sample)
+    def measure(self, progress: Progress) -> None:
+        """Make the first batches again, alone on the device, and keep their seconds."""
+        self._crowded = False
+        found = []
+        for start in self.starts()[:CLOCK_BATCHES]:
+            progress.stage("speed")
+            found.append(self._decode(start, self._sample(start)))
+        clock = {name: np.stack([one[name] for one in found]) for name in ("seconds", "fresh")}
+        write_atomically(self._clock_path, lambda target: _write(target, clock))
+
+    def clock(self) -> Arrays | None:
+        """Return ``seconds`` and ``fresh`` of :meth:`measure`, a row for each batch."""
+        return _read(self._clock_path)
+
+    @property
+    def _clock_path(self) -> Path:
+        return self._folders["images"] / "clock.npz"
+
+    def _sample_and_decode(self, start: int) -> Arrays:
+        return self._decode(start, self._kept("latents", start, self._sample))
+
+    def _decode(self, start: int, made: Arrays) -> Arrays:
         count = min(self.size, len(self.labels) - start)
         latents = torch.from_numpy(made["latents"]).to(self.device)
         ids = self._ids(start)
@@ -211,11 +243,14 @@ class SampleBatches:
         return [f"{n if n < end else start:08d}" for n in range(start, start + self.size)]
 
     def _timed(self, kind: str, compute: Callable[[], Tensor]) -> tuple[Tensor, float, bool]:
-        """Return a result, its seconds, and True if they include the warm-up of the process."""
+        """Return a result, its seconds, and True if they include the warm-up of the process.
+
+        Seconds are NaN while others compute on the device too.
+        """
         fresh, self._fresh[kind] = self._fresh[kind], False
         made: list[Tensor] = []
         seconds = time_call(lambda: made.append(compute()), self.device)
-        return made[0], seconds, fresh
+        return made[0], math.nan if self._crowded else seconds, fresh
 
     def _kept(self, kind: str, start: int, make: Callable[[int], Arrays]) -> Arrays:
         """Read a batch from its file, which is made where it is missing or damaged."""

@@ -98,7 +98,7 @@ def _generate(
         for job, config in enumerate(plan.configs)
     }
     found = launch_groups(
-        [SamplingGroup(plan) for plan in plans],
+        [SamplingGroup(plan, launch.crowds(device)) for plan in plans],
         [Files(config.out, "batches/*.npz") for config in configs.values()],
         lambda: {
             task: [
@@ -120,10 +120,12 @@ class SamplingGroup(Group[GeneratedRecord]):
 
     Args:
         plan: the samples.
+        crowded: True if several workers share a device: clocks are read when all are done.
     """
 
-    def __init__(self, plan: SamplingPlan) -> None:
+    def __init__(self, plan: SamplingPlan, crowded: bool = False) -> None:
         self.plan = plan
+        self.crowded = crowded
         self.name = label_of(plan.tokenizer)
         self.jobs = tuple(config.out.name for config in plan.configs)
 
@@ -133,10 +135,10 @@ class SamplingGroup(Group[GeneratedRecord]):
         plan, chosen = self.plan, torch.device(device)
         loaded = load_once(plan.tokenizer, chosen)
         if isinstance(plan.dit, LatentModel):
-            return SamplingWorker(plan, plan.dit, loaded, chosen)
+            return SamplingWorker(plan, plan.dit, loaded, chosen, self.crowded)
         path = plan.dit or shipped_for(encoder_sha256(loaded))
         model = load_latent_model(path, loaded.tokenizer.latent.f, plan.objective)
-        return SamplingWorker(plan, model, loaded, chosen)
+        return SamplingWorker(plan, model, loaded, chosen, self.crowded)
 
 
 class SamplingWorker(Worker[GeneratedRecord]):
@@ -147,6 +149,7 @@ class SamplingWorker(Worker[GeneratedRecord]):
         model: network of latents; it is moved to ``device``.
         loaded: tokenizer on ``device``; its decoder is used.
         device: to compute on.
+        crowded: True if others compute on it too.
     """
 
     def __init__(
@@ -155,8 +158,10 @@ class SamplingWorker(Worker[GeneratedRecord]):
         model: LatentModel,
         loaded: LoadedTokenizer,
         device: torch.device,
+        crowded: bool = False,
     ) -> None:
         self._plan, self._model, self._loaded, self._device = plan, model, loaded, device
+        self._crowded = crowded
         self._batches: dict[int, SampleBatches] = {}
 
     def open(self, job: int) -> Opened[GeneratedRecord]:
@@ -173,7 +178,7 @@ class SamplingWorker(Worker[GeneratedRecord]):
         if config.samples < 1:
             raise OptionError(f"samples is {config.samples}: give 1 or more")
         _check_latent(self._model, self._loaded)
-        batches = SampleBatches(self._model, self._loaded, config, self._device)
+        batches = SampleBatches(self._model, self._loaded, config, self._device, self._crowded)
         done = read_generated(config.out)
         if done is not None:
             if done.fingerprint != batches.identity:
@@ -181,7 +186,8 @@ class SamplingWorker(Worker[GeneratedRecord]):
             return Opened(config.out.name, result=done)
         batches.claim()
         self._batches[job] = batches
-        return Opened(config.out.name, batches.grid.sizes, batches.missing())
+        untimed = self._crowded and batches.clock() is None
+        return Opened(config.out.name, batches.grid.sizes, batches.missing(), untimed)
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Make some batches."""
@@ -193,7 +199,9 @@ class SamplingWorker(Worker[GeneratedRecord]):
                 progress.chunk_done(chunk)
 
     def time(self, job: int, progress: Progress) -> None:
-        """Do nothing: each batch has its seconds."""
+        """Time some batches again, of which several workers made the others."""
+        with tf32(False):
+            self._batches[job].measure(progress)
 
     def finish(self, job: int, progress: Progress) -> GeneratedRecord:
         """Join all batches; one that is damaged is made again."""
@@ -317,9 +325,17 @@ class _Summary:
             self._fresh.append(batch["fresh"])
             yield images
 
-    def timing(self, column: int, gmac: float | None) -> Timing:
-        """Summarise the seconds per batch, without those that include the warm-up if possible."""
-        seconds = np.stack(self._seconds)[:, column]
-        warm = ~np.stack(self._fresh)[:, column]
+    def timing(self, column: int, gmac: float | None) -> Timing | None:
+        """Summarise the seconds per batch, without those that include the warm-up if possible.
+
+        Returns:
+            None if there are none: several workers made the batches, and the clock was not read.
+        """
+        clock = self._batches.clock() or {"seconds": self._seconds, "fresh": self._fresh}
+        seconds, fresh = (np.stack(clock[name])[:, column] for name in ("seconds", "fresh"))
+        known = ~np.isnan(seconds)
+        if not known.any():
+            return None
+        seconds, warm = seconds[known], ~fresh[known]
         used = seconds[warm] if warm.any() else seconds
         return summarise(used.tolist(), len(seconds) - len(used), self._batches.size, gmac)

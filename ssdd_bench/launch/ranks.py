@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -142,6 +142,28 @@ class Ranks:
 
         with self._naming_the_dead():
             dist.monitored_barrier(timeout=self._timeout, wait_all_ranks=True)
+
+    @contextmanager
+    def in_turn(self, one_by_one: bool) -> Iterator[Callable[[], None]]:
+        """Let ranks of a machine do something one after another.
+
+        Args:
+            one_by_one: False has all of them do it at the same time.
+
+        Yields:
+            A function that waits until all ranks are here and it is the turn of this one. The block
+            must call it once; its turn ends with the block.
+        """
+        turn = self.own.local if one_by_one else 0
+        turns = max(self.gather(self.own.local_count if one_by_one else 1))
+
+        def wait() -> None:
+            for _ in range(turn + 1):
+                self.meet()
+
+        yield wait
+        for _ in range(turns - turn):
+            self.meet()
 
     def gather(self, value: Any) -> list[Any]:
         """Return what each rank gives, by its number; all call this.

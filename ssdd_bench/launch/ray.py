@@ -261,8 +261,9 @@ def _reason(error: RayActorError) -> str:
 def cluster(slots: int, gpus: float, cpus: float) -> Iterator[None]:
     """Connect to the cluster that RAY_ADDRESS names or this machine is part of, or start one here.
 
-    One that was started ends with the block, and nobody waits for it. What Ray tells of its
-    machines goes to standard error meanwhile: standard output is for the launcher's document.
+    A program that is connected already stays so. A cluster that was started ends with the block,
+    and nobody waits for it. What Ray tells of its machines goes to standard error meanwhile:
+    standard output is for the launcher's document.
 
     Args:
         slots: number for which a cluster that is started has room.
@@ -272,6 +273,9 @@ def cluster(slots: int, gpus: float, cpus: float) -> Iterator[None]:
     Raises:
         UserError: the cluster cannot be reached, or is reached through a client.
     """
+    if ray.is_initialized():
+        yield
+        return
     address = os.environ.get("RAY_ADDRESS", "")
     if address.startswith("ray://"):
         raise UserError(

