@@ -86,9 +86,9 @@ def launch_groups(
         if ranks is None:
             Scheduler(groups, launch.slots(device), watcher, launch.timeout, shares).run()
         else:
-            with ranks.in_turn(device.type == "cpu") as quiet:  # for clocks
+            with ranks.in_turn(device.type == "cpu") as wait:  # for clocks
                 slots = launch.slots(device)
-                Scheduler(groups, slots, watcher, launch.timeout, shares, quiet).run()
+                Scheduler(groups, slots, watcher, launch.timeout, shares, wait).run()
             watcher.failures = [one for found in ranks.gather(watcher.failures) for one in found]
             for one in files:
                 ranks.collect(one.folder, ".", one.pattern)

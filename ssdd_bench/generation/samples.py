@@ -331,8 +331,9 @@ class _Summary:
         Returns:
             None if there are none: several workers made the batches, and the clock was not read.
         """
-        clock = self._batches.clock() or {"seconds": self._seconds, "fresh": self._fresh}
-        seconds, fresh = (np.stack(clock[name])[:, column] for name in ("seconds", "fresh"))
+        if (clock := self._batches.clock()) is None:
+            clock = {"seconds": np.stack(self._seconds), "fresh": np.stack(self._fresh)}
+        seconds, fresh = clock["seconds"][:, column], clock["fresh"][:, column]
         known = ~np.isnan(seconds)
         if not known.any():
             return None
