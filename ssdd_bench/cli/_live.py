@@ -81,7 +81,7 @@ def _describe(result: Result) -> str:
     row = frame.iloc[0]
     seed = f", seed {result.seed}" if result.seed else ""
     name = f"{result.tokenizer.label} at {result.resolution} px, {result.protocol['id']}{seed}"
-    numbers = [f"{one.key} {one.show(row)}" for one in scores(metric_directions(frame))]
+    numbers = [f"{one.key} {one.cell(row).text}" for one in scores(metric_directions(frame))]
     if result.speed:
         numbers.append(f"decode {format_short(row['decode_ips'])} images/s")
     return f"{name}: {', '.join(numbers)}"

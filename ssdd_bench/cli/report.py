@@ -30,6 +30,9 @@ def command(
     insert: Annotated[
         Path | None, option("Page to put a short table into: docs/how-to/shell.md.")
     ] = None,
+    compare: Annotated[
+        str, option("Two results for the page's first sentence.", metavar="LABEL,LABEL")
+    ] = "",
     by_tag: Annotated[bool, flag("Add tables by subject of the images.")] = False,
     tags: Annotated[Path | None, option("Subjects.  [default: tags.toml of the data set]")] = None,
 ) -> None:
@@ -58,7 +61,7 @@ def command(
         click.echo("no published numbers here: no published-figure (--published)", err=True)
 
     subjects = _find_tags(set(source.frame["data"]), tags) if by_tag or tags else None
-    written = build_report(source, printed, metric, out, subjects)
+    written = build_report(source, printed, metric, out, subjects, compare)
     if insert is not None:
         written.append(insert_into(insert, source.frame))
     if print_json({"path": out, "metric": metric, "files": written}):

@@ -193,7 +193,7 @@ def report_run(
 
     Args:
         summary: of the run.
-        frame: of the results to make tables of; None for no tables.
+        frame: of the results to print a table of; None for no tables.
         out: folder of the results, in which the tables are written.
         planned: number of jobs.
         quiet: True shows failures alone.
@@ -224,17 +224,23 @@ def report_run(
 
 
 def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
-    """Write the table and the figure of this run's results, print the table, return the files."""
+    """Print the table of this run; write table and figure of its folder, and return the files.
+
+    The folder may hold results of earlier commands, which stand beside those of this run.
+    """
+    from ssdd_bench.evaluation.run import results_in
     from ssdd_bench.report.figures.curves import draw_speed
     from ssdd_bench.report.figures.style import Palette
     from ssdd_bench.report.frame import default_metric
+    from ssdd_bench.report.loading import load_source
 
-    written = [write_table(frame, out / "table.md")]
-    metric = default_metric(frame)
-    if metric and (figure := draw_speed(frame, metric, Palette.of(frame))):
+    whole = load_source(results_in(out)).frame
+    written = [write_table(whole, out / "table.md")]
+    metric = default_metric(whole)
+    if metric and (figure := draw_speed(whole, metric, Palette.of(whole))):
         written.append(figure.save(out / f"{figure.name}.png"))
     if not quiet:
         show_table(frame)
-        names = (*(path.name for path in written), f"{len(frame)} result files")
+        names = (*(path.name for path in written), f"{len(whole)} result files")
         click.echo(f"{out}: {', '.join(names)}", err=True)
     return written

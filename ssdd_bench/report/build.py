@@ -13,9 +13,9 @@ from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.page import build_page, first_of_each
+from ssdd_bench.report.page import build_page, first_of_each, to_json
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.tables.build import build_report_tables
+from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
@@ -37,6 +37,7 @@ def build_report(
     metric: str,
     out: Path,
     tags: TagsOfSets | None = None,
+    compare: str = "",
 ) -> list[Path]:
     """Write a report and return its files; those of an earlier report with more to show go.
 
@@ -46,6 +47,7 @@ def build_report(
         metric: the quality that figures show; the mean PSNR comes beside it where it is known.
         out: folder of the report.
         tags: adds tables by subject; None for a report without.
+        compare: two labels that the page's first sentence compares; chosen where empty.
 
     Raises:
         OutputError: a file cannot be written.
@@ -54,19 +56,20 @@ def build_report(
     frame, by_tag = source.frame, list[Table]()
     pooled = pool_seeds(frame)
     drawings = draw_figures(pooled, published, metric)
-    tables = build_report_tables(pooled)
+    tables = build_tables(pooled)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
     texts = {
         "table.md": to_markdown(tables),
         "table.csv": to_csv(frame),
         "table.tex": to_latex(shown),
+        "report.json": to_json(source),
         "table.html": render("tables.html.j2", tables=shown),
     }
     if tags:
         means = split_by_tag(frame, tags)
         by_tag = build_tag_tables(frame, means)
         texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
-    texts["index.html"] = build_page(source, published, metric, drawings, by_tag, tables)
+    texts["index.html"] = build_page(source, published, metric, drawings, by_tag, tables, compare)
     figures = {
         f"{name}{suffix}": one
         for name, one in first_of_each(drawings).items()

@@ -46,10 +46,11 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
     Returns:
         A frame with these columns: label, tokenizer (the label without the model that generated
         latents), network (the same of all numbers of decoder steps: ``d:f=16`` of
-        ``d:f=16,steps=4``), id, title, family, role, model, sampler, sampling_steps, guidance (of
-        generated latents), resolution, protocol, f, channels, latent ("32x32x4": height, width,
-        channels), tokens, floats_per_pixel, bits_per_pixel, steps, n, one per metric (``inf``
-        where every image is identical to its original, NaN where unavailable), METRIC_low and
+        ``d:f=16,steps=4``), id, title, family, role, stochastic (the decoder draws noise), model,
+        sampler, sampling_steps, guidance (of generated latents), resolution, protocol, f, channels,
+        latent ("32x32x4": height, width, channels), tokens, floats_per_pixel, bits_per_pixel,
+        steps, n, one per metric (``inf`` where every image is identical to its original, NaN where
+        unavailable), METRIC_low and
         METRIC_high (95% intervals), WAY_ips, WAY_ips_q1 and WAY_ips_q3 (images/s of model, encode
         and decode: median and quartiles), params_encoder, params_decoder, gmac_model,
         gmac_decode, peak_memory_bytes, peak_memory_kind, device, threads, dtype, compile,
@@ -92,6 +93,32 @@ def to_csv(frame: pd.DataFrame) -> str:
     return plain.assign(footnotes=notes).to_csv(index=False)
 
 
+def to_records(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the known values of each row for JSON, by index; infinity is the text "inf"."""
+    rows = frame.drop(columns=["footnotes", "scores"]).astype(object)
+    records = rows.where(rows.notna(), None).to_dict("index")
+    notes = [list(dict.fromkeys(note.text for note in notes)) for notes in frame["footnotes"]]
+    return {
+        str(index): {
+            **{str(key): _plain(one) for key, one in row.items() if one not in (None, "")},
+            "footnotes": texts,
+        }
+        for (index, row), texts in zip(records.items(), notes, strict=True)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Turn values of numpy and infinity into those that JSON has."""
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, tuple):
+        return list(value)
+    number = float(value)
+    if math.isinf(number):
+        return "inf" if number > 0 else "-inf"
+    return int(number) if number.is_integer() else number
+
+
 def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:
     """Return the metric columns of a frame and whether more is better, in column order."""
     directions: dict[str, bool] = frame.attrs[_METRICS]
@@ -99,7 +126,11 @@ def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:
 
 
 def default_metric(frame: pd.DataFrame) -> str | None:
-    """Return the first metric column that holds values; None if there is none."""
+    """Return the first metric column that holds values; None if there is none.
+
+    Columns have the catalogue's order: FID and LPIPS, which papers print, then PSNR and SSIM,
+    which need no weights, then Fréchet distances of our own features.
+    """
     keys = metric_directions(frame)
     return next((key for key in keys if frame[key].notna().any()), None)
 
@@ -126,7 +157,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "label": tokenizer.label,
         "tokenizer": spec,
         "network": network + tokenizer.label.removeprefix(spec),
-        **_pick(tokenizer, "id", "title", "family", "role"),
+        **_pick(tokenizer, "id", "title", "family", "role", "stochastic"),
         **_pick(generation, "model", "sampler", missing=""),
         "sampling_steps": generation.steps if generation else None,
         "guidance": _guidance(generation, latent.channels) if generation else "",

@@ -70,7 +70,7 @@ def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
     sets, room = [], _Room(budget)
     for index, group in enumerate(comparable_groups(source.frame)):
         pixels = [
-            (name, _read(source.pictures[row["fingerprint"]], group.resolution), row["scores"])
+            (name, read_pairs(source.pictures[row["fingerprint"]], group.resolution), row["scores"])
             for name, (_, row) in zip(row_names(group.rows), group.rows.iterrows(), strict=True)
             if row["fingerprint"] in source.pictures
         ]
@@ -155,7 +155,7 @@ class _Others:
         return pd.Series(total / count, self._index).reindex(images)
 
 
-def _read(path: Path, resolution: int) -> np.ndarray:
+def read_pairs(path: Path, resolution: int) -> np.ndarray:
     """Read pairs of reference and reconstruction, uint8 (N, 2, H, W, 3)."""
     try:
         with Image.open(path) as image:

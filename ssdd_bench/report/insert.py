@@ -16,7 +16,10 @@ from ssdd_bench.results.files import write_text
 
 START: Final = "<!-- results: the lines below are written by ssdd-bench report --insert -->"
 END: Final = "<!-- /results -->"
-COLUMNS: Final = ("tokenizer", "psnr", "ssim", "lpips_alex", "rfid", "fd_effnet", "decode img/s")
+COLUMNS: Final = (
+    *("tokenizer", "steps", "rfid", "lpips_alex", "psnr", "ssim", "fd_effnet"),
+    *("decode img/s", "decoder M"),
+)
 
 
 def short_table(frame: pd.DataFrame) -> str:
@@ -31,7 +34,7 @@ def short_table(frame: pd.DataFrame) -> str:
     for group, table in zip(comparable_groups(frame), tables, strict=True):
         columns = {column.key: column for column in table.columns}
         shown = [columns[key] for key in COLUMNS if key in columns]
-        part = pd.DataFrame({one.heading: [cell.text for cell in one.cells] for one in shown})
+        part = pd.DataFrame({one.heading: [cell.full for cell in one.cells] for one in shown})
         part.insert(1, "px", str(group.resolution))
         if several:
             part.insert(2, "protocol", group.protocol)

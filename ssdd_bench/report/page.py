@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import pandas as pd
 
 from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
-from ssdd_bench.report.frame import metric_directions
+from ssdd_bench.report.frame import metric_directions, to_records
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
-from ssdd_bench.report.groups import (
-    Group,
-    comparable_groups,
-    describe_hardware,
-    pool_seeds,
-    row_names,
-)
+from ssdd_bench.report.groups import comparable_groups, describe_hardware, pool_seeds
+from ssdd_bench.report.headline import Headline, cut_strips, find_headline
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, is_ranked
-from ssdd_bench.report.tables.build import build_report_tables, build_tables, images_of
+from ssdd_bench.report.ranking import TIE_RULE
+from ssdd_bench.report.tables.build import build_tables, images_of
 from ssdd_bench.report.tables.columns import format_number, metric_name
 from ssdd_bench.report.tables.html import asset, render
-from ssdd_bench.report.tables.model import MISSING, Table
+from ssdd_bench.report.tables.model import Table, section_key
 
-_SCRIPTS: Final = ("base.js", "tables.js", "figures.js", "gallery.js")
+_SCRIPTS: Final = ("base.js", "figures.js", "tables.js", "gallery.js")
+_STYLES: Final = ("page.css", "tables.css", "gallery.css")
+_TOPICS: Final = {"reconstruction": "Reconstruction", "generation": "Generation"}
+
+
+@dataclass
+class Board:
+    """Tables of the same images under the same protocol, one per resolution."""
+
+    title: str
+    protocol: str
+    data: str
+    tabs: dict[str, list[Table]] = field(default_factory=dict)  # by size in px
 
 
 def build_page(
@@ -38,6 +45,7 @@ def build_page(
     drawings: Sequence[Drawing] = (),
     by_tag: Sequence[Table] = (),
     tables: Sequence[Table] = (),
+    compare: str = "",
 ) -> str:
     """Render the page: equal input gives equal text.
 
@@ -47,31 +55,39 @@ def build_page(
         metric: the quality that figures begin with.
         drawings: figures; may be empty.
         by_tag: tables by subject, in a section of their own; may be empty.
-        tables: from :func:`build_report_tables`, where they are built already.
+        tables: from :func:`ssdd_bench.report.tables.build.build_tables`, where they are built
+            already.
+        compare: two labels that the first sentence compares; chosen where empty.
 
     Raises:
-        UserError: a saved image is damaged.
+        UserError: a saved image is damaged, or ``compare`` names none of the results.
     """
     frame, results = pool_seeds(source.frame), source.results
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
-    tables = tables or build_report_tables(frame)
+    tables = tables or build_tables(frame)
     extremes = find_extremes(source, sets)
     palette = Palette.of(frame)
+    headline = find_headline(frame, compare)
+    first = first_of_each(drawings)
     return render(
         "page.html.j2",
-        gallery_style=asset("gallery.css"),
+        styles=map(asset, _STYLES),
         scripts=map(asset, _SCRIPTS),
         data=_json(_data(frame, drawings, palette, sets)),
         digest=source.digest,
+        headline=headline,
+        strips=cut_strips(source, headline) if headline else None,
+        conditions=_conditions(source, headline),
         facts=_facts(source),
-        findings=[(group.title, _findings(group)) for group in groups],
-        any_tied=any(cell.tied for table in tables for c in table.columns for cell in c.cells),
+        hero=next((one for name, one in first.items() if name.endswith("vs-speed")), None),
         cautions=merge_alike(text for one in tables for text in (*one.footnotes, *one.remarks)),
-        tables=tables,
+        boards=_boards(frame, tables),
+        choices_of_rows=_choices_of_rows(frame, tables),
+        tie_rule=TIE_RULE,
         by_tag=by_tag,
         figures=drawings,
-        first={one.key for one in first_of_each(drawings).values()},
+        first={one.key for one in first.values()},
         inline=inline_svg,
         choices={one.metric: metric_name(one.metric) for one in drawings if one.metric},
         metric=metric,
@@ -90,16 +106,55 @@ def build_page(
         methods=build_method_tables(results),
         commands=sorted({result.command for result in results}),
         versions=versions(results),
-        tie_rule=TIE_RULE,
-        eligible_rule=ELIGIBLE_RULE,
         metric_name=metric_name,
         show=format_number,
     )
 
 
+def to_json(source: Source) -> str:
+    """Write what the page's tables are made from: the rows of the frame, seeds pooled."""
+    frame = pool_seeds(source.frame)
+    rows = list(to_records(frame).values())
+    directions = metric_directions(frame)
+    whole = {"input_sha256": source.digest, "higher_is_better": directions, "rows": rows}
+    return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
 def first_of_each(drawings: Sequence[Drawing]) -> dict[str, Drawing]:
     """Choose the figure of each name that becomes files and that the page shows at first."""
-    return {one.name: one for one in reversed(drawings)}
+    firsts: dict[str, Drawing] = {}
+    for one in drawings:
+        firsts.setdefault(one.name, one)
+    return firsts
+
+
+def _boards(frame: pd.DataFrame, tables: Sequence[Table]) -> list[Board]:
+    """Gather tables of one set of images and one protocol; each resolution becomes a tab."""
+    boards: dict[tuple[Any, ...], Board] = {}
+    for table in tables:
+        row = frame.loc[table.indices[0]]
+        key = tuple(row[["kind", "protocol", "data", "n"]])
+        title = f"{_TOPICS[row['kind']]}: {row['n']} {images_of(row['kind'])} {row['data']}"
+        board = boards.setdefault(key, Board(title, row["protocol"], row["data"]))
+        size = str(row["resolution"])
+        if table.kind != "seeds" and size in board.tabs:  # other pixels of the same size
+            size = f"{size} ({row['data_sha256'][:8]})"
+        if table.kind == "seeds":
+            size = list(board.tabs)[-1]
+        board.tabs.setdefault(size, []).append(table)
+    return list(boards.values())
+
+
+def _choices_of_rows(frame: pd.DataFrame, tables: Sequence[Table]) -> dict[str, list[str]]:
+    """List the values that rows can be chosen by, where there are several."""
+    rates = dict.fromkeys(section_key(one) for table in tables for one, _ in table.sections)
+    found = {
+        "rate": list(rates),
+        "px": [str(size) for size in sorted(set(frame["resolution"]))],
+        "data": list(dict.fromkeys(frame["data"])),
+        "protocol": list(dict.fromkeys(frame["protocol"])),
+    }
+    return {key: values for key, values in found.items() if len(values) > 1}
 
 
 def _json(data: Any) -> str:
@@ -108,18 +163,30 @@ def _json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _facts(source: Source) -> list[tuple[str, str]]:
-    """List the tokenizers, the images, the machines and the dates."""
+def _conditions(source: Source, headline: Headline | None) -> list[str]:
+    """List what the headline holds for: images, protocol and machine."""
     frame = source.frame
+    rows = frame.loc[[headline.method.name, headline.baseline.name]] if headline else frame
     images = dict.fromkeys(
         f"{n} {images_of(kind)} {name}"
-        for n, kind, name in zip(frame["n"], frame["kind"], frame["data"], strict=True)
+        for n, kind, name in zip(rows["n"], rows["kind"], rows["data"], strict=True)
     )
+    protocols = ", ".join(dict.fromkeys(rows["protocol"]))
+    processors = sorted({str(one.environment.get("cpu") or "") for one in source.results} - {""})
+    machines = describe_hardware(rows)
+    where = "; ".join(machines)
+    if len(processors) == 1 and all(one.startswith("cpu") for one in machines) and machines:
+        where += f", {processors[0]}"
+    return [part for part in ("; ".join(images), protocols, where) if part]
+
+
+def _facts(source: Source) -> list[tuple[str, str]]:
+    """List the size of the report, its machines and dates."""
+    frame = source.frame
     dates = sorted(result.created[:10] for result in source.results)
     return [
-        ("Tokenizers", f"{frame['label'].nunique()}: {', '.join(dict.fromkeys(frame['label']))}"),
+        ("Results", f"{len(frame)} of {frame['id'].nunique()} tokenizers"),
         ("Resolutions", ", ".join(f"{size} px" for size in sorted(set(frame["resolution"])))),
-        ("Images", "; ".join(images)),
         ("Protocols", ", ".join(dict.fromkeys(frame["protocol"]))),
         ("Machines", "; ".join(describe_hardware(frame)) or "not timed"),
         ("Measured", " to ".join(dict.fromkeys((dates[0], dates[-1])))),
@@ -127,35 +194,10 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     ]
 
 
-def _findings(group: Group) -> list[dict[str, str]]:
-    """Find the best of each ranked column, the runner-up and the ties."""
-    names, ranked = row_names(group.rows), is_ranked(group.rows)
-    found = []
-    for column in build_tables(group.rows)[0].columns:
-        rows = list(zip(names, column.cells, ranked, strict=True))
-        best = [(name, cell.text) for name, cell, _ in rows if cell.best]
-        others = [
-            f"{name} {cell.text}"
-            for name, cell, may in sorted(rows, key=lambda row: not row[1].second)
-            if may and not cell.best and cell.text != MISSING
-        ]
-        if best and column.key != "model img/s":  # the same for all tokenizers of one latent
-            found.append(
-                {
-                    "what": column.heading,
-                    "best": ", ".join(name for name, _ in best),
-                    "value": best[0][1],
-                    "next": others[0] if len(best) == 1 else "",
-                    "tied": ", ".join(name for name, cell, _ in rows if cell.tied),
-                }
-            )
-    return found
-
-
 def _data(
     frame: pd.DataFrame, drawings: Sequence[Drawing], palette: Palette, sets: Sequence[Set]
 ) -> dict[str, Any]:
-    """Collect the input of the scripts: names, parts of the figures by id, and images."""
+    """Collect the input of the scripts: rows, names, parts of the figures by id, and images."""
     families = palette.families
     return {
         "metrics": {
@@ -163,6 +205,7 @@ def _data(
             for key, higher in metric_directions(frame).items()
             if frame[key].notna().any()
         },
+        "families": families,
         "parts": {
             gid: [families.index(family) if family in families else -1, tip]
             for one in drawings
@@ -170,4 +213,5 @@ def _data(
         },
         "panels": {one.key: one.panels for one in drawings},
         "sets": [asdict(one) for one in sets],
+        "rows": to_records(frame),
     }

@@ -14,7 +14,8 @@ NORMAL_95: Final = 1.96  # standard errors in half of a 95% interval
 ELIGIBLE_RULE: Final = (
     "Controls and lossless rows are not ranked, nor are codecs beside tokenizers."
 )
-TIE_RULE: Final = "the difference from the best is within twice its standard error."
+TIED_WORDS: Final = "not significantly different from the best"
+TIE_RULE: Final = f"{TIED_WORDS}: by less than twice the standard error of the difference."
 
 
 def is_eligible(rows: pd.DataFrame) -> pd.Series[bool]:

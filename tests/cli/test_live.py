@@ -78,10 +78,10 @@ def test_a_line_has_every_score_the_speed_and_the_time(result: Result) -> None:
         listener.job_finished(job, Finished(seeded, Path("ssdd.json"), reused=True))
     first, second = text(console).split("\n")[:2]
     assert re.fullmatch(
-        r"jpeg at 64 px, default-v1: psnr 23.46, lpips_alex \S, decode [\d.]+ images/s, 12 s", first
+        r"jpeg at 64 px, default-v1: lpips_alex \S, psnr 23.46, decode [\d.]+ images/s, 12 s", first
     )
     assert re.fullmatch(
-        r"ssdd at 64 px, default-v1, seed 2: psnr 23.46, lpips_alex \S, kept", second
+        r"ssdd at 64 px, default-v1, seed 2: lpips_alex \S, psnr 23.46, kept", second
     )
 
 

@@ -39,7 +39,7 @@ def test_writes_tables_and_figures(result: Result, tmp_path: Path) -> None:
     stdout, stderr = invoke(tmp_path / "results", "--out", out)
     figures = ("quality-vs-speed", "quality-vs-resolution", "speed-scaling", "published-figure")
     expected = {f"{name}.{suffix}" for name in figures for suffix in ("png", "svg", "pdf")}
-    expected |= {"table.md", "table.csv", "table.tex", "table.html", "index.html"}
+    expected |= {"table.md", "table.csv", "table.tex", "table.html", "index.html", "report.json"}
     assert {path.name for path in out.iterdir()} == expected
     assert all(path.stat().st_size for path in out.iterdir())
     assert "128 × 128 px" in stdout

@@ -179,6 +179,20 @@ def test_loading_threads_change_no_number(run, photos, slow, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+def test_the_table_of_a_folder_has_the_rows_of_earlier_commands_too(run, photos, tmp_path):
+    for tokenizer in ("identity", "downsample"):
+        code, out, err = run(
+            "--tokenizers", tokenizer, "--res", "32", "--data", photos, "--out", tmp_path
+        )
+        assert code == 0, err
+    table = (tmp_path / "table.md").read_text()
+    assert "| identity" in table
+    assert "| downsample" in table
+    assert "downsample" in out
+    assert "identity" not in out
+    assert "2 result files" in err
+
+
 def test_dry_run_prints_the_grid(run, tmp_path):
     code, out, _ = run(
         "--tokenizers", "jpeg:quality=1,2", "--res", "32,64", "--dry-run", "--out", tmp_path / "no"

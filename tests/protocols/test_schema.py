@@ -236,4 +236,4 @@ def test_protocols_stand_side_by_side_and_never_in_one_table(make_photos, tmp_pa
     for table, protocol in zip(tables, ("default-v1", "ssdd-paper-v1"), strict=True):
         assert protocol in table.title
         names = [cell.text for cell in table.columns[0].cells]
-        assert names == ["identity", "jpeg:quality=20"]
+        assert names == ["jpeg:quality=20", "identity"]

@@ -101,10 +101,44 @@ def test_page_in_a_browser(browser: Any) -> None:
 
     put(browser, "filter", "jpeg")
     assert names(browser) == ["jpeg:quality=50"]
-    assert "of" in browser.find_element(By.ID, "filtered").text
+    assert "2 of 6" in browser.find_element(By.ID, "filtered").text
     put(browser, "filter", "f8c4")  # a compression rate
     assert len(names(browser)) == 3
     put(browser, "filter", "")
+
+    def texts(selector: str) -> list[str]:
+        script = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".filter(node => node.getClientRects().length).map(node => node.textContent)"
+        )
+        found: list[str] = browser.execute_script(script, selector)
+        return found
+
+    assert [text[:2] for text in texts(".board .tabs button[aria-pressed=true]")] == ["32"]
+    browser.find_elements(By.CSS_SELECTOR, ".board .tabs button")[1].click()
+    assert "tab=64" in browser.execute_script("return location.hash")
+    assert len(texts(".panel")) == 1
+    headings = "#tables .panel:not([hidden]) thead th"
+    before = texts(headings)
+    assert not any("GMAC" in text for text in before)
+    script = (
+        "const box = document.querySelector('#columns input[value=\"decode GMAC\"]');"
+        "box.checked = true; box.dispatchEvent(new Event('change'))"
+    )
+    browser.execute_script(script)
+    assert len(texts(headings)) == len(before) + 1
+    # The address alone brings all of it back.
+    shown = "#tables?q=klvae&px=64&sort=psnr%3Aascending&columns=psnr"
+    browser.execute_script(f"location.hash = '{shown}'")
+    WebDriverWait(browser, 20).until(lambda _: len(texts(headings)) == 2)
+    assert texts("#tables tbody tr:not(.section) th") == ["klvae"]
+    rows = json.loads(browser.execute_script("return JSON.stringify(chosenRows())"))
+    assert [(row["label"], row["resolution"]) for row in rows] == [("klvae", 64)]
+    assert rows[0]["psnr"] == pytest.approx(20.625)
+    lines = browser.execute_script("return toCsv(chosenRows())").splitlines()
+    assert len(lines) == 2
+    assert dict(zip(*(line.split(",") for line in lines), strict=False))["label"] == "klvae"
+    browser.execute_script("set({ q: '', px: '', tab: '', sort: '', columns: '' })")
 
     def tips(selector: str) -> list[str]:
         """Hover texts of the marks in sight, first lines alone."""
@@ -119,6 +153,9 @@ def test_page_in_a_browser(browser: Any) -> None:
     speed = "figure[data-key=quality-vs-speed-psnr]"
     both = [f"{name}, {size} px" for name in ("klvae", "ssdd") for size in (32, 64)]
     assert tips(speed) == both  # not the codec
+    put(browser, "filter", "klvae")  # reaches the figures too
+    assert tips(speed) == both[:2]
+    put(browser, "filter", "")
     browser.find_element(By.CSS_SELECTOR, "#legend input").click()
     assert tips(speed) == both[2:]  # klvae comes first
     browser.find_element(By.CSS_SELECTOR, "#legend input").click()

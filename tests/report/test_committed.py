@@ -49,7 +49,7 @@ def without_foreign_bytes(text: str) -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        *("table.md", "table.csv", "table.tex", "table.html", "index.html"),
+        *("table.md", "table.csv", "table.tex", "table.html", "index.html", "report.json"),
         *("by-tag.md", "by-tag.csv"),
         *(pytest.param(f"{name}.svg", marks=OTHER_MATPLOTLIB) for name in FIGURES),
     ],

@@ -157,5 +157,5 @@ def test_generated_images_are_told_apart(make_result: Make, tmp_path: Path) -> N
     source = load_source([tmp_path])
     page = build_page(source, {}, "psnr")
     assert "n = 28 generated images against sample" in page
-    assert "Generation, gfid-v1, sample" in page
+    assert "Generation: 28 generated images against sample" in page
     assert '<td class="text" data-value="uniform">' in page

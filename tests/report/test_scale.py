@@ -17,7 +17,7 @@ from ssdd_bench.report.build import build_report
 from ssdd_bench.report.frame import to_csv
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
-from ssdd_bench.report.tables.build import build_report_tables
+from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import save_result
@@ -58,7 +58,7 @@ def test_a_thousand_results_are_reported_soon(
     started = time.perf_counter()
     source = load_source([tmp_path])
     assert len(source.frame) == 1000
-    assert to_markdown(build_report_tables(source.frame))
+    assert to_markdown(build_tables(source.frame))
     assert to_csv(source.frame)
     assert build_page(source, {}, "psnr")
     assert time.perf_counter() - started < 10

@@ -71,6 +71,7 @@ def command(
     from ssdd_bench.generation.samples import SamplingPlan, generate_samples
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
+    from ssdd_bench.report.loading import load_source
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     if data and (dit or not res):
@@ -158,8 +159,9 @@ def command(
     if not is_first:
         return
     frame = to_frame([one.record for one in results])
-    path = write_table(frame, out / "results" / "table.md")
+    whole = load_source([out / "results"]).frame  # those of earlier commands among them
+    path = write_table(whole, out / "results" / "table.md")
     jobs = [describe_result(one, one.path) for one in results]
     if not print_json({"dit": dit, "table": path, "jobs": jobs}) and not quiet:
         show_table(frame)
-        click.echo(f"{path} and {len(results)} result files beside it", err=True)
+        click.echo(f"{path} and {len(whole)} result files beside it", err=True)

@@ -1,9 +1,10 @@
-"""Builders of tables from the frame: one per resolution, or resolutions side by side."""
+"""Builders of tables from the frame: one per resolution and set of images, rows by rate."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -11,15 +12,20 @@ import pandas as pd
 
 from ssdd_bench.report.frame import Footnote, metric_directions
 from ssdd_bench.report.groups import (
-    SAME_IMAGES,
     Group,
     comparable_groups,
     describe_hardware,
     pool_seeds,
     row_names,
-    split,
 )
-from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, best_two, find_ties, is_ranked
+from ssdd_bench.report.ranking import (
+    ELIGIBLE_RULE,
+    TIE_RULE,
+    TIED_WORDS,
+    best_two,
+    find_ties,
+    is_ranked,
+)
 from ssdd_bench.report.tables.columns import (
     Measure,
     format_rates,
@@ -31,12 +37,7 @@ from ssdd_bench.report.tables.columns import (
 )
 from ssdd_bench.report.tables.model import MISSING, TIED, Cell, Column, Table, name_of
 
-_TOPICS: Final = {
-    "reconstruction": "Reconstruction",
-    "generation": "Generation",
-    "speed": "Speed and cost",
-    "seeds": "Spread over seeds",
-}
+_TOPICS: Final = {"reconstruction": "Reconstruction", "generation": "Generation"}
 _MADE_BY: Final = {
     "model": ("model", "{}"),
     "sampler": ("sampler", "{}"),
@@ -52,117 +53,71 @@ def build_tables(frame: pd.DataFrame) -> list[Table]:
         frame: see :func:`ssdd_bench.report.frame.to_frame`.
 
     Returns:
-        Tables whose rows have the order of the frame, each followed by the spread over seeds.
+        Tables whose rows stand by compression rate and are ranked within it, each followed by the
+        spread over seeds where there are several.
     """
     tables = []
     for group in comparable_groups(pool_seeds(frame)):
-        kind = group.rows["kind"].iloc[0]
-        measures = [*scores(metric_directions(frame), group.n), *speeds(group.rows)]
-        tables.append(_Builder(group.rows, kind, by_rate=False).build(measures))
-        tables += _seed_tables(group.rows, by_rate=False)
+        rows, directions = group.rows, metric_directions(frame)
+        measures = [*scores(directions, group.n), *speeds(rows)]
+        tables.append(_Builder(group, rows, rows["kind"].iloc[0]).build(measures))
+        several = rows[rows["seeds"].map(len) > 1]
+        if not several.empty:
+            tables.append(_Builder(group, several, "seeds").build([*spreads(directions)]))
     return tables
-
-
-def build_report_tables(frame: pd.DataFrame) -> list[Table]:
-    """Build a table of scores per protocol and set of images, and one of speeds after each.
-
-    Resolutions stand side by side, rows by compression rate, and seeds are pooled.
-    """
-    frame = pool_seeds(frame)
-    tables = []
-    for kind in ("reconstruction", "generation"):
-        for rows in split(frame[frame["kind"] == kind], SAME_IMAGES):
-            measures = [*scores(metric_directions(rows), int(rows["n"].iloc[0]))]
-            tables.append(_Builder(rows, kind).build(measures))
-            tables += _seed_tables(rows)
-            if (rows[["decode_ips", "model_ips"]] > 0).any(axis=None):
-                tables.append(_Builder(rows, "speed").build([*speeds(rows)]))
-    return tables
-
-
-def _seed_tables(rows: pd.DataFrame, by_rate: bool = True) -> list[Table]:
-    """Build the table of the rows that have several seeds; none if there are no such rows."""
-    several = rows[rows["seeds"].map(len) > 1]
-    if several.empty:
-        return []
-    return [_Builder(several, "seeds", by_rate).build([*spreads(metric_directions(rows))])]
 
 
 class _Builder:
-    """Lays out rows that share images and protocol, one line per tokenizer."""
+    """Lays out rows that share images, resolution and protocol, one line each."""
 
-    def __init__(self, rows: pd.DataFrame, kind: str, by_rate: bool = True) -> None:
-        first = rows.iloc[0]
-        self.rows = rows.assign(name=row_names(rows))
-        self.groups = list(comparable_groups(self.rows))
-        self.by_rate = by_rate
-        sections = sections_by_rate(self.rows) if by_rate else dict.fromkeys(self.rows["name"], "")
-        self.names = list(sections)
-        self.firsts = self.rows.drop_duplicates("name").set_index("name", drop=False)
-        self.firsts = self.firsts.loc[self.names]
-        sizes = [] if by_rate else [self.groups[0].size]
-        topic = _TOPICS[kind]
-        if kind in ("speed", "seeds") and first["kind"] == "generation":
-            topic += " of generation"
-        title = ", ".join([topic, *sizes, first["protocol"], first["data"]])
-        self.table = Table(title, "", name_of(title, first["n"]), kind)
-        self.table.sections = list(Counter(sections.values()).items()) if by_rate else []
+    def __init__(self, group: Group, rows: pd.DataFrame, kind: str) -> None:
+        sections = sections_by_rate(rows)
+        self.group = group
+        self.rows = rows.assign(name=row_names(rows)).loc[sections.index]
+        topic = _TOPICS[self.rows["kind"].iloc[0]]
+        if kind == "seeds":
+            topic = f"Spread over seeds of {topic.lower()}"
+        title = f"{topic}, {group.title}"
+        name = name_of(topic, group.resolution, group.protocol, group.data, group.n, _pixels(group))
+        self.table = Table(title, "", name, kind, indices=list(self.rows.index))
+        self.table.sections = list(Counter(sections).items())
+        self.sections = sections
         self.conditions: list[str] = []
 
     def build(self, measures: list[Measure]) -> Table:
-        """Add the columns, the headings over them, remarks and the caption."""
+        """Add the columns, remarks and the caption."""
         table = self.table
-        self._add_shared_columns()
-        if table.kind != "seeds" and any(not measure.is_score for measure in measures):
+        self._add_names()
+        for measure in measures:
+            table.remarks += [text for text in self._add(measure) if text not in table.remarks]
+        if table.kind != "seeds":
             self._add_machines()
-        spans = [("", len(table.columns))]
-        reasons: dict[str, list[str]] = {}
-        for group, heading in zip(self.groups, self._headings(), strict=True):
-            before = len(table.columns)
-            rows = {row["name"]: row for row in group.rows.to_dict("records")}
-            for measure in measures:
-                for text in self._add(group, rows, measure):
-                    reasons.setdefault(text, []).append(heading)
-            spans.append((heading, len(table.columns) - before))
-        if self.by_rate and any(count for _, count in spans[1:]):
-            table.spans = [(heading, count) for heading, count in spans if count]
-        for text, headings in reasons.items():
-            somewhere = len(headings) < len(self.groups)
-            table.remarks.append(f"{', '.join(headings)}: {text}" if somewhere else text)
         table.caption = " ".join(self._caption())
         return table
 
-    def _add_shared_columns(self) -> None:
-        """Add the columns that hold for all resolutions."""
-        table, firsts = self.table, self.firsts
-        notes = [set[str]()] * len(self.names)
+    def _add_names(self) -> None:
+        """Add the columns that say what each row is."""
+        table, rows = self.table, self.rows
+        notes = [set[str]()] * len(rows)
         if table.kind != "seeds":
-            merged = self.rows.groupby("name")["footnotes"].agg("sum")
-            notes = [_texts(merged[name], "label") for name in self.names]
+            notes = [_texts(row, "label") for row in rows["footnotes"]]
         shared = _shared(notes)
-        triples = zip(firsts["tokenizer"], firsts["label"], self.names, strict=True)
-        labels = [tokenizer + name.removeprefix(label) for tokenizer, label, name in triples]
         own = [sorted(texts - shared) for texts in notes]
-        table.add("tokenizer", labels, own, sorted(shared), numeric=False)
-        if not self.by_rate:
-            table.add("latent", firsts["latent"].str.replace("x", "×"), numeric=False)
-        streams = self.rows["floats_per_pixel"].isna() & self.rows["bits_per_pixel"].notna()
-        if table.kind == "reconstruction" and (streams.any() or not self.by_rate):
-            rates = {name: format_rates(rows) for name, rows in self.rows.groupby("name")}
-            table.add("per pixel", map(rates.get, self.names))
-            self.conditions.append("Per pixel: floats (fl) or bits of the latent.")
+        steps = bool(rows["steps"].notna().any())
+        names = [_name(row, steps) for _, row in rows.iterrows()]
+        table.add("tokenizer", names, own, sorted(shared), numeric=False)
         self._add_made_by()
-        if len({*map(len, firsts["seeds"])}) > 1:
-            table.add("seeds", map(_join, firsts["seeds"]))
-        if firsts["steps"].notna().any():
-            heading = "decoder steps" if firsts["model"].any() else "steps"
-            table.add(heading, [None if pd.isna(steps) else steps for steps in firsts["steps"]])
+        if steps:
+            heading = "decoder steps" if rows["model"].any() else "steps"
+            table.add(heading, [None if pd.isna(one) else one for one in rows["steps"]])
+        if len({*map(len, rows["seeds"])}) > 1:
+            table.add("seeds", map(_join, rows["seeds"]), main=False)
 
     def _add_made_by(self) -> None:
         """Add what generated the latents: as columns where it differs, else to the caption."""
         same = []
         for column, (heading, words) in _MADE_BY.items():
-            values = ["" if pd.isna(value) else str(value) for value in self.firsts[column]]
+            values = ["" if pd.isna(value) else str(value) for value in self.rows[column]]
             if len(set(values)) > 1:
                 self.table.add(heading, values, numeric=column in ("sampling_steps", "guidance"))
             elif values[0]:
@@ -171,90 +126,91 @@ class _Builder:
             self.conditions.append(f"Generated by {', '.join(same)}.")
 
     def _add_machines(self) -> None:
-        parameters, machines = self.firsts["params_decoder"], describe_hardware(self.rows)
+        """Add sizes and the conditions of timings."""
+        table, rows = self.table, self.rows
+        parameters, machines = rows["params_decoder"], describe_hardware(rows)
         if parameters.any():
             millions = parameters.where(parameters > 0) / 1e6
-            self.table.add("decoder M", map(format_short, millions))
+            table.add("decoder M", map(format_short, millions))
             self.conditions.append("Decoder: millions of parameters.")
+        table.add("latent", rows["latent"].str.replace("x", "×"), numeric=False, main=False)
+        if table.kind == "reconstruction":
+            rates = [format_rates(rows.loc[[index]]) for index in rows.index]
+            table.add("per pixel", rates, main=False)
+            self.conditions.append("Per pixel: floats (fl) or bits of the latent.")
         if not machines:
             return
-        batches = _join(sorted(set(self.rows["batch"].dropna())))
+        batches = _join(sorted(set(rows["batch"].dropna())))
         where = machines[0] if len(machines) == 1 else "the machine in each row, unranked"
         self.conditions.append(
             f"Images/s: median ± half the interquartile range, batch {batches}, on {where}. GMAC: "
             "per image, convolutions and matrix products. Memory: peak while decoding."
         )
-        if self.rows.loc[self.rows["batch"] > 1, "decode_ms"].notna().any():
+        if rows.loc[rows["batch"] > 1, "decode_ms"].notna().any():
             self.conditions.append("Decode ms: latency of a single image.")
-        if self.rows["decode_baseline"].any():
+        if rows["decode_baseline"].any():
             self.conditions.append("Ratio of decoding speeds timed by turns, with 95% intervals.")
-        if (self.rows["fidelity_difference"] > 0).any():
+        if (rows["fidelity_difference"] > 0).any():
             self.conditions.append("Fidelity: PSNR to decoding in float32, uncompiled.")
         if len(machines) > 1:
-            own = dict(list(self.rows.groupby("name")))
-            texts = [" / ".join(describe_hardware(own[name])) for name in self.names]
-            self.table.add("machine", texts, numeric=False)
+            texts = [_join(describe_hardware(rows.loc[[index]])) for index in rows.index]
+            table.add("machine", texts, numeric=False)
 
-    def _add(self, group: Group, rows: Mapping[str, Any], measure: Measure) -> list[str]:
-        """Add a column of one resolution, or return why it has no value."""
-        texts = {name: measure.show(row) for name, row in rows.items()}
-        notes = {name: _texts(row["footnotes"], measure.notes) for name, row in rows.items()}
-        present = [name for name, text in texts.items() if text != MISSING]
+    def _add(self, measure: Measure) -> list[str]:
+        """Add a column, or return why it has no value."""
+        records = self.rows.to_dict("records")
+        cells = [measure.cell(row) for row in records]
+        notes = [_texts(row["footnotes"], measure.notes) for row in records]
+        present = [own for own, cell in zip(notes, cells, strict=True) if cell.text != MISSING]
         if not present:
-            return sorted(set().union(*notes.values()))
-        shared = _shared([notes[name] for name in present])
-        best, second, ties = self._rank(group.rows, measure, texts)
+            return sorted(set().union(*notes))
+        shared = _shared(present)
+        ranks = self._rank(measure, [cell.text for cell in cells])
         marks = self.table.number(sorted(shared))
-        cells = [
-            Cell(
-                texts.get(name, MISSING),
-                best=name in best,
-                second=name in second,
-                tied=name in ties and name not in best,
-                notes=self.table.number(sorted(notes.get(name, shared) - shared)),
-            )
-            for name in self.names
+        ranked = [
+            replace(_with_rank(cell, *rank), notes=self.table.number(sorted(own - shared)))
+            for cell, own, rank in zip(cells, notes, ranks, strict=True)
         ]
         lower = measure.higher_is_better is False
         self.table.columns.append(
-            Column(measure.key, measure.heading, cells, marks, lower_is_better=lower)
+            Column(
+                *(measure.key, measure.heading, ranked, marks),
+                lower_is_better=lower,
+                main=measure.main,
+            )
         )
         return []
 
-    def _rank(
-        self, rows: pd.DataFrame, measure: Measure, texts: Mapping[str, str]
-    ) -> tuple[set[str], set[str], set[str]]:
-        """Find the best, the second best and those tied with the best."""
+    def _rank(self, measure: Measure, texts: list[str]) -> list[tuple[bool, bool, bool]]:
+        """Find the best, the second best and those tied with the best of each section."""
         higher, column = measure.higher_is_better, measure.values[0]
-        comparable = measure.is_score or len(describe_hardware(rows)) == 1
-        if higher is None or not comparable:
-            return set(), set(), set()
-        rows = rows[is_ranked(rows)].set_index("name")
-        best, second = best_two(rows[column], texts, higher)
-        return best, second, find_ties(rows, column, higher) if best and measure.is_score else set()
-
-    def _headings(self) -> list[str]:
-        """Name each group by its size, and by its pixels where one size has several."""
-        sizes = Counter(group.size for group in self.groups)
-        return [
-            group.size + (f" ({_pixels(group)})" if sizes[group.size] > 1 else "")
-            for group in self.groups
-        ]
+        comparable = measure.is_score or len(describe_hardware(self.rows)) == 1
+        best, second, ties = set[Any](), set[Any](), set[Any]()
+        shown = dict(zip(self.rows.index, texts, strict=True))
+        for _, rows in self.rows.groupby(self.sections, sort=False):
+            rows = rows[is_ranked(self.rows).loc[rows.index]]
+            if higher is None or not comparable or rows.empty:
+                continue
+            first, next_ = best_two(rows[column], shown, higher)
+            best, second = best | first, second | next_
+            if first and measure.is_score:
+                ties |= find_ties(rows, column, higher) - first
+        return [(one in best, one in second, one in ties) for one in self.rows.index]
 
     def _caption(self) -> Iterator[str]:
         rows, cells = self.rows, [cell for column in self.table.columns for cell in column.cells]
         first = rows.iloc[0]
-        pixels = ", ".join(f"{_pixels(group)} at {group.resolution} px" for group in self.groups)
         words = "seed"
         if (rows["seeds"].map(len) > 1).any():
             words = "seeds" if self.table.kind == "seeds" else "mean over seeds"
         yield (
-            f"n = {first['n']} {images_of(first['kind'])} {first['data']} (pixels {pixels}), "
-            f"protocol {first['protocol']}, {words} {_join(sorted({*chain(*rows['seeds'])}))}."
+            f"n = {first['n']} {images_of(first['kind'])} {first['data']} (pixels "
+            f"{_pixels(self.group)}), protocol {first['protocol']}, {words} "
+            f"{_join(sorted({*chain(*rows['seeds'])}))}."
         )
         yield from self.conditions
         if any(cell.best for cell in cells):
-            yield "Bold: best of its column."
+            yield "Bold: best of its column at this compression rate."
         if any(cell.second for cell in cells):
             yield "Underlined: second best, where three or more are ranked."
         if any(cell.tied for cell in cells):
@@ -265,6 +221,23 @@ class _Builder:
             yield "Seeds: least and greatest."
             if any(column.key.endswith("95%") for column in self.table.columns):
                 yield "95% of images: intervals over images, averaged over the seeds."
+
+
+def _name(row: Any, steps: bool) -> str:
+    """Name a row without what other columns say: the model of latents and the decoder's steps."""
+    apart = row["name"].removeprefix(row["label"])
+    label = row["tokenizer"]
+    if steps:
+        label = (
+            row["network"].partition(f" + {row['model']}")[0] if row["model"] else row["network"]
+        )
+    return f"{label}{apart}"
+
+
+def _with_rank(cell: Cell, best: bool, second: bool, tied: bool) -> Cell:
+    words = "best" if best else TIED_WORDS if tied else ""
+    hint = "; ".join(filter(None, (cell.hint, words)))
+    return replace(cell, hint=hint, best=best, second=second, tied=tied)
 
 
 def images_of(kind: str) -> str:

@@ -14,9 +14,25 @@ from typing import Any, Final
 import pandas as pd
 
 from ssdd_bench.metrics.catalog import METRICS
-from ssdd_bench.report.tables.model import MISSING
+from ssdd_bench.report.tables.model import MISSING, Cell
 
 NEGLIGIBLE: Final = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The columns of the frame that hold an interval, and how it is written."""
+
+    low: str
+    high: str
+    words: str  # "95% interval" or "quartiles"
+    write: Callable[[float], str]  # formats an end
+    spread: Callable[[float, float, float], str] | None = None  # formats value and ends
+
+    def of(self, row: Any) -> tuple[float, float] | None:
+        """Return both ends, None where they are unknown."""
+        ends = float(row[self.low]), float(row[self.high])
+        return ends if all(map(math.isfinite, ends)) else None
 
 
 @dataclass(frozen=True)
@@ -30,17 +46,29 @@ class Measure:
     higher_is_better: bool | None = None  # direction of the ranks; None for no ranks
     notes: str = ""  # column of the frame whose footnotes belong here
     is_score: bool = False  # a metric, which may tie; else the value depends on the machine
+    interval: Interval | None = None
+    main: bool = True  # see Column
 
-    def show(self, row: Any) -> str:
-        """Format the values of a row."""
-        return self.write(*(row[value] for value in self.values))
+    def cell(self, row: Any) -> Cell:
+        """Format the values of a row, and its interval."""
+        text = self.write(*(row[value] for value in self.values))
+        ends = self.interval.of(row) if self.interval and text != MISSING else None
+        if not ends or not self.interval:
+            return Cell(text)
+        low, high = map(self.interval.write, ends)
+        value = row[self.values[-1]]
+        spread = self.interval.spread(value, *ends) if self.interval.spread else ""
+        return Cell(text, spread, f"{self.interval.words} {low} to {high}")
 
 
 def scores(directions: Mapping[str, bool], n: int | None = None) -> Iterator[Measure]:
     """Yield a column per metric, with the number of images in headings of distances if given."""
     for key, higher in directions.items():
-        heading = metric_heading(key, higher, n)
-        yield Measure(key, heading, (key,), partial(format_metric, key), higher, key, True)
+        heading, write = metric_heading(key, higher, n), partial(format_metric, key)
+        interval = Interval(f"{key}_low", f"{key}_high", "95% interval", write)
+        info = METRICS.all().get(key)
+        main = info is None or info.default_for != "none"
+        yield Measure(key, heading, (key,), write, higher, key, True, interval, main)
 
 
 def spreads(directions: Mapping[str, bool]) -> Iterator[Measure]:
@@ -59,22 +87,25 @@ def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
     the rows differ in them.
     """
     for way in ("model", "encode", "decode"):
-        values = (f"{way}_ips", f"{way}_ips_q1", f"{way}_ips_q3")
-        notes = "decode_ips" if way == "decode" else ""
-        yield Measure(f"{way} img/s", f"{way} img/s", values, format_speed, True, notes)
+        name, notes = f"{way} img/s", "decode_ips" if way == "decode" else ""
+        ends = Interval(f"{way}_ips_q1", f"{way}_ips_q3", "quartiles", format_speed, _half)
+        yield Measure(name, name, (f"{way}_ips",), format_speed, True, notes, interval=ends)
     if rows.loc[rows["batch"] > 1, "decode_ms"].notna().any():
         yield Measure("decode ms", "decode ms", ("decode_ms",), format_number, False)
     if rows["batch"].nunique() > 1:
         yield Measure("batch", "batch", ("batch",), format_short)
     for baseline in dict.fromkeys(filter(None, rows["decode_baseline"])):
-        ratio = ("decode_baseline", "decode_ratio", "decode_ratio_low", "decode_ratio_high")
-        heading = f"decode / {baseline}"
-        yield Measure(heading, heading, ratio, partial(_format_ratio, baseline))
+        heading, ratio = f"decode / {baseline}", ("decode_baseline", "decode_ratio")
+        ends = Interval("decode_ratio_low", "decode_ratio_high", "95% interval", _two, _range)
+        write = partial(_format_ratio, baseline)
+        yield Measure(heading, heading, ratio, write, interval=ends)
     if (rows["fidelity_difference"] > 0).any():
-        yield Measure("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number)
+        yield Measure("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number, main=False)
     for way in ("model", "decode"):
-        yield Measure(f"{way} GMAC", f"{way} GMAC", (f"gmac_{way}",), format_short)
-    yield Measure("memory MB", "memory MB", ("peak_memory_bytes",), _format_megabytes)
+        name = f"{way} GMAC"
+        yield Measure(name, name, (f"gmac_{way}",), format_short, main=False)
+    memory = ("peak_memory_bytes",)
+    yield Measure("memory MB", "memory MB", memory, _format_megabytes, main=False)
 
 
 def format_rates(rows: pd.DataFrame) -> str:
@@ -86,11 +117,11 @@ def format_rates(rows: pd.DataFrame) -> str:
     return MISSING
 
 
-def sections_by_rate(rows: pd.DataFrame) -> dict[str, str]:
-    """Find each row's section by name, in the order of rows: least compressed first."""
+def sections_by_rate(rows: pd.DataFrame) -> pd.Series[str]:
+    """Name the section of each row, by index; in the order of rows: least compressed first."""
     section = pd.Series([_section(row) for row in rows.itertuples()], rows.index, dtype=object)
     ordered = rows.assign(section=section).sort_values(["section", "id", "steps"], kind="stable")
-    return {name: text for name, (_, text) in zip(ordered["name"], ordered["section"], strict=True)}
+    return ordered["section"].map(lambda one: one[1])
 
 
 def _section(row: Any) -> tuple[tuple[int, float], str]:
@@ -115,9 +146,21 @@ def _format_ends(key: str, low: float, high: float) -> str:
     return f"{format_metric(key, low)} to {format_metric(key, high)}"
 
 
-def _format_ratio(of: str, baseline: str, ratio: float, low: float, high: float) -> str:
-    """Write a ratio with its interval."""
-    return f"{ratio:.2f} ({low:.2f} to {high:.2f})" if baseline == of else MISSING
+def _format_ratio(of: str, baseline: str, ratio: float) -> str:
+    return _two(ratio) if baseline == of else MISSING
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _range(_: float, low: float, high: float) -> str:
+    return f"({_two(low)} to {_two(high)})"
+
+
+def _half(speed: float, low: float, high: float) -> str:
+    """Write half of the interquartile range of a speed."""
+    return f"±{(high - low) / 2:.{_digits(speed)}f}"
 
 
 def _format_megabytes(size: Any) -> str:
@@ -165,9 +208,11 @@ def format_short(value: Any) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
-def format_speed(median: float, low: float, high: float) -> str:
-    """Write median images/s and half the interquartile range."""
-    if math.isnan(median):
-        return MISSING
-    digits = max(0, 2 - math.floor(math.log10(median)))
-    return f"{median:.{digits}f} ±{(high - low) / 2:.{digits}f}"
+def format_speed(value: float) -> str:
+    """Write images/s with three significant digits."""
+    return MISSING if math.isnan(value) else f"{value:.{_digits(value)}f}"
+
+
+def _digits(speed: float) -> int:
+    """Count the decimals of three significant digits."""
+    return max(0, 2 - math.floor(math.log10(speed)))

@@ -11,7 +11,7 @@ from ssdd_bench.report.tables.model import TIED
 
 
 def render(name: str, **values: Any) -> str:
-    """Fill in a template, which also gets the style sheet and the mark of ties."""
+    """Fill in a template, which also gets the mark of ties and the reader of assets."""
     environment = Environment(
         loader=PackageLoader("ssdd_bench.report"),
         autoescape=True,
@@ -20,7 +20,7 @@ def render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(name).render(style=asset("page.css"), tied=TIED, **values)
+    return environment.get_template(name).render(asset=asset, tied=TIED, **values)
 
 
 def asset(name: str) -> str:

@@ -78,14 +78,6 @@ def _page(table: Table, lines: Sequence[tuple[str, list[Cell]]], more: str) -> I
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{{''.join('r' if c.numeric else 'l' for c in table.columns)}}}"
     yield r"\toprule"
-    if any(heading for heading, _ in table.spans):
-        cells, rules, start = [], [], 1
-        for heading, count in table.spans:
-            cells.append(_span(count, "c", escape_latex(heading)))
-            rules += [rf"\cmidrule(lr){{{start}-{start + count - 1}}}"] if heading else []
-            start += count
-        yield _row(cells)
-        yield "".join(rules)
     yield _row(escape_latex(column.heading) + _marks(column.notes) for column in table.columns)
     for heading, rows in groupby(lines, key=itemgetter(0)):
         yield r"\midrule"
@@ -121,7 +113,7 @@ def _marks(notes: Iterable[int]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = escape_latex(cell.text)
+    text = escape_latex(cell.full)
     text = rf"\textbf{{{text}}}" if cell.best else text
     text = rf"\underline{{{text}}}" if cell.second else text
     return text + (r"$^{\approx}$" if cell.tied else "") + _marks(cell.notes)

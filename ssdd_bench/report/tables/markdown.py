@@ -8,7 +8,7 @@ from ssdd_bench.report.tables.model import TIED, Cell, Table
 
 
 def to_markdown(tables: Iterable[Table]) -> str:
-    """Write tables as GitHub Markdown; a heading over columns goes into each of them."""
+    """Write tables as GitHub Markdown."""
     return "\n".join("\n".join(_lines(table)).rstrip() + "\n" for table in tables)
 
 
@@ -23,10 +23,7 @@ def markdown_grid(
 
 def _lines(table: Table) -> Iterator[str]:
     yield f"### {table.title}\n"
-    headings = (
-        (f"{span}<br>" if span else "") + column.heading + _marks(column.notes)
-        for span, column in zip(table.span_of_columns(), table.columns, strict=True)
-    )
+    headings = (column.heading + _marks(column.notes) for column in table.columns)
     body: list[list[str]] = []
     for heading, rows in table.rows():
         if heading:
@@ -51,6 +48,6 @@ def _marks(notes: tuple[int, ...]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = f"**{cell.text}**" if cell.best else cell.text
+    text = f"**{cell.full}**" if cell.best else cell.full
     text = f"<ins>{text}</ins>" if cell.second else text
     return text + (TIED if cell.tied else "") + _marks(cell.notes)

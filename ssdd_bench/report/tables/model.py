@@ -1,4 +1,4 @@
-"""The model of a table: cells, columns, headings over both, caption and footnotes as plain text.
+"""The model of a table: cells, columns, headings of sections, caption and footnotes as plain text.
 
 Renderers add nothing but the markup of their format.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 MISSING: Final = "–"
 TIED: Final = "≈"
@@ -16,13 +16,26 @@ TIED: Final = "≈"
 
 @dataclass(frozen=True)
 class Cell:
-    """One formatted value, its rank in the column, and the numbers of its footnotes."""
+    """One formatted value, its rank in the column, and the numbers of its footnotes.
+
+    Attributes:
+        text: the value; formats with room add ``spread`` after it, and the page shows it on hover.
+        spread: "±0.14" of a speed, "(1.1 to 1.3)" of a ratio.
+        hint: interval and rank in words, for those who point at the cell.
+    """
 
     text: str
+    spread: str = ""
+    hint: str = ""
     best: bool = False
     second: bool = False
-    tied: bool = False  # the difference from the best is within the noise
+    tied: bool = False  # not significantly different from the best
     notes: tuple[int, ...] = ()
+
+    @property
+    def full(self) -> str:
+        """Value and spread."""
+        return f"{self.text} {self.spread}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class Column:
     notes: tuple[int, ...] = ()
     numeric: bool = True  # aligned to the right
     lower_is_better: bool = False  # direction of sorting
+    main: bool = True  # shown where there is no room for all
 
 
 @dataclass
@@ -44,9 +58,9 @@ class Table:
     title: str
     caption: str  # conditions that all rows share
     name: str  # of letters, digits and hyphens; unique in a report
-    kind: str  # reconstruction, generation, speed, seeds, tags, methods or published
+    kind: str  # reconstruction, generation, seeds, tags, methods or published
     columns: list[Column] = field(default_factory=list)
-    spans: list[tuple[str, int]] = field(default_factory=list)  # headings over so many columns
+    indices: list[Any] = field(default_factory=list)  # rows of the frame, if it is made of one
     sections: list[tuple[str, int]] = field(default_factory=list)  # headings over so many rows
     footnotes: list[str] = field(default_factory=list)  # by number, from 1
     remarks: list[str] = field(default_factory=list)  # about the whole table
@@ -68,6 +82,7 @@ class Table:
         shared: Iterable[str] = (),
         numeric: bool = True,
         lower_is_better: bool = False,
+        main: bool = True,
     ) -> None:
         """Add a column without ranks.
 
@@ -78,12 +93,13 @@ class Table:
             shared: texts of footnotes of the whole column.
             numeric: see :class:`Column`.
             lower_is_better: see :class:`Column`.
+            main: see :class:`Column`.
         """
         marks = self.number(shared)
         rows = [MISSING if text in (None, "") else str(text) for text in texts]
         numbers = [self.number(own) for own in notes] or [()] * len(rows)
         cells = [Cell(text, notes=own) for text, own in zip(rows, numbers, strict=True)]
-        self.columns.append(Column(heading, heading, cells, marks, numeric, lower_is_better))
+        self.columns.append(Column(heading, heading, cells, marks, numeric, lower_is_better, main))
 
     def lines(self) -> list[list[Cell]]:
         """Return the cells row by row."""
@@ -96,12 +112,12 @@ class Table:
             yield heading, lines[:count]
             lines = lines[count:]
 
-    def span_of_columns(self) -> list[str]:
-        """Return the heading above each column; "" for none."""
-        spans = [heading for heading, count in self.spans for _ in range(count)]
-        return spans or [""] * len(self.columns)
-
 
 def name_of(*parts: object) -> str:
     """Join parts to a name of lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, parts)).lower())
+
+
+def section_key(heading: str) -> str:
+    """Shorten the heading of a section to the part before its colon: "f8c4"."""
+    return heading.partition(":")[0]

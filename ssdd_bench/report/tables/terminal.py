@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from rich import box
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from ssdd_bench.errors import printable
 from ssdd_bench.metrics.catalog import METRICS
-from ssdd_bench.report.tables.model import TIED, Cell, Column, Table
+from ssdd_bench.report.tables.model import TIED, Cell, Column, Table, section_key
 
 # Left out in this order until the rest fits, after metrics that have to be asked for and before
 # the others; other formats keep all columns.
@@ -33,8 +34,12 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
                 no_wrap=column.numeric,
                 overflow="fold",
             )
-        for cells in zip(*(column.cells for column in columns), strict=True):
-            grid.add_row(*map(_styled, cells))
+        lines = iter(list(zip(*(column.cells for column in columns), strict=True)))
+        for heading, count in table.sections or [("", len(table.lines()))]:
+            if heading:
+                grid.add_row(Text(section_key(heading), "italic dim"))
+            for cells in islice(lines, count):
+                grid.add_row(*map(_styled, cells))
         console.print(Text(printable(table.title), "bold"))
         console.print(grid)
         notes = [f"{_superscript((i,))} {text}" for i, text in enumerate(table.footnotes, start=1)]
@@ -73,7 +78,7 @@ def _styled(cell: Cell) -> Text:
 
 
 def _plain(cell: Cell) -> str:
-    return printable(cell.text) + (TIED if cell.tied else "") + _superscript(cell.notes)
+    return printable(cell.full) + (TIED if cell.tied else "") + _superscript(cell.notes)
 
 
 def _superscript(notes: tuple[int, ...]) -> str:

@@ -12,13 +12,21 @@ for (const { node, text } of parts.filter((part) => part.text)) {
   for (const name of ["pointerleave", "blur"]) node.addEventListener(name, hideTip);
 }
 
-for (const box of document.querySelectorAll("#legend input")) {
-  box.addEventListener("change", () => {
-    for (const { node, family } of parts) {
-      if (family === Number(box.value)) node.style.display = box.checked ? "" : "none";
-    }
-  });
+// The legend hides families, and the filter of the tables hides what it hides there.
+const boxes = [...document.querySelectorAll("#legend input")];
+let rowsInSight = null; // all
+function filterFigures(rows) {
+  rowsInSight = rows;
+  const families = rows && new Set(rows.map((row) => row.id));
+  const marks = rows && new Set(rows.map((row) => `${row.label}, ${row.resolution} px`));
+  const off = new Set(boxes.filter((box) => !box.checked).map((box) => Number(box.value)));
+  for (const { node, family, text } of parts) {
+    const known = !rows || family < 0 || families.has(DATA.families[family]);
+    const inSight = known && (!rows || family < 0 || !text || marks.has(text.split("\n")[0]));
+    node.style.display = inSight && !off.has(family) ? "" : "none";
+  }
 }
+for (const box of boxes) box.addEventListener("change", () => filterFigures(rowsInSight));
 
 const choice = byId("figure-metric");
 if (choice) {

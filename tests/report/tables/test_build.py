@@ -13,10 +13,10 @@ import pytest
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.published import load_published, published_table
-from ssdd_bench.report.tables.build import build_report_tables
+from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.latex import escape_latex, to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
-from ssdd_bench.report.tables.model import Table
+from ssdd_bench.report.tables.model import Table, section_key
 from ssdd_bench.results.schema import GenerationRecord, LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
@@ -50,29 +50,59 @@ def marked(table: Table, heading: str, mark: str) -> list[str]:
     return [name.text for name, cell in pairs if getattr(cell, mark)]
 
 
-def test_rows_stand_by_compression_rate_and_columns_by_resolution(results: list[Result]) -> None:
-    quality, speed = build_report_tables(to_frame(results))
-    assert [(heading.split(":")[0], count) for heading, count in quality.sections] == [
-        ("f8c4", 2),
-        ("f16c4", 1),
-        ("byte streams", 1),
-        ("controls", 1),
+def test_rows_stand_by_compression_rate_and_resolutions_in_tables_of_their_own(
+    results: list[Result],
+) -> None:
+    small, large = build_tables(to_frame(results))
+    for table, size in ((small, 64), (large, 128)):
+        assert [(section_key(heading), count) for heading, count in table.sections] == [
+            ("f8c4", 2),
+            ("f16c4", 1),
+            ("byte streams", 1),
+            ("controls", 1),
+        ]
+        assert f"{size} × {size} px" in table.title
+        assert [cell.text for cell in table.columns[0].cells][2:] == ["dcae", "jpeg", "identity"]
+
+
+def test_each_rate_has_its_best_and_controls_are_not_ranked(make_result: Make) -> None:
+    """A decoder of four times as many floats per pixel takes nothing from the others."""
+    plain = make_result().latent
+    results = [
+        make_result(label, metrics={"psnr": psnr}, note="", latent=latent)
+        for label, psnr, latent in (
+            *(("a", 24.0, plain), ("b", 23.0, plain), ("c", 22.0, plain)),
+            *(("d", 20.0, SMALL), ("e", 19.0, SMALL)),
+        )
     ]
-    assert [heading for heading, _ in quality.spans] == ["", "64 × 64 px", "128 × 128 px"]
-    assert sum(count for _, count in quality.spans) == len(quality.columns)
-    assert (quality.kind, speed.kind) == ("reconstruction", "speed")
+    results.append(make_result("copy", metrics={"psnr": 99.0}, role="control", note=""))
+    (table,) = build_tables(to_frame(results))
+    assert marked(table, "PSNR ↑", "best") == ["a", "d"]
+    assert marked(table, "PSNR ↑", "second") == ["b"]  # of three or more
 
 
-def test_best_and_second_are_marked_and_controls_are_not_ranked(results: list[Result]) -> None:
-    quality, speed = build_report_tables(to_frame(results))
-    assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
-    assert marked(quality, "PSNR ↑", "second") == ["jpeg"]
-    assert marked(quality, "fd_effnet@28 ↓", "best") == ["ssdd"]
-    assert marked(speed, "decode img/s", "best") == ["jpeg"]
+def test_a_value_says_its_interval_and_its_rank(make_result: Make) -> None:
+    first, second = make_result("a", metrics={"psnr": 24.0}), make_result("b")
+    spread = replace(first.metrics["psnr"], interval=(23.0, 25.0))
+    first = replace(first, metrics={**first.metrics, "psnr": spread})
+    (table,) = build_tables(to_frame([first, second]))
+    columns = {column.key: column.cells for column in table.columns}
+    assert columns["psnr"][0].hint.startswith("95% interval 23.00 to 25.00")
+    speed = columns["decode img/s"][0]
+    assert (speed.text, speed.spread[0]) == ("20.0", "±")
+    assert speed.hint.startswith("quartiles ")
+
+
+def test_steps_are_a_column_and_no_part_of_a_name(make_result: Make) -> None:
+    results = [make_result(f"ssdd:f=8,steps={steps}", steps=steps) for steps in (2, 16)]
+    (table,) = build_tables(to_frame(results))
+    columns = {column.key: [cell.text for cell in column.cells] for column in table.columns}
+    assert columns["tokenizer"] == ["ssdd:f=8", "ssdd:f=8"]
+    assert columns["steps"] == ["2", "16"]
 
 
 def test_of_two_rows_none_is_second(results: list[Result]) -> None:
-    (quality, _) = build_report_tables(to_frame(results[:2]))
+    (quality,) = build_tables(to_frame(results[:2]))
     assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
     assert marked(quality, "PSNR ↑", "second") == []
 
@@ -83,28 +113,26 @@ def test_what_other_images_might_turn_round_is_marked(write_run: Callable[..., P
     differ = {"a": [20.0, 25.0, 30.0, 35.0], "b": [35.0, 30.0, 24.8, 19.8], "c": [9.0] * 4}
     for scores, tied in ((agree, []), (differ, ["b"])):
         source = load_source([write_run(scores, name=f"runs{len(tied)}")])
-        quality, _ = build_report_tables(source.frame)
+        (quality,) = build_tables(source.frame)
         assert marked(quality, "PSNR ↑", "tied") == tied
 
 
 def test_caption_states_n_protocol_pixels_and_seed(results: list[Result]) -> None:
-    quality, speed = build_report_tables(to_frame(results))
-    for table in (quality, speed):
-        for piece in ("n = 28", "sample", "default-v1", "seed 0", "22222222 at 64 px"):
+    for table in build_tables(to_frame(results)):
+        for piece in ("n = 28", "sample", "default-v1", "seed 0", "22222222", "2 threads"):
             assert piece in table.caption
-    assert "2 threads" in speed.caption
 
 
 def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
-    _, speed = build_report_tables(frame)
+    (speed,) = build_tables(frame)
     assert marked(speed, "decode img/s", "best") == []
     assert "machine" in [column.heading for column in speed.columns]
 
 
 def test_one_label_of_two_machines_is_two_rows(make_result: Make) -> None:
     twice = [make_result("a"), make_result("a", device="cuda"), make_result("b")]
-    table = build_report_tables(to_frame(twice))[0]
+    table = build_tables(to_frame(twice))[0]
     names = [cell.text for cell in table.columns[0].cells]
     assert names == ["a (cpu: example processor)", "a (cuda)", "b"]
 
@@ -116,7 +144,7 @@ def test_seeds_compete_by_their_mean(make_result: Make) -> None:
         make_result(label, seed=seed, metrics={"psnr": value})
         for (label, seed), value in scores.items()
     ]
-    quality, spread, _ = build_report_tables(to_frame(results))
+    quality, spread = build_tables(to_frame(results))
     assert [cell.text for cell in quality.columns[0].cells] == ["a", "b"]
     assert marked(quality, "PSNR ↑", "best") == ["b"]
     assert spread.kind == "seeds"
@@ -127,7 +155,7 @@ def test_seeds_compete_by_their_mean(make_result: Make) -> None:
 
 def test_rows_tell_their_seeds_where_these_differ(make_result: Make) -> None:
     results = [make_result("a", seed=seed) for seed in (0, 1)]
-    quality, spread, _ = build_report_tables(to_frame([*results, make_result("b")]))
+    quality, spread = build_tables(to_frame([*results, make_result("b")]))
     (seeds,) = (column for column in quality.columns if column.heading == "seeds")
     assert [cell.text for cell in seeds.cells] == ["0, 1", "0"]
     assert [cell.text for cell in spread.columns[0].cells] == ["a"]
@@ -140,7 +168,7 @@ def test_how_latents_were_generated_is_in_columns_where_it_differs(make_result: 
         tokenizer=replace(one.tokenizer, label="ssdd + DiT-S/2, euler 50, cfg 1.5"),
         generation=replace(GENERATION, guidance_scale=1.5),
     )
-    table = build_report_tables(to_frame([one, other]))[0]
+    table = build_tables(to_frame([one, other]))[0]
     assert [cell.text for cell in table.columns[0].cells] == ["ssdd", "ssdd"]
     (guidance,) = (column for column in table.columns if column.heading == "guidance")
     assert [cell.text for cell in guidance.cells] == ["1", "1.5"]
@@ -154,9 +182,10 @@ def test_a_metric_of_one_resolution_only_says_why(make_result: Make) -> None:
     small = make_result("a", 64)
     small = replace(small, metrics={**small.metrics, "rfid": absent})
     large = make_result("a", 128, metrics={"rfid": 2.0})
-    table = build_report_tables(to_frame([small, large]))[0]
-    assert table.remarks == ["64 × 64 px: rfid is not available: too small"]
-    assert [column.key for column in table.columns].count("rfid") == 1
+    first, second = build_tables(to_frame([small, large]))
+    assert first.remarks == ["rfid is not available: too small"]
+    assert "rfid" not in [column.key for column in first.columns]
+    assert "rfid" in [column.key for column in second.columns]
 
 
 def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
@@ -164,14 +193,9 @@ def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
     protocol = {**one.protocol, "id": "gfid-v1", "kind": "generation"}
     metrics = {"gfid": MetricValue(31.0, 28, False, "test"), "isc": MetricValue(9.0, 28, True, "")}
     generated = replace(one, protocol=protocol, metrics=metrics)
-    tables = build_report_tables(to_frame([make_result("klvae"), generated]))
-    assert [table.kind for table in tables] == [
-        "reconstruction",
-        "speed",
-        "generation",
-        "speed",
-    ]
-    headings = [column.heading for column in tables[2].columns]
+    tables = build_tables(to_frame([make_result("klvae"), generated]))
+    assert [table.kind for table in tables] == ["reconstruction", "generation"]
+    headings = [column.heading for column in tables[1].columns]
     assert "gFID@28 ↓" in headings
     assert "PSNR ↑" not in headings
     assert "gFID@28 ↓" not in [column.heading for column in tables[0].columns]
@@ -186,9 +210,9 @@ def test_published_numbers_are_never_ranked() -> None:
 
 
 def test_markdown_has_the_marks(results: list[Result]) -> None:
-    text = to_markdown(build_report_tables(to_frame(results)))
+    text = to_markdown(build_tables(to_frame(results)))
     assert "| **24.10** |" in text
-    assert "| <ins>23.00</ins> |" in text
+    assert "<ins>" not in text  # of two rows none is second
     assert "*byte streams*" in text
     lines = [line for line in text.split("###")[1].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
@@ -206,9 +230,7 @@ def test_latex_compiles_as_it_stands(make_result: Make, tmp_path: Path) -> None:
     awkward = "klvae:path=50%_a&b#{c}~^\\中"
     frame = to_frame([make_result(awkward), make_result("ssdd", warnings=("§ 5 → $x$ “q” ½",))])
     published = [published_table(*item) for item in load_published(PUBLISHED).items()]
-    (tmp_path / "table.tex").write_text(
-        to_latex([*build_report_tables(frame), *published]), "utf-8"
-    )
+    (tmp_path / "table.tex").write_text(to_latex([*build_tables(frame), *published]), "utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -222,5 +244,5 @@ def test_a_control_that_prints_like_the_best_is_not_called_best(make_result: Mak
         make_result("b", metrics={"psnr": 23.0}),
         make_result("copy", metrics={"psnr": 24.0}, role="control"),
     ]
-    table = build_report_tables(to_frame(results))[0]
+    table = build_tables(to_frame(results))[0]
     assert marked(table, "PSNR ↑", "best") == ["a"]

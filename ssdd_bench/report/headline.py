@@ -1,0 +1,296 @@
+"""The headline: one sentence that compares two tokenizers, and strips of one photo of both."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.metrics.intervals import bootstrap
+from ssdd_bench.report.frame import default_metric, metric_directions
+from ssdd_bench.report.gallery import read_pairs
+from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
+from ssdd_bench.report.loading import Source
+from ssdd_bench.report.ranking import is_ranked
+from ssdd_bench.report.tables.columns import format_metric, metric_name, sections_by_rate
+from ssdd_bench.report.tables.model import section_key
+
+CROP: Final = 200  # pixels of a strip's side, shown one to one
+ZOOM: Final = 4  # magnification of the detail
+_UNITS: Final = {"psnr": " dB", "psnr_pooled": " dB"}
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Two rows of one compression rate that may be compared.
+
+    Attributes:
+        group: their group of comparable rows.
+        rate: "f8c4".
+        method: the row in front.
+        baseline: the row that it is compared with.
+        metric: quality that decides which is in front.
+    """
+
+    group: Group
+    rate: str
+    method: pd.Series[Any]
+    baseline: pd.Series[Any]
+    metric: str
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words."""
+        return f"At {self.rate} and {self.group.resolution} px, {_join(list(self._claims()))}."
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks about either row as a whole."""
+        notes = [*self.method["footnotes"], *self.baseline["footnotes"]]
+        return list(dict.fromkeys(note.text for note in notes if note.column == "label"))
+
+    def _claims(self) -> Iterator[str]:
+        name, other = _name(self.method), _name(self.baseline)
+        paired = _paired_metric(self.method, self.baseline)
+        if self.metric != paired:
+            values = (format_metric(self.metric, row[self.metric]) for row in self._rows)
+            yield f"{name} has {metric_name(self.metric)} {next(values)} and {other} {next(values)}"
+        if paired:
+            difference, low, high = self._difference(paired)
+            unit = _UNITS.get(paired, f" of {metric_name(paired)}")
+            size = _signed(paired, abs(difference)) + unit
+            ends = sorted((low, high) if difference >= 0 else (-low, -high))
+            span = f"[{', '.join(_signed(paired, end) for end in ends)}]"
+            subject = f"{name} is" if self.metric == paired else "is"
+            if low <= 0 <= high:
+                yield f"{subject} level with {other}, {size} {span} apart"
+            else:
+                where = "ahead of" if difference > 0 else "behind"
+                yield f"{subject} {size} {span} {where} {other}"
+        ratio = self._speed_ratio()
+        if ratio:
+            yield "decodes {:.2f} [{:.2f}, {:.2f}] times as fast".format(*ratio)
+
+    @property
+    def _rows(self) -> tuple[pd.Series[Any], pd.Series[Any]]:
+        return self.method, self.baseline
+
+    def _difference(self, metric: str) -> tuple[float, float, float]:
+        """Return how far the method is in front, image by image, and the 95% interval."""
+        mine, other = (row["scores"][metric] for row in self._rows)
+        each = (mine - other).to_numpy() * (1 if self._directions[metric] else -1)
+        each = each[np.isfinite(each)]
+        return float(each.mean()), *bootstrap(each)
+
+    @property
+    def _directions(self) -> dict[str, bool]:
+        return metric_directions(self.group.rows)
+
+    def _speed_ratio(self) -> tuple[float, float, float] | None:
+        """Return the ratio of decoding speeds and its ends; None where machines differ.
+
+        The ends are a 95% interval where both were timed by turns, else from the quartiles.
+        """
+        mine, other = self._rows
+        if mine["decode_baseline"] == other["label"]:
+            return mine["decode_ratio"], mine["decode_ratio_low"], mine["decode_ratio_high"]
+        timed = mine["decode_ips"] > 0 and other["decode_ips"] > 0
+        if not timed or any(mine[key] != other[key] for key in MACHINE):
+            return None
+        return (
+            mine["decode_ips"] / other["decode_ips"],
+            mine["decode_ips_q1"] / other["decode_ips_q3"],
+            mine["decode_ips_q3"] / other["decode_ips_q1"],
+        )
+
+
+def find_headline(frame: pd.DataFrame, compare: str = "") -> Headline | None:
+    """Choose what the headline compares, at the rate and resolution with the most tokenizers.
+
+    Reconstructions come before generated images. The baseline is what speeds were timed against,
+    else the best decoder without noise. Against it stands the best of those that are no slower,
+    or of all if each is slower. The better of both is named first.
+
+    Args:
+        frame: with seeds pooled.
+        compare: labels of the method and the baseline instead, with a comma between them.
+
+    Returns:
+        None where fewer than two tokenizers can be compared.
+
+    Raises:
+        UserError: the results have no such two labels.
+    """
+    asked = _split_pair(compare, list(frame["label"].unique())) if compare else None
+    found: list[tuple[int, Headline]] = []
+    for group in comparable_groups(frame):
+        metric = default_metric(_like(frame, group))
+        if not metric:
+            continue
+        rows = group.rows[is_ranked(group.rows) & group.rows[metric].map(math.isfinite)]
+        sections = sections_by_rate(rows)
+        for heading, mine in rows.groupby(sections, sort=False):
+            pair = _choose(mine, metric, asked)
+            if pair:
+                generated = mine["kind"].iloc[0] != "reconstruction"
+                size = 0 if generated else mine["id"].nunique() * 1000 + len(mine)
+                found.append((size, Headline(group, section_key(str(heading)), *pair, metric)))
+    if asked and not found:
+        raise UserError(f"{compare}: no results of both at one rate, resolution and protocol")
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _split_pair(text: str, labels: list[str]) -> tuple[str, str]:
+    """Split two labels at the comma between them: labels may hold commas."""
+    pieces = text.split(",")
+    for place in range(1, len(pieces)):
+        first, second = ",".join(pieces[:place]), ",".join(pieces[place:])
+        if first in labels and second in labels:
+            return first, second
+    raise UserError(f"{text}: name two of the results with a comma between: {', '.join(labels)}")
+
+
+def _like(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
+    return frame[frame["kind"] == group.rows["kind"].iloc[0]]
+
+
+def _choose(
+    rows: pd.DataFrame, metric: str, asked: tuple[str, str] | None
+) -> tuple[pd.Series[Any], pd.Series[Any]] | None:
+    """Choose method and baseline among rows of one rate."""
+    if asked:
+        by_label = {row["label"]: row for _, row in rows.iterrows()}
+        both = [by_label[label] for label in asked if label in by_label]
+        return (both[0], both[1]) if len(both) == 2 else None
+    higher = metric_directions(rows)[metric]
+    rows = rows.sort_values(metric, ascending=not higher, kind="stable")
+    named = rows["label"].isin(set(rows["decode_baseline"]) - {""})
+    plain = ~rows["stochastic"].astype(bool)
+    for candidates in (rows[named], rows[plain], rows):
+        if not candidates.empty:
+            baseline = candidates.iloc[0]
+            break
+    else:
+        return None
+    others = rows[rows["id"] != baseline["id"]]
+    if others.empty:
+        return None
+    as_fast = others[others["decode_ips"] >= baseline["decode_ips_q1"]]
+    method = (others if as_fast.empty else as_fast).iloc[0]
+    lead = method[metric] - baseline[metric]
+    ahead = lead >= 0 if higher else lead <= 0
+    return (method, baseline) if ahead else (baseline, method)
+
+
+def _paired_metric(mine: pd.Series[Any], other: pd.Series[Any]) -> str:
+    """Find the first metric with scores of the same images in both rows; "" for none."""
+    for metric in mine["scores"]:
+        first, second = mine["scores"][metric], other["scores"].get(metric)
+        if second is not None and first.index.equals(second.index) and len(first) > 1:
+            return str(metric)
+    return ""
+
+
+def _name(row: pd.Series[Any]) -> str:
+    """Name a row by its network, with its number of steps in words."""
+    if pd.isna(row["steps"]):
+        return str(row["label"])
+    steps = "one step" if row["steps"] == 1 else f"{row['steps']} steps"
+    return f"{row['network']} in {steps}"
+
+
+def _signed(metric: str, value: float) -> str:
+    """Write a difference with a typographic minus."""
+    return format_metric(metric, value).replace("-", "−")
+
+
+def _join(claims: list[str]) -> str:
+    *first, last = claims or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+class Strip(NamedTuple):
+    """A crop of one photo, shown one to one, and the place of the detail in it."""
+
+    name: str
+    uri: str
+    left: float  # of the detail, in per cent of the crop
+    top: float
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Original, baseline and method of one photo.
+
+    Attributes:
+        photo: its id, or its number where no ids are known.
+        size: pixels of a side.
+        strips: three crops.
+    """
+
+    photo: str
+    size: int
+    strips: tuple[Strip, ...]
+
+
+def cut_strips(source: Source, headline: Headline) -> Strips | None:
+    """Cut the strips from the saved photo whose difference is nearest to the mean one.
+
+    The detail is where the original has the steepest edges.
+
+    Returns:
+        None where no pictures were saved of both.
+
+    Raises:
+        UserError: a saved image is damaged.
+    """
+    rows = (headline.baseline, headline.method)
+    paths = [source.pictures.get(row["fingerprint"]) for row in rows]
+    pairs = [read_pairs(path, headline.group.resolution) for path in paths if path]
+    if len(pairs) < 2:
+        return None
+    saved = min(map(len, pairs))
+    photo, name = 0, "photo 1"
+    metric = _paired_metric(headline.method, headline.baseline)
+    if metric:
+        each = headline.method["scores"][metric] - headline.baseline["scores"][metric]
+        photo = int((each - each.mean()).abs().iloc[:saved].argmin())
+        name = str(each.index[photo])
+    images = {
+        "original": pairs[0][photo, 0],
+        headline.baseline["label"]: pairs[0][photo, 1],
+        headline.method["label"]: pairs[1][photo, 1],
+    }
+    size = min(CROP, headline.group.resolution)
+    start = (headline.group.resolution - size) // 2
+    crops = {key: one[start : start + size, start : start + size] for key, one in images.items()}
+    top, left = _find_edges(crops["original"], size // ZOOM)
+    place = 100 * left / size, 100 * top / size
+    return Strips(name, size, tuple(Strip(key, _encode(one), *place) for key, one in crops.items()))
+
+
+def _find_edges(pixels: Pixels, side: int) -> tuple[int, int]:
+    """Find the top and left of the square with the steepest edges."""
+    grey = pixels.astype(np.float64).mean(axis=2)
+    down, right = np.gradient(grey)
+    edges = np.pad(down**2 + right**2, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    sums = edges[side:, side:] - edges[:-side, side:] - edges[side:, :-side] + edges[:-side, :-side]
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return int(top), int(left)
+
+
+def _encode(pixels: Pixels) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=80, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,111 @@
+"""The headline: which two it compares, what it says of them, and the strips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.report.frame import to_frame
+from ssdd_bench.report.groups import pool_seeds
+from ssdd_bench.report.headline import Headline, cut_strips, find_headline
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.results.schema import LatentRecord, Result
+
+Make = Callable[..., Result]
+Write = Callable[..., Path]
+SMALL = LatentRecord("continuous", 16, 4, (4, 4, 4), 16, 1 / 64, None)
+LEADS = [1.0, 0.5, 1.5, 1.0]
+
+
+def measured(
+    make_result: Make, label: str, psnr: float, ips: float, stochastic: bool, **more: object
+) -> tuple[Result, dict[str, pd.Series]]:
+    result = make_result(label, 64, ips, {"psnr": psnr}, steps=1 if stochastic else None, **more)
+    result = replace(result, tokenizer=replace(result.tokenizer, stochastic=stochastic))
+    shares = np.array(LEADS) * (psnr - 20)
+    return result, {"psnr": pd.Series(20 + shares, ["a", "b", "c", "d"])}
+
+
+def find(*rows: tuple[Result, dict[str, pd.Series]], compare: str = "") -> Headline | None:
+    results, scores = zip(*rows, strict=True)
+    return find_headline(pool_seeds(to_frame(results, scores)), compare)
+
+
+def test_the_best_that_is_no_slower_stands_against_the_best_without_noise(
+    make_result: Make,
+) -> None:
+    headline = find(
+        measured(make_result, "plain", 21.0, 20.0, False),
+        measured(make_result, "poor", 20.5, 30.0, False),
+        measured(make_result, "quick", 22.0, 25.0, True),
+        measured(make_result, "slow", 24.0, 5.0, True),
+    )
+    assert headline is not None
+    assert (headline.method["label"], headline.baseline["label"]) == ("quick", "plain")
+    # Leads of 0.5, 1, 1 and 1.5 dB on four images; the bootstrap stays within them.
+    assert headline.sentence.startswith("At f8c4 and 64 px, quick in one step is 1.00 dB [0.")
+    assert "ahead of plain and decodes 1.25 [" in headline.sentence
+    assert headline.sentence.endswith("] times as fast.")
+
+
+def test_the_better_is_named_first_and_a_difference_within_noise_is_no_lead(
+    make_result: Make,
+) -> None:
+    ahead = find(
+        measured(make_result, "plain", 23.0, 20.0, False),
+        measured(make_result, "noisy", 21.0, 25.0, True),
+    )
+    assert ahead is not None
+    assert ahead.method["label"] == "plain"
+    even, scores = measured(make_result, "noisy", 21.0, 25.0, True)
+    mixed = {"psnr": pd.Series([21.0, 21.5, 20.5, 21.0], scores["psnr"].index)}
+    level = find(measured(make_result, "plain", 21.0, 20.0, False), (even, mixed))
+    assert level is not None
+    assert "level with" in level.sentence
+    assert "ahead" not in level.sentence
+
+
+def test_other_rates_machines_and_labels_are_not_compared(make_result: Make) -> None:
+    plain = measured(make_result, "plain", 21.0, 20.0, False)
+    assert find(plain) is None
+    assert find(plain, measured(make_result, "small", 22.0, 20.0, True, latent=SMALL)) is None
+    elsewhere = measured(make_result, "noisy", 22.0, 99.0, True, device="cuda")
+    headline = find(plain, elsewhere)
+    assert headline is not None
+    assert "fast" not in headline.sentence
+    with pytest.raises(UserError, match="plain,other"):
+        find(plain, elsewhere, compare="plain,other")
+
+
+def test_two_can_be_asked_for_and_labels_may_hold_commas(make_result: Make) -> None:
+    rows = [
+        measured(make_result, "a:f=8,g=2", 21.0, 20.0, False),
+        measured(make_result, "b", 22.0, 20.0, True),
+        measured(make_result, "c", 23.0, 20.0, True),
+    ]
+    headline = find(*rows, compare="a:f=8,g=2,b")
+    assert headline is not None
+    assert headline.method["label"] == "a:f=8,g=2"
+    assert "behind b" in headline.sentence
+
+
+def test_strips_are_crops_of_the_saved_pictures(write_run: Write) -> None:
+    scores = {"ssdd": [30.0, 22.0, 25.0, 24.0], "klvae": [29.0, 20.0, 20.0, 22.5]}
+    source = load_source([write_run(scores)])
+    headline = find_headline(pool_seeds(source.frame))
+    assert headline is not None
+    strips = cut_strips(source, headline)
+    assert strips is not None
+    # Differences of 1, 2, 5 and 1.5: the second is nearest to their mean, 2.375.
+    assert strips.photo == "photo-1.jpg"
+    assert [one.name for one in strips.strips] == ["original", "klvae", "ssdd"]
+    assert all(0 <= one.left <= 75 and 0 <= one.top <= 75 for one in strips.strips)
+    assert len({one.uri for one in strips.strips}) == 3
+    bare = replace(source, pictures={})
+    assert cut_strips(bare, headline) is None
