@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from typing import NoReturn
@@ -29,6 +30,9 @@ def main() -> NoReturn:
     The code is 0 for success, 2 for a usage error, 3 for failed jobs, 130 after Ctrl-C and 143
     after SIGTERM.
     """
+    notes = logging.getLogger("ssdd_bench")
+    notes.addHandler(logging.StreamHandler())  # plain lines on standard error
+    notes.setLevel(logging.INFO)
     try:
         with termination_interrupts():
             sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
 from ssdd_bench.install import install_command
+from ssdd_bench.plugins.detect import Kind
 from ssdd_bench.plugins.discovery import Place
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, read_options
 from ssdd_bench.results.records import Rule, read_record, read_toml
@@ -107,6 +108,9 @@ class TokenizerInfo:
     paper: str = ""  # URL
     published: Published | None = None  # the weights that it is known by
     shipped: Shipped | None = None  # those beside the plugin
+    accepts: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    """Options that take a path which is given instead of an id, by the kind of its content: one for
+    the model, or two for the encoder and the decoder."""
     model: str | None = None
     """One of the manifest's ``models``, given to the plugin's function as ``model``; empty for the
     manifest's own id, None where a manifest has no models."""
@@ -211,7 +215,14 @@ def load_manifest(place: Place) -> list[TokenizerInfo]:
         models = read_record(dict[str, dict[str, Any]], base.pop("models", {}), text, "models")
         found = [_read_entry(base, text, "", given | {"model": "" if models else None})]
         given |= {"version": found[0].version, "plugin": found[0].plugin}
-        own = {"id", "version", "plugin", "title", "licence"}  # the rest holds for every model
+        own = {
+            "id",
+            "version",
+            "plugin",
+            "title",
+            "licence",
+            "accepts",
+        }  # the rest holds for every model
         shared = {key: value for key, value in base.items() if key not in own}
         for name, table in models.items():
             where = f"models.{name}"
@@ -236,6 +247,8 @@ def _read_entry(
     rest = {key: value for key, value in data.items() if key != "options"}
     given = {**given, "options": options}
     info = read_record(TokenizerInfo, rest, source, where, optional=True, fixed=given)
+    if unknown := {one for names in info.accepts.values() for one in names} - info.options.keys():
+        raise UserError(f"{source}: key '{prefix}accepts': no option '{min(unknown)}'")
     if info.latent and (problem := info.latent.problem()):
         raise UserError(f"{source}: key '{prefix}latent': {problem}")
     return info

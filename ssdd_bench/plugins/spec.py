@@ -1,7 +1,8 @@
 """The grammar of ``--tokenizers``: tokenizers with options, and axes of options.
 
 ``ssdd:steps=1,2,4 klvae jpeg:quality=50`` asks for five: commas and spaces separate, further
-values of an option make an axis, and several axes of one tokenizer give every combination.
+values of an option make an axis, and several axes of one tokenizer give every combination. A path
+or the id of a repository may stand in place of an id: ``./my-vae:subfolder=vae``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from ssdd_bench.errors import OptionError
+from ssdd_bench.errors import OptionError, UnknownNameError
 from ssdd_bench.plugins.manifest import ID, TokenizerInfo
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, format_value
+from ssdd_bench.plugins.paths import Resolved, is_path
 
 SETTING: Final = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
 
@@ -39,7 +42,11 @@ class TokenizerRequest:
         return f"{self.id}:{','.join(settings)}" if settings else self.id
 
 
-def parse_requests(text: str, lookup: Callable[[str], TokenizerInfo]) -> list[TokenizerRequest]:
+def parse_requests(
+    text: str,
+    lookup: Callable[[str], TokenizerInfo],
+    resolve: Callable[[str], Resolved] | None = None,
+) -> list[TokenizerRequest]:
     """Split a list of tokenizers into single requests, checked against the manifests.
 
     A piece is the first that fits of: ``option=value`` for the tokenizer before it; one more
@@ -49,6 +56,7 @@ def parse_requests(text: str, lookup: Callable[[str], TokenizerInfo]) -> list[To
     Args:
         text: what the user typed.
         lookup: gives the manifest of an id, or raises a ``UserError``.
+        resolve: gives the tokenizer of a path, see :mod:`ssdd_bench.plugins.paths`.
 
     Returns:
         Requests in the order written, equal ones once; of several axes the last varies fastest.
@@ -66,7 +74,7 @@ def parse_requests(text: str, lookup: Callable[[str], TokenizerInfo]) -> list[To
         elif groups and groups[-1].takes(piece):
             groups[-1].add(piece)
         else:
-            groups.append(_read_tokenizer(piece, lookup))
+            groups.append(_read_tokenizer(piece, lookup, resolve))
     if not groups:
         raise OptionError("no tokenizer is named: see `ssdd-bench list tokenizers`")
     requests = [request for group in groups for request in group.requests()]
@@ -96,7 +104,10 @@ class _Group:
         if self.last is None:
             return False
         words = (True, False) if self.last.type == "bool" else self.last.choices
-        return piece in map(format_value, words) or not ID.fullmatch(piece.partition(":")[0])
+        name = piece.partition(":")[0]
+        if self.last.type not in ("path", "str") and is_path(name):
+            return False
+        return piece in map(format_value, words) or not ID.fullmatch(name)
 
     def add(self, text: str) -> None:
         """Add a value to the last option."""
@@ -121,9 +132,22 @@ class _Group:
         ]
 
 
-def _read_tokenizer(piece: str, lookup: Callable[[str], TokenizerInfo]) -> _Group:
+def _read_tokenizer(
+    piece: str,
+    lookup: Callable[[str], TokenizerInfo],
+    resolve: Callable[[str], Resolved] | None,
+) -> _Group:
     name, colon, rest = piece.partition(":")
-    group = _Group(lookup(name))
+    try:
+        group = _Group(lookup(name))
+    except UnknownNameError:
+        if resolve is None or not (is_path(name) or Path(name).exists()):
+            raise
+        info, options = resolve(name)
+        group = _Group(info)
+        for option, value in options.items():
+            group.set(option, value)
+        group.last = None
     if setting := SETTING.fullmatch(rest):
         group.set(*setting.groups())
     elif colon:

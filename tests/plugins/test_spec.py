@@ -146,7 +146,7 @@ def test_label_sorts_its_options() -> None:
         ("ssdd:steps=four", OptionError, "not 'four'"),
         ("ssdd:steps=", OptionError, "not ''"),
         ("ssdd:steps=1:shift=2", OptionError, "not '1:shift=2'"),
-        ("ssdd:steps=1,org/model", OptionError, "not 'org/model'"),
+        ("ssdd:steps=1,org/model", UnknownNameError, "unknown tokenizer 'org/model'"),
         ("jpeg:subsampling=4:2:2", OptionError, "must be one of 4:2:0, 4:4:4, none, not '4:2:2'"),
         ("jpeg:fast=yes", OptionError, "must be true or false"),
         ("ssdd:8", OptionError, "'ssdd:8' must read ssdd:OPTION=VALUE; options of ssdd: steps, sh"),
