@@ -13,7 +13,15 @@ from typing import Final, Literal
 
 from ssdd_bench.errors import OptionError
 
-Kind = Literal["autoencoder-kl", "diffusers", "hub", "onnx", "ssdd", "taesd", "torchscript"]
+Kind = Literal[
+    "autoencoder-kl",
+    "diffusers-model",
+    "hub",
+    "onnx-program",
+    "ssdd-checkpoint",
+    "tiny-autoencoder",
+    "torchscript-program",
+]
 """Kinds of models. ``autoencoder-kl`` is a weights file with a card of its configuration, and
 ``hub`` a repository on the Hugging Face Hub; the others are named by their format."""
 
@@ -65,15 +73,15 @@ def detect(path: Path) -> Found:
 def _in_folder(folder: Path) -> Found:
     for inside in (folder, folder / PIPELINE_PART):
         if name := _class_name(inside / CONFIG):
-            return Found("diffusers", (inside,), f"diffusers {name}")
+            return Found("diffusers-model", (inside,), f"diffusers {name}")
     files = [one for one in sorted(folder.iterdir()) if one.suffix in SUFFIXES and one.is_file()]
     if len(files) == 1:
         return _in_file(files[0])
     pairs = [[one for one in files if role in one.name.lower()] for role in ROLES]
     if all(len(one) == 1 for one in pairs):
         encoder, decoder = (_in_file(one) for (one,) in pairs)
-        if encoder.kind == decoder.kind == "taesd":
-            return Found("taesd", (folder,), encoder.words, encoder.f, encoder.channels)
+        if encoder.kind == decoder.kind == "tiny-autoencoder":
+            return Found("tiny-autoencoder", (folder,), encoder.words, encoder.f, encoder.channels)
         if encoder.kind == decoder.kind:
             return Found(encoder.kind, encoder.files + decoder.files, f"{encoder.words}s")
     names = ", ".join(one.name for one in files[:3])
@@ -86,11 +94,11 @@ def _in_file(file: Path) -> Found:
         with file.open("rb") as stream:
             head = stream.read(8)
             if head.startswith(ZIP) and _is_program(file):
-                return Found("torchscript", (file,), "TorchScript program")
+                return Found("torchscript-program", (file,), "TorchScript program")
             if head.startswith((ZIP, PICKLE)):
                 return _of_tensors(_read_pickle(file), file)
             if ONNX.match(head):
-                return Found("onnx", (file,), "ONNX program")
+                return Found("onnx-program", (file,), "ONNX program")
             length = int.from_bytes(head, "little")
             header = json.loads(stream.read(length)) if 0 < length < HEADER_BYTES else None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -120,7 +128,7 @@ def _read_pickle(file: Path) -> Shapes:
 
 def _of_tensors(shapes: Shapes, file: Path) -> Found:
     if any(map(SSDD.fullmatch, shapes)):
-        return Found("ssdd", (file,), "SSDD checkpoint")
+        return Found("ssdd-checkpoint", (file,), "SSDD checkpoint")
     layers = {name: match for name in shapes if (match := TAESD.fullmatch(name))}
     if layers and len(layers) == len(shapes):
         encoder = {
@@ -128,10 +136,12 @@ def _of_tensors(shapes: Shapes, file: Path) -> Found:
             for name, match in layers.items()
             if match["role"] != "decoder"
         }
-        return Found("taesd", (file,), "tiny autoencoder (TAESD)", *_latent_of_taesd(encoder))
+        return Found(
+            "tiny-autoencoder", (file,), "tiny autoencoder (TAESD)", *_latent_of_taesd(encoder)
+        )
     if all(name in shapes for name in KL):
         if name := _class_name(file.parent / CONFIG):
-            return Found("diffusers", (file.parent,), f"diffusers {name}")
+            return Found("diffusers-model", (file.parent,), f"diffusers {name}")
         return Found("autoencoder-kl", (file,), "weights of an AutoencoderKL")
     shown = ", ".join(sorted(shapes)[:3])
     raise OptionError(f"{file}: {len(shapes)} tensors of an unknown model, such as {shown}")

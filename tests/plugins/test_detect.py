@@ -43,9 +43,9 @@ def onnx_program(path: Path) -> None:
 def test_ssdd_by_its_tensors(tmp_path):
     file = tmp_path / "x"
     save_file(tensors("encoder.conv_in.weight", "decoder.ada_ctx_proj.0.weight"), file)
-    assert detect(file) == Found("ssdd", (file,), "SSDD checkpoint")
+    assert detect(file) == Found("ssdd-checkpoint", (file,), "SSDD checkpoint")
     torch.save(tensors("decoder.ada_ctx_proj.0.weight"), tmp_path / "y")
-    assert detect(tmp_path / "y").kind == "ssdd"
+    assert detect(tmp_path / "y").kind == "ssdd-checkpoint"
 
 
 @pytest.mark.parametrize("write", [save_file, torch.save])
@@ -53,17 +53,19 @@ def test_tiny_autoencoder_by_its_layers(tmp_path, write):
     file = tmp_path / "x"
     write({f"encoder.layers.{name}": one for name, one in tiny_encoder(5).items()}, file)
     found = detect(file)
-    assert (found.kind, found.f, found.channels) == ("taesd", 4, 5)
+    assert (found.kind, found.f, found.channels) == ("tiny-autoencoder", 4, 5)
 
 
 def test_pair_of_files_is_told_by_both(tmp_path):
     for role in ("encoder", "decoder"):
         torch.save(tiny_encoder(16), tmp_path / f"my_{role}.pth")
     found = detect(tmp_path)
-    assert (found.kind, found.files, found.channels) == ("taesd", (tmp_path,), 16)
+    assert (found.kind, found.files, found.channels) == ("tiny-autoencoder", (tmp_path,), 16)
 
 
-@pytest.mark.parametrize(("write", "kind"), [(program, "torchscript"), (onnx_program, "onnx")])
+@pytest.mark.parametrize(
+    ("write", "kind"), [(program, "torchscript-program"), (onnx_program, "onnx-program")]
+)
 def test_programs(tmp_path, write, kind):
     files = tuple(tmp_path / f"{role}.pt" for role in ("encoder", "decoder"))
     for file in files:
@@ -85,7 +87,7 @@ def test_diffusers_by_its_class(tmp_path, inside):
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"_class_name": "VQModel"}))
     save_file(tensors(*KL), folder / "w.safetensors")
-    assert detect(tmp_path) == Found("diffusers", (folder,), "diffusers VQModel")
+    assert detect(tmp_path) == Found("diffusers-model", (folder,), "diffusers VQModel")
     assert detect(folder / "w.safetensors") == detect(tmp_path)
 
 

@@ -57,7 +57,10 @@ def test_ids_are_no_paths(text):
 
 def test_one_tokenizer_takes_it_and_it_is_said_once(make, checkpoint, caplog):
     caplog.set_level(logging.INFO, "ssdd_bench")
-    one, other = make("one", {"ssdd": ("file",)}), make("other", {"taesd": ("path",)})
+    one, other = (
+        make("one", {"ssdd-checkpoint": ("file",)}),
+        make("other", {"tiny-autoencoder": ("path",)}),
+    )
     assert resolve_path(checkpoint, [one, other]) == (one, {"file": checkpoint})
     assert resolve_path(checkpoint, [one, other]) == (one, {"file": checkpoint})
     line = f"{checkpoint}: SSDD checkpoint, taken as one:file={checkpoint}"
@@ -65,7 +68,7 @@ def test_one_tokenizer_takes_it_and_it_is_said_once(make, checkpoint, caplog):
 
 
 def test_ambiguity_lists_the_explicit_forms(make, checkpoint):
-    several = [make(name, {"ssdd": ("file",)}) for name in ("one", "two")]
+    several = [make(name, {"ssdd-checkpoint": ("file",)}) for name in ("one", "two")]
     with pytest.raises(OptionError) as caught:
         resolve_path(checkpoint, several)
     assert f"one:file={checkpoint} or two:file={checkpoint}" in str(caught.value)
@@ -73,12 +76,12 @@ def test_ambiguity_lists_the_explicit_forms(make, checkpoint):
 
 def test_half_of_a_pair_lists_the_explicit_form(make, checkpoint):
     with pytest.raises(OptionError, match=r"Write one:encoder=.*x\.safetensors,decoder=FILE"):
-        resolve_path(checkpoint, [make("one", {"ssdd": ("encoder", "decoder")})])
+        resolve_path(checkpoint, [make("one", {"ssdd-checkpoint": ("encoder", "decoder")})])
 
 
 def test_nobody_takes_it(make, checkpoint):
     with pytest.raises(OptionError, match="no tokenizer takes"):
-        resolve_path(checkpoint, [make("one", {"taesd": ("path",)})])
+        resolve_path(checkpoint, [make("one", {"tiny-autoencoder": ("path",)})])
 
 
 def test_repository_of_published_weights_is_that_tokenizer(make):
