@@ -57,6 +57,8 @@ class MetricInfo:
             published numbers alone.
         default_for: what it is measured on unless told otherwise.
         decimals: how values are printed; None for four significant digits.
+        minimum: no value can be less; None if there is no bound.
+        maximum: no finite value can be more; None if there is no bound.
         depends_on_n: values depend on the number of images, which then stands in headings.
         published_n: number of images behind published values; 0 if there are none.
         network: key in ``ssdd_bench.metrics.features.base.EXTRACTORS``; "" for metrics of pairs.
@@ -78,6 +80,8 @@ class MetricInfo:
     applies_to: Literal["pairs", "samples", "both", "published"] = "pairs"
     default_for: Literal["none", "pairs", "samples", "both"] = "none"
     decimals: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     depends_on_n: bool = False
     published_n: int = 0
     network: str = ""

@@ -63,8 +63,13 @@ def describe_fields(kind: type) -> dict[str, str]:
     comments = {one.start[0]: one.string for one in tokens if one.type == tokenize.COMMENT}
     (declared,) = ast.parse(source).body
     assert isinstance(declared, ast.ClassDef)
+
+    def beside(node: ast.AnnAssign) -> str:
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        return next((comments[line] for line in lines if line in comments), "")
+
     return {
-        node.target.id: re.sub(r"\bNone\b", "null", comments.get(node.lineno, "").lstrip("# "))
+        node.target.id: re.sub(r"\bNone\b", "null", beside(node).lstrip("# "))
         for node in declared.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }

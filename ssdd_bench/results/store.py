@@ -58,7 +58,7 @@ def result_path(
     folder: Path, label: str, resolution: int, protocol_id: str, fingerprint: str
 ) -> Path:
     """Name a job's file so that any label is safe and equal fingerprints meet in one file."""
-    name = f"{_slug(label)}_{resolution}_{_slug(protocol_id)}_{_slug(fingerprint)[:10]}.json"
+    name = f"{slug(label)}_{resolution}_{slug(protocol_id)}_{slug(fingerprint)[:10]}.json"
     return Path(folder) / name
 
 
@@ -131,7 +131,7 @@ def _check_version(data: Any, readable: int, source: Path | str) -> None:
         )
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """Keep letters, digits and dots of a label: safe as a file name on every system."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:80] or "unnamed"
 

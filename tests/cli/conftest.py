@@ -4,10 +4,12 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from hub_server import hub
 
 from ssdd_bench.cli.main import main
 
 Program = Callable[..., tuple[int, str, str]]
+__all__ = ["hub", "program"]
 
 
 @pytest.fixture

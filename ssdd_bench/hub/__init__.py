@@ -1,0 +1,1 @@
+"""Repositories of results and model cards, on disk and on the Hugging Face Hub."""

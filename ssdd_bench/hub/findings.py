@@ -1,0 +1,64 @@
+"""Findings about files of a repository of results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Problem(StrEnum):
+    """Kinds of problems that a result file or a repository can have."""
+
+    UNREADABLE = "unreadable"
+    SCHEMA = "schema"
+    STRAY = "stray"
+    PLACE = "place"
+    DUPLICATE = "duplicate"
+    PROTOCOL_UNKNOWN = "protocol-unknown"
+    PROTOCOL_HASH = "protocol-hash"
+    PROTOCOL_ALTERED = "protocol-altered"
+    FINGERPRINT = "fingerprint"
+    CHECKSUM = "checksum"
+    VALUE = "value"
+
+
+FIXES: Final = {
+    Problem.UNREADABLE: "Delete the file and measure again",
+    Problem.SCHEMA: "Measure again with this version of ssdd-bench",
+    Problem.STRAY: "Remove it: only result files and their scores belong here",
+    Problem.PLACE: "Move it there, or let ssdd-bench publish place it",
+    Problem.DUPLICATE: "Keep one of the two",
+    Problem.PROTOCOL_UNKNOWN: "Measure with a protocol of ssdd-bench list protocols",
+    Problem.PROTOCOL_HASH: "Measure again, or give the protocol a name of its own",
+    Problem.PROTOCOL_ALTERED: "Restore the file as the run wrote it",
+    Problem.FINGERPRINT: "Restore the file as the run wrote it",
+    Problem.CHECKSUM: "Measure with weights whose sha256 the plugin records",
+    Problem.VALUE: "Restore the file as the run wrote it, or measure again",
+}
+
+INCOMPARABLE: Final = frozenset({Problem.PROTOCOL_UNKNOWN, Problem.PROTOCOL_HASH})
+"""Problems of a sound file that does not compare with results of this installation."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem of one file.
+
+    Attributes:
+        file: path, as it was given or in the repository.
+        problem: kind.
+        text: what is wrong, with the value.
+    """
+
+    file: str
+    problem: Problem
+    text: str
+
+    @property
+    def fix(self) -> str:
+        """Advice, in one sentence."""
+        return FIXES[self.problem]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.text} [{self.problem}]. {self.fix}."

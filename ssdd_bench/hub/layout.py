@@ -1,0 +1,55 @@
+"""Layout of a repository of results: ``results/MODEL/REVISION/PROTOCOL/FILE.json``.
+
+MODEL is the tokenizer's id, REVISION a hash of its weights and adapter, PROTOCOL the protocol's id
+with the beginning of its hash, and FILE the name that a run gives to the result. Scores of single
+images lie in ``scores/`` beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import path_of, slug
+
+RESULTS: Final = "results"
+LEADERBOARD: Final = "leaderboard.json"
+"""The gathered rows, at the root of a repository."""
+MAX_BYTES: Final = 1 << 20
+"""Largest result file that is read."""
+
+_PART: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+RESULT_FILE: Final = re.compile(rf"{RESULTS}/{_PART}/[0-9a-f]{{12}}/{_PART}/{_NAME}\.json")
+"""Paths of result files: neither a folder above nor a hidden file matches."""
+SCORES_FILE: Final = re.compile(
+    rf"{RESULTS}/{_PART}/[0-9a-f]{{12}}/{_PART}/scores/{_NAME}\.parquet"
+)
+"""Paths of the scores of single images."""
+
+
+def revision_of(result: Result) -> str:
+    """Hash what was measured: the bytes of all weights and the adapter's version.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    made = result.generation.weights if result.generation else {}
+    tokenizer = result.tokenizer
+    weights = [sorted(tokenizer.weights.values()), sorted(made.values())]
+    return fingerprint([tokenizer.version, *weights])[:12]
+
+
+def place_of(result: Result) -> PurePosixPath:
+    """Return the path of a result file in a repository."""
+    protocol = f"{slug(str(result.protocol.get('id')))}-{str(result.protocol.get('sha256'))[:8]}"
+    folder = PurePosixPath(RESULTS, slug(result.tokenizer.id), revision_of(result), slug(protocol))
+    return folder / path_of(result, Path()).name
+
+
+def scores_place(place: PurePosixPath) -> PurePosixPath:
+    """Return the path of the scores of single images that belong to a result file."""
+    return place.parent / "scores" / f"{place.stem}.parquet"

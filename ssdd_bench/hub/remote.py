@@ -1,0 +1,164 @@
+"""Repositories on the Hugging Face Hub: list, download and commit, with errors of one line.
+
+``$HF_ENDPOINT`` names another Hub. Tokens are those of huggingface_hub: ``hf auth login`` or
+``$HF_TOKEN``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.hub import REASONS, TIMEOUT_S
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+RepoType = Literal["model", "dataset"]
+NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+STATUSES: Final[Mapping[int, str]] = {
+    401: "log in with hf auth login, or set HF_TOKEN",
+    403: "your token may not write there",
+    409: "another commit is in progress: run the command again",
+    412: "it has changed in the meantime: run the command again",
+}
+"""Meanings of the Hub's answers that have no error class of their own."""
+
+
+class HubError(UserError):
+    """A repository on the Hub that cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Some files of one commit of a repository.
+
+    Attributes:
+        commit: hash of the commit; "" for an empty repository.
+        folder: where the files lie.
+        names: their paths in the repository, each accepted by the caller.
+        refused: paths that were not.
+    """
+
+    commit: str
+    folder: Path
+    names: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+def ensure_repository(repo: str, kind: RepoType, private: bool = False) -> None:
+    """Create a repository unless it exists.
+
+    Raises:
+        HubError: the network is forbidden or fails, or the Hub refuses.
+    """
+    with _speaking_with(repo) as api:
+        api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
+
+
+def fetch_snapshot(repo: str, wanted: Callable[[str], object], revision: str = "") -> Snapshot:
+    """Download some files of a data set repository into huggingface_hub's cache.
+
+    Args:
+        repo: id such as ``someone/results``.
+        wanted: is given the path of each file, and returns True if it is safe and wanted.
+        revision: branch, tag or commit; "" for main.
+
+    Raises:
+        HubError: the network is forbidden or fails, or there is no such repository.
+    """
+    from huggingface_hub import snapshot_download
+
+    with _speaking_with(repo) as api:
+        info = api.dataset_info(repo, revision=revision or None, timeout=TIMEOUT_S)
+        listed = sorted(one.rfilename for one in info.siblings or [])
+        names = tuple(name for name in listed if wanted(name))
+        refused = tuple(name for name in listed if not wanted(name))
+        if not names:
+            return Snapshot(info.sha or "", Path(), (), refused)
+        folder = snapshot_download(
+            repo,
+            repo_type="dataset",
+            revision=info.sha,
+            allow_patterns=list(names),
+            endpoint=api.endpoint,
+            etag_timeout=TIMEOUT_S,
+        )
+    return Snapshot(info.sha or "", Path(folder), names, refused)
+
+
+def commit_files(
+    repo: str,
+    kind: RepoType,
+    files: Mapping[str, bytes],
+    message: str,
+    parent: str = "",
+    pull_request: bool = False,
+) -> str:
+    """Add or replace files of a repository in one commit; large ones go to its large storage.
+
+    The Hub checks the metadata of a README.md before anything is uploaded.
+
+    Args:
+        repo: id of the repository.
+        kind: of the repository.
+        files: content by path.
+        message: first line of the commit.
+        parent: commit that the repository must still be at; "" for any.
+        pull_request: True opens a pull request instead.
+
+    Returns:
+        URL of the commit or of the pull request.
+
+    Raises:
+        HubError: the network is forbidden or fails, the Hub refuses, or the repository has changed.
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    with _speaking_with(repo) as api:
+        done = api.create_commit(
+            repo,
+            [CommitOperationAdd(name, data) for name, data in files.items()],
+            commit_message=message,
+            repo_type=kind,
+            parent_commit=parent or None,
+            create_pr=pull_request,
+        )
+    return str(done.pr_url or done.commit_url)
+
+
+@contextmanager
+def _speaking_with(repo: str) -> Iterator[HfApi]:
+    """Return the Hub's interface, and turn its errors into one line."""
+    from huggingface_hub import HfApi
+
+    from ssdd_bench import __version__
+
+    if not NAME.fullmatch(repo):
+        raise HubError(f"'{repo}' is no repository on the Hub: write OWNER/NAME")
+    if is_offline():
+        raise HubError(f"{repo} cannot be reached: SSDD_BENCH_OFFLINE is set. Unset it")
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        yield HfApi(endpoint, library_name="ssdd-bench", library_version=__version__)
+    except UserError:
+        raise
+    except Exception as error:  # errors of the transport differ between versions
+        raise HubError(f"{repo} on the Hugging Face Hub: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Say what an error of huggingface_hub means."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    name = type(error).__name__
+    if known := REASONS.get(name) or STATUSES.get(status):
+        return known
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{name}: {first}" if first else name

@@ -1,0 +1,159 @@
+"""Check result files, alone or in a repository of results, and name every problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ssdd_bench.errors import UserError
+from ssdd_bench.hub.contents import content_findings
+from ssdd_bench.hub.findings import INCOMPARABLE, Finding, Problem
+from ssdd_bench.hub.layout import (
+    MAX_BYTES,
+    RESULT_FILE,
+    RESULTS,
+    SCORES_FILE,
+    place_of,
+    scores_place,
+)
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import from_json
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file that was read, and what was found.
+
+    Attributes:
+        path: of the file.
+        name: path in messages.
+        result: its content; None if it cannot be read.
+        findings: its problems.
+    """
+
+    path: Path
+    name: str
+    result: Result | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """Findings that are more than another protocol, which a standing tells too."""
+        return tuple(one for one in self.findings if one.problem not in INCOMPARABLE)
+
+
+def check_file(path: Path, name: str = "") -> Checked:
+    """Check one result file by itself.
+
+    Args:
+        path: of the file; a link is not followed.
+        name: path in messages; by default ``path``.
+
+    Returns:
+        The result, and the problems of schema, protocol, checksums and values.
+    """
+    name = name or str(path)
+
+    def failed(problem: Problem, text: str) -> Checked:
+        return Checked(path, name, None, (Finding(name, problem, text),))
+
+    if path.is_symlink() or not path.is_file():
+        return failed(Problem.UNREADABLE, "no regular file")
+    if path.stat().st_size > MAX_BYTES:
+        return failed(Problem.UNREADABLE, f"{path.stat().st_size} bytes, more than {MAX_BYTES}")
+    try:
+        data = read_json(path)
+    except UserError as error:
+        return failed(Problem.UNREADABLE, _reason(error, path))
+    try:
+        result = from_json(data, path)
+        found = [Finding(name, problem, text) for problem, text in content_findings(result)]
+    except UserError as error:
+        return failed(Problem.SCHEMA, _reason(error, path))
+    except OverflowError:
+        return failed(Problem.SCHEMA, "a number is too large")
+    return Checked(path, name, result, tuple(found))
+
+
+def check_files(paths: Iterable[Path]) -> list[Checked]:
+    """Check result files, and that none occurs twice; see :func:`check_file`."""
+    return _mark_duplicates([check_file(path) for path in paths])
+
+
+def check_repository(folder: Path) -> list[Checked]:
+    """Check a repository of results: every file in ``results/`` and its place.
+
+    Files elsewhere, such as README.md, are free. Pictures are not needed and are stray files.
+
+    Args:
+        folder: root of the repository.
+
+    Raises:
+        UserError: it has no folder ``results``.
+    """
+    root = folder / RESULTS
+    if not root.is_dir():
+        raise UserError(
+            f"{folder}: no folder '{RESULTS}' in it: give the root of a repository of results, "
+            "or result files"
+        )
+    names = sorted(
+        (path.relative_to(folder).as_posix(), path)
+        for path in root.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    )
+    checked = [
+        _check_place(check_file(path, name))
+        if RESULT_FILE.fullmatch(name)
+        else Checked(path, name, None, tuple(_stray(path, name, folder)))
+        for name, path in names
+    ]
+    return _mark_duplicates(checked)
+
+
+def _check_place(one: Checked) -> Checked:
+    """Add a finding if a result file is not where its content belongs."""
+    if one.result is None or (place := place_of(one.result).as_posix()) == one.name:
+        return one
+    found = Finding(one.name, Problem.PLACE, f"its content belongs to {place}")
+    return Checked(one.path, one.name, one.result, (*one.findings, found))
+
+
+def _stray(path: Path, name: str, folder: Path) -> Iterator[Finding]:
+    """Yield a finding unless the file holds the scores of a result that is there."""
+    place = PurePosixPath(name)
+    result = place.parent.parent / f"{place.stem}.json"
+    if SCORES_FILE.fullmatch(name) and not path.is_symlink():
+        if not (folder / result).is_file():
+            yield Finding(name, Problem.STRAY, f"scores of {result}, which is not here")
+        return
+    yield Finding(name, Problem.STRAY, f"not at {RESULTS}/MODEL/REVISION/PROTOCOL/FILE.json")
+
+
+def _mark_duplicates(checked: list[Checked]) -> list[Checked]:
+    """Add a finding to each file that repeats the fingerprint of an earlier one."""
+    first: dict[str, str] = {}
+    marked = []
+    for one in checked:
+        findings = one.findings
+        if one.result is not None:
+            before = first.setdefault(one.result.fingerprint, one.name)
+            if before != one.name:
+                text = f"the job of {before}, with the same fingerprint"
+                findings = (*findings, Finding(one.name, Problem.DUPLICATE, text))
+        marked.append(Checked(one.path, one.name, one.result, findings))
+    return marked
+
+
+def scores_of(one: Checked) -> Path | None:
+    """Return the scores of single images beside a result file, where the record names them."""
+    if one.result is None or not one.result.scores:
+        return None
+    beside = one.path.parent / scores_place(PurePosixPath(one.path.name))
+    return beside if beside.is_file() else None
+
+
+def _reason(error: UserError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")

@@ -1,0 +1,93 @@
+"""Model cards: huggingface_hub reads the scores back, and its validator takes them."""
+
+import dataclasses
+
+import pytest
+from huggingface_hub import ModelCard, constants
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.hub.card import eval_results, make_card, select_results, write_card
+from ssdd_bench.results.schema import Result
+
+
+@pytest.fixture
+def chosen(results: list[Result]) -> list[Result]:
+    return select_results(results, "ssdd")
+
+
+def test_a_label_or_an_id_with_one_set_of_weights(results: list[Result]) -> None:
+    assert {one.tokenizer.label for one in select_results(results, "ssdd")} == {"ssdd"}
+    assert [one.resolution for one in select_results(results, "ssdd:f=16")] == [256]
+    codecs = select_results(results, "jpeg")
+    assert {one.tokenizer.id for one in codecs} == {"jpeg"}
+    two = [one for one in results if one.tokenizer.label in ("klvae:f=16", "klvae")]
+    renamed = [
+        dataclasses.replace(one, tokenizer=dataclasses.replace(one.tokenizer, label=f"k{i}"))
+        for i, one in enumerate(two)
+    ]
+    with pytest.raises(UserError, match="k0, k1"):
+        select_results(renamed, "klvae")
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        select_results(results, "sdd")
+
+
+def test_huggingface_hub_reads_every_score_back(chosen: list[Result], tmp_path) -> None:
+    expected = [entry for one in chosen for entry in eval_results(one)]
+    path = write_card(make_card(chosen, "| a |"), tmp_path / "README.md")
+    read = ModelCard.load(path)
+    assert read.data.eval_results == expected
+    assert read.data.model_name == "ssdd"
+    assert "| a |" in read.text
+    index = read.data.to_dict()["model-index"]
+    assert model_index_to_eval_results(index) == ("ssdd", expected)
+    assert len(index[0]["results"]) == len(chosen) == 2  # a data set per resolution
+
+
+def test_a_score_says_how_it_was_made(chosen: list[Result]) -> None:
+    result = chosen[0]
+    found = {one.metric_type: one for one in eval_results(result)}
+    available = {key for key, one in result.metrics.items() if one.value is not None}
+    assert found.keys() == available | {"encode_images_per_s", "decode_images_per_s"}
+    psnr = found["psnr"]
+    assert (psnr.metric_name, psnr.metric_value) == ("PSNR", result.metrics["psnr"].value)
+    assert psnr.dataset_type == "sample"
+    assert psnr.metric_args["resolution"] == 256
+    assert psnr.metric_args["n"] == 35
+    assert psnr.metric_args["protocol"] == "default-v1"
+    assert psnr.metric_args["protocol_sha256"] == result.protocol["sha256"]
+    assert psnr.metric_args["command"] == result.command
+    assert found["decode_images_per_s"].metric_args["device"] == "cpu"
+
+
+def test_the_validator_of_the_hub(hub, chosen: list[Result], monkeypatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    card = make_card(chosen)
+    card.validate()
+    assert hub.requests == ["POST /api/validate-yaml"]
+    card.data.license = "Apache-2.0"  # not an id of the Hub
+    with pytest.raises(ValueError, match="license"):
+        card.validate()
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("Apache-2.0", {"license": "apache-2.0"}),
+        ("OpenRAIL++", {"license": "openrail++"}),
+        ("CC-BY-NC-4.0", {"license": "cc-by-nc-4.0"}),
+        ("that of the weights", {"license": "other", "license_name": "that-of-the-weights"}),
+        ("", {}),
+    ],
+)
+def test_licences(chosen: list[Result], licence: str, expected: dict[str, str]) -> None:
+    tokenizer = dataclasses.replace(chosen[0].tokenizer, licence=licence)
+    data = make_card([dataclasses.replace(chosen[0], tokenizer=tokenizer)]).data.to_dict()
+    assert {key: data[key] for key in ("license", "license_name") if key in data} == expected
+
+
+def test_the_text_names_commands_protocols_and_weights(chosen: list[Result]) -> None:
+    text = make_card(chosen).text
+    assert text.count(f"    {chosen[0].command}\n") == 1
+    assert f"default-v1: sha256 `{chosen[0].protocol['sha256']}`" in text
+    assert all(sha in text for sha in chosen[0].tokenizer.weights.values())

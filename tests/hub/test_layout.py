@@ -1,0 +1,65 @@
+"""Places of results in a repository: made from content, and never outside of it."""
+
+import dataclasses
+
+import pytest
+
+from ssdd_bench.hub.layout import RESULT_FILE, SCORES_FILE, place_of, revision_of, scores_place
+from ssdd_bench.results.schema import Result
+
+
+def changed(result: Result, **tokenizer: object) -> Result:
+    return dataclasses.replace(result, tokenizer=dataclasses.replace(result.tokenizer, **tokenizer))
+
+
+def test_every_place_is_a_place_of_the_layout(results: list[Result]) -> None:
+    places = [place_of(one) for one in results]
+    assert len(set(places)) == len(results)
+    for place in places:
+        assert RESULT_FILE.fullmatch(place.as_posix())
+        assert SCORES_FILE.fullmatch(scores_place(place).as_posix())
+
+
+def test_a_place_names_model_revision_and_protocol(results: list[Result]) -> None:
+    (one, *_) = [one for one in results if one.tokenizer.label == "ssdd" and one.resolution == 256]
+    folder, model, revision, protocol, name = place_of(one).parts
+    assert (folder, model, protocol) == ("results", "ssdd", "default-v1-09e2e4f9")
+    assert revision == revision_of(one)
+    assert name == "ssdd_256_default-v1_a3f7adf2fd.json"
+
+
+def test_a_revision_is_the_bytes_of_the_weights_and_the_adapter(results: list[Result]) -> None:
+    one = next(one for one in results if one.tokenizer.weights)
+    renamed = {f"other-{name}": value for name, value in one.tokenizer.weights.items()}
+    assert revision_of(changed(one, weights=renamed)) == revision_of(one)
+    assert revision_of(changed(one, weights={"a": "0" * 64})) != revision_of(one)
+    assert revision_of(changed(one, version="99")) != revision_of(one)
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "..", "a/b", ".git", "C:\\x", "é\n"])
+def test_no_content_leads_out_of_the_repository(results: list[Result], name: str) -> None:
+    protocol = {**results[0].protocol, "id": name, "sha256": name}
+    one = dataclasses.replace(changed(results[0], id=name, label=name), protocol=protocol)
+    place = place_of(one)
+    assert RESULT_FILE.fullmatch(place.as_posix())
+    assert ".." not in place.parts
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "results/../x/000000000000/p/f.json",
+        "results/m/000000000000/p/../f.json",
+        "/results/m/000000000000/p/f.json",
+        "results/m/000000000000/p/.f.json",
+        "results/m/000000000000/p/f.json/",
+        "results/m/000000000000/p/q/f.json",
+        "results/m/00000000000g/p/f.json",
+        "results/m\\..\\x/000000000000/p/f.json",
+        "results/m/000000000000/p/f[a].json",
+        "results/m/000000000000/p/f.json\n",
+        "results//000000000000/p/f.json",
+    ],
+)
+def test_paths_that_are_no_place(path: str) -> None:
+    assert not RESULT_FILE.fullmatch(path)

@@ -1,0 +1,182 @@
+"""Pulling from a Hub on this machine: only checked files come in, and none mixes silently."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hub_server import Hub
+
+from ssdd_bench.hub.findings import Problem
+from ssdd_bench.hub.layout import place_of, scores_place
+from ssdd_bench.hub.pull import Outcome, pull, scores_fit
+from ssdd_bench.hub.standing import Standing, protocol_hash
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.store import from_json, load_results
+
+REPO = "someone/results"
+
+
+def offer(hub: Hub, *paths: Path, **more: bytes) -> dict[str, bytes]:
+    """Put results into the repository at their places, and other files."""
+    files = {
+        place_of(from_json(read_json(path), path)).as_posix(): path.read_bytes() for path in paths
+    }
+    hub.add(REPO, files | more)
+    return files
+
+
+def parquet(**columns: list) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def everything(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_results_come_in_as_they_are(hub, save, tmp_path) -> None:
+    paths = [save(0), save(1)]
+    offer(hub, *paths, **{"README.md": b"", "leaderboard.json": b"{}"})
+    out = tmp_path / "theirs"
+    pulled = pull(REPO, out)
+    assert [one.outcome for one in pulled] == [Outcome.WRITTEN] * 2
+    assert everything(out) == {path.name for path in paths}
+    for path in paths:
+        assert (out / path.name).read_bytes() == path.read_bytes()
+    assert len(load_results([out])) == 2
+    assert [one.outcome for one in pull(REPO, out)] == [Outcome.SAME] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "standing"),
+    [
+        ({"numbers_version": None}, Standing.UNRECORDED_NUMBERS),
+        ({"numbers_version": 1}, Standing.OTHER_NUMBERS),
+    ],
+)
+def test_other_numbers_are_refused_or_kept_apart(
+    hub, save, tmp_path, changes: dict, standing: Standing
+) -> None:
+    other = save(0, **changes)
+    ours = save(1)
+    offer(hub, other, ours)
+    out = tmp_path / "theirs"
+    by_file = {Path(one.file).name: one for one in pull(REPO, out)}
+    assert by_file[other.name].outcome is Outcome.REFUSED
+    assert by_file[other.name].reason is standing
+    assert everything(out) == {ours.name}
+    by_file = {Path(one.file).name: one for one in pull(REPO, out, others="apart")}
+    assert by_file[other.name].outcome is Outcome.APART
+    assert everything(out) == {ours.name, f"others/{standing}/{other.name}"}
+    assert len(load_results([out])) == 1  # those apart are not read along
+
+
+def test_other_protocols_are_refused_or_kept_apart(hub, save, results, tmp_path) -> None:
+    def with_protocol(index: int, **changes: object) -> Path:
+        recorded = results[index].protocol | changes
+        return save(index, protocol=recorded | {"sha256": protocol_hash(recorded)})
+
+    altered = save(0, protocol=results[0].protocol | {"tf32": True})
+    hashed, unknown = with_protocol(1, tf32=True), with_protocol(2, id="my-lab-v1")
+    offer(hub, altered, hashed, unknown)
+    reasons = {
+        altered.name: Problem.PROTOCOL_ALTERED,
+        hashed.name: Standing.OTHER_PROTOCOL,
+        unknown.name: Standing.UNKNOWN_PROTOCOL,
+    }
+    out = tmp_path / "theirs"
+    assert {Path(one.file).name: one.reason for one in pull(REPO, out)} == reasons
+    assert not out.exists()
+    assert {Path(one.file).name: one.reason for one in pull(REPO, out, others="apart")} == reasons
+    assert everything(out) == {
+        f"others/{reasons[path.name]}/{path.name}" for path in (hashed, unknown)
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "results/../../escaped.json",
+        "../escaped.json",
+        "/escaped.json",
+        "results/m/000000000000/p/../../../../../escaped.json",
+        "results\\..\\escaped.json",
+        "results/m/000000000000/p/deep/escaped.json",
+        "pictures/escaped.png",
+    ],
+)
+def test_names_cannot_leave_the_folder(hub, save, tmp_path, name: str) -> None:
+    ours = save(0)
+    offer(hub, ours, **{name: ours.read_bytes()})
+    out = tmp_path / "theirs" / "deep" / "deeper"
+    pulled = {one.file: one for one in pull(REPO, out)}
+    assert pulled[name].reason is Problem.STRAY
+    assert everything(tmp_path / "theirs") == {f"deep/deeper/{ours.name}"}
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_each_file_is_checked_before_it_is_written(hub, save, tmp_path) -> None:
+    broken, implausible, moved = save(0), save(1, seconds=-1.0), save(2)
+    files = offer(hub, broken, implausible)
+    stored = hub.repositories["dataset", REPO].files
+    stored[next(name for name in files if Path(name).name == broken.name)] = b'{"a": NaN}'
+    stored["results/other/000000000000/p/f.json"] = moved.read_bytes()
+    reasons = {one.reason for one in pull(REPO, tmp_path / "theirs")}
+    assert reasons == {Problem.UNREADABLE, Problem.VALUE, Problem.PLACE}
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_a_file_of_yours_is_never_replaced(hub, save, tmp_path) -> None:
+    path = save(0)
+    offer(hub, path)
+    mine = tmp_path / "theirs" / path.name
+    mine.parent.mkdir()
+    mine.write_bytes(save(0, seconds=1.0).read_bytes())
+    before = mine.read_bytes()
+    assert [one.outcome for one in pull(REPO, mine.parent)] == [Outcome.YOURS_KEPT]
+    assert mine.read_bytes() == before
+
+
+def test_scores_come_along_if_they_are_asked_for_and_fit(hub, save, results, tmp_path) -> None:
+    good, bad = (save(i, scores=f"scores/{save(i).stem}.parquet") for i in (0, 1))
+    files = offer(hub, good, bad)
+    sound = parquet(id=["a", "b"], psnr=[1.0, 2.0])
+    stored = hub.repositories["dataset", REPO].files
+    for name in files:
+        data = sound if Path(name).name == good.name else b"PAR1"
+        stored[scores_place(Path(name)).as_posix()] = data
+    pull(REPO, tmp_path / "without")
+    assert everything(tmp_path / "without") == {good.name, bad.name}
+    pull(REPO, tmp_path / "with", scores=True)
+    scores = f"scores/{good.stem}.parquet"
+    assert everything(tmp_path / "with") == {good.name, bad.name, scores}
+    assert (tmp_path / "with" / scores).read_bytes() == sound
+
+
+@pytest.mark.parametrize(
+    ("data", "fits"),
+    [
+        (parquet(id=["a"], psnr=[1.0]), True),
+        (parquet(id=["a"], unknown=[1.0]), False),
+        (parquet(id=["a"], psnr=["text"]), False),
+        (parquet(name=["a"], psnr=[1.0]), False),
+        (parquet(id=["a"] * 36, psnr=[1.0] * 36), False),
+        (b"", False),
+    ],
+)
+def test_scores_that_fit(results, data: bytes, fits: bool) -> None:
+    assert results[0].data.n == 35
+    assert scores_fit(data, results[0]) is fits
+
+
+def test_an_earlier_commit(hub, save, tmp_path) -> None:
+    repository = hub.add(REPO, {})
+    first = repository.sha()
+    path = save(0)
+    place = place_of(from_json(read_json(path), path)).as_posix()
+    repository.commits.append({place: path.read_bytes()})
+    assert pull(REPO, tmp_path / "theirs", revision=first) == []
+    assert len(pull(REPO, tmp_path / "theirs")) == 1
