@@ -24,6 +24,7 @@ from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_text
 
 SUFFIXES = (".png", ".svg", ".pdf")
+_METRICS = 4  # figures of speed of one kind
 BY_TAG = {"by-tag.md", "by-tag.csv"}
 FIGURES = (
     *("quality-vs-speed", "generation-vs-speed", "quality-vs-rate", "quality-vs-steps"),
@@ -88,7 +89,7 @@ def draw_figures(
 ) -> list[Drawing]:
     """Draw every figure that the rows have something for.
 
-    Quality against speed is drawn once for each metric, of which the page shows one at a time.
+    Quality against speed is drawn for each of four metrics, of which the page shows one at a time.
     The other figures of quality show ``metric`` and the mean PSNR.
     """
     frame = pool_seeds(frame)
@@ -101,10 +102,10 @@ def draw_figures(
         *(
             draw_speed(frame, key, palette, kind)
             for kind in ("reconstruction", "generation")
-            for key in measured
+            for key in measured[:_METRICS]
         ),
         *draw_curves(frame, metrics, palette),
-        draw_distributions(frame, [key for key in measured if key in single][:4], palette),
+        draw_distributions(frame, [key for key in measured if key in single][:2], palette),
         draw_published([row for file in published.values() for row in file.rows]),
     ]
     return [one for one in drawn if one is not None]

@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 from ssdd_bench.report.figures.draw import draw_panels
-from ssdd_bench.report.figures.panel import Mark, Panel, make_panel, panel_title
+from ssdd_bench.report.figures.panel import Mark, Panel, guidance_title, make_panel, panel_title
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import check_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, SAME_IMAGES, comparable_groups, pool_seeds, split
@@ -29,7 +29,7 @@ _MARKERS: Final = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P")
 def draw_speed(
     frame: pd.DataFrame, metric: str, palette: Palette, kind: str = "reconstruction"
 ) -> Drawing | None:
-    """Draw quality against decode images/s, one panel per resolution, compression rate and machine.
+    """Draw quality against decode images/s: a panel per resolution, rate, guidance and machine.
 
     Returns:
         The drawing, or None if no row of this kind has both the metric and a timing.
@@ -52,10 +52,11 @@ def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
     for group in comparable_groups(pool_seeds(frame)):
         finite = group.rows[metric].map(math.isfinite)
         rows = group.rows[finite & (group.rows["decode_ips"] > 0)]
-        rows = rows[~is_baseline(rows)].sort_values("f", kind="stable")
-        for mine in split(rows, [*MACHINE, "f"]):
+        rows = rows[~is_baseline(rows)].sort_values(["f", "guidance"], kind="stable")
+        for mine in split(rows, [*MACHINE, "f", "guidance"]):
             names = _short_names(mine)
-            yield make_panel(mine, "decode_ips", metric, _step_labels(mine, names), names)
+            title = panel_title(mine) + guidance_title(mine)
+            yield make_panel(mine, "decode_ips", metric, _step_labels(mine, names), names, title)
 
 
 def draw_curves(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -> Iterator[Drawing]:
@@ -112,12 +113,12 @@ def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
     panel = Panel(
         marks,
         f"Published, not measured here: {sizes}",
-        f"{how}, hardware {hardware}\nSource: {sources}",
+        f"{how.capitalize()}, hardware {hardware}.\nSource: {sources}.",
         "decode images/s (log)",
         "rFID ↓",
         higher=False,
     )
-    return draw_panels("published-figure", "Published rFID and speed", [panel], Palette(()))
+    return draw_panels("published-figure", "Published rFID and speed", [panel], Palette({}))
 
 
 def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]:

@@ -16,28 +16,33 @@ from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups
 from ssdd_bench.report.ranking import is_eligible
-from ssdd_bench.report.tables.columns import format_number, metric_heading
+from ssdd_bench.report.tables.columns import format_number, metric_heading, metric_name
 
 _IMAGES_SHOWN: Final = 200  # above which a distribution is a box alone
+_ROWS: Final = 16  # of a panel; more are thinned out evenly, the ends stay
+_PANELS: Final = 4
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def draw_distributions(
     frame: pd.DataFrame, metrics: Sequence[str], palette: Palette
 ) -> Drawing | None:
-    """Draw boxes of the scores of single images; None if no two rows have two or more of them."""
+    """Draw boxes of the scores of single images; None if no two rows have two or more of them.
+
+    The first four panels are drawn, of at most 16 rows from the best to the worst.
+    """
     frame = frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
     panels = [
         (group.rows, metric, scores)
         for group in comparable_groups(frame)
         for metric in metrics
         if len(scores := _scores(group.rows, metric)) > 1
-    ]
+    ][:_PANELS]
     if not panels:
         return None
     drawing = Drawing("score-distributions", "Scores of single images")
     heights = [0.9 + 0.24 * len(scores) for _, _, scores in panels]
-    with drawing.lay_out([2] * len(panels), heights) as all_axes:
+    with drawing.lay_out(heights) as all_axes:
         for axes, (rows, metric, scores) in zip(all_axes, panels, strict=True):
             put_title(axes, panel_title(rows, rate=False))
             heading = metric_heading(metric, metric_directions(frame)[metric])
@@ -55,8 +60,22 @@ def draw_distributions(
             axes.grid(axis="y", visible=False)
         remarks = "; ".join(dict.fromkeys(remark_of(rows) for rows, _, _ in panels))
         words = "Box: quartiles and median. Line: 5% to 95%. Ticks: images."
+        drawing.caption = f"{remarks} {words}"
+        drawing.alt = f"{drawing.title}: {_describe(panels)}"
         drawing.finish_layout(f"{words}\n{remarks}")
     return drawing
+
+
+def _describe(panels: Sequence[tuple[pd.DataFrame, str, dict[str, pd.Series[float]]]]) -> str:
+    """Write the highest and the lowest median of each panel."""
+    texts = []
+    for rows, metric, scores in panels:
+        (low, first), *_, (high, last) = scores.items()
+        texts.append(
+            f"{panel_title(rows, rate=False)}, {metric_name(metric)}: medians from "
+            f"{format_number(first.median())} ({low}) to {format_number(last.median())} ({high})."
+        )
+    return " ".join(texts)
 
 
 def _scores(rows: pd.DataFrame, metric: str) -> dict[str, pd.Series[float]]:
@@ -67,7 +86,9 @@ def _scores(rows: pd.DataFrame, metric: str) -> dict[str, pd.Series[float]]:
         if metric in scores
     }
     known = {label: one for label, one in found.items() if len(one) > 1}
-    return dict(sorted(known.items(), key=lambda item: float(item[1].median())))
+    ordered = sorted(known.items(), key=lambda item: float(item[1].median()))
+    places = np.linspace(0, len(ordered) - 1, min(_ROWS, len(ordered))).round().astype(int)
+    return dict(ordered[place] for place in places)
 
 
 def _draw_box(axes: Axes, values: pd.Series[float], place: int, color: str, gid: str) -> None:

@@ -13,10 +13,11 @@ import textalloc
 from matplotlib.axes import Axes
 from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from ssdd_bench.report.figures.panel import Mark, Panel
-from ssdd_bench.report.figures.style import GREY, Drawing, Palette
+from ssdd_bench.report.figures.style import GREY, SHADE, Drawing, Palette
 
 LOG_FROM: Final = 20.0  # largest over smallest positive distance, above which y is logarithmic
 _SIZE: Final = 8.0  # points, of labels
@@ -24,25 +25,63 @@ _CLEARANCE: Final = 4.5  # points that labels keep from the centre of a mark
 _PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
 _HEIGHT: Final = 3.1  # inches
 _FEW: Final = 3  # marks, up to which a panel is narrow
+_NARROW: Final = 2.8  # inches of a panel
+_WIDE: Final = 4.2
+_WIDEST: Final = 6.4  # of one panel alone
+_FULL: Final = 8  # labels, above which a panel alone is widest
+_CROWD: Final = 14  # labels, above which only those of the front and of the best are written
 
 
 def draw_panels(
     name: str, title: str, panels: Sequence[Panel], palette: Palette, metric: str = ""
 ) -> Drawing:
     """Draw a figure of panels, from the left and in rows; see :class:`Drawing` for the names."""
-    weights = [1 if len(panel.marks) <= _FEW and not panel.ends else 2 for panel in panels]
-    drawing = Drawing(name, title, metric)
-    with drawing.lay_out(weights, [_HEIGHT] * len(panels)) as all_axes:
-        remarks = list(dict.fromkeys(panel.remark for panel in panels))
-        above = ""
+    remarks = list(dict.fromkeys(panel.remark for panel in panels))
+    common = remarks[0] if len(remarks) == 1 else ""
+    caption = " ".join("\n".join(remarks).split("\n"))
+    drawing = Drawing(name, title, metric, caption, describe(title, panels))
+    few = all(panel.corner or len(panel.marks) <= _FEW for panel in panels) and len(panels) != 2
+    width = _NARROW if few else _WIDE if len(panels) > 1 or not _is_full(panels[0]) else _WIDEST
+    one_label = len({panel.y_label for panel in panels}) == 1
+    with drawing.lay_out([_HEIGHT] * len(panels), width) as all_axes:
         for axes, panel in zip(all_axes, panels, strict=True):
-            shown = replace(panel, y_label="") if panel.y_label == above else panel
-            prepare_axes(axes, shown, panel.remark if len(remarks) > 1 else "")
-            above = panel.y_label
-        drawing.finish_layout(remarks[0] if len(remarks) == 1 else "")
+            place = axes.get_subplotspec()
+            first = place is None or place.is_first_col()
+            shown = panel if first or not one_label else replace(panel, y_label="")
+            prepare_axes(axes, shown, "" if common else panel.remark)
+        drawing.finish_layout(common)
         for axes, panel in zip(all_axes, panels, strict=True):
             drawing.parts |= draw_marks(axes, panel, palette)
     return drawing
+
+
+def _is_full(panel: Panel) -> bool:
+    return sum(bool(mark.label) for mark in panel.marks) > _FULL
+
+
+def describe(title: str, panels: Sequence[Panel]) -> str:
+    """Write the alternative text: axes, and the ends of what each panel shows."""
+    height = " ".join(panels[0].y_label.split())
+    texts = [f"{title}: {height} against {panels[0].x_label}."]
+    for panel in panels:
+        sign = 1 if panel.higher else -1
+        best = max(panel.marks, key=lambda mark: sign * mark.y)
+        text = f"{panel.title}: best {_name(best, panel)}, {best.y:.4g}"
+        if panel.corner:
+            fast = max(panel.marks, key=lambda mark: mark.x)
+            text += f" at {best.x:.3g} images/s; fastest {_name(fast, panel)}, {fast.y:.4g} at "
+            text += f"{fast.x:.3g} images/s"
+        texts.append(text + ".")
+    return " ".join(texts)
+
+
+def _name(mark: Mark, panel: Panel) -> str:
+    """Name a mark by its label, and by the label of its path where its own is a part of that."""
+    if mark.label and not mark.label.endswith((" step", " steps")):
+        return mark.label
+    path = [one.label for one in panel.marks if one.line == mark.line and one.label]
+    network = max(path, key=len, default=mark.family).partition(", ")[0]
+    return mark.label if mark.label.startswith(network) else f"{network} {mark.label}".strip()
 
 
 def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> None:
@@ -50,13 +89,13 @@ def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> None:
     put_title(axes, panel.title, room=10 if remark else 0)
     if remark:
         axes.annotate(
-            remark.replace("\n", ", "),
+            remark.partition("\n")[0],
             (0, 1),
             xycoords="axes fraction",
             xytext=(0, 4),
             textcoords="offset points",
             fontsize=7,
-            color="0.35",
+            color=GREY,
         )
     _scale_x(axes, panel)
     _scale_y(axes, panel)
@@ -84,7 +123,7 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
         parts[gid] = (family, tip)
         return gid
 
-    if panel.front:
+    if panel.corner:
         _draw_front(axes, marks, panel.higher)
     for line in dict.fromkeys(mark.line for mark in marks if mark.line):
         mine = sorted((mark for mark in marks if mark.line == line), key=lambda mark: mark.x)
@@ -94,36 +133,61 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
             axes.plot(*places, color=color, linewidth=1.4, alpha=0.7, gid=gid)
     for mark in marks:
         color = palette.color(mark.family)
-        for xs, ys in ((mark.x_range, (mark.y, mark.y)), ((mark.x, mark.x), mark.y_range)):
-            if xs and ys:
-                axes.plot(xs, ys, color=color, linewidth=1.0, gid=add(mark.family))
-        style = palette.marker(mark.family, mark.marker)
-        axes.plot([mark.x], [mark.y], **style, zorder=3, gid=add(mark.family, mark.tip))
-    labelled = [mark for mark in marks if mark.label]
-    for mark, artists in zip(labelled, place_labels(axes, marks, ends=panel.ends), strict=True):
+        if bars := _bars(mark):
+            axes.add_line(Line2D(*bars, color=color, linewidth=1.0, gid=add(mark.family)))
+        style = palette.marker(mark.family, mark.marker, front=mark.front)
+        gid = add(mark.family, mark.tip)
+        axes.add_line(Line2D([mark.x], [mark.y], **style, zorder=3, gid=gid))
+    shown = thin_out(marks, panel.higher)
+    labelled = [mark for mark in shown if mark.label]
+    for mark, artists in zip(labelled, place_labels(axes, shown, ends=panel.ends), strict=True):
         for artist in artists:
             artist.set_gid(add(mark.family))
     return parts
 
 
-def pareto_front(marks: Sequence[Mark], higher: bool) -> list[Mark]:
-    """Return the marks that none beats in one respect and equals in the other, by rising x."""
+def _bars(mark: Mark) -> tuple[list[float], list[float]] | None:
+    """Return both error bars as one path with a gap."""
+    xs, ys = list[float](), list[float]()
+    if mark.x_range:
+        xs, ys = [*mark.x_range, math.nan], [mark.y, mark.y, math.nan]
+    if mark.y_range:
+        xs, ys = [*xs, mark.x, mark.x], [*ys, *mark.y_range]
+    return (xs, ys) if xs else None
+
+
+def thin_out(marks: Sequence[Mark], higher: bool) -> list[Mark]:
+    """Drop labels of a crowd, but for those of the front and of the best; hovering tells them."""
+    if sum(bool(mark.label) for mark in marks) <= _CROWD:
+        return list(marks)
+    sign = 1 if higher else -1
+    ranked = sorted(marks, key=lambda mark: (not mark.front, -sign * mark.y))
+    kept = {id(mark) for mark in [one for one in ranked if one.label][:_CROWD]}
+    return [mark if id(mark) in kept else replace(mark, label="") for mark in marks]
+
+
+def envelope(marks: Sequence[Mark], higher: bool) -> list[Mark]:
+    """Return the marks that no other one exceeds in both respects, by rising x."""
     sign = 1.0 if higher else -1.0
-    front: list[Mark] = []
+    found: list[Mark] = []
     for mark in sorted(marks, key=lambda mark: (-mark.x, -sign * mark.y)):
-        if not front or sign * mark.y > sign * front[-1].y:
-            front.append(mark)
-    return front[::-1]
+        if not found or sign * mark.y > sign * found[-1].y:
+            found.append(mark)
+    return found[::-1]
 
 
 def _scale_x(axes: Axes, panel: Panel) -> None:
     """Make x logarithmic, with room for labels."""
-    values = [mark.x for mark in panel.marks]
+    values = [x for mark in panel.marks for x in (mark.x, *(mark.x_range or ())) if x > 0]
     axes.set_xscale("log")
     low, high = math.log10(min(values)), math.log10(max(values))
     room = max(0.2 * (high - low), (0.5 - (high - low)) / 2, 0.1)
     axes.set_xlim(10 ** (low - room), 10 ** (high + (3.5 * room if panel.ends else room)))
-    ticks = sorted(set(values)) if panel.ticks else _log_ticks(axes, wide=high - low > 1.5)
+    ticks = (
+        sorted({mark.x for mark in panel.marks})
+        if panel.ticks
+        else _log_ticks(axes, wide=high - low > 1.5)
+    )
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(_PLAIN)
     axes.xaxis.set_minor_locator(FixedLocator([]))
@@ -158,12 +222,12 @@ def _log_ticks(axes: Axes, wide: bool) -> list[float]:
 
 
 def _draw_front(axes: Axes, marks: Sequence[Mark], higher: bool) -> None:
-    """Shade the area that the front beats, and name the front and the better corner."""
-    if front := pareto_front([mark for mark in marks if mark.eligible], higher):
+    """Shade the area behind the marks on the front, and name the better corner."""
+    if front := envelope([mark for mark in marks if mark.front], higher):
         left, worst = axes.get_xlim()[0], axes.get_ylim()[0 if higher else 1]
         xs = [left, *(mark.x for mark in front)]
         ys = [front[0].y, *(mark.y for mark in front)]
-        axes.fill_between(xs, ys, worst, step="pre", color="#F3F3F3", linewidth=0, zorder=0.5)
+        axes.fill_between(xs, ys, worst, step="pre", color=SHADE, linewidth=0, zorder=0.5)
         axes.step(
             [*xs, xs[-1]],
             [*ys, worst],
@@ -172,15 +236,6 @@ def _draw_front(axes: Axes, marks: Sequence[Mark], higher: bool) -> None:
             linewidth=1.0,
             linestyle=(0, (4, 2)),
             label="front",
-        )
-        axes.annotate(
-            "Pareto front",
-            (left, ys[0]),
-            xytext=(3, 3 if higher else -3),
-            textcoords="offset points",
-            va="bottom" if higher else "top",
-            fontsize=7.5,
-            color=GREY,
         )
     axes.text(
         0.985,

@@ -10,12 +10,13 @@ from typing import Any, Final
 import pandas as pd
 
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.report.figures.front import judge_quality, pareto_front
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import describe_hardware
-from ssdd_bench.report.ranking import is_eligible
 from ssdd_bench.report.tables.columns import NEGLIGIBLE, format_metric, format_short, metric_name
 
 RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
+READING: Final = "Dark outline: on the Pareto front, within noise. Bars: {}quartiles of the speed."
 _X_LABELS: Final = {
     "decode_ips": "decode images/s (log)",
     "floats_per_pixel": "floats per pixel (log)",
@@ -38,7 +39,7 @@ class Mark:
     line: str = ""  # marks of one line are joined by rising x
     x_range: tuple[float, float] | None = None  # ends of the error bar
     y_range: tuple[float, float] | None = None
-    eligible: bool = True  # for the Pareto front
+    front: bool = False  # on the Pareto front
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class Panel:
 
     marks: tuple[Mark, ...]
     title: str
-    remark: str  # images, protocol and machine
+    remark: str  # images, protocol, machine, and what the bars are
     x_label: str
     y_label: str
     higher: bool  # more of y is better
-    front: bool = False  # draw the Pareto front and name the better corner
+    corner: bool = False  # draw the Pareto front and name the better corner
     ticks: bool = False  # x has ticks at the marks alone
     ends: bool = False  # labels stand right of the lines' ends
     log_y: bool = False  # whatever its range
@@ -65,10 +66,17 @@ def make_panel(
     lines: pd.Series[str],
     title: str = "",
 ) -> Panel:
-    """Make a mark of each row: x is a column of ``_X_LABELS``, y a metric or a speed."""
-    timed, speed = "_ips" in x + y, y.endswith("_ips")
+    """Make a mark of each row: x is a column of ``_X_LABELS``, y a metric or a speed.
+
+    Over the decode speed, marks have error bars in both directions, and those on the front are
+    told.
+    """
+    timed, speed, corner = "_ips" in x + y, y.endswith("_ips"), x == "decode_ips"
     higher = speed or metric_directions(rows)[y]
     metrics = [key for key in metric_directions(rows) if rows[key].notna().any()]
+    quality = judge_quality(rows, y) if corner else None
+    ends = quality.ends() if quality else [None] * len(rows)
+    front = pareto_front(rows, quality) if quality else [False] * len(rows)
     marks = tuple(
         Mark(
             x=float(row[x]),
@@ -78,22 +86,24 @@ def make_panel(
             label=label,
             tip=_describe(row, metrics),
             line=line,
-            x_range=_range(row, x) if x == "decode_ips" else None,
-            y_range=_range(row, y) if x == "decode_ips" else None,
-            eligible=may,
+            x_range=_range(row, x) if corner else None,
+            y_range=span,
+            front=bool(on_front),
         )
-        for (_, row), label, line, may in zip(
-            rows.iterrows(), labels, lines, is_eligible(rows), strict=True
+        for (_, row), label, line, span, on_front in zip(
+            rows.iterrows(), labels, lines, ends, front, strict=True
         )
     )
+    bars = f"{quality.kind}; " if quality and quality.kind else ""
+    read = READING.format(bars) if corner else ""
     return Panel(
         marks,
         title or panel_title(rows),
-        remark_of(rows, timed),
+        "\n".join(filter(None, (remark_of(rows, timed), read))),
         _X_LABELS[x],
         "images/s" if speed else _metric_label(y, higher),
         higher,
-        front=x == "decode_ips",
+        corner=corner,
         ticks=x in ("steps", "resolution"),
         ends=x == "resolution",
         log_y=speed,
@@ -107,6 +117,12 @@ def panel_title(rows: pd.DataFrame, *, rate: bool = True) -> str:
     return f"{first['resolution']} px" + (f", f{first['f']}" if known else "")
 
 
+def guidance_title(rows: pd.DataFrame) -> str:
+    """Name the guidance that all rows share; "" where nothing was generated."""
+    guidance = rows.iloc[0]["guidance"]
+    return {"": "", "1": ", unguided"}.get(guidance, f", cfg {guidance}")
+
+
 def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
     """Name the images and the protocol, and the machine if speeds are shown."""
     first = rows.iloc[0]
@@ -115,7 +131,7 @@ def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
     if timed:
         batches = ", ".join(str(batch) for batch in sorted(set(rows["batch"].dropna())))
         lines.append(f"{describe_hardware(rows)[0]}, batch {batches}")
-    return "\n".join(lines)
+    return "; ".join(lines) + "."
 
 
 def _metric_label(key: str, higher: bool) -> str:

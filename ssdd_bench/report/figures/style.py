@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,16 +26,33 @@ from matplotlib.figure import Figure
 from ssdd_bench.report.ranking import is_baseline
 from ssdd_bench.results.files import write_atomically, write_text
 
-# Palette of Okabe and Ito, told apart by every kind of colour vision; yellow is too pale on white.
-COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+# Hues of Okabe and Ito, told apart by every kind of colour vision; yellow is too pale on white.
+HUES: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+FAMILY_COLORS: Final = {
+    "kl-vae": "#0072B2",
+    "diffusion decoder": "#D55E00",
+    "tiny autoencoder": "#009E73",
+    "deep compression": "#CC79A7",
+    "vq": "#E69F00",
+    "representation autoencoder": "#56B4E9",
+    "codec": "#7F7F7F",
+    "control": "#B0B0B0",
+}
+"""Colours by the family that a result records. A family that is not here takes one of ``HUES`` by
+its name."""
+SHADES: Final = (("#000000", 0.0), ("#000000", 0.42), ("#FFFFFF", 0.35))  # mixed in, how much
+INK: Final = "#1B1F23"
 GREY: Final = "#666666"
-_UNITS: Final = 4  # columns of the grid that panels are laid out on
-_WIDTHS: Final = (4.2, 5.2, 7.0, 8.3)  # inches, by columns in use; the README shows 8.3 as 830 px
+GRID: Final = "#EBEBEB"
+SHADE: Final = "#F3F3F3"  # area behind the front
+PAPER: Final = "#FFFFFF"  # around marks
+_WIDTH: Final = 8.4  # inches at most; the README shows them as 840 px
 _UNDATED: Final[dict[str, dict[str, Any]]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
     ".png": {"Software": None},
 }
+_ABOUT: Final = {".png": "Description", ".pdf": "Subject"}  # key of the alternative text
 _STYLE: Final[dict[Any, Any]] = {
     "figure.dpi": 150.0,
     "font.family": "DejaVu Sans",
@@ -42,47 +62,71 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.linewidth": 0.8,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#EBEBEB",
+    "grid.color": GRID,
     "grid.linewidth": 0.8,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
     "svg.fonttype": "none",  # a tenth of the bytes of outlines, and text that can be searched
     "text.parse_math": False,  # names come from users and may hold a dollar sign
 }
 
 
+_VARIABLES: Final = {INK: "ink", GREY: "soft", GRID: "faint", SHADE: "panel", PAPER: "paper"}
+
+
 @dataclass(frozen=True)
 class Palette:
-    """One colour for each tokenizer, the same in all figures of a report.
+    """One colour for each tokenizer, the same in every figure of every report.
 
-    After seven families the colours begin again with hollow markers.
+    The hue comes from the family that the results record, the shade from the tokenizer's id, so
+    that neither depends on what else a report shows. Other ids may share hue and shade.
+
+    Attributes:
+        family_of: recorded family by id of the tokenizer, in the order of the legend.
     """
 
-    families: tuple[str, ...]
+    family_of: Mapping[str, str]
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Palette:
-        """Assign the colours in the order of the rows, baselines last."""
+        """Collect the tokenizers of a frame, by family, baselines last."""
         baselines = is_baseline(frame)
-        return cls(tuple(dict.fromkeys([*frame["id"][~baselines], *frame["id"][baselines]])))
+        rows = sorted(zip(baselines, frame["family"], frame["id"], strict=True))
+        return cls({name: family for _, family, name in rows})
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Ids of the tokenizers."""
+        return tuple(self.family_of)
 
     def color(self, family: str) -> str:
-        """Return the colour of a family; grey if it is not one of the palette."""
-        if family not in self.families:
+        """Return the colour of a tokenizer; grey if it is not one of the palette."""
+        if family not in self.family_of:
             return GREY
-        return COLORS[self.families.index(family) % len(COLORS)]
+        name = self.family_of[family]
+        hue = FAMILY_COLORS.get(name) or HUES[_number(name) % len(HUES)]
+        other, share = SHADES[_number(family) % len(SHADES)]
+        mixed = (
+            round((1 - share) * int(hue[i : i + 2], 16) + share * int(other[i : i + 2], 16))
+            for i in (1, 3, 5)
+        )
+        return "#" + "".join(f"{one:02X}" for one in mixed)
 
-    def marker(self, family: str, marker: str) -> dict[str, Any]:
-        """Return the style of a family's marker."""
-        color = self.color(family)
-        hollow = family in self.families and self.families.index(family) // len(COLORS) % 2
+    def marker(self, family: str, marker: str, *, front: bool = False) -> dict[str, Any]:
+        """Return the style of a tokenizer's marker, with a dark edge for those on a front."""
         return {
-            "color": color,
+            "color": self.color(family),
             "marker": marker,
             "markersize": 7,
-            "markerfacecolor": "white" if hollow else color,
-            "markeredgecolor": color if hollow else "white",
-            "markeredgewidth": 1.4 if hollow else 0.8,
+            "markeredgecolor": INK if front else PAPER,
+            "markeredgewidth": 1.3 if front else 0.8,
             "linestyle": "none",
         }
+
+
+def _number(text: str) -> int:
+    """Hash a text, alike on every machine."""
+    return zlib.crc32(text.encode())
 
 
 @dataclass
@@ -90,8 +134,10 @@ class Drawing:
     """A figure and its interactive parts."""
 
     name: str  # stem of its files
-    title: str  # caption on the page
+    title: str  # heading on the page
     metric: str = ""  # that it shows, where a report has such a figure for each
+    caption: str = ""  # images, protocol, machine, and how to read it
+    alt: str = ""  # what it shows, for those who do not see it
     figure: Figure = field(init=False)
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)  # family and hover text by id
 
@@ -101,20 +147,23 @@ class Drawing:
         return f"{self.name}-{self.metric}" if self.metric else self.name
 
     @contextmanager
-    def lay_out(self, weights: Sequence[int], heights: Sequence[float]) -> Iterator[list[Axes]]:
-        """Make the figure and yield its axes: columns of four that each takes, least inches."""
-        rows: list[list[Any]] = [[]]
-        for index, weight in enumerate(weights):
-            if len(rows[-1]) + weight > _UNITS:
-                rows.append([])
-            rows[-1] += [index] * weight
-        columns = min(sum(weights), _UNITS)
-        tallest = [max(heights[index] for index in row) for row in rows]
+    def lay_out(self, heights: Sequence[float], width: float = 4.15) -> Iterator[list[Axes]]:
+        """Make the figure and yield its axes: panels of equal width, in rows as even as can be.
+
+        Args:
+            heights: least inches of each panel.
+            width: inches of a panel, of which two or three fit into a row.
+        """
+        most = max(1, int(_WIDTH / width))
+        rows = -(-len(heights) // most)
+        columns = -(-len(heights) // rows)
+        places = [range(i, min(i + columns, len(heights))) for i in range(0, len(heights), columns)]
+        tallest = [max(heights[index] for index in row) for row in places]
         with _style(self.key):
-            size = (_WIDTHS[columns - 1], sum(tallest))
+            size = (columns * width, sum(tallest))
             self.figure = Figure(figsize=size, layout="constrained")
             FigureCanvasAgg(self.figure)  # measures text; the figure holds on to it
-            mosaic = [row + ["."] * (columns - len(row)) for row in rows]
+            mosaic: list[Any] = [[*map(str, row), *["."] * (columns - len(row))] for row in places]
             panels = self.figure.subplot_mosaic(mosaic, height_ratios=tallest)
             for index, axes in panels.items():
                 axes.set_gid(f"{self.key}-{index}")
@@ -124,7 +173,9 @@ class Drawing:
     def finish_layout(self, remark: str) -> None:
         """Write a remark below the panels and keep these where they are now."""
         if remark:
-            text = self.figure.supxlabel(remark, x=0.01, ha="left", fontsize=7.5, color="0.35")
+            width = int(17.5 * self.figure.get_figwidth())  # characters
+            wrapped = "\n".join(textwrap.fill(line, width) for line in remark.splitlines())
+            text = self.figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color=GREY)
             text.set_gid(f"{self.key}-remark")
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
@@ -138,7 +189,8 @@ class Drawing:
         if path.suffix == ".svg":
             return write_text(path, self.svg)
         with _style(self.key):
-            save = partial(self.figure.savefig, metadata=_UNDATED[path.suffix])
+            about = {_ABOUT[path.suffix]: self.alt} if self.alt else {}
+            save = partial(self.figure.savefig, metadata={**_UNDATED[path.suffix], **about})
             write_atomically(path, partial(save, format=path.suffix[1:]))
         return path
 
@@ -148,7 +200,8 @@ class Drawing:
         buffer = io.StringIO()
         with _style(self.key):
             self.figure.savefig(buffer, format="svg", metadata=_UNDATED[".svg"])
-        return buffer.getvalue()
+        named = f'role="group" aria-label="{escape(self.alt, quote=True)}" ' if self.alt else ""
+        return buffer.getvalue().replace("<svg ", f"<svg {named}", 1)
 
     @cached_property
     def panels(self) -> dict[str, tuple[float, float, float, float]]:
@@ -168,13 +221,20 @@ class Drawing:
 
 
 def inline_svg(svg: str) -> str:
-    """Make an SVG file part of a page: drop its prologue, size, comments and numbered ids."""
+    """Make an SVG file part of a page: drop its prologue, size, comments and numbered ids.
+
+    Its ink, paper and greys become the variables of the page's style, for light and dark.
+    """
     view = re.search(r'viewBox="0 0 ([\d.]+) [^"]*"', svg)
     assert view is not None, "an SVG file without a view box"
+    label = re.search(r'<svg (role="group" aria-label="[^"]*")', svg)
+    name = f" {label[1]}" if label else ""
     style = f"max-width: {1.6 * float(view[1]):.0f}px"  # text is as large in all figures
     body = svg[svg.index(">", view.end()) + 1 :]
     body = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", body, flags=re.DOTALL)
-    return f'<svg {view[0]} style="{style}">' + re.sub(r' id="[\w.]+_\d+"', "", body)
+    for color, variable in _VARIABLES.items():
+        body = re.sub(rf"(?<=[ ;:\"]){color}\b", f"var(--{variable})", body, flags=re.IGNORECASE)
+    return f'<svg {view[0]}{name} style="{style}">' + re.sub(r' id="[\w.]+_\d+"', "", body)
 
 
 def _style(salt: str) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from matplotlib.cbook import pts_to_prestep
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ssdd_bench.report.figures.draw import draw_panels, pareto_front, place_labels
+from ssdd_bench.report.figures.draw import draw_panels, envelope, place_labels, thin_out
 from ssdd_bench.report.figures.panel import Mark, Panel
-from ssdd_bench.report.figures.style import Drawing, Palette
+from ssdd_bench.report.figures.style import INK, PAPER, Drawing, Palette
 
 NAMES = (
     *("ssdd", "klvae", "tiny-autoencoder", "jpeg:quality=10", "jpeg:quality=50"),
@@ -28,13 +29,13 @@ def panel(*marks: Mark, higher: bool = True, ends: bool = False) -> Panel:
     return Panel(
         *(marks, "64 px", "28 images", "decode images/s (log)", "PSNR"),
         higher=higher,
-        front=not ends,
+        corner=not ends,
         ends=ends,
     )
 
 
 def draw(*panels: Panel) -> Drawing:
-    return draw_panels("figure", "A figure", panels, Palette(NAMES))
+    return draw_panels("figure", "A figure", panels, Palette(dict.fromkeys(NAMES, "kl-vae")))
 
 
 def twelve() -> list[Mark]:
@@ -110,9 +111,11 @@ def test_labels_of_close_lines_stand_right_of_their_ends() -> None:
 
 def test_labels_keep_off_the_steps_of_the_front() -> None:
     marks = [
-        *(Mark(44.6, 164.4, "a"), Mark(94, 171.0, "a")),
+        Mark(44.6, 164.4, "a"),
+        Mark(94, 171.0, "a", front=True),
         Mark(45.7, 162.3, "a", label="diffusion, cfg 1.5, 2 steps"),
-        *(Mark(67.4, 146.0, "b"), Mark(66.8, 143.2, "b")),
+        Mark(67.4, 146.0, "b", front=True),
+        Mark(66.8, 143.2, "b", front=True),
     ]
     (axes,) = draw(panel(*marks, higher=False)).figure.axes
     (front,) = (line for line in axes.get_lines() if line.get_label() == "front")
@@ -127,10 +130,10 @@ def test_labels_keep_off_the_steps_of_the_front() -> None:
             ), label.get_text()
 
 
-def test_front_holds_only_what_nothing_beats() -> None:
+def test_the_envelope_holds_only_what_nothing_exceeds() -> None:
     def front(scores: list[float], higher: bool) -> list[tuple[float, float]]:
         marks = [Mark(x, y, "a") for x, y in zip((1, 2, 3, 3, 0.5), scores, strict=False)]
-        return [(mark.x, mark.y) for mark in pareto_front(marks, higher)]
+        return [(mark.x, mark.y) for mark in envelope(marks, higher)]
 
     assert front([5.0, 4.0, 3.0, 2.0, 6.0], True) == [(0.5, 6), (1, 5), (2, 4), (3, 3)]
     assert front([1.0, 1.0, 3.0, 2.0, 0.5], False) == [(0.5, 0.5), (2, 1), (3, 2)]
@@ -138,10 +141,11 @@ def test_front_holds_only_what_nothing_beats() -> None:
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_the_front_bounds_all_eligible_marks_and_no_other(higher: bool) -> None:
+def test_the_line_of_the_front_bounds_its_marks_and_no_other(higher: bool) -> None:
     sign = 1 if higher else -1
-    marks = [Mark(x, sign * y, "a") for x, y in ((1, 5), (2, 4), (3, 1), (1.5, 3))]
-    control = Mark(9, sign * 9, "b", eligible=False)
+    places = ((1, 5), (2, 4), (3, 1), (1.5, 3))
+    marks = [Mark(x, sign * y, "a", front=(x, y) != (1.5, 3)) for x, y in places]
+    control = Mark(9, sign * 9, "b")
     (axes,) = draw(panel(*marks, control, higher=higher)).figure.axes
     (front,) = (line for line in axes.get_lines() if line.get_label() == "front")
     xs, ys = (list(np.asarray(values, float)) for values in front.get_data())
@@ -151,6 +155,8 @@ def test_the_front_bounds_all_eligible_marks_and_no_other(higher: bool) -> None:
     assert axes.get_xlim()[1] > 9
     words = [text.get_text() for text in axes.texts]
     assert f"better {'↗' if higher else '↘'}" in words
+    outlines = [line.get_markeredgecolor() for line in axes.get_lines() if line.get_marker() == "o"]
+    assert outlines == [INK, INK, INK, PAPER, PAPER]
 
 
 def test_distances_that_differ_much_are_on_a_logarithmic_scale() -> None:
@@ -168,16 +174,43 @@ def test_error_bars_lie_inside_the_axes() -> None:
     low, high = axes.get_ylim()
     assert low < 10
     assert high > 30
-    bars = [list(line.get_ydata()) for line in axes.get_lines()]  # type: ignore[arg-type]
-    assert [10.0, 30.0] in bars
+    bars = [np.asarray(line.get_ydata(), float) for line in axes.get_lines()]
+    assert [10.0, 30.0] in [list(one[-2:]) for one in bars if len(one) > 2]
 
 
-def test_panels_of_few_marks_are_narrow_and_a_common_remark_is_written_once() -> None:
-    wide, narrow = panel(*twelve()), panel(Mark(1, 20.0, "a"), Mark(2, 21.0, "b"))
-    drawing = draw(wide, narrow)
-    widths = [axes.get_position().width for axes in drawing.figure.axes]
-    assert widths[0] > 1.6 * widths[1]
-    assert drawing.figure.get_supxlabel() == "28 images"
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (4, 2), (5, 3), (7, 3)])
+def test_panels_are_of_equal_size_in_even_rows(count: int, columns: int) -> None:
+    figure = draw(*[panel(Mark(1, 20.0, "a"), Mark(2, 21.0, "b"))] * count).figure
+    sizes = np.array([axes.get_position().size for axes in figure.axes]) * figure.get_size_inches()
+    assert np.ptp(sizes, axis=0) == pytest.approx([0, 0], abs=0.01)
+    assert len({round(axes.get_position().x0, 3) for axes in figure.axes}) == columns
+    assert figure.get_figwidth() <= 8.4
+
+
+def test_a_common_remark_is_written_once() -> None:
+    one = panel(Mark(1, 20.0, "a"))
+    assert draw(one, one).figure.get_supxlabel() == "28 images"
+    other = replace(one, remark="30 images")
+    drawing = draw(one, other)
+    assert drawing.figure.get_supxlabel() == ""
+    assert "28 images 30 images" in drawing.caption
+
+
+def test_labels_of_a_crowd_are_those_of_the_front_and_of_the_best() -> None:
+    marks = [Mark(1.0 + i, 20.0 + i, f"t{i}", label=f"t{i}", front=i == 0) for i in range(40)]
+    kept = [mark.label for mark in thin_out(marks, True) if mark.label]
+    assert kept == ["t0", *(f"t{i}" for i in range(27, 40))]
+    assert thin_out(marks[:5], True) == marks[:5]
+
+
+def test_the_alternative_text_names_the_best_and_the_fastest() -> None:
+    path = [
+        Mark(1, 24.0, "d", label="d, 2 steps", line="d"),
+        Mark(2, 21.0, "d", label="1 step", line="d"),
+    ]
+    text = draw(panel(*path, Mark(3, 20.0, "k", label="k"))).alt
+    assert "best d, 2 steps, 24 at 1 images/s; fastest k, 20 at 3 images/s" in text
+    assert "fastest d 1 step, 21" in draw(panel(*path)).alt
 
 
 def test_every_part_of_a_family_is_in_the_svg_once() -> None:

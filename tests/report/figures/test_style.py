@@ -14,15 +14,24 @@ from PIL import Image
 from ssdd_bench.errors import OutputError
 from ssdd_bench.report.figures.draw import draw_panels
 from ssdd_bench.report.figures.panel import Mark, Panel
-from ssdd_bench.report.figures.style import COLORS, Drawing, Palette, inline_svg
+from ssdd_bench.report.figures.style import (
+    FAMILY_COLORS,
+    GREY,
+    HUES,
+    INK,
+    PAPER,
+    Drawing,
+    Palette,
+    inline_svg,
+)
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.results.schema import Result
 
 
 def draw(label: str = "a", metric: str = "") -> Drawing:
     marks = (Mark(1, 20.0, "a", label=label), Mark(9, 22.0, "b", label="b", line="b"))
-    panel = Panel(marks, "64 px", "28 images", "x", "y", higher=True, front=True)
-    return draw_panels("figure", "A figure", [panel], Palette(("a", "b")), metric)
+    panel = Panel(marks, "64 px", "28 images", "x", "y", higher=True, corner=True)
+    return draw_panels("figure", "A figure", [panel], Palette({"a": "x", "b": "y"}), metric)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -69,18 +78,48 @@ def test_two_figures_in_one_page_share_no_id() -> None:
     assert ids[0] & ids[1] == {None}
 
 
-def test_a_family_has_one_colour_and_baselines_come_last(
-    make_result: Callable[..., Result],
-) -> None:
-    results = [
-        make_result("jpeg", role="codec"),
-        make_result("klvae"),
-        make_result("ssdd"),
-        make_result("ssdd:f=16"),
+def test_a_colour_depends_on_family_and_id_alone(make_result: Callable[..., Result]) -> None:
+    codec = make_result("jpeg", role="codec", family="codec")
+    ours = [make_result("ssdd", family="kl-vae"), make_result("diffusion", family="kl-vae")]
+    other = make_result("klvae", family="unheard of")
+    palettes = [
+        Palette.of(to_frame(results)) for results in ([codec, *ours, other], [ours[0], codec])
     ]
-    palette = Palette.of(to_frame(results))
-    assert palette.families == ("klvae", "ssdd", "jpeg")
-    assert [palette.color(family) for family in palette.families] == list(COLORS[:3])
-    many = Palette(tuple(f"family-{i}" for i in range(14)))
-    looks = [many.marker(family, "o") for family in many.families]
-    assert len({(look["color"], look["markerfacecolor"]) for look in looks}) == 14
+    assert palettes[0].families == ("diffusion", "ssdd", "klvae", "jpeg")  # baselines last
+    for name in palettes[1].families:
+        assert palettes[0].color(name) == palettes[1].color(name)
+    assert palettes[0].color("ssdd") == FAMILY_COLORS["kl-vae"]
+    assert len({palettes[0].color(name) for name in palettes[0].families}) == 4
+    assert palettes[0].color("not there") == GREY
+
+
+def luminance(color: str) -> float:
+    """Relative luminance by WCAG 2.1."""
+    parts = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+@pytest.mark.parametrize("paper", ["#FFFFFF", "#14171A"])
+def test_hues_are_seen_on_light_and_on_dark_paper(paper: str) -> None:
+    for hue in {*HUES, *FAMILY_COLORS.values()}:
+        low, high = sorted([luminance(hue), luminance(paper)])
+        assert (high + 0.05) / (low + 0.05) > 2, hue
+
+
+def test_the_page_chooses_ink_and_paper(make_result: Callable[..., Result]) -> None:
+    inline = inline_svg(draw().svg)
+    for color, variable in ((INK, "ink"), (PAPER, "paper"), (GREY, "soft")):
+        assert color.lower() not in inline.lower()
+        assert f"var(--{variable})" in inline
+
+
+def test_alternative_texts_are_in_the_files(tmp_path: Path) -> None:
+    drawing = draw()
+    drawing.alt += ' "<b> & c"'
+    assert ElementTree.fromstring(drawing.svg).get("aria-label") == drawing.alt
+    assert 'role="group"' in inline_svg(drawing.svg)
+    with Image.open(drawing.save(tmp_path / "a.png")) as image:
+        assert image.info["Description"] == drawing.alt

@@ -1,0 +1,117 @@
+"""Noise of scores and speeds, and the front that allows for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssdd_bench.report.figures.front import (
+    INTERVAL,
+    PAIRED,
+    SEEDS,
+    judge_quality,
+    pareto_front,
+)
+from ssdd_bench.report.frame import to_frame
+from ssdd_bench.report.groups import pool_seeds
+from ssdd_bench.results.schema import Result
+
+Make = Callable[..., Result]
+IMAGES = [f"{i}.jpg" for i in range(28)]
+HARD = np.random.default_rng(0).normal(25, 4, len(IMAGES))  # PSNR that all share
+NOISE = np.random.default_rng(1).normal(0, 1, (4, len(IMAGES)))
+
+
+def frame_of(
+    make: Make, scores: Mapping[str, np.ndarray], speeds: Mapping[str, float]
+) -> pd.DataFrame:
+    results = [
+        make(name, 64, speeds[name], {"psnr": float(each.mean())}, fingerprint=f"{i:064}")
+        for i, (name, each) in enumerate(scores.items())
+    ]
+    single = [{"psnr": pd.Series(each, IMAGES)} for each in scores.values()]
+    return to_frame(results, single)
+
+
+def on_front(frame: pd.DataFrame) -> set[str]:
+    front = pareto_front(frame, judge_quality(frame, "psnr"))
+    return set(frame["label"][front])
+
+
+def test_differences_are_judged_image_by_image(make_result: Make) -> None:
+    """Images differ by 4 dB, which would hide a difference of 1 dB that every image shows."""
+    scores = {"a": HARD + 0.1 * NOISE[0], "b": HARD + 1 + 0.1 * NOISE[1], "c": HARD + NOISE[2]}
+    frame = frame_of(make_result, scores, dict.fromkeys("abc", 10.0))
+    quality = judge_quality(frame, "psnr")
+    assert quality.kind == PAIRED
+    assert quality.ahead.tolist() == [[0, -1, 0], [1, 0, 1], [0, -1, 0]]
+    for (low, high), value in zip(filter(None, quality.ends()), frame["psnr"], strict=True):
+        assert 0 < high - value == pytest.approx(value - low)
+        assert high - low < 1  # not that of the hard and the easy images
+
+
+def test_both_of_two_within_noise_are_on_the_front(make_result: Make) -> None:
+    """Only a difference beyond noise in one respect sets a tie in the other apart."""
+    close = HARD + 0.05 + 0.3 * NOISE[1]
+    scores = {"a": HARD, "b": close, "worse": HARD - 3 + 0.3 * NOISE[2]}
+    assert on_front(frame_of(make_result, scores, {"a": 10, "b": 10.1, "worse": 10.2})) == {
+        "a",
+        "b",
+    }
+    assert on_front(frame_of(make_result, scores, {"a": 10, "b": 20, "worse": 20})) == {"b"}
+    assert on_front(frame_of(make_result, scores, {"a": 10, "b": 10, "worse": 40})) == {
+        *("a", "b", "worse"),
+    }
+
+
+def test_controls_are_not_on_the_front_and_beat_nothing(make_result: Make) -> None:
+    scores = {"a": HARD, "best": HARD + 3 + 0.1 * NOISE[0]}
+    frame = frame_of(make_result, scores, {"a": 10, "best": 90})
+    assert on_front(frame) == {"best"}
+    frame.loc[frame["label"] == "best", "role"] = "control"
+    assert on_front(frame) == {"a"}
+
+
+def test_intervals_serve_where_single_scores_are_absent(make_result: Make) -> None:
+    def one(name: str, value: float, half: float) -> Result:
+        made = make_result(name, fingerprint=f"{ord(name):064}")
+        psnr = replace(made.metrics["psnr"], value=value, interval=(value - half, value + half))
+        return replace(made, metrics={"psnr": psnr})
+
+    quality = judge_quality(to_frame([one("a", 20, 1), one("b", 21, 1), one("c", 25, 1)]), "psnr")
+    assert quality.kind == INTERVAL
+    assert quality.ahead.tolist() == [[0, 0, -1], [0, 0, -1], [1, 1, 0]]
+
+
+def test_ranges_over_seeds_tie_where_they_overlap(make_result: Make) -> None:
+    results = [
+        replace(
+            make_result(
+                name, metrics={"psnr": start + seed}, seed=seed, fingerprint=f"{i}{seed:063}"
+            ),
+        )
+        for i, (name, start) in enumerate((("a", 20.0), ("b", 21.5), ("c", 29.0)))
+        for seed in (0, 1, 2)
+    ]
+    results = [
+        replace(one, metrics={"psnr": replace(one.metrics["psnr"], interval=None)})
+        for one in results
+    ]
+    quality = judge_quality(pool_seeds(to_frame(results)), "psnr")
+    assert quality.kind == SEEDS
+    assert quality.ahead.tolist() == [[0, 0, -1], [0, 0, -1], [1, 1, 0]]
+    assert quality.ends()[0] == (20.0, 22.0)
+
+
+def test_scores_without_noise_differ_as_soon_as_they_are_unequal(make_result: Make) -> None:
+    results = [
+        make_result(name, fingerprint=f"{i:064}", metrics={"fd_effnet": value})
+        for i, (name, value) in enumerate((("a", 9.0), ("b", 9.01), ("c", 9.0)))
+    ]
+    quality = judge_quality(to_frame(results), "fd_effnet")
+    assert (quality.kind, quality.ends()) == ("", [None] * 3)
+    assert quality.ahead.tolist() == [[0, 1, 0], [-1, 0, -1], [0, 1, 0]]
