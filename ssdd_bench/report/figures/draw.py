@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from ssdd_bench.report.figures.panel import Mark, Panel
-from ssdd_bench.report.figures.style import GREY, SHADE, Drawing, Palette
+from ssdd_bench.report.figures.style import GREY, INK, SHADE, Drawing, Palette
 
 LOG_FROM: Final = 20.0  # largest over smallest positive distance, above which y is logarithmic
 _SIZE: Final = 8.0  # points, of labels
@@ -287,6 +287,7 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
             x_lines=[np.asarray(x, float) for x, _ in lines],
             y_lines=[np.asarray(y, float) for _, y in lines],
             textsize=_SIZE,
+            textcolor=INK,
             direction=["east", "northeast", "southeast"] if ends else None,
             margin=0.001,
             min_distance=0.002,

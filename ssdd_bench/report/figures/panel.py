@@ -16,7 +16,7 @@ from ssdd_bench.report.groups import describe_hardware
 from ssdd_bench.report.tables.columns import NEGLIGIBLE, format_metric, format_short, metric_name
 
 RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
-READING: Final = "Dark outline: on the Pareto front, within noise. Bars: {}quartiles of the speed."
+READING: Final = "Outlined: on the Pareto front, within noise. Bars: {}quartiles of the speed."
 _X_LABELS: Final = {
     "decode_ips": "decode images/s (log)",
     "floats_per_pixel": "floats per pixel (log)",

@@ -40,7 +40,7 @@ FAMILY_COLORS: Final = {
 }
 """Colours by the family that a result records. A family that is not here takes one of ``HUES`` by
 its name."""
-SHADES: Final = (("#000000", 0.0), ("#000000", 0.42), ("#FFFFFF", 0.35))  # mixed in, how much
+SHADES: Final = (("#FFFFFF", 0.0), ("#FFFFFF", 0.4), ("#000000", 0.3))  # mixed in, how much
 INK: Final = "#1B1F23"
 GREY: Final = "#666666"
 GRID: Final = "#EBEBEB"
@@ -200,8 +200,9 @@ class Drawing:
         buffer = io.StringIO()
         with _style(self.key):
             self.figure.savefig(buffer, format="svg", metadata=_UNDATED[".svg"])
-        named = f'role="group" aria-label="{escape(self.alt, quote=True)}" ' if self.alt else ""
-        return buffer.getvalue().replace("<svg ", f"<svg {named}", 1)
+        bottom = max(y + height for _, y, _, height in self.panels.values())
+        about = f'role="group" aria-label="{escape(self.alt)}" data-bottom="{bottom + 4:.0f}" '
+        return buffer.getvalue().replace("<svg ", f"<svg {about}", 1)
 
     @cached_property
     def panels(self) -> dict[str, tuple[float, float, float, float]]:
@@ -223,18 +224,20 @@ class Drawing:
 def inline_svg(svg: str) -> str:
     """Make an SVG file part of a page: drop its prologue, size, comments and numbered ids.
 
-    Its ink, paper and greys become the variables of the page's style, for light and dark.
+    Its ink, paper and greys become the variables of the page's style, for light and dark. The
+    remark below its panels is cut off: the page has it as the caption.
     """
-    view = re.search(r'viewBox="0 0 ([\d.]+) [^"]*"', svg)
+    view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    about = re.search(r'(role="group" aria-label="[^"]*") data-bottom="(\d+)"', svg)
     assert view is not None, "an SVG file without a view box"
-    label = re.search(r'<svg (role="group" aria-label="[^"]*")', svg)
-    name = f" {label[1]}" if label else ""
-    style = f"max-width: {1.6 * float(view[1]):.0f}px"  # text is as large in all figures
+    assert about is not None, "an SVG file without an alternative text"
+    style = f"width: {1.6 * float(view[1]):.0f}px; max-width: 100%"  # one size of text
     body = svg[svg.index(">", view.end()) + 1 :]
     body = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", body, flags=re.DOTALL)
     for color, variable in _VARIABLES.items():
         body = re.sub(rf"(?<=[ ;:\"]){color}\b", f"var(--{variable})", body, flags=re.IGNORECASE)
-    return f'<svg {view[0]}{name} style="{style}">' + re.sub(r' id="[\w.]+_\d+"', "", body)
+    head = f'<svg viewBox="0 0 {view[1]} {about[2]}" {about[1]} style="{style}">'
+    return head + re.sub(r' id="[\w.]+_\d+"', "", body)
 
 
 def _style(salt: str) -> AbstractContextManager[None]:

@@ -113,7 +113,7 @@ def test_labels_keep_off_the_steps_of_the_front() -> None:
     marks = [
         Mark(44.6, 164.4, "a"),
         Mark(94, 171.0, "a", front=True),
-        Mark(45.7, 162.3, "a", label="diffusion, cfg 1.5, 2 steps"),
+        Mark(45.7, 162.3, "a", label="diffusion, 2 steps"),
         Mark(67.4, 146.0, "b", front=True),
         Mark(66.8, 143.2, "b", front=True),
     ]
