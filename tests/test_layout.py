@@ -65,7 +65,7 @@ FREE_TESTS = {
     "test_prose",
     "tokenizers/test_cards",
 }
-FREE_TEST_FOLDERS = {"benchmarks", "cluster", "docs", "gpu"}
+FREE_TEST_FOLDERS = {"benchmarks", "cluster", "docs", "gpu", "hostile"}
 # Words of other meanings that are ids of plugins too.
 OTHER_MEANINGS = {"diffusers": "the library", "identity": "a key: what distinguishes two things"}
 # Trainings, as `ssdd-bench train WHAT` and recipes name them: a method and a stage.

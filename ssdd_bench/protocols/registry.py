@@ -68,7 +68,7 @@ def _load(path: Path, protocol_id: str) -> AnyProtocol:
         del settings["id"], settings["description"]
         said = settings | {"metrics": list(settings["metrics"])} | said
     kind = said.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{path}: key 'kind' must be one of {', '.join(KINDS)}, or name a base")
     return read_record(KINDS[kind], said, str(path), fixed={"id": protocol_id})
 
