@@ -33,8 +33,8 @@ class UserError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        """Return the message; see :func:`printable`."""
-        return printable(super().__str__())
+        """Return the message in one line; see :func:`printable`."""
+        return printable(" ".join(super().__str__().splitlines()))
 
 
 class UnknownNameError(UserError):

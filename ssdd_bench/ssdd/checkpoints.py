@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, State]:
     for name, value in load_safetensors(path).items():
         role, _, rest = name.partition(".")
         if role in states and rest:
-            states[role][rest] = value.float()
+            states[role][rest] = value.float() if value.is_floating_point() else value
         else:
             foreign.append(name)
     if foreign:

@@ -105,7 +105,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
     """Copy tensors into a module, all of them or none, in the module's own dtypes.
 
     ``WeightsError``, with the name of the file, if a name is missing or unexpected, or a shape
-    differs.
+    differs, or one is a real number and the other is not.
     """
     expected = module.state_dict()
     misshaped = [
@@ -113,10 +113,16 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
+    strange = [
+        f"{name} {state[name].dtype} instead of {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in state and state[name].is_floating_point() != tensor.is_floating_point()
+    ]
     kinds = {
         "missing": sorted(expected.keys() - state.keys()),
         "unexpected": sorted(state.keys() - expected.keys()),
         "of another shape": misshaped,
+        "of another kind of number": strange,
     }
     problems = [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds.items() if names]
     if problems:
