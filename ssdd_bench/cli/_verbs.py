@@ -6,7 +6,9 @@ reads ``tuple[int, ...]`` as two values instead of a comma-separated list.
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -29,11 +31,16 @@ ValueType = click.ParamType[Any] | Callable[[Any], Any]
 
 
 class _PathType(click.Path):
-    """Path; one with a NUL, from a file of options, is refused."""
+    """Path that the system takes, whether or not there is such a file."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if "\0" in str(value):
+        try:
+            os.lstat(value)
+        except ValueError:  # a NUL, from a file of options
             self.fail(f"{str(value)!r} is no path: it has a NUL", param, ctx)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self.fail(f"'{str(value)[:20]}...' is no path: it is too long", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -20,6 +20,7 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels, read_moments
 from ssdd_bench.errors import DataError
 
+pytestmark = pytest.mark.slow
 FORMATS = {
     "png": {},
     "jpg": {"format": "JPEG"},

@@ -24,6 +24,7 @@ from ssdd_bench.report.tags import read_tags
 from ssdd_bench.results.store import load_results
 from ssdd_bench.train.recipe import DiTRecipe, Recipe, load_recipe
 
+pytestmark = pytest.mark.slow
 PACKAGE = Path(ssdd_bench.__file__).parent
 RESULT = Path(__file__).parents[1] / "fixtures" / "result.json"
 

@@ -21,6 +21,7 @@ from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_encoder, load_ssdd
 from ssdd_bench.weights.files import load_tensors
 
+pytestmark = pytest.mark.slow
 READERS = (load_tensors, load_ssdd, load_encoder, load_decoder)
 
 

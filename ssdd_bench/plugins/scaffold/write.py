@@ -17,6 +17,9 @@ from ssdd_bench.plugins.registry import TOKENIZERS
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 
+LONGEST: Final = 60
+"""Characters of a name."""
+
 
 def write_tokenizer(name: str, parent: Path) -> Path:
     """Write a distribution with one tokenizer, which works as it is.
@@ -59,8 +62,11 @@ def write_tokenizer(name: str, parent: Path) -> Path:
 
 
 def _check_name(name: str, package: str) -> None:
-    if not ID.fullmatch(name) or keyword.iskeyword(package):
-        raise OptionError(f"'{name}' is not a valid name: use small letters, digits and hyphens")
+    if not ID.fullmatch(name) or keyword.iskeyword(package) or len(name) > LONGEST:
+        raise OptionError(
+            f"'{name[:LONGEST]}' is not a valid name: use up to {LONGEST} small letters, digits "
+            "and hyphens"
+        )
     if name in {*TOKENIZERS.all(), *(one.name for one in TOKENIZERS.broken())}:
         raise OptionError(f"there is a tokenizer '{name}' already: choose another name")
     if package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None:
