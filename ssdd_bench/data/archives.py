@@ -85,27 +85,22 @@ class ShardedImages(ImageSource):
             LocalFile.find(one) if isinstance(one, Path) else one for one in shards.values()
         ]
         found = map_ahead(self._members, self._files, min(READERS, len(shards) - 1), "index")
-        members = list(found)
-        ids = [
-            prefix + key
-            for prefix, shard in zip(shards, members, strict=True)
-            for key in shard.keys
-        ]
+        ids: list[str] = []
+        numbers: list[NDArray[np.int64]] = []  # of each file: those of its images, in columns
+        for number, (prefix, shard) in enumerate(zip(shards, found, strict=True)):
+            ids += [prefix + key for key in shard.keys]
+            file = np.full(len(shard.keys), number)
+            numbers.append(np.stack([file, shard.first, shard.second], axis=1))
         if not ids:
             more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
             raise DataError(f"no images in {self._files[0].url}{more}")
-        places = np.stack(
-            [
-                np.repeat(np.arange(len(members)), [len(shard.keys) for shard in members]),
-                np.concatenate([shard.first for shard in members]),
-                np.concatenate([shard.second for shard in members]),
-            ],
-            axis=1,
-        )
-        # Lists of numbers take a quarter of what a dictionary by id would.
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        self.ids = tuple(ids[index] for index in order)
-        self._places: NDArray[np.int64] = places[order]
+        # Numbers take a quarter of what a dictionary by id would.
+        self._places: NDArray[np.int64] = np.concatenate(numbers)
+        if any(one > other for one, other in pairwise(ids)):
+            order = sorted(range(len(ids)), key=ids.__getitem__)
+            ids = [ids[index] for index in order]
+            self._places = self._places[order]
+        self.ids = tuple(ids)
         if twice := next((one for one, other in pairwise(self.ids) if one == other), None):
             raise DataError(f"two images of {name} have the id {twice}: rename a shard")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import posixpath
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
@@ -20,7 +23,6 @@ from ssdd_bench.data.locate import (
     find_url,
     is_pattern,
     is_url,
-    walk,
 )
 from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet, some_of
 from ssdd_bench.data.npz import array_names
@@ -32,24 +34,59 @@ _SHARDS: Final = {".tar": TarImages, ".parquet": ParquetImages}
 
 
 class FolderImages(ImageSource):
-    """Image files by id, below a folder by their relative posix paths."""
+    """Image files by id.
+
+    Args:
+        name: of the set.
+        files: by id: the relative posix path below ``base``, or a file elsewhere.
+        base: folder of the local files.
+        max_mb: limit of an image, see :func:`ssdd_bench.data.decode.decode_image`.
+    """
 
     def __init__(
-        self, name: str, files: Mapping[str, Path | RemoteFile], max_mb: int = MAX_IMAGE_MB
+        self,
+        name: str,
+        files: Mapping[str, str | RemoteFile],
+        base: Path,
+        max_mb: int = MAX_IMAGE_MB,
     ) -> None:
         self.name = name
-        self.ids = tuple(sorted(files))
-        self.files = files
+        self.base = base
         self.max_mb = max_mb
+        # Of a million files, paths or a dictionary would take more than all else.
+        self.ids = tuple(sorted(files))
+        self._files = tuple(files[image_id] for image_id in self.ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take the list along to another process: nobody lists the folder again, as it is then."""
+        text = "\0".join(self.ids).encode("utf-8", "surrogateescape")
+        pairs = zip(self.ids, self._files, strict=True)
+        others = {image_id: file for image_id, file in pairs if file != image_id}
+        return _restore, (self.name, zlib.compress(text, 1), others, self.base, self.max_mb)
+
+    def items(self) -> Iterator[tuple[str, str | RemoteFile]]:
+        """Iterate over the ids and their files."""
+        return zip(self.ids, self._files, strict=True)
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one file."""
-        file = self.files[image_id]
-        if isinstance(file, Path):
-            return decode_image(file, self.max_mb)
+        place = bisect_left(self.ids, image_id)
+        if place == len(self.ids) or self.ids[place] != image_id:
+            raise KeyError(image_id)
+        file = self._files[place]
+        if isinstance(file, str):
+            return decode_image(self.base / file, self.max_mb)
         if file.size > 4 * self.max_mb * MB:
             raise DataError(f"a file of {file.size / MB:,.0f} MB")
         return decode_image(file.read(0, file.size), self.max_mb)
+
+
+def _restore(
+    name: str, ids: bytes, others: Mapping[str, str | RemoteFile], base: Path, max_mb: int
+) -> FolderImages:
+    found = zlib.decompress(ids).decode("utf-8", "surrogateescape").split("\0")
+    files = {image_id: others.get(image_id, image_id) for image_id in found}
+    return FolderImages(name, files, base, max_mb)
 
 
 def open_images(
@@ -111,12 +148,12 @@ def _open_set(data_set: DataSet, max_mb: int) -> ImageSource:
     Members of shards are named by whoever packed them, so only their number is checked.
     """
     folder = data_set.require()
-    source = _open_found(Found(data_set.name, walk(folder), "folder"), str(folder), max_mb)
+    source = _open_found(Found.in_folder(data_set.name, folder), str(folder), max_mb)
     if isinstance(source, FolderImages):
         names = {image_id: PurePosixPath(image_id).name for image_id in source.ids}
         wrong = data_set.difference(list(names.values()))
-        files = {names[image_id]: file for image_id, file in source.files.items()}
-        source = FolderImages(source.name, files, max_mb)
+        files = {names[image_id]: file for image_id, file in source.items()}
+        source = FolderImages(source.name, files, source.base, max_mb)
     else:
         right = len(source) == data_set.images
         wrong = "" if right else f"{len(source):,} images, not {data_set.images:,}"
@@ -137,7 +174,7 @@ def _open_path(path: Path, max_mb: int) -> ImageSource:
         raise DataError(f"no such file or folder: {path}{hint}")
     resolved = path.resolve()  # so that "." has a name
     if resolved.is_dir():
-        return _open_found(Found(resolved.name, walk(resolved), "folder"), str(path), max_mb)
+        return _open_found(Found.in_folder(resolved.name, resolved), str(path), max_mb)
     LocalFile.find(resolved)
     if resolved.suffix.lower() == ".npz":
         if {"mu", "sigma"} <= set(array_names(resolved)):
@@ -146,7 +183,8 @@ def _open_path(path: Path, max_mb: int) -> ImageSource:
                 "compared with the very crops that were encoded, so give images"
             )
         return NpzImages(resolved, max_mb)
-    return _open_found(Found(resolved.stem, {resolved.name: resolved}, "one"), str(path), max_mb)
+    found = Found(resolved.stem, {resolved.name: resolved.name}, "one", resolved.parent)
+    return _open_found(found, str(path), max_mb)
 
 
 def _open_found(found: Found, what: str, max_mb: int) -> ImageSource:
@@ -155,7 +193,7 @@ def _open_found(found: Found, what: str, max_mb: int) -> ImageSource:
         files = {
             name: file
             for name, file in found.files.items()
-            if PurePosixPath(name).suffix.lower() in kind
+            if posixpath.splitext(name)[1].lower() in kind
         }
         if files:
             break
@@ -165,14 +203,15 @@ def _open_found(found: Found, what: str, max_mb: int) -> ImageSource:
         raise DataError(
             f"cannot tell what {what} is: give a folder, .tar, .parquet, .npz or an image file"
         )
-    others = [name for name in found.files if name not in files]
-    if others and found.kind != "folder":
+    others = [name for name in found.files if name not in files] if found.kind != "folder" else []
+    if others:
         raise DataError(f"{what}: {some_of(others, 'of another kind')}: give files of one kind")
     if kind is SUFFIXES:
-        return FolderImages(found.name, files, max_mb)
+        return FolderImages(found.name, files, found.base, max_mb)
     (suffix,) = kind
     # The shard's own path goes before the member's, so equal members do not collide.
-    shards = {name[: -len(suffix)] + "/": file for name, file in files.items()}
+    whole = found.shards(files)
+    shards = {name[: -len(suffix)] + "/": file for name, file in whole.items()}
     if found.kind == "one":
-        shards = dict(zip([""], files.values(), strict=True))
+        shards = dict(zip([""], whole.values(), strict=True))
     return _SHARDS[suffix](found.name, shards, max_mb)

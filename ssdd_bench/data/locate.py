@@ -27,13 +27,29 @@ class Found:
 
     Attributes:
         name: of the set: that of the folder which they lie below.
-        files: by their posix path below it.
+        files: by their posix path below it, which is all that is kept of a local file.
         kind: they are one file, several of which each was asked for, or all files of a folder.
+        base: the folder, if it is a local one.
     """
 
     name: str
-    files: Mapping[str, Path | RemoteFile]
+    files: Mapping[str, str | RemoteFile]
     kind: Literal["one", "several", "folder"]
+    base: Path = Path()
+
+    @classmethod
+    def in_folder(cls, name: str, folder: Path) -> Found:
+        """Find all files of a local folder."""
+        files = walk(folder)
+        return cls(name, dict(zip(files, files, strict=True)), "folder", folder)
+
+    def shards(self, files: Iterable[str]) -> dict[str, Path | RemoteFile]:
+        """Return some of the files with their whole paths."""
+        found = {name: self.files[name] for name in files}
+        return {
+            name: self.base / file if isinstance(file, str) else file
+            for name, file in found.items()
+        }
 
 
 def as_text(path: Path | str) -> str:
@@ -59,9 +75,9 @@ def exists(path: Path) -> bool:
         return False
 
 
-def walk(folder: Path) -> dict[str, Path]:
-    """Find visible files by relative posix path, but no results of runs; follow links, no loop."""
-    files: dict[str, Path] = {}
+def walk(folder: Path) -> list[str]:
+    """List visible files by relative posix path, but no results of runs; follow links, no loop."""
+    files: list[str] = []
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -70,8 +86,9 @@ def walk(folder: Path) -> dict[str, Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(root, name) for name in names if not name.startswith(".")]
-        files |= {path.relative_to(folder).as_posix(): path for path in paths}
+        below = Path(root).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        files += [prefix + name for name in names if not name.startswith(".")]
     return files
 
 
@@ -92,7 +109,7 @@ def find_listed(paths: Sequence[str | Path]) -> Found:
     base = os.path.commonpath([path.parent for path in absolute])
     names = [os.path.relpath(path, base) for path in absolute]
     files = _find_below(Path(base), names, f"list of {len(paths)} files")
-    return Found(_name(base), files, "several")
+    return Found(_name(base), files, "several", Path(base))
 
 
 def find_pattern(pattern: str) -> Found:
@@ -106,7 +123,8 @@ def find_pattern(pattern: str) -> Found:
     """
     folder, rest = _split(pattern)
     base = Path(folder).expanduser().resolve()
-    return Found(_name(str(base)), _find_below(base, expand_names(rest), pattern), "several")
+    files = _find_below(base, expand_names(rest), pattern)
+    return Found(_name(str(base)), files, "several", base)
 
 
 def find_url(url: str) -> Found:
@@ -147,8 +165,8 @@ def _name(folder: str) -> str:
     return Path(folder).name or "data"
 
 
-def _find_below(base: Path, names: Iterable[str], what: str) -> dict[str, Path]:
-    files: dict[str, Path] = {}
+def _find_below(base: Path, names: Iterable[str], what: str) -> dict[str, str]:
+    files: dict[str, str] = {}
     missing = []
     for name in names:
         matches = [name]
@@ -159,8 +177,9 @@ def _find_below(base: Path, names: Iterable[str], what: str) -> dict[str, Path]:
             missing.append(name)
         for match in sorted(matches):
             path = base / match
-            below = walk(path) if path.is_dir() else {"": path}
-            files |= {Path(match, one).as_posix(): path for one, path in below.items()}
+            below = walk(path) if path.is_dir() else [""]
+            found = [Path(match, one).as_posix() for one in below]
+            files |= zip(found, found, strict=True)
     _check_found(files, missing, f"{base}{os.sep}", what)
     return files
 

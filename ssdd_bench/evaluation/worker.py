@@ -53,7 +53,7 @@ class EvaluationGroup(Group[Finished]):
         data_hash: of the images, see :func:`ssdd_bench.evaluation.job.data_fingerprint`.
         environment: of this process and its machine, see
             :func:`ssdd_bench.evaluation.environment.describe_environment`.
-        source: the images, where they are open in this process already.
+        source: the images, where they are open already; they go to other processes too.
     """
 
     def __init__(
@@ -82,11 +82,8 @@ class EvaluationGroup(Group[Finished]):
         return EvaluationWorker(self, loaded, source, chosen, environment)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what another process may have otherwise: open images, and its machine.
-
-        Images in memory go with the configuration.
-        """
-        return {**vars(self), "_source": None, "_environment": None}
+        """Leave out what is another machine's; the images go along, so that all have the same."""
+        return {**vars(self), "_environment": None}
 
 
 @dataclass(frozen=True)

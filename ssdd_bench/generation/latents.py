@@ -158,7 +158,7 @@ class LatentsGroup(Group[LatentsRecord]):
 
     Args:
         plan: the latents.
-        source: the images, where they are open in this process already.
+        source: the images, where they are open already; they go to other processes too.
     """
 
     def __init__(self, plan: LatentsPlan, source: ImageSource | None = None) -> None:
@@ -172,10 +172,6 @@ class LatentsGroup(Group[LatentsRecord]):
         plan, chosen = self.plan, torch.device(device)
         source = self._source or plan.open()
         return LatentsWorker(plan, source, load_once(plan.tokenizer, chosen), chosen)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave open images out: another process opens them itself."""
-        return {**vars(self), "_source": None}
 
 
 class LatentsWorker(Worker[LatentsRecord]):

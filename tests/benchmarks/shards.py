@@ -1,9 +1,10 @@
-"""Cost of opening many shards, and growth of memory and open files with their images.
+"""Cost of opening many files, and growth of memory and open files with their images.
 
     python tests/benchmarks/shards.py [--shards 1000] [--images 100]
 
-Writes shards of tiny JPEGs and labels into a temporary folder, and prints a Markdown table. Each
-row is a process of its own. "read" passes all images of some shards through the loader.
+Writes shards of tiny JPEGs and labels, and as many empty files, into a temporary folder, and prints
+a Markdown table. Each row is a process of its own. "read" passes all images of some shards through
+the loader. "an id" is what opening adds to the memory of the process at its peak.
 """
 
 from __future__ import annotations
@@ -43,22 +44,34 @@ def write(folder: Path, shards: int, images: int) -> None:
                     info = tarfile.TarInfo(f"{number:09d}.{suffix}")
                     info.size = len(content)
                     tar.addfile(info, io.BytesIO(content))
+        (folder / "files" / f"{shard:05d}").mkdir(parents=True)
+        for number in range(images):
+            (folder / "files" / f"{shard:05d}" / f"{number:09d}.jpg").touch()
 
 
 def measure(what: str, pattern: str) -> None:
     """Print a row of the table."""
+    before = resident("VmRSS")
     started = time.perf_counter()
     source = open_images(pattern)
+    grown = resident("VmHWM") - before
     files = 0
     if what == "read":
         for _ in ImageLoader(source, 32, "adm", 50, threads=4):
             files = max(files, len(list(Path("/proc/self/fd").iterdir())))
     seconds = time.perf_counter() - started
-    # Of getrusage's maximum a part is the parent's, whose memory a process has until it begins.
+    kind = Path(pattern).suffix[1:] or "folder"
+    cells = [what, kind, f"{len(source):,}", f"{seconds:.2f}", f"{resident('VmHWM') / 1024:.0f}"]
+    click.echo(f"| {' | '.join(cells)} | {1024 * grown / len(source):.0f} B | {files or ''} |")
+
+
+def resident(name: str) -> int:
+    """Return the memory of this process in kB.
+
+    Of getrusage's maximum a part is the parent's, whose memory a process has until it begins.
+    """
     status = Path("/proc/self/status").read_text()
-    memory = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    cells = [what, pattern.rpartition(".")[2], f"{len(source):,}", f"{seconds:.2f}"]
-    click.echo(f"| {' | '.join(cells)} | {memory:.0f} | {files or ''} |")
+    return int(status.partition(f"{name}:")[2].split()[0])
 
 
 def main() -> None:
@@ -71,12 +84,18 @@ def main() -> None:
     if options.measure:
         measure(*options.measure)
         return
-    click.echo("| | kind | images | seconds | peak MB | open files |")
-    click.echo("| --- | --- | ---: | ---: | ---: | ---: |")
+    click.echo("| | kind | images | seconds | peak MB | an id | open files |")
+    click.echo("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as temporary:
         folder, cache = Path(temporary, "shards"), Path(temporary, "cache")
         folder.mkdir()
         write(folder, options.shards, options.images)
+
+        def print_row(what: str, pattern: str) -> None:
+            command = [sys.executable, __file__, "--measure", what, pattern]
+            subprocess.run(command, env={**os.environ, "XDG_CACHE_HOME": str(cache)}, check=True)
+
+        print_row("open", f"{folder}/files")
         for kind in ("tar", "parquet"):
             for what, last in (
                 ("open, no index", options.shards),
@@ -84,11 +103,7 @@ def main() -> None:
                 ("read", 2),
                 ("read", min(200, options.shards)),
             ):
-                pattern = f"{folder}/{{00000..{last - 1:05d}}}.{kind}"
-                command = [sys.executable, __file__, "--measure", what, pattern]
-                subprocess.run(
-                    command, env={**os.environ, "XDG_CACHE_HOME": str(cache)}, check=True
-                )
+                print_row(what, f"{folder}/{{00000..{last - 1:05d}}}.{kind}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import hashlib
+import pickle
 
 import pytest
 from encoded_images import assert_pixels, photo, write_tar
@@ -44,6 +45,19 @@ def test_folder_follows_links_but_not_in_circles(tmp_path):
     (tmp_path / "set" / "class").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
     assert open_images(tmp_path / "set").ids == ("class/x.png",)
+
+
+def test_another_process_gets_the_list_as_it_was(tmp_path):
+    for name in ("b/2.png", "1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photo(int(name[-5])).save(tmp_path / name)
+    data = pickle.dumps(open_images(tmp_path))
+    photo(9).save(tmp_path / "added.png")
+    source = pickle.loads(data)
+    assert source.ids == ("1.png", "b/2.png")
+    assert_pixels(source.read("b/2.png"), photo(2))
+    with pytest.raises(KeyError):
+        source.read("added.png")
 
 
 def test_one_image_file(tmp_path):

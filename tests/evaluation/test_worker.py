@@ -463,7 +463,8 @@ def test_groups_and_failures_go_to_other_processes(loaded, tmp_path):
 
     here = EvaluationGroup(group.config, group.plan, "", {"cpu": "x"}, open_images(None))
     there = pickle.loads(pickle.dumps(here))
-    assert there._source is there._environment is None
+    assert there._environment is None
+    assert there._source.ids == here._source.ids
 
     class Odd(PluginError):
         def __init__(self):
