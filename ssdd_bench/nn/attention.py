@@ -153,7 +153,8 @@ def _flex_attention(
 
     rows, columns = grid
     counts, extra = _count_tiles(grid)
-    table = bias.relative_bias_table.permute(2, 0, 1).flatten().to(q.dtype)
+    # Offsets fall while the keys of one query run through its neighbourhood.
+    table = bias((1, 1), (SIDE, SIDE), origin=-RADIUS).flatten(1).flip(1).flatten().to(q.dtype)
 
     def place(token: Tensor) -> tuple[Tensor, Tensor]:
         """Return row and column of a token in the order of tiles."""

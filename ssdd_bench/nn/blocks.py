@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
 from ssdd_bench.nn.norm import GroupNorm, modulated_group_norm
@@ -44,6 +47,28 @@ def activate(x: Tensor) -> Tensor:
 def add(x: Tensor, y: Tensor) -> Tensor:
     """Add ``y`` to a feature map that nothing else reads, in place unless gradients need it."""
     return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
+def _checkpoint(block: nn.Module, *inputs: Any) -> Any:
+    return checkpoint(block, *inputs, use_reentrant=False)
+
+
+class Checkpointed(nn.Module):
+    """Module whose blocks can be computed again in the backward pass instead of being kept.
+
+    Attributes:
+        gradient_checkpointing: True saves memory in training at the cost of a second forward pass.
+    """
+
+    # The names by which diffusers turns it on.
+    gradient_checkpointing: bool = False
+    _gradient_checkpointing_func: Callable[..., Any] = staticmethod(_checkpoint)
+
+    def run(self, block: nn.Module, *inputs: Any) -> Any:
+        """Call one of the module's blocks."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
 
 
 def time_features(times: Tensor, width: int) -> Tensor:
@@ -83,6 +108,18 @@ class AdaGN(nn.Module):
         return modulated_group_norm(x, self.groups, 1e-5, 1 + scale, shift, overwrite)
 
 
+class TimedGroupNorm(nn.GroupNorm):
+    """GroupNorm whose own scale and shift are joined with those of the time: one pass."""
+
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalise (B, C, H, W), which is overwritten; scale and shift are (B, C, 1, 1)."""
+        scale = 1 + scale
+        weight, bias = (own[:, None, None] for own in (self.weight, self.bias))
+        return modulated_group_norm(
+            x, self.num_groups, self.eps, weight * scale, bias * scale + shift, overwrite=True
+        )
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; the latent modulates the first norm and the time the second."""
 
@@ -93,7 +130,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = AdaGN(in_channels, context, groups)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.time_emb_proj = nn.Linear(time, 2 * channels)
-        self.norm2 = nn.GroupNorm(groups, channels, eps=1e-5)
+        self.norm2 = TimedGroupNorm(groups, channels, eps=1e-5)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_shortcut = (
             nn.Conv2d(in_channels, channels, 1) if in_channels != channels else nn.Identity()
@@ -107,16 +144,10 @@ class ResidualBlock(nn.Module):
         shortcut = self.conv_shortcut(x)
         h = self.conv1(activate(self.norm1(x, context, overwrite and shortcut is not x)))
         scale, shift = self.time_emb_proj(F.silu(time))[:, :, None, None].chunk(2, dim=1)
-        # The norm's own scale and shift are joined with those of the time: one pass over the map.
-        norm, scale = self.norm2, 1 + scale
-        weight, bias = (own[:, None, None] for own in (norm.weight, norm.bias))
-        h = modulated_group_norm(
-            h, norm.num_groups, norm.eps, weight * scale, bias * scale + shift, overwrite=True
-        )
-        return add(self.conv2(activate(h)), shortcut)
+        return add(self.conv2(activate(self.norm2(h, scale, shift))), shortcut)
 
 
-class DownBlock(nn.Module):
+class DownBlock(Checkpointed):
     """Residual blocks on the way down; every feature map is kept as a skip connection."""
 
     def __init__(self, blocks: list[ResidualBlock], channels: int, resize: bool) -> None:
@@ -131,7 +162,7 @@ class DownBlock(nn.Module):
         """Return the last feature map and all of them, in order."""
         skips = []
         for block in self.resnets:
-            x = block(x, context, time)
+            x = self.run(block, x, context, time)
             skips.append(x)
         for downsample in self.downsamplers:
             x = downsample(x)
@@ -139,8 +170,8 @@ class DownBlock(nn.Module):
         return x, skips
 
 
-class Upsampling(nn.Module):
-    """Double both sides by nearest neighbours, then a 3x3 convolution, at 4/9 of its cost.
+class DoublingConvolution(nn.Conv2d):
+    """3x3 convolution of a map that is doubled by nearest neighbours first, at 4/9 of its cost.
 
     In the doubled map two of the three taps of an axis fall on the same pixel. Their weights are
     added up instead: four convolutions of 2x2, one for each pixel of a square, on the small map.
@@ -149,12 +180,11 @@ class Upsampling(nn.Module):
     TAPS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, 2H, 2W)."""
-        weight, bias = self.conv.weight, self.conv.bias
+        weight, bias = self.weight, self.bias
         assert bias is not None
         taps = weight.new_tensor(self.TAPS)  # (parity, tap of 2, tap of 3)
         folded = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, weight)
@@ -177,7 +207,7 @@ class Upsampling(nn.Module):
         return doubled.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
-class UpBlock(nn.Module):
+class UpBlock(Checkpointed):
     """Residual blocks on the way up; each takes the latest unused skip beside its input."""
 
     def __init__(self, blocks: list[ResidualBlock], channels: int, resize: bool) -> None:
@@ -185,7 +215,7 @@ class UpBlock(nn.Module):
         self.resnets = nn.ModuleList(blocks)
         self.upsamplers = nn.ModuleList()
         if resize:
-            self.upsamplers.append(Upsampling(channels))
+            self.upsamplers.append(named(conv=DoublingConvolution(channels)))
 
     def forward(self, maps: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
         """Consume the input and one skip per block from the end of ``maps``.
@@ -196,7 +226,7 @@ class UpBlock(nn.Module):
         x = maps.pop()
         for block in self.resnets:
             x = torch.cat([x, maps.pop()], dim=1)
-            x = block(x, context, time, overwrite=True)
+            x = self.run(block, x, context, time, True)  # overwrites x
         for upsample in self.upsamplers:
             x = upsample(x)
         return x
@@ -273,7 +303,7 @@ class TransformerBlock(nn.Module):
         return x + self.ff(self.norm2(x))
 
 
-class MiddleTransformer(nn.Module):
+class MiddleTransformer(Checkpointed):
     """Transformer over the coarsest feature map, one token per cell, with an outer residual."""
 
     def __init__(self, channels: int, heads: int, depth: int, context: int, groups: int) -> None:
@@ -290,5 +320,5 @@ class MiddleTransformer(nn.Module):
         grid = (x.shape[-2], x.shape[-1])
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         for block in self.transformer_blocks:
-            tokens = block(tokens, context, grid)
+            tokens = self.run(block, tokens, context, grid)
         return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, grid)

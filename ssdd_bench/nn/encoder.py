@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.nn.blocks import GROUPS, activate, init_convolution, named
+from ssdd_bench.nn.blocks import GROUPS, Checkpointed, activate, init_convolution, named
 from ssdd_bench.nn.norm import GroupNorm
 
 PAPER_BASE = 128
@@ -88,7 +88,7 @@ class GlobalAttention(nn.Module):
         return x + self.proj_out(h.transpose(1, 2).unflatten(2, x.shape[-2:]))
 
 
-class SSDDEncoder(nn.Module):
+class SSDDEncoder(Checkpointed):
     """Map images to a diagonal Gaussian over latents.
 
     Example::
@@ -135,7 +135,11 @@ class SSDDEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
         """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""
-        h = self.mid(self.down(self.conv_in(x)))
+        h = self.conv_in(x)
+        for stage in (*self.down, self.mid):
+            for part in stage:
+                for block in part if isinstance(part, nn.Sequential) else (part,):
+                    h = self.run(block, h)
         h = self.out_proj(self.conv_out(activate(self.norm_out(h))))
         mean, logvar = h.chunk(2, dim=1)
         return DiagonalGaussian(mean, logvar.clamp(-30, 20))
