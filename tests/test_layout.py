@@ -29,6 +29,7 @@ LEVELS = (
     ("data", "launch", "weights"),
     ("nn", "metrics"),
     ("protocols", "ssdd"),
+    ("diffusers",),
     ("report",),
     ("hub",),
     ("evaluation",),
@@ -70,7 +71,7 @@ FREE_TEST_FOLDERS = {"benchmarks", "cluster", "docs", "gpu", "hostile"}
 OTHER_MEANINGS = {"diffusers": "the library", "identity": "a key: what distinguishes two things"}
 # Trainings, as `ssdd-bench train WHAT` and recipes name them: a method and a stage.
 TRAININGS = {"ssdd", "klvae"}
-PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "ssdd", "plugins"}
+PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "ssdd", "plugins", "diffusers"}
 PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its manifest requires
 
 # Reading manifests, results and reports must stay quick and possible without a GPU's libraries.

@@ -50,6 +50,15 @@ class DecoderSize:
     groups: int = GROUPS
     init_std: float | None = 0.02
 
+    @classmethod
+    def of(cls, widths: tuple[int, int, int, int], heads: int, depth: int) -> DecoderSize:
+        """Return the size in :data:`SIZES` with these dimensions, or else a new one like those."""
+        made = cls(widths, heads, depth)
+        known = SIZES.values()
+        return next(
+            (s for s in known if (s.widths, s.heads, s.depth) == (widths, heads, depth)), made
+        )
+
 
 SIZES = {
     # Ours, for training on a CPU. With one channel in each of 32 groups, a norm would erase the

@@ -84,6 +84,15 @@ class Shipped:
 
 
 @dataclass(frozen=True)
+class MiniWeights:
+    """Small SSDD networks shipped with a tokenizer, under a name unique among all tokenizers."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the tokenizer, which select them
+    channel_mean: tuple[float, ...] = ()  # of the latents of a set of images, by channel
+    channel_std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class TokenizerInfo:
     """Description of a tokenizer, known without loading it."""
 
@@ -111,6 +120,7 @@ class TokenizerInfo:
     accepts: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
     """Options that take a path which is given instead of an id, by the kind of its content: one for
     the model, or two for the encoder and the decoder."""
+    mini: Mapping[str, MiniWeights] = field(default_factory=dict)  # for `ssdd_bench.diffusers`
     model: str | None = None
     """One of the manifest's ``models``, given to the plugin's function as ``model``; empty for the
     manifest's own id, None where a manifest has no models."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.nn.decoder import SIZES, DecoderSize, SSDDDecoder
+from ssdd_bench.nn.decoder import DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights.files import load_safetensors, load_strict
 from ssdd_bench.weights.hub import read_config
@@ -110,10 +110,7 @@ def _infer_decoder(state: State) -> SSDDDecoder:
     depth = sum(name.endswith("relative_bias_table") for name in state)
     table = "mid_block.transformer_blocks.0.relative_position_bias.relative_bias_table"
     heads = state[table].shape[-1]
-    size = next(
-        (s for s in SIZES.values() if (s.widths, s.heads, s.depth) == (widths, heads, depth)),
-        DecoderSize(widths, heads, depth),  # type: ignore[arg-type]
-    )
+    size = DecoderSize.of(widths, heads, depth)  # type: ignore[arg-type]
     return SSDDDecoder(size, z_dim=state["conv_in.weight"].shape[1] - 3)
 
 

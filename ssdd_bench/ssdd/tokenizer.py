@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,30 @@ from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_ssdd
+
+
+def solve(
+    decoder: Callable[[Tensor, Tensor, Tensor], Tensor],
+    z: Tensor,
+    noise: Tensor,
+    times: Sequence[float],
+    dtype: torch.dtype,
+) -> Tensor:
+    """Decode latents to images (B, 3, H, W) in [-1, 1] by solving the flow from noise.
+
+    Args:
+        decoder: maps (x_t, t, z) to the velocity, as :class:`SSDDDecoder` does.
+        z: latents (B, z_dim, h, w), as the encoder returns them; the images have their dtype.
+        noise: standard normals (B, 3, H, W).
+        times: of :func:`ssdd_bench.flow.schedule.power_schedule`.
+        dtype: of the decoder's weights.
+    """
+    context = z.to(dtype)
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        return decoder(x.to(dtype), t, context).to(x.dtype)
+
+    return euler(velocity, noise.to(z.dtype), times)
 
 
 class SSDDTokenizer(Tokenizer):
@@ -41,6 +66,7 @@ class SSDDTokenizer(Tokenizer):
         self.encoder = encoder
         self.latent = LatentSpec("continuous", encoder.f, encoder.z_dim)
         self.steps = steps
+        self.t_pow_shift = t_pow_shift
         self.times = power_schedule(steps, t_pow_shift)
         self.weights = (checkpoint,)
 
@@ -60,15 +86,10 @@ class SSDDTokenizer(Tokenizer):
 
         Whatever the dtype of the weights, the noise and the state have that of the latent.
         """
-        z, dtype = latent.data, _dtype(self.decoder)
+        z = latent.data
         assert isinstance(z, Tensor)
-        context = z.to(dtype)
-
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            return self.decoder(x.to(dtype), t, context).to(x.dtype)
-
-        start = noise.normal((3, *latent.size), device=z.device).to(z.dtype)
-        return (euler(velocity, start, self.times) + 1) / 2
+        start = noise.normal((3, *latent.size), device=z.device)
+        return (solve(self.decoder, z, start, self.times, _dtype(self.decoder)) + 1) / 2
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the encoder and the decoder."""

@@ -1,0 +1,97 @@
+"""Compute a map from overlapping tiles of its input, blended by linear ramps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from ssdd_bench.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Size of tiles in pixels, and the share of a side in which neighbours overlap."""
+
+    tile: int = 512
+    overlap: float = 0.25
+
+    def check(self, cell: int) -> None:
+        """Check the values for tiles that are whole cells of some pixels.
+
+        Raises:
+            OptionError: the tile is no multiple of the cell, or the overlap out of range.
+        """
+        if self.tile < cell or self.tile % cell:
+            raise OptionError(f"tile is {self.tile} px. Pass a multiple of {cell}")
+        if not 0 <= self.overlap <= 0.5:
+            raise OptionError(f"overlap is {self.overlap}. Pass a share from 0 to 0.5")
+
+
+def blend_tiles(
+    compute: Callable[[slice, slice], Tensor],
+    grid: tuple[int, int],
+    tile: int,
+    overlap: int,
+    scale: int,
+) -> Tensor:
+    """Compute a map tile by tile.
+
+    A value that several tiles cover is their mean, weighted by ramps that fall towards the sides
+    of each; the sides of the whole map have no ramp. Every tile has the full size, so that
+    none at the end is a narrow strip.
+
+    Args:
+        compute: takes the rows and columns of a tile, in cells, and returns (B, C, h, w) with
+            ``scale`` values per cell along each side.
+        grid: (rows, columns) of the map, in cells.
+        tile: side of a tile, in cells.
+        overlap: cells that neighbours share at least.
+        scale: values per cell along one side.
+
+    Returns:
+        (B, C, rows * scale, columns * scale) in the tiles' dtype.
+    """
+    rows, columns = (_starts(length, tile, overlap) for length in grid)
+    total, weights = torch.zeros(()), torch.zeros(())
+    for y, x in product(rows, columns):
+        tops, lefts = slice(y, min(y + tile, grid[0])), slice(x, min(x + tile, grid[1]))
+        part = compute(tops, lefts)
+        if not total.ndim:
+            height, width = (length * scale for length in grid)
+            total = part.new_zeros((*part.shape[:2], height, width), dtype=torch.float32)
+            weights = total.new_zeros(1, 1, height, width)
+        vertical, horizontal = (
+            _ramp(cells, length, overlap, scale).to(total)
+            for cells, length in zip((tops, lefts), grid, strict=True)
+        )
+        weight = vertical[:, None] * horizontal
+        place = (..., _scaled(tops, scale), _scaled(lefts, scale))
+        total[place] += part * weight
+        weights[place] += weight
+    return (total / weights).to(part.dtype)
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Return the first cells of the tiles that cover a side; the last one ends with the side."""
+    last = max(length - tile, 0)
+    return [*range(0, last, tile - overlap), last]
+
+
+def _ramp(cells: slice, length: int, overlap: int, scale: int) -> Tensor:
+    """Return the weights of a tile along one side."""
+    count, slope = (cells.stop - cells.start) * scale, max(overlap * scale, 1)
+    places = torch.arange(count, dtype=torch.float32) + 0.5
+    weight = torch.ones(count)
+    if cells.start > 0:
+        weight = weight.minimum(places / slope)
+    if cells.stop < length:
+        weight = weight.minimum((count - places) / slope)
+    return weight
+
+
+def _scaled(cells: slice, scale: int) -> slice:
+    return slice(cells.start * scale, cells.stop * scale)

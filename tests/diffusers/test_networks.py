@@ -1,0 +1,47 @@
+"""Encoders by configuration."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from ssdd_bench.diffusers.networks import build_encoder, copy_kl_encoder, describe_encoder
+from ssdd_bench.errors import OptionError
+from ssdd_bench.nn.encoder import SSDDEncoder
+
+KL = {
+    "block_out_channels": (8, 16, 16),
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "norm_num_groups": 4,
+    "latent_channels": 8,
+}
+
+
+@pytest.mark.parametrize("f", [4, 8, 16, 32])
+def test_an_encoder_is_built_from_its_description(f):
+    encoder = SSDDEncoder(f, 6, base=16)
+    described = describe_encoder(encoder)
+    assert len(described["block_out_channels"]) == f.bit_length()
+    made = build_encoder(tuple(described["block_out_channels"]), 6, None)
+    made.load_state_dict(encoder.state_dict())
+    assert (made.f, made.z_dim) == (f, 6)
+
+
+@pytest.mark.parametrize("widths", [(16, 16, 64, 64), (16, 32), (16, 32, 64, 64, 64, 64, 64)])
+def test_other_widths_are_refused(widths):
+    with pytest.raises(OptionError, match="block_out_channels"):
+        build_encoder(widths, 4, None)
+
+
+def test_the_encoder_of_a_vae_is_copied_with_its_scaling():
+    vae = AutoencoderKL(**KL, scaling_factor=0.5, shift_factor=0.1)
+    encoder, config = copy_kl_encoder(vae)
+    assert (config["scaling_factor"], config["shift_factor"]) == (0.5, 0.1)
+    assert (encoder.f, encoder.z_dim) == (4, 8)
+    made = build_encoder(tuple(config["block_out_channels"]), 8, config["kl_encoder"])
+    made.load_state_dict(encoder.state_dict())
+    x = torch.randn(1, 3, 16, 16)
+    assert torch.equal(made(x).mean, vae.encode(x).latent_dist.mode())
+    assert all(p.requires_grad for p in vae.parameters())  # the copy is frozen, not the model
+    with pytest.raises(OptionError, match="quant_conv"):
+        copy_kl_encoder(AutoencoderKL(**KL, use_quant_conv=False))
