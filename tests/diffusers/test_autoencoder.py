@@ -187,7 +187,7 @@ def test_gradient_checkpointing(photos):
 @pytest.mark.slow
 @torch.no_grad()
 def test_decoding_compiles_without_a_graph_break():
-    model = make_tiny(block_out_channels=(8, 16, 32), decoder_transformer_layers=1)
+    model = make_tiny(block_out_channels=(8, 16, 32))
     z = torch.randn(1, 4, 8, 8)
     expected = model.decode(z).sample
     decode = torch.compile(model.decode, fullgraph=True, backend="aot_eager")
