@@ -60,10 +60,14 @@ def _model(info: TokenizerInfo) -> dict[str, str]:
         "id": f"`{info.id}`",
         "model": f"[{info.title}]({info.paper})" if info.paper else info.title,
         "latent": _describe_latent(info.latent).replace("\n", ", "),
+        "parameters": f"{known.parameters / 1e6:.1f} M" if known.parameters else "not known",
         "licence": info.licence,
         "latents leave as": known.normalisation or f"{shifted} * {known.scaling_factor:g}",
         "trained on": known.training_data or "not stated",
         "weights": "/".join(filter(None, (known.hub, known.folder))) + commit or "by path",
+        "confirmed": ", ".join(f"[{fact}]({url})" for fact, url in known.confirmed.items())
+        or "nothing",
+        "unconfirmed": ", ".join(known.unconfirmed) or "nothing",
     }
 
 

@@ -128,12 +128,15 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
     return folder
 
 
-def fetch_model(repo: str, subfolder: str = "", revision: str = "") -> Path:
+def fetch_model(
+    repo: str, subfolder: str = "", revision: str = "", files: Sequence[str] = ()
+) -> Path:
     """Return a folder with the configuration and the weights of a diffusers model on the Hub.
 
-    ``subfolder`` is the model's in the repository; the rest as of :func:`fetch`.
+    ``subfolder`` is the model's in the repository, ``files`` are its paths there where they are not
+    those of :func:`model_files`; the rest as of :func:`fetch`.
     """
-    return fetch(repo, model_files(subfolder), revision) / subfolder
+    return fetch(repo, files or model_files(subfolder), revision) / subfolder
 
 
 def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:

@@ -8,6 +8,7 @@ from ssdd_bench.cli._output import LIST_WIDTH as WIDTH
 from ssdd_bench.cli.list import command
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.discovery import VARIABLE
+from ssdd_bench.plugins.manifest import FACTS
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 
@@ -128,6 +129,19 @@ def test_the_page_of_the_zoo_is_what_the_manifests_say() -> None:
         if info.published:
             assert f"`{info.id}`" in table
             assert info.latent is not None
+
+
+def test_every_fact_of_a_published_model_is_confirmed_or_marked() -> None:
+    lines = CliRunner().invoke(command, ["zoo"]).output.splitlines()[2:]
+    rows = {line.split("`")[1]: line.split(" | ")[-2:] for line in lines}
+    for name, info in TOKENIZERS.all().items():
+        if known := info.published:
+            assert sorted((*known.confirmed, *known.unconfirmed)) == sorted(FACTS), name
+            assert known.seen, name
+            confirmed, unconfirmed = rows[name]
+            assert all(f"[{fact}]({url})" in confirmed for fact, url in known.confirmed.items())
+            assert unconfirmed.rstrip(" |") == (", ".join(known.unconfirmed) or "nothing")
+    assert set(rows) == {name for name, info in TOKENIZERS.all().items() if info.published}
 
 
 def test_every_published_model_states_its_licence_and_latent_as_json() -> None:

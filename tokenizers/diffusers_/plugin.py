@@ -30,8 +30,8 @@ def load(
     config = json.loads((HERE / "configs.json").read_text("utf-8")).get(model, {})
     published = known.get("published", {})
     if Path(path).is_file():
-        if not model:
-            raise WeightsError(f"{path} has no {CONFIG}. Pass its folder, or name the model")
+        if not config:
+            raise WeightsError(f"{path} has no {CONFIG}. Pass its folder, or name another model")
         file = Path(path)
         built = build_model(config, file)
     else:
@@ -47,11 +47,10 @@ def load(
         built, file = load_model(folder)
     tokenizer = from_diffusers(built, weights=[file], steps=steps)
     if model:
-        expected = {
-            "class": config["_class_name"],
-            "scaling_factor": published.get("scaling_factor", 1.0),
-            "shift_factor": published.get("shift_factor", 0.0),
-        }
+        expected: dict[str, Any] = {"class": config["_class_name"]} if config else {}
+        if "latents" in published["confirmed"] and "normalisation" not in published:
+            expected["scaling_factor"] = published.get("scaling_factor", 1.0)
+            expected["shift_factor"] = published.get("shift_factor", 0.0)
         _check_identity(tokenizer, model, expected, LatentSpec(**known["latent"]))
     return tokenizer
 
@@ -71,6 +70,7 @@ def _find_folder(
     if not repo:
         repo, subfolder = published["hub"], subfolder or published.get("folder", "")
         revision = revision or published.get("revision", "")
+        return fetch_model(repo, subfolder, revision, published.get("files", ()))
     return fetch_model(repo, subfolder, revision)
 
 
