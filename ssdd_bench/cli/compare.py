@@ -12,6 +12,8 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, flag, option, verb
 
+WRITE = "ssdd-bench run --tokenizers IDS --res PX --no-speed --out"
+
 
 @verb
 def command(
@@ -41,7 +43,6 @@ def command(
     of the runs. --speed-ab measures both by turns.
     """
     from rich.console import Console
-    from rich.table import Table
 
     from ssdd_bench.evaluation.environment import choose_device
     from ssdd_bench.gate import outputs
@@ -55,31 +56,23 @@ def command(
     learnt = load_learnt(noise) if noise else {}
     thresholds = {**learnt, **project_rules(Path.cwd()), **parse_rules(fail)}
     if speed_ab:
-        rule = thresholds.get("decode_ips", Threshold(0.1, True))
+        rule = thresholds.get("decode_ips", Threshold(0.1, True, True))
         ratio = compare_speed(base, head, res, turns, rule, str(choose_device(device)))
+        line = outputs.describe_speed(base, head, ratio, res)
+        if markdown is not None:
+            write_text(markdown, f"{line}\n")
+        outputs.add_to_summary(f"{line}\n")
         if not print_json(asdict(ratio) | {"exit_code": int(ratio.is_regression)}):
-            low, high = ratio.interval
-            click.echo(
-                f"{head} decodes {ratio.ratio:.3f} times as fast as {base} ({low:.3f} to "
-                f"{high:.3f}; {ratio.head_s:.4g} s and {ratio.base_s:.4g} s, {turns} turns at "
-                f"{res} px): {'regression' if ratio.is_regression else 'no regression'}"
-            )
+            click.echo(line)
         context.exit(int(ratio.is_regression))
-    found = compare(load_side(base), load_side(head), thresholds, any_change)
+    before, after = (load_side(side, f"{WRITE} {side}") for side in (base, head))
+    found = compare(before, after, thresholds, any_change)
+    table = outputs.to_markdown(found)
     if junit is not None:
         write_text(junit, outputs.to_junit(found))
     if markdown is not None:
-        write_text(markdown, outputs.to_markdown(found))
-    outputs.add_to_summary(found)
+        write_text(markdown, table)
+    outputs.add_to_summary(table)
     if not print_json(outputs.to_document(found)):
-        console = Console()
-        table = Table(*outputs.HEADINGS, box=None, header_style="bold")
-        colours = {"regression": "red", "better": "green", "worse": "yellow"}
-        for one in found.differences:
-            table.add_row(*outputs.row_texts(one), style=colours.get(one.verdict))
-        if found.differences:
-            console.print(table)
-        for text in (*found.obstacles, *found.notes):
-            console.print(text, soft_wrap=True, highlight=False, markup=False)
-        console.print(outputs.verdict(found))
+        outputs.print_comparison(found, Console())
     context.exit(found.exit_code)

@@ -41,6 +41,11 @@ class Difference:
     threshold: Threshold
     verdict: Verdict
 
+    @property
+    def fails(self) -> bool:
+        """Return True if the gate fails."""
+        return self.verdict in ("regression", "changed")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -61,7 +66,7 @@ class Comparison:
         """Return 0 for no regression, 1 for a regression, 2 if sides are not comparable."""
         if self.obstacles or not self.differences:
             return 2
-        return int(any(found.verdict in ("regression", "changed") for found in self.differences))
+        return int(any(found.fails for found in self.differences))
 
 
 def compare(
@@ -141,7 +146,7 @@ def _difference(
 ) -> Difference:
     a, b = before.result.metrics[key], after.result.metrics[key]
     paired = key in before.scores and key in after.scores
-    threshold = thresholds.get(key, Threshold(RELATIVE if paired else RELATIVE_OF_SETS, True))
+    threshold = thresholds.get(key, Threshold(RELATIVE if paired else RELATIVE_OF_SETS, True, True))
     sign = 1.0 if a.higher_is_better else -1.0
     change, interval = None, None  # The change is unknown if a side is infinite.
     if paired:

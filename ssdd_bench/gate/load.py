@@ -46,8 +46,23 @@ class ScoredResult:
         return Key(one.tokenizer.label, one.resolution, str(one.protocol["id"]), one.seed)
 
 
-def load_side(where: str) -> list[ScoredResult]:
-    """Read a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``."""
+def load_side(where: str, write: str = "") -> list[ScoredResult]:
+    """Read a result file, a folder of them, ``git:REV`` or ``git:REV:PATH``.
+
+    Args:
+        where: the side.
+        write: command that makes it, for the error where it is not there yet.
+
+    Raises:
+        UserError: there are no results, or a file is damaged.
+    """
+    local = Path(where)
+    if (
+        write
+        and not where.startswith("git:")
+        and not (local.is_file() or any(local.glob("**/*.json")))
+    ):
+        raise UserError(f"{where}: no results to compare. Write them: {write}")
     if not where.startswith("git:"):
         return read_side([Path(where)])
     revision, _, path = where.removeprefix("git:").partition(":")

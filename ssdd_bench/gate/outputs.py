@@ -1,17 +1,30 @@
-"""A comparison as Markdown, JSON and JUnit XML."""
+"""A comparison in the terminal, as Markdown, JSON and JUnit XML."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from ssdd_bench.gate.compare import Comparison, Difference
 from ssdd_bench.report.tables.markdown import markdown_grid
 
-HEADINGS = ("job", "metric", "base", "head", "change", "95%", "allowed", "verdict")
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ssdd_bench.gate.speed import SpeedRatio
+
+HEADINGS = ("metric", "base", "head", "change", "95%", "allowed", "verdict")
+OPTIONAL = ("95%", "allowed", "base", "head", "change")  # the first is the first to go
+COLOURS = {"regression": "red", "changed": "red", "better": "green", "worse": "yellow"}
+UNSET = (
+    '* not set: only rounding passes. Set thresholds, as in --fail "psnr:-0.05", or learn them '
+    "from seeds: ssdd-bench noise"
+)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -24,7 +37,6 @@ def row_texts(found: Difference) -> tuple[str, ...]:
     interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
     base, head = ("∞" if one is None else f"{one:.5g}" for one in (found.base, found.head))
     return (
-        str(found.key),
         found.metric,
         base,
         head,
@@ -35,21 +47,77 @@ def row_texts(found: Difference) -> tuple[str, ...]:
     )
 
 
+def by_job(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Group the differences by their job, in order."""
+    jobs: dict[str, list[Difference]] = {}
+    for found in comparison.differences:
+        jobs.setdefault(str(found.key), []).append(found)
+    return jobs
+
+
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """Yield the obstacles, the notes, and how to set thresholds where one is not set."""
+    yield from (*comparison.obstacles, *comparison.notes)
+    if any(one.threshold.is_default for one in comparison.differences):
+        yield UNSET
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print a table for each job, no wider than the console.
+
+    Metrics and verdicts are never shortened: where the width is too small, columns are left out.
+    """
+    from rich.text import Text
+
+    for job, differences in by_job(comparison).items():
+        console.print(Text(job, "bold"), soft_wrap=True)
+        console.print(*_grid(differences, console.width), sep="\n", soft_wrap=True)
+    for text in remarks(comparison):
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(verdict(comparison))
+
+
+def _grid(differences: Sequence[Difference], width: int) -> Iterator[Text]:
+    """Yield the lines of a table, which rich's own would shorten where it does not fit."""
+    from rich.text import Text
+
+    rows = [HEADINGS, *map(row_texts, differences)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    kept = dict(zip(HEADINGS, widths, strict=True))
+    for heading in OPTIONAL:
+        if sum(kept.values()) + 2 * (len(kept) - 1) > width:
+            del kept[heading]
+    styles = ["bold", *(COLOURS.get(one.verdict, "") for one in differences)]
+    for row, style in zip(rows, styles, strict=True):
+        texts = dict(zip(HEADINGS, row, strict=True))
+        yield Text("  ".join(texts[name].ljust(kept[name]) for name in kept).rstrip(), style)
+
+
 def to_markdown(comparison: Comparison) -> str:
-    """Write a table with a headline, for a step summary or a comment."""
+    """Write a table for each job with a headline, for a step summary or a comment."""
     lines = [f"### Tokenizer quality: {verdict(comparison)}", ""]
-    lines += [f"- {text}" for text in (*comparison.obstacles, *comparison.notes)]
-    if comparison.differences:
-        left = [False] * len(HEADINGS)
-        lines += ["", *markdown_grid(HEADINGS, left, map(row_texts, comparison.differences))]
+    lines += [f"- {text}" for text in remarks(comparison)]
+    for job, differences in by_job(comparison).items():
+        grid = markdown_grid(HEADINGS, [False] * len(HEADINGS), map(row_texts, differences))
+        lines += ["", f"**{job}**", "", *grid]
     return "\n".join(lines) + "\n"
 
 
-def add_to_summary(comparison: Comparison) -> None:
-    """Append the Markdown to the step summary of GitHub, if the program runs there."""
+def describe_speed(base: str, head: str, found: SpeedRatio, resolution: int) -> str:
+    """Write the verdict on a ratio of speeds in one line."""
+    low, high = found.interval
+    return (
+        f"{head} decodes {found.ratio:.3f} times as fast as {base} ({low:.3f} to {high:.3f}; "
+        f"{found.head_s:.4g} s and {found.base_s:.4g} s, {found.turns} turns at {resolution} px, "
+        f"allowed loss {found.threshold}): {'' if found.is_regression else 'no '}regression"
+    )
+
+
+def add_to_summary(markdown: str) -> None:
+    """Append Markdown to the step summary of GitHub, if the program runs there."""
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(to_markdown(comparison))
+            file.write(markdown)
 
 
 def to_document(comparison: Comparison) -> dict[str, Any]:
@@ -62,10 +130,11 @@ def to_junit(comparison: Comparison) -> str:
     """Write a test case for each metric of each job; jobs that cannot be compared are errors."""
     suite = ElementTree.Element("testsuite", name="ssdd-bench compare")
     for found in comparison.differences:
-        row = row_texts(found)
-        case = ElementTree.SubElement(suite, "testcase", classname=row[0], name=row[1])
-        if found.verdict == "regression":
-            message = f"{row[2]} -> {row[3]} ({row[4]}, allowed {row[6]})"
+        row = dict(zip(HEADINGS, row_texts(found), strict=True))
+        job = str(found.key)
+        case = ElementTree.SubElement(suite, "testcase", classname=job, name=found.metric)
+        if found.fails:
+            message = "{base} -> {head} ({change}, allowed {allowed})".format(**row)
             ElementTree.SubElement(case, "failure", message=message)
     for text in comparison.obstacles:
         case = ElementTree.SubElement(suite, "testcase", classname="comparable", name=text)

@@ -90,12 +90,14 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
                 shutil.copytree(config.out, root / baseline, dirs_exist_ok=True)
                 pytest.skip(f"measured anew: {root / baseline}")
             thresholds = project_rules(root) | parse_rules(fail)
-            base, head = (load_side(str(folder)) for folder in (root / baseline, config.out))
+            base = load_side(str(root / baseline), "pytest --ssdd-gate-update")
+            head = load_side(str(config.out))
         except UserError as error:
             pytest.fail(f"ssdd-bench run failed:\n{error}", pytrace=False)
         found = compare(base, head, thresholds)
-        add_to_summary(found)
+        table = to_markdown(found)
+        add_to_summary(table)
         if found.exit_code:
-            pytest.fail(to_markdown(found), pytrace=False)
+            pytest.fail(table, pytrace=False)
 
     return gate

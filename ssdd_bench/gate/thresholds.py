@@ -35,13 +35,15 @@ class Threshold:
 
     amount: float
     relative: bool
+    is_default: bool = False  # nobody has set one: differences of rounding alone pass
 
     def allowed(self, base: float) -> float:
         """Return the threshold in units of the metric."""
         return self.amount * abs(base) if self.relative else self.amount
 
     def __str__(self) -> str:
-        return f"{100 * self.amount:g}%" if self.relative else f"{self.amount:.4g}"
+        text = f"{100 * self.amount:g}%" if self.relative else f"{self.amount:.4g}"
+        return f"{text}*" if self.is_default else text
 
 
 Thresholds = Mapping[str, Threshold]

@@ -81,3 +81,12 @@ def test_revisions_of_a_repository(results, tmp_path, monkeypatch):
     for where in ("git:gone", "git:--output=x", "git:HEAD:gone"):
         with pytest.raises(UserError):
             load_side(where)
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_missing_baseline_names_the_option_that_writes_it(results, tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    where = tmp_path / place
+    error = gate(where, results).exception
+    assert isinstance(error, UserError)
+    assert str(error).endswith(f"--out {where}")

@@ -20,6 +20,9 @@ def test_fixture_for_other_repositories(imported, pytester):
             ssdd_gate("jpeg:quality=90", "baseline", res=32, limit=2, metrics=["psnr"])
         """
     )
+    missing = pytester.runpytest()
+    missing.assert_outcomes(failed=1)
+    missing.stdout.fnmatch_lines(["*no results to compare*pytest --ssdd-gate-update*"])
     first = pytester.runpytest("--ssdd-gate-update")
     first.assert_outcomes(skipped=1)
     assert list((pytester.path / "baseline").glob("*.json"))
