@@ -55,9 +55,8 @@ def build_report(
         UserError: a saved image is damaged, or no image has a tag.
     """
     frame, by_tag = source.frame, list[Table]()
-    pooled = pool_seeds(frame)
-    drawings = draw_figures(pooled, published, metric)
-    tables = build_tables(pooled)
+    drawings = draw_figures(source.pooled, published, metric)
+    tables = build_tables(source.pooled)
     shown = [*tables, *(published_table(name, file) for name, file in published.items())]
     texts = {
         "table.md": to_markdown(tables),

@@ -78,11 +78,15 @@ def row_names(rows: pd.DataFrame) -> pd.Series[str]:
 def describe_hardware(rows: pd.DataFrame) -> list[str]:
     """List the distinct machine settings that the speeds of these rows were measured on."""
     timed = rows[rows["decode_ips"].notna()]
-    distinct = timed[MACHINE].drop_duplicates()
-    return [
-        f"{device}, {threads} thread{'s' if threads != 1 else ''}, {dtype}{_COMPILED[compile]}"
-        for device, threads, dtype, compile in distinct.itertuples(index=False)
-    ]
+    return list(map(describe_machine, timed[MACHINE].drop_duplicates().to_dict("records")))
+
+
+def describe_machine(row: Any) -> str:
+    """Describe the machine settings of one row; "" where nothing was timed."""
+    if not row["device"]:
+        return ""
+    threads = f"{row['threads']} thread{'s' if row['threads'] != 1 else ''}"
+    return f"{row['device']}, {threads}, {row['dtype']}{_COMPILED[row['compile']]}"
 
 
 def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:

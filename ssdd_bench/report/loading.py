@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores, to_frame
+from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, load_results
 
@@ -32,6 +33,11 @@ class Source:
     results: tuple[Result, ...]
     pictures: Mapping[str, Path]
     files: tuple[Path, ...]
+
+    @cached_property
+    def pooled(self) -> pd.DataFrame:
+        """The frame with the mean of each row's seeds."""
+        return pool_seeds(self.frame)
 
     @cached_property
     def digest(self) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
 from ssdd_bench.report.frame import metric_directions, to_records
 from ssdd_bench.report.gallery import Set, build_sets, find_extremes
-from ssdd_bench.report.groups import comparable_groups, describe_hardware, pool_seeds
+from ssdd_bench.report.groups import comparable_groups, describe_hardware
 from ssdd_bench.report.headline import Headline, cut_strips, find_headline
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
@@ -62,7 +62,7 @@ def build_page(
     Raises:
         UserError: a saved image is damaged, or ``compare`` names none of the results.
     """
-    frame, results = pool_seeds(source.frame), source.results
+    frame, results = source.pooled, source.results
     sets = build_sets(source)
     groups = list(comparable_groups(frame))
     tables = tables or build_tables(frame)
@@ -113,9 +113,8 @@ def build_page(
 
 def to_json(source: Source) -> str:
     """Write what the page's tables are made from: the rows of the frame, seeds pooled."""
-    frame = pool_seeds(source.frame)
-    rows = list(to_records(frame).values())
-    directions = metric_directions(frame)
+    rows = list(to_records(source.pooled).values())
+    directions = metric_directions(source.pooled)
     whole = {"input_sha256": source.digest, "higher_is_better": directions, "rows": rows}
     return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 

@@ -15,8 +15,10 @@ from ssdd_bench.report.groups import (
     Group,
     comparable_groups,
     describe_hardware,
+    describe_machine,
     pool_seeds,
     row_names,
+    split,
 )
 from ssdd_bench.report.ranking import (
     ELIGIBLE_RULE,
@@ -28,7 +30,7 @@ from ssdd_bench.report.ranking import (
 )
 from ssdd_bench.report.tables.columns import (
     Measure,
-    format_rates,
+    format_rate,
     format_short,
     scores,
     sections_by_rate,
@@ -81,7 +83,9 @@ class _Builder:
         name = name_of(topic, group.resolution, group.protocol, group.data, group.n, _pixels(group))
         self.table = Table(title, "", name, kind, indices=list(self.rows.index))
         self.table.sections = list(Counter(sections).items())
-        self.sections = sections
+        self.records = self.rows.to_dict("records")
+        ranked = self.rows[is_ranked(self.rows)]
+        self.ranked = list(split(ranked.assign(section=sections), ["section"]))
         self.conditions: list[str] = []
 
     def build(self, measures: list[Measure]) -> Table:
@@ -104,7 +108,7 @@ class _Builder:
         shared = _shared(notes)
         own = [sorted(texts - shared) for texts in notes]
         steps = bool(rows["steps"].notna().any())
-        names = [_name(row, steps) for _, row in rows.iterrows()]
+        names = [_name(row, steps) for row in self.records]
         table.add("tokenizer", names, own, sorted(shared), numeric=False)
         self._add_made_by()
         if steps:
@@ -135,8 +139,7 @@ class _Builder:
             self.conditions.append("Decoder: millions of parameters.")
         table.add("latent", rows["latent"].str.replace("x", "×"), numeric=False, main=False)
         if table.kind == "reconstruction":
-            rates = [format_rates(rows.loc[[index]]) for index in rows.index]
-            table.add("per pixel", rates, main=False)
+            table.add("per pixel", map(format_rate, self.records), main=False)
             self.conditions.append("Per pixel: floats (fl) or bits of the latent.")
         if not machines:
             return
@@ -153,14 +156,12 @@ class _Builder:
         if (rows["fidelity_difference"] > 0).any():
             self.conditions.append("Fidelity: PSNR to decoding in float32, uncompiled.")
         if len(machines) > 1:
-            texts = [_join(describe_hardware(rows.loc[[index]])) for index in rows.index]
-            table.add("machine", texts, numeric=False)
+            table.add("machine", map(describe_machine, self.records), numeric=False)
 
     def _add(self, measure: Measure) -> list[str]:
         """Add a column, or return why it has no value."""
-        records = self.rows.to_dict("records")
-        cells = [measure.cell(row) for row in records]
-        notes = [_texts(row["footnotes"], measure.notes) for row in records]
+        cells = [measure.cell(row) for row in self.records]
+        notes = [_texts(row["footnotes"], measure.notes) for row in self.records]
         present = [own for own, cell in zip(notes, cells, strict=True) if cell.text != MISSING]
         if not present:
             return sorted(set().union(*notes))
@@ -187,14 +188,11 @@ class _Builder:
         comparable = measure.is_score or len(describe_hardware(self.rows)) == 1
         best, second, ties = set[Any](), set[Any](), set[Any]()
         shown = dict(zip(self.rows.index, texts, strict=True))
-        for _, rows in self.rows.groupby(self.sections, sort=False):
-            rows = rows[is_ranked(self.rows).loc[rows.index]]
-            if higher is None or not comparable or rows.empty:
-                continue
-            first, next_ = best_two(rows[column], shown, higher)
+        for rows in self.ranked if higher is not None and comparable else ():
+            first, next_ = best_two(rows[column], shown, higher is True)
             best, second = best | first, second | next_
             if first and measure.is_score:
-                ties |= find_ties(rows, column, higher) - first
+                ties |= find_ties(rows, column, higher is True) - first
         return [(one in best, one in second, one in ties) for one in self.rows.index]
 
     def _caption(self) -> Iterator[str]:

@@ -108,12 +108,11 @@ def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
     yield Measure("memory MB", "memory MB", memory, _format_megabytes, main=False)
 
 
-def format_rates(rows: pd.DataFrame) -> str:
-    """Write the size of the rows' latents per pixel, in floats or bits, or its range."""
+def format_rate(row: Any) -> str:
+    """Write the size of a row's latent per pixel, in bits or floats."""
     for column, unit in (("bits_per_pixel", "bit"), ("floats_per_pixel", "fl")):
-        if rows[column].notna().any():
-            low, high = f"{rows[column].min():.3g}", f"{rows[column].max():.3g}"
-            return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
+        if not pd.isna(row[column]):
+            return f"{row[column]:.3g} {unit}"
     return MISSING
 
 
