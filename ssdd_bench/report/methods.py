@@ -36,21 +36,28 @@ def merge_alike(texts: Iterable[str]) -> list[str]:
 
 
 def _protocols(results: Sequence[Result]) -> Table:
-    """Build a table with a row per setting and a column per protocol."""
+    """Build a table with a row per setting and value, and the protocols that have it."""
     by_protocol: dict[tuple[str, str], list[Result]] = {}
     for one in sorted(results, key=is_generation):
         key = (one.protocol["id"], str(one.protocol.get("sha256")))
         by_protocol.setdefault(key, []).append(one)
     ids = [name for name, _ in by_protocol]
-    columns = {
-        name if ids.count(name) == 1 else f"{name} ({digest[:8]})": dict(_settings(mine))
-        for (name, digest), mine in by_protocol.items()
-    }
-    keys = list(dict.fromkeys(k for one in columns.values() for k, value in one.items() if value))
+    owners: dict[str, dict[str, list[str]]] = {}  # by setting and value
+    for (name, digest), mine in by_protocol.items():
+        owner = name if ids.count(name) == 1 else f"{name} ({digest[:8]})"
+        for setting, value in _settings(mine):
+            if value:
+                owners.setdefault(setting, {}).setdefault(value, []).append(owner)
+    rows = [
+        (setting, value, "all" if len(mine) == len(ids) else ", ".join(mine))
+        for setting, values in owners.items()
+        for value, mine in values.items()
+    ]
     table = Table("Protocols and settings", "As recorded in the results.", "methods", "methods")
-    table.add("setting", keys, numeric=False)
-    for heading, column in columns.items():
-        table.add(heading, (column.get(key) for key in keys), numeric=False)
+    for heading, texts in zip(
+        ("setting", "value", "protocols"), zip(*rows, strict=True), strict=True
+    ):
+        table.add(heading, texts, numeric=False)
     return table
 
 

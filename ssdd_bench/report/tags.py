@@ -73,7 +73,7 @@ def split_by_tag(frame: pd.DataFrame, tags: TagsOfSets) -> pd.DataFrame:
 
 
 def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
-    """Build the tables of :func:`split_by_tag`: one per set of images and metric, a row per tag."""
+    """Build the tables of :func:`split_by_tag`, by images and metric, a column per tag."""
     few = f"Fewer than {FEW} images: a mean of so few says little about the subject."
     same = "Images identical to their originals are left out of the mean."
     tables = []
@@ -93,20 +93,21 @@ def build_tag_tables(frame: pd.DataFrame, means: pd.DataFrame) -> list[Table]:
             title = f"{metric_name(metric)} by tag, {where}"
             better = "higher" if measured[metric] else "lower"
             caption = (
-                f"{group.data}: mean over the images of each tag, {better} is better. An image "
-                "counts under each of its tags."
+                f"{group.data}: mean over the images of each tag, {better} is better. The number "
+                "of images follows the tag. An image counts under each of its tags."
             )
             table = Table(title, caption, name_of(title, group.n), kind="tags")
             rows = mine[mine["metric"] == metric]
             sizes = rows.groupby("tag", sort=False)["n"].max()
-            table.add("tag", sizes.index, ([few] if n < FEW else [] for n in sizes), numeric=False)
-            table.add("n", sizes)
-            for fingerprint, name in names.items():
-                own = rows[rows["fingerprint"] == fingerprint].set_index("tag").reindex(sizes.index)
+            table.add("tokenizer", names.values(), numeric=False)
+            for tag, n in sizes.items():
+                own = rows[rows["tag"] == tag].set_index("fingerprint").reindex(list(names))
                 texts = (format_metric(metric, value) for value in own["mean"])
                 partly = own["infinite"].between(1, own["n"] - 1)
                 notes = ([same] if one else [] for one in partly)
-                table.add(name, texts, notes, lower_is_better=not measured[metric])
+                shared = [few] if n < FEW else []
+                lower = not measured[metric]
+                table.add(f"{tag} @{n}", texts, notes, shared, lower_is_better=lower)
             if left_out:
                 table.remarks.append(f"Not split, since they are scores of whole sets: {left_out}.")
             tables.append(table)

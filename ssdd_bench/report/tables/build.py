@@ -18,7 +18,6 @@ from ssdd_bench.report.groups import (
     describe_machine,
     pool_seeds,
     row_names,
-    split,
 )
 from ssdd_bench.report.ranking import (
     ELIGIBLE_RULE,
@@ -85,7 +84,8 @@ class _Builder:
         self.table.sections = list(Counter(sections).items())
         self.records = self.rows.to_dict("records")
         ranked = self.rows[is_ranked(self.rows)]
-        self.ranked = list(split(ranked.assign(section=sections), ["section"]))
+        groups = ranked.groupby(sections[ranked.index], sort=False).groups.values()
+        self.ranked = [ranked.loc[index] for index in groups]
         self.conditions: list[str] = []
 
     def build(self, measures: list[Measure]) -> Table:
