@@ -32,6 +32,10 @@ NOT_SHOWN = {".md", ".tex"}  # of the report; a page would be made of Markdown
 # What each extra of pyproject.toml is for.
 USES = {
     "train": "training SSDD, a KL-VAE or a DiT",
+    "tensorboard": "`--track tensorboard`",
+    "wandb": "`--track wandb`",
+    "trackio": "`--track trackio`",
+    "mlflow": "`--track mlflow`",
     "dreamsim": "the metric DreamSim",
     "dinov2": "`fd_dinov2`, and REPA with DINOv2",
     "onnx": "tokenizers in ONNX files",

@@ -33,7 +33,7 @@ LEVELS = (
     ("report",),
     ("hub",),
     ("evaluation",),
-    ("train", "gate"),
+    ("train", "gate", "tracking"),
     ("generation",),
     ("cli",),
     ("__main__",),

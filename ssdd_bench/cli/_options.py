@@ -21,6 +21,7 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Compilation, NumberFormat
+from ssdd_bench.tracking.trackers import TRACKERS, TrackerName
 
 if TYPE_CHECKING:
     from ssdd_bench.evaluation.launch_settings import Launch
@@ -262,6 +263,15 @@ GpusPerJob = Annotated[
 Sbatch = Annotated[
     dict[str, str],
     option("Options of sbatch: '--partition=gpu --time=8:00:00'", "OPTIONS", sbatch),
+]
+Track = Annotated[
+    tuple[TrackerName, ...],
+    option(
+        f"Trackers that follow it: {','.join(TRACKERS)}",
+        "NAMES",
+        CommaList(click.Choice(TRACKERS), "tensorboard,wandb", 0),
+        several_of(lambda: TRACKERS),
+    ),
 ]
 Quiet = Annotated[bool, flag("Show neither progress nor a table.")]
 

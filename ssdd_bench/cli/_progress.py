@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from ssdd_bench.errors import PluginError, UnavailableError
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.install import install_command
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.tracking.trackers import TrackerName, start_trackers
 
 if TYPE_CHECKING:
     from ssdd_bench.train.loop import Trainer
@@ -92,12 +93,18 @@ def check_installed() -> None:
 
 
 def run_trainer(
-    trainer: Trainer, iterations: int | None, minutes: float | None, restart: bool, quiet: bool
+    trainer: Trainer,
+    iterations: int | None,
+    minutes: float | None,
+    restart: bool,
+    quiet: bool,
+    track: Sequence[TrackerName] = (),
 ) -> None:
     """Train under a bar with the loss terms, images per second and the time left.
 
     The trainer is resumed, unless ``restart``. ``iterations`` (by default the recipe's) and
-    ``minutes`` count the earlier ones in; training ends with the first of the two.
+    ``minutes`` count the earlier ones in; training ends with the first of the two. The trackers
+    named by ``track`` follow the main process.
     """
     from ssdd_bench.evaluation.memory import keep_freed_memory
 
@@ -107,7 +114,14 @@ def run_trainer(
     iterations = iterations or trainer.schedule.iterations
     quiet = quiet or not trainer.accelerator.is_main_process
     seconds = float("inf") if minutes is None else 60 * minutes
-    with progress_bar(trainer.stage.name, iterations, trainer.iteration, quiet) as bar:
+    stage, track = trainer.stage, track if trainer.log else ()
+    config = {"stage": stage.name, "command": trainer.origin.command, **stage.settings}
+    with (
+        start_trackers(track, trainer.out, trainer.out.name, config) as trackers,
+        progress_bar(stage.name, iterations, trainer.iteration, quiet) as bar,
+    ):
+        if trainer.log:
+            trainer.log.trackers = trackers
         for state in trainer.run(iterations, seconds):
             terms = " ".join(f"{term} {loss:.3g}" for term, loss in state.losses.items())
             bar.show(state.iteration, state=f"{state.images_per_s:.1f} images/s {terms}")

@@ -18,6 +18,7 @@ from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError, UserError
 from ssdd_bench.launch.processes import start_server
 from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.tracking.trackers import check_trackers, start_trackers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,7 @@ def command(
         ),
     ]
     | None = None,
+    track: options.Track = (),
     dry_run: Annotated[bool, flag("List the jobs and measure nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -95,6 +97,7 @@ def command(
     from ssdd_bench.evaluation.config import RunConfig
     from ssdd_bench.evaluation.execution import ExecutionSettings
     from ssdd_bench.evaluation.run import run_jobs
+    from ssdd_bench.tracking.results import TrackedRun
 
     ctx = click.get_current_context()
     options.set_threads(threads)
@@ -126,6 +129,9 @@ def command(
     planned = run_config.jobs()
     run_config.baseline_label()
     launch = launching.make(device, threads, shard)
+    check_trackers(track)
+    if track and (shard or launcher in ("slurm", "slurm-local")):
+        raise UserError("a share has no results to track: leave --track out")
     if launcher in ("slurm", "slurm-local"):
         if interleave or launching.in_process or shard:
             raise UserError("SLURM gets shares: leave --interleave, --in-process and --shard out")
@@ -160,8 +166,12 @@ def command(
         run_shares_here(submission)
         merge_shares(out, quiet)
         return
-    with follow(Console(stderr=True, quiet=quiet)) as callbacks:
-        summary = run_jobs(run_config, callbacks, launch)
+    settings = {"command": run_config.command, "tokenizers": tokenizers, "data": str(data)}
+    with (
+        start_trackers(track if is_first else (), out, out.name, settings) as trackers,
+        follow(Console(stderr=True, quiet=quiet)) as callbacks,
+    ):
+        summary = run_jobs(run_config, TrackedRun(trackers, callbacks), launch)
     if is_first:
         frame = summary.to_frame() if summary.finished and shard is None else None
         report_run(summary, frame, out, len(planned), quiet)

@@ -12,6 +12,7 @@ from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._progress import check_installed, run_trainer
 from ssdd_bench.cli._verbs import argument, flag, option, typed, verb
 from ssdd_bench.errors import OptionError
+from ssdd_bench.tracking.trackers import check_trackers
 from ssdd_bench.train.recipe import SSDD_STAGES, Recipe, load_recipe
 
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
@@ -36,6 +37,7 @@ def command(
     minutes: options.Minutes | None = None,
     threads: options.Threads | None = None,
     restart: options.Restart = False,
+    track: options.Track = (),
     quiet: options.Quiet = False,
     plan: Annotated[bool, flag("Print the cost of every stage and train nothing.")] = False,
 ) -> None:
@@ -80,6 +82,7 @@ def command(
     if start is not None and len(stages) > 1:
         raise OptionError("--start is for a single stage: ssdd begins with its encoder")
     check_installed()
+    check_trackers(track)
     options.set_threads(threads)
 
     from ssdd_bench.data.images import open_images
@@ -97,7 +100,7 @@ def command(
             recipe_name=recipe,
             command=typed(),
         )
-        run_trainer(trainer, iterations, minutes, restart, quiet)
+        run_trainer(trainer, iterations, minutes, restart, quiet, track)
         if not trainer.accelerator.is_main_process:
             continue
         tokenizer = finish(trainer)

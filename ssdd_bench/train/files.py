@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.records import read_json, read_record
+from ssdd_bench.tracking.trackers import Trackers
 
 SCHEMA_VERSION = 2
 LICENCE = "Apache-2.0"
@@ -154,26 +154,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class MetricsLog:
-    """Log in ``metrics.jsonl`` and, if it is installed, for TensorBoard.
+    """Log in ``metrics.jsonl`` and in trackers, if there are any.
 
-    A resumed run continues the same files.
+    A resumed run continues the same file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.jsonl"
-        self._board: Any = None
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+        self.trackers = Trackers()
 
     def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
         """Write one row of the kind ``train`` or ``evaluation``."""
         row = {"kind": kind, "iteration": iteration, **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        if self._board is None:
-            return
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, iteration)
-        self._board.flush()
+        self.trackers.log({f"{kind}/{name}": value for name, value in values.items()}, iteration)

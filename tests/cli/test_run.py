@@ -473,3 +473,29 @@ def test_number_format_and_batches_from_the_command_line(program, photos, tmp_pa
     assert "batch-size = [1, 2]" in saved
     code, _, err = program("run", "--config", tmp_path / "run.toml")
     assert ", kept\n" in err
+
+
+@pytest.mark.slow
+def test_trackers_get_every_result(program, tmp_path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arguments = ("run", "--tokenizers", "jpeg:quality=10,50", "--limit", 2, "--res", 32)
+    more = ("--metrics", "psnr", "--no-speed", "--no-pictures", "--in-process", "--quiet")
+    code, _, error = program(*arguments, *more, "--out", tmp_path, "--track", "tensorboard")
+    assert code == 0, error
+    (file,) = (tmp_path / "tensorboard").glob("events*")
+    read = EventAccumulator(str(file))
+    read.Reload()
+    names = [f"jpeg:quality={quality} 32 px default-v1/psnr" for quality in (10, 50)]
+    found = {name: read.Scalars(name) for name in names}
+    assert [(one.step, one.value > 10) for name in names for one in found[name]] == [
+        (1, True),
+        (2, True),
+    ]
+    code, _, error = program(*arguments, *more, "--out", tmp_path / "b", "--track", "neptune")
+    assert (code, error.count("\n")) == (2, 1)
+    code, _, error = program(
+        *arguments, *more, "--out", tmp_path / "b", "--track", "tensorboard", "--shard", "0/2"
+    )
+    assert (code, error.count("\n")) == (2, 1)
+    assert not (tmp_path / "b").exists()

@@ -28,9 +28,11 @@ def test_the_last_line_evaluates_what_was_trained(program, make_photos, tmp_path
     photos = make_photos(10, (64, 48))
     monkeypatch.chdir(tmp_path)
     code, _, error = program(
-        *("train", "klvae", "--recipe", "small.toml", "--data", photos, "--iterations", 1)
+        *("train", "klvae", "--recipe", "small.toml", "--data", photos, "--iterations", 1),
+        *("--track", "tensorboard"),
     )
     assert code == 0, error
+    assert list((tmp_path / "train" / "small" / "klvae" / "tensorboard").glob("events*"))
     command = error.splitlines()[-1].split()
     assert command == [
         "ssdd-bench",

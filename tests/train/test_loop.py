@@ -193,7 +193,6 @@ def test_finished_stage_is_scored_drawn_and_exported(name, photos, earlier, tmp_
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["kind"] == "evaluation"
     assert len(list((folder / "samples").glob("*.png"))) == 1
-    assert any((folder / "tensorboard").iterdir())
     assert load_checkpoint(folder / "checkpoint.pt")["best"] == -card.scores.metrics["fd_effnet"]
     shipped = finish(run)
     assert shipped == tmp_path / f"{name}.safetensors"
@@ -329,11 +328,15 @@ def test_other_recipe_is_not_resumed(photos, tmp_path):
         trainer("klvae", photos, tmp_path, recipe=other).resume()
 
 
-def test_without_tensorboard_the_log_is_a_file(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("ssdd_bench.train.files.find_spec", lambda name: None)
-    list(trainer("klvae", photos, tmp_path).run(1))
-    assert (tmp_path / "klvae" / "metrics.jsonl").exists()
-    assert not (tmp_path / "klvae" / "tensorboard").exists()
+def test_trackers_get_the_numbers_of_the_log(photos, tmp_path):
+    run = trainer("klvae", photos, tmp_path)
+    seen = []
+    run.log.trackers.log = lambda values, step: seen.append((step, values))
+    list(run.run(1))
+    (row,) = map(json.loads, (tmp_path / "klvae" / "metrics.jsonl").read_text().splitlines())
+    ((step, values),) = seen
+    assert step == row.pop("iteration") == 1
+    assert values == {f"{row['kind']}/{key}": row[key] for key in row.keys() - {"kind"}}
 
 
 def test_losses_are_not_read_in_every_iteration(photos, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._progress import check_installed, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
+from ssdd_bench.tracking.trackers import check_trackers
 
 
 @verb
@@ -22,6 +23,7 @@ def command(
     threads: options.Threads | None = None,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    track: options.Track = (),
     quiet: options.Quiet = False,
 ) -> None:
     """Train a DiT on latents.
@@ -36,6 +38,7 @@ def command(
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     check_installed()
+    check_trackers(track)
     options.set_threads(threads)
     trainer = make_dit_trainer(
         LatentSet(latents),
@@ -45,7 +48,7 @@ def command(
         recipe_name=recipe,
         command=typed(),
     )
-    run_trainer(trainer, iterations, minutes, restart, quiet)
+    run_trainer(trainer, iterations, minutes, restart, quiet, track)
     if trainer.accelerator.is_main_process:
         path = trainer.weights_path
         print_json({"weights": path, "card": path.with_suffix(".json")})

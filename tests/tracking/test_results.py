@@ -1,0 +1,54 @@
+"""Results of a run in trackers: each job's scores under its name, and nothing is swallowed."""
+
+from pathlib import Path
+
+from ssdd_bench.evaluation.job import Finished
+from ssdd_bench.evaluation.progress import Callbacks
+from ssdd_bench.results.store import load_results
+from ssdd_bench.tracking.results import TrackedRun, result_values
+from ssdd_bench.tracking.trackers import Trackers
+
+MINI = Path(__file__).parents[2] / "results" / "mini"
+
+
+class Recorder(Callbacks):
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str):
+        if name.startswith("_") or name == "calls":
+            return super().__getattribute__(name)
+        return lambda *arguments: self.calls.append(name)
+
+
+class Tracker:
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.logged.append((step, values))
+
+
+def test_values_have_the_name_of_their_job() -> None:
+    (result,) = load_results([MINI / "ssdd_256_default-v1_a3f7adf2fd.json"])
+    values = result_values(result)
+    assert values["ssdd 256 px default-v1/psnr"] == result.metrics["psnr"].value
+    assert values["ssdd 256 px default-v1/decode_images_per_s"] == (
+        result.speed.decode.images_per_s
+    )
+    assert "ssdd 256 px default-v1/rfid" not in values  # unavailable
+
+
+def test_every_call_is_passed_on_and_results_are_counted() -> None:
+    tracker, inner = Tracker(), Recorder()
+    run = TrackedRun(Trackers([tracker]), inner)
+    first, second = (Finished(one, MINI, False) for one in load_results([MINI])[:2])
+    run.job_started(None, 1, 2, 3, 0)
+    run.images_done(None, 3)
+    run.stage(None, "speed")
+    run.job_finished(None, first)
+    run.merged(second)
+    run.jobs_failed([], None)
+    methods = [name for name in vars(Callbacks) if not name.startswith("_")]
+    assert sorted(inner.calls) == sorted(methods)
+    assert tracker.logged == [(1, result_values(first.result)), (2, result_values(second.result))]
