@@ -127,7 +127,8 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
                 the authors released are CC-BY-NC-4.0.
             vae: the ``AutoencoderKL`` whose latents the decoder was trained on, for a checkpoint
                 that holds a decoder only. Its encoder is copied, and its scaling taken over.
-            config: entries of the configuration that differ: ``steps=8``.
+            config: entries of the configuration that differ, such as ``steps``: by default 1 if
+                the card beside the file says that it is distilled, or else 8.
 
         Raises:
             WeightsError: the file is missing, damaged, out of reach, or no checkpoint of SSDD.

@@ -14,6 +14,7 @@ from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_ssdd
+from ssdd_bench.ssdd.load import suitable_steps
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.weights.hub import fetch
 
@@ -69,12 +70,13 @@ def from_checkpoint(path: Path | str, vae: Any = None) -> Networks:
         folder = fetch(address["repo"], [address["file"]], address["revision"])
         path = folder / address["file"]
     path = Path(path)
+    steps = {"steps": suitable_steps(path)}
     if vae is None:
         encoder, decoder = load_ssdd(path)
-        return Networks(encoder, decoder, describe_encoder(encoder) | _describe(decoder))
+        return Networks(encoder, decoder, describe_encoder(encoder) | _describe(decoder) | steps)
     copied, config = copy_kl_encoder(vae)
     decoder = load_decoder(path)
-    return Networks(copied, decoder, config | _describe(decoder))
+    return Networks(copied, decoder, config | _describe(decoder) | steps)
 
 
 def _describe(decoder: SSDDDecoder) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def open_ssdd(
         found, file = _load_vae(Path(vae))
         files.append(file)
     stage = read_stage(checkpoint)
-    taken = steps or (1 if stage == DISTILLED else STEPS)
+    taken = steps or suitable_steps(checkpoint)
     made = SSDDTokenizer(checkpoint, taken, t_pow_shift, found)
     made.weights = tuple(files)
     if stage is None and (not steps or steps == 1):
@@ -62,6 +62,15 @@ def open_ssdd(
             f"{'s' * (taken > 1)}, compare with steps={1 if taken > 1 else STEPS}",
         )
     return made
+
+
+def suitable_steps(checkpoint: Path) -> int:
+    """Return 1 if the card beside a checkpoint says that it is distilled, or else ``STEPS``.
+
+    Raises:
+        WeightsError: the card is damaged.
+    """
+    return 1 if read_stage(checkpoint) == DISTILLED else STEPS
 
 
 def _load_vae(folder: Path) -> tuple[VAEEncoder, Path]:

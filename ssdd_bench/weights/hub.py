@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.results.records import NOTHING
 from ssdd_bench.weights.download import is_offline
 from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
 
@@ -139,11 +140,14 @@ def fetch_model(
     return fetch(repo, files or model_files(subfolder), revision) / subfolder
 
 
-def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:
+def load_model(
+    folder: Path, classes: Mapping[str, Any] = NOTHING, **changes: str
+) -> tuple[Any, Path]:
     """Load what ``save_pretrained`` of a diffusers autoencoder wrote; see :func:`build_model`.
 
     Args:
         folder: with a config.json and the weights, safetensors or else a ``.bin`` of tensors.
+        classes: by name, beside those of diffusers.
         changes: entries that replace those of the configuration.
 
     Returns:
@@ -152,7 +156,7 @@ def load_model(folder: Path, **changes: str) -> tuple[Any, Path]:
     file = folder / WEIGHTS
     if not file.is_file() and file.with_suffix(".bin").is_file():
         file = file.with_suffix(".bin")
-    return build_model(read_config(folder / CONFIG) | changes, file), file
+    return build_model(read_config(folder / CONFIG) | changes, file, classes), file
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -170,12 +174,13 @@ def read_config(path: Path) -> dict[str, Any]:
     return data
 
 
-def build_model(config: Mapping[str, Any], file: Path) -> Any:
+def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any] = NOTHING) -> Any:
     """Build a diffusers autoencoder and load its weights, all of them.
 
     Args:
         config: the arguments of the class that it names as ``_class_name``.
         file: safetensors, or a pickle of tensors.
+        classes: by name, beside those of diffusers.
 
     Returns:
         The model in evaluation mode, in float32.
@@ -184,7 +189,7 @@ def build_model(config: Mapping[str, Any], file: Path) -> Any:
     import torch
 
     name = config.get("_class_name")
-    kind = getattr(diffusers, name, None) if isinstance(name, str) else None
+    kind = classes.get(name, getattr(diffusers, name, None)) if isinstance(name, str) else None
     if kind is None:
         raise WeightsError(f"{file.parent}: diffusers {diffusers.__version__} has no class {name}")
     state = load_tensors(file)

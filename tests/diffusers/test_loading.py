@@ -82,7 +82,8 @@ def test_an_address_on_the_hub_is_fetched(monkeypatch, tmp_path):
         return file.parent
 
     monkeypatch.setattr("ssdd_bench.diffusers.loading.fetch", fetch)
-    from_checkpoint(f"https://huggingface.co/owner/name/blob/v1/{file.name}")
+    networks = from_checkpoint(f"https://huggingface.co/owner/name/blob/v1/{file.name}")
+    assert networks.config["steps"] == 1  # as the card says
     assert asked == [("owner/name", [file.name], "v1")]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssdd_bench.api import LatentSpec, Tokenizer
+from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import CLASSES, from_diffusers
 from ssdd_bench.weights.hub import CONFIG, build_model, fetch_model, load_model, read_config
@@ -44,7 +45,7 @@ def load(
             )
         if not model and name == "ConsistencyDecoderVAE":
             raise WeightsError(f"{folder}: name it, as in consistency-decoder:path={folder}")
-        built, file = load_model(folder)
+        built, file = load_model(folder, {AutoencoderSSDD.__name__: AutoencoderSSDD})
     tokenizer = from_diffusers(built, weights=[file], steps=steps)
     if model:
         expected: dict[str, Any] = {"class": config["_class_name"]} if config else {}

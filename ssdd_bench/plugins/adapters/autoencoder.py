@@ -98,6 +98,22 @@ class Autoencoder(Tokenizer):
         return x
 
 
+class SSDDAutoencoder(Autoencoder):
+    """SSDD with the interface of diffusers, which decodes from keyed noise."""
+
+    @torch.no_grad()
+    def decode(self, latent: Latent, noise: Noise) -> Tensor:
+        """Invert the normalisation and decode; noise and images have the dtype of the latent."""
+        assert isinstance(latent.data, Tensor)
+        z = self.denormalise(latent.data)
+        start = noise.normal((3, *latent.size), device=z.device)
+        return (self._model.decode(z, noise=start).sample + 1) / 2
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the encoder and the decoder."""
+        return {"encoder": self._model.encoder, "decoder": self._model.decoder}
+
+
 class FrameAutoencoder(Autoencoder):
     """A video model, which sees each image as a video of one frame."""
 

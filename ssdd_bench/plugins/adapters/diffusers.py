@@ -18,6 +18,7 @@ from ssdd_bench.plugins.adapters.autoencoder import (
     ConsistencyDecoder,
     Flux2Autoencoder,
     FrameAutoencoder,
+    SSDDAutoencoder,
     join,
 )
 from ssdd_bench.plugins.adapters.functions import FunctionTokenizer
@@ -57,11 +58,12 @@ CLASSES: Mapping[str, Layout] = {
     "AutoencoderKLQwenImage": Layout("dim_mult", channels="z_dim", adapter=FrameAutoencoder),
     "AutoencoderKLWan": Layout("", "scale_factor_spatial", "z_dim", FrameAutoencoder),
     "AutoencoderRAE": Layout(ratio="patch_size", channels="encoder_hidden_size"),
+    "AutoencoderSSDD": Layout("block_out_channels", adapter=SSDDAutoencoder),
     "AutoencoderTiny": Layout("num_encoder_blocks"),
     "ConsistencyDecoderVAE": Layout("encoder_down_block_types", adapter=ConsistencyDecoder),
     "VQModel": Layout("down_block_types"),
 }
-"""Classes of diffusers that have an adapter; video models see each image as one frame."""
+"""Classes with an adapter, diffusers' and our own; video models see each image as one frame."""
 
 
 def is_diffusers_autoencoder(model: object) -> bool:
@@ -118,6 +120,8 @@ def from_diffusers(
         model.enable_slicing()
     if name == "ConsistencyDecoderVAE":
         steps = steps or len(TIMESTEPS)
+    if name == "AutoencoderSSDD":
+        steps = config.steps
     return layout.adapter(model, spec, files, steps)
 
 
@@ -170,6 +174,7 @@ def _from_vq(model: Any, f: int, weights: Sequence[Path]) -> Tokenizer:
 
 
 def _class_name(model: object) -> str:
-    """Name the nearest class of diffusers that the object derives from; "" if there is none."""
-    kinds = (kind for kind in type(model).__mro__ if kind.__module__.startswith("diffusers."))
+    """Name the nearest class with an adapter that the object derives from; "" if there is none."""
+    homes = ("diffusers.", "ssdd_bench.diffusers.")
+    kinds = (kind for kind in type(model).__mro__ if kind.__module__.startswith(homes))
     return next((kind.__name__ for kind in kinds), "")

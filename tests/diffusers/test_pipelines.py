@@ -1,0 +1,250 @@
+"""Pipelines of diffusers with AutoencoderSSDD, and diffusion models of tiny random networks."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import cpu_offload
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from sample_images import sample_images
+
+import ssdd_bench as sb
+from ssdd_bench.diffusers import AutoencoderSSDD
+
+KL = {
+    "block_out_channels": (8, 8, 8, 8),
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "norm_num_groups": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return AutoencoderSSDD.from_mini("f8c4")
+
+
+@pytest.fixture(scope="module")
+def f16():
+    return AutoencoderSSDD.from_mini("f16c4")
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return torch.cat(list(sample_images(64, 2)))
+
+
+def make_unet(side=8):
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=side,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=8,
+        attention_head_dim=8,
+        norm_num_groups=4,
+    )
+
+
+def make_stable_diffusion(vae, kind=StableDiffusionPipeline, side=8):
+    pipe = kind(
+        vae=vae,
+        text_encoder=None,
+        tokenizer=None,
+        unet=make_unet(side),
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def call(pipe, seed=0, prompts=1, **inputs):
+    """Run three steps and return images (B, H, W, 3)."""
+    embeddings = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(1))
+    return pipe(
+        prompt_embeds=embeddings.expand(prompts, -1, -1).to(pipe.unet.dtype),
+        guidance_scale=1.0,
+        num_inference_steps=3,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="np",
+        **inputs,
+    ).images
+
+
+def make_dit(vae):
+    torch.manual_seed(0)
+    transformer = DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        out_channels=4,
+        num_layers=1,
+        sample_size=8,
+        patch_size=2,
+    )
+    pipe = DiTPipeline(transformer, vae, DDIMScheduler(clip_sample=False))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("name", ["vae", "f16"])
+def test_sizes_come_from_the_configuration(name, request):
+    model = request.getfixturevalue(name)
+    pipe = make_stable_diffusion(model, side=4)
+    assert pipe.vae_scale_factor == model.f
+    assert call(pipe).shape == (1, 4 * model.f, 4 * model.f, 3)
+
+
+def test_stable_diffusion_is_reproducible_and_scales_once(vae):
+    pipe = make_stable_diffusion(vae)
+    first, again, other = call(pipe), call(pipe), call(pipe, seed=1)
+    assert np.array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(3)
+    image = pipe(
+        prompt_embeds=torch.zeros(1, 4, 8),
+        guidance_scale=1.0,
+        num_inference_steps=1,
+        latents=latents,
+        output_type="latent",
+    ).images
+    expected = vae.decode(image, generator=generator).sample
+    with torch.no_grad():
+        found = pipe(
+            prompt_embeds=torch.zeros(1, 4, 8),
+            guidance_scale=1.0,
+            num_inference_steps=1,
+            latents=latents,
+            generator=torch.Generator().manual_seed(3),
+            output_type="pt",
+        ).images
+    torch.testing.assert_close(found, ((expected + 1) / 2).clamp(0, 1), atol=1e-5, rtol=0)
+
+
+def test_image_to_image_keeps_the_image_at_low_strength(vae, photos):
+    pipe = make_stable_diffusion(vae, StableDiffusionImg2ImgPipeline)
+    image = (photos[:1] + 1) / 2
+    near = call(pipe, image=image, strength=0.34)
+    plain = ((vae(photos[:1]).sample + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).detach().numpy()
+    shuffled = plain[:, ::-1]
+    assert np.abs(near - plain).mean() < 0.8 * np.abs(near - shuffled).mean()
+
+
+def test_dit_passes_no_generator_and_is_reproducible(vae):
+    pipe = make_dit(vae)
+
+    def sample():
+        generator = torch.Generator().manual_seed(0)
+        labels = {"class_labels": [1, 2], "num_inference_steps": 2, "guidance_scale": 1.0}
+        return pipe(**labels, generator=generator, output_type="pt").images
+
+    images = sample()
+    assert images.shape == (2, 3, 64, 64)
+    assert torch.equal(images, sample())
+
+
+def test_a_pipeline_is_saved_and_loaded_with_it(vae, tmp_path):
+    pipe = make_dit(vae)
+    pipe.save_pretrained(tmp_path)
+    again = DiTPipeline.from_pretrained(tmp_path)
+    assert type(again.vae) is AutoencoderSSDD
+    assert again.vae.config.channel_mean == list(vae.config.channel_mean)
+
+
+def test_slices_tiles_and_half_precision_in_a_pipeline(vae):
+    pipe = make_stable_diffusion(AutoencoderSSDD.from_mini("f8c4"))
+    plain = call(pipe, prompts=2)
+    pipe.vae.enable_slicing()
+    np.testing.assert_allclose(call(pipe, prompts=2), plain, atol=1e-4)
+    pipe.vae.enable_tiling(32)
+    tiled = call(pipe, prompts=2)
+    assert 0 < np.abs(tiled - plain).mean() < 0.1
+    pipe.vae.disable_tiling()
+    half = call(pipe.to(torch.bfloat16), prompts=2)
+    assert 0 < np.abs(half - plain).mean() < 0.1
+
+
+def test_offloading_a_pipeline(vae):
+    pipe = make_stable_diffusion(AutoencoderSSDD.from_mini("f8c4"))
+    plain = call(pipe)
+    # As enable_sequential_cpu_offload does, which accelerate cannot do for "cpu:0".
+    cpu_offload(pipe.vae, torch.device("cpu"))
+    assert next(pipe.vae.parameters()).device.type == "meta"
+    np.testing.assert_allclose(call(pipe), plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["AutoencoderKL", "AutoencoderSSDD"])
+def test_training_of_a_unet_changes_one_line(name, vae, photos):
+    """The loop of diffusers' text-to-image example, in miniature."""
+    vae = vae if name == "AutoencoderSSDD" else AutoencoderKL(**KL)  # the line
+    vae.requires_grad_(False)
+    unet = make_unet()
+    schedule = DDPMScheduler()
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(12):
+        latents = vae.encode(photos).latent_dist.sample(generator)
+        latents = latents * vae.config.scaling_factor
+        noise = torch.randn(latents.shape, generator=generator)
+        times = torch.randint(0, 1000, (len(latents),), generator=generator)
+        noisy = schedule.add_noise(latents, noise, times)
+        words = torch.zeros(len(latents), 4, 8)
+        loss = F.mse_loss(unet(noisy, times, words).sample, noise)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert np.mean(losses[-4:]) < 0.97 * np.mean(losses[:4])
+
+
+@pytest.mark.slow
+def test_evaluation_takes_it_and_gives_the_tokenizers_scores(vae, tmp_path):
+    settings = {"data": "sample", "resolution": 64, "limit": 2, "metrics": ["psnr"]}
+    settings |= {"progress": False}
+    found = sb.evaluate(vae, **settings)
+    raw = AutoencoderSSDD.from_mini("f8c4", channel_mean=[], channel_std=[])
+    exact = sb.evaluate(raw, **settings).metrics["psnr"].value
+    expected = sb.evaluate("ssdd", **settings).metrics["psnr"].value
+    assert exact == expected
+    assert found.metrics["psnr"].value == pytest.approx(expected, abs=1e-2)
+    assert found.tokenizer.stochastic
+    vae.save_pretrained(tmp_path)
+    loaded = sb.evaluate(f"diffusers:path={tmp_path}", **settings)
+    assert loaded.metrics["psnr"].value == pytest.approx(expected, abs=1e-2)
+
+
+def test_the_old_decoder_is_swapped_in_three_lines(tmp_path, photos):
+    from safetensors.torch import save_file
+
+    from ssdd_bench.nn.decoder import SSDDDecoder
+
+    pipe = make_stable_diffusion(AutoencoderKL(**KL, scaling_factor=0.5))
+    before = call(pipe)
+    state = SSDDDecoder("mini", 4).state_dict()
+    file = tmp_path / "decoder.safetensors"
+    save_file({f"decoder.{key}": value for key, value in state.items()}, file)
+
+    pipe.vae = AutoencoderSSDD.from_single_file(file, vae=pipe.vae, steps=1)
+    after = call(pipe)
+    assert after.shape == before.shape
+    assert pipe.vae.config.scaling_factor == 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(call(pipe), after)
