@@ -138,6 +138,16 @@ def test_jpeg_files_are_warned_of(reconstructions, tmp_path):
     assert 25 < result.metrics["psnr"].value < 100
 
 
+def test_an_image_above_the_limit_is_not_decoded(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (700, 700)).save(tmp_path / name / "0.png")
+    options = ["--metrics", "psnr", "--out", tmp_path / "out"]
+    with pytest.raises(DataError, match="max_image_mb"):
+        score(tmp_path / "a", tmp_path / "b", *options, "--max-image-mb", 1)
+    assert score(tmp_path / "a", tmp_path / "b", *options).exit_code == 0
+
+
 def test_what_does_not_fit_is_one_line_and_writes_nothing(photos, reconstructions, tmp_path):
     out = tmp_path / "out"
 

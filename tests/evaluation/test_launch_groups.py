@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from mortal import MortalBlockMean, MortalImages
+from scores import measured
 
 from ssdd_bench.errors import JobsFailedError, OptionError, OutputError, UnknownNameError
 from ssdd_bench.evaluation.launch_groups import raise_problem
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.evaluation.run import run
 from ssdd_bench.evaluation.sample_worker import ScoringPlan
 from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
 from ssdd_bench.generation.batches import SamplesConfig
@@ -94,6 +96,14 @@ def test_workers_on_ray_make_what_one_process_makes(photos, trained, record, tmp
     with launch.connected():  # one cluster for all
         for function, plan in steps(photos, trained, record, tmp_path / "ray"):
             function(plan, CPU, launch)
+        of_run = {"metrics": ["psnr"], "resolutions": [16], "data": photos, "speed": False}
+        of_run |= {"pictures": False, "progress": False, "device": "cpu"}
+        for more in (
+            {"out": tmp_path / "a"},
+            {"out": tmp_path / "b", "launcher": "ray", "jobs": 1},
+        ):
+            assert not run("jpeg:quality=30", **of_run, **more).failures
+    assert measured(tmp_path / "a") == measured(tmp_path / "b")
     assert content(tmp_path / "ray") == content(tmp_path / "whole")
 
 

@@ -13,7 +13,7 @@ import pytest
 from plugin_folders import write_plugin
 from scores import measured
 
-from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.errors import OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.folder import PARTS, find_jobs
 from ssdd_bench.evaluation.launch_settings import Launch
@@ -22,7 +22,6 @@ from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import parse_requests
-from ssdd_bench.results.files import LOCK_PREFIX
 
 MANIFEST = """
 id = "naughty"
@@ -230,6 +229,11 @@ def test_the_clock_of_a_share_is_in_the_result(few, tmp_path):
     assert all(one.result.speed is not None for one in merge_results(tmp_path).finished)
 
 
+def test_only_launchers_of_python_are_taken(few, tmp_path):
+    with pytest.raises(UnknownNameError, match="slurm"):
+        work(["jpeg"], few, tmp_path, launcher="slurm")
+
+
 def test_two_launches_into_one_folder(few, tmp_path):
     with locked(tmp_path), pytest.raises(OutputError, match=f"process {os.getpid()}"):
         work(["jpeg"], few, tmp_path)
@@ -311,19 +315,12 @@ def test_kills_at_random_moments_change_no_bit(many, whole, tmp_path, seed, mome
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-# Told to use the CPU, it would start one process, or ask for MPI.
-ACCELERATE = (
-    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"),
-    "--main_process_port=0",
-)
 PROGRAM = ("-m", "ssdd_bench")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
-def test_ranks_of_other_launchers_give_the_same_bits(many, whole, tmp_path, launcher):
-    out = finish(program(many, tmp_path, module=(*launcher, *PROGRAM)))
-    assert len(list(tmp_path.glob(f"{LOCK_PREFIX}share-*-of-2.lock"))) == 2
+def test_torchrun_gives_the_same_bits(many, whole, tmp_path):
+    out = finish(program(many, tmp_path, module=(*TORCHRUN, *PROGRAM)))
     assert measured(tmp_path) == whole
     assert out.count("Reconstruction, 16 × 16 px") == 1
     assert not (tmp_path / PARTS).exists()
