@@ -32,6 +32,15 @@ bench: ## compare decoders and scoring by turns, and write docs/reference/perfor
 	$(PYTHON) -m pytest tests/benchmarks -m timing --benchmark-enable --benchmark-only --benchmark-json=.bench.json
 	$(PYTHON) tests/benchmarks/page.py .bench.json docs/reference
 
+hostile: ## twenty times the hostile inputs of `make test`, at random; nightly
+	SSDD_BENCH_HOSTILE=20 $(PYTEST) tests/hostile --numprocesses $(WORKERS)
+
+# Needs `pip install atheris`; READER: image, tar, parquet, npz, result, manifest or weights.
+READER ?= tar
+SECONDS ?= 60
+fuzz: ## fuzz a reader, guided by coverage: make fuzz READER=npz SECONDS=600
+	PYTHONPATH=tests/support $(PYTHON) tests/hostile/fuzz.py $(READER) $(SECONDS) .fuzz
+
 gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1 tries them on a CPU, with small networks
 	$(PYTHON) -m pytest -o addopts="--import-mode=importlib -ra" -W default -m "$(GPU_TESTS)" tests/gpu
 

@@ -55,6 +55,8 @@ _BAD_HEADER: Final = (
     MemoryError,
     struct.error,
 )
+# Arrow passes exceptions of C++ on as RuntimeError.
+PARQUET_ERRORS: Final = (pa.ArrowException, OSError, ValueError, RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -321,23 +323,21 @@ def _index_tar(shard: DataFile) -> Index:
 
 
 def _index_parquet(shard: DataFile) -> Index:
-    """Find the column of images, and the rows and bytes of each row group."""
+    """Find the column of images, and the rows and uncompressed bytes of each row group."""
     try:
         with _open_parquet(shard) as file:
             column = _image_column(file.schema_arrow, shard.url)
             metadata = file.metadata
-    except (pa.ArrowException, OSError, ValueError) as error:
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        # Not by column: asking for a damaged column ends the process.
+        size = [group.total_byte_size for group in groups]
+    except PARQUET_ERRORS as error:
         raise _damage(f"{shard.url} as Parquet", error) from error
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    size = [
-        sum(
-            one.total_uncompressed_size
-            for one in map(group.column, range(group.num_columns))
-            if one.path_in_schema.split(".")[0] == column
-        )
-        for group in groups
-    ]
     rows = [group.num_rows for group in groups]
+    if min([0, *rows, *size]) < 0:
+        raise DataError(
+            f"cannot read {shard.url} as Parquet: a group has {min(rows)} rows in {min(size)} bytes"
+        )
     return Index((column,), {"rows": np.array(rows, np.int64), "bytes": np.array(size, np.int64)})
 
 
@@ -362,7 +362,7 @@ def _row_pieces(
                 last = batch.column(0)
         if last is not None:
             yield last
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except PARQUET_ERRORS as error:
         raise _damage(f"row group {group} of {shard.url}", error) from error
 
 

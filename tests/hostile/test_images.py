@@ -171,3 +171,16 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
     ending = attempt(read)
     assert ending.kind == "refused"
     assert ending.is_good, ending
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.npz"])
+def test_every_byte_of_an_index(tmp_path: Path, good_archives: dict[str, bytes], name: str) -> None:
+    """Each byte at the end of the file, where its index is, is changed in turn."""
+    good = good_archives[name]
+    for place in range(max(len(good) - 700, 0), len(good)):
+        for change in (0x01, 0x10):
+            data = bytearray(good)
+            data[place] ^= change
+            (tmp_path / name).write_bytes(data)
+            ending = attempt(read_archive, tmp_path / name)
+            assert ending.is_good, (place, change, ending)
