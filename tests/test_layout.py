@@ -64,6 +64,7 @@ FREE_TESTS = {
     "results/test_committed",
     "test_init",
     "test_layout",
+    "test_ci",
     "test_prose",
     "tokenizers/test_cards",
 }

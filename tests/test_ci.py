@@ -1,0 +1,68 @@
+"""The script of CI: what it provides so that no test skips that need not, without installing."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / ".ci" / "run"
+TOOLS = ("bash", "dirname", "mktemp", "rm", "mkdir", "tail")
+STUBS = {
+    "id": "echo $USER_ID",
+    "timeout": 'shift; exec "$@"',
+    "apt-get": 'echo "apt-get $*" >> $LOG; exit $APT',
+    "python3.11": "mkdir -p $3/bin; : > $3/bin/activate",
+    "python": "exit 0",
+    "make": 'echo "make $* TAEF2=$SSDD_BENCH_TAEF2" >> $LOG',
+}
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Run a copy of the script among programs that only write down how they were called."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in TOOLS:
+        (programs / name).symlink_to(shutil.which(name))
+    for name, body in STUBS.items():
+        (programs / name).write_text(f"#!{programs}/bash\n{body}\n")
+        (programs / name).chmod(0o755)
+    script = tmp_path / "checkout" / ".ci" / "run"
+    script.parent.mkdir(parents=True)
+    shutil.copy(SCRIPT, script)
+
+    def run(user=0, apt=0, **environment):
+        log = tmp_path / "log"
+        log.write_text("")
+        known = {"PATH": str(programs), "LOG": str(log), "USER_ID": str(user), "APT": str(apt)}
+        subprocess.run([script], env=known | environment, check=True, capture_output=True)
+        return log.read_text().splitlines()
+
+    return run
+
+
+def test_programs_that_tests_need_are_installed(ci):
+    installed = " ".join(line for line in ci() if line.startswith("apt-get install"))
+    for package in ("chromium-driver", "texlive-latex-base", "texlive-latex-recommended"):
+        assert package in installed.split()
+
+
+@pytest.mark.parametrize(("user", "apt"), [(1000, 0), (0, 100)])
+def test_tests_run_where_nothing_can_be_installed(ci, user, apt):
+    lines = ci(user=user, apt=apt)
+    assert lines[-1] == "make check TAEF2="
+    assert any(line.startswith("apt-get") for line in lines) == (user == 0)
+
+
+def test_what_is_there_is_not_installed(ci, tmp_path):
+    for name in ("chromedriver", "pdflatex"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which("true"))
+    assert ci() == ["make check TAEF2="]
+
+
+def test_weights_beside_the_checkout_are_used(ci, tmp_path):
+    folder = tmp_path / "shared" / "weights" / "taef2"
+    folder.mkdir(parents=True)
+    assert ci()[-1] == f"make check TAEF2={folder}"
+    assert ci(SSDD_BENCH_TAEF2="/other")[-1] == "make check TAEF2=/other"
