@@ -76,14 +76,44 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
                     "measure both again with one version of ssdd-bench"
                 )
     metrics = sort_metrics(directions)
-    pairs = zip(results, scores or [{}] * len(results), strict=True)
-    ordered = sorted(pairs, key=lambda pair: _sort_key(pair[0]))
-    frame = pd.DataFrame([{**_row(one, metrics), "scores": found} for one, found in ordered])
+    protocols = protocol_names(results)
+    triples = zip(results, scores or [{}] * len(results), protocols, strict=True)
+    ordered = sorted(triples, key=lambda triple: _sort_key(triple[0]))
+    frame = pd.DataFrame(
+        [
+            {**_row(one, metrics), "protocol": protocol, "scores": found}
+            for one, found, protocol in ordered
+        ]
+    )
     frame = frame.astype(
         dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*metrics, *_FLOATS], "float64")
     )
     frame.attrs[_METRICS] = directions
     return frame
+
+
+def protocol_names(results: Sequence[Result]) -> list[str]:
+    """Name each result's protocol, so that equal names mean comparable results.
+
+    Where one id has several hashes, or its results several versions of our numbers, these follow:
+    "default-v1 (09e2e4f9)", "default-v1, numbers 4". Versions that are not recorded add nothing.
+    """
+    hashes: dict[str, set[str]] = {}
+    versions: dict[str, set[int]] = {}
+    for one in results:
+        hashes.setdefault(str(one.protocol["id"]), set()).add(str(one.protocol.get("sha256")))
+        known = [] if one.numbers_version is None else [one.numbers_version]
+        versions.setdefault(str(one.protocol["id"]), set()).update(known)
+    names = []
+    for one in results:
+        name = key = str(one.protocol["id"])
+        if len(hashes[key]) > 1:
+            name += f" ({str(one.protocol.get('sha256'))[:8]})"
+        if len(versions[key]) > 1:
+            version = "not recorded" if one.numbers_version is None else one.numbers_version
+            name += f", numbers {version}"
+        names.append(name)
+    return names
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -162,7 +192,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "sampling_steps": generation.steps if generation else None,
         "guidance": _guidance(generation, latent.channels) if generation else "",
         "resolution": result.resolution,
-        "protocol": str(result.protocol["id"]),
+        "protocol": "",  # named when all results are known
         **_pick(latent, "f", "channels"),
         "latent": f"{shape[1]}x{shape[2]}x{shape[0]}" if shape else latent.kind,
         **_pick(latent, "tokens", "floats_per_pixel", "bits_per_pixel"),

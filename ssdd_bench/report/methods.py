@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ssdd_bench.protocols.descriptions import describe
-from ssdd_bench.report.frame import is_generation
+from ssdd_bench.report.frame import is_generation, protocol_names
 from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.schema import Result
 
@@ -37,19 +37,17 @@ def merge_alike(texts: Iterable[str]) -> list[str]:
 
 def _protocols(results: Sequence[Result]) -> Table:
     """Build a table with a row per setting and value, and the protocols that have it."""
-    by_protocol: dict[tuple[str, str], list[Result]] = {}
-    for one in sorted(results, key=is_generation):
-        key = (one.protocol["id"], str(one.protocol.get("sha256")))
-        by_protocol.setdefault(key, []).append(one)
-    ids = [name for name, _ in by_protocol]
+    by_protocol: dict[str, list[Result]] = {}
+    named = zip(results, protocol_names(results), strict=True)
+    for one, name in sorted(named, key=lambda pair: is_generation(pair[0])):
+        by_protocol.setdefault(name, []).append(one)
     owners: dict[str, dict[str, list[str]]] = {}  # by setting and value
-    for (name, digest), mine in by_protocol.items():
-        owner = name if ids.count(name) == 1 else f"{name} ({digest[:8]})"
+    for owner, mine in by_protocol.items():
         for setting, value in _settings(mine):
             if value:
                 owners.setdefault(setting, {}).setdefault(value, []).append(owner)
     rows = [
-        (setting, value, "all" if len(mine) == len(ids) else ", ".join(mine))
+        (setting, value, "all" if len(mine) == len(by_protocol) else ", ".join(mine))
         for setting, values in owners.items()
         for value, mine in values.items()
     ]

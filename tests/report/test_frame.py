@@ -159,6 +159,22 @@ def test_a_network_is_named_without_its_steps(
     assert row["guidance"] == "1.5 in 0.2 to 1 on 3 channels"
 
 
+def test_protocols_of_one_name_and_other_numbers_never_share_a_table(make_result: Make) -> None:
+    one = make_result()
+    other = replace(one, protocol={**one.protocol, "sha256": "ab" * 32})
+    assert set(to_frame([one, one])["protocol"]) == {"default-v1"}
+    names = [table.title for table in build_tables(to_frame([one, other]))]
+    assert len(names) == 2
+    assert any("default-v1 (abababab)" in name for name in names)
+    old, new = (replace(one, numbers_version=version) for version in (4, 5))
+    assert list(to_frame([old, new])["protocol"]) == [
+        "default-v1, numbers 4",
+        "default-v1, numbers 5",
+    ]
+    unrecorded = replace(one, numbers_version=None)
+    assert set(to_frame([unrecorded, new])["protocol"]) == {"default-v1"}
+
+
 def test_metric_columns_do_not_depend_on_the_order_in_the_file(make_result: Make) -> None:
     result = make_result(metrics={"mae": 0.1})
     turned = replace(result, metrics=dict(reversed(result.metrics.items())))
