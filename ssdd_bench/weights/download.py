@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ssdd_bench.errors import OutputError, UnavailableError, WeightsError
 from ssdd_bench.weights.assets import Asset, cache_folder, cached_path, get_asset, require
@@ -20,6 +23,8 @@ from ssdd_bench.weights.files import sha256_file
 TIMEOUT_S = 20.0  # to connect, and between two chunks
 ATTEMPTS = 3
 CHUNK_BYTES = 1 << 20
+SLOWEST = 10_000.0  # bytes per second, over a window; a slower server is as good as none
+WINDOW_S = 30.0
 
 Progress = Callable[[int, int], None]
 
@@ -95,16 +100,49 @@ def _resume(asset: Asset, part: Path, progress: Progress) -> None:
     if done >= asset.bytes:  # complete, or wrong, which its checksum tells
         return
     headers = {"User-Agent": "ssdd-bench", "Range": f"bytes={done}-"}
-    with urlopen(Request(asset.url, headers=headers), timeout=TIMEOUT_S) as response:
+    opener = build_opener(_Redirects)
+    with opener.open(Request(asset.url, headers=headers), timeout=TIMEOUT_S) as response:
         resumed = response.status == 206
         done = done if resumed else 0
         progress(done, asset.bytes)
         with part.open("ab" if resumed else "wb") as file:
-            while chunk := response.read(CHUNK_BYTES):
+            rate = _Rate()
+            while chunk := response.read1(CHUNK_BYTES):
+                if done + len(chunk) > asset.bytes:
+                    raise ConnectionError(f"the server sends more than {asset.bytes} bytes")
                 done += file.write(chunk)
+                rate.add(len(chunk))
                 progress(done, asset.bytes)
     if done < asset.bytes:
         raise ConnectionError(f"the connection broke off after {done} of {asset.bytes} bytes")
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follow redirects to other web addresses, and from https to https only."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        allowed = {"https"} if req.type == "https" else {"http", "https"}
+        if urlsplit(newurl).scheme not in allowed:
+            raise URLError(f"redirected to {newurl}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Rate:
+    """Rate of a transfer; a server that drips bytes would keep every time-out away."""
+
+    def __init__(self) -> None:
+        self._start, self._bytes = time.monotonic(), 0
+
+    def add(self, count: int) -> None:
+        """Count bytes, and raise ``ConnectionError`` at the end of a window with too few."""
+        self._bytes += count
+        seconds = time.monotonic() - self._start
+        if seconds >= WINDOW_S:
+            if self._bytes < SLOWEST * seconds:
+                raise ConnectionError(f"only {self._bytes} bytes came in {seconds:.0f} s")
+            self._start, self._bytes = time.monotonic(), 0
 
 
 def _failure(asset: Asset, path: Path, reason: object) -> UnavailableError:

@@ -13,11 +13,14 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serve CONTENT; may break off, ignore ranges, or never answer."""
+    """Serve CONTENT; may break off, ignore ranges, drip, send more, redirect, or never answer."""
 
     break_after: int | None = None
     ranges = True
     silent = False
+    extra = 0  # bytes beyond those that the asset has
+    drip_s = 0.0  # seconds between two bytes
+    location = ""  # to which it redirects
     daemon_threads = True
 
     def __init__(self):
@@ -34,17 +37,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.silent:
             server.stopped.wait(10)
             return
+        if server.location and self.path == "/net.pth":
+            self.send_response(302)
+            self.send_header("Location", server.location)
+            self.end_headers()
+            return
         if self.path != "/net.pth":
             self.send_error(404)
             return
         start = int(wanted.split("=")[1].rstrip("-")) if wanted and server.ranges else 0
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.send_header("Content-Length", str(len(CONTENT) - start + server.extra))
         self.end_headers()
         end = len(CONTENT)
         if server.break_after is not None:
             end, server.break_after = start + server.break_after, None
-        self.wfile.write(CONTENT[start:end])
+        if server.drip_s:
+            while not server.stopped.wait(server.drip_s):
+                self.wfile.write(b"x")
+        self.wfile.write(CONTENT[start:end] + b"x" * server.extra)
 
     def log_message(self, *args):
         pass

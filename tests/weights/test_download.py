@@ -90,6 +90,30 @@ def test_a_server_that_never_answers(asset, server, monkeypatch):
     assert len(server.requests) == module.ATTEMPTS
 
 
+def test_a_server_that_drips(asset, server, monkeypatch):
+    server.drip_s = 0.01
+    monkeypatch.setattr(module, "WINDOW_S", 0.2)
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    with pytest.raises(UnavailableError, match=r"only \d+ bytes came"):
+        fetch("net")
+
+
+def test_a_body_that_is_too_long_is_not_read(asset, server, tmp_path, monkeypatch):
+    server.extra = 1 << 20
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    with pytest.raises(UnavailableError, match="more than 1048576 bytes"):
+        fetch("net")
+    part = tmp_path / "cache/ssdd-bench/weights/net.pth.part"
+    assert part.stat().st_size <= 1 << 20
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/net.pth", "file:///etc/passwd"])
+def test_redirects_stay_on_the_web(asset, server, location):
+    server.location = location
+    with pytest.raises(UnavailableError, match=r"HTTP 302|not followed"):
+        fetch("net")
+
+
 def test_a_folder_that_cannot_be_written(asset, server, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
