@@ -124,6 +124,17 @@ class FrameAutoencoder(Autoencoder):
         return x.squeeze(2)
 
 
+class OpaqueFrameAutoencoder(FrameAutoencoder):
+    """A video model of frames with an alpha channel: images are opaque, and alpha is left out."""
+
+    def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
+        """Add a channel of ones and encode."""
+        return super().encode(torch.cat([images, torch.ones_like(images[:, :1])], dim=1), noise)
+
+    def _decode(self, z: Tensor, latent: Latent, noise: Noise) -> Tensor:
+        return super()._decode(z, latent, noise)[:, :3]
+
+
 class Flux2Autoencoder(Autoencoder):
     """FLUX.2, whose latents have one mean and variance per channel and position in a 2 x 2 patch.
 

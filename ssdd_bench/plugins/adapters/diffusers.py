@@ -18,6 +18,7 @@ from ssdd_bench.plugins.adapters.autoencoder import (
     ConsistencyDecoder,
     Flux2Autoencoder,
     FrameAutoencoder,
+    OpaqueFrameAutoencoder,
     SSDDAutoencoder,
     join,
 )
@@ -56,6 +57,9 @@ CLASSES: Mapping[str, Layout] = {
     ),
     "AutoencoderKLKVAE": Layout("ch_mult", channels="z_channels"),
     "AutoencoderKLQwenImage": Layout("dim_mult", channels="z_dim", adapter=FrameAutoencoder),
+    "AutoencoderKLQwenImage21": Layout(
+        "dim_mult", channels="z_dim", adapter=OpaqueFrameAutoencoder
+    ),
     "AutoencoderKLWan": Layout("", "scale_factor_spatial", "z_dim", FrameAutoencoder),
     "AutoencoderRAE": Layout(ratio="patch_size", channels="encoder_hidden_size"),
     "AutoencoderSSDD": Layout("block_out_channels", adapter=SSDDAutoencoder),
