@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check docs lint types test test-fast timing bench gpu gpu-report reports schema
+.PHONY: setup check docs lint types test test-fast lowest test-lowest test-package timing bench gpu gpu-report reports schema
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -24,6 +24,15 @@ test:
 
 test-fast: ## while you work: the tests that are not slow
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
+
+lowest: ## rewrite constraints/lowest.txt after a change of pyproject.toml
+	$(PYTHON) .ci/lowest.py
+
+test-lowest: ## the fast tests, where old versions of dependencies are installed; these may warn
+	$(PYTEST) -W default -m "not slow and not full_size and not timing"
+
+test-package: ## install PACKAGE, a wheel or a source distribution, into a new environment and run it elsewhere
+	.ci/try-package $(PACKAGE)
 
 timing: ## what compares a time with a limit; nothing else may run beside it
 	$(PYTEST) -m timing --ignore=tests/benchmarks

@@ -36,6 +36,10 @@ USES = {
     "wandb": "`--track wandb`",
     "trackio": "`--track trackio`",
     "mlflow": "`--track mlflow`",
+    "tensorboard": "`--track tensorboard`",
+    "wandb": "`--track wandb`",
+    "trackio": "`--track trackio`",
+    "mlflow": "`--track mlflow`",
     "dreamsim": "the metric DreamSim",
     "dinov2": "`fd_dinov2`, and REPA with DINOv2",
     "onnx": "tokenizers in ONNX files",
@@ -47,7 +51,7 @@ USES = {
     "dev": "development: the tests and pre-commit",
 }
 PICTURES = {".avif", ".jpg", ".png", ".svg", ".webp"}
-PLACEHOLDER = re.compile(r"<!-- generated: (\S+) -->")
+PLACEHOLDER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>|`)")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
