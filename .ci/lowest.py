@@ -6,9 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-HEAD = (
-    "# Written by `make lowest`: the lowest versions that pyproject.toml allows. CI tests them.\n"
-)
+HEAD = "# Lowest versions that pyproject.toml allows, written by `make lowest` and tested by CI.\n"
 
 
 def constraints() -> str:
