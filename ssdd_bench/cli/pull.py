@@ -23,11 +23,12 @@ def command(
     scores: Annotated[bool, flag("Take the scores of single images along.")] = False,
     revision: Annotated[str, option("Branch, tag or commit.  [default: main]")] = "",
 ) -> None:
-    """Pull the results of a repository on the Hugging Face Hub.
+    """Pull the results of a repository on the Hugging Face Hub, or in a folder.
 
-    REPO is a data set repository such as someone/results. Each file is checked before it is
-    written, and no file of yours is replaced. Results of another protocol hash or another version
-    of the numbers do not mix with yours: they are named and left out, or kept apart.
+    REPO is a data set repository such as someone/results, or a folder such as ./clone. Each file
+    is checked before it is written, and no file of yours is replaced. Results of another protocol
+    hash or another version of the numbers do not mix with yours: they are named and left out, or
+    kept apart.
     """
     from ssdd_bench.hub.pull import Outcome, pull
 

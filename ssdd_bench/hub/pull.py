@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ssdd_bench.hub.findings import Problem
 from ssdd_bench.hub.layout import RESULT_FILE, RESULTS, SCORES_FILE, scores_place
-from ssdd_bench.hub.remote import fetch_snapshot
+from ssdd_bench.hub.remote import open_snapshot
 from ssdd_bench.hub.staging import MAX_SCORES_BYTES, stage
 from ssdd_bench.hub.standing import MEANINGS, Standing, standing_of
 from ssdd_bench.hub.validate import Checked, check_repository
@@ -57,7 +57,7 @@ class PulledFile:
 
 
 def pull(
-    repo: str, out: Path, others: Others = "refuse", scores: bool = False, revision: str = ""
+    repo: str | Path, out: Path, others: Others = "refuse", scores: bool = False, revision: str = ""
 ) -> list[PulledFile]:
     """Download the results of a repository into a folder, which ``ssdd-bench report`` reads.
 
@@ -65,7 +65,7 @@ def pull(
     under a name made from its content. A file of yours is never replaced.
 
     Args:
-        repo: id of a data set repository, such as ``someone/results``.
+        repo: id of a data set repository, such as ``someone/results``, or a folder.
         out: folder of results.
         others: ``apart`` writes results of another protocol hash or version of the numbers to
             ``OUT/others/STANDING/``, where they do not mix with those that compare.
@@ -76,14 +76,14 @@ def pull(
         What became of each file, in the order of their paths.
 
     Raises:
-        HubError: the network is forbidden or fails, or there is no such repository.
+        HubError: the network is forbidden or fails, or there is no such repository or folder.
         OutputError: the folder cannot be written.
     """
 
     def wanted(name: str) -> bool:
         return bool(RESULT_FILE.fullmatch(name) or (scores and SCORES_FILE.fullmatch(name)))
 
-    snapshot = fetch_snapshot(repo, wanted, revision)
+    snapshot = open_snapshot(repo, wanted, revision)
     pulled = [_refused(name) for name in snapshot.refused if _is_stray(name)]
     with tempfile.TemporaryDirectory() as temporary:
         staging = Path(temporary)
@@ -96,9 +96,10 @@ def pull(
 
 
 def _is_stray(name: str) -> bool:
-    """Return True for a path that the layout has no place for, except free files at the root."""
-    free = "/" not in name and "\\" not in name
-    return not free and not name.startswith(".git") and not SCORES_FILE.fullmatch(name)
+    """Return True for a path among the results, or out of the repository, that has no place."""
+    inside = PurePosixPath(name).parts[:1] == (RESULTS,)
+    odd = name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name
+    return (inside or odd) and not SCORES_FILE.fullmatch(name)
 
 
 def _refused(name: str) -> PulledFile:

@@ -94,6 +94,33 @@ def fetch_snapshot(repo: str, wanted: Callable[[str], object], revision: str = "
     return Snapshot(info.sha or "", Path(folder), names, refused)
 
 
+def open_snapshot(
+    repo: str | Path, wanted: Callable[[str], object], revision: str = ""
+) -> Snapshot:
+    """Return the files of a folder, or of a data set repository on the Hub.
+
+    Args:
+        repo: OWNER/NAME is a repository on the Hub; anything else is a folder, such as a clone in
+            ``./clone``. Links in it are refused.
+        wanted: see :func:`fetch_snapshot`.
+        revision: of a repository on the Hub.
+
+    Raises:
+        HubError: see :func:`fetch_snapshot`; or there is no such folder.
+    """
+    if isinstance(repo, str) and NAME.fullmatch(repo):
+        return fetch_snapshot(repo, wanted, revision)
+    folder = Path(repo)
+    if not folder.is_dir():
+        raise HubError(f"'{repo}' is neither OWNER/NAME on the Hub nor a folder")
+    if revision:
+        raise HubError(f"'{repo}' is a folder: leave the revision out, or check it out there")
+    found = (Path(top, name) for top, _, names in os.walk(folder) for name in names)
+    listed = {path.relative_to(folder).as_posix(): path.is_symlink() for path in found}
+    names = tuple(name for name, link in sorted(listed.items()) if not link and wanted(name))
+    return Snapshot("", folder, names, tuple(sorted(listed.keys() - set(names))))
+
+
 def commit_files(
     repo: str,
     kind: RepoType,

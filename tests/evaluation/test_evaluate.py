@@ -20,6 +20,7 @@ from ssdd_bench.evaluation.settings import (
     tokenizer_device,
 )
 from ssdd_bench.protocols.registry import get_protocol
+from ssdd_bench.results.schema import NUMBERS_VERSION
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SETTINGS = Settings(64, get_protocol("default-v1"), ("psnr",), CPU)
@@ -51,6 +52,13 @@ def measure(name, **changes):
         name, data="sample", resolution=32, limit=2, metrics=["psnr"], device="cpu",
         progress=False, **changes,
     )  # fmt: skip
+
+
+def test_a_result_says_the_version_of_its_numbers(photo_like):
+    assert measure("identity").numbers_version == NUMBERS_VERSION
+    images = photo_like(2)
+    pairs = sb.evaluate_pairs(images, images, metrics=["mse"], progress=False)
+    assert pairs.numbers_version == NUMBERS_VERSION
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from hub_server import Hub
 from ssdd_bench.hub.findings import Problem
 from ssdd_bench.hub.layout import place_of, scores_place
 from ssdd_bench.hub.pull import Outcome, pull, scores_fit
+from ssdd_bench.hub.remote import HubError
+from ssdd_bench.hub.staging import put
 from ssdd_bench.hub.standing import Standing, protocol_hash
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json, load_results
@@ -39,7 +41,7 @@ def everything(folder: Path) -> set[str]:
 
 def test_results_come_in_as_they_are(hub, save, tmp_path) -> None:
     paths = [save(0), save(1)]
-    offer(hub, *paths, **{"README.md": b"", "leaderboard.json": b"{}"})
+    offer(hub, *paths, **{"README.md": b"", "leaderboard.json": b"{}", "docs/a.md": b""})
     out = tmp_path / "theirs"
     pulled = pull(REPO, out)
     assert [one.outcome for one in pulled] == [Outcome.WRITTEN] * 2
@@ -105,7 +107,7 @@ def test_other_protocols_are_refused_or_kept_apart(hub, save, results, tmp_path)
         "results/m/000000000000/p/../../../../../escaped.json",
         "results\\..\\escaped.json",
         "results/m/000000000000/p/deep/escaped.json",
-        "pictures/escaped.png",
+        "results/m/000000000000/p/escaped.png",
     ],
 )
 def test_names_cannot_leave_the_folder(hub, save, tmp_path, name: str) -> None:
@@ -170,6 +172,29 @@ def test_scores_come_along_if_they_are_asked_for_and_fit(hub, save, results, tmp
 def test_scores_that_fit(results, data: bytes, fits: bool) -> None:
     assert results[0].data.n == 35
     assert scores_fit(data, results[0]) is fits
+
+
+def test_a_clone_in_a_folder(save, tmp_path) -> None:
+    paths = [save(0), save(1, numbers_version=1)]
+    clone = tmp_path / "clone"
+    for path in paths:
+        place = place_of(from_json(read_json(path), path)).as_posix()
+        put(clone, place, path.read_bytes())
+    link = clone / "results" / "m" / ("0" * 12) / "p" / "link.json"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(paths[0])
+    put(clone, ".git/config", b"")
+    pulled = {Path(one.file).name: one for one in pull(clone, tmp_path / "theirs")}
+    assert {name: one.reason for name, one in pulled.items()} == {
+        paths[0].name: Standing.CURRENT,
+        paths[1].name: Standing.OTHER_NUMBERS,
+        "link.json": Problem.STRAY,
+    }
+    assert everything(tmp_path / "theirs") == {paths[0].name}
+    with pytest.raises(HubError, match="neither"):
+        pull(str(tmp_path / "absent"), tmp_path / "theirs")
+    with pytest.raises(HubError, match="revision"):
+        pull(clone, tmp_path / "theirs", revision="v1")
 
 
 def test_an_earlier_commit(hub, save, tmp_path) -> None:
