@@ -130,7 +130,7 @@ def test_tiles_agree_with_the_whole_image_but_for_what_they_do_not_see(f):
 @pytest.mark.slow
 @torch.no_grad()
 def test_tiles_of_a_photo(mini):
-    """On a photo the tiles of the trained networks lose little."""
+    """Tiles of the trained networks lose little on a photo."""
     (photo,) = sample_images(256, 1)
     model = AutoencoderSSDD.from_mini("f8c4")
     whole = model(photo).sample

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @pytest.mark.slow
 def test_commands_of_all_launchers_make_the_same_results(tmp_path: Path) -> None:
-    """With a codec in place of two networks; Ray, which needs half a minute, has its own tests."""
+    """A codec replaces the two networks; Ray, which needs half a minute, has its own tests."""
     pytest.importorskip("submitit")
     text = (ROOT / "docs" / "scaling.md").read_text("utf-8")
     block = BLOCK.findall(text)[0].replace("ssdd,klvae", "jpeg:quality=30")

@@ -1,4 +1,4 @@
-"""What the gate says, at the width of a terminal."""
+"""Output of the gate, at the width of a terminal."""
 
 import io
 

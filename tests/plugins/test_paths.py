@@ -100,7 +100,7 @@ def test_missing_path_is_one_line(text):
 
 
 def test_built_in_tokenizers_take_their_files():
-    """As a user types them: after an option that is a number, and with options of their own."""
+    """Options as a user types them: after a number, and with options of their own."""
     whole = TOKENIZERS.get("ssdd").folder / "weights" / "ssdd-mini-f8c4.safetensors"
     vae = TOKENIZERS.get("klvae").folder / "weights" / "klvae-mini-f8c4.safetensors"
     text = f"ssdd:steps=1,2,{whole}:steps=4,{vae},stabilityai/sd-vae-ft-mse,org/x:subfolder=vae"
