@@ -141,6 +141,7 @@ def test_leaks_reach_other_jobs_in_one_process(few, plain, tmp_path, monkeypatch
     assert summary.failures or measured(tmp_path) != plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_death_of_a_plugin_costs_its_own_jobs(few, plain, tmp_path, jobs):
     deadly = [f"naughty:fault={fault}" for fault in DEATHS]
@@ -165,7 +166,9 @@ def whole(many, plugins, tmp_path_factory):
     return measured(out)
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 3, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "jobs", [2, *(pytest.param(jobs, marks=pytest.mark.slow) for jobs in (1, 3, 7))]
+)
 def test_the_number_of_workers_changes_no_bit(many, whole, tmp_path, jobs):
     assert not work(GOOD[:2], many, tmp_path, jobs=jobs).failures
     assert measured(tmp_path) == whole
@@ -180,7 +183,13 @@ def config(data, out):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("count", "in_process"), [(1, True), (3, True), (7, True), (2, False)])
+SLOW_SHARES = [
+    pytest.param(count, in_process, marks=pytest.mark.slow)
+    for count, in_process in ((1, True), (7, True), (2, False))
+]
+
+
+@pytest.mark.parametrize(("count", "in_process"), [(3, True), *SLOW_SHARES])
 def test_shares_in_any_order_are_merged(many, whole, tmp_path, monkeypatch, count, in_process):
     plan = config(many, tmp_path)
     for index in random.Random(count).sample(range(count), count):
@@ -222,6 +231,7 @@ def test_a_share_that_is_done_is_not_done_again(many, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == files
 
 
+@pytest.mark.slow
 def test_the_clock_of_a_share_is_in_the_result(few, tmp_path):
     plan = replace(config(few, tmp_path), speed=True, requests=tuple(parse_requests("jpeg")))
     for index in range(2):
@@ -307,7 +317,8 @@ def killed_at_random(data, out, seed, moments):
     finish(program(data, out, "--jobs", "2"))
 
 
-@pytest.mark.parametrize(("seed", "moments"), [(0, 2), pytest.param(1, 20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "moments"), [(0, 2), (1, 20)])
 def test_kills_at_random_moments_change_no_bit(many, whole, tmp_path, seed, moments):
     killed_at_random(many, tmp_path, seed, moments)
     assert measured(tmp_path) == whole

@@ -13,6 +13,7 @@ def imported(measure, tmp_path):
     measure("jpeg:quality=90", tmp_path / "imported", limit=1)
 
 
+@pytest.mark.slow
 def test_fixture_for_other_repositories(imported, pytester):
     pytester.makepyfile(
         """
@@ -41,6 +42,9 @@ def test_fixture_for_other_repositories(imported, pytester):
     pytester.runpytest().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("tokenizer", ["ssdd", "klvae", "diffusion:steps=2"])
+SLOW = pytest.param("diffusion:steps=2", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("tokenizer", ["ssdd", "klvae", SLOW])
 def test_shipped_tokenizers_are_as_good_as_before(ssdd_gate, tokenizer):
     ssdd_gate(tokenizer, f"tests/gate/baseline/{tokenizer.split(':')[0]}", res=64, limit=8)

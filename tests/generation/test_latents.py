@@ -126,6 +126,7 @@ def test_any_number_of_workers_writes_the_same_bytes(photos, latents, encode, jo
     assert record.pixels == latents.record.pixels
 
 
+@pytest.mark.slow
 def test_a_killed_launch_costs_one_shard(photos, latents, record, tmp_path):
     out, life = tmp_path / "out", Life(tmp_path / "grave", 5)
     loaded = LoadedTokenizer(MortalBlockMean(life), record())

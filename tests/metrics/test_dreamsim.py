@@ -99,7 +99,9 @@ def fabricate(package, folder, kind, prefix):
     return folder
 
 
-@pytest.fixture(scope="module", params=["ensemble", "dino_vitb16"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("ensemble", marks=pytest.mark.slow), "dino_vitb16"]
+)
 def files(request, package, tmp_path_factory):
     """(kind, the package's folder, archive as published, DINO's weights)."""
     kind = request.param

@@ -15,7 +15,7 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.lpips import load_lpips, pad_to_power_of_two
 
 
-@pytest.fixture(scope="module", params=["alex", "vgg"])
+@pytest.fixture(scope="module", params=["alex", pytest.param("vgg", marks=pytest.mark.slow)])
 def backbone(request, tmp_path_factory):
     """(net, file, classifier): the convolutions of torchvision's classifier, at random."""
     torch.manual_seed(0)

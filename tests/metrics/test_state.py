@@ -128,7 +128,7 @@ def test_scales(pairs, tmp_path):
     check(["ms_ssim"], pairs(side=176), tmp_path)
 
 
-@pytest.mark.parametrize("intervals", [False, True])
+@pytest.mark.parametrize("intervals", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_network_with_few_images(pairs, tmp_path, intervals):
     found = check(["fd_effnet"], pairs(), tmp_path, intervals=intervals)
     assert (found.values["fd_effnet"].interval is not None) == intervals

@@ -139,6 +139,7 @@ def test_compiled_for_training(memory_format):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_compiled_encoder():
     encoder = SSDDEncoder(8, 4, base=8).eval()
     images = torch.rand(1, 3, 64, 64)

@@ -204,6 +204,7 @@ def swap_halves(layer):
     layer.bias.copy_(layer.bias.roll(half, dims=0))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("bug", BUGS)
 def test_the_check_sees(bug, small):

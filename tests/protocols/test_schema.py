@@ -163,7 +163,7 @@ def test_only_ldm_samples_the_posterior(photos):
     ("name", "dtype", "label"),
     [
         ("ssdd-paper-v1", torch.bfloat16, "bfloat16 autocast"),
-        ("default-v1", torch.float32, "float32"),
+        pytest.param("default-v1", torch.float32, "float32", marks=pytest.mark.slow),
     ],
 )
 def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):

@@ -100,6 +100,7 @@ def test_table_of_the_same_size_keeps_its_place():
     assert by_row[-1, 0] - by_row[0, 0] > 30
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_network_with_that_table(state, extractor, photo_like):
     images = photo_like(3, side=96)
     network = timm.create_model(SMALL, img_size=224, num_classes=0).eval()
