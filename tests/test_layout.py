@@ -325,7 +325,7 @@ def test_wheel_holds_the_tracked_plugins_and_works(tmp_path: Path) -> None:
     strays = {name for name in again if "stray" in name}
     assert plugins == {name for name in again if name.startswith("ssdd_bench/tok")} - strays
     package_data = [
-        path for path in PACKAGE.rglob("*") if path.suffix in (".jpg", ".toml", ".typed")
+        path for path in PACKAGE.rglob("*") if path.suffix in (".jpg", ".json", ".toml", ".typed")
     ]
     assert {path.relative_to(ROOT).as_posix() for path in package_data} <= set(names)
 

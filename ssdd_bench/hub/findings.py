@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from ssdd_bench.errors import printable
+
+LONGEST: Final = 300
+"""Characters of a finding's text."""
+
 
 class Problem(StrEnum):
     """Kinds of problems that a result file or a repository can have."""
@@ -48,12 +53,17 @@ class Finding:
     Attributes:
         file: path, as it was given or in the repository.
         problem: kind.
-        text: what is wrong, with the value.
+        text: what is wrong, with the value; becomes one short line.
     """
 
     file: str
     problem: Problem
     text: str
+
+    def __post_init__(self) -> None:
+        text = " ".join(self.text.split())
+        short = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        object.__setattr__(self, "text", printable(short))
 
     @property
     def fix(self) -> str:
@@ -61,4 +71,5 @@ class Finding:
         return FIXES[self.problem]
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.text} [{self.problem}]. {self.fix}."
+        file = printable(" ".join(self.file.splitlines()))
+        return f"{file}: {self.text} [{self.problem}]. {self.fix}."

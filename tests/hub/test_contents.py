@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from ssdd_bench.hub.contents import content_findings
-from ssdd_bench.hub.findings import FIXES, Problem
+from ssdd_bench.hub.findings import Problem
 from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.results.schema import Result
 
@@ -96,7 +96,3 @@ def test_a_codec_needs_no_checksum(results: list[Result]) -> None:
 def test_bounds_leave_room_for_rounding_alone(network: Result) -> None:
     assert problems(metric("fd_effnet", value=-1e-6)(network)) == []
     assert METRICS.get("psnr").maximum == 150
-
-
-def test_every_problem_has_a_fix() -> None:
-    assert FIXES.keys() == set(Problem)
