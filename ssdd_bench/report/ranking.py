@@ -55,23 +55,31 @@ def best_two(
     return best, second if count > 2 else set()
 
 
-def find_ties(rows: pd.DataFrame, metric: str, higher: bool) -> set[Any]:
-    """Find rows whose difference from the best is within twice its standard error.
+def compare_with_best(
+    rows: pd.DataFrame, metric: str, higher: bool
+) -> dict[Any, tuple[float, float]]:
+    """Return the difference from the best and its standard error, by row; NaN if not known.
 
     The error is that of the mean difference image by image, where the scores of single images are
     there. Otherwise it comes from both intervals, as if each row had images of its own: then a
-    difference must be larger to count.
+    difference must be larger to count. The best and rows without a finite value are left out.
     """
     finite = rows[rows[metric].map(math.isfinite)]
     if finite.empty:
-        return set()
+        return {}
     finite = finite.sort_values(metric, ascending=not higher)
     error = (finite[f"{metric}_high"] - finite[f"{metric}_low"]) / (2 * NORMAL_95)
-    difference = (finite[metric] - finite[metric].iloc[0]).abs()
+    difference = finite[metric] - finite[metric].iloc[0]
     error = (error**2 + error.iloc[0] ** 2) ** 0.5
     best, *others = (scores.get(metric) for scores in finite["scores"])
     for index, scores in zip(finite.index[1:], others, strict=True):
         if best is not None and scores is not None and best.index.equals(scores.index):
             each = (scores - best)[best.map(math.isfinite) & scores.map(math.isfinite)]
-            difference[index], error[index] = abs(each.mean()), each.sem()
-    return set(finite.index[difference < 2 * error]) - {finite.index[0]}
+            difference[index], error[index] = each.mean(), each.sem()
+    pairs = zip(difference.iloc[1:], error.iloc[1:], strict=True)
+    return dict(zip(finite.index[1:], pairs, strict=True))
+
+
+def is_tied(difference: float, error: float) -> bool:
+    """Return True if a difference from the best is within twice its standard error."""
+    return abs(difference) < 2 * error

@@ -15,7 +15,7 @@ from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.headline import Headline, cut_strips, find_headline
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.results.schema import LatentRecord, Result
+from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
 Write = Callable[..., Path]
@@ -69,6 +69,27 @@ def test_the_better_is_named_first_and_a_difference_within_noise_is_no_lead(
     assert level is not None
     assert "level with" in level.sentence
     assert "ahead" not in level.sentence
+
+
+def test_a_distance_of_whole_sets_comes_first_and_decides(make_result: Make) -> None:
+    rows = [
+        measured(make_result, "plain", 22.0, 20.0, False),
+        measured(make_result, "noisy", 21.0, 25.0, True),
+    ]
+    distances = (3.4, 1.2)
+    rows = [
+        (
+            replace(result, metrics={**result.metrics, "rfid": MetricValue(value, 28, False, "")}),
+            each,
+        )
+        for (result, each), value in zip(rows, distances, strict=True)
+    ]
+    headline = find(*rows)
+    assert headline is not None
+    assert (
+        "noisy in one step has rFID 1.200 against 3.400 of plain, is 1.00 dB" in headline.sentence
+    )
+    assert "] behind plain and decodes" in headline.sentence
 
 
 def test_other_rates_machines_and_labels_are_not_compared(make_result: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -21,11 +22,13 @@ from ssdd_bench.report.groups import (
 )
 from ssdd_bench.report.ranking import (
     ELIGIBLE_RULE,
+    NORMAL_95,
     TIE_RULE,
     TIED_WORDS,
     best_two,
-    find_ties,
+    compare_with_best,
     is_ranked,
+    is_tied,
 )
 from ssdd_bench.report.tables.columns import (
     Measure,
@@ -166,11 +169,10 @@ class _Builder:
         if not present:
             return sorted(set().union(*notes))
         shared = _shared(present)
-        ranks = self._rank(measure, [cell.text for cell in cells])
         marks = self.table.number(sorted(shared))
         ranked = [
-            replace(_with_rank(cell, *rank), notes=self.table.number(sorted(own - shared)))
-            for cell, own, rank in zip(cells, notes, ranks, strict=True)
+            replace(cell, notes=self.table.number(sorted(own - shared)))
+            for cell, own in zip(self._rank(measure, cells), notes, strict=True)
         ]
         lower = measure.higher_is_better is False
         self.table.columns.append(
@@ -182,18 +184,27 @@ class _Builder:
         )
         return []
 
-    def _rank(self, measure: Measure, texts: list[str]) -> list[tuple[bool, bool, bool]]:
-        """Find the best, the second best and those tied with the best of each section."""
+    def _rank(self, measure: Measure, cells: list[Cell]) -> list[Cell]:
+        """Mark the best, the second best and those tied with the best of each section."""
         higher, column = measure.higher_is_better, measure.values[0]
         comparable = measure.is_score or len(describe_hardware(self.rows)) == 1
-        best, second, ties = set[Any](), set[Any](), set[Any]()
-        shown = dict(zip(self.rows.index, texts, strict=True))
-        for rows in self.ranked if higher is not None and comparable else ():
-            first, next_ = best_two(rows[column], shown, higher is True)
-            best, second = best | first, second | next_
-            if first and measure.is_score:
-                ties |= find_ties(rows, column, higher is True) - first
-        return [(one in best, one in second, one in ties) for one in self.rows.index]
+        if higher is None or not comparable:
+            return cells
+        by_row = dict(zip(self.rows.index, cells, strict=True))
+        texts = {index: cell.text for index, cell in by_row.items()}
+        for rows in self.ranked:
+            best, second = best_two(rows[column], texts, higher)
+            behind = compare_with_best(rows, column, higher) if best and measure.is_score else {}
+            for index in best:
+                by_row[index] = replace(by_row[index], best=True)
+            for index in second:
+                by_row[index] = replace(by_row[index], second=True)
+            for index, pair in behind.items():
+                cell = by_row[index]
+                hint = _join_hints(cell.hint, *_words(measure, *pair))
+                tied = is_tied(*pair) and not cell.best
+                by_row[index] = replace(cell, tied=tied, hint=hint)
+        return list(by_row.values())
 
     def _caption(self) -> Iterator[str]:
         rows, cells = self.rows, [cell for column in self.table.columns for cell in column.cells]
@@ -232,10 +243,17 @@ def _name(row: Any, steps: bool) -> str:
     return f"{label}{apart}"
 
 
-def _with_rank(cell: Cell, best: bool, second: bool, tied: bool) -> Cell:
-    words = "best" if best else TIED_WORDS if tied else ""
-    hint = "; ".join(filter(None, (cell.hint, words)))
-    return replace(cell, hint=hint, best=best, second=second, tied=tied)
+def _words(measure: Measure, difference: float, error: float) -> Iterator[str]:
+    """Say how far a row is from the best, with a 95% interval, and whether that is noise."""
+    if math.isfinite(error):
+        low, high = (measure.write(difference + end * NORMAL_95 * error) for end in (-1, 1))
+        yield f"difference from the best {measure.write(difference)} ({low} to {high})"
+    if is_tied(difference, error):
+        yield TIED_WORDS
+
+
+def _join_hints(*texts: str) -> str:
+    return "; ".join(filter(None, texts))
 
 
 def images_of(kind: str) -> str:

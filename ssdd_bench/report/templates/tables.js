@@ -69,9 +69,11 @@ for (const node of document.querySelectorAll("main section:not(#tables) figure.t
 // Columns, once for all tables: those marked as main are shown until others are chosen.
 const columns = new Map();
 for (const { headings } of tables) {
-  for (const { dataset, textContent } of headings.slice(1)) {
+  for (const heading of headings.slice(1)) {
+    const { dataset } = heading;
     const old = columns.get(dataset.key);
-    const name = textContent.replace(/@\d+/, "");
+    const marks = heading.querySelector("sup");
+    const name = heading.textContent.slice(0, marks ? -marks.textContent.length : undefined).replace(/@\d+/, "");
     columns.set(dataset.key, { name: old ? old.name : name, main: dataset.main === "yes" || Boolean(old && old.main) });
   }
 }

@@ -85,9 +85,14 @@ def test_a_value_says_its_interval_and_its_rank(make_result: Make) -> None:
     first, second = make_result("a", metrics={"psnr": 24.0}), make_result("b")
     spread = replace(first.metrics["psnr"], interval=(23.0, 25.0))
     first = replace(first, metrics={**first.metrics, "psnr": spread})
+    other = replace(second.metrics["psnr"], value=23.8, interval=(22.8, 24.8))
+    second = replace(second, metrics={**second.metrics, "psnr": other})
     (table,) = build_tables(to_frame([first, second]))
     columns = {column.key: column.cells for column in table.columns}
-    assert columns["psnr"][0].hint.startswith("95% interval 23.00 to 25.00")
+    assert columns["psnr"][0].hint == "95% interval 23.00 to 25.00"
+    # Half of an interval is 1, and that of the difference of independent ones is 2 ** 0.5.
+    assert "difference from the best -0.20 (-1.61 to 1.21)" in columns["psnr"][1].hint
+    assert columns["psnr"][1].tied
     speed = columns["decode img/s"][0]
     assert (speed.text, speed.spread[0]) == ("20.0", "±")
     assert speed.hint.startswith("quartiles ")
