@@ -65,7 +65,8 @@ class Headline:
         paired = _paired_metric(self.method, self.baseline)
         if self.metric != paired:
             values = (format_metric(self.metric, row[self.metric]) for row in self._rows)
-            yield f"{name} has {metric_name(self.metric)} {next(values)} and {other} {next(values)}"
+            mine, others = values
+            yield f"{name} has {metric_name(self.metric)} {mine} against {others} of {other}"
         if paired:
             difference, low, high = self._difference(paired)
             unit = _UNITS.get(paired, f" of {metric_name(paired)}")
