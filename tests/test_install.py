@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,3 +95,12 @@ def test_hints_go_through_this_function() -> None:
             assert "ssdd-bench[" not in text, file
         for part in text.split('install_command("')[1:]:
             assert part.split('"')[0] in extras() or file.name == "install.py", file
+
+
+def test_pages_name_no_index() -> None:
+    """The package is on none: pages install it from a checkout or from a git URL."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("tokenizers/*/*.md")]
+    for page in pages:
+        assert not re.search(r"pip install ['\"]?ssdd-bench(?!.* @ )", page.read_text("utf-8")), (
+            page
+        )
