@@ -52,6 +52,7 @@ NARROW = {
 FREE_TESTS = {
     "cli/test_complete",
     "diffusers/test_pipelines",
+    "evaluation/test_fields",
     "evaluation/test_scale",
     "generation/test_shipped",
     "metrics/test_real_weights",
