@@ -9,7 +9,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
-from ssdd_bench.cli._verbs import argument, option, verb
+from ssdd_bench.cli._verbs import argument, flag, option, verb
 
 
 @verb
@@ -19,15 +19,16 @@ def command(
     tokenizer: options.Tokenizer,
     out: Annotated[Path, option("File to write.")] = Path("README.md"),
     push: Annotated[str | None, option("Model repository to upload it to.", "REPO")] = None,
+    pull_request: Annotated[bool, flag("Open a pull request with --push.")] = False,
 ) -> None:
     """Write a model card for the Hugging Face Hub.
 
     RESULTS are result files or folders of them. The card has a table, and every score in its
     model-index, with resolution, number of images, protocol, hash and command. With --push the Hub
-    checks the card, and it becomes the README.md of REPO.
+    checks the card, and it becomes the README.md of REPO, unless that has one of its own: then add
+    --pull-request.
     """
-    from ssdd_bench.hub.card import make_card, select_results, write_card
-    from ssdd_bench.hub.remote import commit_files, ensure_repository
+    from ssdd_bench.hub.card import make_card, push_card, select_results, write_card
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.markdown import to_markdown
@@ -35,10 +36,7 @@ def command(
 
     chosen = select_results(load_results(results), tokenizer)
     card = make_card(chosen, to_markdown(build_tables(to_frame(chosen))))
-    written, url = write_card(card, out), None
-    if push is not None:
-        ensure_repository(push, "model")
-        files = {"README.md": str(card).encode()}
-        url = commit_files(push, "model", files, f"Results of {len(chosen)} jobs")
+    written = write_card(card, out)
+    url = push_card(card, push, pull_request) if push else None
     if not print_json({"path": written, "results": len(chosen), "url": url}):
         click.echo(url or written)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
 from ssdd_bench.results.schema import Result, Timing
 from ssdd_bench.results.store import slug
@@ -21,6 +22,9 @@ LICENCES: Final = frozenset(
         *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "bsd-3-clause", "gpl-3.0"),
     }
 )
+README: Final = "README.md"
+MARK: Final = "<!-- written by ssdd-bench card -->"
+"""Last line of a card, which may be replaced by a later one."""
 TASKS: Final = {
     False: ("image-to-image", "image reconstruction"),
     True: ("unconditional-image-generation", "image generation from latents"),
@@ -154,7 +158,37 @@ def _text(results: Sequence[Result], table: str) -> str:
         "\n".join(f"- protocol {name}: sha256 `{sha}`" for name, sha in protocols.items()),
         "\n".join(f"- weights {name}: sha256 `{sha}`" for name, sha in weights.items()),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in parts if part) + f"\n\n{MARK}\n"
+
+
+def push_card(card: ModelCard, repo: str, pull_request: bool = False) -> str:
+    """Upload a card as README.md of a model repository, which is created unless it exists.
+
+    The Hub checks the card first.
+
+    Args:
+        card: from :func:`make_card`.
+        repo: id such as ``someone/ssdd``.
+        pull_request: True opens a pull request.
+
+    Returns:
+        URL of the commit or of the pull request.
+
+    Raises:
+        HubError: the repository has a README.md that is not from here, or see
+            :func:`ssdd_bench.hub.remote.commit_files`.
+    """
+    ensure_repository(repo, "model")
+    snapshot = fetch_snapshot(repo, lambda name: name == README, kind="model")
+    if snapshot.names and not pull_request:
+        before = (snapshot.folder / README).read_text(encoding="utf-8", errors="replace")
+        if MARK not in before:
+            raise HubError(
+                f"{repo} has a README.md of its own, which would be lost: open a pull request with "
+                "--pull-request, and merge the two there"
+            )
+    content = {README: str(card).encode()}
+    return commit_files(repo, "model", content, "Results", snapshot.commit, pull_request)
 
 
 def write_card(card: ModelCard, path: Path) -> Path:

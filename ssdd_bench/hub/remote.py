@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Final, Literal
 
 from ssdd_bench.errors import UserError
@@ -63,13 +64,16 @@ def ensure_repository(repo: str, kind: RepoType, private: bool = False) -> None:
         api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
 
 
-def fetch_snapshot(repo: str, wanted: Callable[[str], object], revision: str = "") -> Snapshot:
-    """Download some files of a data set repository into huggingface_hub's cache.
+def fetch_snapshot(
+    repo: str, wanted: Callable[[str], object], revision: str = "", kind: RepoType = "dataset"
+) -> Snapshot:
+    """Download some files of a repository into huggingface_hub's cache.
 
     Args:
         repo: id such as ``someone/results``.
         wanted: is given the path of each file, and returns True if it is safe and wanted.
         revision: branch, tag or commit; "" for main.
+        kind: of the repository.
 
     Raises:
         HubError: the network is forbidden or fails, or there is no such repository.
@@ -77,7 +81,8 @@ def fetch_snapshot(repo: str, wanted: Callable[[str], object], revision: str = "
     from huggingface_hub import snapshot_download
 
     with _speaking_with(repo) as api:
-        info = api.dataset_info(repo, revision=revision or None, timeout=TIMEOUT_S)
+        describe = api.dataset_info if kind == "dataset" else api.model_info
+        info = describe(repo, revision=revision or None, timeout=TIMEOUT_S)
         listed = sorted(one.rfilename for one in info.siblings or [])
         names = tuple(name for name in listed if wanted(name))
         refused = tuple(name for name in listed if not wanted(name))
@@ -85,7 +90,7 @@ def fetch_snapshot(repo: str, wanted: Callable[[str], object], revision: str = "
             return Snapshot(info.sha or "", Path(), (), refused)
         folder = snapshot_download(
             repo,
-            repo_type="dataset",
+            repo_type=kind,
             revision=info.sha,
             allow_patterns=list(names),
             endpoint=api.endpoint,
@@ -187,5 +192,5 @@ def _reason(error: Exception) -> str:
     name = type(error).__name__
     if known := REASONS.get(name) or STATUSES.get(status):
         return known
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{name}: {first}" if first else name
+    text = shorten(str(error), 300, placeholder=" ...")
+    return f"{name}: {text}" if text else name

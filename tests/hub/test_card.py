@@ -7,7 +7,14 @@ from huggingface_hub import ModelCard, constants
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from ssdd_bench.errors import UnknownNameError, UserError
-from ssdd_bench.hub.card import eval_results, make_card, select_results, write_card
+from ssdd_bench.hub.card import (
+    eval_results,
+    make_card,
+    push_card,
+    select_results,
+    write_card,
+)
+from ssdd_bench.hub.remote import HubError
 from ssdd_bench.results.schema import Result
 
 
@@ -68,6 +75,29 @@ def test_the_validator_of_the_hub(hub, chosen: list[Result], monkeypatch) -> Non
     card.data.license = "Apache-2.0"  # not an id of the Hub
     with pytest.raises(ValueError, match="license"):
         card.validate()
+
+
+def test_a_pushed_card_replaces_no_other_text(hub, chosen: list[Result]) -> None:
+    card = make_card(chosen)
+    assert push_card(card, "someone/ssdd").startswith(hub.url)
+    push_card(make_card(chosen, "| new |"), "someone/ssdd")  # over a card of ours
+    repository = hub.repositories["model", "someone/ssdd"]
+    assert b"| new |" in repository.files["README.md"]
+    repository.commits.append({"README.md": b"---\ntags: []\n---\nby hand", "weights": b""})
+    with pytest.raises(HubError, match="--pull-request"):
+        push_card(card, "someone/ssdd")
+    assert repository.files["README.md"].endswith(b"by hand")
+    assert push_card(card, "someone/ssdd", pull_request=True).endswith("/discussions/1")
+    assert repository.files["README.md"].endswith(b"by hand")
+    assert repository.pull_requests == [{"README.md": str(card).encode(), "weights": b""}]
+
+
+def test_the_hub_refuses_a_broken_card(hub, chosen: list[Result]) -> None:
+    card = make_card(chosen)
+    card.data.license = "Apache-2.0"
+    with pytest.raises(HubError, match="license"):
+        push_card(card, "someone/ssdd")
+    assert hub.repositories["model", "someone/ssdd"].files == {}
 
 
 @pytest.mark.parametrize(
