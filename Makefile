@@ -57,7 +57,7 @@ gpu-report: ## decoding speed of every size on one GPU, in less than six minutes
 	$(PYTHON) tests/gpu/report.py --out runs/gpu-report
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
-	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --out reports --insert README.md
+	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --link-samples --out reports --insert README.md
 
 schema: ## write ssdd_bench/results/result.schema.json anew; a test tells when it is stale
 	$(PYTHON) -c "from ssdd_bench.results.json_schema import write_schema; write_schema()"

@@ -13,6 +13,7 @@ from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from ssdd_bench.report.build import Samples
     from ssdd_bench.report.tags import TagsOfSets
 
 # In a checkout; an installed package has no such folder and draws no published figure.
@@ -33,13 +34,19 @@ def command(
     compare: Annotated[
         str, option("Two results for the page's first sentence.", metavar="LABEL,LABEL")
     ] = "",
+    single_file: Annotated[
+        bool, flag("Put photos into the page, as many as fit, not in a folder beside it.")
+    ] = False,
+    link_samples: Annotated[
+        bool, flag("Let the page show the photos where the runs saved them.")
+    ] = False,
     by_tag: Annotated[bool, flag("Add tables by subject of the images.")] = False,
     tags: Annotated[Path | None, option("Subjects.  [default: tags.toml of the data set]")] = None,
 ) -> None:
     """Make tables, figures and a web page from result files.
 
-    RESULTS are files or folders of them. The page, index.html, holds everything it shows and opens
-    from disk.
+    RESULTS are files or folders of them. The page, index.html, opens from disk and loads nothing
+    from elsewhere; its photos lie in samples/ beside it.
     """
     from ssdd_bench.report.build import build_report
     from ssdd_bench.report.frame import check_metric, default_metric
@@ -47,6 +54,9 @@ def command(
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.published import load_published
 
+    if single_file and link_samples:
+        raise UserError("--single-file and --link-samples exclude each other: give one of them")
+    samples: Samples = "embed" if single_file else "link" if link_samples else "copy"
     source = load_source(results)
     metric = metric or default_metric(source.frame)
     if metric is None:
@@ -61,7 +71,7 @@ def command(
         click.echo("no published numbers here: no published-figure (--published)", err=True)
 
     subjects = _find_tags(set(source.frame["data"]), tags) if by_tag or tags else None
-    written = build_report(source, printed, metric, out, subjects, compare)
+    written = build_report(source, printed, metric, out, subjects, compare, samples)
     if insert is not None:
         written.append(insert_into(insert, source.frame))
     if print_json({"path": out, "metric": metric, "files": written}):

@@ -58,6 +58,9 @@ def command(
     ]
     | None = None,
     pictures: Annotated[bool, switch("Save reconstructions.")] = True,
+    picture_quality: Annotated[
+        int, option("Of these as WebP; 100 is lossless.", "0-100", click.IntRange(0, 100))
+    ] = 100,
     intervals: options.Intervals = False,
     strict: options.Strict = False,
     offline: options.Offline = False,
@@ -118,6 +121,7 @@ def command(
         execution=ExecutionSettings(dtype, compile, memory_format, cuda_graphs),
         speed=speed,
         pictures=pictures,
+        picture_quality=picture_quality,
         strict=strict,
         load_threads=load_threads,
         intervals=intervals,

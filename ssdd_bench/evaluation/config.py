@@ -18,6 +18,7 @@ from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.protocols.schema import Protocol
+from ssdd_bench.results.pictures import LOSSLESS
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class RunConfig:
     execution: ExecutionSettings = DEFAULT_EXECUTION
     speed: bool = True
     pictures: bool = True
+    picture_quality: int = LOSSLESS
     strict: bool = False
     load_threads: int | None = None
     intervals: bool = False

@@ -79,7 +79,8 @@ class JobRecord:
         options: of the metrics.
         warnings: that are known already.
         speed: True if the clock is asked for.
-        pictures: True if the sample picture is.
+        pictures: True if the sample pictures are.
+        picture_quality: of these, see :func:`ssdd_bench.results.pictures.save_pictures`.
     """
 
     identity: JobIdentity
@@ -95,6 +96,7 @@ class JobRecord:
     warnings: tuple[str, ...]
     speed: bool
     pictures: bool
+    picture_quality: int
     environment: dict[str, Any]
     command: str
     created: str

@@ -25,7 +25,7 @@ from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
 from ssdd_bench.errors import PluginError
 from ssdd_bench.evaluation.chunks import HASH_BYTES, ChunkState
-from ssdd_bench.evaluation.examples import EXAMPLES, Examples
+from ssdd_bench.evaluation.examples import Examples, count_kept
 from ssdd_bench.evaluation.execution import autocast
 from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, PendingCounts
 from ssdd_bench.metrics.features.cache import pixel_hashes
@@ -121,7 +121,6 @@ class _Chunk:
         self._skipped: dict[str, str] = {}
         self._enlarged = 0
         self._examples: list[tuple[Tensor, Tensor]] = []
-        self._room = EXAMPLES
 
     def add(self, prepared: _Prepared) -> None:
         batch = prepared.batch
@@ -132,18 +131,19 @@ class _Chunk:
 
     def add_examples(self, images: tuple[Tensor, Tensor]) -> None:
         """Keep references and reconstructions of a batch, if they are among the first."""
-        if self._room > 0:
-            references, reconstructions = (one[: self._room].cpu() for one in images)
+        room = count_kept(*images[0].shape[-2:]) - sum(len(one) for one, _ in self._examples)
+        if room > 0:
+            references, reconstructions = (one[:room].cpu() for one in images)
             self._examples.append((references, reconstructions))
-            self._room -= len(references)
 
     def state(
         self, latent: LatentCounts, metrics: SuiteState, warnings: Sequence[str], first: bool
     ) -> ChunkState:
         examples = None
         if first and self._examples:
-            pictures = (torch.cat(side) for side in zip(*self._examples, strict=True))
-            examples = Examples(tuple(self._ids[:EXAMPLES]), *pictures)
+            references, reconstructions = map(torch.cat, zip(*self._examples, strict=True))
+            ids = tuple(self._ids[: len(references)])
+            examples = Examples(ids, references, reconstructions)
         return ChunkState(
             tuple(self._ids),
             np.frombuffer(b"".join(self._hashes), np.uint8).reshape(-1, HASH_BYTES),

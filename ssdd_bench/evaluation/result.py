@@ -6,18 +6,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 
 from ssdd_bench.evaluation.environment import describe_environment, hide_home
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.pictures import LOSSLESS, save_pictures
 from ssdd_bench.results.schema import NUMBERS_VERSION, Result
 from ssdd_bench.results.store import path_of, save_result
 
@@ -79,12 +78,15 @@ class Evaluation(Result):
 
         return render("fragment.html.j2", tables=build_tables(self.to_frame()))
 
-    def save(self, folder: Path | str, pictures: bool = True) -> Path:
-        """Write the result file, the scores of single images and the sample picture.
+    def save(
+        self, folder: Path | str, pictures: bool = True, picture_quality: int = LOSSLESS
+    ) -> Path:
+        """Write the result file, the scores of single images and sample pictures.
 
         Args:
             folder: of the results; ``scores/`` and ``samples/`` are made in it.
-            pictures: False leaves the sample picture out.
+            pictures: False leaves the sample pictures out.
+            picture_quality: of these, see :func:`ssdd_bench.results.pictures.save_pictures`.
 
         Returns:
             The result file.
@@ -100,7 +102,12 @@ class Evaluation(Result):
             _save_scores(self.per_image, folder / scores)
             record = replace(record, scores=scores.as_posix())
         if pictures and self.examples is not None:
-            save_picture(self.examples, folder / "samples" / f"{name}.png")
+            references, reconstructions = (
+                one.permute(0, 2, 3, 1).numpy()
+                for one in (self.examples.references, self.examples.reconstructions)
+            )
+            file = path_of(self, folder)
+            save_pictures(file, record, references, reconstructions, picture_quality)
         return save_result(record, folder)
 
 
@@ -130,19 +137,6 @@ class Provenance:
     def fields(self) -> dict[str, Any]:
         """Return the fields of :class:`Result` with these names, and ``seconds`` until now."""
         return {**self.origin, "seconds": time.perf_counter() - self._started}
-
-
-def save_picture(examples: Examples, path: Path) -> None:
-    """Write the first images above their reconstructions as one PNG.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    rows = torch.stack((examples.references, examples.reconstructions))  # (2, N, 3, H, W)
-    _, count, _, height, width = rows.shape
-    grid = rows.permute(0, 3, 1, 4, 2).reshape(2 * height, count * width, 3)
-    picture = Image.fromarray(grid.numpy())
-    write_atomically(path, partial(picture.save, format="PNG"))
 
 
 def _save_scores(per_image: Mapping[str, Mapping[str, float]], path: Path) -> None:

@@ -39,6 +39,7 @@ from ssdd_bench.launch.tasks import Opened, Problem
 from ssdd_bench.metrics.catalog import find_metrics, metric_keys
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
+from ssdd_bench.results.pictures import LOSSLESS
 from ssdd_bench.results.schema import Compilation, NumberFormat, Result
 from ssdd_bench.results.store import load_results
 
@@ -84,6 +85,7 @@ def run(
     cuda_graphs: bool = False,
     speed: bool = True,
     pictures: bool = True,
+    picture_quality: int = LOSSLESS,
     strict: bool = False,
     load_threads: int | None = None,
     intervals: bool = False,
@@ -121,6 +123,7 @@ def run(
         cuda_graphs: replay compiled networks as CUDA graphs.
         speed: True times encoding and decoding too.
         pictures: True saves sample reconstructions.
+        picture_quality: of these as WebP: 100 is lossless, and 65 a fifteenth of the bytes.
         strict: an image that cannot be decoded or an unavailable metric is an error.
         load_threads: threads that load images, see :func:`ssdd_bench.evaluate`.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
@@ -165,6 +168,7 @@ def run(
         execution=ExecutionSettings(dtype, compile, memory_format, cuda_graphs),
         speed=speed,
         pictures=pictures,
+        picture_quality=picture_quality,
         strict=strict,
         load_threads=load_threads,
         intervals=intervals,

@@ -43,6 +43,7 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.schema import Protocol
+from ssdd_bench.results.pictures import LOSSLESS
 from ssdd_bench.results.schema import ExecutionRecord
 from ssdd_bench.weights.assets import cached_path
 
@@ -60,6 +61,7 @@ def describe_job(
     environment: dict[str, Any] | None = None,
     command: str = "",
     pictures: bool = True,
+    picture_quality: int = LOSSLESS,
 ) -> JobRecord:
     """Put together what is known of a job before its images.
 
@@ -71,7 +73,8 @@ def describe_job(
         environment: from :func:`ssdd_bench.evaluation.environment.describe_environment`, where it
             is known already.
         command: that the user typed, for the record.
-        pictures: True if the sample picture is to be saved.
+        pictures: True if sample pictures are to be saved.
+        picture_quality: of these, 0 to 100.
     """
     protocol, tokenizer = settings.protocol, loaded.tokenizer
     device = tokenizer_device(tokenizer, settings.device)
@@ -102,6 +105,7 @@ def describe_job(
         warnings=(*tokenizer.warnings, *execution.warnings(protocol)),
         speed=settings.speed,
         pictures=pictures,
+        picture_quality=picture_quality,
         **Provenance(device, command, environment).origin,
     )
 
@@ -204,7 +208,9 @@ class JobWork:
             state, _ = folder.load(0)
         except DamagedChunkError:
             return first_images(self._source, self._settings)
-        return state.examples or first_images(self._source, self._settings)
+        if state.examples is None:
+            return first_images(self._source, self._settings)
+        return state.examples.first(EXAMPLES)
 
     def _prepare(self) -> PreparedTokenizer:
         if self._prepared is None:

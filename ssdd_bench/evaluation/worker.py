@@ -172,6 +172,7 @@ class EvaluationWorker(Worker[Finished]):
             self._environment,
             group.config.command,
             group.config.pictures,
+            group.config.picture_quality,
         )
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
@@ -273,7 +274,7 @@ def save_merged(folder: JobFolder, record: JobRecord, out: Path) -> Finished:
         UserError: see :func:`ssdd_bench.evaluation.merge.merge_job`.
     """
     evaluation = merge_job(folder, record)
-    path = evaluation.save(out, record.pictures)
+    path = evaluation.save(out, record.pictures, record.picture_quality)
     (saved,) = load_results([path])
     folder.delete()
     return Finished(saved, path, reused=False)

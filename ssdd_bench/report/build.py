@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from ssdd_bench.report.figures.curves import draw_curves, draw_published, draw_s
 from ssdd_bench.report.figures.distribution import draw_distributions
 from ssdd_bench.report.figures.style import Drawing, Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
+from ssdd_bench.report.gallery import copy_to, link_from
 from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, first_of_each, to_json
@@ -24,6 +26,7 @@ from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_text
 
 SUFFIXES = (".png", ".svg", ".pdf")
+Samples = Literal["copy", "link", "embed"]
 _METRICS = 4  # figures of speed of one kind
 BY_TAG = {"by-tag.md", "by-tag.csv"}
 FIGURES = (
@@ -39,6 +42,7 @@ def build_report(
     out: Path,
     tags: TagsOfSets | None = None,
     compare: str = "",
+    samples: Samples = "copy",
 ) -> list[Path]:
     """Write a report and return its files; those of an earlier report with more to show go.
 
@@ -49,6 +53,8 @@ def build_report(
         out: folder of the report.
         tags: adds tables by subject; None for a report without.
         compare: two labels that the page's first sentence compares; chosen where empty.
+        samples: where the page has the saved crops: ``copy`` beside it, ``link`` to where they
+            lie, or ``embed`` as many as one file can hold.
 
     Raises:
         OutputError: a file cannot be written.
@@ -69,7 +75,11 @@ def build_report(
         means = split_by_tag(frame, tags)
         by_tag = build_tag_tables(frame, means)
         texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
-    texts["index.html"] = build_page(source, published, metric, drawings, by_tag, tables, compare)
+    place = {"copy": copy_to, "link": link_from}.get(samples)
+    texts["index.html"] = build_page(
+        *(source, published, metric, drawings, by_tag, tables, compare),
+        place=place(out) if place else None,
+    )
     figures = {
         f"{name}{suffix}": one
         for name, one in first_of_each(drawings).items()

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores, metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.loading import Source
+from ssdd_bench.report.ranking import is_baseline, is_ranked
+from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.pictures import FOLDER, Pictures, is_lossless
 
-BUDGET = 7_000_000  # characters of images in one page
+BUDGET = 7_000_000  # characters of images in a page of a single file
 EXTREMES = 4  # best and worst images named per tokenizer
+
+Place = Callable[[Path], str]
+"""Turns the file of a crop into its address in the page."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One reference and its reconstructions, as data URIs of lossless WebP."""
+    """One reference and its reconstructions, by their addresses."""
 
     name: str  # image id; "photo 3" where the run kept no scores and so no ids
     reference: str
@@ -42,6 +47,7 @@ class Set:
     title: str
     n: int
     saved: int  # by the runs; more than the photos where the page would grow too large
+    lossless: bool  # every crop keeps all pixels
     photos: list[Photo] = field(default_factory=list)
 
 
@@ -61,39 +67,83 @@ class Extremes:
     worst: list[dict[str, Any]]
 
 
-def build_sets(source: Source, budget: int = BUDGET) -> list[Set]:
-    """Cut the saved grids into photos: as many as fit, alike from every group, in their order.
+def embed(path: Path) -> str:
+    """Write a crop as an address that holds it."""
+    return "data:image/webp;base64," + base64.b64encode(_bytes(path)).decode()
+
+
+def link_from(folder: Path) -> Place:
+    """Give crops the addresses of their files, as seen from the page's folder."""
+    base = folder.absolute()
+    return lambda path: PurePath(os.path.relpath(path.absolute(), base)).as_posix()
+
+
+def copy_to(folder: Path) -> Place:
+    """Copy crops into ``samples/`` beside the page, unless they lie there already.
 
     Raises:
-        UserError: a grid is damaged or shows other references than its neighbours.
+        OutputError: on use, if the folder cannot be written.
     """
-    sets, room = [], _Room(budget)
+
+    def place(path: Path) -> str:
+        target = folder / FOLDER / path.parent.name / path.name
+        if target.absolute() != path.absolute():
+            data = _bytes(path)
+            if not (target.is_file() and target.read_bytes() == data):
+                write_atomically(target, lambda one: one.write_bytes(data), durable=False)
+        return target.relative_to(folder).as_posix()
+
+    return place
+
+
+def build_sets(source: Source, place: Place = embed, budget: int | None = BUDGET) -> list[Set]:
+    """Collect the saved crops photo by photo.
+
+    Args:
+        source: of the report.
+        place: address of a crop; see :func:`embed`, :func:`link_from` and :func:`copy_to`.
+        budget: characters of addresses. As many photos as fit are taken, alike from every group,
+            in their order; None for all.
+
+    Raises:
+        UserError: a crop cannot be read.
+    """
+    sets, room = [], _Room(math.inf if budget is None else budget)
     for index, group in enumerate(comparable_groups(source.frame)):
-        pixels = [
-            (name, read_pairs(source.pictures[row["fingerprint"]], group.resolution), row["scores"])
+        rows = [
+            (name, source.pictures[row["fingerprint"]], row["scores"])
             for name, (_, row) in zip(row_names(group.rows), group.rows.iterrows(), strict=True)
             if row["fingerprint"] in source.pictures
         ]
-        if pixels:
-            one = Set(index, group.title, group.n, min(len(pairs) for _, pairs, _ in pixels))
-            sets.append((one, _photos(pixels, metric_directions(source.frame), one.saved, room)))
-    for row in zip_longest(*(photos for _, photos in sets)):
-        for (one, _), photo in zip(sets, row, strict=True):
+        if rows:
+            saved = max(len(mine) for _, mine, _ in rows)
+            first = [mine.reconstructions[0] for _, mine, _ in rows]
+            lossless = all(map(is_lossless, [rows[0][1].references[0], *first]))
+            one = Set(index, group.title, group.n, saved, lossless)
+            directions = metric_directions(source.frame)
+            sets.append((one, _photos(rows, directions, one.saved, place, room)))
+    for photos in zip_longest(*(photos for _, photos in sets)):
+        for (one, _), photo in zip(sets, photos, strict=True):
             if photo:
                 one.photos.append(photo)
     return [one for one, _ in sets if one.photos]
 
 
 def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
-    """Rank the images of every tokenizer, by its lead over the others on the same image if any."""
+    """Rank the images of every tokenizer, by its lead over the others on the same image if any.
+
+    Codecs and controls beside tokenizers have no list and are none of the others: at the rates of
+    photographs, a codec's lead would decide every difference.
+    """
     found = []
     for index, group in enumerate(comparable_groups(source.frame)):
         photos = {p.name: i for one in sets if one.group == index for i, p in enumerate(one.photos)}
-        names = row_names(group.rows)
+        rows = group.rows[is_ranked(group.rows) & ~is_baseline(group.rows)]
+        names = row_names(group.rows)[rows.index]
         for metric, higher in metric_directions(source.frame).items():
             scores = {
                 name: each[metric]
-                for name, each in zip(names, group.rows["scores"], strict=True)
+                for name, each in zip(names, rows["scores"], strict=True)
                 if metric in each and len(each[metric]) > 1
             }
             others = _Others(scores)
@@ -103,7 +153,7 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                 lead = mine - mean if mean is not None else mine
                 order = lead.sort_values(ascending=not higher, kind="stable").index
                 few = min(EXTREMES, len(order) // 2)
-                rows = [
+                images = [
                     {
                         "image": image,
                         "score": mine[image],
@@ -113,7 +163,7 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                     for image in (*order[:few], *order[::-1][:few])
                 ]
                 if few:
-                    found.append(Extremes(index, name, metric, rows[:few], rows[few:]))
+                    found.append(Extremes(index, name, metric, images[:few], images[few:]))
     return found
 
 
@@ -155,64 +205,50 @@ class _Others:
         return pd.Series(total / count, self._index).reindex(images)
 
 
-def read_pairs(path: Path, resolution: int) -> np.ndarray:
-    """Read pairs of reference and reconstruction, uint8 (N, 2, H, W, 3)."""
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        rows = pixels.reshape(2, resolution, -1, resolution, 3)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged image. Delete it: a report can do without.") from error
-    return rows.transpose(2, 0, 1, 3, 4)
-
-
 @dataclass
 class _Room:
     """Characters that are left for images."""
 
-    left: int
+    left: float
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _photos(
-    pixels: Sequence[tuple[str, np.ndarray, Scores]],
+    rows: Sequence[tuple[str, Pictures, Scores]],
     directions: dict[str, bool],
     count: int,
+    place: Place,
     room: _Room,
 ) -> Iterator[Photo]:
-    """Yield photos until one does not fit; what would not fit is not encoded to its end."""
+    """Yield photos until one does not fit; of what would not fit, the rest is not read."""
     ranks = {
         (name, metric): each.rank(ascending=not directions[metric], method="min")
-        for name, _, scores in pixels
+        for name, _, scores in rows
         for metric, each in scores.items()
     }
     for position in range(count):
-        reference = pixels[0][1][position][0]
         image = f"photo {position + 1}"
+        here = [row for row in rows if position < len(row[1])]
         found: dict[str, dict[str, tuple[float, int]]] = {}
-        for name, pairs, scores in pixels:
-            if not np.array_equal(pairs[position][0], reference):
-                raise UserError(
-                    f"the saved images of {name} show other references than those of "
-                    f"{pixels[0][0]}. Measure both again."
-                )
+        for name, _, scores in here:
             for metric, each in scores.items():
                 if math.isfinite(each.iloc[position]):
                     image = str(each.index[position])
                     rank = int(ranks[name, metric].iloc[position])
                     found.setdefault(name, {})[metric] = float(each.iloc[position]), rank
-        texts = {"": _encode(reference)}
+        texts = {"": place(here[0][1].references[position])}
         size = len(texts[""])
-        for name, pairs, _ in pixels:
+        for name, pictures, _ in here:
             if size <= room.left:
-                texts[name] = _encode(pairs[position][1])
+                texts[name] = place(pictures.reconstructions[position])
                 size += len(texts[name])
         if size > room.left:
             return
         room.left -= size
         yield Photo(image, texts.pop(""), texts, found)
-
-
-def _encode(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=80, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

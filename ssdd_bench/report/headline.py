@@ -17,12 +17,12 @@ from PIL import Image
 from ssdd_bench.errors import UserError
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.report.frame import default_metric, metric_directions
-from ssdd_bench.report.gallery import read_pairs
 from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.ranking import is_ranked
 from ssdd_bench.report.tables.columns import format_metric, metric_name, sections_by_rate
 from ssdd_bench.report.tables.model import section_key
+from ssdd_bench.results.pictures import read_picture
 
 CROP: Final = 200  # pixels of a strip's side, shown one to one
 ZOOM: Final = 4  # magnification of the detail
@@ -257,11 +257,10 @@ def cut_strips(source: Source, headline: Headline) -> Strips | None:
         UserError: a saved image is damaged.
     """
     rows = (headline.baseline, headline.method)
-    paths = [source.pictures.get(row["fingerprint"]) for row in rows]
-    pairs = [read_pairs(path, headline.group.resolution) for path in paths if path]
-    if len(pairs) < 2:
+    baseline, method = (source.pictures.get(row["fingerprint"]) for row in rows)
+    if baseline is None or method is None:
         return None
-    saved = min(map(len, pairs))
+    saved = min(len(baseline), len(method))
     photo, name = 0, "photo 1"
     metric = _paired_metric(headline.method, headline.baseline)
     if metric:
@@ -269,9 +268,9 @@ def cut_strips(source: Source, headline: Headline) -> Strips | None:
         photo = int((each - each.mean()).abs().iloc[:saved].argmin())
         name = str(each.index[photo])
     images = {
-        "original": pairs[0][photo, 0],
-        headline.baseline["label"]: pairs[0][photo, 1],
-        headline.method["label"]: pairs[1][photo, 1],
+        "original": read_picture(baseline.references[photo]),
+        headline.baseline["label"]: read_picture(baseline.reconstructions[photo]),
+        headline.method["label"]: read_picture(method.reconstructions[photo]),
     }
     size = min(CROP, headline.group.resolution)
     start = (headline.group.resolution - size) // 2
@@ -293,5 +292,5 @@ def _find_edges(pixels: Pixels, side: int) -> tuple[int, int]:
 
 def _encode(pixels: Pixels) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=80, method=4)
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=90, method=6)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

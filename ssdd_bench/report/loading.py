@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores, to_frame
 from ssdd_bench.report.groups import pool_seeds
+from ssdd_bench.results.pictures import Pictures, find_pictures
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, load_results
 
@@ -25,13 +26,13 @@ class Source:
     Attributes:
         frame: see :func:`ssdd_bench.report.frame.to_frame`.
         results: in the order of their files' names.
-        pictures: references above reconstructions, by fingerprint of the results that have them.
+        pictures: crops, by fingerprint of the results that have them.
         files: all files behind these.
     """
 
     frame: pd.DataFrame
     results: tuple[Result, ...]
-    pictures: Mapping[str, Path]
+    pictures: Mapping[str, Pictures]
     files: tuple[Path, ...]
 
     @cached_property
@@ -58,13 +59,13 @@ def load_source(paths: Iterable[Path | str]) -> Source:
     """
     files = find_results(paths)
     results = load_results(files)
-    read, pictures = list[Path](), {}
+    read, pictures = list[Path](), dict[str, Pictures]()
     for file, result in zip(files, results, strict=True):
-        picture = file.parent / "samples" / f"{file.stem}.png"
         scores = [file.parent / result.scores] if result.scores else []
-        read += [path for path in (file, *scores, picture) if path.is_file()]
-        if picture.is_file():
-            pictures[result.fingerprint] = picture
+        read += [path for path in (file, *scores) if path.is_file()]
+        if saved := find_pictures(file, result):
+            pictures[result.fingerprint] = saved
+            read += saved.reconstructions
     frame = to_frame(results, list(map(read_scores, files, results)))
     return Source(frame, tuple(results), pictures, tuple(read))
 

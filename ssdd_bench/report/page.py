@@ -11,7 +11,7 @@ import pandas as pd
 
 from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
 from ssdd_bench.report.frame import metric_directions, to_records
-from ssdd_bench.report.gallery import Set, build_sets, find_extremes
+from ssdd_bench.report.gallery import Extremes, Place, Set, build_sets, find_extremes
 from ssdd_bench.report.groups import comparable_groups, describe_hardware
 from ssdd_bench.report.headline import Headline, cut_strips, find_headline
 from ssdd_bench.report.loading import Source
@@ -46,6 +46,7 @@ def build_page(
     by_tag: Sequence[Table] = (),
     tables: Sequence[Table] = (),
     compare: str = "",
+    place: Place | None = None,
 ) -> str:
     """Render the page: equal input gives equal text.
 
@@ -58,13 +59,13 @@ def build_page(
         tables: from :func:`ssdd_bench.report.tables.build.build_tables`, where they are built
             already.
         compare: two labels that the first sentence compares; chosen where empty.
+        place: gives each saved crop its address; by default the page holds as many as it can.
 
     Raises:
         UserError: a saved image is damaged, or ``compare`` names none of the results.
     """
     frame, results = source.pooled, source.results
-    sets = build_sets(source)
-    groups = list(comparable_groups(frame))
+    sets = build_sets(source, place, None) if place else build_sets(source)
     tables = tables or build_tables(frame)
     extremes = find_extremes(source, sets)
     palette = Palette.of(frame)
@@ -74,7 +75,7 @@ def build_page(
         "page.html.j2",
         styles=map(asset, _STYLES),
         scripts=map(asset, _SCRIPTS),
-        data=_json(_data(frame, drawings, palette, sets)),
+        data=_json(_data(frame, drawings, palette, sets, extremes)),
         digest=source.digest,
         headline=headline,
         strips=cut_strips(source, headline) if headline else None,
@@ -98,11 +99,7 @@ def build_page(
         ],
         published=[published_table(name, file) for name, file in published.items()],
         sets=sets,
-        extremes=[
-            (index, group.title, mine)
-            for index, group in enumerate(groups)
-            if (mine := [one for one in extremes if one.group == index])
-        ],
+        extremes=extremes,
         methods=build_method_tables(results),
         commands=sorted({result.command for result in results}),
         versions=versions(results),
@@ -194,7 +191,11 @@ def _facts(source: Source) -> list[tuple[str, str]]:
 
 
 def _data(
-    frame: pd.DataFrame, drawings: Sequence[Drawing], palette: Palette, sets: Sequence[Set]
+    frame: pd.DataFrame,
+    drawings: Sequence[Drawing],
+    palette: Palette,
+    sets: Sequence[Set],
+    extremes: Sequence[Extremes],
 ) -> dict[str, Any]:
     """Collect the input of the scripts: rows, names, parts of the figures by id, and images."""
     families = palette.families
@@ -212,5 +213,7 @@ def _data(
         },
         "panels": {one.key: one.panels for one in drawings},
         "sets": [asdict(one) for one in sets],
+        "extremes": [asdict(one) for one in extremes],
+        "groups": [group.title for group in comparable_groups(frame)],
         "rows": to_records(frame),
     }

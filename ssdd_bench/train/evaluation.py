@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.evaluation.evaluate import evaluate
-from ssdd_bench.evaluation.result import save_picture
+from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.results.files import write_atomically
 from ssdd_bench.train.files import Scores
 from ssdd_bench.train.stages.base import TokenizerStage
 
@@ -43,7 +46,7 @@ class Evaluator:
             progress=False,
         )
         assert result.examples is not None
-        save_picture(result.examples, self.pictures / f"{iteration:07}.png")
+        _save_picture(result.examples.first(EXAMPLES), self.pictures / f"{iteration:07}.png")
         return Scores(
             metrics={k: one.value for k, one in result.metrics.items() if one.value is not None},
             images=f"{len(self.source)} of {self.source.name} that were not trained on",
@@ -60,3 +63,16 @@ class Evaluator:
         if value is None:
             return None
         return value if self._higher_is_better else -value
+
+
+def _save_picture(examples: Examples, path: Path) -> None:
+    """Write the first images above their reconstructions as one PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    rows = torch.stack((examples.references, examples.reconstructions))  # (2, N, 3, H, W)
+    _, count, _, height, width = rows.shape
+    grid = rows.permute(0, 3, 1, 4, 2).reshape(2 * height, count * width, 3)
+    picture = Image.fromarray(grid.numpy())
+    write_atomically(path, partial(picture.save, format="PNG"))

@@ -132,7 +132,7 @@ def measured(out: Path) -> dict[str, tuple[object, ...]]:
             one.fingerprint,
             one.warnings,
             pd.read_parquet(out / str(one.scores)).to_dict("list"),
-            sorted(path.read_bytes() for path in (out / "samples").iterdir()),
+            sorted(path.read_bytes() for path in (out / "samples").rglob("*.webp")),
             (out / "table.md").read_bytes(),
         )
         for one in load_results([out])

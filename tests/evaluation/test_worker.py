@@ -29,6 +29,7 @@ from ssdd_bench.launch.tasks import Problem, Progress
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
+from ssdd_bench.results.pictures import find_pictures
 from ssdd_bench.results.store import find_results
 
 CPU = torch.device("cpu")
@@ -156,11 +157,12 @@ class Plan:
 def content(finished):
     """All of a result that must not depend on who computed it and when."""
     rows = finished.path.parent / finished.result.scores
-    picture = finished.path.parent / "samples" / f"{finished.path.stem}.png"
+    pictures = find_pictures(finished.path, finished.result)
     plain = replace(
         finished.result, seconds=0, created="", execution=None, environment={}, command=""
     )
-    return plain, rows.read_bytes(), picture.read_bytes()
+    crops = (*pictures.references, *pictures.reconstructions)
+    return plain, rows.read_bytes(), [path.read_bytes() for path in crops]
 
 
 N, BAD = 27, (0, 8, 9, 10, 11, 13)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
+from ssdd_bench.results.pictures import save_pictures
 from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.results.store import load_results, save_result
 
@@ -116,10 +116,8 @@ def write_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..
                 (folder / "scores").mkdir(exist_ok=True)
                 table.to_parquet(folder / "scores" / f"{path.stem}.parquet", index=False)
                 save_result(replace(result, scores=f"scores/{path.stem}.parquet"), folder)
-                rows = [originals, originals + np.uint8(10 * (1 + place))]
-                grid = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
-                (folder / "samples").mkdir(exist_ok=True)
-                Image.fromarray(grid).save(folder / "samples" / f"{path.stem}.png")
+                brighter = originals + np.uint8(10 * (1 + place))
+                save_pictures(path, result, originals, brighter)
         return folder
 
     return write

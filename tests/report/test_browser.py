@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ssdd_bench.report.build import draw_figures
+from ssdd_bench.report.gallery import copy_to
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
@@ -43,7 +47,8 @@ def browser(write_run: Callable[..., Path], tmp_path: Path) -> Iterator[Any]:
     path = tmp_path / "index.html"
     published = load_published(PUBLISHED)
     drawings = draw_figures(source.frame, published, "psnr")
-    path.write_text(build_page(source, published, "psnr", drawings), "utf-8")
+    page = build_page(source, published, "psnr", drawings, place=copy_to(tmp_path))
+    path.write_text(page, "utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     calm = "--force-prefers-reduced-motion"  # no scrolling under the pointer
@@ -177,9 +182,25 @@ def test_page_in_a_browser(browser: Any) -> None:
     cut.send_keys(Keys.ARROW_RIGHT)
     assert "1%" in browser.execute_script(shown)
     put(browser, "tokenizer", "klvae", "change")
-    assert "klvae" in browser.find_element(By.ID, "compare-caption").text
+    put(browser, "first", "ssdd", "change")
+    caption = browser.find_element(By.ID, "compare-caption")
+    assert caption.text == "photo-0.jpg: A ssdd, B klvae"
     browser.find_element(By.ID, "next").send_keys(Keys.ENTER)
-    assert "photo-1.jpg" in browser.find_element(By.ID, "compare-caption").text
+    assert caption.text == "photo-1.jpg: A ssdd, B klvae"  # both stay
+    loaded = (
+        "return [...document.querySelectorAll('#gallery img')]"
+        ".map(one => one.complete && one.naturalWidth)"
+    )
+    browser.execute_script("document.getElementById('gallery').scrollIntoView()")
+    WebDriverWait(browser, 20).until(lambda one: set(one.execute_script(loaded)) == {32})
+
+    flicker = browser.find_element(By.ID, "flicker")
+    flicker.send_keys(Keys.SPACE)
+    seen = "return getComputedStyle(document.getElementById('after')).visibility"
+    for state in ("hidden", "visible", "hidden"):
+        WebDriverWait(browser, 20).until(lambda one, to=state: one.execute_script(seen) == to)
+    flicker.send_keys(Keys.SPACE)
+    assert browser.execute_script(seen) == "visible"
 
     windows = browser.find_elements(By.CSS_SELECTOR, ".tile .window")
     assert len(windows) == 4  # the reference and three tokenizers
@@ -193,14 +214,24 @@ def test_page_in_a_browser(browser: Any) -> None:
 
     # The reconstructions of the run are the references and 10, 20 or 30 levels more.
     browser.find_element(By.ID, "heat").send_keys(Keys.SPACE)
-    means = WebDriverWait(browser, 20).until(
-        lambda one: (found := one.find_elements(By.CSS_SELECTOR, ".mean"))[2:] and found
-    )
-    assert [mean.text.split()[2] for mean in means] == ["30.00", "20.00", "10.00"]
+    browser.execute_script("document.activeElement.blur()")
+    maps = [Image.open(io.BytesIO(one.screenshot_as_png)).convert("L") for one in windows[1:]]
+    means = [float(np.asarray(one).mean()) for one in maps]
+    assert [name.text for name in browser.find_elements(By.CSS_SELECTOR, ".tile button")] == [
+        *("original", "jpeg:quality=50", "klvae", "ssdd"),
+    ]
+    assert means[0] > means[1] + 10 > means[2] + 20 > 20  # and not the images themselves
+    put(browser, "heat-scale", "128", "change")
+    paler = np.asarray(Image.open(io.BytesIO(windows[1].screenshot_as_png)).convert("L")).mean()
+    assert paler < means[0] - 10
 
-    thumb = browser.find_elements(By.CSS_SELECTOR, ".extreme:not([hidden]) .thumb")[0]
-    browser.execute_script("arguments[0].click()", thumb)
-    assert browser.find_element(By.ID, "before").get_attribute("src").startswith("data:image/webp")
+    put(browser, "extremes-tokenizer", "klvae", "change")
+    thumbs = browser.find_elements(By.CSS_SELECTOR, ".extreme .thumb")
+    assert len(thumbs) == 3  # of the fourth image no picture was saved
+    named = thumbs[0].get_attribute("aria-label")
+    browser.execute_script("arguments[0].click()", thumbs[0])
+    assert named == f"Show {caption.text.partition(':')[0]} in the gallery"
+    assert caption.text.endswith("A original, B klvae")
 
     for width, height in ((1300, 900), (390, 800)):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}

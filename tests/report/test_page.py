@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from ssdd_bench.errors import UserError
 from ssdd_bench.report.build import draw_figures
 from ssdd_bench.report.figures.style import inline_svg
-from ssdd_bench.report.gallery import build_sets, find_extremes
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
@@ -95,47 +89,6 @@ def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     first = page.index('data-metric="fd_effnet"')
     assert page[first:].startswith('data-metric="fd_effnet" hidden')
     assert 'data-metric="psnr" hidden' not in page
-
-
-def test_images_are_those_that_the_run_saved(write_run: Write) -> None:
-    folder = write_run(SCORES)
-    source = load_source([folder])
-    (one,) = build_sets(source)
-    assert [photo.name for photo in one.photos] == ["photo-0.jpg", "photo-1.jpg", "photo-2.jpg"]
-    saved = np.asarray(Image.open(sorted((folder / "samples").glob("klvae*.png"))[0]))
-    shown = one.photos[1].reconstructions["klvae"].split(",")[1]
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown))).convert("RGB"))
-    assert np.array_equal(pixels, saved[32:, 32:64])  # lossless
-    assert one.photos[1].scores["klvae"]["psnr"] == (21.0, 2)
-
-
-def test_images_stop_at_the_budget(write_run: Write) -> None:
-    source = load_source([write_run(SCORES)])
-    (whole,) = build_sets(source)
-    photo = whole.photos[0]
-    size = len(photo.reference) + sum(map(len, photo.reconstructions.values()))
-    (one,) = build_sets(source, budget=int(1.5 * size))
-    assert (len(one.photos), one.saved) == (1, 3)
-
-
-def test_images_of_other_references_are_refused(write_run: Write) -> None:
-    folder = write_run(SCORES)
-    path = sorted((folder / "samples").glob("ssdd*.png"))[0]
-    Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
-    with pytest.raises(UserError, match="other references"):
-        build_sets(load_source([folder]))
-
-
-def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None:
-    """Photo 3 would be the worst of ssdd by its score alone; paired, it is the best."""
-    source = load_source([write_run(SCORES)])
-    ssdd = next(e for e in find_extremes(source, build_sets(source)) if e.tokenizer == "ssdd")
-    assert min(range(4), key=lambda i: SCORES["ssdd"][i]) == 3
-    assert [image["image"] for image in ssdd.best] == ["photo-3.jpg", "photo-1.jpg"]
-    assert [image["image"] for image in ssdd.worst] == ["photo-0.jpg", "photo-2.jpg"]
-    assert ssdd.best[0]["difference"] == pytest.approx(10.0)
-    assert ssdd.best[0]["photo"] is None  # only three images were saved
-    assert ssdd.worst[0]["photo"] == 0
 
 
 def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Path) -> None:

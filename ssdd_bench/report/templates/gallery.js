@@ -1,5 +1,5 @@
 "use strict";
-// The gallery: a slider over one pair, all tokenizers at one zoom, error maps, best and worst.
+// The gallery: all tokenizers at one zoom, error maps, two under a slider or in turns, best and worst.
 function startGallery() {
   const stage = document.querySelector(".stage");
   const view = { zoom: 1, x: 0.5, y: 0.5 }; // magnification and the point in the middle
@@ -31,17 +31,31 @@ function startGallery() {
     byId("photo-scores").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
   }
 
+  const addressOf = (name) => (name === "" ? photo().reference : photo().reconstructions[name]);
+  const titleOf = (name) => (name === "" ? "original" : name);
+
   function showPair() {
-    const name = byId("tokenizer").value;
-    byId("before").src = photo().reference;
-    byId("after").src = photo().reconstructions[name];
-    byId("before").alt = `${photo().name}, reference`;
-    byId("after").alt = `${photo().name}, reconstructed by ${name}`;
-    byId("after-name").textContent = name;
-    byId("compare-caption").textContent = `${photo().name}, ${name}`;
-    for (const row of byId("photo-scores").querySelectorAll("tbody tr")) {
-      row.setAttribute("aria-selected", String(row.dataset.name === name));
+    const names = { before: byId("first").value, after: byId("tokenizer").value };
+    for (const [id, name] of Object.entries(names)) {
+      byId(id).src = addressOf(name);
+      byId(id).alt = `${photo().name}, ${titleOf(name)}`;
+      byId(`${id}-name`).textContent = titleOf(name);
     }
+    byId("compare-caption").textContent = `${photo().name}: A ${titleOf(names.before)}, B ${titleOf(names.after)}`;
+    for (const row of byId("photo-scores").querySelectorAll("tbody tr")) {
+      row.setAttribute("aria-selected", String(row.dataset.name === names.after));
+    }
+  }
+
+  // In turns: B covers A for half a second, and a difference shows as movement.
+  let turns = null;
+  function flicker(on) {
+    clearInterval(turns);
+    turns = null;
+    byId("flicker").setAttribute("aria-pressed", String(on));
+    stage.classList.toggle("turns", on);
+    stage.classList.remove("a");
+    if (on) turns = setInterval(() => stage.classList.toggle("a"), 500);
   }
 
   function cut(share) {
@@ -49,31 +63,52 @@ function startGallery() {
     stage.style.setProperty("--cut", `${share}%`);
   }
 
+  // Keeps what was chosen where the new list has it.
+  function refill(select, items) {
+    const old = select.value;
+    fill(select, items);
+    if (items.some(([value]) => String(value) === old)) select.value = old;
+  }
+
   function showSet() {
     fill(byId("photo"), current().photos.map((one, index) => [index, one.name]));
-    fill(byId("tokenizer"), Object.keys(current().photos[0].reconstructions).map((name) => [name, name]));
     showPhoto();
   }
 
   function showPhoto() {
+    const names = Object.keys(photo().reconstructions);
+    refill(byId("tokenizer"), names.map((name) => [name, name]));
+    refill(byId("first"), [["", "original"], ...names.map((name) => [name, name])]);
     showScores();
     showPair();
     showTiles();
   }
 
+  function compareWith(name) {
+    if (name === "") byId("first").value = "";
+    else byId("tokenizer").value = name;
+    showPair();
+    byId("compare").scrollIntoView({ block: "center" });
+    byId("cut").focus({ preventScroll: true });
+  }
+
   function showTiles() {
     const one = photo();
-    const tiles = [["reference", one.reference], ...Object.entries(one.reconstructions)].map(([name, uri]) => {
-      const image = make("img", { src: uri, alt: `${one.name}, ${name}`, draggable: "false" });
-      const box = make("div", { class: "window", tabindex: 0, role: "group", "aria-label": `${name}: zoom and move` });
+    const tiles = ["", ...Object.keys(one.reconstructions)].map((name) => {
+      const image = make("img", { src: addressOf(name), alt: `${one.name}, ${titleOf(name)}`, draggable: "false", loading: "lazy" });
+      const box = make("div", { class: "window", tabindex: 0, role: "group", "aria-label": `${titleOf(name)}: zoom and move` });
       box.append(image);
-      const caption = make("figcaption", {}, make("strong", {}, name));
+      if (name !== "") box.append(make("img", { class: "difference", src: one.reference, alt: "", draggable: "false", loading: "lazy" }));
+      const button = make("button", { type: "button" }, titleOf(name));
+      button.addEventListener("click", () => compareWith(name));
+      const caption = make("figcaption", {}, button);
+      const [key] = Object.keys(one.scores[name] || {});
+      if (key) caption.append(make("span", { class: "soft" }, ` ${nameOf(key)} ${show(one.scores[name][key][0])}`));
       const tile = make("figure", { class: "tile", "data-name": name }, box, caption);
       listen(box);
       return tile;
     });
     byId("tiles").replaceChildren(...tiles);
-    showHeat();
     showZoom();
   }
 
@@ -133,64 +168,25 @@ function startGallery() {
     });
   }
 
-  // Dark to light through colours of rising lightness, so that it reads in grey as well.
+  // Dark to light through colours of rising lightness, so that it reads in grey as well. The browser
+  // subtracts the images and colours the mean of the channels: scripts may not read files' pixels.
   const STOPS = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [255, 255, 230]];
-  function colorAt(share) {
-    const place = Math.min(0.9999, Math.max(0, share)) * (STOPS.length - 1);
-    const index = Math.floor(place);
-    return STOPS[index].map((from, i) => from + (STOPS[index + 1][i] - from) * (place - index));
-  }
-
-  async function pixelsOf(uri) {
-    const image = new Image();
-    image.src = uri;
-    await image.decode();
-    const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(image, 0, 0);
-    return context.getImageData(0, 0, canvas.width, canvas.height);
-  }
-
-  let drawing = 0; // only the latest request may show its maps
-  async function showHeat() {
-    const mine = ++drawing;
-    for (const old of document.querySelectorAll(".tile canvas, .tile .mean")) old.remove();
-    if (!byId("heat").checked) return;
-    const one = photo();
-    const full = Number(byId("heat-scale").value);
-    const reference = await pixelsOf(one.reference);
-    for (const [name, uri] of Object.entries(one.reconstructions)) {
-      const other = await pixelsOf(uri);
-      if (mine !== drawing) return;
-      const tile = [...document.querySelectorAll(".tile")].find((node) => node.dataset.name === name);
-      const map = make("canvas", { width: other.width, height: other.height, role: "img", "aria-label": `error of ${name}` });
-      const context = map.getContext("2d");
-      const image = context.createImageData(other.width, other.height);
-      let sum = 0;
-      for (let i = 0; i < image.data.length; i += 4) {
-        let error = 0;
-        for (let c = 0; c < 3; c++) error += Math.abs(reference.data[i + c] - other.data[i + c]) / 3;
-        sum += error;
-        image.data.set([...colorAt(error / full), 255], i);
-      }
-      context.putImageData(image, 0, 0);
-      tile.querySelector(".window").append(map);
-      const mean = (sum / (other.width * other.height)).toFixed(2);
-      tile.querySelector("figcaption").append(make("span", { class: "soft mean" }, ` mean error ${mean} levels`));
-    }
-    showZoom();
-  }
-
-  const bar = byId("heat-bar").getContext("2d");
-  for (let x = 0; x < 120; x++) {
-    bar.fillStyle = `rgb(${colorAt(x / 119).map(Math.round).join(" ")})`;
-    bar.fillRect(x, 0, 1, 12);
+  ["r", "g", "b"].forEach((channel, i) => {
+    byId(`heat-${channel}`).setAttribute("tableValues", STOPS.map((stop) => (stop[i] / 255).toFixed(3)).join(" "));
+  });
+  byId("heat-bar").style.background = `linear-gradient(to right, ${STOPS.map((stop) => `rgb(${stop.join(" ")})`).join(", ")})`;
+  function showHeat() {
+    const gain = (255 / Number(byId("heat-scale").value) / 3).toFixed(4);
+    const row = `${gain} ${gain} ${gain} 0 0`;
+    byId("heat-gain").setAttribute("values", `${row} ${row} ${row} 0 0 0 1 0`);
+    byId("tiles").classList.toggle("heated", byId("heat").checked);
   }
 
   fill(byId("set"), DATA.sets.map((one, index) => [index, one.title]));
   byId("set").addEventListener("change", showSet);
   byId("photo").addEventListener("change", showPhoto);
-  byId("tokenizer").addEventListener("change", showPair);
+  for (const id of ["first", "tokenizer"]) byId(id).addEventListener("change", showPair);
+  byId("flicker").addEventListener("click", () => flicker(turns === null));
   const step = (by) => {
     const count = current().photos.length;
     byId("photo").value = (Number(byId("photo").value) + by + count) % count;
@@ -216,36 +212,68 @@ function startGallery() {
   showSet();
   cut(50);
 
+  showHeat();
+
   // Thumbnails of the section below lead here.
-  for (const button of document.querySelectorAll(".thumb")) {
-    const { group, tokenizer } = button.closest(".extreme").dataset;
-    const index = DATA.sets.findIndex((one) => String(one.group) === group);
-    const one = DATA.sets[index].photos[button.dataset.photo];
-    for (const uri of [one.reference, one.reconstructions[tokenizer]]) {
-      if (uri) button.append(make("img", { src: uri, alt: "" }));
-    }
-    button.addEventListener("click", () => {
-      byId("set").value = index;
-      showSet();
-      byId("photo").value = button.dataset.photo;
-      byId("tokenizer").value = tokenizer;
-      showPhoto();
-      byId("gallery").scrollIntoView();
-      byId("cut").focus({ preventScroll: true });
-    });
-  }
-}
-
-if (DATA.sets.length) startGallery();
-
-const extremesMetric = byId("extremes-metric");
-if (extremesMetric) {
-  const blocks = [...document.querySelectorAll(".extreme")];
-  const keys = [...new Set(blocks.map((block) => block.dataset.metric))];
-  fill(extremesMetric, keys.map((key) => [key, DATA.metrics[key].name]));
-  const showMetric = () => {
-    for (const block of blocks) block.hidden = block.dataset.metric !== extremesMetric.value;
+  return (group, position, tokenizer) => {
+    byId("set").value = DATA.sets.findIndex((one) => one.group === group);
+    showSet();
+    byId("photo").value = position;
+    showPhoto();
+    byId("first").value = "";
+    compareWith(tokenizer);
   };
-  extremesMetric.addEventListener("change", showMetric);
-  showMetric();
 }
+
+const openInGallery = DATA.sets.length ? startGallery() : null;
+
+function startExtremes() {
+  const [group, metric, tokenizer] = ["group", "metric", "tokenizer"].map((one) => byId(`extremes-${one}`));
+  const distinct = (key, list) => [...new Set(list.map((one) => one[key]))];
+  const inGroup = () => DATA.extremes.filter((one) => one.group === Number(group.value));
+  const inMetric = () => inGroup().filter((one) => one.metric === metric.value);
+
+  function item(one, { image, score, difference, photo }) {
+    const node = make("li", {});
+    if (photo !== null && openInGallery) {
+      const saved = DATA.sets.find((set) => set.group === one.group).photos[photo];
+      const addresses = [saved.reference, saved.reconstructions[one.tokenizer]].filter(Boolean);
+      const button = make("button", { type: "button", class: "thumb", "aria-label": `Show ${image} in the gallery` });
+      button.append(...addresses.map((src) => make("img", { src, alt: "", loading: "lazy" })));
+      button.addEventListener("click", () => openInGallery(one.group, photo, one.tokenizer));
+      if (addresses.length === 2) node.append(button);
+    }
+    node.append(make("span", { class: "id" }, image), ` ${show(score)} `);
+    if (difference !== null) {
+      node.append(make("span", { class: "soft" }, `(${difference < 0 ? "−" : "+"}${show(Math.abs(difference))} from the others)`));
+    }
+    return node;
+  }
+
+  function showOne() {
+    const one = inMetric().find((each) => each.tokenizer === tokenizer.value);
+    const lists = ["best", "worst"].flatMap((word) => [
+      make("h3", {}, word === "best" ? "Best" : "Worst"),
+      make("ol", { class: "extreme" }, ...one[word].map((each) => item(one, each))),
+    ]);
+    byId("extremes-list").replaceChildren(...lists);
+  }
+  function showMetric() {
+    const old = tokenizer.value;
+    const names = distinct("tokenizer", inMetric());
+    fill(tokenizer, names.map((name) => [name, name]));
+    if (names.includes(old)) tokenizer.value = old;
+    showOne();
+  }
+  function showGroup() {
+    fill(metric, distinct("metric", inGroup()).map((key) => [key, DATA.metrics[key].name]));
+    showMetric();
+  }
+  group.addEventListener("change", showGroup);
+  metric.addEventListener("change", showMetric);
+  tokenizer.addEventListener("change", showOne);
+  fill(group, distinct("group", DATA.extremes).map((index) => [index, DATA.groups[index]]));
+  showGroup();
+}
+
+if (DATA.extremes.length) startExtremes();
