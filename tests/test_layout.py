@@ -71,7 +71,12 @@ FREE_TESTS = {
 }
 FREE_TEST_FOLDERS = {"benchmarks", "cluster", "docs", "gpu", "hostile"}
 # Words of other meanings that are ids of plugins too.
-OTHER_MEANINGS = {"diffusers": "the library", "identity": "a key: what distinguishes two things"}
+OTHER_MEANINGS = {
+    "diffusers": "the library",
+    "onnx": "the format",
+    "torchscript": "the format",
+    "identity": "a key: what distinguishes two things",
+}
 # Trainings, as `ssdd-bench train WHAT` and recipes name them: a method and a stage.
 TRAININGS = {"ssdd", "klvae"}
 PLUGIN_MAY_IMPORT = {"api", "errors", "weights", "nn", "flow", "ssdd", "plugins", "diffusers"}

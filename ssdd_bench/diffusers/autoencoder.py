@@ -22,8 +22,9 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
+from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
-from ssdd_bench.diffusers.loading import Networks, from_checkpoint, from_registry
+from ssdd_bench.diffusers.loading import Networks, from_checkpoint, from_registry, from_tokenizer
 from ssdd_bench.diffusers.networks import build_encoder
 from ssdd_bench.diffusers.noise import Generators, decoder_noise
 from ssdd_bench.diffusers.tiling import Tiling, blend_tiles
@@ -117,6 +118,19 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             UnknownNameError: no tokenizer ships networks of this name; names the nearest.
         """
         return cls._wrap(from_registry(name), config)
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Tokenizer, **config: Any) -> Self:
+        """Take the networks of a tokenizer, which are shared with it, and its steps.
+
+        Args:
+            tokenizer: one with SSDD's networks, as ``load_tokenizer`` returns it.
+            config: entries of the configuration that differ.
+
+        Raises:
+            PluginError: its networks are others.
+        """
+        return cls._wrap(from_tokenizer(tokenizer), config)
 
     @classmethod
     def from_single_file(cls, path: Path | str, *, vae: Any = None, **config: Any) -> Self:

@@ -12,6 +12,7 @@ from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.evaluate import evaluate
+from ssdd_bench.evaluation.loading import is_stochastic
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 
@@ -49,7 +50,8 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
                 break
             problems += check(tokenizer, images)
         if info and not problems:
-            problems += _check_stochastic(tokenizer, images, info.stochastic)
+            said = is_stochastic(tokenizer, info.stochastic)
+            problems += _check_stochastic(tokenizer, images, said)
         if not problems:
             pixels = (images * 255).round().to(torch.uint8)
             evaluate(

@@ -127,7 +127,7 @@ def _describe_request(
         licence=info.licence,
         version=info.version,
         note=info.note_on(origin, given),
-        stochastic=info.stochastic,
+        stochastic=is_stochastic(tokenizer, info.stochastic),
         weights=weights,
         weights_origin=origin,
         extra=tokenizer.info(),
@@ -150,13 +150,21 @@ def _describe_object(given: object, tokenizer: Tokenizer, label: str) -> Tokeniz
         licence="",
         version="",
         note="given as a Python object",
-        stochastic=bool(getattr(tokenizer, "stochastic", tokenizer.steps is not None)),
+        stochastic=is_stochastic(tokenizer, tokenizer.steps is not None),
         weights=weights
         or {role: sha256_module(network) for role, network in tokenizer.networks().items()},
         extra=tokenizer.info(),
         params_encoder=_count_parameters(tokenizer, "encoder"),
         params_decoder=_count_parameters(tokenizer, "decoder"),
     )
+
+
+def is_stochastic(tokenizer: Tokenizer, otherwise: bool) -> bool:
+    """Return True if decoding depends on noise; a tokenizer that does not say so is ``otherwise``.
+
+    A manifest does not know of an exported program whether it takes noise.
+    """
+    return bool(getattr(tokenizer, "stochastic", otherwise))
 
 
 def sha256_module(module: nn.Module) -> str:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ssdd_bench.api import LatentSpec, Tokenizer
+from ssdd_bench.api import LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.functions import from_functions
 
@@ -33,8 +33,12 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
             data = data[:, None]
         return data.float() if data.is_floating_point() else data.long()
 
-    def decode(latents: Tensor) -> Tensor:
-        decoded = decoding(latents[:, 0] if codes and flat else latents)
+    def decode(latents: Tensor, noise: Noise | None = None) -> Tensor:
+        given = [latents[:, 0] if codes and flat else latents]
+        if noise is not None:
+            sides = (side * f for side in latents.shape[-2:])
+            given.append(noise.normal((3, *sides), device=latents.device))
+        decoded = decoding(*given)
         return (decoded.float() - low) / (1 - low)
 
     blank = torch.zeros(1, 3, size, size)
@@ -48,16 +52,18 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
             f"{encoder} returned shape {tuple(data.shape)} for {size} px, expected a latent of 3 "
             "or 4 dimensions. Pass an encoder"
         )
+    f = size // data.shape[-1]
     networks = {"encoder": encoding.module, "decoder": decoding.module}
     return from_functions(
         encode,
         decode,
         LatentSpec(
             "discrete" if codes else "continuous",
-            f=size // data.shape[-1],
+            f=f,
             channels=data.shape[1],
             bits_per_value=math.log2(codes) if codes else None,
         ),
+        stochastic=decoding.inputs == 2,
         networks={role: module for role, module in networks.items() if module is not None},
         weights=(encoding.path, decoding.path),
         info={"pixels": f"{low:g}..1"},

@@ -1,4 +1,4 @@
-"""Exported programs: functions of one tensor."""
+"""Exported programs: functions of one tensor, or of latents and noise."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ssdd_bench.errors import PluginError, WeightsError
 
 
 class Program(ABC):
-    """A function of one tensor, read from a file.
+    """A function of one tensor, or of latents and noise, read from a file.
 
     Attributes:
+        inputs: number of tensors that it takes.
         module: network that can move to a GPU; None for a program that stays on the CPU.
 
     Raises:
@@ -25,6 +26,7 @@ class Program(ABC):
     """
 
     FORMAT: str
+    inputs: int
     module: nn.Module | None = None
 
     def __init__(self, path: str) -> None:
@@ -39,23 +41,24 @@ class Program(ABC):
                 f"{path}: no {self.FORMAT} file, or damaged ({kind}). Export it again"
             ) from error
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """Run the program and return the first tensor of its result.
 
         Raises:
             PluginError: the program fails, for example at a size that it was not exported for.
         """
         try:
-            return self._run(x)
+            return self._run(*inputs)
         except Exception as error:
             reason = next(iter(str(error).strip().splitlines()[-1:]), "")
-            raise PluginError(f"{self.path} fails on shape {tuple(x.shape)}: {reason}") from error
+            shape = tuple(inputs[0].shape)
+            raise PluginError(f"{self.path} fails on shape {shape}: {reason}") from error
 
     @abstractmethod
     def _load(self) -> None: ...
 
     @abstractmethod
-    def _run(self, x: Tensor) -> Tensor: ...
+    def _run(self, *inputs: Tensor) -> Tensor: ...
 
 
 class TorchScriptProgram(Program):
@@ -70,19 +73,22 @@ class TorchScriptProgram(Program):
         for parameter in self.module.parameters():
             # Otherwise its graphs record gradients even in inference mode, where that fails.
             parameter.requires_grad_(False)
+        forward: Any = self.module.forward
+        self.inputs = len(forward.schema.arguments) - 1  # the first is the module
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, *inputs: Tensor) -> Tensor:
         assert self.module is not None
-        if x.is_floating_point():
-            x = x.to(next(self.module.parameters(), x).dtype)
-        out = self.module(x)
+        module = self.module
+        out = module(
+            *(x.to(next(module.parameters(), x)) if x.is_floating_point() else x for x in inputs)
+        )
         while isinstance(out, tuple | list):
             out = out[0]
         return out
 
 
 class OnnxProgram(Program):
-    """An ONNX file with one input; images go through it one by one, on the CPU."""
+    """An ONNX file; images go through it one by one, on the CPU."""
 
     FORMAT = "ONNX"
 
@@ -92,14 +98,17 @@ class OnnxProgram(Program):
         self._session = onnxruntime.InferenceSession(
             str(self.path), providers=["CPUExecutionProvider"]
         )
-        self._input = self._session.get_inputs()[0]
+        self._inputs = self._session.get_inputs()
+        self.inputs = len(self._inputs)
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, *inputs: Tensor) -> Tensor:
         narrow: dict[str, Any] = {"tensor(float16)": np.float16, "tensor(int32)": np.int32}
-        images = x.cpu().numpy()
-        images = images.astype(narrow.get(self._input.type, images.dtype))
+        given = {}
+        for place, x in zip(self._inputs, inputs, strict=True):
+            values = x.cpu().numpy()
+            given[place.name] = values.astype(narrow.get(place.type, values.dtype))
         arrays = [
-            self._session.run(None, {self._input.name: images[index : index + 1]})[0]
-            for index in range(len(images))
+            self._session.run(None, {name: x[index : index + 1] for name, x in given.items()})[0]
+            for index in range(len(inputs[0]))
         ]
-        return torch.from_numpy(np.concatenate(arrays)).to(x.device)
+        return torch.from_numpy(np.concatenate(arrays)).to(inputs[0].device)

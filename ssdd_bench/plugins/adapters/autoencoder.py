@@ -42,6 +42,11 @@ class Autoencoder(Tokenizer):
             self._shift = torch.tensor(mean).view(1, -1, 1, 1)
             self._scale = self._scale / torch.tensor(std).view(1, -1, 1, 1)
 
+    @property
+    def model(self) -> Any:
+        """The autoencoder of diffusers."""
+        return self._model
+
     @torch.no_grad()
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
         """Return the posterior's mean, or mean + std * noise where the encoder has a posterior."""
@@ -100,6 +105,8 @@ class Autoencoder(Tokenizer):
 
 class SSDDAutoencoder(Autoencoder):
     """SSDD with the interface of diffusers, which decodes from keyed noise."""
+
+    stochastic = True
 
     @torch.no_grad()
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
