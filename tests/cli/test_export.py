@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from diffusers import AutoencoderKL
 
 
@@ -13,6 +14,7 @@ def test_a_folder_of_diffusers(program, tmp_path):
     assert (config["_class_name"], config["steps"]) == ("AutoencoderSSDD", 2)
 
 
+@pytest.mark.slow
 def test_programs_state_their_difference_and_errors_are_one_line(program, tmp_path, monkeypatch):
     vae = AutoencoderKL(norm_num_groups=4, block_out_channels=(8,))
     vae.save_pretrained(tmp_path / "vae")

@@ -62,6 +62,7 @@ def test_programs_of_ssdd_take_noise_and_score_as_the_tokenizer(name, tmp_path):
     torch.testing.assert_close(a, load_tokenizer("ssdd").reconstruct(x, 0), atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_programs_of_a_vae_take_no_noise(tmp_path):
     found = export_programs(make_kl(), tmp_path, "torchscript", side=32)
     assert found.keys() == {"encoder.jit", "decoder.jit"}
@@ -70,6 +71,7 @@ def test_programs_of_a_vae_take_no_noise(tmp_path):
     assert psnr(request("torchscript", tmp_path)) == pytest.approx(psnr(make_kl()), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_larger_difference_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr("ssdd_bench.diffusers.export._difference", lambda *_: 0.5)
     with pytest.raises(
