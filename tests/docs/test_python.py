@@ -26,7 +26,7 @@ def test_blocks_run_and_give_what_they_promise(
         results[id(names["result"])] = names["result"]
     first, untrained, functions, tensor = results.values()
     assert first.metrics["psnr"].value > 20
-    assert first.tokenizer.label == "ssdd"  # whose default is one step
+    assert first.tokenizer.label == "ssdd"  # one step, as its card says
     assert untrained.tokenizer.label == "untrained"
     assert functions.latent.channels == 3
     assert tensor.data.n == names["again"].data.n == 4
