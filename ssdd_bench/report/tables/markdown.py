@@ -22,25 +22,30 @@ def markdown_grid(
 
 
 def _lines(table: Table) -> Iterator[str]:
-    yield f"### {table.title}\n"
-    headings = (column.heading + _marks(column.notes) for column in table.columns)
+    yield f"### {_plain(table.title)}\n"
+    headings = (_plain(column.heading) + _marks(column.notes) for column in table.columns)
     body: list[list[str]] = []
     for heading, rows in table.rows():
         if heading:
-            body.append([f"*{heading}*", *[""] * (len(table.columns) - 1)])
+            body.append([f"*{_plain(heading)}*", *[""] * (len(table.columns) - 1)])
         body += [list(map(_cell, cells)) for cells in rows]
     yield from markdown_grid(headings, (column.numeric for column in table.columns), body)
-    yield f"\n{table.caption}\n"
+    yield f"\n{_plain(table.caption)}\n"
     for number, text in enumerate(table.footnotes, start=1):
-        yield f"{number}. {text}"
+        yield f"{number}. {_plain(text)}"
     if table.remarks:
         yield ""
     for text in table.remarks:
-        yield f"- {text}"
+        yield f"- {_plain(text)}"
 
 
 def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Escape what would be HTML; a greater-than sign alone is none."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _marks(notes: tuple[int, ...]) -> str:
@@ -48,6 +53,7 @@ def _marks(notes: tuple[int, ...]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = f"**{cell.full}**" if cell.best else cell.full
+    full = _plain(cell.full)
+    text = f"**{full}**" if cell.best else full
     text = f"<ins>{text}</ins>" if cell.second else text
     return text + (TIED if cell.tied else "") + _marks(cell.notes)

@@ -181,6 +181,15 @@ def test_markdown_escapes_bars(make_result: Make) -> None:
     )
 
 
+def test_markdown_holds_no_html_of_a_label(make_result: Make) -> None:
+    row = make_result("<script>a</script>", warnings=("<img src=x onerror=b>",))
+    text = to_markdown(build_tables(to_frame([row])))
+    assert "&lt;script>" in text
+    assert "&lt;img" in text
+    assert "<script" not in text
+    assert "<img" not in text
+
+
 def test_terminal_bolds_the_best_and_numbers_footnotes(frame: pd.DataFrame) -> None:
     text = printed(frame)
     assert "\x1b[1m24.10\x1b[0m" in text
