@@ -236,6 +236,8 @@ def test_page_in_a_browser(browser: Any) -> None:
     for width, height in ((1300, 900), (390, 800)):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        script = "for (const one of document.querySelectorAll('details')) one.open = true"
+        browser.execute_script(script)
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width  # only tables scroll sideways, in frames of their own
         tops = browser.execute_script(
