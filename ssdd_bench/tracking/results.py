@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ssdd_bench.evaluation.job import Failure, Finished, Job
@@ -55,9 +56,14 @@ class TrackedRun(Callbacks):
 
 
 def result_values(result: Result) -> dict[str, float]:
-    """Return the finite scores and the speeds of a result by ``JOB/KEY``."""
+    """Return the finite scores and the speeds of a result by ``JOB/KEY``.
+
+    A job's name has letters, digits, blanks, points and dashes alone, which MLflow demands:
+    ``jpeg-quality-50 256 px default-v1``.
+    """
     seed = f" seed {result.seed}" if result.seed else ""
-    job = f"{result.tokenizer.label} {result.resolution} px {result.protocol['id']}{seed}"
+    whole = f"{result.tokenizer.label} {result.resolution} px {result.protocol['id']}{seed}"
+    job = re.sub(r"[^\w. -]+", "-", whole, flags=re.ASCII)
     values = {key: one.value for key, one in result.metrics.items() if one.value is not None}
     if result.speed is not None:
         values["encode_images_per_s"] = result.speed.encode.images_per_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any, Final, Literal, get_args
 
 from ssdd_bench.errors import PluginError
 from ssdd_bench.install import install_command
+
+logger = logging.getLogger(__name__)
 
 TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Name of a tracker, of its package, and of the extra that installs it."""
@@ -34,17 +37,21 @@ class Trackers:
     """
 
     def __init__(self, running: Sequence[Any] = ()) -> None:
-        self._running = running
+        self._running = list(running)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers by name.
+        """Log numbers by name. A tracker that fails gets no more: the work goes on, with a warning.
 
         Args:
             values: names such as ``train/l1``.
             step: iteration or number of the job; never less than the one before.
         """
-        for tracker in self._running:
-            tracker.log(dict(values), step=step)
+        for tracker in tuple(self._running):
+            try:
+                tracker.log(dict(values), step=step)
+            except Exception as error:
+                self._running.remove(tracker)
+                logger.warning("%s is not followed any more: %s", tracker.name, _reason(error))
 
 
 def check_trackers(names: Iterable[TrackerName]) -> None:
@@ -131,6 +138,9 @@ def _start(name: TrackerName, folder: Path, run: str, config: dict[str, Any]) ->
         tracker.start()
         tracker.store_init_configuration(config)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PluginError(f"{name} does not start: {reason}") from error
+        raise PluginError(f"{name} does not start: {_reason(error)}") from error
     return tracker
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

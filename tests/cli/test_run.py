@@ -488,7 +488,7 @@ def test_trackers_get_every_result(program, tmp_path) -> None:
     (file,) = (tmp_path / "tensorboard").glob("events*")
     read = EventAccumulator(str(file))
     read.Reload()
-    names = [f"jpeg:quality={quality} 32 px default-v1/psnr" for quality in (10, 50)]
+    names = [f"jpeg-quality-{quality} 32 px default-v1/psnr" for quality in (10, 50)]
     found = {name: read.Scalars(name) for name in names}
     assert [(one.step, one.value > 10) for name in names for one in found[name]] == [
         (1, True),

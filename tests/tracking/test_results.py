@@ -39,6 +39,11 @@ def test_values_have_the_name_of_their_job() -> None:
     assert "ssdd 256 px default-v1/rfid" not in values  # unavailable
 
 
+def test_names_hold_nothing_that_a_tracker_refuses() -> None:
+    (result,) = load_results([MINI / "jpeg-quality-50_256_default-v1_0895ada1ed.json"])
+    assert "jpeg-quality-50 256 px default-v1/psnr" in result_values(result)
+
+
 def test_every_call_is_passed_on_and_results_are_counted() -> None:
     tracker, inner = Tracker(), Recorder()
     run = TrackedRun(Trackers([tracker]), inner)

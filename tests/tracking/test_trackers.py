@@ -157,6 +157,27 @@ def test_nested_settings_become_flat() -> None:
     assert flatten({"a": None, "b": {"c": True}}) == {"a": "None", "b.c": True}
 
 
+def test_a_tracker_that_fails_later_does_not_end_the_work(caplog) -> None:
+    class Broken:
+        name = "broken"
+
+        def log(self, values: dict, step: int) -> None:
+            raise ConnectionError("gone\nfor good")
+
+    class Sound:
+        steps: list[int] = []  # noqa: RUF012
+
+        def log(self, values: dict, step: int) -> None:
+            self.steps.append(step)
+
+    trackers = Trackers([Broken(), Sound()])
+    with caplog.at_level("WARNING"):
+        for step in (1, 2):
+            trackers.log({"a": 1.0}, step)
+    assert Sound.steps == [1, 2]
+    assert [one.getMessage() for one in caplog.records] == ["broken is not followed any more: gone"]
+
+
 def test_trackers_take_a_copy() -> None:
     class Greedy:
         def log(self, values: dict, step: int) -> None:
