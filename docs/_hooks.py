@@ -28,6 +28,7 @@ COPIES = {
     "SECURITY.md": "contributing/security.md",
 }
 REPORT = "reports"
+CROPS = "results/*/samples/*/*.webp"  # which the report shows where they lie
 NOT_SHOWN = {".md", ".tex"}  # of the report; a page would be made of Markdown
 # What each extra of pyproject.toml is for.
 USES = {
@@ -60,6 +61,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.is_file() and path.suffix not in NOT_SHOWN:
             place = posixpath.join(REPORT, path.relative_to(ROOT / REPORT).as_posix())
             files.append(File.generated(config, place, abs_src_path=str(path)))
+    for path in sorted(ROOT.glob(CROPS)):
+        place = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 
 

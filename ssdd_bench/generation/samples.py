@@ -25,6 +25,7 @@ from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_sa
 from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.model import LatentModel, load_latent_model, shipped_for
+from ssdd_bench.generation.picture import draw_columns
 from ssdd_bench.generation.sampler import Objective, default_method
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
 from ssdd_bench.plugins.spec import TokenizerRequest
@@ -285,17 +286,19 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
 
 
 def _draw_first(batches: SampleBatches) -> Image.Image:
-    """Draw the first samples of the first classes, a column for each class."""
-    side = batches.model.resolution
-    columns = min(GRID[1], batches.model.config.classes)
-    shown = [np.flatnonzero(batches.labels == label)[: GRID[0]] for label in range(columns)]
-    picture = Image.new("RGB", (columns * side, max(map(len, shown)) * side), "white")
-    for column, numbers in enumerate(shown):
-        for row, number in enumerate(numbers.tolist()):
-            start = number - number % batches.size
-            pixels = batches.load(start)["images"][number - start]
-            picture.paste(Image.fromarray(pixels), (column * side, row * side))
-    return picture
+    """Draw the first samples of the first classes, a labelled column for each class."""
+    names = batches.model.facts.classes[: GRID[1]]
+    columns: list[list[NDArray[np.uint8]]] = []
+    for label in range(len(names)):
+        numbers = np.flatnonzero(batches.labels == label)[: GRID[0]].tolist()
+        starts = [number - number % batches.size for number in numbers]
+        columns.append(
+            [
+                batches.load(start)["images"][number - start]
+                for number, start in zip(numbers, starts, strict=True)
+            ]
+        )
+    return draw_columns(columns, names, batches.model.resolution)
 
 
 class _Summary:
