@@ -224,8 +224,9 @@ class Drawing:
 def inline_svg(svg: str) -> str:
     """Make an SVG file part of a page: drop its prologue, size, comments and numbered ids.
 
-    Its ink, paper and greys become the variables of the page's style, for light and dark. The
-    remark below its panels is cut off: the page has it as the caption.
+    Coordinates keep two decimals. Its ink, paper and greys become the variables of the page's
+    style, for light and dark. The remark below its panels is cut off: the page has it as the
+    caption.
     """
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     about = re.search(r'(role="group" aria-label="[^"]*") data-bottom="(\d+)"', svg)
@@ -236,8 +237,17 @@ def inline_svg(svg: str) -> str:
     body = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", body, flags=re.DOTALL)
     for color, variable in _VARIABLES.items():
         body = re.sub(rf"(?<=[ ;:\"]){color}\b", f"var(--{variable})", body, flags=re.IGNORECASE)
+    body = re.sub(
+        r' transform="rotate\(-0 [^"]*"|font-family: \'DejaVu Sans\'; |\n\s+(?=<)', "", body
+    )
+    body = re.sub(r' (?:d|x|y|points|transform)="[^"]*"', _shorten, body)
     head = f'<svg viewBox="0 0 {view[1]} {about[2]}" {about[1]} style="{style}">'
     return head + re.sub(r' id="[\w.]+_\d+"', "", body)
+
+
+def _shorten(attribute: re.Match[str]) -> str:
+    """Round the coordinates of an attribute down to hundredths of a point."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0])
 
 
 def _style(salt: str) -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -68,6 +69,15 @@ def test_a_name_from_outside_is_text_and_never_markup() -> None:
     assert "<!--" not in inline
     root = ElementTree.fromstring(inline.replace("xlink:", ""))
     assert evil in [text.text for text in root.iter("text")]
+
+
+def test_coordinates_are_short_in_a_page_and_texts_stay() -> None:
+    svg = draw("0.12345").svg
+    assert re.search(r' d="[^"]*\.\d{3}', svg)
+    inline = inline_svg(svg)
+    assert not re.search(r' (d|x|y)="[^"]*\.\d{3}', inline)
+    assert ">0.12345<" in inline
+    assert len(inline) < 0.8 * len(svg)
 
 
 def test_two_figures_in_one_page_share_no_id() -> None:
