@@ -52,16 +52,17 @@ def write(folder: Path, shards: int, images: int) -> None:
 def measure(what: str, pattern: str) -> None:
     """Print a row of the table."""
     before = resident("VmRSS")
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     source = open_images(pattern)
     grown = resident("VmHWM") - before
     files = 0
     if what == "read":
         for _ in ImageLoader(source, 32, "adm", 50, threads=4):
             files = max(files, len(list(Path("/proc/self/fd").iterdir())))
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
     kind = Path(pattern).suffix[1:] or "folder"
-    cells = [what, kind, f"{len(source):,}", f"{seconds:.2f}", f"{resident('VmHWM') / 1024:.0f}"]
+    cells = [what, kind, f"{len(source):,}", f"{seconds:.2f}", f"{busy:.2f}"]
+    cells.append(f"{resident('VmHWM') / 1024:.0f}")
     click.echo(f"| {' | '.join(cells)} | {1024 * grown / len(source):.0f} B | {files or ''} |")
 
 
@@ -84,8 +85,8 @@ def main() -> None:
     if options.measure:
         measure(*options.measure)
         return
-    click.echo("| | kind | images | seconds | peak MB | an id | open files |")
-    click.echo("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    click.echo("| | kind | images | seconds | of a core | peak MB | an id | open files |")
+    click.echo("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as temporary:
         folder, cache = Path(temporary, "shards"), Path(temporary, "cache")
         folder.mkdir()
