@@ -27,7 +27,7 @@ from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.diffusers.loading import Networks, from_checkpoint, from_registry, from_tokenizer
 from ssdd_bench.diffusers.networks import build_encoder
 from ssdd_bench.diffusers.noise import Generators, decoder_noise
-from ssdd_bench.diffusers.tiling import Tiling, blend_tiles
+from ssdd_bench.diffusers.tiling import Tiling, cut
 from ssdd_bench.errors import OptionError, ResolutionError
 from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.nn.decoder import DOWNSAMPLING, DecoderSize, SSDDDecoder
@@ -284,11 +284,6 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
     def _tiles(self, height: int, width: int) -> bool:
         return self.use_tiling and max(height, width) > self.tiling.tile
 
-    def _blend(self, compute: Any, height: int, width: int, scale: int) -> Tensor:
-        cell, tile = self._cell, self.tiling.tile // self._cell
-        overlap = round(tile * self.tiling.overlap)
-        return blend_tiles(compute, (height // cell, width // cell), tile, overlap, scale)
-
     def _encode(self, x: Tensor) -> Tensor:
         """Return mean and logarithm of the variance, (B, 2 * latent_channels, h, w)."""
 
@@ -304,10 +299,10 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         if not self._tiles(height, width):
             return moments(x)
         cell = self._cell
-        return self._blend(
-            lambda rows, columns: moments(_cut(x, rows, columns, cell)),
-            height,
-            width,
+        return self.tiling.blend(
+            lambda rows, columns: moments(cut(x, rows, columns, cell)),
+            (height, width),
+            cell,
             cell // self.f,
         )
 
@@ -321,16 +316,10 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
 
     def _decode_tiles(self, x: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """Predict the velocity as the decoder does, tile by tile."""
-        cell, (height, width) = self._cell, x.shape[-2:]
+        cell = self._cell
 
         def velocity(rows: slice, columns: slice) -> Tensor:
-            context = _cut(z, rows, columns, cell // self.f)
-            return self.decoder(_cut(x, rows, columns, cell), t, context)
+            context = cut(z, rows, columns, cell // self.f)
+            return self.decoder(cut(x, rows, columns, cell), t, context)
 
-        return self._blend(velocity, height, width, cell)
-
-
-def _cut(x: Tensor, rows: slice, columns: slice, scale: int) -> Tensor:
-    """Return a rectangle of a map that has some values per cell along each side."""
-    tops, lefts = (slice(one.start * scale, one.stop * scale) for one in (rows, columns))
-    return x[..., tops, lefts]
+        return self.tiling.blend(velocity, (x.shape[-2], x.shape[-1]), cell, cell)

@@ -20,6 +20,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.diffusers.autoencoder import AutoencoderSSDD
 from ssdd_bench.diffusers.programs import DecoderProgram, EachImage, EachPair, EncoderProgram
 from ssdd_bench.errors import OutputError, PluginError
+from ssdd_bench.install import install_command
 from ssdd_bench.plugins.adapters.autoencoder import Autoencoder, SSDDAutoencoder
 from ssdd_bench.results.files import write_atomically
 
@@ -135,7 +136,7 @@ def _write_onnx(program: nn.Module, examples: tuple[Tensor, ...], path: Path) ->
         import onnxruntime
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
-        raise PluginError(f"onnx needs {error.name}: pip install 'ssdd-bench[onnx]'") from error
+        raise PluginError(f"onnx needs {error.name}: {install_command('onnx')}") from error
     with _quiet(), torch.no_grad():
         exported = torch.export.export(program, examples, strict=False)
         names = ["input", "noise"][: len(examples)]

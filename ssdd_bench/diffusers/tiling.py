@@ -30,6 +30,30 @@ class Tiling:
         if not 0 <= self.overlap <= 0.5:
             raise OptionError(f"overlap is {self.overlap}. Pass a share from 0 to 0.5")
 
+    def blend(
+        self,
+        compute: Callable[[slice, slice], Tensor],
+        size: tuple[int, int],
+        cell: int,
+        scale: int,
+    ) -> Tensor:
+        """Compute a map of an image in tiles of this size, see :func:`blend_tiles`.
+
+        Args:
+            compute: takes the rows and columns of a tile, in cells.
+            size: (height, width) of the image in pixels.
+            cell: pixels per cell along one side.
+            scale: values of the map per cell along one side.
+        """
+        tile = self.tile // cell
+        grid = (size[0] // cell, size[1] // cell)
+        return blend_tiles(compute, grid, tile, round(tile * self.overlap), scale)
+
+
+def cut(x: Tensor, rows: slice, columns: slice, scale: int) -> Tensor:
+    """Return the part of a map (B, C, H, W) that has ``scale`` values per cell along each side."""
+    return x[..., _scaled(rows, scale), _scaled(columns, scale)]
+
 
 def blend_tiles(
     compute: Callable[[slice, slice], Tensor],

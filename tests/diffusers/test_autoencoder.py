@@ -155,6 +155,23 @@ def test_files_are_checkpoints_too(mini, tmp_path, photos):
     assert load_tokenizer(f"ssdd:checkpoint={file}").latent.f == 8
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_pushed_to_the_hub(hub, tmp_path, monkeypatch):
+    # diffusers speaks to the Hub that was known when its library was imported.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", hub.url)
+    model = make_tiny(steps=3, channel_std=[1.0, 2.0, 3.0, 4.0])
+    model.push_to_hub("someone/tiny-ssdd")
+    (repository,) = hub.repositories.values()
+    for name, data in repository.files.items():
+        (tmp_path / name).write_bytes(data)
+    again = AutoencoderSSDD.from_pretrained(tmp_path)
+    assert (again.config.steps, again.config.channel_std) == (3, [1.0, 2.0, 3.0, 4.0])
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(photos, dtype):
