@@ -59,6 +59,9 @@ gpu-report: ## decoding speed of every size on one GPU, in less than six minutes
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
 	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --link-samples --out reports --insert README.md
 
+operations: ## count the operations of all recipes anew, for train --plan; takes minutes
+	$(PYTHON) -c "from ssdd_bench.train.operations import write_known; write_known()"
+
 schema: ## write ssdd_bench/results/result.schema.json anew; a test tells when it is stale
 	$(PYTHON) -c "from ssdd_bench.results.json_schema import write_schema; write_schema()"
 

@@ -48,11 +48,17 @@ def _take(ctx: click.Context, option: click.Parameter, path: Path | None) -> Pat
 
 
 ConfigFile = Annotated[
-    Path, option("TOML file with these options; flags override it.", eager=_take)
+    Path, option("Read these options from a TOML file; flags override it.", eager=_take)
 ]
 Suite = Annotated[
     Path,
-    option("Such a file of ours: list suites.", "ID", _suite, one_of(find_suites), eager=_take),
+    option(
+        "Read such a file of ours, see `list suites`.",
+        "ID",
+        _suite,
+        one_of(find_suites),
+        eager=_take,
+    ),
 ]
 
 

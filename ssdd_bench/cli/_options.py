@@ -150,7 +150,7 @@ def complete_tokenizers(typed: str) -> list[CompletionItem]:
 
 
 def _metrics(applies_to: Literal["pairs", "samples"]) -> Declaration:
-    text = "Keys, comma-separated.  [default: the protocol's]"
+    text = "Measure these, by key.  [default: the protocol's]"
     keys = several_of(partial(find_metrics, applies_to))
     return option(text, "KEYS", CommaList(str, "psnr,ssim", 0), keys)
 
@@ -158,40 +158,47 @@ def _metrics(applies_to: Literal["pairs", "samples"]) -> Declaration:
 # Tokenizers and images.
 
 Tokenizers = Annotated[
-    str, option("Ids with options: ssdd:steps=1,2,klvae", complete=complete_tokenizers)
+    str, option("Take these ids with options, paths or Hub ids.", complete=complete_tokenizers)
 ]
 Tokenizer = Annotated[
-    str, option("Id with options: ssdd, klvae:path=DIR", "ID", complete=complete_tokenizers)
+    str, option("Take this id with options, path or Hub id.", "ID", complete=complete_tokenizers)
 ]
 Data = Annotated[
     str,
     option(
-        "Name (list data), folder, .tar, .npz, .parquet, a pattern of such files, or a URL.",
+        "Read images by name (list data), folder, .tar, .npz, .parquet, pattern or URL.",
         complete=complete_data,
     ),
 ]
-Resolution = Annotated[int, option("Side of the images in pixels.", "PX")]
+Resolution = Annotated[int, option("Set the side of the images in pixels.", "PX")]
 Resolutions = Annotated[
     tuple[int, ...],
-    option("Sides of the images in pixels: 256,512", "PX,...", CommaList(COUNT, "256,512")),
+    option(
+        "Set the sides of the images in pixels, such as 256,512.",
+        "PX,...",
+        CommaList(COUNT, "256,512"),
+    ),
 ]
 Limit = Annotated[int, option("Use so many of the images.", "N")]
 Sample = Annotated[int, option("Draw so many of the images.", "N")]
-SampleSeed = Annotated[int, option("Seed of the draw.", "N", SEED)]
-MaxImageMB = Annotated[int, option("Largest image that is decoded, in memory.", "MB")]
-Seed = Annotated[int, option("Seed of the noise.", "N", SEED)]
+SampleSeed = Annotated[int, option("Set the seed of the draw.", "N", SEED)]
+MaxImageMB = Annotated[int, option("Leave out images that are larger in memory.", "MB")]
+Seed = Annotated[int, option("Set the seed of the noise.", "N", SEED)]
 Seeds = Annotated[
-    tuple[int, ...], option("Seeds of the noise: 0,1,2", "N,...", CommaList(SEED, "0,1,2"))
+    tuple[int, ...],
+    option("Set the seeds of the noise, such as 0,1,2.", "N,...", CommaList(SEED, "0,1,2")),
 ]
 
 # Scores.
 
 ReferenceLimit = Annotated[int, option("Use so many of the reference images.", "N")]
-Protocol = Annotated[str, option("Protocol: list protocols.", "ID", complete=one_of(PROTOCOLS.all))]
+Protocol = Annotated[
+    str, option("Follow this protocol, see `list protocols`.", "ID", complete=one_of(PROTOCOLS.all))
+]
 Protocols = Annotated[
     tuple[str, ...],
     option(
-        "Protocols: default-v1,ssdd-paper-v1",
+        "Follow these protocols, such as default-v1,ssdd-paper-v1.",
         "IDS",
         CommaList(str, "default-v1,ssdd-paper-v1"),
         several_of(PROTOCOLS.all),
@@ -199,44 +206,51 @@ Protocols = Annotated[
 ]
 Metrics = Annotated[tuple[str, ...], _metrics("pairs")]
 SampleMetrics = Annotated[tuple[str, ...], _metrics("samples")]
-ResultFolder = Annotated[Path, option("Folder of the results.")]
-Intervals = Annotated[bool, switch("Add confidence intervals and FD-infinity: slower.")]
+ResultFolder = Annotated[Path, option("Write the results to this folder.")]
+Intervals = Annotated[bool, switch("Add confidence intervals and FD-infinity, which is slower.")]
 Strict = Annotated[bool, switch("Fail if an image is unreadable or a metric unavailable.")]
 Offline = Annotated[bool, switch("Fetch no weights: fail at once if one is missing.")]
 
 # Execution.
 
-BatchSize = Annotated[int, option("Images in a batch on a GPU; a CPU takes fewer.", "N")]
+BatchSize = Annotated[
+    int, option("Put so many images into a batch on a GPU; a CPU takes fewer.", "N")
+]
 BatchSizes = Annotated[
     tuple[int, ...] | Literal["auto"],
     option(
-        "Images in a batch, a list for the clock to try, or auto.  [default: 1; GPU: 64, auto]",
+        "Put so many images into a batch; time a list, or auto.  [default: 1; GPU: 64, auto]",
         "N,...",
         _Batches(COUNT, "1,8,32"),
     ),
 ]
-Dtype = Annotated[NumberFormat, option("Number format of the networks.  [default: the protocol's]")]
-NetworkDtype = Annotated[NumberFormat, option("Number format of the network.")]
+Dtype = Annotated[
+    NumberFormat, option("Compute the networks in this number format.  [default: the protocol's]")
+]
+NetworkDtype = Annotated[NumberFormat, option("Compute the network in this number format.")]
 Compile = Annotated[Compilation, option("Compile the networks by torch.compile.")]
 MemoryFormat = Annotated[
     Literal["auto", "contiguous", "channels_last"],
-    option("Memory format of the networks; auto is the faster one."),
+    option("Use this memory format for the networks; auto is the faster one."),
 ]
 CudaGraphs = Annotated[bool, flag("Replay compiled networks as CUDA graphs.")]
-Device = Annotated[str, option("Device: auto, cpu, cuda, cuda:1", "NAME")]
+Device = Annotated[str, option("Compute on auto, cpu, cuda or cuda:1.", "NAME")]
 LoadThreads = Annotated[
     int,
     option(
-        "Threads that load images; 0: none.  [default: auto]",
+        "Load images with so many threads; 0 is none.  [default: auto]",
         "auto|N",
         load_threads,
         show_default=False,
     ),
 ]
-Threads = Annotated[int, option("CPU threads.  [default: all]", "N")]
+Threads = Annotated[int, option("Use so many CPU threads.  [default: all]", "N")]
 Jobs = Annotated[
     int,
-    option("Worker processes; they share a CPU's threads.  [default: 1, or each GPU's]", "N"),
+    option(
+        "Start so many workers, which share a CPU's threads.  [default: 1, or one for each GPU]",
+        "N",
+    ),
 ]
 Timeout = Annotated[
     float, option("Give up a job after S seconds without progress.  [default: never]", "S", SECONDS)
@@ -244,30 +258,32 @@ Timeout = Annotated[
 Shard = Annotated[
     tuple[int, int],
     option(
-        "Compute share I of N, from 0 on; then: the same without.",
+        "Compute share I of N, from 0 on; then run the same without.",
         "I/N",
         shard,
         show_default=False,
     ),
 ]
 InProcess = Annotated[bool, flag("Work in this process, to debug a plugin.")]
-Wait = Annotated[float, option("Time that ranks of torchrun wait for each other.", "S", SECONDS)]
+Wait = Annotated[float, option("Let ranks of torchrun wait so long for each other.", "S", SECONDS)]
 Launcher = Annotated[
     Literal["local", "slurm", "slurm-local", "ray"],
     option("Work here, on SLURM or on a Ray cluster; slurm-local tries shares of SLURM here."),
 ]
 GpusPerJob = Annotated[
     int,
-    option("GPUs of a job on SLURM or Ray.  [default: 1; CPU: 0]", "N", click.IntRange(min=0)),
+    option(
+        "Give a job so many GPUs on SLURM or Ray.  [default: 1; CPU: 0]", "N", click.IntRange(min=0)
+    ),
 ]
 Sbatch = Annotated[
     dict[str, str],
-    option("Options of sbatch: '--partition=gpu --time=8:00:00'", "OPTIONS", sbatch),
+    option("Pass options to sbatch, such as '--partition=gpu --time=8:00:00'.", "OPTIONS", sbatch),
 ]
 Track = Annotated[
     tuple[TrackerName, ...],
     option(
-        f"Trackers that follow it: {','.join(TRACKERS)}",
+        f"Report to trackers: {','.join(TRACKERS)}.",
         "NAMES",
         CommaList(click.Choice(TRACKERS), "tensorboard,wandb", 0),
         several_of(lambda: TRACKERS),
@@ -326,7 +342,8 @@ class Scoring:
     """Options of both verbs that score images made elsewhere."""
 
     label: Annotated[
-        str, option("Name in tables.  [default: the name of the images]", show_default=False)
+        str,
+        option("Show this name in tables.  [default: the name of the images]", show_default=False),
     ] = ""
     device: Device = "auto"
     max_image_mb: MaxImageMB = 256
@@ -339,8 +356,8 @@ class Scoring:
 
 # Training.
 
-DiTRecipe = Annotated[str, option("Name or .toml: nano, nano-1, xl-2", "NAME")]
-Iterations = Annotated[int, option("Iterations, instead of the recipe's.", "N")]
+DiTRecipe = Annotated[str, option("Follow this recipe: nano, nano-1, xl-2, or a .toml.", "NAME")]
+Iterations = Annotated[int, option("Train for so many iterations, instead of the recipe's.", "N")]
 Minutes = Annotated[
     float, option("Stop after this time in all, resumed runs included.", "N", click.FloatRange(0))
 ]
@@ -349,19 +366,24 @@ Restart = Annotated[bool, flag("Start from scratch instead of resuming.")]
 # Sampling.
 
 DiT = Annotated[
-    Path, option("Weights or their folder; DiT or SiT checkpoint.  [default: a shipped one]")
+    Path, option("Load a DiT or SiT checkpoint, or its folder.  [default: a shipped one]")
 ]
-Samples = Annotated[int, option("Images to sample.", "N")]
+Samples = Annotated[int, option("Sample so many images.", "N")]
 Labels = Annotated[
-    Literal["equal", "random"], option("Equally many of each class, or random ones.")
+    Literal["equal", "random"], option("Take equally many of each class, or random ones.")
 ]
 Sampler = Annotated[
-    Literal["euler", "heun", "ddpm"], option("Solver.  [default: euler for flows, ddpm for DDPM]")
+    Literal["euler", "heun", "ddpm"],
+    option("Use this solver.  [default: euler for flows, ddpm for DDPM]"),
 ]
-Steps = Annotated[int, option("Steps of the sampler.", "N")]
-Guidance = Annotated[float, option("Guidance scale; 1 is none.", "SCALE")]
+Steps = Annotated[int, option("Take so many steps of the sampler.", "N")]
+Guidance = Annotated[float, option("Guide with this scale; 1 is none.", "SCALE")]
 GuidanceInterval = Annotated[
     tuple[float, float],
-    option("Times of guidance: 1 is noise, 0 the image.", "FROM,TO", CommaList(float, "0,0.9", 2)),
+    option(
+        "Guide between these times: 1 is noise, 0 the image.",
+        "FROM,TO",
+        CommaList(float, "0,0.9", 2),
+    ),
 ]
-GuidedChannels = Annotated[int, option("Guided channels.  [default: all]", "N")]
+GuidedChannels = Annotated[int, option("Guide so many channels.  [default: all]", "N")]

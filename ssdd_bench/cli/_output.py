@@ -39,7 +39,7 @@ json_option: Final = click.Option(
     is_flag=True,
     expose_value=False,
     callback=_keep_stdout,
-    help="One JSON document on standard output.",
+    help="Print one JSON document on standard output.",
 )
 
 

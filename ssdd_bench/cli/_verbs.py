@@ -11,7 +11,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from importlib import import_module
@@ -155,6 +155,31 @@ def _parts(annotation: Any) -> Iterator[Any]:
     yield annotation
     for part in get_args(annotation):
         yield from _parts(part)
+
+
+class SectionedGroup(click.Group):
+    """A group whose help lists the verbs in sections.
+
+    Args:
+        sections: names of verbs by heading.
+        values: of :class:`click.Group`.
+    """
+
+    def __init__(self, *, sections: Mapping[str, Sequence[str]], **values: Any) -> None:
+        super().__init__(**values)
+        self.sections = sections
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs and their summaries."""
+        width = max(map(len, self.commands))
+        for heading, names in self.sections.items():
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(formatter.width))
+                for name in names
+                if name in self.commands
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def verbs_in(package: str) -> list[click.Command]:

@@ -17,8 +17,8 @@ def command(
     results: Annotated[tuple[Path, ...], argument(-1)],
     *,
     tokenizer: options.Tokenizer,
-    out: Annotated[Path, option("File to write.")] = Path("README.md"),
-    push: Annotated[str | None, option("Model repository to upload it to.", "REPO")] = None,
+    out: Annotated[Path, option("Write this file.")] = Path("README.md"),
+    push: Annotated[str | None, option("Upload it to this model repository.", "REPO")] = None,
     pull_request: Annotated[bool, flag("Open a pull request with --push.")] = False,
 ) -> None:
     """Write a model card for the Hugging Face Hub.

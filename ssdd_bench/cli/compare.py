@@ -21,17 +21,23 @@ def command(
     head: Annotated[str, argument(type=click.Path())],
     fail: Annotated[
         tuple[str, ...],
-        option('Threshold: "rfid:+2%" or "psnr:-0.1"; may be repeated.', "RULE", multiple=True),
+        option(
+            'Allow a loss, such as "rfid:+2%" or "psnr:-0.1"; may be repeated.',
+            "RULE",
+            multiple=True,
+        ),
     ] = (),
-    noise: Annotated[Path | None, option("Thresholds that ssdd-bench noise has learnt.")] = None,
+    noise: Annotated[
+        Path | None, option("Read thresholds that `ssdd-bench noise` has learnt.")
+    ] = None,
     any_change: Annotated[bool, flag("Fail on improvements beyond a threshold too.")] = False,
     junit: Annotated[Path | None, option("Write JUnit XML.")] = None,
     markdown: Annotated[Path | None, option("Write a Markdown table.")] = None,
-    speed_ab: Annotated[bool, flag("BASE and HEAD are tokenizers: time them by turns.")] = False,
-    res: Annotated[int, option("Side of the image for --speed-ab in pixels.", "PX")] = 256,
+    speed_ab: Annotated[bool, flag("Time BASE and HEAD, two tokenizers, by turns.")] = False,
+    res: Annotated[int, option("Set the side of the image for --speed-ab in pixels.", "PX")] = 256,
     device: options.Device = "auto",
     turns: Annotated[
-        int, option("Timed calls of each for --speed-ab.", "N", click.IntRange(min=3))
+        int, option("Call each so many times for --speed-ab.", "N", click.IntRange(min=3))
     ] = 15,
 ) -> None:
     """Compare two sets of results: a regression gate.

@@ -5,18 +5,31 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from ssdd_bench import __version__
-from ssdd_bench.cli._verbs import verbs_in
+from ssdd_bench.cli._verbs import SectionedGroup, verbs_in
 from ssdd_bench.errors import UserError
 from ssdd_bench.launch.signals import Terminated, termination_interrupts
 
+SECTIONS: Final = {
+    "Measure": ("run", "score", "merge", "report"),
+    "Look up": ("list", "protocol", "weights", "doctor"),
+    "Guard": ("compare", "noise"),
+    "Extend": ("new-tokenizer", "check-tokenizer", "export"),
+    "Train and generate": ("train", "gen"),
+    "Share": ("card", "publish", "pull", "validate"),
+}
+"""Verbs by what one wants to do, in the order of the help."""
+
 
 @click.group(
-    commands=verbs_in("ssdd_bench.cli"), context_settings={"help_option_names": ["-h", "--help"]}
+    cls=SectionedGroup,
+    sections=SECTIONS,
+    commands=verbs_in("ssdd_bench.cli"),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="ssdd-bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -16,7 +16,7 @@ from ssdd_bench.plugins.discovery import VARIABLE
 @verb
 def command(
     name: Annotated[str, argument()],
-    out: Annotated[Path, option("Folder in which NAME is made.")] = Path(),
+    out: Annotated[Path, option("Make NAME in this folder.")] = Path(),
 ) -> None:
     """Write a plugin to start from.
 

@@ -14,7 +14,7 @@ from ssdd_bench.cli._verbs import argument, option, verb
 @verb
 def command(
     results: Annotated[tuple[Path, ...], argument(-1)],
-    out: Annotated[Path, option("File of thresholds.")] = Path("noise.toml"),
+    out: Annotated[Path, option("Write the thresholds to this file.")] = Path("noise.toml"),
 ) -> None:
     """Learn the gate's thresholds from repeated runs.
 

@@ -22,7 +22,7 @@ def command(
         option("Leave out results that do not compare, or write them to OUT/others."),
     ] = "refuse",
     scores: Annotated[bool, flag("Take the scores of single images along.")] = False,
-    revision: Annotated[str, option("Branch, tag or commit.  [default: main]")] = "",
+    revision: Annotated[str, option("Take this branch, tag or commit.  [default: main]")] = "",
 ) -> None:
     """Pull the results of a repository on the Hugging Face Hub, or in a folder.
 

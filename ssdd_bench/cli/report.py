@@ -23,16 +23,21 @@ _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 @verb
 def command(
     results: Annotated[tuple[Path, ...], argument(-1)],
-    out: Annotated[Path, option("Folder for the page, tables and figures.")] = Path("reports"),
-    metric: Annotated[str | None, option("Quality in figures.  [default: the first one]")] = None,
+    out: Annotated[Path, option("Write the page, tables and figures to this folder.")] = Path(
+        "reports"
+    ),
+    metric: Annotated[
+        str | None, option("Show this metric in figures.  [default: the first one]")
+    ] = None,
     published: Annotated[
-        Path | None, option("Folder of published numbers.  [default: results/published, if any]")
+        Path | None,
+        option("Read published numbers from this folder.  [default: results/published, if any]"),
     ] = None,
     insert: Annotated[
-        Path | None, option("Page to put a short table into: docs/how-to/shell.md.")
+        Path | None, option("Put a short table into this page, see docs/how-to/shell.md.")
     ] = None,
     compare: Annotated[
-        str, option("Two results for the page's first sentence.", metavar="LABEL,LABEL")
+        str, option("Compare two results in the page's first sentence.", metavar="LABEL,LABEL")
     ] = "",
     single_file: Annotated[
         bool, flag("Put photos into the page, as many as fit, not in a folder beside it.")
@@ -41,7 +46,9 @@ def command(
         bool, flag("Let the page show the photos where the runs saved them.")
     ] = False,
     by_tag: Annotated[bool, flag("Add tables by subject of the images.")] = False,
-    tags: Annotated[Path | None, option("Subjects.  [default: tags.toml of the data set]")] = None,
+    tags: Annotated[
+        Path | None, option("Read subjects from this file.  [default: tags.toml of the data set]")
+    ] = None,
 ) -> None:
     """Make tables, figures and a web page from result files.
 

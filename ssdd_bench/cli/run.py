@@ -23,6 +23,7 @@ from ssdd_bench.tracking.trackers import check_trackers, start_trackers
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ssdd_bench.evaluation.forecast import Forecast
     from ssdd_bench.evaluation.run import RunSummary
 
 
@@ -51,10 +52,10 @@ def command(
     protocol: options.Protocols = ("default-v1",),
     out: options.ResultFolder = Path("runs"),
     speed: Annotated[bool, switch("Time encoding and decoding.")] = True,
-    interleave: Annotated[bool, flag("Also time the decoders by turns, for exact ratios.")] = False,
+    interleave: Annotated[bool, flag("Time the decoders by turns too, for exact ratios.")] = False,
     baseline: Annotated[
         str,
-        option("Tokenizer of this run that ratios refer to.  [default: the first]", "ID"),
+        option("Refer ratios to this tokenizer of the run.  [default: the first]", "ID"),
     ]
     | None = None,
     pictures: Annotated[bool, switch("Save reconstructions.")] = True,
@@ -69,7 +70,7 @@ def command(
     shard: Annotated[
         tuple[int, int],
         option(
-            "Compute share I of N, from 0 on; then: merge OUT.",
+            "Compute share I of N, from 0 on; then merge OUT.",
             "I/N",
             options.shard,
             show_default=False,
@@ -77,7 +78,7 @@ def command(
     ]
     | None = None,
     track: options.Track = (),
-    dry_run: Annotated[bool, flag("List the jobs and measure nothing.")] = False,
+    dry_run: Annotated[bool, flag("List jobs, missing weights and expected times.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure tokenizers and show the table.
@@ -99,6 +100,7 @@ def command(
     from ssdd_bench.cli._live import follow
     from ssdd_bench.evaluation.config import RunConfig
     from ssdd_bench.evaluation.execution import ExecutionSettings
+    from ssdd_bench.evaluation.forecast import forecast
     from ssdd_bench.evaluation.run import run_jobs
     from ssdd_bench.tracking.results import TrackedRun
 
@@ -144,17 +146,7 @@ def command(
             show_scripts(submission)
             return
     if dry_run:
-        document = [
-            {
-                "tokenizer": job.request.label,
-                "resolution": job.resolution,
-                "protocol": job.protocol.id,
-                "seed": job.seed,
-            }
-            for job in planned
-        ]
-        if not print_json({"jobs": document}):
-            click.echo("\n".join(job.name for job in planned))
+        _show_forecast(forecast(run_config), out)
         return
 
     require_named(data)
@@ -179,6 +171,26 @@ def command(
     if is_first:
         frame = summary.to_frame() if summary.finished and shard is None else None
         report_run(summary, frame, out, len(planned), quiet)
+
+
+def _show_forecast(found: Forecast, out: Path) -> None:
+    """Print the jobs; on standard error what they need, and how long they may take."""
+    jobs = [
+        {
+            "tokenizer": one.job.request.label,
+            "resolution": one.job.resolution,
+            "protocol": one.job.protocol.id,
+            "seed": one.job.seed,
+            "has_result": one.has_result,
+            "expected_s": one.expected_s,
+        }
+        for one in found.jobs
+    ]
+    if print_json({"jobs": jobs, "missing": found.missing}):
+        return
+    click.echo("\n".join(one.job.name for one in found.jobs))
+    for line in found.lines(out):
+        click.echo(line, err=True)
 
 
 def merge_shares(out: Path, quiet: bool) -> None:

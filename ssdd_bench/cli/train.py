@@ -27,12 +27,14 @@ RUN = {
 def command(
     what: Annotated[str, argument(type=click.Choice(WHAT))],
     recipe: Annotated[
-        str, option("Name or .toml: mini-f8c4, paper-f8c4-M, ...", "NAME")
+        str, option("Follow this recipe: mini-f8c4, paper-f8c4-M, ..., or a .toml.", "NAME")
     ] = "mini-f8c4",
     data: options.Data | None = None,
     max_image_mb: options.MaxImageMB = 256,
-    out: Annotated[Path | None, option("Folder of the run.  [default: train/RECIPE]")] = None,
-    start: Annotated[Path | None, option("Weights to start a stage from.")] = None,
+    out: Annotated[
+        Path | None, option("Write the run to this folder.  [default: train/RECIPE]")
+    ] = None,
+    start: Annotated[Path | None, option("Start a stage from these weights.")] = None,
     iterations: options.Iterations | None = None,
     minutes: options.Minutes | None = None,
     threads: options.Threads | None = None,
@@ -52,30 +54,7 @@ def command(
     chosen = [name for name in SSDD_STAGES if loaded.stage(name).iterations]
     stages = chosen if what == "ssdd" else [what]
     if plan:
-        from ssdd_bench.train.cost import stage_cost
-
-        costs = [stage_cost(stage, loaded) for stage in stages]
-        if not print_json({"stages": costs}):
-            print_columns(
-                [
-                    {
-                        "stage": cost.stage,
-                        "iterations": f"{cost.iterations:,}",
-                        "images M": f"{cost.images / 1e6:.3g}",
-                        "px": cost.resolution,
-                        "batch": cost.batch_size,
-                        "trained M": f"{cost.parameters / 1e6:.2f}",
-                        "GMAC/image": f"{cost.gmac_per_image:.1f}",
-                        "activations MB/image": f"{cost.activation_bytes / 1e6:.0f}",
-                        "state GB": f"{cost.state_bytes / 1e9:.2f}",
-                    }
-                    for cost in costs
-                ]
-            )
-            click.echo(
-                "GMAC: forward and backward, multiply-accumulates. Without the frozen networks of "
-                "the losses and without a discriminator."
-            )
+        _show_plan(stages, loaded)
         return
     if data is None:
         raise OptionError("training needs images: give --data DIR")
@@ -111,3 +90,49 @@ def command(
         made.append({"stage": stage, **facts})
     if made:
         print_json({"path": folder, "stages": made})
+
+
+def _show_plan(stages: list[str], recipe: Recipe) -> None:
+    """Print the cost of stages, and the hours that some GPUs take for them."""
+    from ssdd_bench.train.cost import GPUS, UTILISATION, stage_cost
+
+    costs = [stage_cost(stage, recipe) for stage in stages]
+    bf16 = recipe.optimiser.bf16
+    hours = {gpu.name: {one.stage: gpu.hours(one, bf16) for one in costs} for gpu in GPUS}
+    if print_json({"stages": costs, "utilisation": UTILISATION, "hours": hours}):
+        return
+    print_columns(
+        [
+            {
+                "stage": cost.stage,
+                "iterations": f"{cost.iterations:,}",
+                "images M": f"{cost.images / 1e6:.3g}",
+                "px": cost.resolution,
+                "batch": cost.batch_size,
+                "trained M": f"{cost.parameters / 1e6:.2f}",
+                "GMAC/image": f"{cost.gmac_per_image:.1f}",
+                "activations MB/image": f"{cost.activation_bytes / 1e6:.0f}",
+                "state GB": f"{cost.state_bytes / 1e9:.2f}",
+            }
+            for cost in costs
+        ]
+    )
+    click.echo()
+    print_columns(
+        [
+            {"one GPU": gpu.name, "peak TFLOP/s": f"{gpu.bf16 if bf16 else gpu.fp32:g}"}
+            | {f"{stage} h": _hours(value) for stage, value in hours[gpu.name].items()}
+            | {"all h": _hours(sum(hours[gpu.name].values()))}
+            for gpu in GPUS
+        ]
+    )
+    click.echo(
+        "GMAC: forward and backward, multiply-accumulates. Without the frozen networks of the "
+        "losses and without a discriminator.\n"
+        f"Hours: if {UTILISATION:.0%} of the {'bfloat16' if bf16 else 'float32'} peak of the data "
+        "sheet is reached, which small networks do not."
+    )
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

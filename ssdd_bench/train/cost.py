@@ -1,27 +1,34 @@
-"""Cost of a stage before it is run: parameters, operations and memory, by tensors without data.
+"""Cost of a stage before it is run: parameters, operations, memory, and hours of some GPUs.
 
-Operations are counted on torch's meta device, memory by the rules of autocast on a GPU, which keeps
-some results in float32. No GPU is needed.
+Operations of the recipes that are shipped are known, so that their costs need no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import hashlib
+import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Final
 
-import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
-
-from ssdd_bench.nn.decoder import SSDDDecoder
-from ssdd_bench.nn.encoder import SSDDEncoder
+from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.train.recipe import Recipe
 
-OPTIMISER_COPIES = 2  # the second moment and the schedule-free iterate, beside the weights
-BYTES = 4
+KNOWN: Final = Path(__file__).parent / "operations.json"
+OPTIMISER_COPIES: Final = 2  # second moment and schedule-free iterate, beside the weights
+BYTES: Final = 4
+UTILISATION: Final = 0.35
+"""Share of a GPU's peak that is assumed; it has not been measured."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Operations of one image, without the frozen networks of the losses and discriminators."""
+
+    parameters: int  # number of trained ones
+    macs: int  # multiply-accumulates of a forward and backward pass
+    decoder_macs: int  # of the decoder's forward pass alone
+    activation_bytes: int  # kept on a GPU for the backward pass, without compilation
 
 
 @dataclass(frozen=True)
@@ -34,102 +41,72 @@ class Cost:
     resolution: int
     batch_size: int
     parameters: int  # number of trained ones
-    gmac_per_image: float  # of one forward and backward pass
+    gmac_per_image: float  # of one forward and backward pass, those of a teacher included
     activation_bytes: int  # kept on a GPU for the backward pass, per image, without compilation
     state_bytes: int  # weights, gradients, optimiser and average
 
+    @property
+    def flops(self) -> float:
+        """Return the floating-point operations of the whole stage: two for a GMAC's each."""
+        return 2e9 * self.gmac_per_image * self.images
+
+
+@dataclass(frozen=True)
+class GPU:
+    """A GPU by its data sheet: dense peaks in TFLOP/s."""
+
+    name: str
+    bf16: float  # of the tensor cores, with accumulation in float32, without sparsity
+    fp32: float  # without tensor cores
+
+    def hours(self, cost: Cost, bf16: bool) -> float:
+        """Return the hours of a stage on one such GPU at :data:`UTILISATION`."""
+        peak = self.bf16 if bf16 else self.fp32
+        return cost.flops / (peak * 1e12 * UTILISATION) / 3600
+
+
+# Data sheets of A100, H100 and H200 (SXM), and the white paper of the Ada architecture.
+GPUS: Final = (
+    GPU("RTX 4090", 165.2, 82.6),
+    GPU("A100 SXM", 312.0, 19.5),
+    GPU("H100 SXM", 989.4, 66.9),
+    GPU("H200 SXM", 989.4, 66.9),
+)
+
 
 def stage_cost(stage: str, recipe: Recipe) -> Cost:
-    """Compute the cost of images that are not there."""
+    """Compute the cost; networks that no shipped recipe has are counted by torch, in seconds."""
+    known = read_json(KNOWN)
+    key = operations_key(stage, recipe)
+    if key in known:
+        found = read_record(Operations, known[key], f"{KNOWN}: {key}")
+    else:
+        from ssdd_bench.train.operations import count_operations
+
+        found = count_operations(stage, recipe)
     table = recipe.stage(stage)
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        trained, encode, decode = _build(stage, recipe)
-        z = encode(1)
-        with torch.no_grad():
-            for _ in range(recipe.distil.teacher_steps if stage == "distil" else 0):
-                decode(z)
-        decode(z).square().mean().backward()
-    parameters = sum(p.numel() for network in trained for p in network.parameters())
+    teacher = recipe.distil.teacher_steps if stage == "distil" else 0
     return Cost(
         stage=stage,
         iterations=table.iterations,
         images=table.iterations * table.batch_size,
         resolution=table.resolution,
         batch_size=table.batch_size,
-        parameters=parameters,
-        gmac_per_image=counter.get_total_flops() / 2e9,
-        activation_bytes=_activation_bytes(stage, recipe),
-        state_bytes=parameters * BYTES * (3 + OPTIMISER_COPIES),
+        parameters=found.parameters,
+        gmac_per_image=(found.macs + teacher * found.decoder_macs) / 1e9,
+        activation_bytes=found.activation_bytes,
+        state_bytes=found.parameters * BYTES * (3 + OPTIMISER_COPIES),
     )
 
 
-def _activation_bytes(stage: str, recipe: Recipe) -> int:
-    """Sum the sizes of the tensors that a GPU keeps of one image more for the backward pass.
-
-    Copies of weights in bfloat16, masks and tables do not grow with the batch.
-    """
-    saved: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
-            saved[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    sizes = []
-    with FakeTensorMode(), torch.device("cuda"):
-        _, encode, decode = _build(stage, recipe)
-        for batch in (1, 2):
-            with hooks, _autocast(recipe.optimiser.bf16):
-                decode(encode(batch))
-            sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in saved.values()))
-            saved.clear()
-    return sizes[1] - sizes[0]
-
-
-@contextmanager
-def _autocast(enabled: bool) -> Iterator[None]:
-    """Enter autocast of CUDA, which ``torch.autocast`` refuses where there is no GPU."""
-    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    torch.set_autocast_enabled("cuda", enabled)
-    torch.set_autocast_dtype("cuda", torch.bfloat16)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled("cuda", before[0])
-        torch.set_autocast_dtype("cuda", before[1])
-        torch.clear_autocast_cache()
-
-
-def _build(
-    stage: str, recipe: Recipe
-) -> tuple[list[nn.Module], Callable[[int], Tensor], Callable[[Tensor], Tensor]]:
-    """Build a stage's networks on the current device.
-
-    The stages themselves need the weights of an earlier one and the networks of their losses.
-
-    Returns:
-        Networks that are trained; a function that encodes so many images; one that decodes latents.
-    """
-    model, side = recipe.model, recipe.stage(stage).resolution
+def operations_key(stage: str, recipe: Recipe) -> str:
+    """Name everything that the operations of one image depend on."""
+    model = recipe.model
+    size = f"{recipe.stage(stage).resolution} px {'bf16' if recipe.optimiser.bf16 else 'fp32'}"
     if stage == "klvae":
-        from diffusers import AutoencoderKL
-
-        vae: Any = AutoencoderKL(**model.klvae)
-        return (
-            [vae],
-            lambda batch: vae.encode(torch.zeros(batch, 3, side, side)).latent_dist.mean,
-            lambda z: vae.decode(z).sample,
-        )
-    encoder = SSDDEncoder(model.f, model.z_dim, model.encoder_base)
+        config = json.dumps(model.klvae, sort_keys=True).encode()
+        return f"klvae {hashlib.sha256(config).hexdigest()[:12]} {size}"
     learns_encoder = stage == "encoder"
-    decoder = SSDDDecoder(model.encoder_stage_size if learns_encoder else model.size, model.z_dim)
-
-    def encode(batch: int) -> Tensor:
-        with torch.set_grad_enabled(learns_encoder):
-            return encoder(torch.zeros(batch, 3, side, side)).mode()
-
-    def decode(z: Tensor) -> Tensor:
-        return decoder(torch.zeros(len(z), 3, side, side), torch.ones(len(z)), z)
-
-    return [encoder, decoder] if learns_encoder else [decoder], encode, decode
+    decoder = model.encoder_stage_size if learns_encoder else model.size
+    learned = "encoder and decoder" if learns_encoder else "decoder"
+    return f"{learned} {decoder} f{model.f}c{model.z_dim} base {model.encoder_base} {size}"

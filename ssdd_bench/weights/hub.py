@@ -129,6 +129,13 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
     return folder
 
 
+def is_cached(repo: str, file: str, revision: str = "") -> bool:
+    """Return True if a file of a repository is in the Hub's cache; the network is not asked."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repo, file, revision=revision or None), str)
+
+
 def fetch_model(
     repo: str, subfolder: str = "", revision: str = "", files: Sequence[str] = ()
 ) -> Path:

@@ -90,9 +90,16 @@ def test_run_tells_jobs_scores_and_files(run_folder: Path) -> None:
     again, _ = run(run_folder, "--tokenizers", "identity")
     assert again["jobs"][0]["reused"]
     planned, _ = run(run_folder, "--tokenizers", "jpeg", "--dry-run")
-    assert planned["jobs"] == [
-        {"tokenizer": "jpeg", "resolution": 32, "protocol": "default-v1", "seed": 0}
-    ]
+    (job,) = planned["jobs"]
+    assert job | {"expected_s": None} == {
+        "tokenizer": "jpeg",
+        "resolution": 32,
+        "protocol": "default-v1",
+        "seed": 0,
+        "has_result": "jpeg" in [one["tokenizer"] for one in found["jobs"]],
+        "expected_s": None,
+    }
+    assert planned["missing"] == []
 
 
 def test_the_option_is_not_repeated_from_a_file(run_folder: Path) -> None:

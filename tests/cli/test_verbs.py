@@ -1,5 +1,6 @@
 """Verbs: found by their files, imported one at a time, and near misses are named."""
 
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ssdd_bench.cli.gen import command as gen
-from ssdd_bench.cli.main import cli
+from ssdd_bench.cli.main import SECTIONS, cli
 
 GEN = ["all", "correlate", "encode", "sample", "score", "speed", "train"]
 
@@ -48,3 +49,47 @@ def test_help_imports_nothing_heavy(line: list[str]) -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+# What a help text may begin with: the imperative of what the command or option does.
+VERBS = re.split(
+    r",\s+",
+    """Add, Allow, Ask, Benchmark, Call, Check, Compare, Compile, Compute, Correlate, Crop,
+    Download, Draw, Encode, Export, Fail, Fetch, Follow, Give, Guide, Keep, Learn, Leave,
+    Let, List, Load, Make, Measure, Open, Pass, Print, Publish, Pull, Put, Read, Refer,
+    Replay, Report, Sample, Save, Say, Score, Set, Show, Start, Stop, Take, Tell, Time,
+    Train, Upload, Use, Work, Write""",
+)
+
+
+def commands(command=cli, path=()):
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+def texts():
+    for path, command in commands():
+        yield (*path, "help"), command.help.partition("\n\n")[0].replace("\n", " ")
+        for option in command.params:
+            if isinstance(option, click.Option):
+                yield (*path, option.name), option.help
+
+
+@pytest.mark.parametrize(("where", "text"), [*texts()], ids=lambda value: str(value)[:40])
+def test_help_texts_are_imperative_sentences(where, text):
+    sentences = re.sub(r"  \[default: .*\]$", "", text)
+    assert sentences.split()[0].strip(",") in VERBS
+    assert sentences.endswith(".")
+    assert len(sentences) <= 100
+
+
+def test_every_verb_is_in_one_section_of_the_help():
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert set(cli.commands) <= set(listed)
+    shown = CliRunner().invoke(cli, ["--help"]).output
+    for heading, names in SECTIONS.items():
+        below = shown.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
+        expected = [name for name in names if name in cli.commands]
+        assert [line.split()[0] for line in below.strip().splitlines()] == expected

@@ -25,10 +25,10 @@ def command(
     dit: options.DiT | None = None,
     limit: options.Limit | None = None,
     max_image_mb: options.MaxImageMB = 256,
-    reference: Annotated[Path, option("Images to compare with, or an npz with mu and sigma.")],
+    reference: Annotated[Path, option("Compare with these images, or an npz with mu and sigma.")],
     reference_limit: options.ReferenceLimit | None = None,
     res: options.Resolution | None = None,
-    out: Annotated[Path, option("Folder of everything.")],
+    out: Annotated[Path, option("Write everything to this folder.")],
     recipe: options.DiTRecipe = "nano",
     iterations: options.Iterations | None = None,
     minutes: options.Minutes | None = None,
@@ -38,7 +38,9 @@ def command(
     steps: options.Steps = 250,
     cfg: Annotated[
         tuple[float, ...],
-        option("Guidance scales; 1 is none.", "SCALE,...", options.CommaList(float, "1,1.5")),
+        option(
+            "Guide with these scales; 1 is none.", "SCALE,...", options.CommaList(float, "1,1.5")
+        ),
     ] = (1.0,),
     cfg_interval: options.GuidanceInterval = (0.0, 1.0),
     cfg_channels: options.GuidedChannels | None = None,

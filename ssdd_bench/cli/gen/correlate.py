@@ -12,8 +12,8 @@ from ssdd_bench.cli._verbs import argument, option, verb
 @verb
 def command(
     results: Annotated[tuple[Path, ...], argument(-1)],
-    reconstruction: Annotated[str, option("Metric of `run`.", "KEY")] = "fd_effnet",
-    generation: Annotated[str, option("Metric of `gen score`.", "KEY")] = "fd_effnet",
+    reconstruction: Annotated[str, option("Use this metric of `run`.", "KEY")] = "fd_effnet",
+    generation: Annotated[str, option("Use this metric of `gen score`.", "KEY")] = "fd_effnet",
 ) -> None:
     """Correlate reconstruction with generation scores.
 

@@ -19,12 +19,12 @@ def command(
     tokenizer: options.Tokenizer,
     data: options.Data,
     res: options.Resolution,
-    out: Annotated[Path, option("Folder of the shards.")],
+    out: Annotated[Path, option("Write the shards to this folder.")],
     limit: options.Limit | None = None,
     max_image_mb: options.MaxImageMB = 256,
     flips: Annotated[bool, switch("Encode mirror images.")] = True,
     posterior: Annotated[
-        Literal["mode", "sample"], option("The posterior's mode, or one sample per image.")
+        Literal["mode", "sample"], option("Take the posterior's mode, or one sample per image.")
     ] = "mode",
     seed: options.Seed = 0,
     batch_size: options.BatchSize = 64,

@@ -18,7 +18,7 @@ def command(
     *,
     tokenizer: options.Tokenizer,
     dit: options.DiT | None = None,
-    out: Annotated[Path, option("Folder of the samples.")],
+    out: Annotated[Path, option("Write the samples to this folder.")],
     samples: options.Samples = 40,
     labels: options.Labels = "equal",
     sampler: options.Sampler | None = None,
@@ -29,7 +29,7 @@ def command(
     seed: options.Seed = 0,
     objective: Annotated[
         Literal["flow", "ddpm"] | None,
-        option("Of a published checkpoint: ddpm for DiT, flow for SiT."),
+        option("Tell what a published checkpoint predicts: ddpm for DiT, flow for SiT."),
     ] = None,
     shared: Annotated[Path | None, option("Keep sampled latents here for other decoders.")] = None,
     batch_size: options.BatchSize = 64,

@@ -14,21 +14,22 @@ from ssdd_bench.cli._verbs import option, verb
 @verb
 def command(
     sizes: Annotated[
-        tuple[str, ...], option("Sizes of the DiT.", "SIZES", options.CommaList(str, "S,B,XL"))
+        tuple[str, ...],
+        option("Time these sizes of the DiT.", "SIZES", options.CommaList(str, "S,B,XL")),
     ] = ("S", "B", "XL"),
     shapes: Annotated[
         tuple[str, ...],
         option(
-            "Latents, by their reduction and channels.",
+            "Time these latents, by their reduction and channels.",
             "LATENTS",
             options.CommaList(str, "f8c4,f16c4"),
         ),
     ] = ("f8c4", "f16c4"),
     res: options.Resolution = 256,
-    patch: Annotated[int, option("Side of a DiT's patches in latent pixels.", "N")] = 2,
+    patch: Annotated[int, option("Set the side of a DiT's patches in latent pixels.", "N")] = 2,
     steps: options.Steps = 250,
     cfg: options.Guidance = 1.0,
-    batch_size: Annotated[int, option("Images in a batch.", "N")] = 1,
+    batch_size: Annotated[int, option("Put so many images into a batch.", "N")] = 1,
     dtype: options.NetworkDtype = "float32",
     compile: options.Compile = "off",
     threads: options.Threads | None = None,

@@ -15,9 +15,9 @@ from ssdd_bench.tracking.trackers import check_trackers
 @verb
 def command(
     *,
-    latents: Annotated[Path, option("Folder of `gen encode`.")],
+    latents: Annotated[Path, option("Read this folder of `gen encode`.")],
     recipe: options.DiTRecipe = "nano",
-    out: Annotated[Path, option("Folder of the run.")],
+    out: Annotated[Path, option("Write the run to this folder.")],
     iterations: options.Iterations | None = None,
     minutes: options.Minutes | None = None,
     threads: options.Threads | None = None,
