@@ -96,12 +96,14 @@ class Tokenizer(ABC):
         steps: decoder network evaluations per image; None where a decoder has no steps.
         weights: files the networks were loaded from, for their checksums.
         warnings: remarks that every result of it shall carry, such as a setting that is a guess.
+        changed: global settings that loading it changed, which were put back; set by the registry.
     """
 
     latent: LatentSpec
     steps: int | None = None
     weights: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
     @abstractmethod
     def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:

@@ -18,12 +18,12 @@ def command(
     out: Annotated[Path, argument()],
     format: Annotated[
         Literal["diffusers", "onnx", "torchscript"],
-        option("Folder of diffusers, or an encoder and a decoder as programs."),
+        option("Write a folder of diffusers, or an encoder and a decoder as programs."),
     ] = "diffusers",
     res: options.Resolution = 256,
     tolerance: Annotated[
         float,
-        option("Largest difference of a program from its network.", "X", click.FloatRange(0)),
+        option("Allow a program to differ so much from its network.", "X", click.FloatRange(0)),
     ] = 1e-3,
 ) -> None:
     """Export a tokenizer's networks for other programs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,6 +12,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.loading import is_stochastic
+from ssdd_bench.plugins.guard import Guard, describe_faults
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 
@@ -33,6 +33,16 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
     Returns:
         A line for each problem; empty for a tokenizer that keeps the contract.
     """
+    guard = Guard(tokenizer if isinstance(tokenizer, str) else type(tokenizer).__name__)
+    try:
+        with guard.calls():
+            problems = _check(tokenizer, resolution)
+    except UserError as error:
+        problems = [str(error)]
+    return problems + [f"changes {name}, which others use" for name in guard.changed]
+
+
+def _check(tokenizer: Tokenizer | str, resolution: int) -> list[str]:
     problems: list[str] = []
     info: TokenizerInfo | None = None
     try:
@@ -40,6 +50,7 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
             (request,) = parse_requests(tokenizer)
             info = TOKENIZERS.get(request.id)
             tokenizer = load_tokenizer(request)
+            problems += [f"loading changes {name}, which others use" for name in tokenizer.changed]
             if info.latent and not request.options and info.latent != tokenizer.latent:
                 problems.append(f"manifest says {info.latent}, the tokenizer {tokenizer.latent}")
         problems += _check_description(tokenizer, resolution)
@@ -80,27 +91,13 @@ def make_images(resolution: int) -> Tensor:
 
 
 def _check_description(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
+    yield from describe_faults(tokenizer)
     spec = getattr(tokenizer, "latent", None)
-    if not isinstance(spec, LatentSpec):
-        yield f"attribute latent must be a LatentSpec, not {spec!r}"
-    elif problem := spec.problem():
-        yield f"latent.{problem}"
-    elif resolution % spec.f:
+    if isinstance(spec, LatentSpec) and not spec.problem() and resolution % spec.f:
         yield f"resolution {resolution} is not a multiple of f = {spec.f}: check with another one"
-    if tokenizer.steps is not None and tokenizer.steps < 1:
-        yield f"attribute steps must be None or at least 1, not {tokenizer.steps}"
-    for path in tokenizer.weights:
-        if not path.is_file():
-            yield f"attribute weights names {path}, which is no file"
     for role, network in tokenizer.networks().items():
-        if role not in ("encoder", "decoder") or not isinstance(network, nn.Module):
-            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r}"
-        elif any(module.training for module in network.modules()):
+        if isinstance(network, nn.Module) and any(module.training for module in network.modules()):
             yield f"the {role} is in training mode: call eval() on it"
-    try:
-        json.dumps(tokenizer.info(), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        yield f"info() does not fit into JSON: {error}"
 
 
 def _check_encode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:

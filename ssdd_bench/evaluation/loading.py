@@ -13,6 +13,7 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers, is_diffusers_autoencoder
+from ssdd_bench.plugins.guard import check_described
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.schema import TokenizerRecord
@@ -61,6 +62,7 @@ def load(
                 "of ssdd_bench.api.Tokenizer, a diffusers autoencoder, or use from_functions"
             )
         made = made.to(device)
+        check_described(label or type(made).__name__, made)
         record = _describe_object(tokenizer, made, label)
     for network in made.networks().values():
         network.eval()

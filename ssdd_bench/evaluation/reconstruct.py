@@ -31,10 +31,13 @@ from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, Pendi
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.state import SuiteState
 from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.protocols.schema import Protocol
 
 BATCHES_BEHIND = 4
 """Batches that may wait for their scores: metrics work in groups of several small batches."""
+CHANGED = "{}: {} it changed {}, which others use; it was put back"
+"""Warning: name of a plugin, what was done with it, and the setting."""
 
 
 @torch.inference_mode()
@@ -49,6 +52,7 @@ def reconstruct(
     on_images: Callable[[int], None] = lambda count: None,
     on_chunk: Callable[[int], None] = lambda group: None,
     examples_of: int | None = 0,
+    name: str = "",
 ) -> None:
     """Score every image of the loader, whose groups are the chunks.
 
@@ -72,6 +76,7 @@ def reconstruct(
         on_images: called after each batch with the number of images in it.
         on_chunk: called with the number of a group that is saved.
         examples_of: number of the group whose first images are kept; None for none.
+        name: of the tokenizer, for errors and warnings; by default that of its class.
 
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
@@ -85,7 +90,12 @@ def reconstruct(
         _Behind(overlaps(suite.device, protocol)) as behind,
     ):
         round_trips = _RoundTrips(
-            tokenizer, protocol, seed, device, pool if loader.threads else None
+            tokenizer,
+            protocol,
+            seed,
+            device,
+            pool if loader.threads else None,
+            Guard(name or type(tokenizer).__name__),
         )
 
         def prepare(batch: Batch) -> _Prepared:
@@ -304,8 +314,10 @@ class _RoundTrips:
         seed: int,
         device: torch.device,
         noise_pool: Executor | None,
+        guard: Guard,
     ) -> None:
         self._tokenizer = tokenizer
+        self._guard = guard
         self._protocol = protocol
         self._seed = seed
         self._device = device
@@ -349,11 +361,12 @@ class _RoundTrips:
             self._ordered.finish(noise["decode"])
 
     def warnings(self) -> tuple[str, ...]:
-        """Say where memory ran out since the last call."""
+        """Say where memory ran out since the last call, and what the plugin has changed."""
         found = self._splitter.warnings if self._splitter else []
         said = tuple(f"{warning}; scores do not depend on it" for warning in found)
         found.clear()
-        return said
+        changed = (CHANGED.format(self._guard.name, "running", x) for x in self._guard.changed)
+        return (*said, *changed)
 
     def _round_trip(
         self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice
@@ -362,7 +375,7 @@ class _RoundTrips:
         references = prepared.batch.images[part].to(self._device, non_blocking=True)
         images = references.float() / 255
         encode_noise = noise["encode"].part(part) if "encode" in noise else None
-        with autocast(self._device, self._protocol):
+        with self._guard.calls(), autocast(self._device, self._protocol):
             latent = self._tokenizer.encode(images, encode_noise)
             decoded = self._tokenizer.decode(latent, noise["decode"].part(part))
         if decoded.shape != images.shape:

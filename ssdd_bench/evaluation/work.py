@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -28,7 +29,7 @@ from ssdd_bench.evaluation.folder import (
     JobRecord,
 )
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.reconstruct import reconstruct
+from ssdd_bench.evaluation.reconstruct import CHANGED, reconstruct
 from ssdd_bench.evaluation.result import Provenance
 from ssdd_bench.evaluation.settings import (
     Settings,
@@ -42,6 +43,7 @@ from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.pictures import LOSSLESS
 from ssdd_bench.results.schema import ExecutionRecord
@@ -102,7 +104,11 @@ def describe_job(
         data=source.name,
         borders=source.ids[:: grid.size],
         options=protocol.metric_options,
-        warnings=(*tokenizer.warnings, *execution.warnings(protocol)),
+        warnings=(
+            *tokenizer.warnings,
+            *map(partial(CHANGED.format, loaded.record.id, "loading"), tokenizer.changed),
+            *execution.warnings(protocol),
+        ),
         speed=settings.speed,
         pictures=pictures,
         picture_quality=picture_quality,
@@ -124,6 +130,7 @@ class JobWork:
 
     def __init__(self, loaded: LoadedTokenizer, source: ImageSource, settings: Settings) -> None:
         self._tokenizer, self._source, self._settings = loaded.tokenizer, source, settings
+        self._name = loaded.record.id
         self._device = tokenizer_device(loaded.tokenizer, settings.device)
         self._execution = settings.execution.for_tokenizer(loaded.tokenizer)
         self._used = self._execution.applied_to(settings.protocol)
@@ -183,6 +190,7 @@ class JobWork:
             progress.images_done,
             lambda group: progress.chunk_done(chunks[group]),
             examples_of=chunks.index(0) if 0 in chunks else None,
+            name=self._name,
         )
 
     def time(self, record: JobRecord, examples: Examples) -> ClockRecord:
@@ -190,15 +198,16 @@ class JobWork:
         self._close_suite()  # its networks may be in the memory of the same device
         started = time.perf_counter()
         prepared = self._prepare()
-        speed = measure_speed(
-            self._tokenizer,
-            examples,
-            self._batches.clock,
-            self._used,
-            self._settings.seed,
-            self._device,
-            prepared=prepared,
-        )
+        with Guard(self._name).calls():
+            speed = measure_speed(
+                self._tokenizer,
+                examples,
+                self._batches.clock,
+                self._used,
+                self._settings.seed,
+                self._device,
+                prepared=prepared,
+            )
         seconds = time.perf_counter() - started
         return ClockRecord(record.identity, speed, record.environment, seconds)
 

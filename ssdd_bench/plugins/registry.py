@@ -52,11 +52,20 @@ def load_tokenizer(
             )
         request = first
     info = TOKENIZERS.get(request.id)
-    tokenizer = _call_plugin(info, info.resolve_options({**request.options, **options})).to(device)
-    if networks := tokenizer.networks():
-        from ssdd_bench.api.formats import set_memory_format
+    resolved = info.resolve_options({**request.options, **options})
+    if missing := info.missing():
+        raise PluginError(f"{info.id} {missing}")
+    from ssdd_bench.api.formats import set_memory_format
+    from ssdd_bench.plugins.guard import Guard, check_described
 
-        set_memory_format(networks.values())
+    guard = Guard(info.id)
+    with guard.calls():
+        tokenizer = _call_plugin(info, resolved).to(device)
+        check_described(info.id, tokenizer)
+        if networks := tokenizer.networks():
+            set_memory_format(networks.values())
+    if guard.changed:
+        tokenizer.changed = guard.changed
     return tokenizer
 
 
@@ -89,8 +98,6 @@ def _load(place: Place) -> dict[str, TokenizerInfo]:
 
 def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokenizer:
     """Import a plugin and call its ``load``."""
-    if missing := info.missing():
-        raise PluginError(f"{info.id} {missing}")
     module, _, function = info.plugin.partition(":")
     if info.model is not None:
         options = {**options, "model": info.model}

@@ -1,0 +1,191 @@
+"""The border of a plugin: what its calls may do to the program, and what it may return."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import torch
+from PIL import Image
+from torch import nn
+
+from ssdd_bench.api import LatentSpec, Tokenizer
+from ssdd_bench.errors import DataError, OutputError, PluginError, SourceError
+
+ROLES: Final = ("encoder", "decoder")
+PATCHABLE: Final[Mapping[str, Any]] = {
+    "torch": torch,
+    "torch.Tensor": torch.Tensor,
+    "torch.nn.functional": nn.functional,
+    "torch.nn.Module": nn.Module,
+}
+"""Where a replaced function changes what others compute."""
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A global setting, by how it is read and put back."""
+
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+
+
+def _attribute(owner: Any, name: str) -> _Setting:
+    return _Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
+
+
+SETTINGS: Final[Mapping[str, _Setting]] = {
+    "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
+    "torch's precision of matrix products": _Setting(
+        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    ),
+    "torch's default dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": _Setting(torch.get_default_device, torch.set_default_device),
+    "torch's deterministic algorithms": _Setting(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
+    ),
+    "torch.backends.mkldnn.enabled": _Setting(
+        torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled
+    ),
+    "torch.backends.cudnn.enabled": _attribute(torch.backends.cudnn, "enabled"),
+    "torch.backends.cudnn.benchmark": _attribute(torch.backends.cudnn, "benchmark"),
+    "torch.backends.cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
+    "PIL.Image.MAX_IMAGE_PIXELS": _attribute(Image, "MAX_IMAGE_PIXELS"),
+}
+
+
+class Guard:
+    """Calls of one plugin. What they change in the program is put back and remembered.
+
+    Args:
+        name: of the plugin, for errors.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._changed: dict[str, None] = {}
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The global settings that calls have changed, each once."""
+        return tuple(self._changed)
+
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """Make calls of the plugin inside this context.
+
+        Raises:
+            PluginError: a call tried to end the program, or raised an error that stands for the
+                images or the disk, which are not the plugin's. A real Ctrl-C passes.
+        """
+        settings = {name: one.get() for name, one in SETTINGS.items()}
+        functions = {place: dict(vars(owner)) for place, owner in PATCHABLE.items()}
+        environment = dict(os.environ)
+        try:
+            with _interrupts() as interrupted:
+                try:
+                    yield
+                except SystemExit as error:
+                    raise PluginError(
+                        f"{self.name} called sys.exit({error.code!r}): raise an error instead"
+                    ) from error
+                except KeyboardInterrupt as error:
+                    if interrupted or type(error) is not KeyboardInterrupt:
+                        raise  # a signal, whose handler raises it in whatever code runs
+                    raise PluginError(
+                        f"{self.name} raised KeyboardInterrupt: raise an error instead"
+                    ) from error
+                except (DataError, SourceError, OutputError) as error:
+                    raise PluginError(f"{self.name}: {error}") from error
+        finally:
+            self._restore(settings, functions, environment)
+
+    def _restore(
+        self,
+        settings: Mapping[str, Any],
+        functions: Mapping[str, Mapping[str, Any]],
+        environment: Mapping[str, str],
+    ) -> None:
+        for name, before in settings.items():
+            if SETTINGS[name].get() != before:
+                SETTINGS[name].put(before)
+                self._changed[name] = None
+        for place, attributes in functions.items():
+            owner = PATCHABLE[place]
+            now = vars(owner)
+            for name, before in attributes.items():
+                if callable(before) and now.get(name) is not before:
+                    setattr(owner, name, before)
+                    self._changed[f"{place}.{name}"] = None
+            for name in now.keys() - attributes.keys():
+                if any(name in vars(base) for base in getattr(owner, "__mro__", ())[1:]):
+                    delattr(owner, name)  # it hid what the class inherits
+                    self._changed[f"{place}.{name}"] = None
+        for name, text in environment.items():  # further variables are common and harmless
+            if os.environ.get(name) != text:
+                os.environ[name] = text
+                self._changed[f"the environment variable {name}"] = None
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect the interrupts that signals cause, which Python takes in its main thread alone."""
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield seen
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def describe_faults(tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield what is wrong with the description of a loaded tokenizer, a line each."""
+    spec = getattr(tokenizer, "latent", None)
+    if not isinstance(spec, LatentSpec):
+        yield f"attribute latent must be a LatentSpec, not {spec!r}"
+    elif problem := spec.problem():
+        yield f"latent.{problem}"
+    steps = tokenizer.steps
+    if steps is not None and (type(steps) is not int or steps < 1):
+        yield f"attribute steps must be None or an integer of at least 1, not {steps!r}"
+    for path in tokenizer.weights:
+        if not Path(path).is_file():
+            yield f"attribute weights names {path}, which is no file"
+    for role, network in tokenizer.networks().items():
+        if role not in ROLES or not isinstance(network, nn.Module):
+            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r}"
+    info: object = tokenizer.info()
+    try:
+        json.dumps(info, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        yield f"info() does not fit into JSON: {error}"
+    else:
+        if not isinstance(info, dict):
+            yield f"info() must return a dictionary, not {type(info).__name__}"
+
+
+def check_described(name: str, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer whose description would spoil a record.
+
+    Raises:
+        PluginError: names the first fault.
+    """
+    if fault := next(describe_faults(tokenizer), ""):
+        raise PluginError(f"{name}: {fault}. Fix the plugin")

@@ -1,0 +1,152 @@
+"""The border of a plugin: it cannot end the program, nor change it for others unnoticed."""
+
+import os
+import signal
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.errors import DataError, PluginError, WeightsError
+from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.evaluation.evaluate import evaluate
+from ssdd_bench.launch.signals import Terminated
+from ssdd_bench.plugins.guard import Guard, check_described
+
+CHANGES = {
+    "torch's number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "torch's precision of matrix products": lambda: torch.set_float32_matmul_precision("medium"),
+    "torch's default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "torch's default device": lambda: torch.set_default_device("meta"),
+    "torch.backends.mkldnn.enabled": lambda: torch._C._set_mkldnn_enabled(False),
+    "PIL.Image.MAX_IMAGE_PIXELS": lambda: setattr(Image, "MAX_IMAGE_PIXELS", 7),
+    "torch.Tensor.clamp": lambda: setattr(torch.Tensor, "clamp", lambda self, *a: self),
+    "torch.nn.functional.conv2d": lambda: setattr(nn.functional, "conv2d", None),
+}
+
+
+class Plugin(Tokenizer):
+    """A perfect copy that does something else besides."""
+
+    latent = LatentSpec("continuous", 1, 3)
+
+    def __init__(self, act=lambda: None):
+        self.act = act
+
+    def encode(self, images, noise=None):
+        return Latent(images.clone(), (images.shape[-2], images.shape[-1]))
+
+    def decode(self, latent, noise):
+        self.act()
+        return latent.data.clone()
+
+
+def leave(code=0):
+    raise SystemExit(code)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def blame_the_images():
+    raise DataError("x.jpg is damaged")
+
+
+def run(tokenizer, **options):
+    only = {"data": "sample", "limit": 2, "metrics": ["mae"], "device": "cpu"} | options
+    return evaluate(tokenizer, resolution=32, progress=False, **only)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_global_settings_are_put_back_and_named(name):
+    guard, other = Guard("plugin"), Guard("other")
+    before = torch.Tensor.clamp, nn.functional.conv2d, Image.MAX_IMAGE_PIXELS
+    for one in (guard, guard):
+        with one.calls():
+            CHANGES[name]()
+    with other.calls():
+        assert torch.zeros(1).dtype == torch.float32
+        assert torch.zeros(1).device.type == "cpu"
+    assert guard.changed == (name,)
+    assert other.changed == ()
+    assert (torch.Tensor.clamp, nn.functional.conv2d, Image.MAX_IMAGE_PIXELS) == before
+
+
+def test_environment_is_put_back(monkeypatch):
+    monkeypatch.setenv("A_VARIABLE", "1")
+    guard = Guard("plugin")
+    with guard.calls():
+        os.environ["ANOTHER_ONE"] = "harmless"
+        os.environ.pop("A_VARIABLE")
+    assert os.environ.pop("ANOTHER_ONE") == "harmless"
+    assert os.environ["A_VARIABLE"] == "1"
+    assert guard.changed == ("the environment variable A_VARIABLE",)
+
+
+@pytest.mark.parametrize("act", [leave, interrupt, blame_the_images])
+def test_plugin_cannot_end_the_program_nor_blame_the_images(act):
+    with pytest.raises(PluginError, match="plugin"), Guard("plugin").calls():
+        act()
+
+
+def test_errors_of_a_plugin_pass():
+    with pytest.raises(WeightsError), Guard("plugin").calls():
+        raise WeightsError("gone")
+    with pytest.raises(ZeroDivisionError), Guard("plugin").calls():
+        1 / 0  # noqa: B018
+
+
+def test_real_interrupts_pass():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Guard("plugin").calls():
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Terminated), Guard("plugin").calls():
+        raise Terminated
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("act", [leave, interrupt, blame_the_images])
+def test_evaluation_names_the_plugin(act):
+    with pytest.raises(PluginError, match="Plugin"):
+        run(Plugin(act))
+
+
+def test_evaluation_warns_of_changes_and_scores_do_not_depend_on_them():
+    change = CHANGES["torch's default dtype"]
+    plain, changed = run(Plugin()), run(Plugin(change))
+    assert changed.metrics["mae"].value == plain.metrics["mae"].value
+    assert not [text for text in plain.warnings if "changed" in text]
+    (warning,) = (text for text in changed.warnings if "changed" in text)
+    assert "Plugin" in warning
+    assert "torch's default dtype" in warning
+
+
+@pytest.mark.parametrize("act", [leave, interrupt, CHANGES["torch's number of threads"]])
+def test_check_tokenizer_reports_a_broken_contract(act):
+    assert check_tokenizer(Plugin(), 32) == []
+    assert len(check_tokenizer(Plugin(act), 32)) == 1
+
+
+FAULTS = {
+    "steps": {"steps": 2.5},
+    "steps ": {"steps": True},
+    "steps  ": {"steps": 0},
+    "latent": {"latent": None},
+    "info() does not": {"info": lambda: {"loss": float("nan")}},
+    "info() must": {"info": lambda: [1]},
+    "networks()": {"networks": lambda: {"vae": nn.Identity()}},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_plugin_returns_is_refused_before_a_record_is_written(fault):
+    plugin = Plugin()
+    vars(plugin).update(FAULTS[fault])
+    check_described("plugin", Plugin())
+    with pytest.raises(PluginError) as caught:
+        run(plugin)
+    assert fault.strip() in str(caught.value)
+    assert check_tokenizer(plugin, 32)
