@@ -24,7 +24,7 @@ def command(
     scores: Annotated[bool, flag("Take the scores of single images along.")] = False,
     revision: Annotated[str, option("Take this branch, tag or commit.  [default: main]")] = "",
 ) -> None:
-    """Pull the results of a repository on the Hugging Face Hub, or in a folder.
+    """Pull results from a repository on the Hub, or from a folder.
 
     REPO is a data set repository such as someone/results, or a folder such as ./clone. Each file
     is checked before it is written, and no file of yours is replaced. Results of another protocol

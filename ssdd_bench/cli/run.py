@@ -60,7 +60,10 @@ def command(
     | None = None,
     pictures: Annotated[bool, switch("Save reconstructions.")] = True,
     picture_quality: Annotated[
-        int, option("Write these as WebP of this quality; 100 is lossless.", "0-100", click.IntRange(0, 100))
+        int,
+        option(
+            "Write these as WebP of this quality; 100 is lossless.", "0-100", click.IntRange(0, 100)
+        ),
     ] = 100,
     intervals: options.Intervals = False,
     strict: options.Strict = False,

@@ -109,7 +109,7 @@ def test_a_good_tokenizer_has_no_problems() -> None:
         (changed(latent=LatentSpec("discrete", 4, 3, 8)), "data of kind 'discrete' has dtype"),
         (changed(latent=LatentSpec("bytes", 4, 0)), "must be a list of bytes"),
         (Coded(), "encode returned code 8, its LatentSpec allows 8 codes"),
-        (changed(steps=0), "attribute steps must be None or at least 1, not 0"),
+        (changed(steps=0), "attribute steps must be None or an integer of at least 1, not 0"),
         (changed(weights=(Path("/gone"),)), "attribute weights names /gone, which is no file"),
         (changed(networks=lambda: {"vae": nn.Identity().eval()}), "must map 'encoder' and"),
         (changed(networks=lambda: {"decoder": nn.Dropout()}), "decoder is in training mode"),
