@@ -1,4 +1,4 @@
-"""What a run would do: jobs that have results, expected times, and weights that are missing."""
+"""Forecast of a run: jobs that have results, expected times, and weights that are missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ssdd_bench.weights.hub import WEIGHTS, is_cached
 
 @dataclass(frozen=True)
 class JobForecast:
-    """What is known of a job before it runs.
+    """Forecast of a job.
 
     Attributes:
         job: the job.
@@ -37,7 +37,7 @@ class JobForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is known of a run before it starts.
+    """Forecast of a run, before it starts.
 
     Attributes:
         jobs: in the order of evaluation.

@@ -27,7 +27,7 @@ PATCHABLE: Final[Mapping[str, Any]] = {
     "torch.nn.functional": nn.functional,
     "torch.nn.Module": nn.Module,
 }
-"""Where a replaced function changes what others compute."""
+"""Owners of functions whose replacement changes what others compute."""
 
 
 @dataclass(frozen=True)

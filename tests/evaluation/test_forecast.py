@@ -1,4 +1,4 @@
-"""What a run would do, found without doing it."""
+"""Forecasts of runs, made without running them."""
 
 from dataclasses import replace
 from pathlib import Path
