@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +35,7 @@ def write_many(make_result: Callable[..., Result], folder: Path, tokenizers: int
                     f"t{place % 8}:width={place}", resolution, 1.0 + place,
                     {"psnr": rng.uniform(20, 30), "ssim": rng.uniform(0.5, 0.9)},
                     n=len(IMAGES), seed=seed, note="",
-                    fingerprint=f"{place:021x}{resolution:021x}{seed:022x}",
+                    fingerprint=hashlib.sha256(bytes([place, resolution // 64, seed])).hexdigest(),
                 )  # fmt: skip
                 result = replace(
                     result,
@@ -51,15 +52,15 @@ def write_many(make_result: Callable[..., Result], folder: Path, tokenizers: int
 def test_a_thousand_results_are_reported_soon(
     make_result: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """All but the figures: matplotlib takes about as long as all else together."""
+    """All but the figures within a few seconds; with them, and their files, twice that."""
     write_many(make_result, tmp_path, 40)
-    started = time.perf_counter()
+    started = time.process_time()
     source = load_source([tmp_path])
     assert len(source.frame) == 1000
     assert to_markdown(build_tables(source.frame))
     assert to_csv(source.frame)
     assert build_page(source, {}, "psnr")
-    assert time.perf_counter() - started < 10
-    started = time.perf_counter()
+    assert time.process_time() - started < 8
+    started = time.process_time()
     build_report(source, {}, "psnr", tmp_path / "report")
-    assert time.perf_counter() - started < 40
+    assert time.process_time() - started < 12
