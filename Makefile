@@ -66,4 +66,4 @@ schema: ## write ssdd_bench/results/result.schema.json anew; a test tells when i
 	$(PYTHON) -c "from ssdd_bench.results.json_schema import write_schema; write_schema()"
 
 docs: ## build the site into build/site; `python -m mkdocs serve` shows it while you write
-	$(PYTHON) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
