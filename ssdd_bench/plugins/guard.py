@@ -42,11 +42,27 @@ def _attribute(owner: Any, name: str) -> _Setting:
     return _Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
+def _get_precision() -> Any:
+    """Read the precision by PyTorch's newer interface, with which the older one does not mix."""
+    cuda = torch.backends.cuda.matmul
+    if not hasattr(cuda, "fp32_precision"):  # before PyTorch 2.9
+        return torch.get_float32_matmul_precision()
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    return cuda.fp32_precision, matmul.fp32_precision
+
+
+def _put_precision(value: Any) -> None:
+    if isinstance(value, str):
+        torch.set_float32_matmul_precision(value)
+        return
+    torch.set_float32_matmul_precision("highest")  # what the older interface keeps besides
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision, matmul.fp32_precision = value
+
+
 SETTINGS: Final[Mapping[str, _Setting]] = {
     "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
-    "torch's precision of matrix products": _Setting(
-        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
-    ),
+    "torch's precision of matrix products": _Setting(_get_precision, _put_precision),
     "torch's default dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": _Setting(torch.get_default_device, torch.set_default_device),
     "torch's deterministic algorithms": _Setting(

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.errors import DataError, PluginError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.evaluation.evaluate import evaluate
@@ -73,6 +74,27 @@ def test_global_settings_are_put_back_and_named(name):
     assert guard.changed == (name,)
     assert other.changed == ()
     assert (torch.Tensor.clamp, nn.functional.conv2d, Image.MAX_IMAGE_PIXELS) == before
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_calls_may_lie_in_a_context_that_sets_tf32(allowed):
+    guard = Guard("plugin")
+    with tf32(allowed):
+        with guard.calls():
+            pass
+        assert guard.changed == ()
+        before = precisions()
+        with guard.calls():
+            torch.set_float32_matmul_precision("medium")
+        assert precisions() == before
+    assert guard.changed == ("torch's precision of matrix products",)
+
+
+def precisions():
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        return torch.get_float32_matmul_precision()
+    parts = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    return [part.fp32_precision for part in parts]
 
 
 def test_environment_is_put_back(monkeypatch):
