@@ -478,7 +478,7 @@ def test_groups_and_failures_go_to_other_processes(loaded, tmp_path):
     except Odd as error:
         failure = Failure("test", 2, Problem.of(error))
     assert pickle.loads(pickle.dumps(failure)) == failure
-    assert str(failure) == "test: Odd: two (--debug shows where)"
+    assert str(failure) == "test: Odd: two lines (--debug shows where)"
     assert "Traceback" in failure.problem.trace
 
 

@@ -1,10 +1,12 @@
 import os
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import ssdd_bench
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import (
     ManifestError,
@@ -19,14 +21,11 @@ from ssdd_bench.plugins.discovery import VARIABLE, Registry
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 
-BUILT_IN = {
-    *("diffusion", "downsample", "identity", "jpeg", "klvae", "ssdd", "webp"),
-    *("diffusers", "sd-vae-ft-mse", "sd-vae-ft-ema", "sdxl-vae", "sd3-vae", "flux-vae"),
-    *("flux2-vae", "asymmetric-vae", "dc-ae-f32c32", "dc-ae-f64c128", "rae-dinov2-b"),
-    *("vq-amused", "consistency-decoder", "ssdd-official", "torchscript", "onnx", "recon"),
-    *("taesd", "taesdxl", "taesd3", "taef1", "taef2", "taesana"),
-}
-
+MANIFESTS = [
+    tomllib.loads(file.read_text("utf-8"))
+    for file in Path(ssdd_bench.__file__).parents[1].glob("tokenizers/*/tokenizer.toml")
+]
+BUILT_IN = {one["id"] for one in MANIFESTS}.union(*(one.get("models", {}) for one in MANIFESTS))
 COPY = """
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 
@@ -81,6 +80,7 @@ def install(site: Path, distribution: str, entry_points: dict[str, str]) -> None
 def test_built_in_tokenizers_are_all_there_and_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     built_in = {info.id for info in TOKENIZERS.all().values() if info.source == "built-in"}
+    assert len(built_in) > len(MANIFESTS) > 10
     assert built_in == BUILT_IN
     assert not [one for one in TOKENIZERS.broken() if one.source == "built-in"]
     assert list(TOKENIZERS.all()) == sorted(TOKENIZERS.all())
