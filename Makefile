@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check docs lint types test test-fast lowest test-lowest test-package timing bench gpu gpu-report reports schema operations
+.PHONY: setup check docs lint types test test-fast hostile fuzz lowest test-lowest test-package timing bench gpu gpu-report reports schema operations
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
