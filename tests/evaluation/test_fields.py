@@ -94,6 +94,7 @@ RUN_FIELDS: dict[str, tuple[Any, Check]] = {
     "execution": (None, None),  # below
     "speed": (True, lambda a, b: a[0].speed is None and b[0].speed is not None),
     "pictures": (True, None),  # below
+    "picture_quality": (65, None),  # below
     "strict": (True, None),  # below
     "load_threads": (3, None),  # moves no number: tests/data/test_loader.py
     "intervals": (True, None),  # needs more images: tests/evaluation/test_run.py
@@ -142,8 +143,13 @@ def test_pictures_are_files(photos: Path, tmp_path: Path) -> None:
     config = base(photos, tmp_path / "a")
     run_jobs(config)
     assert not list((tmp_path / "a").glob("samples/*"))
-    run_jobs(replace(config, out=tmp_path / "b", pictures=True))
-    assert len(list((tmp_path / "b").glob("samples/*"))) == 2
+    sizes = {}
+    for quality in (config.picture_quality, 20):
+        out = tmp_path / str(quality)
+        run_jobs(replace(config, out=out, pictures=True, picture_quality=quality))
+        assert len(list(out.glob("samples/*"))) == 3  # two tokenizers, and the originals
+        sizes[quality] = sum(file.stat().st_size for file in out.glob("samples/*/*"))
+    assert sizes[20] < sizes[config.picture_quality]
 
 
 def changed(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Scores belong to images: no batch size, order or memory limit may change them."""
 
 import math
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -150,7 +151,7 @@ def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
                 raise DataError("truncated")
             return super().read(image_id)
 
-    some = Some(photos.name, photos.files)
+    some = Some(photos.name, {name: name for name in photos.ids}, photos.base)
     groups = [some.ids[:2], some.ids[2:4], some.ids[4:]]
     found = []
     for overlap, threads, batch in ((False, 0, 1), (True, 2, 4)):
@@ -361,7 +362,7 @@ def test_an_interruption_leaves_no_thread_and_waits_for_one_batch_at_most(photos
     class Interrupted(Noisy):
         def decode(self, latent, noise):
             if "4.png" in noise.ids:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
             return super().decode(latent, noise)
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
