@@ -200,6 +200,7 @@ def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any
     if kind is None:
         raise WeightsError(f"{file.parent}: diffusers {diffusers.__version__} has no class {name}")
     state = load_tensors(file)
+    _check_sizes(config, state, file)
     try:
         model: Any = kind.from_config(config)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
@@ -212,6 +213,20 @@ def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any
             setattr(model, key, torch.empty_like(state[key], dtype=torch.float32))
     load_strict(model, {_rename(key): tensor for key, tensor in state.items()}, file)
     return model.eval()
+
+
+def _check_sizes(config: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> None:
+    """Refuse a configuration of a model far larger than its file, before it takes all memory."""
+    values = sum(tensor.numel() for tensor in state.values())
+    for key, value in config.items():
+        # Each layer has a tensor, and each channel a value.
+        most = len(state) if "layers" in key else values
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, int) and one > most:
+                raise WeightsError(
+                    f"{file}: its configuration has {key} = {one:,}, more than its {most:,} "
+                    f"{'tensors' if most == len(state) else 'values'} can fill"
+                )
 
 
 def _rename(name: str) -> str:

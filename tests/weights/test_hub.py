@@ -1,12 +1,14 @@
 """Files of the Hub: its cache is imitated, and no network is used."""
 
 import hashlib
+import json
 
 import huggingface_hub
 import pytest
+from diffusers import AutoencoderKL
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights.hub import CONFIG, WEIGHTS, fetch, fetch_model
+from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, fetch_model
 
 CONTENT = b"tensors"
 
@@ -38,3 +40,12 @@ def test_a_large_file_must_have_the_checksum_that_the_hub_records(snapshot):
 def test_a_file_that_the_repository_lacks(snapshot):
     with pytest.raises(WeightsError, match=r"someone/model has no file other\.safetensors"):
         fetch("someone/model", ["other.safetensors"])
+
+
+@pytest.mark.parametrize("change", [{"layers_per_block": 10**9}, {"block_out_channels": [10**12]}])
+def test_a_model_far_larger_than_its_file_is_not_built(tmp_path, change):
+    AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path)
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    config = json.loads((tmp_path / "config.json").read_text()) | change
+    with pytest.raises(WeightsError, match="more than its"):
+        build_model(config, file)
