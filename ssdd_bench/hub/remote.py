@@ -116,8 +116,8 @@ def open_snapshot(
     if isinstance(repo, str) and NAME.fullmatch(repo):
         return fetch_snapshot(repo, wanted, revision)
     folder = Path(repo)
-    if not folder.is_dir():
-        raise HubError(f"'{repo}' is neither OWNER/NAME on the Hub nor a folder")
+    if not os.path.isdir(folder):  # noqa: PTH112 (a Path fails on a name that is too long)
+        raise HubError(f"'{repo!s:.99}' is neither OWNER/NAME on the Hub nor a folder")
     if revision:
         raise HubError(f"'{repo}' is a folder: leave the revision out, or check it out there")
     found = (Path(top, name) for top, _, names in os.walk(folder) for name in names)

@@ -155,5 +155,6 @@ def test_the_room_of_the_cluster_is_counted() -> None:
 
 def test_a_client_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://somewhere:10001")
+    monkeypatch.setattr(launch.ray, "is_initialized", lambda: False)
     with pytest.raises(UserError, match="ray job submit"):
         launch.cluster(1, 0, 1).__enter__()
