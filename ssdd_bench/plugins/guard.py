@@ -138,7 +138,7 @@ class Guard:
             owner = PATCHABLE[place]
             now = vars(owner)
             for name, before in attributes.items():
-                if callable(before) and now.get(name) is not before:
+                if callable(before) and _unwrapped(now.get(name)) is not _unwrapped(before):
                     setattr(owner, name, before)
                     self._changed[f"{place}.{name}"] = None
             for name in now.keys() - attributes.keys():
@@ -149,6 +149,11 @@ class Guard:
             if os.environ.get(name) != text:
                 os.environ[name] = text
                 self._changed[f"the environment variable {name}"] = None
+
+
+def _unwrapped(function: Any) -> Any:
+    """Return what PyTorch has wrapped to keep it out of compiled graphs, when that is imported."""
+    return getattr(function, "_torchdynamo_orig_callable", function)
 
 
 @contextmanager

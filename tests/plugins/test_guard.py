@@ -76,6 +76,16 @@ def test_global_settings_are_put_back_and_named(name):
     assert (torch.Tensor.clamp, nn.functional.conv2d, Image.MAX_IMAGE_PIXELS) == before
 
 
+def test_what_an_import_of_dynamo_wraps_is_no_change(monkeypatch):
+    """PyTorch wraps this function when a model of diffusers is built first."""
+    plain = getattr(torch.manual_seed, "_torchdynamo_orig_callable", torch.manual_seed)
+    monkeypatch.setattr(torch, "manual_seed", plain)
+    guard = Guard("plugin")
+    with guard.calls():
+        torch.manual_seed = torch._disable_dynamo(plain)
+    assert guard.changed == ()
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_calls_may_lie_in_a_context_that_sets_tf32(allowed):
     guard = Guard("plugin")
