@@ -152,8 +152,11 @@ class Guard:
 
 
 def _unwrapped(function: Any) -> Any:
-    """Return what PyTorch has wrapped to keep it out of compiled graphs, when that is imported."""
-    return getattr(function, "_torchdynamo_orig_callable", function)
+    """Return what PyTorch itself has wrapped, to keep it out of compiled graphs."""
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_filename == torch._compile.__file__:
+        return getattr(function, "__wrapped__", function)
+    return function
 
 
 @contextmanager

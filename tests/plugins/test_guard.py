@@ -1,5 +1,6 @@
 """The border of a plugin: it cannot end the program, nor change it for others unnoticed."""
 
+import inspect
 import os
 import signal
 
@@ -78,7 +79,7 @@ def test_global_settings_are_put_back_and_named(name):
 
 def test_what_an_import_of_dynamo_wraps_is_no_change(monkeypatch):
     """PyTorch wraps this function when a model of diffusers is built first."""
-    plain = getattr(torch.manual_seed, "_torchdynamo_orig_callable", torch.manual_seed)
+    plain = inspect.unwrap(torch.manual_seed)
     monkeypatch.setattr(torch, "manual_seed", plain)
     guard = Guard("plugin")
     with guard.calls():
