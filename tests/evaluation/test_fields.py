@@ -115,6 +115,7 @@ def test_every_field_of_a_run_is_here() -> None:
     assert RUN_FIELDS.keys() == {one.name for one in fields(RunConfig)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (_, check) in RUN_FIELDS.items() if check])
 def test_fields_of_a_run_arrive(photos: Path, tmp_path: Path, name: str) -> None:
     value, check = RUN_FIELDS[name]

@@ -96,6 +96,7 @@ def test_named_kid(gaussians):
     assert found["kernel_inception_distance_mean"] == pytest.approx(0.0684904575112835)
 
 
+@pytest.mark.slow
 def test_precision_and_recall_are_torch_fidelitys(pairs_of, features, tmp_path):
     pool = pairs_of(tmp_path, features[0]["pool"], features[1]["pool"])
     found = {key: find_metrics()[key].make().compute(pool).value for key in ("precision", "recall")}
