@@ -138,7 +138,9 @@ class Guard:
             owner = PATCHABLE[place]
             now = vars(owner)
             for name, before in attributes.items():
-                if callable(before) and _unwrapped(now.get(name)) is not _unwrapped(before):
+                if (after := now.get(name)) is before or not callable(before):
+                    continue
+                if _unwrapped(after) is not _unwrapped(before):
                     setattr(owner, name, before)
                     self._changed[f"{place}.{name}"] = None
             for name in now.keys() - attributes.keys():
