@@ -27,14 +27,29 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Join the lines of a text that is :func:`printable`."""
+    return printable(" ".join(text.splitlines()))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the class of an error and the first line of its message."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 class UserError(Exception):
     """Base of every error whose cause lies outside this package and whose message is enough."""
 
     exit_code = 2
 
     def __str__(self) -> str:
-        """Return the message in one line; see :func:`printable`."""
-        return printable(" ".join(super().__str__().splitlines()))
+        """Return the message; see :func:`one_line`."""
+        return one_line(super().__str__())
 
 
 class UnknownNameError(UserError):

@@ -13,7 +13,7 @@ import click
 
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import flag, verb
-from ssdd_bench.errors import UnavailableError, UserError, WeightsError
+from ssdd_bench.errors import UnavailableError, UserError, WeightsError, reason_of
 from ssdd_bench.install import install_command
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
@@ -116,8 +116,8 @@ def _machine() -> dict[str, Any]:
         device = choose_device("auto")
         return {"device": device_name(device), **describe_environment(device)}
     except Exception as error:  # A broken installation may raise anything.
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return {"python": platform.python_version(), "torch": f"broken ({reason}): reinstall torch"}
+        broken = f"broken ({reason_of(error)}): reinstall torch"
+        return {"python": platform.python_version(), "torch": broken}
 
 
 def _metric(info: MetricInfo) -> str:

@@ -11,7 +11,7 @@ import click
 
 from ssdd_bench import __version__
 from ssdd_bench.cli._verbs import SectionedGroup, verbs_in
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UserError, one_line
 from ssdd_bench.launch.signals import Terminated, termination_interrupts
 
 SECTIONS: Final = {
@@ -62,5 +62,5 @@ def main() -> NoReturn:
 def _fail(message: str, code: int) -> NoReturn:
     if "--debug" in sys.argv[1:]:
         raise  # the error being handled by our caller
-    click.echo(f"error: {' '.join(message.splitlines())}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)

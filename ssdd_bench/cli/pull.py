@@ -10,7 +10,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, flag, option, verb
-from ssdd_bench.errors import printable
+from ssdd_bench.errors import one_line
 
 
 @verb
@@ -38,7 +38,7 @@ def command(
         return
     for one in pulled:
         if one.outcome not in (Outcome.WRITTEN, Outcome.SAME):
-            file = printable(" ".join(one.file.splitlines()))
+            file = one_line(one.file)
             click.echo(f"{one.outcome}: {file}: {one.text} [{one.reason}]", err=True)
     counts = {outcome: sum(one.outcome is outcome for one in pulled) for outcome in Outcome}
     text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)

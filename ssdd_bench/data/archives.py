@@ -29,7 +29,7 @@ from ssdd_bench.data.npz import ArrayMember, array_names, find_array
 from ssdd_bench.data.pieces import Pieces
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
-from ssdd_bench.errors import DataError, SourceError
+from ssdd_bench.errors import DataError, SourceError, reason_of
 
 READERS: Final = 8
 """Threads that read the indexes of shards."""
@@ -383,9 +383,8 @@ def _open_parquet(shard: DataFile, footer: pq.FileMetaData | None = None) -> pq.
 
 def _damage(what: str, error: Exception) -> DataError | SourceError:
     """Tell a file that is damaged, for which Arrow has an OSError too, from a disk that fails."""
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     kind = SourceError if is_failure(error) else DataError
-    return kind(f"cannot read {what}: {reason}")
+    return kind(f"cannot read {what}: {reason_of(error)}")
 
 
 def _image_column(schema: pa.Schema, url: str) -> str:

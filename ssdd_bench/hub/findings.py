@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ssdd_bench.errors import printable
+from ssdd_bench.errors import one_line, printable
 
 LONGEST: Final = 300
 """Characters of a finding's text."""
@@ -71,5 +71,5 @@ class Finding:
         return FIXES[self.problem]
 
     def __str__(self) -> str:
-        file = printable(" ".join(self.file.splitlines()))
+        file = one_line(self.file)
         return f"{file}: {self.text} [{self.problem}]. {self.fix}."

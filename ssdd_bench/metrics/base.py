@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from ssdd_bench.errors import DataError, UnavailableError, UserError
+from ssdd_bench.errors import DataError, UnavailableError, UserError, describe_error
 from ssdd_bench.plugins.discovery import BUILT_IN
 from ssdd_bench.plugins.manifest import IN_MODULE
 from ssdd_bench.results.schema import MetricValue
@@ -172,11 +172,6 @@ def mixed(name: str, first: str, other: str) -> str:
         f"{name} was computed by {first} in some chunks and by {other} in others: run again from "
         "the first image, with one version"
     )
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the class of an error and the first line of its message."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 class Metric:

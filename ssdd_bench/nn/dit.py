@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.errors import OptionError, WeightsError, reason_of
 from ssdd_bench.nn.blocks import time_features
 from ssdd_bench.results.records import read_json
 from ssdd_bench.weights.files import load_safetensors, load_strict
@@ -230,8 +230,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             found: Any = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise WeightsError(f"{path}: not a file of tensors ({reason}): fetch it again") from error
+        raise WeightsError(
+            f"{path}: not a file of tensors ({reason_of(error)}): fetch it again"
+        ) from error
     if isinstance(found, dict):
         found = found.get("ema", found)
     if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ssdd_bench import tokenizers
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.errors import ManifestError, OptionError, PluginError, UserError
+from ssdd_bench.errors import ManifestError, OptionError, PluginError, UserError, describe_error
 from ssdd_bench.plugins import spec
 from ssdd_bench.plugins.discovery import BUILT_IN, VARIABLE, Broken, Place, Registry
 from ssdd_bench.plugins.manifest import FILE_NAME, TokenizerInfo, load_manifest
@@ -109,9 +109,8 @@ def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokeni
     except UserError:
         raise
     except Exception as error:  # whatever a third party's code raises is its own
-        reason = next(iter(str(error).splitlines()), "")
         raise PluginError(
-            f"{info.id} ({info.source}) cannot be loaded: {type(error).__name__}: {reason}; "
+            f"{info.id} ({info.source}) cannot be loaded: {describe_error(error)}; "
             f"fix or remove the plugin in {info.folder}"
         ) from error
 

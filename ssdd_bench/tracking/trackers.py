@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from ssdd_bench.errors import PluginError
+from ssdd_bench.errors import PluginError, reason_of
 from ssdd_bench.install import install_command
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Trackers:
                 tracker.log(dict(values), step=step)
             except Exception as error:
                 self._running.remove(tracker)
-                logger.warning("%s is not followed any more: %s", tracker.name, _reason(error))
+                logger.warning("%s is not followed any more: %s", tracker.name, reason_of(error))
 
 
 def check_trackers(names: Iterable[TrackerName]) -> None:
@@ -138,9 +138,5 @@ def _start(name: TrackerName, folder: Path, run: str, config: dict[str, Any]) ->
         tracker.start()
         tracker.store_init_configuration(config)
     except Exception as error:
-        raise PluginError(f"{name} does not start: {_reason(error)}") from error
+        raise PluginError(f"{name} does not start: {reason_of(error)}") from error
     return tracker
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ssdd_bench.errors import WeightsError
+from ssdd_bench.errors import WeightsError, reason_of
 from ssdd_bench.results.records import NOTHING
 from ssdd_bench.weights.download import is_offline
 from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
@@ -204,8 +204,9 @@ def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any
     try:
         model: Any = kind.from_config(config)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise WeightsError(f"{file}: its configuration builds no {name}: {reason}") from error
+        raise WeightsError(
+            f"{file}: its configuration builds no {name}: {reason_of(error)}"
+        ) from error
     for key in getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or ():
         state.pop(key, None)
     for key in ("_latents_mean", "_latents_std"):  # whose shapes no configuration states
@@ -220,12 +221,12 @@ def _check_sizes(config: Mapping[str, Any], state: Mapping[str, Any], file: Path
     values = sum(tensor.numel() for tensor in state.values())
     for key, value in config.items():
         # Each layer has a tensor, and each channel a value.
-        most = len(state) if "layers" in key else values
+        most, unit = (len(state), "tensors") if "layers" in key else (values, "values")
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, int) and one > most:
                 raise WeightsError(
-                    f"{file}: its configuration has {key} = {one:,}, more than its {most:,} "
-                    f"{'tensors' if most == len(state) else 'values'} can fill"
+                    f"{file}: its configuration has {key} = {one:,}, more than its {most:,} {unit} "
+                    "can fill"
                 )
 
 

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssdd_bench.errors import OutputError, UnavailableError, UnknownNameError
-from ssdd_bench.metrics.base import describe_error, mixed
+from ssdd_bench.errors import OutputError, UnavailableError, UnknownNameError, describe_error
+from ssdd_bench.metrics.base import mixed
 from ssdd_bench.metrics.features.cache import ReferenceCache, pixel_hashes
 from ssdd_bench.metrics.features.files import FeatureStore
 from ssdd_bench.weights.assets import cache_is_on
