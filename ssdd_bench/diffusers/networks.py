@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from diffusers.models.autoencoders.vae import Encoder
@@ -66,12 +65,9 @@ def copy_kl_encoder(vae: Any) -> tuple[VAEEncoder, dict[str, Any]]:
     if getattr(vae, "quant_conv", None) is None or not isinstance(vae.encoder, Encoder):
         raise OptionError(f"vae is a {type(vae).__name__}. Pass an AutoencoderKL with quant_conv")
     config = vae.config
-    widths, channels = list(config.block_out_channels), config.latent_channels
-    parts = copy.deepcopy((vae.encoder, vae.quant_conv))
-    encoder = VAEEncoder(*parts, 2 ** (len(widths) - 1), channels)
-    return encoder, {
-        "block_out_channels": widths,
-        "latent_channels": channels,
+    return VAEEncoder.of(vae), {
+        "block_out_channels": list(config.block_out_channels),
+        "latent_channels": config.latent_channels,
         "kl_encoder": {name: config[name] for name in KL_ARGUMENTS},
         "scaling_factor": config.scaling_factor,
         "shift_factor": config.shift_factor or 0.0,

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Final, Literal
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.plugins.paths import REPOSITORY
 from ssdd_bench.weights.download import is_offline
 from ssdd_bench.weights.hub import REASONS, TIMEOUT_S
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 RepoType = Literal["model", "dataset"]
-NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 STATUSES: Final[Mapping[int, str]] = {
     401: "log in with hf auth login, or set HF_TOKEN",
     403: "your token may not write there",
@@ -113,7 +112,7 @@ def open_snapshot(
     Raises:
         HubError: see :func:`fetch_snapshot`; or there is no such folder.
     """
-    if isinstance(repo, str) and NAME.fullmatch(repo):
+    if isinstance(repo, str) and REPOSITORY.fullmatch(repo):
         return fetch_snapshot(repo, wanted, revision)
     folder = Path(repo)
     if not os.path.isdir(folder):  # noqa: PTH112 (a Path fails on a name that is too long)
@@ -173,7 +172,7 @@ def _speaking_with(repo: str) -> Iterator[HfApi]:
 
     from ssdd_bench import __version__
 
-    if not NAME.fullmatch(repo):
+    if not REPOSITORY.fullmatch(repo):
         raise HubError(f"'{repo}' is no repository on the Hub: write OWNER/NAME")
     if is_offline():
         raise HubError(f"{repo} cannot be reached: SSDD_BENCH_OFFLINE is set. Unset it")

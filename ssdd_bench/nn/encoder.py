@@ -5,8 +5,10 @@ Parameters are named as in the released checkpoints, without their prefix ``enco
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -158,6 +160,13 @@ class VAEEncoder(nn.Module):
         self.encoder = encoder
         self.quant_conv = quant_conv
         self.requires_grad_(False).eval()
+
+    @classmethod
+    def of(cls, vae: Any) -> VAEEncoder:
+        """Copy the encoder of an ``AutoencoderKL`` that has a ``quant_conv``; its own stays."""
+        encoder, last = copy.deepcopy((vae.encoder, vae.quant_conv))
+        f = 2 ** (len(vae.config.block_out_channels) - 1)
+        return cls(encoder, last, f, vae.config.latent_channels)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
         """Encode images (B, 3, H, W) in [-1, 1] to a posterior over (B, z_dim, H/f, W/f)."""

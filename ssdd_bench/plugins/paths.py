@@ -14,7 +14,8 @@ from ssdd_bench.plugins.detect import SUFFIXES, Found, detect
 from ssdd_bench.plugins.manifest import TokenizerInfo
 
 LOGGER: Final = logging.getLogger(__name__)
-REPOSITORY: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""Id of a repository on the Hugging Face Hub."""
 
 Resolved = tuple[TokenizerInfo, dict[str, str]]
 """A tokenizer, and its options as a user would type them."""

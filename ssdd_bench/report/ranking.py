@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pandas as pd
 
+from ssdd_bench.metrics.intervals import NORMAL_95
 from ssdd_bench.report.frame import metric_directions
 
-NORMAL_95: Final = 1.96  # standard errors in half of a 95% interval
 ELIGIBLE_RULE: Final = (
     "Controls and lossless rows are not ranked, nor are codecs beside tokenizers."
 )
@@ -80,6 +80,6 @@ def compare_with_best(
     return dict(zip(finite.index[1:], pairs, strict=True))
 
 
-def is_tied(difference: float, error: float) -> bool:
-    """Return True if a difference from the best is within twice its standard error."""
+def is_tied(difference: Any, error: Any) -> Any:
+    """Return True, for each of an array, if a difference is within twice its standard error."""
     return abs(difference) < 2 * error

@@ -80,6 +80,4 @@ def _load_vae(folder: Path) -> tuple[VAEEncoder, Path]:
             f"{folder} holds no AutoencoderKL with a quant_conv. Pass the folder of the model "
             "whose latents the decoder was trained on as vae"
         )
-    config = model.config
-    f = 2 ** (len(config.down_block_types) - 1)
-    return VAEEncoder(model.encoder, model.quant_conv, f, config.latent_channels), file
+    return VAEEncoder.of(model), file

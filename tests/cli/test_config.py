@@ -154,7 +154,7 @@ def test_a_suite_runs(tmp_path, name):
 
 @pytest.mark.slow
 def test_paper_says_what_is_absent_and_its_jobs_fail_alone(tmp_path, monkeypatch):
-    """Nothing can run without the data set; with other images only what lacks weights fails."""
+    """A missing data set fails the run; with other images only what lacks weights fails."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.delenv("SSDD_BENCH_DATA", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssdd_bench.metrics.intervals import NORMAL_95
 from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.ranking import NORMAL_95, is_eligible
+from ssdd_bench.report.ranking import is_eligible, is_tied
 
 PAIRED: Final = "95% of the difference from the panel's mean on the same images"
 INTERVAL: Final = "95% interval over images"
@@ -59,14 +60,14 @@ def judge_quality(rows: pd.DataFrame, metric: str) -> Quality:
         error = np.sqrt(np.maximum(variances[:, None] + variances[None, :] - 2 * spread, 0))
         half = NORMAL_95 * (scores - scores.mean(axis=0)).std(axis=1, ddof=1)
         half = half / np.sqrt(scores.shape[1])
-        low, high, kind, tied = values - half, values + half, PAIRED, np.abs(lead) < 2 * error
+        low, high, kind, tied = values - half, values + half, PAIRED, is_tied(lead, error)
     else:
         low, high, kind = _ends(rows, metric)
         if kind == SEEDS:
             tied = (low[:, None] <= high[None, :]) & (low[None, :] <= high[:, None])
         else:
             errors = (high - low) / (2 * NORMAL_95)
-            tied = np.abs(lead) < 2 * np.hypot(errors[:, None], errors[None, :])
+            tied = is_tied(lead, np.hypot(errors[:, None], errors[None, :]))
     ahead = np.where(tied, 0, np.sign(lead)).astype(np.int8)
     return Quality(low, high, kind, ahead)
 

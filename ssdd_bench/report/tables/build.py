@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from ssdd_bench.metrics.intervals import NORMAL_95
 from ssdd_bench.report.frame import Footnote, metric_directions
 from ssdd_bench.report.groups import (
     Group,
@@ -22,7 +23,6 @@ from ssdd_bench.report.groups import (
 )
 from ssdd_bench.report.ranking import (
     ELIGIBLE_RULE,
-    NORMAL_95,
     TIE_RULE,
     TIED_WORDS,
     best_two,

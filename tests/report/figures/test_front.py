@@ -55,7 +55,7 @@ def test_differences_are_judged_image_by_image(make_result: Make) -> None:
 
 
 def test_both_of_two_within_noise_are_on_the_front(make_result: Make) -> None:
-    """Only a difference beyond noise in one respect sets a tie in the other apart."""
+    """A tie in one respect is decided by a difference beyond noise in the other alone."""
     close = HARD + 0.05 + 0.3 * NOISE[1]
     scores = {"a": HARD, "b": close, "worse": HARD - 3 + 0.3 * NOISE[2]}
     assert on_front(frame_of(make_result, scores, {"a": 10, "b": 10.1, "worse": 10.2})) == {
