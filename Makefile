@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check docs lint types test test-fast hostile fuzz lowest test-lowest test-package timing bench gpu gpu-report reports schema operations
+.PHONY: setup check docs lint types test test-fast hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report reports schema operations
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -24,6 +24,12 @@ test:
 
 test-fast: ## while you work: the tests that are not slow
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
+
+# Needs `pip install mutmut`.
+mutate: ## plant single faults in what makes numbers, and count those that the fast tests see
+	OMP_NUM_THREADS=1 $(PYTHON) -m mutmut run --max-children $(WORKERS)
+	$(PYTHON) -m mutmut export-cicd-stats
+	cat mutants/mutmut-cicd-stats.json
 
 lowest: ## rewrite constraints/lowest.txt after a change of pyproject.toml
 	$(PYTHON) .ci/lowest.py
