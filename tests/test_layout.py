@@ -45,7 +45,7 @@ NARROW = {
     "flow": {"errors"},
     "install": set(),
     "launch": {"errors", "install", "results"},
-    "report": {"errors", "results", "protocols", "metrics"},
+    "report": {"errors", "plugins", "results", "protocols", "metrics"},
 }
 # Test modules about more than one module of the package: committed files, real weights, behaviour
 # of the whole. The other ones are named after a module, a package or a plugin.

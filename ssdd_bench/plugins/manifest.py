@@ -79,8 +79,10 @@ class Shipped:
     """Encoder of a file, by the name of that file; the others hold their own."""
 
     def checksums(self) -> set[str]:
-        """Collect the SHA-256 of all files that shipped weights are read from."""
-        return {*self.sha256.values(), *(one.sha256 for one in self.encoders.values())}
+        """Collect the SHA-256 of all files that hold shipped weights, now or before sharing."""
+        shared = self.encoders.values()
+        files = {*self.sha256.values(), *(one.sha256 for one in shared)}
+        return files | {one.whole for one in shared}
 
 
 @dataclass(frozen=True)

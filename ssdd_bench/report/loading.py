@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.report.frame import Scores, to_frame
 from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.results.pictures import Pictures, find_pictures
@@ -58,7 +59,7 @@ def load_source(paths: Iterable[Path | str]) -> Source:
             :func:`ssdd_bench.results.store.load_results` and :func:`read_scores`.
     """
     files = find_results(paths)
-    results = load_results(files)
+    results = list(map(_note_anew, load_results(files)))
     read, pictures = list[Path](), dict[str, Pictures]()
     for file, result in zip(files, results, strict=True):
         scores = [file.parent / result.scores] if result.scores else []
@@ -68,6 +69,18 @@ def load_source(paths: Iterable[Path | str]) -> Source:
             read += saved.reconstructions
     frame = to_frame(results, list(map(read_scores, files, results)))
     return Source(frame, tuple(results), pictures, tuple(read))
+
+
+def _note_anew(result: Result) -> Result:
+    """Replace the note on shipped weights, told by their checksums, with that of the manifest.
+
+    Results that were measured before and after a note was reworded share one footnote in this way.
+    """
+    tokenizer = result.tokenizer
+    info = TOKENIZERS.all().get(tokenizer.id)
+    if info is None or info.weights_origin(tokenizer.weights) != "shipped":
+        return result
+    return replace(result, tokenizer=replace(tokenizer, note=info.note_on("shipped")))
 
 
 def read_scores(file: Path, result: Result) -> Scores:
