@@ -23,7 +23,7 @@ from ssdd_bench.report.tables.columns import format_number, metric_name
 from ssdd_bench.report.tables.html import asset, render
 from ssdd_bench.report.tables.model import Table, section_key
 
-_SCRIPTS: Final = ("base.js", "figures.js", "tables.js", "gallery.js")
+_SCRIPTS: Final = ("base.js", "figures.js", "tables.js", "hints.js", "gallery.js")
 _STYLES: Final = ("page.css", "tables.css", "gallery.css")
 _TOPICS: Final = {"reconstruction": "Reconstruction", "generation": "Generation"}
 

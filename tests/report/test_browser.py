@@ -82,6 +82,45 @@ def put(browser: Any, element: str, value: object, event: str = "input") -> None
     browser.execute_script(script, element, value, event)
 
 
+def check_hints(browser: Any, table: Any) -> None:
+    """Read intervals from the keyboard and by taps, without a mouse."""
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    tip = browser.find_element(By.ID, "tip")
+    stops = table.find_elements(By.CSS_SELECTOR, "tbody [tabindex]")
+    assert len(stops) == 1  # the tab key does not visit every value
+    browser.execute_script("arguments[0].focus()", stops[0])
+    first = tip.text
+    assert first
+    stops[0].send_keys(Keys.ARROW_RIGHT)
+    second = browser.switch_to.active_element
+    assert second.tag_name == "td"
+    assert second != stops[0]
+    other = tip.text
+    assert other not in ("", first)
+    second.send_keys(Keys.ARROW_LEFT)
+    assert browser.switch_to.active_element == stops[0]
+    assert tip.text == first
+    stops[0].send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+
+    def tap(element: Any) -> None:
+        finger = ActionBuilder(browser, mouse=PointerInput("touch", "finger"))
+        finger.pointer_action.move_to(element).pointer_down().pointer_up()
+        finger.perform()
+
+    for cell, text in ((second, other), (stops[0], first)):
+        tap(cell)
+        assert tip.text == text  # of what is displayed
+    tap(stops[0])  # once more
+    assert tip.text == first
+    tap(browser.find_element(By.CSS_SELECTOR, "#tables h2"))
+    assert not tip.is_displayed()
+
+
 @pytest.mark.slow
 def test_page_in_a_browser(browser: Any) -> None:
     """One browser for all steps, since starting it takes longest."""
@@ -103,6 +142,8 @@ def test_page_in_a_browser(browser: Any) -> None:
     assert names(browser) == best_first[::-1]
     heading.click()
     assert names(browser) == grouped
+
+    check_hints(browser, table)
 
     put(browser, "filter", "jpeg")
     assert names(browser) == ["jpeg:quality=50"]

@@ -1,4 +1,4 @@
-"""What stands beside numbers: by the weights that ran, whatever the file of the result says."""
+"""Notes on weights: by the checksums of those that ran, whatever the result's file says."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -43,7 +43,7 @@ function hideTip() {
 addEventListener("scroll", () => {
   if (owner && owner === document.activeElement) showTip(tip.textContent, owner);
   else hideTip();
-}, { passive: true });
+}, { passive: true, capture: true }); // that of a table in its frame too
 addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
 
 byId("theme").addEventListener("click", () => {

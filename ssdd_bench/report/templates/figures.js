@@ -8,7 +8,7 @@ for (const { node, text } of parts.filter((part) => part.text)) {
   for (const [key, value] of [["tabindex", 0], ["role", "img"], ["aria-label", text]]) {
     node.setAttribute(key, value);
   }
-  for (const name of ["pointerenter", "focus"]) node.addEventListener(name, () => showTip(text, node));
+  for (const name of ["pointerenter", "focus", "click"]) node.addEventListener(name, () => showTip(text, node));
   for (const name of ["pointerleave", "blur"]) node.addEventListener(name, hideTip);
 }
 
