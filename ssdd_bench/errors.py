@@ -52,6 +52,18 @@ class UserError(Exception):
         return one_line(super().__str__())
 
 
+class FileContentError(UserError):
+    """A file whose content cannot be used.
+
+    Attributes:
+        problem: what is wrong, without the file's name and without the advice.
+    """
+
+    def __init__(self, path: object, problem: str, advice: str) -> None:
+        super().__init__(f"{path}: {problem}: {advice}")
+        self.problem = problem
+
+
 class UnknownNameError(UserError):
     """A tokenizer, metric, protocol or recipe id that does not exist; names the nearest ones."""
 

@@ -19,8 +19,9 @@ def show(protocol: Protocol) -> None:
     """Show every setting of a protocol, and its hash."""
     from ssdd_bench.protocols.descriptions import describe
 
-    record = find_protocol(protocol).record()
-    if print_json(record):
+    found = find_protocol(protocol)
+    record = found.record()
+    if print_json(record | {"superseded": found.superseded}):
         return
     sha256 = record.pop("sha256")
     print_columns(
@@ -30,6 +31,8 @@ def show(protocol: Protocol) -> None:
         ]
     )
     click.echo(f"sha256: {sha256}")
+    for former in found.superseded:
+        click.echo(f"former version {former.sha256}: {former.change}")
 
 
 @verb

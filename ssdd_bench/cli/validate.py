@@ -15,24 +15,30 @@ from ssdd_bench.cli._verbs import argument, verb
 def command(paths: Annotated[tuple[Path, ...], argument(-1)]) -> None:
     """Check result files, or repositories of results.
 
-    PATHS are result files, checked one by one, or folders, each the root of a repository with
-    results in results/MODEL/REVISION/PROTOCOL. Schema, place, protocol, checksums of the weights,
-    duplicates and values are checked. Every problem is one line, and the exit code is 1 if there
-    is one.
+    PATHS are result files, folders of them, or roots of repositories, which have results in
+    results/MODEL/REVISION/PROTOCOL. Schema, place, protocol, checksums of the weights, duplicates
+    and values are checked. Every problem is one line, and the exit code is 1 if there is one.
+    Notes are lines too: they name results of former versions of a protocol, which stay valid.
     """
-    from ssdd_bench.hub.validate import check_files, check_repository
+    from ssdd_bench.hub.validate import check_paths
 
-    checked = check_files(path for path in paths if not path.is_dir())
-    for folder in (path for path in paths if path.is_dir()):
-        checked += check_repository(folder)
+    checked = check_paths(paths)
     findings = [found for one in checked for found in one.findings]
+    problems = sum(len(one.problems) for one in checked)
     results = sum(one.result is not None for one in checked)
     document = [
-        {"file": one.file, "problem": one.problem, "text": one.text, "fix": one.fix}
+        {
+            "file": one.file,
+            "problem": one.problem,
+            "note": one.is_note,
+            "text": one.text,
+            "fix": one.fix,
+        }
         for one in findings
     ]
     if not print_json({"results": results, "findings": document}):
         for one in findings:
             click.echo(one)
-        click.echo(f"{results} results, {len(findings)} problems", err=True)
-    click.get_current_context().exit(int(bool(findings)))
+        notes = len(findings) - problems
+        click.echo(f"{results} results, {problems} problems, {notes} notes", err=True)
+    click.get_current_context().exit(int(problems > 0))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
+from ssdd_bench.protocols.standing import superseded_version
 from ssdd_bench.results.schema import Result, Timing
 from ssdd_bench.results.store import slug
 
@@ -96,15 +97,20 @@ def eval_results(result: Result) -> Iterator[EvalResult]:
 
     generated = result.generation is not None
     task, task_name = TASKS[generated]
+    protocol = str(result.protocol["id"])
+    former = superseded_version(result)
     job = {
         "resolution": result.resolution,
-        "protocol": str(result.protocol["id"]),
+        "protocol": protocol,
         "protocol_sha256": str(result.protocol["sha256"]),
+        "former_version": former and former.change,
         "numbers_version": result.numbers_version,
         "seed": result.seed,
         "images_sha256": result.data.pixels_sha256,
         "command": result.command,
     }
+
+    config = f"{protocol}-{former.sha256[:8]}" if former else protocol
 
     def entry(key: str, name: str, value: float, args: dict[str, Any]) -> EvalResult:
         return EvalResult(
@@ -112,7 +118,7 @@ def eval_results(result: Result) -> Iterator[EvalResult]:
             task_name=task_name,
             dataset_type=slug(result.data.name),
             dataset_name=f"{result.data.name}, {result.data.n} images at {result.resolution} px",
-            dataset_config=f"{job['protocol']}-{result.resolution}px",
+            dataset_config=f"{config}-{result.resolution}px",
             dataset_revision=result.data.pixels_sha256,
             metric_type=key,
             metric_name=name,
@@ -145,7 +151,7 @@ def _text(results: Sequence[Result], table: str) -> str:
     """Write the body: description, table, and how the numbers were made."""
     first = results[0].tokenizer
     commands = dict.fromkeys(one.command for one in results if one.command)
-    protocols = {str(one.protocol["id"]): str(one.protocol["sha256"]) for one in results}
+    protocols = {str(one.protocol["sha256"]): _protocol(one) for one in results}
     weights = {name: value for one in results for name, value in one.tokenizer.weights.items()}
     note = f" {first.note[:1].upper()}{first.note[1:]}." if first.note else ""
     parts = [
@@ -155,10 +161,17 @@ def _text(results: Sequence[Result], table: str) -> str:
         table.strip(),
         "## Reproduce",
         "\n".join(f"    {command}" for command in commands),
-        "\n".join(f"- protocol {name}: sha256 `{sha}`" for name, sha in protocols.items()),
+        "\n".join(f"- protocol {name}: sha256 `{sha}`" for sha, name in protocols.items()),
         "\n".join(f"- weights {name}: sha256 `{sha}`" for name, sha in weights.items()),
     ]
     return "\n\n".join(part for part in parts if part) + f"\n\n{MARK}\n"
+
+
+def _protocol(result: Result) -> str:
+    """Name the protocol of a result, and what a former version of it did otherwise."""
+    former = superseded_version(result)
+    name = str(result.protocol["id"])
+    return f"{name} (former version: {former.change})" if former else name
 
 
 def push_card(card: ModelCard, repo: str, pull_request: bool = False) -> str:

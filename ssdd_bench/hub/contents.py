@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from ssdd_bench.hub.findings import Problem
-from ssdd_bench.hub.standing import Standing, protocol_hash, standing_of
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.protocols.standing import (
+    Standing,
+    former_version,
+    protocol_hash,
+    standing_of,
+)
 from ssdd_bench.results.schema import MetricValue, Result, Timing
 from ssdd_bench.results.store import path_of
 
@@ -43,6 +48,8 @@ def _protocol(result: Result) -> Iterator[Found]:
         yield Problem.PROTOCOL_UNKNOWN, f"no protocol '{name}' is known"
     elif standing is Standing.OTHER_PROTOCOL:
         yield Problem.PROTOCOL_HASH, f"protocol {name} has sha256 {sha256}, not the published one"
+    elif standing is Standing.SUPERSEDED_PROTOCOL:
+        yield Problem.PROTOCOL_SUPERSEDED, former_version(result)
     if protocol_hash(result.protocol) != sha256:
         yield Problem.PROTOCOL_ALTERED, f"the recorded settings of {name} do not have its sha256"
 

@@ -22,6 +22,7 @@ class Problem(StrEnum):
     DUPLICATE = "duplicate"
     PROTOCOL_UNKNOWN = "protocol-unknown"
     PROTOCOL_HASH = "protocol-hash"
+    PROTOCOL_SUPERSEDED = "protocol-superseded"
     PROTOCOL_ALTERED = "protocol-altered"
     FINGERPRINT = "fingerprint"
     CHECKSUM = "checksum"
@@ -36,14 +37,17 @@ FIXES: Final = {
     Problem.DUPLICATE: "Keep one of the two",
     Problem.PROTOCOL_UNKNOWN: "Measure with a protocol of ssdd-bench list protocols",
     Problem.PROTOCOL_HASH: "Measure again, or give the protocol a name of its own",
+    Problem.PROTOCOL_SUPERSEDED: "Kept, and not ranked with results of the present version",
     Problem.PROTOCOL_ALTERED: "Restore the file as the run wrote it",
     Problem.FINGERPRINT: "Restore the file as the run wrote it",
     Problem.CHECKSUM: "Measure with weights whose sha256 the plugin records",
     Problem.VALUE: "Restore the file as the run wrote it, or measure again",
 }
 
-INCOMPARABLE: Final = frozenset({Problem.PROTOCOL_UNKNOWN, Problem.PROTOCOL_HASH})
-"""Problems of a sound file that does not compare with results of this installation."""
+NOTES: Final = frozenset({Problem.PROTOCOL_SUPERSEDED})
+"""Findings that refuse no file."""
+INCOMPARABLE: Final = NOTES | {Problem.PROTOCOL_UNKNOWN, Problem.PROTOCOL_HASH}
+"""Findings about a sound file that does not compare with results of this installation."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Finding:
         text = " ".join(self.text.split())
         short = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
         object.__setattr__(self, "text", printable(short))
+
+    @property
+    def is_note(self) -> bool:
+        """True if nothing is wrong with the file."""
+        return self.problem in NOTES
 
     @property
     def fix(self) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.hub.layout import RESULTS, revision_of
-from ssdd_bench.hub.standing import standing_of
 from ssdd_bench.hub.validate import Checked, check_repository
 from ssdd_bench.protocols.registry import PROTOCOLS
+from ssdd_bench.protocols.standing import standing_of
 from ssdd_bench.results.schema import NUMBERS_VERSION, MetricValue, Result, Timing
 
 LEADERBOARD_VERSION: Final = 1
@@ -60,7 +60,7 @@ def to_row(result: Result, file: str) -> dict[str, Any]:
         Identity (``tokenizer``, ``id``, ``revision``, ``weights``), compression (``f``,
         ``channels``, ``floats_per_pixel``, ``bits_per_pixel``), job (``resolution``, ``data``,
         ``n``, ``protocol``, ``seed``, ``steps``), ``metrics`` by key, speed in images/s, and
-        ``standing``: a value of :class:`ssdd_bench.hub.standing.Standing`.
+        ``standing``: a value of :class:`ssdd_bench.protocols.standing.Standing`.
     """
     tokenizer, latent, made = result.tokenizer, result.latent, result.generation
     decode = result.speed.decode if result.speed else made.decoder_time if made else None

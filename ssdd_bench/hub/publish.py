@@ -88,7 +88,7 @@ def publish(
         HubError: see :func:`ssdd_bench.hub.remote.commit_files`.
     """
     own = check_files(find_results(paths))
-    if findings := tuple(found for one in own for found in one.findings):
+    if findings := tuple(found for one in own for found in one.problems):
         raise InvalidResultsError(findings)
     ensure_repository(repo, "dataset", private)
     snapshot = fetch_snapshot(repo, RESULT_FILE.fullmatch)

@@ -16,8 +16,8 @@ from ssdd_bench.hub.findings import Problem
 from ssdd_bench.hub.layout import RESULT_FILE, RESULTS, SCORES_FILE, scores_place
 from ssdd_bench.hub.remote import open_snapshot
 from ssdd_bench.hub.staging import MAX_SCORES_BYTES, stage
-from ssdd_bench.hub.standing import MEANINGS, Standing, standing_of
 from ssdd_bench.hub.validate import Checked, check_repository
+from ssdd_bench.protocols.standing import MEANINGS, Standing, former_version, standing_of
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import path_of
@@ -113,7 +113,7 @@ def _take(one: Checked, contents: Mapping[str, bytes], out: Path, others: Others
         first = one.faults[0]
         return PulledFile(one.name, Outcome.REFUSED, first.problem, first.text)
     standing = standing_of(one.result)
-    text = MEANINGS[standing]
+    text = former_version(one.result) or MEANINGS[standing]
     if standing is Standing.CURRENT:
         folder, outcome = out, Outcome.WRITTEN
     elif others == "apart":

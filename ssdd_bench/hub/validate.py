@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import FileContentError, UserError
 from ssdd_bench.hub.contents import content_findings
 from ssdd_bench.hub.findings import INCOMPARABLE, Finding, Problem
 from ssdd_bench.hub.layout import (
@@ -19,7 +19,7 @@ from ssdd_bench.hub.layout import (
 )
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import from_json
+from ssdd_bench.results.store import find_results, from_json
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,18 @@ class Checked:
         path: of the file.
         name: path in messages.
         result: its content; None if it cannot be read.
-        findings: its problems.
+        findings: its problems, and notes.
     """
 
     path: Path
     name: str
     result: Result | None
     findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """Findings that refuse the file: all but notes."""
+        return tuple(one for one in self.findings if not one.is_note)
 
     @property
     def faults(self) -> tuple[Finding, ...]:
@@ -75,6 +80,25 @@ def check_file(path: Path, name: str = "") -> Checked:
     except OverflowError:
         return failed(Problem.SCHEMA, "a number is too large")
     return Checked(path, name, result, tuple(found))
+
+
+def check_paths(paths: Iterable[Path]) -> list[Checked]:
+    """Check result files, folders of them, and repositories of results.
+
+    Args:
+        paths: a folder with a folder ``results`` is a repository; see
+            :func:`ssdd_bench.results.store.find_results` for the others.
+
+    Raises:
+        UserError: a folder has no result files.
+    """
+    checked, files = list[Checked](), list[Path]()
+    for path in paths:
+        if (path / RESULTS).is_dir():
+            checked += check_repository(path)
+        else:
+            files += find_results([path]) if path.is_dir() else [path]
+    return check_files(files) + checked
 
 
 def check_files(paths: Iterable[Path]) -> list[Checked]:
@@ -156,4 +180,7 @@ def scores_of(one: Checked) -> Path | None:
 
 
 def _reason(error: UserError, path: Path) -> str:
+    """Return what is wrong, without the name and the advice, which a finding has already."""
+    if isinstance(error, FileContentError):
+        return error.problem
     return str(error).removeprefix(f"{path}: ")

@@ -2,12 +2,12 @@
 
 A protocol is a TOML file that states every setting, or names another one as its ``base`` and
 states those that differ. An entry point of ``ssdd_bench.protocols`` has the protocol's id as name.
+``[[superseded]]`` names the hash of a former version and what it did otherwise.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,13 +64,14 @@ def _load(path: Path, protocol_id: str) -> AnyProtocol:
         base = said.pop("base")
         if base not in OURS:
             raise UserError(f"{path}: {UnknownNameError('base', str(base), OURS)}")
-        settings = asdict(_load(FOLDER / f"{base}.toml", base))
+        settings = _load(FOLDER / f"{base}.toml", base).settings()
         del settings["id"], settings["description"]
         said = settings | {"metrics": list(settings["metrics"])} | said
     kind = said.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{path}: key 'kind' must be one of {', '.join(KINDS)}, or name a base")
-    return read_record(KINDS[kind], said, str(path), fixed={"id": protocol_id})
+    superseded = {"superseded": said.pop("superseded", [])}
+    return read_record(KINDS[kind], said | superseded, str(path), fixed={"id": protocol_id})
 
 
 PROTOCOLS: Final = Registry(

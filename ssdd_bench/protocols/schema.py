@@ -5,7 +5,7 @@ Meanings for people stand in :mod:`ssdd_bench.protocols.descriptions` and are no
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from ssdd_bench.metrics.base import MetricOptions
@@ -18,6 +18,19 @@ NO_SETTING: Final = "(no such setting)"
 
 
 @dataclass(frozen=True)
+class Superseded:
+    """A former version of a protocol, whose results are kept but not compared with present ones.
+
+    Attributes:
+        sha256: hash of its settings.
+        change: what it did otherwise, in one sentence without a full stop.
+    """
+
+    sha256: str
+    change: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of every protocol, described in :data:`ssdd_bench.protocols.descriptions.MEANINGS`.
 
@@ -25,20 +38,27 @@ class Settings:
     """
 
     id: str  # name and version
-    description: str  # the only field that is not hashed
+    description: str  # not hashed
     metrics: tuple[str, ...]  # empty for those that a run measures unless told otherwise
     dtype: NumberFormat
     autocast: Literal["none", "bfloat16"]
     tf32: bool
     quantization: Literal["round once"]
     frechet: Literal["float64 moments"]
+    superseded: tuple[Superseded, ...] = field(default=(), kw_only=True)  # neither hashed nor saved
 
     @property
     def sha256(self) -> str:
         """Hash of every setting."""
-        settings = asdict(self)
+        settings = self.settings()
         del settings["description"]
         return fingerprint(settings)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the id, the description and every setting."""
+        settings = asdict(self)
+        del settings["superseded"]
+        return settings
 
     @property
     def number_format(self) -> str:
@@ -47,7 +67,7 @@ class Settings:
 
     def record(self) -> dict[str, Any]:
         """Return the protocol as a result file holds it: every setting and the hash."""
-        return {**asdict(self), "sha256": self.sha256}
+        return {**self.settings(), "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -103,7 +123,7 @@ AnyProtocol = Protocol | GenerationProtocol
 
 def differences(first: AnyProtocol, second: AnyProtocol) -> dict[str, tuple[Any, Any]]:
     """Return both values of each setting that differs, :data:`NO_SETTING` for a missing one."""
-    one, other = asdict(first), asdict(second)
+    one, other = first.settings(), second.settings()
     names = [name for name in one | other if name not in ("id", "description")]
     pairs = {name: (one.get(name, NO_SETTING), other.get(name, NO_SETTING)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.metrics.catalog import sort_metrics
+from ssdd_bench.protocols.standing import former_version, standing_of, superseded_version
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import GenerationRecord, MetricValue, Result, SpeedRecord, Timing
 
@@ -47,7 +48,8 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         A frame with these columns: label, tokenizer (the label without the model that generated
         latents), network (the same of all numbers of decoder steps: ``d:f=16`` of
         ``d:f=16,steps=4``), id, title, family, role, stochastic (the decoder draws noise), model,
-        sampler, sampling_steps, guidance (of generated latents), resolution, protocol, f, channels,
+        sampler, sampling_steps, guidance (of generated latents), resolution, protocol, standing
+        (a value of :class:`ssdd_bench.protocols.standing.Standing`), f, channels,
         latent ("32x32x4": height, width, channels), tokens, floats_per_pixel, bits_per_pixel,
         steps, n, one per metric (``inf`` where every image is identical to its original, NaN where
         unavailable), METRIC_low and
@@ -95,20 +97,25 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
 def protocol_names(results: Sequence[Result]) -> list[str]:
     """Name each result's protocol, so that equal names mean comparable results.
 
-    Where one id has several hashes, or its results several versions of our numbers, these follow:
+    A former version of a protocol is named as such: "gfid-v1 (former 6c2d51a3)". Where one id has
+    several other hashes, or its results several versions of our numbers, these follow:
     "default-v1 (09e2e4f9)", "default-v1, numbers 4". Versions that are not recorded add nothing.
     """
     hashes: dict[str, set[str]] = {}
     versions: dict[str, set[int]] = {}
     for one in results:
-        hashes.setdefault(str(one.protocol["id"]), set()).add(str(one.protocol.get("sha256")))
+        if not superseded_version(one):
+            hashes.setdefault(str(one.protocol["id"]), set()).add(str(one.protocol.get("sha256")))
         known = [] if one.numbers_version is None else [one.numbers_version]
         versions.setdefault(str(one.protocol["id"]), set()).update(known)
     names = []
     for one in results:
         name = key = str(one.protocol["id"])
-        if len(hashes[key]) > 1:
-            name += f" ({str(one.protocol.get('sha256'))[:8]})"
+        beginning = str(one.protocol.get("sha256"))[:8]
+        if superseded_version(one):
+            name += f" (former {beginning})"
+        elif len(hashes[key]) > 1:
+            name += f" ({beginning})"
         if len(versions[key]) > 1:
             version = "not recorded" if one.numbers_version is None else one.numbers_version
             name += f", numbers {version}"
@@ -193,6 +200,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "guidance": _guidance(generation, latent.channels) if generation else "",
         "resolution": result.resolution,
         "protocol": "",  # named when all results are known
+        "standing": standing_of(result).value,
         **_pick(latent, "f", "channels"),
         "latent": f"{shape[1]}x{shape[2]}x{shape[0]}" if shape else latent.kind,
         **_pick(latent, "tokens", "floats_per_pixel", "bits_per_pixel"),
@@ -320,6 +328,7 @@ def _footnotes(result: Result) -> Iterator[Footnote]:
     skipped = len(result.data.skipped)
     for text in (
         f"{skipped} images could not be decoded" if skipped else "",
+        former_version(result),
         result.tokenizer.note,
         *result.warnings,
     ):

@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 
-from ssdd_bench.errors import UnknownNameError, UserError, printable
+from ssdd_bench.errors import FileContentError, UnknownNameError, UserError, printable
 
 Record = TypeVar("Record")
 
@@ -65,7 +65,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             text is printable, as in JSON.
     """
     parse = partial(tomllib.loads, parse_float=_parse_finite)
-    content: dict[str, Any] = _escape(_parse(path, parse, "not valid TOML: {}"))
+    content: dict[str, Any] = _escape(_parse(path, parse, "not valid TOML ({})", "correct it"))
     return content
 
 
@@ -83,18 +83,18 @@ def read_json(path: Path) -> Any:
         parse_float=_parse_finite,
         object_pairs_hook=_refuse_repeats,
     )
-    return _escape(_parse(path, parse, "damaged JSON ({}): delete the file and measure again"))
+    return _escape(_parse(path, parse, "damaged JSON ({})", "delete the file and measure again"))
 
 
-def _parse(path: Path, parse: Callable[[str], Record], damaged: str) -> Record:
+def _parse(path: Path, parse: Callable[[str], Record], damaged: str, advice: str) -> Record:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # also malformed UTF-8
-        raise UserError(f"{path}: {damaged.format(error)}") from error
+        raise FileContentError(path, damaged.format(error), advice) from error
     except RecursionError:
-        raise UserError(f"{path}: {damaged.format('nested too deeply')}") from None
+        raise FileContentError(path, damaged.format("nested too deeply"), advice) from None
 
 
 def read_record(

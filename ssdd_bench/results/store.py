@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.errors import FileContentError, OutputError, UserError
 from ssdd_bench.results.files import write_json
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import (
@@ -126,9 +126,8 @@ def _check_version(data: Any, readable: int, source: Path | str) -> None:
         raise UserError(f"{source}: not a result file (no integer key 'schema_version')")
     if version != readable:
         advice = "update ssdd-bench" if version > readable else "repeat the command that wrote it"
-        raise UserError(
-            f"{source}: key 'schema_version' is {version}, expected {readable}: {advice}"
-        )
+        problem = f"key 'schema_version' is {version}, expected {readable}"
+        raise FileContentError(source, problem, advice)
 
 
 def slug(text: str) -> str:

@@ -30,9 +30,13 @@ def test_show_gives_every_setting_and_the_hash(name: str) -> None:
     record = PROTOCOLS.all()[name].record()
     result = invoke("show", name)
     assert result.exit_code == 0
-    assert settings(result.stdout) == [name if name != "sha256" else "sha256:" for name in record]
-    assert record["sha256"] in result.stdout
-    assert json.loads(invoke("show", name, "--json").stdout) == json.loads(json.dumps(record))
+    former = PROTOCOLS.all()[name].superseded
+    lines = [name if name != "sha256" else "sha256:" for name in record] + ["former"] * len(former)
+    assert settings(result.stdout) == lines
+    assert all(one.sha256 in result.stdout for one in (PROTOCOLS.all()[name], *former))
+    shown = json.loads(invoke("show", name, "--json").stdout)
+    assert [one["sha256"] for one in shown.pop("superseded")] == [one.sha256 for one in former]
+    assert shown == json.loads(json.dumps(record))
 
 
 def test_diff_gives_the_settings_that_differ_and_no_others() -> None:

@@ -15,6 +15,7 @@ from ssdd_bench.hub.card import (
     write_card,
 )
 from ssdd_bench.hub.remote import HubError
+from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Result
 
 
@@ -65,6 +66,18 @@ def test_a_score_says_how_it_was_made(chosen: list[Result]) -> None:
     assert psnr.metric_args["protocol_sha256"] == result.protocol["sha256"]
     assert psnr.metric_args["command"] == result.command
     assert found["decode_images_per_s"].metric_args["device"] == "cpu"
+
+
+def test_a_former_version_of_a_protocol_is_another_data_set(chosen: list[Result]) -> None:
+    present = chosen[0]
+    (former,) = PROTOCOLS.get("default-v1").superseded
+    older = dataclasses.replace(present, protocol=present.protocol | {"sha256": former.sha256})
+    of_both = [next(eval_results(one)) for one in (present, older)]
+    assert len({one.dataset_config for one in of_both}) == 2
+    assert [one.metric_args.get("former_version") for one in of_both] == [None, former.change]
+    text = make_card([present, older]).text
+    marked = [line for line in text.splitlines() if former.change in line]
+    assert [former.sha256 in line for line in marked] == [True]
 
 
 def test_the_validator_of_the_hub(hub, chosen: list[Result], monkeypatch) -> None:

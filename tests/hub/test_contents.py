@@ -1,13 +1,15 @@
 """Contents that cannot be true are found, and committed results have none."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import pytest
 
 from ssdd_bench.hub.contents import content_findings
-from ssdd_bench.hub.findings import Problem
+from ssdd_bench.hub.findings import NOTES, Problem
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Result
 
 Change = Callable[[Result], Result]
@@ -85,6 +87,17 @@ def test_each_problem_is_found(network: Result, change: Change, problem: Problem
     found = problems(change(network))
     assert problem in found
     assert set(found) <= {problem, Problem.PROTOCOL_ALTERED}
+
+
+def test_a_former_version_of_a_protocol_is_a_note(network: Result) -> None:
+    former = dataclasses.replace(PROTOCOLS.get("default-v1"), decoder_noise="keyed").record()
+    former["encoder_noise"] = "keyed"
+    (superseded,) = PROTOCOLS.get("default-v1").superseded
+    recorded = json.loads(json.dumps(former | {"sha256": superseded.sha256}))
+    assert problems(top(protocol=recorded)(network)) == [Problem.PROTOCOL_SUPERSEDED]
+    assert {Problem.PROTOCOL_SUPERSEDED} == NOTES
+    altered = top(protocol=recorded | {"tf32": True})(network)
+    assert problems(altered) == [Problem.PROTOCOL_SUPERSEDED, Problem.PROTOCOL_ALTERED]
 
 
 def test_a_codec_needs_no_checksum(results: list[Result]) -> None:

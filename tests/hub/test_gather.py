@@ -45,7 +45,7 @@ def test_generated_images_have_rows_too(tmp_path: Path) -> None:
     put(tmp_path, place_of(result).as_posix(), path.read_bytes())
     ((row,), left_out) = (gather(tmp_path)[key] for key in ("rows", "left_out"))
     assert left_out == []
-    assert (row["kind"], row["standing"]) == ("generation", "other-protocol")
+    assert (row["kind"], row["standing"]) == ("generation", "superseded-protocol")
     assert row["model"] == result.generation.model
     assert row["decode_ips"] == result.generation.decoder_time.images_per_s
 

@@ -15,6 +15,7 @@ from ssdd_bench.protocols.schema import (
     NO_SETTING,
     GenerationProtocol,
     Protocol,
+    Superseded,
     differences,
 )
 
@@ -29,8 +30,9 @@ SETTINGS = [
     (name, field.name)
     for name, protocol in PROTOCOLS.all().items()
     for field in fields(protocol)
-    if field.name != "description"
+    if field.name not in ("description", "superseded")
 ]
+SETTING = {setting for _, setting in SETTINGS}
 LAB = """
 base = "ssdd-paper-v1"
 description = "ours"
@@ -62,17 +64,28 @@ def test_every_setting_is_in_the_hash(name: str, setting: str) -> None:
     assert replace(protocol, **{setting: other}).sha256 != protocol.sha256
 
 
-def test_a_description_may_be_reworded() -> None:
+def test_a_description_may_be_reworded_and_a_former_version_added() -> None:
     protocol = PROTOCOLS.get("default-v1")
     assert replace(protocol, description="better words").sha256 == protocol.sha256
+    assert replace(protocol, superseded=()).sha256 == protocol.sha256
+    assert "superseded" not in protocol.record()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_former_versions_are_those_before_noise_by_philox(name: str) -> None:
+    protocol = PROTOCOLS.get(name)
+    (former,) = protocol.superseded
+    noise = {key: "keyed" for key, value in protocol.record().items() if value == "philox"}
+    assert noise
+    assert replace(protocol, **noise).sha256 == former.sha256 != protocol.sha256
 
 
 @pytest.mark.parametrize("kind", [Protocol, GenerationProtocol])
 def test_settings_are_enumerations_numbers_or_switches_with_a_meaning(kind: type[Any]) -> None:
     hints = get_type_hints(kind)
-    assert all(field.default is field.default_factory for field in fields(kind))
+    assert all(one.default is one.default_factory for one in fields(kind) if one.name in SETTING)
     for name, hint in hints.items():
-        if name in ("id", "description", "metrics"):
+        if name in ("id", "description", "metrics", "superseded"):
             continue
         values = [True, False] if hint is bool else get_args(hint)
         if get_origin(hint) is Literal or hint is bool:
@@ -119,6 +132,16 @@ def test_a_file_states_what_differs_from_its_base(tmp_path: Path) -> None:
     assert lab.sha256 != paper.sha256
     other = find_protocol(write(tmp_path, LAB.replace("ssdd-paper", "gfid").replace("crop", "#")))
     assert isinstance(other, GenerationProtocol)
+
+
+def test_a_file_has_former_versions_of_its_own(tmp_path: Path) -> None:
+    assert get_protocol(write(tmp_path, LAB)).superseded == ()
+    former = '[[superseded]]\nsha256 = "0"\nchange = "other crops"\n'
+    assert get_protocol(write(tmp_path, LAB + former)).superseded == (
+        Superseded("0", "other crops"),
+    )
+    with pytest.raises(UserError, match=r"superseded\[0\]\.change"):
+        get_protocol(write(tmp_path, LAB + '[[superseded]]\nsha256 = "0"\n'))
 
 
 def test_a_file_without_a_base_states_everything(tmp_path: Path) -> None:

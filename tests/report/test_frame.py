@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.report.frame import Footnote, check_metric, metric_directions, to_frame
 from ssdd_bench.report.groups import comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.ranking import is_baseline, is_eligible, is_ranked
 from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.results.schema import (
     Fidelity,
     GenerationRecord,
@@ -30,6 +32,28 @@ Make = Callable[..., Result]
 GENERATION = GenerationRecord(
     "DiT-S/2", {}, 1, "flow", "euler", 50, 50, 1.0, (0.0, 1.0), 4, "equal", 10, "", None, None
 )
+
+
+def test_a_former_version_of_a_protocol_never_stands_with_the_present_one(
+    make_result: Callable[..., Result],
+) -> None:
+    protocol = PROTOCOLS.get("default-v1")
+    (former,) = protocol.superseded
+    recorded = {"id": protocol.id, "sha256": former.sha256}
+    present = make_result(label="a", protocol=recorded | {"sha256": protocol.sha256})
+    older = make_result(label="b", protocol=recorded)
+    alone = to_frame([older])
+    assert alone["protocol"].tolist() == [f"default-v1 (former {former.sha256[:8]})"]
+    frame = to_frame([present, older])
+    by_label = frame.set_index("label")
+    assert by_label["protocol"].to_dict() == {"a": "default-v1", "b": alone["protocol"].iloc[0]}
+    assert by_label.loc["b", "standing"] == "superseded-protocol"
+    notes = {label: [one.text for one in found] for label, found in by_label["footnotes"].items()}
+    assert [former.change in " ".join(notes[label]) for label in "ab"] == [False, True]
+    tables = build_tables(frame)
+    assert len(tables) == 2
+    assert not any(cell.best for table in tables for one in table.columns for cell in one.cells)
+    assert former.change in to_markdown(tables)
 
 
 def test_one_row_holds_what_the_result_says(make_result: Make) -> None:
