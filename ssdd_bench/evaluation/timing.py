@@ -253,12 +253,20 @@ def _count_both(
     device: torch.device,
     prepared: PreparedTokenizer | None,
 ) -> tuple[float | None, float | None]:
-    """Count the work per image of encoding and decoding; compiled kernels cannot be counted."""
+    """Count the work per image of encoding and decoding; compiled kernels cannot be counted.
+
+    Raises:
+        UserError: one image does not fit into memory.
+    """
     if not tokenizer.networks():
         return None, None
-    with prepared.float32() if prepared else nullcontext():
-        images = TimedImages(tokenizer, examples, 1, protocol, seed, device)
-        return count_gmac(images.encode), count_gmac(images.decode)
+
+    def count() -> tuple[float, float]:
+        with prepared.float32() if prepared else nullcontext():
+            images = TimedImages(tokenizer, examples, 1, protocol, seed, device)
+            return count_gmac(images.encode), count_gmac(images.decode)
+
+    return OOMSplitter(1, device).attempt(count, 1) or (None, None)
 
 
 def _nothing() -> None:
