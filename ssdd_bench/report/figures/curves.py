@@ -123,7 +123,7 @@ def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
 
 def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]:
     """Join one family's rows of equal steps, and label each family once, at its best row."""
-    rows = rows.dropna(subset=[column, metric])
+    rows = rows[rows[column].notna() & rows[metric].map(math.isfinite)]
     if rows[column].nunique() > 1:
         steps = rows["steps"].astype(str).where(rows["steps"].notna(), "")
         worse_first = not metric_directions(rows)[metric]

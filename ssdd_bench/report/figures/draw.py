@@ -68,9 +68,11 @@ def describe(title: str, panels: Sequence[Panel]) -> str:
         best = max(panel.marks, key=lambda mark: sign * mark.y)
         text = f"{panel.title}: best {_name(best, panel)}, {best.y:.4g}"
         if panel.corner:
-            fast = max(panel.marks, key=lambda mark: mark.x)
-            text += f" at {best.x:.3g} images/s; fastest {_name(fast, panel)}, {fast.y:.4g} at "
-            text += f"{fast.x:.3g} images/s"
+            word = "smallest" if panel.less_x else "fastest"
+            unit = panel.x_label.removeprefix("decode ").removesuffix(" (log)")
+            end = (min if panel.less_x else max)(panel.marks, key=lambda mark: mark.x)
+            text += f" at {best.x:.3g} {unit}; {word} {_name(end, panel)}, {end.y:.4g} at "
+            text += f"{end.x:.3g} {unit}"
         texts.append(text + ".")
     return " ".join(texts)
 
@@ -124,7 +126,7 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
         return gid
 
     if panel.corner:
-        _draw_front(axes, marks, panel.higher)
+        _draw_front(axes, panel)
     for line in dict.fromkeys(mark.line for mark in marks if mark.line):
         mine = sorted((mark for mark in marks if mark.line == line), key=lambda mark: mark.x)
         if len(mine) > 1:
@@ -166,11 +168,11 @@ def thin_out(marks: Sequence[Mark], higher: bool) -> list[Mark]:
     return [mark if id(mark) in kept else replace(mark, label="") for mark in marks]
 
 
-def envelope(marks: Sequence[Mark], higher: bool) -> list[Mark]:
-    """Return the marks that no other one exceeds in both respects, by rising x."""
-    sign = 1.0 if higher else -1.0
+def envelope(marks: Sequence[Mark], higher: bool, less_x: bool = False) -> list[Mark]:
+    """Return the marks that no other one exceeds in both respects, the worst in x first."""
+    sign, way = 1.0 if higher else -1.0, -1.0 if less_x else 1.0
     found: list[Mark] = []
-    for mark in sorted(marks, key=lambda mark: (-mark.x, -sign * mark.y)):
+    for mark in sorted(marks, key=lambda mark: (-way * mark.x, -sign * mark.y)):
         if not found or sign * mark.y > sign * found[-1].y:
             found.append(mark)
     return found[::-1]
@@ -221,11 +223,12 @@ def _log_ticks(axes: Axes, wide: bool) -> list[float]:
     return ticks
 
 
-def _draw_front(axes: Axes, marks: Sequence[Mark], higher: bool) -> None:
+def _draw_front(axes: Axes, panel: Panel) -> None:
     """Shade the area behind the marks on the front, and name the better corner."""
-    if front := envelope([mark for mark in marks if mark.front], higher):
-        left, worst = axes.get_xlim()[0], axes.get_ylim()[0 if higher else 1]
-        xs = [left, *(mark.x for mark in front)]
+    higher, less_x = panel.higher, panel.less_x
+    if front := envelope([mark for mark in panel.marks if mark.front], higher, less_x):
+        side, worst = axes.get_xlim()[1 if less_x else 0], axes.get_ylim()[0 if higher else 1]
+        xs = [side, *(mark.x for mark in front)]
         ys = [front[0].y, *(mark.y for mark in front)]
         axes.fill_between(xs, ys, worst, step="pre", color=SHADE, linewidth=0, zorder=0.5)
         axes.step(
@@ -237,12 +240,13 @@ def _draw_front(axes: Axes, marks: Sequence[Mark], higher: bool) -> None:
             linestyle=(0, (4, 2)),
             label="front",
         )
+    arrow = ("↖" if less_x else "↗") if higher else ("↙" if less_x else "↘")
     axes.text(
-        0.985,
+        0.015 if less_x else 0.985,
         0.97 if higher else 0.03,
-        "better ↗" if higher else "better ↘",
+        f"better {arrow}",
         transform=axes.transAxes,
-        ha="right",
+        ha="left" if less_x else "right",
         va="top" if higher else "bottom",
         fontsize=8.5,
         fontweight="bold",

@@ -1,4 +1,4 @@
-"""The Pareto front of quality and speed, and the noise that it allows for."""
+"""The Pareto front of quality and speed or rate, and the noise that it allows for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ssdd_bench.report.ranking import is_eligible, is_tied
 PAIRED: Final = "95% of the difference from the panel's mean on the same images"
 INTERVAL: Final = "95% interval over images"
 SEEDS: Final = "range over seeds"
+COSTS: Final = ("floats_per_pixel", "bits_per_pixel")  # columns of which less is better
 
 Floats = NDArray[np.float64]
 
@@ -72,27 +73,35 @@ def judge_quality(rows: pd.DataFrame, metric: str) -> Quality:
     return Quality(low, high, kind, ahead)
 
 
-def pareto_front(rows: pd.DataFrame, quality: Quality) -> pd.Series[bool]:
+def pareto_front(rows: pd.DataFrame, quality: Quality, x: str = "decode_ips") -> pd.Series[bool]:
     """Mark the eligible rows that no other eligible one beats.
 
-    A row beats another if it is better beyond noise in quality or in speed, and within noise or
-    better in the other. Two speeds are within noise if their quartiles overlap.
+    A row beats another if it is better beyond noise in quality or in ``x``, and within noise or
+    better in the other. Two speeds are within noise if their quartiles overlap; rates are exact.
+
+    Args:
+        rows: of one panel.
+        quality: of these rows.
+        x: ``decode_ips``, of which more is better, or one of ``COSTS``.
     """
-    speed = _speed_ahead(rows)
-    better = ((quality.ahead > 0) | (speed > 0)) & (quality.ahead >= 0) & (speed >= 0)
+    ahead = _ahead(rows, x)
+    better = ((quality.ahead > 0) | (ahead > 0)) & (quality.ahead >= 0) & (ahead >= 0)
     may = is_eligible(rows).to_numpy(bool)
     beaten = (better & may[:, None]).any(axis=0)
     return pd.Series(may & ~beaten, rows.index)
 
 
-def _speed_ahead(rows: pd.DataFrame) -> NDArray[np.int8]:
-    middle = rows["decode_ips"].to_numpy(float)
-    low, high = (
-        np.where(np.isnan(ends := rows[f"decode_ips_{end}"].to_numpy(float)), middle, ends)
-        for end in ("q1", "q3")
-    )
+def _ahead(rows: pd.DataFrame, x: str) -> NDArray[np.int8]:
+    """Compare rows two by two in speed or rate, as :attr:`Quality.ahead` does in quality."""
+    middle = rows[x].to_numpy(float)
+    low = high = middle
+    if f"{x}_q1" in rows:
+        low, high = (
+            np.where(np.isnan(ends := rows[f"{x}_{end}"].to_numpy(float)), middle, ends)
+            for end in ("q1", "q3")
+        )
     tied = (low[:, None] <= high[None, :]) & (low[None, :] <= high[:, None])
-    sign = np.sign(middle[:, None] - middle[None, :])
+    sign = np.sign(middle[:, None] - middle[None, :]) * (-1 if x in COSTS else 1)
     return np.where(tied, 0, sign).astype(np.int8)
 
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 import pandas as pd
 
 from ssdd_bench.metrics.catalog import METRICS
-from ssdd_bench.report.figures.front import judge_quality, pareto_front
+from ssdd_bench.report.figures.front import COSTS, judge_quality, pareto_front
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import describe_hardware
 from ssdd_bench.report.tables.columns import NEGLIGIBLE, format_metric, format_short, metric_name
 
 RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
-READING: Final = "Outlined: on the Pareto front, within noise. Bars: {}quartiles of the speed."
+READING: Final = "Outlined: on the Pareto front, within noise."
 _X_LABELS: Final = {
     "decode_ips": "decode images/s (log)",
     "floats_per_pixel": "floats per pixel (log)",
@@ -53,6 +53,7 @@ class Panel:
     y_label: str
     higher: bool  # more of y is better
     corner: bool = False  # draw the Pareto front and name the better corner
+    less_x: bool = False  # less of x is better
     ticks: bool = False  # x has ticks at the marks alone
     ends: bool = False  # labels stand right of the lines' ends
     log_y: bool = False  # whatever its range
@@ -68,15 +69,15 @@ def make_panel(
 ) -> Panel:
     """Make a mark of each row: x is a column of ``_X_LABELS``, y a metric or a speed.
 
-    Over the decode speed, marks have error bars in both directions, and those on the front are
-    told.
+    Over the decode speed or the compression rate, marks have error bars, and those on the front
+    are told.
     """
-    timed, speed, corner = "_ips" in x + y, y.endswith("_ips"), x == "decode_ips"
+    timed, speed, corner = "_ips" in x + y, y.endswith("_ips"), x in ("decode_ips", *COSTS)
     higher = speed or metric_directions(rows)[y]
     metrics = [key for key in metric_directions(rows) if rows[key].notna().any()]
     quality = judge_quality(rows, y) if corner else None
     ends = quality.ends() if quality else [None] * len(rows)
-    front = pareto_front(rows, quality) if quality else [False] * len(rows)
+    front = pareto_front(rows, quality, x) if quality else [False] * len(rows)
     marks = tuple(
         Mark(
             x=float(row[x]),
@@ -86,7 +87,7 @@ def make_panel(
             label=label,
             tip=_describe(row, metrics),
             line=line,
-            x_range=_range(row, x) if corner else None,
+            x_range=_range(row, x) if x == "decode_ips" else None,
             y_range=span,
             front=bool(on_front),
         )
@@ -94,8 +95,9 @@ def make_panel(
             rows.iterrows(), labels, lines, ends, front, strict=True
         )
     )
-    bars = f"{quality.kind}; " if quality and quality.kind else ""
-    read = READING.format(bars) if corner else ""
+    kinds = [quality.kind if quality else "", "quartiles of the speed" if timed else ""]
+    bars = "; ".join(filter(None, kinds))
+    read = (READING + (f" Bars: {bars}." if bars else "")) if corner else ""
     return Panel(
         marks,
         title or panel_title(rows),
@@ -104,6 +106,7 @@ def make_panel(
         "images/s" if speed else _metric_label(y, higher),
         higher,
         corner=corner,
+        less_x=x in COSTS,
         ticks=x in ("steps", "resolution"),
         ends=x == "resolution",
         log_y=speed,

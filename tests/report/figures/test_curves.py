@@ -47,7 +47,8 @@ def labels_of(axes: Axes) -> list[str]:
 
 def lines_of(axes: Axes) -> list[list[float]]:
     """Heights of the joined marks, line by line."""
-    found = [list(map(float, line.get_ydata())) for line in axes.get_lines()]  # type: ignore[arg-type]
+    lines = [line for line in axes.get_lines() if line.get_label() != "front"]
+    found = [list(map(float, line.get_ydata())) for line in lines]  # type: ignore[arg-type]
     return sorted(line for line in found if len(line) > 1)
 
 
@@ -93,6 +94,10 @@ def test_rates_join_equal_steps_alone(make_result: Make) -> None:
     (axes,) = axes_of(curves(frame)["quality-vs-rate"])
     assert lines_of(axes) == [[20.0, 24.0]]
     assert labels_of(axes) == ["d"]
+    (front,) = (line for line in axes.get_lines() if line.get_label() == "front")
+    places = set(zip(*map(list, front.get_data()), strict=True))
+    assert {(1 / 64, 20.0), (frame["floats_per_pixel"].max(), 25.0)} < places
+    assert "better ↖" in [text.get_text() for text in axes.texts]
 
 
 def test_steps_are_an_axis_only_where_one_network_has_several(make_result: Make) -> None:

@@ -131,13 +131,15 @@ def test_labels_keep_off_the_steps_of_the_front() -> None:
 
 
 def test_the_envelope_holds_only_what_nothing_exceeds() -> None:
-    def front(scores: list[float], higher: bool) -> list[tuple[float, float]]:
+    def front(scores: list[float], higher: bool, less_x: bool = False) -> list[tuple[float, float]]:
         marks = [Mark(x, y, "a") for x, y in zip((1, 2, 3, 3, 0.5), scores, strict=False)]
-        return [(mark.x, mark.y) for mark in envelope(marks, higher)]
+        return [(mark.x, mark.y) for mark in envelope(marks, higher, less_x)]
 
     assert front([5.0, 4.0, 3.0, 2.0, 6.0], True) == [(0.5, 6), (1, 5), (2, 4), (3, 3)]
     assert front([1.0, 1.0, 3.0, 2.0, 0.5], False) == [(0.5, 0.5), (2, 1), (3, 2)]
     assert front([1.0], True) == [(1, 1)]
+    assert front([5.0, 4.0, 3.0, 7.0, 2.0], True, True) == [(3, 7), (1, 5), (0.5, 2)]
+    assert front([5.0, 4.0, 6.0, 7.0, 9.0], False, True) == [(2, 4), (1, 5), (0.5, 9)]
 
 
 @pytest.mark.parametrize("higher", [True, False])

@@ -68,6 +68,22 @@ def test_both_of_two_within_noise_are_on_the_front(make_result: Make) -> None:
     }
 
 
+def test_a_smaller_rate_is_the_better_one(make_result: Make) -> None:
+    """Rates have no noise: the smaller of two that tie in quality is alone on the front."""
+    scores = {"a": HARD, "b": HARD + 0.05 + 0.3 * NOISE[1], "best": HARD + 3 + 0.1 * NOISE[2]}
+    frame = frame_of(make_result, scores, dict.fromkeys(scores, 10))
+    quality = judge_quality(frame, "psnr")
+
+    def front(*rates: float) -> set[str]:
+        rated = frame.assign(bits_per_pixel=rates)
+        return set(frame["label"][pareto_front(rated, quality, "bits_per_pixel")])
+
+    assert front(1, 1, 1) == {"best"}
+    assert front(1, 1, 2) == {"a", "b", "best"}
+    assert front(1, 1.01, 2) == {"a", "best"}
+    assert front(3, 3, 2) == {"best"}
+
+
 def test_controls_are_not_on_the_front_and_beat_nothing(make_result: Make) -> None:
     scores = {"a": HARD, "best": HARD + 3 + 0.1 * NOISE[0]}
     frame = frame_of(make_result, scores, {"a": 10, "best": 90})
