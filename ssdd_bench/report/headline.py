@@ -226,8 +226,8 @@ class Strip(NamedTuple):
 
     name: str
     uri: str
-    left: float  # of the detail, in per cent of the crop
-    top: float
+    left: int  # of the detail, in pixels of the crop
+    top: int
 
 
 @dataclass(frozen=True)
@@ -237,11 +237,13 @@ class Strips:
     Attributes:
         photo: its id, or its number where no ids are known.
         size: pixels of a side.
+        detail: pixels of a side of the detail.
         strips: three crops.
     """
 
     photo: str
     size: int
+    detail: int
     strips: tuple[Strip, ...]
 
 
@@ -276,8 +278,8 @@ def cut_strips(source: Source, headline: Headline) -> Strips | None:
     start = (headline.group.resolution - size) // 2
     crops = {key: one[start : start + size, start : start + size] for key, one in images.items()}
     top, left = _find_edges(crops["original"], size // ZOOM)
-    place = 100 * left / size, 100 * top / size
-    return Strips(name, size, tuple(Strip(key, _encode(one), *place) for key, one in crops.items()))
+    strips = tuple(Strip(key, _encode(one), left, top) for key, one in crops.items())
+    return Strips(name, size, size // ZOOM, strips)
 
 
 def _find_edges(pixels: Pixels, side: int) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -212,8 +213,42 @@ def _data(
             for gid, (family, tip) in one.parts.items()
         },
         "panels": {one.key: one.panels for one in drawings},
-        "sets": [asdict(one) for one in sets],
-        "extremes": [asdict(one) for one in extremes],
+        "sets": list(map(_pack, sets)),
+        "extremes": [_short(asdict(one)) for one in extremes],
         "groups": [group.title for group in comparable_groups(frame)],
         "rows": to_records(frame),
     }
+
+
+def _pack(one: Set) -> dict[str, Any]:
+    """Write the photos of a set as columns, by the place of a tokenizer and of a metric.
+
+    ``base`` is what all addresses begin with. A score is null where there is none.
+    """
+    names = list(dict.fromkeys(name for photo in one.photos for name in photo.reconstructions))
+    found = {key: None for p in one.photos for mine in p.scores.values() for key in mine}
+    addresses = [a for p in one.photos for a in (p.reference, *p.reconstructions.values())]
+    base = os.path.commonprefix(addresses)  # noqa: RUF071 - of characters
+    photos = [
+        {
+            "name": photo.name,
+            "reference": photo.reference[len(base) :],
+            "reconstructions": [
+                photo.reconstructions[name][len(base) :] if name in photo.reconstructions else None
+                for name in names
+            ],
+            "scores": [[photo.scores.get(name, {}).get(key) for key in found] for name in names],
+        }
+        for photo in one.photos
+    ]
+    packed = asdict(replace(one, photos=[])) | {"photos": _short(photos)}
+    return packed | {"tokenizers": names, "metrics": list(found), "base": base}
+
+
+def _short(value: Any) -> Any:
+    """Round the numbers of nested lists and dictionaries to what is shown of them and a little."""
+    if isinstance(value, dict):
+        return {key: _short(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_short(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

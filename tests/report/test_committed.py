@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -93,7 +94,15 @@ def test_page_and_pictures_are_small_and_every_link_leads_to_one() -> None:
     page = ROOT / "reports" / "index.html"
     crops = sorted((ROOT / "results" / "mini" / "samples").glob("*/*.webp"))
     assert page.stat().st_size + sum(path.stat().st_size for path in crops) < 4_000_000
-    links = re.findall(r'"(\.\./results/[^"]+\.webp)"', page.read_text("utf-8"))
+    data = re.search(r'id="data">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
+    assert data is not None
+    links = [
+        one["base"] + end
+        for one in json.loads(data[1])["sets"]
+        for photo in one["photos"]
+        for end in (photo["reference"], *photo["reconstructions"])
+        if end is not None
+    ]
     assert {(page.parent / link).resolve() for link in links} == {*crops}
 
 

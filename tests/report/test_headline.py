@@ -126,7 +126,7 @@ def test_strips_are_crops_of_the_saved_pictures(write_run: Write) -> None:
     # Differences of 1, 2, 5 and 1.5: the second is nearest to their mean, 2.375.
     assert strips.photo == "photo-1.jpg"
     assert [one.name for one in strips.strips] == ["original", "klvae", "ssdd"]
-    assert all(0 <= one.left <= 75 and 0 <= one.top <= 75 for one in strips.strips)
+    assert all(0 <= one.left <= 24 and 0 <= one.top <= 24 for one in strips.strips)
     assert len({one.uri for one in strips.strips}) == 3
     bare = replace(source, pictures={})
     assert cut_strips(bare, headline) is None

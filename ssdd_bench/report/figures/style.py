@@ -242,7 +242,22 @@ def inline_svg(svg: str) -> str:
     )
     body = re.sub(r' (?:d|x|y|points|transform)="[^"]*"', _shorten, body)
     head = f'<svg viewBox="0 0 {view[1]} {about[2]}" {about[1]} style="{style}">'
-    return head + re.sub(r' id="[\w.]+_\d+"', "", body)
+    return head + _share_styles(re.sub(r' id="[\w.]+_\d+"', "", body))
+
+
+def _share_styles(body: str) -> str:
+    """Write the styles that several elements have once, under names of this figure alone."""
+    found = re.findall(r' style="([^"]*)"', body)
+    several = [style for style in dict.fromkeys(found) if found.count(style) > 1]
+    key = f"s{_number(body):x}-"
+    names = {style: f"{key}{place}" for place, style in enumerate(several)}
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
+    body = re.sub(
+        r' style="([^"]*)"',
+        lambda one: f' class="{names[one[1]]}"' if one[1] in names else one[0],
+        body,
+    )
+    return f"<style>{rules}</style>{body}"
 
 
 def _shorten(attribute: re.Match[str]) -> str:

@@ -1,5 +1,15 @@
 "use strict";
 // The gallery: all tokenizers at one zoom, error maps, two under a slider or in turns, best and worst.
+for (const set of DATA.sets) {
+  const entries = (keys, values) => Object.fromEntries(keys.map((key, i) => [key, values[i]]).filter(([, one]) => one !== null));
+  for (const photo of set.photos) { // written as columns, to be short
+    const addresses = photo.reconstructions.map((end) => (end === null ? null : set.base + end));
+    photo.reference = set.base + photo.reference;
+    photo.reconstructions = entries(set.tokenizers, addresses);
+    photo.scores = entries(set.tokenizers, photo.scores.map((mine) => entries(set.metrics, mine)));
+  }
+}
+
 function startGallery() {
   const stage = document.querySelector(".stage");
   const view = { zoom: 1, x: 0.5, y: 0.5 }; // magnification and the point in the middle

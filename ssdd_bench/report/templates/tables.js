@@ -7,7 +7,7 @@ const boards = [...section.querySelectorAll(".board")];
 const choosers = [...section.querySelectorAll("[data-choice]")];
 
 function valueOf(cell) {
-  const text = cell.dataset.value.replace(/,/g, "");
+  const text = (cell.dataset.value ?? cell.textContent).replace(/,/g, ""); // without marks of notes
   if (text === "–" || text === "") return null;
   if (text.includes("∞")) return text.startsWith("-") ? -Infinity : Infinity;
   const number = parseFloat(text);
@@ -56,6 +56,8 @@ function sortable(table, changed) {
   return { headings, sort };
 }
 
+const sections = new Map(); // of rows, which sorting takes out of their sections
+for (const row of document.querySelectorAll("figure.table tbody tr")) sections.set(row, row.parentNode.dataset.section);
 const rowsOf = (node) => [...node.querySelectorAll("tbody tr:not(.section)")];
 const tables = [...section.querySelectorAll("figure.table table")].map((node) => ({
   node,
@@ -104,8 +106,8 @@ function showRows() {
   for (const { node, rows } of tables) {
     for (const row of rows) {
       const { label, title, family, data, protocol, resolution } = DATA.rows[row.dataset.row];
-      const rate = row.dataset.section.split(":")[0];
-      const text = [label, title, family, row.dataset.section].join(" ").toLowerCase();
+      const rate = sections.get(row).split(":")[0];
+      const text = [label, title, family, sections.get(row)].join(" ").toLowerCase();
       row.hidden = !(words.every((word) => text.includes(word)) && (!STATE.rate || STATE.rate === rate)
         && (!STATE.px || STATE.px === String(resolution)) && (!STATE.data || STATE.data === data) && (!STATE.protocol || STATE.protocol === protocol));
       if (!row.hidden) chosen.push(row.dataset.row);
