@@ -22,7 +22,7 @@ def command(
 
     RESULTS is a result file or a folder of them, and REPO a data set repository such as
     someone/results, which is created unless it exists. Every file is checked first, as by
-    ssdd-bench validate. leaderboard.json of the repository is made anew from all its results.
+    ssdd-bench validate. The rows of its leaderboard, report.json, are made anew from all results.
     """
     from ssdd_bench.hub.publish import publish
 
@@ -30,11 +30,11 @@ def command(
     if print_json(done):
         return
     for one in done.left_out:
-        click.echo(f"no row: {one['file']}: {one['text']} [{one['problem']}]", err=True)
+        click.echo(f"left out: {one}", err=True)
     counts = {
         "added": len(done.added),
         "replaced": len(done.replaced),
         "unchanged": len(done.unchanged),
     }
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
-    click.echo(f"{text}; {done.rows} rows. {done.url or 'Nothing to commit.'}")
+    click.echo(f"{text}; {done.results} results there. {done.url or 'Nothing to commit.'}")

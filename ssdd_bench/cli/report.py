@@ -52,9 +52,10 @@ def command(
 ) -> None:
     """Make tables, figures and a web page from result files.
 
-    RESULTS are files or folders of them. The page, index.html, opens from disk and loads nothing
-    from elsewhere; its photos lie in samples/ beside it.
+    RESULTS are files, folders of them, or repositories of results. The page, index.html, opens from
+    disk and loads nothing from elsewhere; its photos lie in samples/ beside it.
     """
+    from ssdd_bench.hub.validate import sound_files
     from ssdd_bench.report.build import build_report
     from ssdd_bench.report.frame import check_metric, default_metric
     from ssdd_bench.report.insert import insert_into
@@ -64,7 +65,10 @@ def command(
     if single_file and link_samples:
         raise UserError("--single-file and --link-samples exclude each other: give one of them")
     samples: Samples = "embed" if single_file else "link" if link_samples else "copy"
-    source = load_source(results)
+    files, left_out = sound_files(results)
+    for found in left_out:
+        click.echo(f"left out: {found}", err=True)
+    source = load_source(files)
     metric = metric or default_metric(source.frame)
     if metric is None:
         raise UserError("the results hold no metric: nothing to report")

@@ -17,8 +17,9 @@ from ssdd_bench.evaluation.environment import describe_environment, hide_home
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.pictures import LOSSLESS, save_pictures
+from ssdd_bench.results.places import path_of
 from ssdd_bench.results.schema import NUMBERS_VERSION, Result
-from ssdd_bench.results.store import path_of, save_result
+from ssdd_bench.results.store import load_saved, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,13 +93,14 @@ class Evaluation(Result):
             The result file.
 
         Raises:
-            OutputError: the folder cannot be written.
+            OutputError: the folder cannot be written, or the file holds another job.
         """
         folder = Path(folder)
-        name = path_of(self, folder).stem
+        file = path_of(self, folder)
+        load_saved(file, self.fingerprint)  # raises where the file holds another job
         record = self.record
         if self.per_image:
-            scores = Path("scores") / f"{name}.parquet"
+            scores = Path("scores") / f"{file.stem}.parquet"
             _save_scores(self.per_image, folder / scores)
             record = replace(record, scores=scores.as_posix())
         if pictures and self.examples is not None:
@@ -106,7 +108,6 @@ class Evaluation(Result):
                 one.permute(0, 2, 3, 1).numpy()
                 for one in (self.examples.references, self.examples.reconstructions)
             )
-            file = path_of(self, folder)
             save_pictures(file, record, references, reconstructions, picture_quality)
         return save_result(record, folder)
 

@@ -41,6 +41,7 @@ from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.places import result_path
 from ssdd_bench.results.records import read_record
 from ssdd_bench.results.schema import (
     NUMBERS_VERSION,
@@ -49,7 +50,7 @@ from ssdd_bench.results.schema import (
     LatentRecord,
     Result,
 )
-from ssdd_bench.results.store import load_saved, read_generated, result_path
+from ssdd_bench.results.store import load_saved, read_generated
 from ssdd_bench.weights.assets import cached_path
 
 GROUP = 64

@@ -24,7 +24,8 @@ from ssdd_bench.evaluation.resume import extend, has_scores, has_speed
 from ssdd_bench.evaluation.settings import Settings, check_resolution, job_fingerprint, job_label
 from ssdd_bench.evaluation.work import JobWork, describe_job
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
-from ssdd_bench.results.store import load_results, load_saved, result_path, save_result
+from ssdd_bench.results.places import result_path
+from ssdd_bench.results.store import load_results, load_saved, save_result
 
 
 def make_groups(

@@ -10,8 +10,8 @@ from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
 from ssdd_bench.protocols.standing import superseded_version
+from ssdd_bench.results.places import slug
 from ssdd_bench.results.schema import Result, Timing
-from ssdd_bench.results.store import slug
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard

@@ -16,8 +16,8 @@ from ssdd_bench.protocols.standing import (
     protocol_hash,
     standing_of,
 )
+from ssdd_bench.results.places import path_of
 from ssdd_bench.results.schema import MetricValue, Result, Timing
-from ssdd_bench.results.store import path_of
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 TOLERANCE: Final = 1e-3

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.hub.findings import Finding
-from ssdd_bench.hub.gather import gather
-from ssdd_bench.hub.layout import LEADERBOARD, RESULT_FILE, place_of, scores_place
-from ssdd_bench.hub.remote import commit_files, ensure_repository, fetch_snapshot
+from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.hub.staging import put, stage
-from ssdd_bench.hub.validate import Checked, check_files, scores_of
+from ssdd_bench.hub.validate import Checked, check_files, scores_of, sound_files
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.rows import FILE, to_json
+from ssdd_bench.results.places import RESULT_FILE, place_of, scores_place
 from ssdd_bench.results.store import find_results
 
 README: Final = "README.md"
@@ -29,8 +30,9 @@ viewer: false
 # Results of image tokenizers
 
 Measured with ssdd-bench. A result lies at `results/MODEL/REVISION/PROTOCOL/FILE.json`, and
-`leaderboard.json` holds a row for each. Check a change with `ssdd-bench validate .`, and bring
-the rows into a folder of yours with `ssdd-bench pull {repo}`.
+`report.json` holds the rows of all. `ssdd-bench report .` makes the page of the leaderboard from
+a clone, and `ssdd-bench validate .` checks a change. `ssdd-bench pull {repo}` brings the results
+that compare with yours into a folder.
 """
 
 
@@ -57,16 +59,16 @@ class Published:
         added: paths of new result files in the repository.
         replaced: paths of those that had another content.
         unchanged: paths of those that were there.
-        rows: number of rows of the leaderboard.
-        left_out: problems of files of the repository that are no row.
+        results: number of results in the repository's leaderboard.
+        left_out: problems of files of the repository that are not in it.
     """
 
     url: str
     added: tuple[str, ...]
     replaced: tuple[str, ...]
     unchanged: tuple[str, ...]
-    rows: int
-    left_out: tuple[dict[str, Any], ...]
+    results: int
+    left_out: tuple[Finding, ...]
 
 
 def publish(
@@ -85,7 +87,7 @@ def publish(
 
     Raises:
         InvalidResultsError: a result has a problem.
-        HubError: see :func:`ssdd_bench.hub.remote.commit_files`.
+        HubError: a place holds another job, or see :func:`ssdd_bench.hub.remote.commit_files`.
     """
     own = check_files(find_results(paths))
     if findings := tuple(found for one in own for found in one.problems):
@@ -97,26 +99,51 @@ def publish(
         before = stage(snapshot, staging)
         files = _placed(own)
         changed = {name: data for name, data in files.items() if before.get(name) != data}
+        _refuse_others(own, before)
         for name, data in changed.items():
             put(staging, name, data)
-        board = gather(staging)
+        sound, left_out = sound_files([staging])
+        board = to_json(load_source(sound))
     changed |= _scores(own, changed)
     done = Published(
         url="",
         added=tuple(name for name in files if name not in before),
         replaced=tuple(name for name in files if name in before and name in changed),
         unchanged=tuple(name for name in files if name not in changed),
-        rows=len(board["rows"]),
-        left_out=tuple(board["left_out"]),
+        results=len(sound),
+        left_out=tuple(left_out),
     )
     if not changed:
         return done
-    changed[LEADERBOARD] = (json.dumps(board, indent=1, sort_keys=True) + "\n").encode()
+    changed[FILE] = board.encode()
     if README not in snapshot.refused:
         changed[README] = CARD.format(repo=repo).encode()
     message = f"Add {len(done.added)} results, replace {len(done.replaced)}"
     url = commit_files(repo, "dataset", changed, message, snapshot.commit, pull_request)
     return Published(**{**vars(done), "url": url})
+
+
+def _refuse_others(checked: Iterable[Checked], before: Mapping[str, bytes]) -> None:
+    """Refuse a result whose place holds another job, whose fingerprint begins alike.
+
+    Raises:
+        HubError: there is such a place, in the repository or among the results.
+    """
+    held = {name: _fingerprint(data) for name, data in before.items()}
+    for one in checked:
+        if one.result is not None:
+            place, own = place_of(one.result).as_posix(), one.result.fingerprint
+            if held.setdefault(place, own) not in ("", own):
+                raise HubError(f"{one.name}: {place} holds another job: publish elsewhere")
+
+
+def _fingerprint(data: bytes) -> str:
+    """Return the fingerprint in a result file; "" where there is none to be read."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    return str(content.get("fingerprint", "")) if isinstance(content, dict) else ""
 
 
 def _placed(checked: Iterable[Checked]) -> dict[str, bytes]:

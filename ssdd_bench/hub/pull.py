@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssdd_bench.hub.findings import Problem
-from ssdd_bench.hub.layout import RESULT_FILE, RESULTS, SCORES_FILE, scores_place
 from ssdd_bench.hub.remote import open_snapshot
 from ssdd_bench.hub.staging import MAX_SCORES_BYTES, stage
 from ssdd_bench.hub.validate import Checked, check_repository
 from ssdd_bench.protocols.standing import MEANINGS, Standing, former_version, standing_of
 from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.places import RESULT_FILE, RESULTS, SCORES_FILE, path_of, scores_place
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import path_of
 
 Others = Literal["refuse", "apart"]
 """Treatment of results that do not compare: left out, or written to a folder of their own."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssdd_bench.hub.layout import MAX_BYTES
 from ssdd_bench.hub.remote import Snapshot
 
+MAX_BYTES = 1 << 20
+"""Largest result file that is read."""
 MAX_SCORES_BYTES = 64 << 20
 """Largest file of scores of single images that is taken over."""
 

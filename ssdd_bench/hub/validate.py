@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from ssdd_bench.errors import FileContentError, UserError
 from ssdd_bench.hub.contents import content_findings
 from ssdd_bench.hub.findings import INCOMPARABLE, Finding, Problem
-from ssdd_bench.hub.layout import (
-    MAX_BYTES,
+from ssdd_bench.hub.staging import MAX_BYTES
+from ssdd_bench.results.places import (
     RESULT_FILE,
     RESULTS,
     SCORES_FILE,
     place_of,
+    repository_files,
     scores_place,
 )
 from ssdd_bench.results.records import read_json
@@ -49,12 +50,13 @@ class Checked:
         return tuple(one for one in self.findings if one.problem not in INCOMPARABLE)
 
 
-def check_file(path: Path, name: str = "") -> Checked:
+def check_file(path: Path, name: str = "", links: bool = False) -> Checked:
     """Check one result file by itself.
 
     Args:
-        path: of the file; a link is not followed.
+        path: of the file.
         name: path in messages; by default ``path``.
+        links: True follows a link; otherwise it is a problem.
 
     Returns:
         The result, and the problems of schema, protocol, checksums and values.
@@ -64,7 +66,7 @@ def check_file(path: Path, name: str = "") -> Checked:
     def failed(problem: Problem, text: str) -> Checked:
         return Checked(path, name, None, (Finding(name, problem, text),))
 
-    if path.is_symlink() or not path.is_file():
+    if not path.is_file() or (path.is_symlink() and not links):
         return failed(Problem.UNREADABLE, "no regular file")
     if path.stat().st_size > MAX_BYTES:
         return failed(Problem.UNREADABLE, f"{path.stat().st_size} bytes, more than {MAX_BYTES}")
@@ -106,13 +108,14 @@ def check_files(paths: Iterable[Path]) -> list[Checked]:
     return _mark_duplicates([check_file(path) for path in paths])
 
 
-def check_repository(folder: Path) -> list[Checked]:
+def check_repository(folder: Path, links: bool = False) -> list[Checked]:
     """Check a repository of results: every file in ``results/`` and its place.
 
     Files elsewhere, such as README.md, are free. Pictures are not needed and are stray files.
 
     Args:
         folder: root of the repository.
+        links: True follows links, of which huggingface_hub makes its snapshots.
 
     Raises:
         UserError: it has no folder ``results``.
@@ -129,12 +132,32 @@ def check_repository(folder: Path) -> list[Checked]:
         if path.is_symlink() or not path.is_dir()
     )
     checked = [
-        _check_place(check_file(path, name))
+        _check_place(check_file(path, name, links))
         if RESULT_FILE.fullmatch(name)
-        else Checked(path, name, None, tuple(_stray(path, name, folder)))
+        else Checked(path, name, None, tuple(_stray(path, name, folder, links)))
         for name, path in names
     ]
     return _mark_duplicates(checked)
+
+
+def sound_files(paths: Iterable[Path]) -> tuple[list[Path], list[Finding]]:
+    """Find result files for a report, and leave out those of a repository that have faults.
+
+    Args:
+        paths: see :func:`ssdd_bench.results.store.find_results`.
+
+    Returns:
+        The files, and what is wrong with those of repositories that are left out.
+    """
+    files, left_out = list[Path](), list[Finding]()
+    for path in paths:
+        if not repository_files(path):
+            files.append(path)
+            continue
+        checked = check_repository(path, links=True)
+        files += [one.path for one in checked if one.result is not None and not one.faults]
+        left_out += [found for one in checked for found in one.faults]
+    return find_results(files), left_out
 
 
 def _check_place(one: Checked) -> Checked:
@@ -145,11 +168,11 @@ def _check_place(one: Checked) -> Checked:
     return Checked(one.path, one.name, one.result, (*one.findings, found))
 
 
-def _stray(path: Path, name: str, folder: Path) -> Iterator[Finding]:
+def _stray(path: Path, name: str, folder: Path, links: bool) -> Iterator[Finding]:
     """Yield a finding unless the file holds the scores of a result that is there."""
     place = PurePosixPath(name)
     result = place.parent.parent / f"{place.stem}.json"
-    if SCORES_FILE.fullmatch(name) and not path.is_symlink():
+    if SCORES_FILE.fullmatch(name) and (links or not path.is_symlink()):
         if not (folder / result).is_file():
             yield Finding(name, Problem.STRAY, f"scores of {result}, which is not here")
         return

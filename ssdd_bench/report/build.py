@@ -15,8 +15,9 @@ from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.gallery import copy_to, link_from
 from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.page import build_page, first_of_each, to_json
+from ssdd_bench.report.page import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
+from ssdd_bench.report.rows import FILE, to_json
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
@@ -68,7 +69,7 @@ def build_report(
         "table.md": to_markdown(tables),
         "table.csv": to_csv(frame),
         "table.tex": to_latex(shown),
-        "report.json": to_json(source),
+        FILE: to_json(source),
         "table.html": render("tables.html.j2", tables=shown),
     }
     if tags:

@@ -132,7 +132,8 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def to_records(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the known values of each row for JSON, by index; infinity is the text "inf"."""
-    rows = frame.drop(columns=["footnotes", "scores"]).astype(object)
+    long = ["footnotes", "scores", "fingerprints"]
+    rows = frame.drop(columns=long, errors="ignore").astype(object)
     records = rows.where(rows.notna(), None).to_dict("index")
     notes = [list(dict.fromkeys(note.text for note in notes)) for notes in frame["footnotes"]]
     return {

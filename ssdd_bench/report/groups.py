@@ -96,9 +96,10 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     other metrics or a seed twice.
 
     Returns:
-        The frame with columns for seeds (tuple) and for the range of each metric over several
-        seeds (METRIC_least, METRIC_greatest; else NaN). Metrics, ends of intervals, speeds and
-        scores of single images are means, footnotes are merged, and the rest is the first row's.
+        The frame with columns for seeds and fingerprints (tuples), and for the range of each metric
+        over several seeds (METRIC_least, METRIC_greatest; else NaN). Metrics, ends of intervals,
+        speeds and scores of single images are means, footnotes are merged, and the rest is the
+        first row's.
     """
     if "seeds" in frame:
         return frame
@@ -110,7 +111,8 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     pooled[[*least, *greatest]] = math.nan
     found: dict[str, list[pd.Series[float]]] = {"mean": [], "min": [], "max": []}
     columns = {key: dict(frame[key]) for key in ("scores", "footnotes")}
-    columns["seeds"] = {index: (seed,) for index, seed in frame["seed"].items()}
+    for key, several in (("seed", "seeds"), ("fingerprint", "fingerprints")):
+        columns[several] = {index: (one,) for index, one in frame[key].items()}
     for _, rows in frame.groupby([*_BUT_SEED, measured], sort=False, dropna=False):
         own = tuple(rows["seed"])
         if len(own) < 2 or len(set(own)) < len(own):
@@ -122,6 +124,7 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         found["min"].append(rows[metrics].min())
         found["max"].append(rows[metrics].max())
         columns["seeds"][first] = own
+        columns["fingerprints"][first] = tuple(rows["fingerprint"])
         columns["scores"][first] = _mean_scores(list(rows["scores"]))
         columns["footnotes"][first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
     for names, which in ((means, "mean"), (least, "min"), (greatest, "max")):

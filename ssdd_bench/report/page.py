@@ -109,14 +109,6 @@ def build_page(
     )
 
 
-def to_json(source: Source) -> str:
-    """Write what the page's tables are made from: the rows of the frame, seeds pooled."""
-    rows = list(to_records(source.pooled).values())
-    directions = metric_directions(source.pooled)
-    whole = {"input_sha256": source.digest, "higher_is_better": directions, "rows": rows}
-    return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
 def first_of_each(drawings: Sequence[Drawing]) -> dict[str, Drawing]:
     """Choose the figure of each name that becomes files and that the page shows at first."""
     firsts: dict[str, Drawing] = {}

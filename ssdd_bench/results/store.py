@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ssdd_bench.errors import FileContentError, OutputError, UserError
 from ssdd_bench.results.files import write_json
+from ssdd_bench.results.places import path_of, repository_files
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import (
     GENERATED_VERSION,
@@ -32,12 +32,24 @@ def from_json(data: Any, source: Path | str) -> Result:
 
 
 def load_saved(path: Path, identity: str) -> Result | None:
-    """Return the result of an earlier run; None if there is none of this fingerprint to be read."""
+    """Return the result of an earlier run; None if there is none that can be read.
+
+    Args:
+        path: see :func:`ssdd_bench.results.places.result_path`.
+        identity: fingerprint of the job.
+
+    Raises:
+        OutputError: the file holds another job, whose fingerprint begins alike.
+    """
     try:
         result = from_json(read_json(path), path)
     except UserError:
         return None
-    return result if result.fingerprint == identity else None
+    if result.fingerprint != identity:
+        raise OutputError(
+            f"{path}: holds another job, whose fingerprint begins alike: choose another folder"
+        )
+    return result
 
 
 def read_generated(folder: Path) -> GeneratedRecord | None:
@@ -54,25 +66,15 @@ def read_generated(folder: Path) -> GeneratedRecord | None:
     return read_record(GeneratedRecord, data, str(path))
 
 
-def result_path(
-    folder: Path, label: str, resolution: int, protocol_id: str, fingerprint: str
-) -> Path:
-    """Name a job's file so that any label is safe and equal fingerprints meet in one file."""
-    name = f"{slug(label)}_{resolution}_{slug(protocol_id)}_{slug(fingerprint)[:10]}.json"
-    return Path(folder) / name
-
-
-def path_of(result: Result, folder: Path) -> Path:
-    """Return the file that a result is saved in."""
-    place = (result.tokenizer.label, result.resolution, str(result.protocol["id"]))
-    return result_path(folder, *place, result.fingerprint)
-
-
 def save_result(result: Result, folder: Path) -> Path:
-    """Write a result atomically to its file, see :func:`path_of`, in place of an older one.
+    """Write a result atomically to its file, in place of an older one of the same job.
+
+    Returns:
+        The file, see :func:`ssdd_bench.results.places.path_of`.
 
     Raises:
-        OutputError: the folder cannot be written, or a number is NaN or infinite.
+        OutputError: the folder cannot be written, a number is NaN or infinite, or see
+            :func:`load_saved`.
     """
     plain = asdict(result)
     if key := _find_non_finite(plain):
@@ -82,6 +84,7 @@ def save_result(result: Result, folder: Path) -> Path:
             "null with its 'infinite' count"
         )
     path = path_of(result, folder)
+    load_saved(path, result.fingerprint)
     write_json(path, plain)
     return path
 
@@ -89,7 +92,9 @@ def save_result(result: Result, folder: Path) -> Path:
 def find_results(paths: Iterable[Path | str]) -> list[Path]:
     """List result files, given themselves or by folder (``*.json``), each once.
 
-    Where a folder holds none itself, those one level below count; ``published`` holds no results.
+    Of a repository of results, those in their places count, see
+    :func:`ssdd_bench.results.places.repository_files`. Where another folder holds none itself,
+    those one level below count; ``published`` holds no results.
 
     Returns:
         The files in the order of their names.
@@ -101,7 +106,9 @@ def find_results(paths: Iterable[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{path}: no such result file or folder")
-        found = list(path.glob("[!.]*.json")) if path.is_dir() else [path]
+        found = (
+            (repository_files(path) or list(path.glob("[!.]*.json"))) if path.is_dir() else [path]
+        )
         below = (one for one in path.glob("*/[!.]*.json") if one.parent.name != "published")
         found = found or list(below)
         if not found:
@@ -128,11 +135,6 @@ def _check_version(data: Any, readable: int, source: Path | str) -> None:
         advice = "update ssdd-bench" if version > readable else "repeat the command that wrote it"
         problem = f"key 'schema_version' is {version}, expected {readable}"
         raise FileContentError(source, problem, advice)
-
-
-def slug(text: str) -> str:
-    """Keep letters, digits and dots of a label: safe as a file name on every system."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:80] or "unnamed"
 
 
 def _find_non_finite(data: Any, where: str = "") -> str:

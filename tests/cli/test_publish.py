@@ -27,7 +27,7 @@ def runs(tmp_path: Path) -> Path:
 def test_there_and_back(program, hub, runs: Path, tmp_path: Path) -> None:
     code, out, error = program("publish", runs, REPO)
     assert code == 0, error
-    assert out.startswith("3 added, 0 replaced, 0 unchanged; 3 rows. http")
+    assert out.startswith("3 added, 0 replaced, 0 unchanged; 3 results there. http")
     code, out, _ = program("publish", runs, REPO, "--json")
     assert len(json.loads(out)["unchanged"]) == 3
     theirs = tmp_path / "theirs"

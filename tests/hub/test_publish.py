@@ -1,18 +1,25 @@
 """Publishing to a Hub on this machine: files, leaderboard and card in one commit."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub_server import Hub
 
-from ssdd_bench.hub.layout import LEADERBOARD, RESULT_FILE, place_of
 from ssdd_bench.hub.publish import InvalidResultsError, publish
-from ssdd_bench.hub.remote import HubError
+from ssdd_bench.hub.pull import pull
+from ssdd_bench.hub.remote import HubError, fetch_snapshot
 from ssdd_bench.hub.staging import put
+from ssdd_bench.hub.validate import sound_files
+from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.rows import FILE, to_json
+from ssdd_bench.results.places import RESULT_FILE, place_of
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json
 
@@ -25,6 +32,12 @@ def files(hub: Hub) -> dict[str, bytes]:
     return hub.repositories["dataset", REPO].files
 
 
+def parquet_of(metric: str) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"id": ["a"], metric: [1.0]}), out)
+    return out.getvalue()
+
+
 def test_a_first_publication(hub, save) -> None:
     paths = [save(index) for index in range(3)]
     done = publish([paths[0].parent], REPO)
@@ -34,9 +47,58 @@ def test_a_first_publication(hub, save) -> None:
         path.name: path.read_bytes() for path in paths
     }
     assert f"ssdd-bench pull {REPO}" in files(hub)["README.md"].decode()
-    board = json.loads(files(hub)[LEADERBOARD])
-    assert [row["file"] for row in board["rows"]] == sorted(stored)
+    board = json.loads(files(hub)[FILE])
+    placed = [one["file"] for row in board["rows"] for one in row["results"]]
+    assert sorted(placed) == sorted(stored)
     assert hub.repositories["dataset", REPO].messages[-1] == "Add 3 results, replace 0"
+
+
+def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tmp_path) -> None:
+    """As a snapshot of huggingface_hub, whose files are links, as a clone, and pulled."""
+    paths = [save(index) for index in range(3)]
+    put(paths[0].parent, f"scores/{paths[0].stem}.parquet", parquet_of("psnr"))
+    save(0, scores=f"scores/{paths[0].stem}.parquet")
+    publish([paths[0].parent], REPO)
+    board = files(hub)[FILE].decode()
+    snapshot = fetch_snapshot(REPO, lambda name: True)
+    links = [path for path in snapshot.folder.rglob("*.json") if path.is_symlink()]
+    assert len(links) == 4
+    for name, data in files(hub).items():
+        put(tmp_path / "clone", name, data)
+    pull(REPO, tmp_path / "pulled", scores=True)
+    for folder in (snapshot.folder, tmp_path / "clone", tmp_path / "pulled"):
+        sound, left_out = sound_files([folder])
+        assert (len(sound), left_out) == (3, [])
+        source = load_source(sound)
+        assert to_json(source) == board
+        assert [len(scores) for scores in source.frame["scores"]].count(1) == 1
+
+
+def test_a_report_leaves_out_what_publish_leaves_out(hub, save, tmp_path) -> None:
+    path = save(0)
+    hub.add(REPO, {"results/m/000000000000/p/f.json": b"{"})
+    done = publish([path], REPO)
+    for name, data in files(hub).items():
+        put(tmp_path / "clone", name, data)
+    sound, left_out = sound_files([tmp_path / "clone"])
+    assert [file.name for file in sound] == [path.name]
+    assert left_out == list(done.left_out)
+    assert to_json(load_source(sound)).encode() == files(hub)[FILE]
+    (whole,) = sound_files([path])[0]  # a file by itself is as it was given
+    assert whole == path
+
+
+def test_two_jobs_of_one_place_are_refused(hub, save, results) -> None:
+    """The known mistake: the second one would take the place of the first."""
+    first = save(0)
+    publish([first], REPO)
+    before = files(hub)
+    first.unlink()
+    other = save(0, fingerprint=results[0].fingerprint[:10] + "0" * 54)
+    assert other == first
+    with pytest.raises(HubError, match="another job"):
+        publish([other], REPO)
+    assert files(hub) == before
 
 
 def test_the_same_again_makes_no_commit(hub, save) -> None:
@@ -52,7 +114,7 @@ def test_rows_of_others_stay_and_a_new_measurement_replaces(hub, save) -> None:
     hub.repositories["dataset", REPO].files["README.md"] = b"---\ntags: []\n---\nours"
     save(0, seconds=99.0)
     done = publish([save(1).parent], REPO)
-    assert (len(done.added), len(done.replaced), done.rows) == (1, 1, 2)
+    assert (len(done.added), len(done.replaced), done.results) == (1, 1, 2)
     assert files(hub)["README.md"].endswith(b"ours")
     seconds = {json.loads(files(hub)[name])["seconds"] for name in done.replaced}
     assert seconds == {99.0}
@@ -61,8 +123,8 @@ def test_rows_of_others_stay_and_a_new_measurement_replaces(hub, save) -> None:
 def test_a_broken_file_of_the_repository_is_no_row(hub, save) -> None:
     hub.add(REPO, {"results/m/000000000000/p/f.json": b"{"})
     done = publish([save(0)], REPO)
-    assert done.rows == 1
-    assert [one["problem"] for one in done.left_out] == ["unreadable"]
+    assert done.results == 1
+    assert [one.problem for one in done.left_out] == ["unreadable"]
 
 
 def test_scores_go_along_as_a_large_file_and_pictures_do_not(hub, save) -> None:
@@ -99,7 +161,7 @@ def test_a_pull_request_leaves_main_alone(hub, save) -> None:
     assert done.url.endswith("/discussions/1")
     assert files(hub) == {}
     (proposed,) = hub.repositories["dataset", REPO].pull_requests
-    assert LEADERBOARD in proposed
+    assert FILE in proposed
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ import pytest
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.protocols.standing import protocol_hash, superseded_version
+from ssdd_bench.results.places import path_of
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import SCHEMA_VERSION
-from ssdd_bench.results.store import find_results, from_json, path_of
+from ssdd_bench.results.store import find_results, from_json
 from ssdd_bench.weights.files import sha256_file
 
 ROOT = Path(__file__).parents[2]

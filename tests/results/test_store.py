@@ -15,6 +15,7 @@ import pytest
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results import store as results
+from ssdd_bench.results.places import result_path
 from ssdd_bench.results.schema import (
     GENERATED_VERSION,
     DataRecord,
@@ -31,8 +32,8 @@ from ssdd_bench.results.schema import (
 from ssdd_bench.results.store import (
     from_json,
     load_results,
+    load_saved,
     read_generated,
-    result_path,
     save_result,
 )
 
@@ -126,6 +127,22 @@ def test_labels_that_look_alike_differ_by_fingerprint(tmp_path: Path) -> None:
     names = {result_path(tmp_path, "a:b=1", 64, "p", "1" * 64).name}
     names.add(result_path(tmp_path, "a-b:1", 64, "p", "2" * 64).name)
     assert len(names) == 2
+
+
+def test_a_job_whose_fingerprint_begins_alike_is_refused(result: Result, tmp_path: Path) -> None:
+    """The known mistake: its file would take the place of the other's."""
+    path = save_result(result, tmp_path)
+    before = path.read_bytes()
+    other = dataclasses.replace(result, fingerprint=result.fingerprint[:10] + "f" * 54, seconds=9.0)
+    with pytest.raises(OutputError, match="another job"):
+        save_result(other, tmp_path)
+    with pytest.raises(OutputError, match="another job"):
+        load_saved(path, other.fingerprint)
+    assert path.read_bytes() == before
+    save_result(dataclasses.replace(result, seconds=9.0), tmp_path)
+    again = load_saved(path, result.fingerprint)
+    assert again is not None
+    assert again.seconds == 9.0
 
 
 @pytest.mark.parametrize("broken_call", ["fsync", "replace"])

@@ -1,8 +1,8 @@
-"""Layout of a repository of results: ``results/MODEL/REVISION/PROTOCOL/FILE.json``.
+"""Names of result files, and their places in a repository of results.
 
-MODEL is the tokenizer's id, REVISION a hash of its weights and adapter, PROTOCOL the protocol's id
-with the beginning of its hash, and FILE the name that a run gives to the result. Scores of single
-images lie in ``scores/`` beside it.
+A place is ``results/MODEL/REVISION/PROTOCOL/FILE.json``. MODEL is the tokenizer's id, REVISION a
+hash of its weights and adapter, PROTOCOL the protocol's id with the beginning of its hash, and FILE
+the name that a run gives to the result. Scores of single images lie in ``scores/`` beside it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,8 @@ from typing import Final
 
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import path_of, slug
 
 RESULTS: Final = "results"
-LEADERBOARD: Final = "leaderboard.json"
-"""The gathered rows, at the root of a repository."""
-MAX_BYTES: Final = 1 << 20
-"""Largest result file that is read."""
 
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -29,6 +24,25 @@ SCORES_FILE: Final = re.compile(
     rf"{RESULTS}/{_PART}/[0-9a-f]{{12}}/{_PART}/scores/{_NAME}\.parquet"
 )
 """Paths of the scores of single images."""
+
+
+def slug(text: str) -> str:
+    """Keep letters, digits and dots of a label: safe as a file name on every system."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:80] or "unnamed"
+
+
+def result_path(
+    folder: Path, label: str, resolution: int, protocol_id: str, fingerprint: str
+) -> Path:
+    """Name a job's file so that any label is safe and equal fingerprints meet in one file."""
+    name = f"{slug(label)}_{resolution}_{slug(protocol_id)}_{slug(fingerprint)[:10]}.json"
+    return Path(folder) / name
+
+
+def path_of(result: Result, folder: Path) -> Path:
+    """Return the file that a result is saved in."""
+    place = (result.tokenizer.label, result.resolution, str(result.protocol["id"]))
+    return result_path(folder, *place, result.fingerprint)
 
 
 def revision_of(result: Result) -> str:
@@ -53,3 +67,9 @@ def place_of(result: Result) -> PurePosixPath:
 def scores_place(place: PurePosixPath) -> PurePosixPath:
     """Return the path of the scores of single images that belong to a result file."""
     return place.parent / "scores" / f"{place.stem}.parquet"
+
+
+def repository_files(folder: Path) -> list[Path]:
+    """List the files of a repository that are at a place of a result; none of another folder."""
+    found = (folder / RESULTS).glob("*/*/*/*.json")
+    return [path for path in found if RESULT_FILE.fullmatch(path.relative_to(folder).as_posix())]

@@ -1,15 +1,44 @@
-"""Places of results in a repository: made from content, and never outside of it."""
+"""Names and places of results: made from content, and never outside of a repository."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from ssdd_bench.hub.layout import RESULT_FILE, SCORES_FILE, place_of, revision_of, scores_place
+from ssdd_bench.results.places import (
+    RESULT_FILE,
+    SCORES_FILE,
+    place_of,
+    repository_files,
+    revision_of,
+    scores_place,
+)
+from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
+from ssdd_bench.results.store import find_results, from_json
+
+MINI = Path(__file__).parents[2] / "results" / "mini"
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Result]:
+    return [from_json(read_json(path), path) for path in sorted(MINI.glob("*.json"))]
 
 
 def changed(result: Result, **tokenizer: object) -> Result:
     return dataclasses.replace(result, tokenizer=dataclasses.replace(result.tokenizer, **tokenizer))
+
+
+def test_a_repository_is_known_by_its_places(results: list[Result], tmp_path: Path) -> None:
+    places = [tmp_path / place_of(one) for one in results]
+    assert repository_files(tmp_path) == []
+    stray = tmp_path / "results" / "mini" / "a.json"
+    for path in (*places, stray, tmp_path / "report.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert sorted(repository_files(tmp_path)) == sorted(places)
+    assert sorted(find_results([tmp_path])) == sorted(places)
+    assert repository_files(tmp_path / "results") == []
 
 
 def test_every_place_is_a_place_of_the_layout(results: list[Result]) -> None:
