@@ -54,7 +54,7 @@ def test_a_first_publication(hub, save) -> None:
 
 
 def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tmp_path) -> None:
-    """As a snapshot of huggingface_hub, whose files are links, as a clone, and pulled."""
+    """The same for a snapshot of huggingface_hub, whose files are links, a clone, and pulled."""
     paths = [save(index) for index in range(3)]
     put(paths[0].parent, f"scores/{paths[0].stem}.parquet", parquet_of("psnr"))
     save(0, scores=f"scores/{paths[0].stem}.parquet")
