@@ -113,7 +113,11 @@ def _to_pillow(image: Any) -> Image.Image:
                 raise DataError(f"floats range from {low:.3g} to {high:.3g}, expected [0, 1]")
             image = round_to_uint8(image)
         image = image.permute(1, 2, 0).cpu().numpy()
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except ValueError:  # a pair of an image and a label, as data sets of torchvision have them
+        kind = type(image).__name__
+        raise DataError(f"{kind} is no image: give images, or pairs (id, image)") from None
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise DataError(
             f"image of shape {array.shape} and type {array.dtype}, expected uint8 (H, W, 3)"

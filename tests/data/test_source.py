@@ -7,7 +7,7 @@ from PIL import Image
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.memory import as_source
-from ssdd_bench.data.source import ImageSource, hash_id, limited
+from ssdd_bench.data.source import ImageSource, Subset, class_names, hash_id, limited
 from ssdd_bench.errors import DataError
 
 
@@ -60,3 +60,31 @@ def test_a_source_tells_its_limit_of_memory(make_photos):
     assert open_images(folder).max_mb == 256
     assert open_images(folder, 2, max_image_mb=7).max_mb == 7
     assert as_source(str(folder), sample=2, max_image_mb=7).max_mb == 7
+
+
+def test_classes_are_folders():
+    assert class_names(["b/1.png", "a/x/2.png"]) == ("b", "a/x")
+    assert class_names(["1.png", "2.png"]) == (".", ".")
+    with pytest.raises(DataError, match="1 of 3"):
+        class_names(["a/1.png", "a/2.png", "3.png"])
+
+
+def test_a_subset_is_like_its_source_and_errors_name_the_image():
+    class Bad(Named):
+        numbered = True
+        max_mb = 7
+
+        def read(self, image_id: str) -> Image.Image:
+            if image_id == "00002.png":
+                raise DataError("damaged")
+            return Image.new("RGB", (int(image_id[:5]) + 1, 1))
+
+    some = Subset(Bad(5), ["00003.png", "00002.png"])
+    assert (some.name, some.numbered, some.max_mb) == ("named", True, 7)
+    assert some.ids == ("00002.png", "00003.png")
+    assert len(some) == 2
+    assert some.read_named("00003.png").size == (4, 1)
+    with pytest.raises(DataError, match=r"^named: 00002\.png: damaged$"):
+        some.read_named("00002.png")
+    assert limited(some, 2) is some
+    assert limited(some, 1).ids == ("00003.png",)

@@ -38,3 +38,16 @@ def test_normalising_is_undone(values):
     torch.testing.assert_close(stats.denormalise(normal), latents)
     with pytest.raises(UserError, match="3 channels, the statistics 2"):
         ChannelStats((0.0, 0.0), (1.0, 1.0)).normalise(latents)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float16, np.float64])
+def test_statistics_of_two_values(kind):
+    """Mean 102 and deviations of 102, whose squares do not fit into the type of small values."""
+    sums = ChannelSums.of(np.array([[[[0], [204]]], [[[0], [204]]]], kind))
+    assert (sums.images, sums.count, type(sums.count)) == (2, 4, int)
+    assert sums.sums.tolist() == [[408.0], [83232.0]]
+    assert sums.stats(scale=51) == ChannelStats((2.0,), (2.0,))
+    assert sums.stats() == ChannelStats((102.0,), (102.0,))
+    two = ChannelSums.of(np.array([[[[0], [204]]]], kind))
+    assert two.stats(ddof=1).std == pytest.approx((102 * 2**0.5,))
+    assert ChannelSums.of(np.array([[[[7]]]], kind)).stats(ddof=1) == ChannelStats((7.0,), (0.0,))
