@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 
 from ssdd_bench.report.frame import to_frame
-from ssdd_bench.report.groups import pool_seeds
+from ssdd_bench.report.groups import (
+    comparable_groups,
+    describe_hardware,
+    describe_machine,
+    pool_seeds,
+    row_names,
+)
 from ssdd_bench.results.schema import MetricValue, Result
 
 Make = Callable[..., Result]
@@ -84,3 +90,100 @@ def test_lossless_stays_infinite(make_result: Make) -> None:
 
     (value,) = pool_seeds(to_frame([lossless(0), lossless(1)]))["psnr"]
     assert math.isinf(value)
+
+
+def test_groups_say_what_their_rows_share(make_result: Make) -> None:
+    frame = to_frame([make_result("b", 64), make_result("a", 64), make_result("c", 96, n=5)])
+    small, large = comparable_groups(frame)
+    assert (small.resolution, small.protocol, small.data, small.n) == (
+        64,
+        "default-v1",
+        "sample",
+        28,
+    )
+    assert small.size == "64 × 64 px"
+    assert large.title == "96 × 96 px, default-v1, sample"
+    assert (large.n, type(large.n), type(large.resolution)) == (5, int, int)
+    assert list(small.rows["label"]) == ["a", "b"]
+    assert list(large.rows.index) == [2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ([{}, {"resolution": 96}], ["a", "a"]),
+        ([{"seed": 1}, {"seed": 3}], ["a (seed 1)", "a (seed 3)"]),
+        ([{"device": "x"}, {"device": "y"}], ["a (x)", "a (y)"]),
+        ([{"fingerprint": "1" * 64}, {"fingerprint": "2" * 64}], ["a (111111)", "a (222222)"]),
+        (
+            [{"seed": 1, "device": "x"}, {"seed": 1, "device": "y"}, {"seed": 2, "device": "x"}],
+            ["a (seed 1) (x)", "a (seed 1) (y)", "a (seed 2)"],
+        ),
+        ([{}, {}, {}], ["a", "a #2", "a #3"]),
+    ],
+)
+def test_names_tell_rows_apart(
+    make_result: Make, changes: list[dict[str, object]], names: list[str]
+) -> None:
+    rows = pd.concat(
+        [to_frame([make_result(**{"label": "a", **change})]) for change in changes],
+        ignore_index=True,
+    )
+    other = to_frame([make_result("other", seed=9, device="z", fingerprint="9" * 64)])
+    found = row_names(pd.concat([rows, other], ignore_index=True))
+    assert list(found) == [*names, "other"]
+
+
+def test_machines_in_words(make_result: Make) -> None:
+    machine = {"device": "x", "threads": 2, "dtype": "float32", "compile": "off"}
+    assert describe_machine(machine) == "x, 2 threads, float32"
+    assert describe_machine(machine | {"threads": 1}) == "x, 1 thread, float32"
+    for compile, words in (
+        ("default", ", compiled"),
+        ("max-autotune", ", compiled with max-autotune"),
+    ):
+        assert describe_machine(machine | {"compile": compile}) == f"x, 2 threads, float32{words}"
+    assert describe_machine(machine | {"device": ""}) == ""
+    timed = [make_result(name, device=device) for name, device in zip("abc", "xyx", strict=True)]
+    frame = to_frame([*timed, make_result("d", decode_ips=None)])
+    assert describe_hardware(frame) == ["x, 2 threads, float32", "y, 2 threads, float32"]
+
+
+def test_everything_is_pooled_as_it_should_be(make_result: Make) -> None:
+    """Two seeds of one tokenizer beside others that stay as they are."""
+
+    def one(
+        seed: int, psnr: float, speed: float, texts: tuple[str, ...], label: str = "a"
+    ) -> Result:
+        made = make_result(label, 64, speed, {"psnr": psnr}, seed=seed, warnings=texts, note="")
+        value = replace(made.metrics["psnr"], interval=(psnr - 1, psnr + 2))
+        return replace(made, metrics={"psnr": value}, fingerprint=f"{seed}" * 64)
+
+    results = [
+        one(1, 20.0, 2.0, ("x", "y")),
+        one(2, 24.0, 8.0, ("y", "z")),
+        *(one(seed, 1.0, 1.0, (), "twice") for seed in (0, 0, 1)),
+        one(5, 30.0, 4.0, ("w",), "alone"),
+    ]
+    scores = [
+        {"psnr": pd.Series([10.0, 30.0], ["i", "j"]), "ssim": pd.Series([1.0], ["i"])},
+        {"psnr": pd.Series([16.0, 32.0], ["i", "j"]), "ssim": pd.Series([1.0], ["k"])},
+    ]
+    pooled = pool_seeds(to_frame(results, scores + [{}] * 4)).set_index("label")
+    row = pooled.loc["a"]
+    assert row[["psnr", "psnr_low", "psnr_high", "psnr_least", "psnr_greatest"]].tolist() == [
+        *(22.0, 21.0, 24.0, 20.0, 24.0)
+    ]
+    # Seconds grow with the speed's inverse, so quartiles are those of 8 / (0.45 or 0.375 s).
+    ends = row[["decode_ips", "decode_ips_q1", "decode_ips_q3"]].tolist()
+    assert ends == pytest.approx([5.0, 5 * 0.4 / 0.45, 5 * 0.4 / 0.375])
+    assert (row["seeds"], row["seed"], row["fingerprint"]) == ((1, 2), 1, "1" * 64)
+    assert [note.text for note in row["footnotes"]] == ["x", "y", "z"]
+    assert {key: list(one) for key, one in row["scores"].items()} == {"psnr": [13.0, 31.0]}
+    assert list(row["scores"]["psnr"].index) == ["i", "j"]
+    assert list(pooled.index) == ["a", "alone", "twice", "twice", "twice"]
+    alone = pooled.loc["alone"]
+    assert (alone["psnr"], alone["seeds"]) == (30.0, (5,))
+    assert math.isnan(alone["psnr_least"])
+    assert math.isnan(alone["psnr_greatest"])
+    assert pooled.loc["twice", "seeds"].tolist() == [(0,), (0,), (1,)]
