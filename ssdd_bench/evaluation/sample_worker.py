@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import chain, islice
@@ -32,13 +32,17 @@ from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.merge import execution_warnings
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.evaluation.result import Evaluation, Provenance
+from ssdd_bench.evaluation.sample_row import (
+    default_sample_metrics,
+    departures,
+    generated_label,
+)
 from ssdd_bench.evaluation.work import worker_name
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
-from ssdd_bench.metrics.catalog import default_metrics, find_metrics
+from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.state import SuiteState
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.protocols.schema import GenerationProtocol
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.places import result_path
@@ -177,9 +181,9 @@ class ScoringWorker(Worker[Evaluation]):
         plan, protocol, reference = self._plan, self._plan.protocol, self._reference
         provenance = Provenance(self._device, plan.command)
         made, samples, labels = open_samples(plan.samples[job], plan.max_image_mb)
-        keys = plan.metrics or _default_metrics(protocol, labels is not None, reference)
+        keys = plan.metrics or default_sample_metrics(protocol, labels is not None, reference)
         side = min(samples.read_named(samples.ids[0]).size)
-        label = plan.label or (_label(made) if made else samples.name)
+        label = plan.label or (generated_label(made) if made else samples.name)
         seed = made.seed if made else 0
         sets = data_fingerprint(samples), reference.identity()
         identity = fingerprint([NUMBERS_VERSION, *sets, side, protocol.sha256, label, seed])
@@ -381,7 +385,7 @@ class ScoringWorker(Worker[Evaluation]):
             execution=made.execution if made else executions[0],
             fingerprint=one.fingerprint,
             warnings=(
-                *(_departures(made, protocol, reference) if made else ()),
+                *(departures(made, protocol, reference) if made else ()),
                 *execution_warnings(executions),
             ),
             generation=made.generation if made else None,
@@ -422,65 +426,3 @@ def open_samples(
 
 def _is_complete(old: Result, keys: Sequence[str]) -> bool:
     return all(key in old.metrics and not old.metrics[key].unavailable for key in keys)
-
-
-def _default_metrics(
-    protocol: GenerationProtocol, has_labels: bool, reference: Reference
-) -> tuple[str, ...]:
-    labelled = has_labels and bool(reference.classes)
-    known = find_metrics("samples")
-    absent: set[tuple[str, ...]] = set()  # One metric says what is missing for all.
-    keys = []
-    for key in dict.fromkeys((*protocol.metrics, *default_metrics("samples"))):
-        info = known[key]
-        if (info.needs_labels and not labelled) or info.assets in absent:
-            continue
-        if not all(map(cached_path, info.assets)):
-            absent.add(info.assets)
-        keys.append(key)
-    return tuple(keys)
-
-
-def _departures(
-    made: GeneratedRecord, protocol: GenerationProtocol, reference: Reference
-) -> Iterator[str]:
-    """Name each setting of the protocol that the samples were not made by."""
-    one, name = made.generation, protocol.id
-    yield from made.warnings
-    sampler = protocol.flow_sampler if one.objective == "flow" else protocol.ddpm_sampler
-    if (one.steps, one.sampler) != (protocol.steps, sampler):
-        yield f"{one.steps} steps of {one.sampler}; {name}: {protocol.steps} of {sampler}"
-    if one.labels != protocol.labels:
-        yield f"{one.labels} labels; {name}: {describe('labels', protocol.labels)}"
-    if one.guidance_scale != 1:
-        channels = protocol.guided_channels
-        wanted = made.latent.channels if channels == "all" else min(channels, made.latent.channels)
-        if one.guided_channels != wanted:
-            yield f"{one.guided_channels} guided channels; {name} guides {channels}"
-        low, high = one.guidance_interval
-        if protocol.guidance_interval == "whole" and (low, high) != (0.0, 1.0):
-            yield f"guided at times {low:g} to {high:g}; {name} guides at all times"
-    if one.statistics != protocol.statistics:
-        yield (
-            f"latents scaled {one.statistics}; {name}: "
-            f"{describe('statistics', protocol.statistics)}"
-        )
-    if not reference.moments:
-        yield (
-            f"compared with images of {reference.name}; {name}: "
-            f"{describe('reference', protocol.reference)}"
-        )
-
-
-def _label(made: GeneratedRecord) -> str:
-    """Name a row by what distinguishes it, such as ``ssdd + DiT-nano/1, euler 50, cfg 1.5``."""
-    one = made.generation
-    parts = [f"{made.tokenizer.label} + {one.model}", f"{one.sampler} {one.steps}"]
-    if one.guidance_scale != 1:
-        parts.append(f"cfg {one.guidance_scale:g}")
-        low, high = one.guidance_interval
-        if (low, high) != (0.0, 1.0):
-            parts[-1] += f" in {low:g} to {high:g}"
-        if one.guided_channels != made.latent.channels:
-            parts[-1] += f" on {one.guided_channels} channels"
-    return ", ".join(parts)
