@@ -71,12 +71,13 @@ def build_page(
     extremes = find_extremes(source, sets)
     palette = Palette.of(frame)
     headline = find_headline(frame, compare)
+    method = str(headline.method["label"]) if headline else ""
     first = first_of_each(drawings)
     return render(
         "page.html.j2",
         styles=map(asset, _STYLES),
         scripts=map(asset, _SCRIPTS),
-        data=_json(_data(frame, drawings, palette, sets, extremes)),
+        data=_json(_data(frame, drawings, palette, sets, extremes) | {"method": method}),
         digest=source.digest,
         headline=headline,
         strips=cut_strips(source, headline) if headline else None,

@@ -29,7 +29,7 @@ _NARROW: Final = 2.8  # inches of a panel
 _WIDE: Final = 4.2
 _WIDEST: Final = 6.4  # of one panel alone
 _FULL: Final = 8  # labels, above which a panel alone is widest
-_CROWD: Final = 14  # labels, above which only those of the front and of the best are written
+_CROWD: Final = 16  # labels, above which only those of the front and of the best are written
 
 
 def draw_panels(

@@ -1,4 +1,9 @@
 "use strict";
+// The method of the first sentence is what is looked at first.
+function prefer(select) {
+  if ([...select.options].some((one) => one.value === DATA.method)) select.value = DATA.method;
+}
+
 // The gallery: all tokenizers at one zoom, error maps, two under a slider or in turns, best and worst.
 for (const set of DATA.sets) {
   const entries = (keys, values) => Object.fromEntries(keys.map((key, i) => [key, values[i]]).filter(([, one]) => one !== null));
@@ -220,8 +225,9 @@ function startGallery() {
   byId("heat").addEventListener("change", showHeat);
   byId("heat-scale").addEventListener("change", showHeat);
   showSet();
+  prefer(byId("tokenizer"));
+  showPair();
   cut(50);
-
   showHeat();
 
   // Thumbnails of the section below lead here.
@@ -255,7 +261,7 @@ function startExtremes() {
     }
     node.append(make("span", { class: "id" }, image), ` ${show(score)} `);
     if (difference !== null) {
-      node.append(make("span", { class: "soft" }, `(${difference < 0 ? "−" : "+"}${show(Math.abs(difference))} from the others)`));
+      node.append(make("span", { class: "soft" }, `(${difference < 0 ? "−" : "+"}${show(Math.abs(difference))})`));
     }
     return node;
   }
@@ -273,6 +279,7 @@ function startExtremes() {
     const names = distinct("tokenizer", inMetric());
     fill(tokenizer, names.map((name) => [name, name]));
     if (names.includes(old)) tokenizer.value = old;
+    else prefer(tokenizer);
     showOne();
   }
   function showGroup() {

@@ -201,7 +201,7 @@ def test_a_common_remark_is_written_once() -> None:
 def test_labels_of_a_crowd_are_those_of_the_front_and_of_the_best() -> None:
     marks = [Mark(1.0 + i, 20.0 + i, f"t{i}", label=f"t{i}", front=i == 0) for i in range(40)]
     kept = [mark.label for mark in thin_out(marks, True) if mark.label]
-    assert kept == ["t0", *(f"t{i}" for i in range(27, 40))]
+    assert kept == ["t0", *(f"t{i}" for i in range(25, 40))]
     assert thin_out(marks[:5], True) == marks[:5]
 
 
