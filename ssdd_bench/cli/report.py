@@ -87,7 +87,7 @@ def command(
         written.append(insert_into(insert, source.frame))
     if print_json({"path": out, "metric": metric, "files": written}):
         return
-    show_table(source.frame)
+    show_table(source.pooled)
     for path in written:
         click.echo(f"wrote {path}", err=True)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores, metric_directions
@@ -148,19 +149,20 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
             }
             others = _Others(scores)
             for name, each in scores.items():
-                mine = each[np.isfinite(each)]
-                mean = others.mean(name, mine.index)
-                lead = mine - mean if mean is not None else mine
-                order = lead.sort_values(ascending=not higher, kind="stable").index
+                mean = others.mean(name, each.index)
+                finite = np.isfinite(each.to_numpy())
+                ids, mine = each.index[finite], each.to_numpy()[finite]
+                lead = mine - mean[finite] if mean is not None else mine
+                order = np.argsort(-lead if higher else lead, kind="stable")
                 few = min(EXTREMES, len(order) // 2)
                 images = [
                     {
-                        "image": image,
-                        "score": mine[image],
-                        "difference": lead[image] if mean is not None else None,
-                        "photo": photos.get(image),
+                        "image": ids[at],
+                        "score": mine[at],
+                        "difference": lead[at] if mean is not None else None,
+                        "photo": photos.get(ids[at]),
                     }
-                    for image in (*order[:few], *order[::-1][:few])
+                    for at in (*order[:few], *order[::-1][:few])
                 ]
                 if few:
                     found.append(Extremes(index, name, metric, images[:few], images[few:]))
@@ -187,7 +189,7 @@ class _Others:
             same = each.index.equals(self._index)
             self._rows[place] = each if same else each.reindex(self._index)
 
-    def mean(self, name: str, images: pd.Index) -> pd.Series[float] | None:
+    def mean(self, name: str, images: pd.Index) -> NDArray[np.float64] | None:
         """Return the mean over all but this tokenizer, NaN where one of them lacks the image.
 
         None if there are no others.
@@ -202,7 +204,9 @@ class _Others:
         total = np.add.reduce(self._rows, axis=0)
         if place is not None:
             self._rows[place] = own
-        return pd.Series(total / count, self._index).reindex(images)
+        if images.equals(self._index):
+            return total / count
+        return pd.Series(total / count, self._index).reindex(images).to_numpy()
 
 
 @dataclass

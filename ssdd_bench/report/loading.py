@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -67,7 +68,7 @@ def load_source(paths: Iterable[Path | str]) -> Source:
         if saved := find_pictures(file, result):
             pictures[result.fingerprint] = saved
             read += saved.reconstructions
-    frame = to_frame(results, list(map(read_scores, files, results)))
+    frame = to_frame(results, share_ids(map(read_scores, files, results)))
     return Source(frame, tuple(results), pictures, tuple(read))
 
 
@@ -81,6 +82,16 @@ def _note_anew(result: Result) -> Result:
     if info is None or info.weights_origin(tokenizer.weights) != "shipped":
         return result
     return replace(result, tokenizer=replace(tokenizer, note=info.note_on("shipped")))
+
+
+def share_ids(found: Iterable[Scores]) -> list[Scores]:
+    """Give successive scores of equal ids one index, which soon compares as equal to itself."""
+    scores, index = list(found), pd.Index([])
+    for one in chain.from_iterable(each.values() for each in scores):
+        if one.index.equals(index):
+            one.index = index
+        index = one.index
+    return scores
 
 
 def read_scores(file: Path, result: Result) -> Scores:

@@ -207,7 +207,7 @@ def _data(
         },
         "panels": {one.key: one.panels for one in drawings},
         "sets": list(map(_pack, sets)),
-        "extremes": [_short(asdict(one)) for one in extremes],
+        "extremes": [_short(vars(one)) for one in extremes],
         "groups": [group.title for group in comparable_groups(frame)],
         "rows": to_records(frame),
     }

@@ -177,8 +177,10 @@ class Drawing:
             wrapped = "\n".join(textwrap.fill(line, width) for line in remark.splitlines())
             text = self.figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color=GREY)
             text.set_gid(f"{self.key}-remark")
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")
+        engine = self.figure.get_layout_engine()
+        assert engine is not None, "a figure without a layout"
+        engine.execute(self.figure)
+        self.figure.set_layout_engine(None)  # "none" would draw twice for every file
 
     def save(self, path: Path) -> Path:
         """Write a .png, .svg or .pdf without dates: equal figures are equal bytes.
