@@ -1,12 +1,23 @@
 """The Fréchet distance against closed forms, an independent root and other people's values."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.linalg
 
-from ssdd_bench.errors import DataError
-from ssdd_bench.metrics.features.files import FeatureStore
-from ssdd_bench.metrics.moments import Moments, frechet_distance, root_trace
+from ssdd_bench.errors import DataError, UnavailableError
+from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
+from ssdd_bench.metrics.frechet import ReferenceMoments
+from ssdd_bench.metrics.moments import (
+    Moments,
+    PublishedMoments,
+    frechet_distance,
+    root_trace,
+)
+
+SAMPLES = find_metrics("samples")
 
 
 def moments(features, parts=1):
@@ -160,3 +171,199 @@ def test_one_image_is_too_few():
 def test_features_that_are_not_finite(tmp_path):
     with pytest.raises(DataError, match="not finite"):
         FeatureStore(3, tmp_path / "rows").append(np.full((2, 3), np.nan, np.float32))
+
+
+def points(*rows):
+    return moments(np.array(rows, np.float64))
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_two_images_a_side(dims):
+    """Sum of (1 - 3)^2 and (2^0.5 - 8^0.5)^2, by covariances or by the vectors."""
+    rest = [7.0] * (dims - 1)
+    a, b = points([0.0, *rest], [2.0, *rest]), points([1.0, *rest], [5.0, *rest])
+    assert frechet_distance(a, b) == pytest.approx(6, rel=1e-12)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-12)
+
+
+def test_roots_of_small_matrices():
+    assert root_trace(np.eye(4) / 2, np.eye(4) / 8) == pytest.approx(1, rel=1e-12)
+    assert root_trace(np.diag([1.0, 0, 4]), np.diag([0.0, 3, 9])) == pytest.approx(6, rel=1e-12)
+    assert root_trace(np.diag([1.0, 0]), np.diag([0.0, 1])) == 0
+    rank_one, full = np.full((2, 2), 2.0), np.diag([3.0, 9.0])
+    for pair in ((rank_one, full), (full, rank_one)):  # the root of (1, 1) S (1, 1)' = 12, twice
+        assert root_trace(*pair) == pytest.approx(24**0.5, rel=1e-12)
+    other = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert root_trace(rank_one, other) == pytest.approx(0, abs=1e-7)
+
+
+def test_moments_without_images():
+    empty = Moments(3)
+    np.testing.assert_array_equal(empty.products, np.zeros(6))
+    assert empty.vectors.shape == (0, 3)
+    assert Moments(3, keep_few=False).vectors is None
+    published = PublishedMoments(np.arange(3.0), np.eye(3))
+    assert (published.n, published.dims, published.centred_vectors) == (50_000, 3, None)
+    np.testing.assert_array_equal(published.mean, [0, 1, 2])
+    np.testing.assert_array_equal(published.covariance, np.eye(3))
+
+
+ARRAYS = {"mu": np.zeros(4), "sigma": np.eye(4)}
+
+
+@pytest.mark.parametrize(
+    ("key", "arrays", "has_images", "token"),
+    [
+        ("gfid", ARRAYS, False, ""),
+        ("gfid", {"mu": np.zeros(4)}, True, "sigma"),
+        ("sfid", ARRAYS, True, "mu_s"),
+        ("precision", ARRAYS, True, ""),
+        ("precision", ARRAYS, False, "arr_0"),
+        ("isc", {}, False, ""),
+        ("fd_effnet", ARRAYS, True, "inception"),
+    ],
+)
+def test_what_a_reference_of_moments_allows(key, arrays, has_images, token):
+    reference = ReferenceMoments("ref.npz", arrays, has_images)
+    if not token:
+        reference.check(SAMPLES[key])
+        return
+    with pytest.raises(UnavailableError, match=rf"ref\.npz.*{token}"):
+        reference.check(SAMPLES[key])
+
+
+def test_moments_of_a_reference():
+    reference = ReferenceMoments("ref.npz", ARRAYS, False)
+    found = reference.of(SAMPLES["gfid"], 4)
+    assert found.n == 50_000
+    assert found.mean is ARRAYS["mu"]
+    assert found.covariance is ARRAYS["sigma"]
+    assert reference.of(SAMPLES["precision"], 5) is None
+    with pytest.raises(UnavailableError, match=r"ref\.npz.* 4 .* 5"):
+        reference.of(SAMPLES["gfid"], 5)
+
+
+def sets(x, y, paired=True, folder=None, **more):
+    stores = []
+    for name, rows in (("x", x), ("y", y)):
+        store = FeatureStore(rows.shape[1], folder and folder / name)
+        store.append(np.asarray(rows, np.float32))
+        stores.append(store)
+    return FeatureSets([f"{i:03}" for i in range(len(y))], *stores, "test", paired, **more)
+
+
+@pytest.mark.parametrize(
+    ("n", "key", "tokens"),
+    [
+        (4, "fd_effnet", ["4 images for 4 features.*singular"]),
+        (5, "fd_effnet", ["biased.*5 images for 4 features"]),
+        (7, "fd_effnet", ["biased.*7 images for 4 features"]),
+        (8, "fd_effnet", []),
+        (8, "gfid", ["50,000"]),
+        (5, "gfid", ["biased.*5 images for 4 features", "50,000"]),
+    ],
+)
+@pytest.mark.parametrize("paired", [True, False])
+def test_warnings_of_few_images(n, key, tokens, paired):
+    features = sets(normals(0, n + 1, 4), normals(1, n, 4), paired=paired)
+    found = list(SAMPLES[key].make(loaded=False).warnings(features))
+    assert len(found) == len(tokens)
+    for text, token in zip(found, tokens, strict=True):
+        assert re.search(token, text)
+        assert ("the same images" in text) is (paired and "features" in token)
+        assert ("as many samples" in text) is (not paired and "features" in token)
+
+
+def test_the_smaller_side_decides_on_the_warning():
+    metric = SAMPLES["gfid"].make(loaded=False)
+    (first, _) = metric.warnings(sets(normals(0, 5, 4), normals(1, 30, 4)))
+    assert "5 images" in first
+    published = sets(normals(0, 5, 4), normals(1, 50_000, 1)[:, [0] * 4], published=moments(A))
+    assert not list(metric.warnings(published))
+
+
+def variance_of_groups(features, distance):
+    """The jackknife by its definition, of groups in the order of the hashes."""
+    n, order = features.candidate.n, features.order()
+    size = n // 20
+    found = [
+        distance(np.delete(np.arange(n), order[g * size : g * size + size])) for g in range(20)
+    ]
+    return (n - size) / size * np.mean((np.array(found) - np.mean(found)) ** 2)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_interval_and_limit_are_those_of_their_definitions(tmp_path, paired):
+    x, y = (normals(seed, 45, 3, shift=seed) for seed in (0, 1))
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    features = sets(x, y, paired, tmp_path)
+    found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
+
+    def distance(rows):
+        return frechet_distance(moments(x[rows] if paired else x), moments(y[rows]))
+
+    value = distance(np.arange(45))
+    half = 1.959963984540054 * variance_of_groups(features, distance) ** 0.5
+    assert found.value == pytest.approx(value, rel=1e-9)
+    assert found.interval == pytest.approx((value - half, value + half), rel=1e-6)
+    sizes = [4, 8, 13, 17, 22, 26, 31, 35, 40, 45]
+    distances = [distance(features.order()[:n]) for n in sizes]
+    slopes = np.stack([1 / np.array(sizes), np.ones(10)], axis=1)
+    limit = np.linalg.lstsq(slopes, np.array(distances), rcond=None)[0][1]
+    assert found.extra == {"fd_infinity": pytest.approx(limit, rel=1e-6)}
+    assert (found.n, found.backend, found.warning) == (45, "test", "")
+
+
+@pytest.mark.parametrize(("n", "limit", "interval"), [(8, True, False), (7, False, False)])
+def test_least_numbers_for_a_limit_and_an_interval(tmp_path, n, limit, interval):
+    """Half of the images must be more than the features; there are 3."""
+    features = sets(normals(0, n, 3), normals(1, n, 3), folder=tmp_path)
+    found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
+    assert bool(found.extra) is limit
+    assert (found.interval is not None) is interval
+
+
+@pytest.mark.parametrize("n", [19, 20])
+def test_an_interval_needs_as_many_images_as_groups(tmp_path, n):
+    features = sets(normals(0, n, 3), normals(1, n, 3), folder=tmp_path)
+    metric = SAMPLES["fd_effnet"].make(loaded=False)
+    found = metric.compute(features, intervals=True)
+    assert (found.interval is None) is (n < 20)
+    assert ("jackknife" in found.interval_method) is (n == 20)
+    assert metric.compute(features).extra == {}
+
+
+CLASSES = np.array([0, 1, 0, 1, 1])
+
+
+def intra(tmp_path, labels, reference_labels):
+    x = np.array([[1.0], [5.0], [4.0], [6.0]])
+    y = np.array([[0.0], [5.0], [2.0], [7.0], [9.0]])
+    features = sets(x, y, False, tmp_path, labels=labels, reference_labels=reference_labels)
+    return SAMPLES["fd_effnet_intra"].make(loaded=False), features
+
+
+def test_mean_over_classes(tmp_path):
+    """Samples 0, 2 and 5, 7, 9 against 1, 5 and 4, 6."""
+    metric, features = intra(tmp_path, CLASSES, np.array([0, 0, 1, 1]))
+    classes = [4 + (2**0.5 - 8**0.5) ** 2, 4 + (4**0.5 - 2**0.5) ** 2]
+    assert metric.score(features) == pytest.approx(sum(classes) / 2, rel=1e-9)
+    (warning,) = metric.warnings(features)
+    assert " 2 " in warning
+
+
+@pytest.mark.parametrize(
+    ("labels", "reference_labels", "token"),
+    [
+        (None, np.array([0, 0, 1, 1]), "arr_1"),
+        (CLASSES, None, "arr_1"),
+        (CLASSES + 1, np.array([0, 0, 1, 1]), "up to 2 .* 2 "),
+        (CLASSES, np.array([0, 1, 1, 1]), "class 0"),
+        (np.array([0, 0, 1, 0, 0]), np.array([0, 0, 1, 1]), "class 1"),
+        (CLASSES, np.array([0, 0, 1, 2]), "class 1"),
+    ],
+)
+def test_classes_that_do_not_fit(tmp_path, labels, reference_labels, token):
+    metric, features = intra(tmp_path, labels, reference_labels)
+    with pytest.raises(UnavailableError, match=token):
+        metric.score(features)

@@ -183,3 +183,32 @@ def test_samples_vary_and_the_reference_does_not(tmp_path):
         low, high = metric.compute(one, intervals=True).interval
         errors.append((high - low) / (2 * NORMAL_95))
     assert np.mean(errors) == pytest.approx(spread, rel=0.4)
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+@pytest.mark.parametrize("draws", [None, 40])
+def test_percentiles_of_these_draws(statistic, draws):
+    values = np.array([3.0, -1.0, 4.0, 1.0, 5.0, 9.0, 2.0])
+    given = {} if draws is None else {"resamplings": draws}
+    rows = np.random.default_rng(0).integers(0, 7, (draws or 2000, 7))
+    found = np.sort([statistic(values[one]) for one in rows])
+    places = np.array([0.025, 0.975]) * (len(found) - 1)
+    expected = np.interp(places, np.arange(len(found)), found)
+    assert bootstrap(values, statistic, **given) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize(("value", "low"), [(1000.0, True), (30.0, False)])
+def test_jackknife_of_sums(value, low):
+    """Twenty groups of two of 43 rows: three rows are never left out."""
+    order = np.random.default_rng(1).permutation(43)
+    seen = []
+
+    def without(rows):
+        seen.append(rows.tolist())
+        return float(sum(rows))
+
+    found = jackknife_interval(without, order, value)
+    assert seen == [order[2 * g : 2 * g + 2].tolist() for g in range(20)]
+    sums = np.array([sum(one) for one in seen])
+    half = 1.959963984540054 * (41 / 2 * ((sums - sums.mean()) ** 2).sum() / 20) ** 0.5
+    assert found == pytest.approx((value - half if low else 0, value + half), rel=1e-12)

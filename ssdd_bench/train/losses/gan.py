@@ -68,4 +68,4 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     """
     (a,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (b,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    return (a.norm() / (b.norm() + 1e-4)).clamp(0, 1e4).detach()
+    return (a.norm() / (b.norm() + 1e-4)).clamp(max=1e4).detach()

@@ -10,7 +10,7 @@ from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight, fro
 WIDTH = 8
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def discriminator():
     torch.manual_seed(0)
     return PatchDiscriminator(WIDTH)
@@ -18,8 +18,8 @@ def discriminator():
 
 def test_width_of_latent_diffusion():
     with torch.device("meta"):
-        discriminator = PatchDiscriminator()
-    assert discriminator.layers[0].weight.shape == (64, 3, 4, 4)
+        made = PatchDiscriminator()
+    assert made.layers[0].weight.shape == (64, 3, 4, 4)
 
 
 def test_layers(discriminator):
@@ -53,11 +53,11 @@ def test_first_weights(discriminator):
 def test_losses_of_known_logits():
     discriminator = PatchDiscriminator(1)
     discriminator.layers = nn.Identity()
-    real, fake = torch.tensor([-1.0, 0.5, 3.0]), torch.tensor([-2.0, 0.5, 1.0])
+    real, fake = torch.tensor([-1.0, 0.5, 3.0]), torch.tensor([-2.0, 0.5, 2.0])
     terms = discriminator(real, fake)
     assert terms.keys() == {"discriminator"}
-    assert terms["discriminator"].item() == pytest.approx(0.5 * (2.5 / 3 + 3.5 / 3))
-    assert discriminator.generator_loss(fake).item() == pytest.approx(0.5 / 3)
+    assert terms["discriminator"].item() == pytest.approx(0.5 * (2.5 / 3 + 4.5 / 3))
+    assert discriminator.generator_loss(fake).item() == pytest.approx(-0.5 / 3)
     assert discriminator.logits(fake.bfloat16()).dtype == torch.float32
 
 
