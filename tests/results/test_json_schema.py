@@ -12,7 +12,12 @@ from jsonschema import Draft202012Validator
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.results import schema
-from ssdd_bench.results.json_schema import PUBLISHED, describe_fields, result_schema
+from ssdd_bench.results.json_schema import (
+    PUBLISHED,
+    describe_fields,
+    result_schema,
+    write_schema,
+)
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json
 
@@ -113,3 +118,9 @@ def test_a_type_without_a_translation_is_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("ssdd_bench.results.json_schema.Result", Other)
     with pytest.raises(KeyError):
         result_schema()
+
+
+def test_the_published_file_is_written_by_the_package(tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    write_schema(path)
+    assert path.read_bytes() == PUBLISHED.read_bytes()

@@ -12,6 +12,7 @@ from ssdd_bench.results.places import (
     repository_files,
     revision_of,
     scores_place,
+    slug,
 )
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
@@ -92,3 +93,18 @@ def test_no_content_leads_out_of_the_repository(results: list[Result], name: str
 )
 def test_paths_that_are_no_place(path: str) -> None:
     assert not RESULT_FILE.fullmatch(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("jpeg:quality=50", "jpeg-quality-50"),
+        ("a/../B_c 0.5", "a-..-B-c-0.5"),
+        ("-.x.-", "x"),
+        ("..", "unnamed"),
+        ("\u00fc", "unnamed"),
+        ("x" * 81, "x" * 80),
+    ],
+)
+def test_slugs(text: str, name: str) -> None:
+    assert slug(text) == name

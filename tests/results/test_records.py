@@ -1,5 +1,6 @@
 """The reader of TOML and JSON: every fault names the file, the key and what is allowed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -8,7 +9,16 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.results.records import POSITIVE, read_json, read_record, read_toml
+from ssdd_bench.results.records import (
+    ABOVE_ZERO,
+    ADDED,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rule,
+    read_json,
+    read_record,
+    read_toml,
+)
 
 
 @dataclass(frozen=True)
@@ -96,3 +106,121 @@ def test_files_that_are_absent_or_damaged_are_named(tmp_path: Path, read_file: A
     (tmp_path / "bad").write_bytes(b"\xff = {")
     with pytest.raises(UserError, match="bad: "):
         read_file(tmp_path / "bad")
+
+
+@dataclass(frozen=True)
+class Kinds:
+    many: tuple[Inner, ...]
+    table: Mapping[str, int]
+    either: tuple[int, int] | str | None
+    anything: Any
+    one: Literal["a"] = "a"
+    late: Annotated[int, ADDED] = 7
+
+
+KINDS: dict[str, Any] = {
+    "many": [{"size": 1, "mode": "mode"}, {"size": 2, "mode": "sample"}],
+    "table": {"x": 1},
+    "either": [3, 4],
+    "anything": [{"b": None}],
+    "one": "a",
+}
+
+
+def read_kinds(**changes: Any) -> Kinds:
+    return read_record(Kinds, KINDS | changes, "k.json")
+
+
+def test_every_kind_of_value() -> None:
+    inner = (Inner(1, "mode"), Inner(2, "sample"))
+    assert read_kinds() == Kinds(inner, {"x": 1}, (3, 4), [{"b": None}])
+    assert read_kinds(either="t", late=8) == Kinds(inner, {"x": 1}, "t", [{"b": None}], late=8)
+    assert read_kinds(either=None, many=[], table={}).many == ()
+    assert read_record(dict[str, float], {"a": -2}, "x") == {"a": -2.0}
+    assert read_record(tuple[Inner, ...], [], "x") == ()
+    assert read_record(float, 10**300, "x") == 1e300
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "expected"),
+    [
+        ({"many": [{"size": 1, "mode": "mode"}, 3]}, "many[1]", "a table, not 3"),
+        ({"many": {}}, "many", "a list, not {}"),
+        ({"table": {"x": "1"}}, "table.x", 'an integer, not "1"'),
+        ({"table": [1]}, "table", "a table, not [1]"),
+        ({"either": [1, "2"]}, "either", 'a list of 2 values or text or null, not [1, "2"]'),
+        ({"either": 1}, "either", "a list of 2 values or text or null, not 1"),
+        ({"one": "b"}, "one", "'a', not \"b\""),
+        ({"late": None}, "late", "an integer, not null"),
+        ({"late": "x" * 38}, "late", f'an integer, not "{"x" * 38}"'),
+        ({"late": "x" * 39}, "late", f'an integer, not "{"x" * 36}...'),
+    ],
+)
+def test_faults_of_every_kind(changes: dict[str, Any], place: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_kinds(**changes)
+    assert str(caught.value) == f"k.json: key '{place}' must be {expected}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        (Inner, [], "k.json: the file must be a table, not []"),
+        (float, 10**309, "k.json: the file must be a number, not 1"),
+        (float, -(10**309), "k.json: the file must be a number, not -1"),
+        (float | None, "x", "k.json: the file must be a number"),
+        (Inner | None, {"size": 0, "mode": "mode"}, "k.json: key 'size' must be 1 or more, not 0"),
+    ],
+)
+def test_faults_of_a_whole_file(kind: Any, data: Any, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_record(kind, data, "k.json")
+    assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "holds"),
+    [
+        (POSITIVE, 1, True),
+        (POSITIVE, 0, False),
+        (NOT_NEGATIVE, 0, True),
+        (NOT_NEGATIVE, -1, False),
+        (ABOVE_ZERO, 0.5, True),
+        (ABOVE_ZERO, 0, False),
+    ],
+)
+def test_rules(rule: Rule, value: float, holds: bool) -> None:
+    assert rule.holds(value) is holds
+
+
+def test_what_a_file_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text('{"\\u0007": ["\\u001b[0m", {"é": 1.5}], "n": [1, null, true]}')
+    bell, escape = r"\x07", r"\x1b[0m"
+    assert read_json(path) == {bell: [escape, {"é": 1.5}], "n": [1, None, True]}
+    path.write_text('"\\u0007" = ["\\u001b[0m", {"é" = 1.5}]\nn = [1, true]', encoding="utf-8")
+    assert read_toml(path) == {bell: [escape, {"é": 1.5}], "n": [1, True]}
+    path.write_text("{}")
+    assert read_json(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("read_file", "text", "token"),
+    [
+        (read_json, '{"a": {"b": 1, "c": 2, "b": 3}}', "key 'b' twice"),
+        (read_json, '{"a": 1e999}', "1e999"),
+        (read_json, '{"a": -Infinity}', "-Infinity"),
+        (read_json, "[" * 100_000, "deeply"),
+        (read_json, "{", "line 1"),
+        (read_toml, "a = inf", "inf"),
+        (read_toml, "a = nan", "nan"),
+        (read_toml, "a = " + "[" * 100_000, "deeply"),
+        (read_toml, "a =", "TOML"),
+    ],
+)
+def test_what_no_file_may_hold(tmp_path: Path, read_file: Any, text: str, token: str) -> None:
+    path = tmp_path / "a"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"^{path}: .*{token}") as caught:
+        read_file(path)
+    assert len(str(caught.value).splitlines()) == 1

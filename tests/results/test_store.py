@@ -15,7 +15,7 @@ import pytest
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.results import store as results
-from ssdd_bench.results.places import result_path
+from ssdd_bench.results.places import path_of, result_path
 from ssdd_bench.results.schema import (
     GENERATED_VERSION,
     DataRecord,
@@ -30,6 +30,7 @@ from ssdd_bench.results.schema import (
     TokenizerRecord,
 )
 from ssdd_bench.results.store import (
+    find_results,
     from_json,
     load_results,
     load_saved,
@@ -302,3 +303,51 @@ def test_another_version_of_samples_is_refused(tmp_path: Path, version: int) -> 
     write_generated(tmp_path, dataclasses.asdict(GENERATED) | {"schema_version": version})
     with pytest.raises(UserError, match=r"generated\.json: .*'schema_version'"):
         read_generated(tmp_path)
+
+
+def test_the_file_of_a_result(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "jpeg-quality-50_64_default-v1_0123456789.json"
+    assert path_of(result, tmp_path) == path
+    assert save_result(result, tmp_path) == path
+    assert load_saved(path, result.fingerprint) == result
+    with pytest.raises(OutputError, match=path.name):
+        load_saved(path, "0" * 64)
+    assert load_saved(tmp_path / "gone", result.fingerprint) is None
+    path.write_text("{")
+    assert load_saved(path, result.fingerprint) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, [0.5, math.inf], (1, {"x": -math.inf})])
+def test_a_number_in_a_list_is_named(result: Result, tmp_path: Path, bad: Any) -> None:
+    key = {float: "a.b", list: "a.b.1", tuple: "a.b.1.x"}[type(bad)]
+    with pytest.raises(OutputError, match=rf"jpeg:quality=50' at 64 .*'environment\.{key}'"):
+        save_result(dataclasses.replace(result, environment={"n": 1.0, "a": {"b": bad}}), tmp_path)
+
+
+def test_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    names = ["b/1.json", "a/2.json", "a/1.json", "published/0.json", "a/.0.json", "a/deep/3.json"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    expected = [tmp_path / name for name in ("a/1.json", "b/1.json", "a/2.json")]
+    assert find_results([tmp_path]) == expected
+    assert find_results([tmp_path / "b", str(tmp_path / "a"), tmp_path / "a/2.json"]) == expected
+    assert find_results([tmp_path / "published"]) == [tmp_path / "published/0.json"]
+    (tmp_path / "z.json").symlink_to(tmp_path / "a/1.json")
+    assert find_results([tmp_path]) == [tmp_path / "z.json"]  # none of those below
+    assert find_results([tmp_path, tmp_path / "a"]) == [tmp_path / "a/2.json", tmp_path / "z.json"]
+
+
+@pytest.mark.parametrize(
+    ("data", "token"),
+    [
+        ([], "schema_version"),
+        ({}, "schema_version"),
+        ({"schema_version": True}, "integer"),
+        ({"schema_version": results.SCHEMA_VERSION + 1}, "5, expected 4: update"),
+        ({"schema_version": results.SCHEMA_VERSION - 1}, "3, expected 4: repeat"),
+    ],
+)
+def test_versions(data: Any, token: str) -> None:
+    with pytest.raises(UserError, match=rf"^a\.json: .*{token}"):
+        from_json(data, Path("a.json"))
