@@ -1,7 +1,11 @@
 """Fixtures that several folders of tests share."""
 
+import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -9,49 +13,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: threads of several workers would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from PIL import Image
-from plugin_folders import write_plugin
 
-from ssdd_bench.api import Latent, LatentSpec, Tokenizer
-from ssdd_bench.data.latents import LatentSet
-from ssdd_bench.evaluation.launch_groups import IN_PROCESS
-from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.generation.latents import LatentsPlan, encode_latents
-from ssdd_bench.nn.dit import SIZES
-from ssdd_bench.results.schema import TokenizerRecord
-from ssdd_bench.train.pipeline import make_dit_trainer
-from ssdd_bench.train.recipe import AdamWRecipe, DiTRecipe, DiTStageRecipe
-
-CPU = torch.device("cpu")
+# xdist's own process reads this file too: what takes seconds to import is imported when used.
 SIDE = 16
-RECIPE = DiTRecipe(
-    dit=DiTStageRecipe(
-        size="tiny",
-        patch=1,
-        objective="flow",
-        label_dropout=0.2,
-        times="logit-normal",
-        iterations=6,
-        lr=2e-3,
-        batch_size=4,
-        accumulate=1,
-        evaluate_every=0,
-    ),
-    optimiser=AdamWRecipe(
-        warmup=2,
-        weight_decay=0.0,
-        clip=1.0,
-        ema_decay=0.9,
-        ema_start=1,
-        bf16=False,
-        compile=False,
-        seed=0,
-    ),
-)
 
 
 GPU_TESTS_ON_CPU = "SSDD_BENCH_GPU_TESTS_ON_CPU"
@@ -65,6 +30,41 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.option.markexpr.startswith("gpu") or os.environ.get(GPU_TESTS_ON_CPU):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, at what imports leave for good."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def effnet_is_read_once() -> Iterator[None]:
+    """Copy EfficientNet-Lite in place of reading its file, which most trainings and scores do."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from ssdd_bench.metrics.features import effnet
+
+    read = cache(effnet.load_effnet)
+    users = [effnet, sys.modules.get("ssdd_bench.train.losses.perceptual")]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in filter(None, users):
+            patch.setattr(module, "load_effnet", lambda *file: deepcopy(read(*file)))
+        yield
+
+
+@pytest.fixture
+def quick_effnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give EfficientNet-Lite0 a twelfth of the pixels, where any distance of features will do."""
+    from ssdd_bench.metrics.features import effnet
+
+    monkeypatch.setattr(effnet, "EFFNET_SIDE", 64)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,6 +85,8 @@ def own_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def make_photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, tuple[int, int]], Path]:
     """Write ``n`` smooth random pictures of (width, height) into a new folder, from 0.png on."""
+    import numpy as np
+    from PIL import Image
 
     def make(n: int, size: tuple[int, int]) -> Path:
         folder = tmp_path_factory.mktemp("photos")
@@ -97,31 +99,10 @@ def make_photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, tupl
     return make
 
 
-class BlockMean(Tokenizer):
-    """The mean of each 4 x 4 block, scaled and shifted so that statistics matter."""
-
-    def __init__(self, scale=3.0, kind="continuous"):
-        self.latent = LatentSpec(kind, f=4, channels=3)
-        self.scale = scale
-
-    def encode(self, images, noise=None):
-        data = self.scale * F.avg_pool2d(images, 4) + 5
-        if noise is not None:
-            data = data + 0.1 * noise.normal(data.shape[1:])
-        return Latent(data, tuple(images.shape[-2:]))
-
-    def decode(self, latent, noise):
-        return F.interpolate((latent.data - 5) / self.scale, scale_factor=4)
-
-
-def describe(label="block-mean", **options):
-    return TokenizerRecord(
-        label, "block-mean", options, label, "test", "", "1", "", False, {"w.bin": "ab" * 32}, 0, 0
-    )
-
-
 @pytest.fixture(scope="session")
 def block_mean():
+    from small_models import BlockMean
+
     return BlockMean
 
 
@@ -153,21 +134,30 @@ stochastic = true
 @pytest.fixture(scope="session")
 def slow_plugin(tmp_path_factory):
     """A folder with a stochastic plugin for SSDD_BENCH_TOKENIZERS."""
+    from plugin_folders import write_plugin
+
     return write_plugin(tmp_path_factory.mktemp("plugins"), "slow", SLOW_MANIFEST, SLOW)
 
 
 @pytest.fixture(scope="session")
 def record():
+    from small_models import describe
+
     return describe
 
 
 @pytest.fixture(scope="session")
-def recipe():
+def recipe(tiny_size):
+    from small_models import RECIPE
+
     return RECIPE
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(scope="session")
 def tiny_size():
+    """The size "tiny" of the DiT, for the rest of the session."""
+    from ssdd_bench.nn.dit import SIZES
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZES, "tiny", (2, 32, 2))
         yield
@@ -176,6 +166,9 @@ def tiny_size():
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """A folder of 12 images of each of two classes, dark cats and bright dogs."""
+    import numpy as np
+    from PIL import Image
+
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for name, low, high in (("cat", 0, 140), ("dog", 110, 256)):
@@ -188,6 +181,12 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def encode():
+    from small_models import CPU, BlockMean, describe
+
+    from ssdd_bench.evaluation.launch_groups import IN_PROCESS
+    from ssdd_bench.evaluation.loading import LoadedTokenizer
+    from ssdd_bench.generation.latents import LatentsPlan, encode_latents
+
     def encode(photos, out, tokenizer=None, named=None, launch=IN_PROCESS, **more):
         """Encode with small shards."""
         loaded = LoadedTokenizer(tokenizer or BlockMean(), named or describe())
@@ -199,14 +198,20 @@ def encode():
 
 @pytest.fixture(scope="session")
 def latents(photos, encode, tmp_path_factory):
+    from ssdd_bench.data.latents import LatentSet
+
     folder = tmp_path_factory.mktemp("latents")
     encode(photos, folder)
     return LatentSet(folder)
 
 
 @pytest.fixture(scope="session")
-def trained(latents, tmp_path_factory):
+def trained(latents, tiny_size, tmp_path_factory):
     """Weights after a few iterations, enough for tests of everything but quality."""
+    from small_models import CPU, RECIPE
+
+    from ssdd_bench.train.pipeline import make_dit_trainer
+
     trainer = make_dit_trainer(latents, RECIPE, tmp_path_factory.mktemp("dit"), CPU)
     list(trainer.run(RECIPE.dit.iterations))
     return trainer.weights_path
@@ -214,6 +219,9 @@ def trained(latents, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def photo_like():
+    import numpy as np
+    import torch
+
     def make(n=4, side=64, seed=0):
         """Smooth random images, uint8 (n, 3, side, side)."""
         rng = np.random.default_rng(seed)
@@ -226,6 +234,9 @@ def photo_like():
 
 @pytest.fixture(scope="session")
 def noisy():
+    import numpy as np
+    import torch
+
     def make(images, sigma, seed=0):
         noise = np.random.default_rng(seed).normal(0, sigma, images.shape)
         return (images.double() + torch.from_numpy(noise)).round().clamp(0, 255).to(torch.uint8)
@@ -236,6 +247,7 @@ def noisy():
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory):
     """A file with the layout of the published one, every tensor random."""
+    import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = tmp_path_factory.mktemp("inception") / "random.pth"

@@ -35,7 +35,7 @@ def run(line):
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
+def small(tiny_size, tmp_path, monkeypatch):
     """Folders TRAIN and TEST of two classes, and numbers that take seconds."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

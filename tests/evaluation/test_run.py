@@ -186,11 +186,11 @@ def config(data, out):
 
 SLOW_SHARES = [
     pytest.param(count, in_process, marks=pytest.mark.slow)
-    for count, in_process in ((1, True), (7, True), (2, False))
+    for count, in_process in ((1, True), (3, True), (7, True), (2, False))
 ]
 
 
-@pytest.mark.parametrize(("count", "in_process"), [(3, True), *SLOW_SHARES])
+@pytest.mark.parametrize(("count", "in_process"), SLOW_SHARES)
 def test_shares_in_any_order_are_merged(many, whole, tmp_path, monkeypatch, count, in_process):
     plan = config(many, tmp_path)
     for index in random.Random(count).sample(range(count), count):

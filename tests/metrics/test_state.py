@@ -23,6 +23,7 @@ from ssdd_bench.metrics.state import SuiteState
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.results.schema import MetricValue
 
+pytestmark = pytest.mark.usefixtures("quick_effnet")
 CPU = torch.device("cpu")
 BATCH = 4
 CHUNKS = [(0, 8), (8, 16), (16, 22)]

@@ -10,6 +10,7 @@ from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.suite import MetricSuite
 
+pytestmark = pytest.mark.usefixtures("quick_effnet")
 CPU = torch.device("cpu")
 METRICS = find_metrics("pairs")
 LOCAL = [key for key, info in METRICS.items() if not info.assets]  # They need no download.

@@ -11,7 +11,6 @@ from ssdd_bench.metrics.features import inception as module
 from ssdd_bench.metrics.features.inception import InceptionFeatures
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -19,6 +18,7 @@ def given(inception_weights, monkeypatch):
     monkeypatch.setattr(module, "require", lambda name: inception_weights)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_torch_fidelity(inception_weights, sides, features):
     network = FeatureExtractorInceptionV3(
         "x", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(inception_weights)
@@ -31,6 +31,7 @@ def test_features_are_those_of_torch_fidelity(inception_weights, sides, features
         np.testing.assert_allclose(features[0][layer][:8], expected, rtol=0, atol=2e-6 * scale)
 
 
+@pytest.mark.slow
 def test_torchmetrics_resizes_otherwise_by_default(inception_weights, sides, features):
     from torchmetrics.image.fid import NoTrainInceptionV3
 
@@ -67,7 +68,7 @@ def folders(sides, tmp_path_factory):
     return found
 
 
-# torch-fidelity's root of a matrix
+@pytest.mark.slow  # torch-fidelity's root of a matrix
 def test_rfid_is_torch_fidelitys(given, inception_weights, sides, folders, score_pairs, tmp_path):
     expected = torch_fidelity.calculate_metrics(
         input1=folders[1],
