@@ -20,6 +20,7 @@ from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.plugins.registry import load_tokenizer, parse_requests
 from ssdd_bench.results.store import load_results
 
+pytestmark = pytest.mark.usefixtures("quick_effnet")
 METRICS = ("psnr", "psnr_pooled", "ssim", "fd_effnet")
 
 

@@ -38,7 +38,7 @@ def make_tiny(**config):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["f8c4", "f16c4-multistep"])
+@pytest.mark.parametrize("name", ["f8c4", pytest.param("f16c4-multistep", marks=pytest.mark.slow)])
 def test_numbers_are_those_of_the_tokenizer_to_the_bit(name, photos):
     model = AutoencoderSSDD.from_mini(name, **RAW)
     f = 8 if name.startswith("f8") else 16

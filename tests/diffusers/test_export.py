@@ -89,7 +89,7 @@ def test_a_folder_is_read_by_its_class_and_by_a_tokenizer(tmp_path):
     again = AutoencoderSSDD.from_pretrained(tmp_path / "ssdd")
     assert again.config.steps == 2
     assert torch.equal(again.decoder.conv_out.weight, model.decoder.conv_out.weight)
-    assert check_tokenizer(f"diffusers:path={tmp_path / 'ssdd'}") == []
+    assert check_tokenizer(f"diffusers:path={tmp_path / 'ssdd'}", 32) == []
     vae = make_kl()
     assert as_autoencoder(sb.from_diffusers(vae)) is vae
     export_folder(vae, tmp_path / "kl")

@@ -5,6 +5,7 @@ import pytest
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.gate.load import load_side
+from ssdd_bench.metrics.features import effnet
 from ssdd_bench.plugins.registry import TOKENIZERS, parse_requests
 
 METRICS = ("psnr", "ssim", "mae", "fd_effnet")
@@ -23,18 +24,19 @@ def measure():
 
 
 def measure_at_64(request, out, seeds=(0,), limit=12):
-    run_jobs(
-        RunConfig(
-            requests=tuple(parse_requests(request)),
-            resolutions=(64,),
-            out=out,
-            metrics=METRICS,
-            limit=limit,
-            seeds=seeds,
-            speed=False,
-            pictures=False,
-        )
+    plan = RunConfig(
+        requests=tuple(parse_requests(request)),
+        resolutions=(64,),
+        out=out,
+        metrics=METRICS,
+        limit=limit,
+        seeds=seeds,
+        speed=False,
+        pictures=False,
     )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effnet, "EFFNET_SIDE", 64)  # a twelfth of the pixels, on both sides
+        run_jobs(plan)
     return load_side(str(out))
 
 

@@ -143,8 +143,7 @@ def twin(tmp_path_factory):
 
 
 def side(name):
-    slow = name == "kvae-2d" or name.endswith(("qwen-image-vae", "21-vae", "video-vae"))
-    return 128 if name == "dc-ae-f64c128" else 32 if slow else 64
+    return {"dc-ae-f64c128": 128, "rae-dinov2-b": 64, "vq-amused": 64}.get(name, 32)
 
 
 def images(name, count=2):
@@ -329,7 +328,7 @@ def test_consistency_decoder_samples_as_diffusers_does(twin, monkeypatch):
 
 def test_any_model_by_its_folder(twin):
     for name in ("flux-vae", "vq-amused", "dc-ae-f32c32"):
-        assert check_tokenizer(f"diffusers:path={twin(name)}") == []
+        assert check_tokenizer(f"diffusers:path={twin(name)}", side(name)) == []
 
 
 def test_tiny_autoencoder_by_its_folder(tmp_path):
@@ -341,7 +340,7 @@ def test_tiny_autoencoder_by_its_folder(tmp_path):
         num_decoder_blocks=(1, 1, 1),
     ).save_pretrained(tmp_path)
     assert load_tokenizer("diffusers", path=str(tmp_path)).latent.f == 4
-    assert check_tokenizer(f"diffusers:path={tmp_path}") == []
+    assert check_tokenizer(f"diffusers:path={tmp_path}", 32) == []
 
 
 def test_a_pipelines_folder_will_do_for_a_named_model(twin, tmp_path):

@@ -49,7 +49,7 @@ def official_like(path, size, f, z_dim):
     "name", ["ssdd", "diffusion:steps=2", pytest.param("diffusion", marks=pytest.mark.slow)]
 )
 def test_contract(name):
-    assert check_tokenizer(name) == []
+    assert check_tokenizer(name, 32) == []
 
 
 def test_default_steps():

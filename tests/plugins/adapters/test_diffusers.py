@@ -184,7 +184,12 @@ def test_every_class_has_a_small_model():
     assert all(hasattr(diffusers, name) for name in theirs)
 
 
-@pytest.mark.parametrize("name", MODELS)
+QUICK = {"AutoencoderKL", "AutoencoderKLWan", "VQModel"}  # a class of each kind
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in MODELS]
+)
 def test_a_model_in_memory_keeps_the_contract(name):
     model = build(name).train()
     assert is_diffusers_autoencoder(model)
