@@ -51,6 +51,7 @@ NARROW = {
 # of the whole. The other ones are named after a module, a package or a plugin.
 FREE_TESTS = {
     "cli/test_complete",
+    "diffusers/test_half",
     "diffusers/test_pipelines",
     "evaluation/test_fields",
     "evaluation/test_scale",

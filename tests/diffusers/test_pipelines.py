@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from accelerate import cpu_offload
 from diffusers import (
     AutoencoderKL,
-    DDIMScheduler,
     DDPMScheduler,
     DiTPipeline,
-    DiTTransformer2DModel,
     StableDiffusionImg2ImgPipeline,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
 )
 from sample_images import sample_images
+from tiny_pipelines import call, make_dit, make_stable_diffusion, make_unet, sample_classes
 
 import ssdd_bench as sb
 from ssdd_bench.diffusers import AutoencoderSSDD
@@ -43,63 +39,6 @@ def f16():
 @pytest.fixture(scope="module")
 def photos():
     return torch.cat(list(sample_images(64, 2)))
-
-
-def make_unet(side=8):
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=side,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=8,
-        attention_head_dim=8,
-        norm_num_groups=4,
-    )
-
-
-def make_stable_diffusion(vae, kind=StableDiffusionPipeline, side=8):
-    pipe = kind(
-        vae=vae,
-        text_encoder=None,
-        tokenizer=None,
-        unet=make_unet(side),
-        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def call(pipe, seed=0, prompts=1, **inputs):
-    """Run three steps and return images (B, H, W, 3)."""
-    embeddings = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(1))
-    return pipe(
-        prompt_embeds=embeddings.expand(prompts, -1, -1).to(pipe.unet.dtype),
-        guidance_scale=1.0,
-        num_inference_steps=3,
-        generator=torch.Generator().manual_seed(seed),
-        output_type="np",
-        **inputs,
-    ).images
-
-
-def make_dit(vae):
-    torch.manual_seed(0)
-    transformer = DiTTransformer2DModel(
-        num_attention_heads=2,
-        attention_head_dim=8,
-        out_channels=4,
-        num_layers=1,
-        sample_size=8,
-        patch_size=2,
-    )
-    pipe = DiTPipeline(transformer, vae, DDIMScheduler(clip_sample=False))
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 @pytest.mark.parametrize("name", ["vae", "f16"])
@@ -148,15 +87,9 @@ def test_image_to_image_keeps_the_image_at_low_strength(vae, photos):
 
 def test_dit_passes_no_generator_and_is_reproducible(vae):
     pipe = make_dit(vae)
-
-    def sample():
-        generator = torch.Generator().manual_seed(0)
-        labels = {"class_labels": [1, 2], "num_inference_steps": 2, "guidance_scale": 1.0}
-        return pipe(**labels, generator=generator, output_type="pt").images
-
-    images = sample()
+    images = sample_classes(pipe)
     assert images.shape == (2, 3, 64, 64)
-    assert torch.equal(images, sample())
+    assert torch.equal(images, sample_classes(pipe))
 
 
 def test_a_pipeline_is_saved_and_loaded_with_it(vae, tmp_path):
@@ -167,7 +100,7 @@ def test_a_pipeline_is_saved_and_loaded_with_it(vae, tmp_path):
     assert again.vae.config.channel_mean == list(vae.config.channel_mean)
 
 
-def test_slices_tiles_and_half_precision_in_a_pipeline(vae):
+def test_slices_and_tiles_in_a_pipeline(vae):
     pipe = make_stable_diffusion(AutoencoderSSDD.from_mini("f8c4"))
     plain = call(pipe, prompts=2)
     pipe.vae.enable_slicing()
@@ -175,18 +108,6 @@ def test_slices_tiles_and_half_precision_in_a_pipeline(vae):
     pipe.vae.enable_tiling(32)
     tiled = call(pipe, prompts=2)
     assert 0 < np.abs(tiled - plain).mean() < 0.1
-    pipe.vae.disable_tiling()
-    half = call(pipe.to(torch.bfloat16), prompts=2)
-    assert 0 < np.abs(half - plain).mean() < 0.1
-
-
-def test_offloading_a_pipeline(vae):
-    pipe = make_stable_diffusion(AutoencoderSSDD.from_mini("f8c4"))
-    plain = call(pipe)
-    # As enable_sequential_cpu_offload does, which accelerate cannot do for "cpu:0".
-    cpu_offload(pipe.vae, torch.device("cpu"))
-    assert next(pipe.vae.parameters()).device.type == "meta"
-    np.testing.assert_allclose(call(pipe), plain, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["AutoencoderKL", "AutoencoderSSDD"])
