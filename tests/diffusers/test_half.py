@@ -58,7 +58,7 @@ def test_a_pipeline_is_loaded_in_16_bits(vae, tmp_path, dtype):
 
 
 def test_weights_that_come_for_each_layer_change_no_image(vae):
-    """As enable_sequential_cpu_offload does, which accelerate cannot do for "cpu:0"."""
+    """Offload as enable_sequential_cpu_offload does, which accelerate cannot do for "cpu:0"."""
     pipe = make_stable_diffusion(vae)
     plain = call(pipe)
     cpu_offload(pipe.vae, CPU)
@@ -81,7 +81,7 @@ def test_a_model_made_without_memory_takes_its_weights_from_a_map(vae):
 
 
 def test_encode_and_decode_call_the_hook_that_brings_the_model(vae, monkeypatch):
-    """As enable_model_cpu_offload does: the UNet leaves when the decoder is called.
+    """Offload as enable_model_cpu_offload does: the UNet leaves when the decoder is called.
 
     A pipeline calls ``decode``, and not the module, which alone would call its hook.
     """
