@@ -48,6 +48,9 @@ USES = {
     "dev": "development: the tests and pre-commit",
 }
 PICTURES = {".avif", ".jpg", ".png", ".svg", ".webp"}
+# The repository in pages, whose address the site takes from $REPOSITORY_URL.
+REPOSITORY = "OWNER/ssdd-bench"
+HOST = "https://github.com/"
 PLACEHOLDER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>|`)")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -70,6 +73,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Fill in generated tables, and make links that leave docs/ work on the site."""
     markdown = PLACEHOLDER.sub(lambda found: _generate(found[1]), markdown)
+    markdown = name_repository(markdown, config.repo_url or "")
     place = page.file.src_uri
     origin = {copy: name for name, copy in COPIES.items()}.get(place, f"docs/{place}")
     return LINK.sub(lambda found: _link(found, origin, place, config, files), markdown)
@@ -78,6 +82,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leave out the roles of Sphinx in docstrings, which name what the code beside them is."""
     return ROLE.sub("", html)
+
+
+def name_repository(markdown: str, address: str) -> str:
+    """Put the address of the repository into a page; "" leaves the placeholder."""
+    if not address:
+        return markdown
+    address = address.rstrip("/")
+    markdown = markdown.replace(HOST + REPOSITORY, address)
+    return markdown.replace(REPOSITORY, "/".join(address.split("/")[-2:]))
 
 
 def _generate(name: str) -> str:
@@ -107,7 +120,7 @@ def _link(found: re.Match[str], origin: str, place: str, config: MkDocsConfig, f
         if files.get_file_from_path(path) is None:
             files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     else:
-        base = config.repo_url or "https://github.com/OWNER/ssdd-bench"
+        base = config.repo_url or HOST + REPOSITORY
         return f"{before}{base.rstrip('/')}/blob/main/{path}{after}"
     return f"{before}{os.path.relpath(here, posixpath.dirname(place) or '.')}{after}"
 

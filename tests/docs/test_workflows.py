@@ -75,3 +75,41 @@ def test_make_targets_of_workflows_exist() -> None:
     }
     assert used
     assert used <= targets
+
+
+def test_workflows_and_pages_use_one_version_of_an_action() -> None:
+    files = [*(ROOT / ".github" / "workflows").glob("*.yml"), *(ROOT / "docs").rglob("*.md")]
+    used: dict[str, set[str]] = {}
+    for path in files:
+        for action, version in re.findall(r"uses: (actions/[\w-]+)@(\S+)", path.read_text("utf-8")):
+            used.setdefault(action, set()).add(version)
+    assert used["actions/checkout"] == used["actions/setup-python"] == {"v7"}
+    assert not {action: found for action, found in used.items() if len(found) > 1}
+
+
+def test_the_repository_has_one_placeholder() -> None:
+    """No file but the pages, which the site fills in, names an owner."""
+    hooks = (ROOT / "docs" / "_hooks.py").read_text("utf-8")
+    (name,) = re.findall(r'^REPOSITORY = "(\S+)"$', hooks, re.MULTILINE)
+    (host,) = re.findall(r'^HOST = "(\S+)"$', hooks, re.MULTILINE)
+    pages = [path for path in ROOT.glob("docs/**/*.md") if "notebooks" not in path.parts]
+    others = [ROOT / one for one in ("README.md", "CITATION.cff", "SECURITY.md", "pyproject.toml")]
+    others += [*ROOT.glob(".github/**/*.yml"), ROOT / "mkdocs.yml"]
+    pattern = re.compile(r"(?:github\.com/|uses: )([^/\s]+/ssdd-bench)\b")
+    named = [found for path in pages for found in pattern.findall(path.read_text("utf-8"))]
+    assert set(named) == {name}
+    for path in others:
+        text = path.read_text("utf-8")
+        assert name not in text, path
+        assert not re.search(re.escape(host) + r"[^/\s]+/ssdd-bench", text), path
+
+
+def test_the_site_names_its_repository() -> None:
+    hooks = runpy.run_path(str(ROOT / "docs" / "_hooks.py"))
+    page = (ROOT / "docs" / "how-to" / "gate.md").read_text("utf-8")
+    found = hooks["name_repository"](page, "https://example.org/lab/bench/")
+    assert hooks["REPOSITORY"] in page
+    assert hooks["REPOSITORY"] not in found
+    assert "git+https://example.org/lab/bench@main" in found
+    assert "uses: lab/bench/.github/workflows/gate.yml@main" in found
+    assert hooks["name_repository"](page, "") == page
