@@ -18,6 +18,7 @@ from encoded_images import assert_pixels, photo, png, write_parquet, write_tar
 from PIL import Image
 
 from ssdd_bench.data import archives
+from ssdd_bench.data.files import LocalFile
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, SourceError
 
@@ -567,3 +568,78 @@ def test_memory_and_open_files_do_not_grow_with_the_set(tmp_path, kind):
     assert (few, many) == (200, 20_000)
     assert max(files, most_files) <= 12  # 4 threads read one each, at most
     assert most_memory < 1.03 * memory
+
+
+def test_the_limit_of_a_member_is_four_times_that_of_its_pixels(tmp_path, monkeypatch):
+    data = png(photo(0))
+    data += bytes(-len(data) % 8)
+    path = write_tar(tmp_path / "a.tar", {"x.png": data, "empty.png": b""})
+    wide, narrow = open_images(path, max_image_mb=2), open_images(path, max_image_mb=1)
+    assert wide.ids == ("empty.png", "x.png")
+    monkeypatch.setattr(archives, "MB", len(data) // 8)
+    assert_pixels(wide.read("x.png"), photo(0))
+    with pytest.raises(DataError, match="a file of"):
+        narrow.read("x.png")
+
+
+def test_headers_of_a_tar_are_read_up_to_a_megabyte():
+    file = archives._Headers(io.BytesIO(bytes(3 << 20)))
+    assert [len(file.read(size)) for size in (0, 1, 1 << 20)] == [0, 1, 1 << 20]
+    assert file.tell() == (1 << 20) + 1
+    for size in (-1, (1 << 20) + 1):
+        with pytest.raises(tarfile.ReadError):
+            file.read(size)
+    with pytest.raises(tarfile.ReadError):
+        file.read()
+
+
+def test_places_in_a_tar_and_in_parquet_files(tmp_path):
+    """Exact offsets, sizes, rows and groups, which all that is read depends on."""
+    members = {"a.png": b"12345", "b.txt": b"1", "c/d.jpg": bytes(600), ".e.png": b"1"}
+    index = archives._index_tar(LocalFile.find(write_tar(tmp_path / "a", members)))
+    assert index.texts == ("a.png", "c/d.jpg")
+    assert index.numbers["start"].tolist() == [512, 2560]
+    assert index.numbers["size"].tolist() == [5, 600]
+    path = write_parquet(tmp_path / "a.parquet", [b"1", b"2", b"3", b"4", b"5"], column="own")
+    index = archives._index_parquet(LocalFile.find(path))
+    groups = [pq.ParquetFile(path).metadata.row_group(i) for i in range(3)]
+    assert index.texts == ("own",)
+    assert index.numbers["rows"].tolist() == [2, 2, 1]
+    assert index.numbers["bytes"].tolist() == [group.total_byte_size for group in groups]
+    write_parquet(tmp_path / "b.parquet", [b"6", b"7", b"8"], column="own")
+    source = open_images(tmp_path)
+    places = [source._where(image_id)[1:] for image_id in source.ids]
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (0, 0), (0, 1), (1, 0)]
+    assert [source._where(one)[0].url[-9:] for one in source.ids[::5]] == [
+        *("a.parquet", "b.parquet"),
+    ]
+
+
+def test_a_sparse_member_is_refused(tmp_path):
+    data = tar_of(3)
+    start = headers(data)[1]
+    data[start + 156 : start + 157] = b"S"
+    with_size(data, start, b"0")
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"after member '0\.png'"):
+        open_images(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"other": [b"1"], "image": [b"1"]}, "image"),
+        ({"text": ["1"], "jpeg": [b"1"]}, "jpeg"),
+        ({"one": [{"bytes": b"1", "path": "x"}], "two": [{"path": "x"}]}, "one"),
+        ({"one": [{"bytes": "text"}], "two": pa.array([b"1"], pa.large_binary())}, "two"),
+        ({"one": [b"1"], "two": [b"1"]}, None),
+        ({"image": ["text"]}, None),
+    ],
+)
+def test_the_column_of_images(columns, expected):
+    schema = pa.table(columns).schema
+    if expected is None:
+        with pytest.raises(DataError, match=next(iter(columns))):
+            archives._image_column(schema, "x")
+    else:
+        assert archives._image_column(schema, "x") == expected

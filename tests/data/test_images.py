@@ -1,10 +1,14 @@
 import hashlib
+import os
 import pickle
+from pathlib import Path
 
 import pytest
-from encoded_images import assert_pixels, photo, write_tar
+from encoded_images import assert_pixels, photo, png, write_tar
 
-from ssdd_bench.data.images import open_images
+from ssdd_bench.data import images
+from ssdd_bench.data.files import RemoteFile
+from ssdd_bench.data.images import FolderImages, open_images
 from ssdd_bench.errors import DataError
 
 # Folders
@@ -136,3 +140,25 @@ def test_damaged_archives(tmp_path, name):
 def test_tar_without_images(tmp_path):
     with pytest.raises(DataError, match="no images"):
         open_images(write_tar(tmp_path / "x.tar", {"a.txt": b"text"}))
+
+
+def test_a_list_is_taken_along_whole(tmp_path):
+    odd = os.fsdecode(b"\xff.png")
+    remote = RemoteFile("memory://elsewhere/z.png", 7, "")
+    source = FolderImages("set", {"b": "a/b.png", odd: odd, "a": "a", "z": remote}, tmp_path, 9)
+    assert source.ids == ("a", "b", "z", odd)
+    copy = pickle.loads(pickle.dumps(source))
+    for one in (source, copy):
+        assert (one.name, one.base, one.max_mb) == ("set", tmp_path, 9)
+        assert list(one.items()) == [("a", "a"), ("b", "a/b.png"), ("z", remote), (odd, odd)]
+
+
+def test_a_remote_file_larger_than_an_image_can_be_is_not_fetched(monkeypatch):
+    data = png(photo(0))
+    data += bytes(-len(data) % 8)
+    monkeypatch.setattr(RemoteFile, "fetch", lambda self, start, end: data[start:end])
+    files = {"x.png": RemoteFile("memory://x.png", len(data), "")}
+    monkeypatch.setattr(images, "MB", len(data) // 8)
+    assert_pixels(FolderImages("set", files, Path(), 2).read("x.png"), photo(0))
+    with pytest.raises(DataError, match="a file of"):
+        FolderImages("set", files, Path(), 1).read("x.png")

@@ -19,7 +19,7 @@ from PIL import Image
 from ssdd_bench.data.files import RemoteFile
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
-from ssdd_bench.data.locate import find_url
+from ssdd_bench.data.locate import Found, find_listed, find_pattern, find_url
 from ssdd_bench.errors import DataError, SourceError
 from ssdd_bench.results.files import LOCK_PREFIX
 
@@ -356,3 +356,52 @@ def test_results_that_lie_among_the_images_are_no_data(tmp_path):
     assert open_images(tmp_path).ids == ("a.png", "runs/samples/ssdd.png")
     (tmp_path / "runs" / f"{LOCK_PREFIX}run.lock").touch()
     assert open_images(tmp_path).ids == ("a.png",)
+
+
+def test_what_is_found_has_the_name_of_its_folder(tmp_path, monkeypatch):
+    base = tmp_path / "set"
+    fill(base, ["a/1.png", "b/c/2.png"])
+    files = {"a/1.png": "a/1.png", "b/c/2.png": "b/c/2.png"}
+    several = Found("set", files, "several", base)
+    assert find_listed([base / "b" / "c" / "2.png", str(base / "a" / "1.png")]) == several
+    assert find_pattern(f"{base}/**/*.png") == several
+    assert find_pattern(f"{base}/{{a,b}}") == several
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_listed(["~/set/a/1.png", "~/set/b/c/2.png"]) == several
+    folder = Found.in_folder("any", base)
+    assert (folder.name, dict(sorted(folder.files.items())), folder.kind) == (
+        "any",
+        files,
+        "folder",
+    )
+    assert folder.shards(["a/1.png"]) == {"a/1.png": base / "a" / "1.png"}
+    remote = RemoteFile("memory://x", 1, "")
+    assert Found("x", {"x": remote}, "one").shards(["x"]) == {"x": remote}
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "kind"),
+    [
+        ("memory://set", "set", "folder"),
+        ("memory://set/", "set", "folder"),
+        ("memory://set/[ab]", "set", "several"),
+        ("memory://set/{a,b}", "set", "several"),
+        ("memory://set/?/*", "set", "several"),
+        ("memory://set/{a/1,b/2}.tar", "set", "several"),
+    ],
+)
+def test_what_is_found_behind_a_url(memory, url, name, kind):
+    hidden = {"/set/b/.h/3.tar": b"", "/set/b/.4.tar": b"", "/set/.c/5.tar": b""}
+    memory.pipe({"/set/a/1.tar": b"1", "/set/b/2.tar": b"22", **hidden})
+    found = find_url(url)
+    assert (found.name, found.kind, found.base) == (name, kind, Path())
+    assert {key: file.size for key, file in found.files.items()} == {"a/1.tar": 1, "b/2.tar": 2}
+    assert {file.url for file in found.files.values()} == {
+        *("memory:///set/a/1.tar", "memory:///set/b/2.tar"),
+    }
+
+
+def test_one_file_behind_a_url(memory):
+    memory.pipe("/set/a/1.tar", b"1")
+    found = find_url("memory://set/a/1.tar")
+    assert (found.name, found.kind, list(found.files)) == ("1", "one", ["1.tar"])

@@ -7,6 +7,7 @@ from encoded_images import assert_pixels, photo
 from PIL import Image
 
 from ssdd_bench.data.memory import MemoryImages, as_source, is_paths, to_tensor
+from ssdd_bench.data.source import limited
 from ssdd_bench.errors import DataError
 
 PHOTO = photo(0)
@@ -110,6 +111,8 @@ def test_paths_are_told_from_images(path):
 
 def test_the_default_is_the_sample():
     assert len(as_source(None)) == 35
+    assert as_source(None, sample=5).ids == limited(as_source(None), 5).ids
+    assert as_source([PHOTO] * 9, 3).ids == limited(as_source([PHOTO] * 9), 3).ids
     assert (
         as_source(None, 2, sample=5, sample_seed=1).ids
         == as_source(as_source(None), 2, sample=5, sample_seed=1).ids

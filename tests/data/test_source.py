@@ -1,6 +1,7 @@
 """Fixed subsets of a set."""
 
 import hashlib
+import os
 
 import pytest
 from PIL import Image
@@ -88,3 +89,7 @@ def test_a_subset_is_like_its_source_and_errors_name_the_image():
         some.read_named("00002.png")
     assert limited(some, 2) is some
     assert limited(some, 1).ids == ("00003.png",)
+
+
+def test_a_name_that_is_no_text_has_its_hash_too():
+    assert hash_id(os.fsdecode(b"\xff.png")) == hashlib.sha256(b"\xff.png").digest()
