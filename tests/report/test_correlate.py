@@ -65,3 +65,45 @@ def test_the_verb_and_what_is_missing(results, tmp_path):
     assert json.loads(done.stdout)[0]["value"] == pytest.approx(0.5)
     with pytest.raises(UserError, match="no setting has 3 tokenizers"):
         correlate(results[:5], "psnr", "fd_effnet")
+
+
+def test_a_correlation_in_full(results):
+    (found,) = correlate(results, "psnr", "fd_effnet")
+    assert (found.reconstruction, found.generation) == ("psnr", "fd_effnet")
+    assert found.settings == "DiT-S, euler 50, cfg 1, 64 px, 28 samples against sample"
+    names = [f"jpeg:quality={quality}" for quality in (1, 2, 3)]
+    assert found.labels == tuple(zip(names, (20.0, 25.0, 30.0), (9.0, 4.0, 6.0), strict=True))
+
+
+def test_the_sign_says_whether_better_goes_with_better(results):
+    def flip(one):
+        psnr = one.metrics.get("psnr")
+        return replace(
+            one, metrics={"mse": replace(psnr, higher_is_better=False)} if psnr else one.metrics
+        )
+
+    (found,) = correlate([flip(one) for one in results], "mse", "fd_effnet")
+    assert found.value == pytest.approx(-0.5)
+
+
+def test_other_sizes_and_scores_that_are_not_finite_are_left_out(results):
+    large = [replace(one, resolution=128) for one in results]
+    assert [
+        one.settings.split(", ")[3] for one in correlate([*results, *large], "psnr", "fd_effnet")
+    ] == [
+        *("64 px", "128 px"),
+    ]
+    endless = [
+        replace(
+            results[0],
+            metrics={"psnr": replace(results[0].metrics["psnr"], value=None, infinite=28)},
+        )
+    ]
+    with pytest.raises(UserError, match="3 tokenizers"):
+        correlate(endless + results[1:], "psnr", "fd_effnet")
+    for wrong in (("psnrr", "fd_effnet"), ("psnr", "fd_effnett")):
+        with pytest.raises(UserError, match="did you mean"):
+            correlate(results, *wrong)
+    mixed = [*large[:4], *results[4:]]
+    with pytest.raises(UserError, match="3 tokenizers"):
+        correlate(mixed, "psnr", "fd_effnet")

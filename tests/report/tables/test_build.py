@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.published import load_published, published_table
+from ssdd_bench.report.ranking import ELIGIBLE_RULE, TIE_RULE, TIED_WORDS
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.latex import escape_latex, to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
@@ -251,3 +253,129 @@ def test_a_control_that_prints_like_the_best_is_not_called_best(make_result: Mak
     ]
     table = build_tables(to_frame(results))[0]
     assert marked(table, "PSNR ↑", "best") == ["a"]
+
+
+def measured(make: Make, label: str, psnr: float, ips: float = 20.0, **more: object) -> Result:
+    """A result with one metric, whose interval is 0.5 to each side."""
+    made = make(label, 64, ips, {"psnr": psnr}, **more)
+    value = replace(made.metrics["psnr"], interval=(psnr - 0.5, psnr + 0.5))
+    return replace(made, metrics={"psnr": value})
+
+
+def test_a_whole_table(make_result: Make) -> None:
+    (table,) = build_tables(
+        to_frame(
+            [
+                measured(make_result, "a", 24.0, 20.0, note="shared"),
+                measured(make_result, "b", 23.9, 40.0, note="shared", warnings=("own",)),
+                measured(make_result, "c", 20.0, 10.0, note="shared", steps=None),
+                measured(make_result, "z", 30.0, 80.0, note="shared", role="control"),
+            ]
+        )
+    )
+    assert table.title == "Reconstruction, 64 × 64 px, default-v1, sample"
+    assert table.name == "reconstruction-64-default-v1-sample-28-22222222"
+    assert (table.kind, table.indices, table.remarks) == ("reconstruction", [0, 1, 2, 3], [])
+    assert [(section_key(heading), count) for heading, count in table.sections] == [
+        *(("f8c4", 3), ("controls", 1)),
+    ]
+    assert table.footnotes == ["shared", "own"]
+    assert {one.key: [cell.full for cell in one.cells] for one in table.columns} == {
+        "tokenizer": ["a", "b", "c", "z"],
+        "steps": ["1", "1", "–", "1"],
+        "psnr": ["24.00", "23.90", "20.00", "30.00"],
+        "encode img/s": ["40.0 ±3.6"] * 4,
+        "decode img/s": ["20.0 ±1.8", "40.0 ±3.6", "10.0 ±0.9", "80.0 ±7.1"],
+        "decode GMAC": ["0.57"] * 4,
+        "memory MB": ["512"] * 4,
+        "decoder M": ["13.4"] * 4,
+        "latent": ["8×8×4"] * 4,
+        "per pixel": ["0.0625 fl"] * 4,
+    }
+    columns = {one.key: one for one in table.columns}
+    assert {key for key, one in columns.items() if not one.numeric} == {"tokenizer", "latent"}
+    assert {key for key, one in columns.items() if not one.main} == {
+        *("decode GMAC", "memory MB", "latent", "per pixel"),
+    }
+    assert {key for key, one in columns.items() if one.notes} == {"tokenizer"}
+    assert columns["tokenizer"].notes == (1,)
+    assert [cell.notes for cell in columns["tokenizer"].cells] == [(), (2,), (), ()]
+    for key, best, second, tied in (
+        ("psnr", "a", "b", "b"),
+        ("encode img/s", "abc", "", ""),
+        ("decode img/s", "b", "a", ""),
+        ("decode GMAC", "", "", ""),
+    ):
+        heading = columns[key].heading
+        found = ("".join(marked(table, heading, mark)) for mark in ("best", "second", "tied"))
+        assert tuple(found) == (best, second, tied), key
+    hints = [re.findall(r"-?[0-9.]+", one.hint) for one in columns["psnr"].cells]
+    assert hints == [
+        ["95", "23.50", "24.50"],
+        ["95", "23.40", "24.40", "-0.10", "-0.81", "0.61"],  # 0.5 * 2 ** 0.5 to each side
+        ["95", "19.50", "20.50", "-4.00", "-4.71", "-3.29"],
+        ["95", "29.50", "30.50"],
+    ]
+    assert TIED_WORDS in columns["psnr"].cells[1].hint
+    assert TIED_WORDS not in columns["psnr"].cells[2].hint
+    for piece in ("n = 28", "sample (pixels 22222222)", "seed 0.", "batch 8,", TIE_RULE):
+        assert piece in table.caption
+    assert ELIGIBLE_RULE in table.caption
+    assert "  " not in table.caption
+
+
+def test_a_whole_table_of_seeds(make_result: Make) -> None:
+    results = [
+        measured(make_result, "a", 24.0, seed=0, note="n"),
+        measured(make_result, "a", 25.0, seed=1, note="m"),
+        measured(make_result, "b", 20.0, note="n"),
+    ]
+    table, spread = build_tables(to_frame(results))
+    assert (table.indices, spread.indices) == ([0, 2], [0])
+    texts = {one.key: [cell.text for cell in one.cells] for one in table.columns}
+    assert (texts["seeds"], texts["psnr"]) == (["0, 1", "0"], ["24.50", "20.00"])
+    assert (table.footnotes, table.columns[0].notes) == (["n", "m"], (1,))
+    assert [cell.notes for cell in table.columns[0].cells] == [(2,), ()]
+    assert spread.name == "spread-over-seeds-of-reconstruction-64-default-v1-sample-28-22222222"
+    assert (spread.kind, spread.footnotes) == ("seeds", [])
+    assert {one.key: [cell.text for cell in one.cells] for one in spread.columns} == {
+        "tokenizer": ["a"],
+        "steps": ["1"],
+        "psnr": ["24.00 to 25.00"],
+        "psnr 95%": ["24.00 to 25.00"],
+    }
+    assert "seeds 0, 1." in spread.caption
+    assert not {ELIGIBLE_RULE, TIE_RULE} & {table.caption, spread.caption}
+
+
+def test_machines_batches_and_makers_of_a_table(make_result: Make) -> None:
+    one, other = (
+        make_result(label, generation=made, device=device, params_decoder=size)
+        for label, made, device, size in (
+            ("a + DiT-S/2, euler 50", GENERATION, "x", 1_500_000),
+            ("b + DiT-S/1, euler 20", replace(GENERATION, model="DiT-S/1", steps=20), "y", 0),
+        )
+    )
+    assert other.speed is not None
+    other = replace(other, speed=replace(other.speed, decode=replace(other.speed.decode, batch=4)))
+    (table,) = build_tables(to_frame([one, other]))
+    texts = {column.heading: [cell.text for cell in column.cells] for column in table.columns}
+    assert (
+        texts.items()
+        >= {
+            "tokenizer": ["a", "b"],
+            "model": ["DiT-S/2", "DiT-S/1"],
+            "sampling steps": ["50", "20"],
+            "decoder steps": ["1", "1"],
+            "decoder M": ["1.5", "–"],
+            "batch": ["8", "4"],
+            "machine": ["x, 2 threads, float32", "y, 2 threads, float32"],
+        }.items()
+    )
+    assert not {"sampler", "guidance", "per pixel", "seeds"} & texts.keys()
+    numeric = {column.heading for column in table.columns if not column.numeric}
+    assert numeric == {"tokenizer", "model", "latent", "machine"}
+    for piece in ("euler, guidance 1.", "batch 4, 8,", "generated images against sample"):
+        assert piece in table.caption
+    assert marked(table, "decode img/s", "best") == []
+    assert marked(table, "PSNR ↑", "best") == ["a", "b"]
