@@ -1,6 +1,7 @@
 """The gate: planted regressions fail it, the same model never does, and unlike is not compared."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from ssdd_bench.evaluation import reconstruct
 from ssdd_bench.gate.compare import compare
 from ssdd_bench.gate.load import ScoredResult, load_side
 from ssdd_bench.gate.thresholds import Threshold, learn, parse_rules
-from ssdd_bench.results.schema import SCHEMA_VERSION
+from ssdd_bench.results.schema import SCHEMA_VERSION, MetricValue
 from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 
 
 @pytest.fixture
@@ -30,6 +33,113 @@ def again(base, measure):
 
 def regressions(found):
     return {one.metric for one in found.differences if one.verdict == "regression"}
+
+
+def result_with(metric="rfid", higher=False, scores=(), **value):
+    """A result with one metric, and scores of single images where they are given."""
+    (plain,) = load_side(str(FIXTURE))
+    found = MetricValue(
+        **{"value": 0.0, "n": 28, "higher_is_better": higher, "backend": "x"} | value
+    )
+    single = {metric: pd.Series(scores, [f"{i}" for i in range(len(scores))])} if scores else {}
+    return ScoredResult(replace(plain.result, metrics={metric: found}), single)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "higher", "rule", "change", "verdict", "strict"),
+    [
+        (2.0, 2.0, False, None, 0.0, "same", "same"),
+        (100.0, 101.0, False, None, 1.0, "worse", "worse"),  # 1% by default
+        (2.0, 2.03, False, None, 0.03, "regression", "regression"),
+        (100.0, 99.0, False, None, -1.0, "better", "better"),
+        (2.0, 1.97, False, None, -0.03, "better", "changed"),
+        (2.0, 2.03, True, None, 0.03, "better", "changed"),
+        (2.0, 1.97, True, None, -0.03, "regression", "regression"),
+        (2.0, 2.5, False, "rfid:0.5", 0.5, "worse", "worse"),
+        (2.0, 2.5, False, "rfid:0.49", 0.5, "regression", "regression"),
+        (2.0, 2.5, False, "rfid:25%", 0.5, "worse", "worse"),
+        (-2.0, -1.5, False, "rfid:25%", 0.5, "worse", "worse"),
+        (2.0, 2.5, False, "psnr:9", 0.5, "regression", "regression"),
+        (0.0, 0.5, False, "rfid:25%", 0.5, "regression", "regression"),
+        (None, 0.5, False, None, None, "better", "better"),
+        (0.5, None, True, None, None, "better", "better"),
+        (None, 0.5, True, None, None, "regression", "regression"),
+        (None, None, True, None, None, "same", "same"),
+    ],
+)
+def test_a_score_of_a_set(base, head, higher, rule, change, verdict, strict):
+    sides = [
+        result_with(higher=higher, value=one, infinite=0 if one is not None else 3)
+        for one in (base, head)
+    ]
+    thresholds = parse_rules([rule] if rule else [])
+    for any_change, expected in ((False, verdict), (True, strict)):
+        found = compare(sides[:1], sides[1:], thresholds, any_change)
+        (one,) = found.differences
+        assert (one.verdict, one.base, one.head, one.interval) == (expected, base, head, None)
+        assert one.change == (None if change is None else pytest.approx(change))
+        assert one.threshold == thresholds.get("rfid", Threshold(0.01, True, True))
+        assert found.exit_code == one.fails == (expected in ("regression", "changed"))
+        assert (one.key, one.metric) == (sides[0].key, "rfid")
+
+
+@pytest.mark.parametrize(
+    ("gaps", "rule", "change", "verdict"),
+    [
+        ([-1.0] * 4, None, -1.0, "regression"),
+        ([1.0] * 4, None, 1.0, "better"),
+        ([0.0] * 4, None, 0.0, "same"),
+        ([-1.0] * 4, "psnr:1", -1.0, "worse"),
+        ([-3.0, 1.0, 1.0, -3.0], None, -1.0, "worse"),  # zero is in the interval
+        ([-0.001] * 4, None, -0.001, "worse"),  # of 25 dB a ten-thousandth
+        ([-1.0, -1.0, np.inf, np.nan], None, -1.0, "regression"),
+        ([np.inf] * 4, None, 0.0, "same"),
+    ],
+)
+def test_scores_of_single_images(gaps, rule, change, verdict):
+    base = [20.0, 30.0, 24.0, 26.0]
+    before = result_with("psnr", True, base, value=25.0)
+    after = result_with("psnr", True, list(np.add(base, gaps)), value=25.0)
+    (one,) = compare([before], [after], parse_rules([rule] if rule else [])).differences
+    assert (one.change, one.verdict) == (pytest.approx(change), verdict)
+    assert rule or one.threshold == Threshold(1e-4, True, True)
+    low, high = one.interval
+    assert low <= one.change <= high
+    assert (low == high) == (len({gap for gap in gaps if np.isfinite(gap)}) < 2)
+    unpaired = ScoredResult(after.result, {})
+    (one,) = compare([before], [unpaired], {}).differences
+    assert (one.change, one.interval) == (0.0, None)
+
+
+def test_notes_and_obstacles_name_the_job():
+    one = result_with()
+    name = "ssdd, 64 px, default-v1, seed 0"
+    assert str(one.key) == name
+    other = ScoredResult(replace(one.result, seed=1), {})
+    found = compare([one], [one, other], {})
+    assert (found.notes, found.obstacles) == ((f"{name[:-1]}1: only in HEAD",), ())
+    found = compare([one, other], [one], {})
+    assert (found.notes, found.obstacles) == ((), (f"{name[:-1]}1: not in HEAD",))
+    assert (found.exit_code, compare([], [], {}).exit_code) == (2, 2)
+    changed = replace(one.result, tokenizer=replace(one.result.tokenizer, weights={}), steps=9)
+    assert compare([one], [ScoredResult(changed, {})], {}).notes == (
+        *(f"{name}: other weights", f"{name}: 1 steps and 9"),
+    )
+
+    def runs(**execution):
+        changed = replace(one.result.execution, **execution)
+        return ScoredResult(replace(one.result, execution=changed), {})
+
+    for before, after, count in (
+        ({"device": "cpu"}, {"device": "cpu", "threads": 5}, 1),
+        ({"device": "cpu"}, {"device": "gpu", "threads": 5}, 0),
+        ({"device": "gpu"}, {"device": "gpu", "threads": 5}, 0),
+        ({"device": "cpu"}, {"device": "cpu", "threads": 5, "cpu_kernels": "AVX9"}, 2),
+        ({"device": "gpu"}, {"device": "gpu", "cpu_kernels": "AVX9"}, 1),
+    ):
+        notes = compare([runs(**before)], [runs(**after)], {}).notes
+        assert len(notes) == count
+        assert all(note.startswith(f"{name}: ") for note in notes)
 
 
 def test_unchanged_model_passes_with_all_differences_zero(again, base, tmp_path):

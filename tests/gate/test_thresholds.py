@@ -1,13 +1,23 @@
 """Rules of the gate, typed or learnt."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from ssdd_bench.cli.noise import command as noise_command
 from ssdd_bench.errors import OptionError, UserError
-from ssdd_bench.gate.load import load_side
-from ssdd_bench.gate.thresholds import learn, load_learnt, parse_rules, save_learnt
+from ssdd_bench.gate.load import ScoredResult, load_side
+from ssdd_bench.gate.thresholds import (
+    Threshold,
+    learn,
+    load_learnt,
+    parse_rules,
+    project_rules,
+    save_learnt,
+)
 
 
 @pytest.mark.parametrize("rule", ["psnr", "psnr:", "psnr:abc", "psnr:nan", "PSNR:-1", "a:1e999"])
@@ -35,3 +45,84 @@ def test_noise_is_learnt_from_seeds_and_kept(measure, tmp_path):
         load_learnt(tmp_path / "noise.toml")
     save_learnt(learnt, tmp_path / "noise.toml")
     assert load_learnt(tmp_path / "noise.toml") == learnt
+
+
+def measured(values, key="psnr", label="a", resolution=64):
+    """Results of one tokenizer with a seed for each value."""
+    (plain,) = load_side(str(Path(__file__).parents[1] / "fixtures" / "result.json"))
+    tokenizer = replace(plain.result.tokenizer, label=label)
+    return [
+        ScoredResult(
+            replace(
+                *(plain.result,),
+                tokenizer=tokenizer,
+                resolution=resolution,
+                seed=seed,
+                metrics={key: replace(plain.result.metrics["psnr"], value=value)},
+            ),
+            {},
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_the_largest_difference_of_two_seeds_over_jobs():
+    """Student's quantiles of 0.9999: 3183.10 with one degree of freedom, 70.70 with two."""
+    pair = measured([20.0, 20.5])  # a deviation of 0.5 / sqrt(2)
+    three = measured([1.0, 2.0, 3.0], label="b")  # of 1
+    alone = measured([5.0, None], "rfid")
+    assert learn(three) == {"psnr": Threshold(pytest.approx(70.7 * 2**0.5, rel=1e-4), False)}
+    learnt = learn([*pair, *three, *alone, *measured([7.0], "ssim")])
+    assert learnt == {"psnr": Threshold(pytest.approx(3183.1 * 0.5, rel=1e-4), False)}
+    assert learn([*three, *pair]) == learn([*pair, *three])
+    small, other = measured([1.0]), measured([9.0], resolution=128)
+    with pytest.raises(UserError):
+        learn([*small, *other, *measured([9.0], label="b")])
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected", "allowed", "text"),
+    [
+        ("rfid:+2%", Threshold(0.02, True), 0.08, "2%"),
+        (" psnr : -0.1 ", Threshold(0.1, False), 0.1, "0.1"),
+        ("a_1:.5", Threshold(0.5, False), 0.5, "0.5"),
+        ("a:2.5e-1%", Threshold(0.0025, True), 0.01, "0.25%"),
+        ("a:12", Threshold(12.0, False), 12.0, "12"),
+    ],
+)
+def test_rules(rule, expected, allowed, text):
+    (found,) = parse_rules([rule]).values()
+    assert (found, str(found)) == (expected, text)
+    assert found.allowed(-4.0) == pytest.approx(allowed)
+    assert list(parse_rules([rule, "last:1"])) == [rule.partition(":")[0].strip(), "last"]
+    assert str(Threshold(0.5, True, is_default=True)) == "50%*"
+    assert not found.is_default
+
+
+def test_learnt_thresholds_are_kept_to_the_last_digit(tmp_path):
+    learnt = {"b": Threshold(1 / 3, False), "a": Threshold(1e-20, False)}
+    save_learnt(learnt, tmp_path / "noise.toml")
+    assert load_learnt(tmp_path / "noise.toml") == learnt
+    (tmp_path / "noise.toml").write_text("x = 1")
+    with pytest.raises(UserError, match=r"noise\.toml"):
+        load_learnt(tmp_path / "noise.toml")
+
+
+def test_rules_of_a_project(tmp_path):
+    assert project_rules(tmp_path) == {}
+    path = tmp_path / "pyproject.toml"
+    for text in ("", "[tool.other]\nx = 1", "[tool.ssdd-bench.gate]"):
+        path.write_text(text)
+        assert project_rules(tmp_path) == {}
+    path.write_text('[tool.ssdd-bench.gate]\nfail = ["psnr:1", "rfid:2%"]')
+    assert project_rules(tmp_path) == {"psnr": Threshold(1.0, False), "rfid": Threshold(0.02, True)}
+    for text, token in (
+        ("tool = 1", "tool"),
+        ("[tool]\nssdd-bench = 1", "ssdd-bench"),
+        ("[tool.ssdd-bench]\ngate = 1", "gate"),
+        ("[tool.ssdd-bench.gate]\nfial = []", "fial"),
+        ('[tool.ssdd-bench.gate]\nfail = ["x"]', "x"),
+    ):
+        path.write_text(text)
+        with pytest.raises((UserError, OptionError), match=token):
+            project_rules(tmp_path)
