@@ -285,6 +285,9 @@ def test_the_commit_is_fixed_when_the_set_is_opened(hub):
     (file,) = found.files.values()
     assert isinstance(file, RemoteFile)
     assert f"@{COMMIT}/" in file.url
+    hub.asked.clear()
+    find_url(f"hf://datasets/someone/photos@{COMMIT}/x/a.png")
+    assert not [path for path in hub.asked if path.endswith("/photos")]  # of another revision
 
 
 def test_images_cost_one_request_each(hub):

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import pytest
 
+from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.report.tables.columns import (
     format_metric,
     format_rate,
@@ -38,6 +39,7 @@ NAN, INF = math.nan, math.inf
         ("unknown", -9e-10, "0"),
         ("unknown", 999.96, "1000"),
         ("unknown", 1000.4, "1000"),
+        ("unknown", 1000.0, "1000"),
         ("unknown", -1234.6, "-1235"),
     ],
 )
@@ -142,6 +144,10 @@ def test_columns_of_scores_and_of_their_spread() -> None:
     assert rfid.cell(ROW) == Cell("3.000")
     assert psnr.cell({**ROW, "psnr": NAN}) == Cell(MISSING)
     assert [one.heading for one in scores({"rfid": False})] == ["rFID ↓"]
+    info = METRICS.all()
+    main = {one.key: one.main for one in scores(dict.fromkeys([*info, "own"], True))}
+    assert main == {"own": True} | {key: info[key].default_for != "none" for key in info}
+    assert set(main.values()) == {True, False}
     found = {
         one.heading: (one.key, one.cell(ROW)) for one in spreads({"psnr": True, "rfid": False})
     }
