@@ -1,4 +1,4 @@
-"""How numbers, rates and headings are written, each by its exact text."""
+"""Numbers, rates and headings of columns, each by its exact text."""
 
 from __future__ import annotations
 
