@@ -1,5 +1,7 @@
 """The inception score, KID, precision and recall against torch-fidelity and named values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +123,46 @@ def test_too_few_images(key, pairs_of, tmp_path):
     value = find_metrics()[key].make().compute(pairs_of(tmp_path, one, one))
     assert value.value is None
     assert "at least" in value.unavailable
+
+
+def unpaired(pairs_of, folder, references, candidates):
+    made = pairs_of(folder, references, candidates, [str(i) for i in range(len(candidates))])
+    return replace(made, paired=False)
+
+
+@pytest.mark.parametrize(("sides", "subsets"), [((7, 5), 100), ((5, 7), 100), ((6, 6), 1)])
+def test_kid_of_samples_takes_seeded_subsets_as_large_as_the_smaller_side(
+    sides, subsets, pairs_of, tmp_path
+):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(sides[0], 3)), rng.normal(size=(sides[1], 3)) + 1
+    features = unpaired(pairs_of, tmp_path, x, y)
+    found = find_metrics("samples")["kid"].make().compute(features)
+    expected = torch_fidelity.metric_kid.kid_features_to_metric(
+        *(torch.from_numpy(side.astype(np.float32)) for side in (x, y)),
+        kid_subset_size=min(sides),
+        kid_subsets=subsets,
+        rng_seed=2020,
+        verbose=False,
+    )
+    assert found.value == expected["kernel_inception_distance_mean"]
+    assert f" {min(sides)} images" in found.warning
+
+
+@pytest.mark.parametrize(
+    ("key", "n", "paired", "token"),
+    [
+        ("isc", 49_999, True, " 4999 images"),
+        ("isc", 50_000, True, None),
+        ("kid", 1999, True, " 999 images"),
+        ("kid", 2000, True, None),
+        ("kid", 999, False, " 999 images"),
+        ("kid", 1000, False, None),
+    ],
+)
+def test_warnings_of_small_sets(key, n, paired, token, pairs_of, tmp_path):
+    rows = np.zeros((n, 1))
+    features = replace(pairs_of(tmp_path, rows, rows, range(n)), paired=paired)
+    found = list(find_metrics()[key].make(loaded=False).warnings(features))
+    assert len(found) == (token is not None)
+    assert all(token in one for one in found)

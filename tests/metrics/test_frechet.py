@@ -292,9 +292,17 @@ def variance_of_groups(features, distance):
     return (n - size) / size * np.mean((np.array(found) - np.mean(found)) ** 2)
 
 
-@pytest.mark.parametrize("paired", [True, False])
-def test_interval_and_limit_are_those_of_their_definitions(tmp_path, paired):
-    x, y = (normals(seed, 45, 3, shift=seed) for seed in (0, 1))
+@pytest.mark.parametrize(
+    ("paired", "dims", "sizes"),
+    [
+        (True, 3, [4, 8, 13, 17, 22, 26, 31, 35, 40, 45]),
+        (False, 3, [4, 8, 13, 17, 22, 26, 31, 35, 40, 45]),
+        (True, 2, [5, 10, 15, 20, 25, 30, 35, 40, 45, 50]),  # a tenth, which is more than 3
+    ],
+)
+def test_interval_and_limit_are_those_of_their_definitions(tmp_path, paired, dims, sizes):
+    n = sizes[-1]
+    x, y = (normals(seed, n, dims, shift=seed) for seed in (0, 1))
     x, y = x.astype(np.float32), y.astype(np.float32)
     features = sets(x, y, paired, tmp_path)
     found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
@@ -302,16 +310,15 @@ def test_interval_and_limit_are_those_of_their_definitions(tmp_path, paired):
     def distance(rows):
         return frechet_distance(moments(x[rows] if paired else x), moments(y[rows]))
 
-    value = distance(np.arange(45))
+    value = distance(np.arange(n))
     half = 1.959963984540054 * variance_of_groups(features, distance) ** 0.5
     assert found.value == pytest.approx(value, rel=1e-9)
     assert found.interval == pytest.approx((value - half, value + half), rel=1e-6)
-    sizes = [4, 8, 13, 17, 22, 26, 31, 35, 40, 45]
-    distances = [distance(features.order()[:n]) for n in sizes]
+    distances = [distance(features.order()[:size]) for size in sizes]
     slopes = np.stack([1 / np.array(sizes), np.ones(10)], axis=1)
     limit = np.linalg.lstsq(slopes, np.array(distances), rcond=None)[0][1]
     assert found.extra == {"fd_infinity": pytest.approx(limit, rel=1e-6)}
-    assert (found.n, found.backend, found.warning) == (45, "test", "")
+    assert (found.n, found.backend, found.warning) == (n, "test", "")
 
 
 @pytest.mark.parametrize(("n", "limit", "interval"), [(8, True, False), (7, False, False)])

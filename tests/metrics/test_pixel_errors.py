@@ -10,6 +10,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ssdd_bench.errors import DataError, ResolutionError
 from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.intervals import BOOTSTRAP, bootstrap
 from ssdd_bench.metrics.ssim import ssim
 
 CPU = torch.device("cpu")
@@ -126,3 +127,55 @@ def test_an_image_that_comes_twice(photo_like):
     metric.update(["a"], a, a)
     with pytest.raises(DataError, match="'a' came twice"):
         metric.update(["a"], a, a)
+
+
+def tiny(*images):
+    """Images of 1 x 2 pixels of one value in every channel: ((left, right), ...)."""
+    return torch.tensor(images, dtype=torch.uint8)[:, None, None].expand(-1, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "scores", "value"),
+    [
+        ("psnr", [10 * math.log10(255**2 / 12.5), math.inf, 0.0], None),
+        ("psnr_pooled", [12.5, 0.0, 65025.0], 10 * math.log10(255**2 * 3 / (12.5 + 65025))),
+        ("mse", [12.5 / 65025, 0, 1], (12.5 / 65025 + 1) / 3),
+        ("mae", [3.5 / 255, 0, 1], (3.5 / 255 + 1) / 3),
+    ],
+)
+def test_three_images_of_two_pixels(key, scores, value):
+    """Differences of 3 and 4, none, and 255 twice."""
+    a, b = tiny((10, 20), (7, 7), (0, 255)), tiny((13, 16), (7, 7), (255, 0))
+    metric = make(key)
+    assert metric.score(a, b) == pytest.approx(scores, rel=1e-12)
+    metric.update(["x", "y", "z"], a, b)
+    found = metric.compute()
+    assert found.value == pytest.approx(scores[0] / 2 if value is None else value, rel=1e-12)
+    assert (found.n, found.infinite) == (3, 1 if key == "psnr" else 0)
+    expected = {} if key == "psnr_pooled" else dict(zip("xyz", scores, strict=True))
+    assert metric.per_image() == pytest.approx(expected)
+
+
+def test_interval_of_the_pooled_error():
+    metric = make("psnr_pooled")
+    a = torch.zeros(4, 3, 1, 2, dtype=torch.uint8)
+    metric.update("abcd", a, a + torch.tensor([1, 2, 3, 4], dtype=torch.uint8)[:, None, None, None])
+    found = metric.compute()
+    low, high = bootstrap(np.array([1.0, 4, 9, 16]), resamplings=1000)
+    decibels = [10 * math.log10(255**2 / mse) for mse in (high, low)]
+    assert found.interval == pytest.approx(decibels, rel=1e-12)
+    assert found.interval_method == BOOTSTRAP
+    metric.reset()
+    metric.update("abcd", a, torch.cat([a[:3], a[3:] + 4]))
+    mostly_equal = metric.compute()
+    assert (mostly_equal.interval, mostly_equal.interval_method) == (None, "")
+    assert mostly_equal.value == pytest.approx(10 * math.log10(255**2 / 4), rel=1e-12)
+    metric.reset()
+    metric.update("ab", a[:2], a[:2])
+    equal = metric.compute()
+    assert (equal.value, equal.infinite, equal.interval, equal.interval_method) == (
+        None,
+        2,
+        None,
+        "",
+    )
