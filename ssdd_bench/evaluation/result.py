@@ -57,7 +57,10 @@ class Evaluation(Result):
 
         from ssdd_bench.report.frame import to_frame
 
-        scores = {key: pd.Series(values, dtype="float64") for key, values in self.per_image.items()}
+        scores = {
+            key: pd.Series([*values.values()], [*map(_to_unicode, values)], dtype="float64")
+            for key, values in self.per_image.items()
+        }
         return to_frame([self.record], [scores])
 
     def __str__(self) -> str:
@@ -147,7 +150,11 @@ def _save_scores(per_image: Mapping[str, Mapping[str, float]], path: Path) -> No
         key: pa.array([scores[name] for name in ids], pa.float64())
         for key, scores in per_image.items()
     }
-    # A file name that is not valid UTF-8 carries surrogate escapes.
-    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in ids]
-    table = pa.table({"id": pa.array(names, pa.string()), **columns})
+    names = pa.array(map(_to_unicode, ids), pa.string())
+    table = pa.table({"id": names, **columns})
     write_atomically(path, lambda target: pq.write_table(table, target))
+
+
+def _to_unicode(image_id: str) -> str:
+    """Replace the surrogate escapes of a file name that is not valid UTF-8."""
+    return image_id.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

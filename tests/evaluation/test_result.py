@@ -1,0 +1,136 @@
+"""A result in Python: how it looks, and the files that it is saved in."""
+
+import time
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ssdd_bench.evaluation import result as module
+from ssdd_bench.evaluation.examples import Examples, count_kept
+from ssdd_bench.evaluation.result import Evaluation, Provenance
+from ssdd_bench.results.pictures import is_lossless, read_picture
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import NUMBERS_VERSION, Result
+from ssdd_bench.results.store import from_json, load_results
+
+EXAMPLE = Path(__file__).parents[1] / "fixtures" / "result.json"
+BASE = from_json(read_json(EXAMPLE), EXAMPLE)
+ROWS = {
+    "psnr": {"b": 20.0, "a\udcff": float("inf")},
+    "ssim": {"a\udcff": 0.5, "b": 0.25},
+}
+STEM = "ssdd_64_default-v1_0123456789"
+
+
+def evaluation(**more: object) -> Evaluation:
+    known = {one.name: getattr(BASE, one.name) for one in fields(Result)}
+    return Evaluation(**{**known, **more})
+
+
+def pictures() -> Examples:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (2, 2, 3, 4, 6), dtype=np.uint8))
+    return Examples(("a", "b"), images[0], images[1])
+
+
+def test_the_record_is_what_a_file_holds() -> None:
+    found = evaluation(per_image=ROWS, examples=pictures(), path=Path("x"))
+    assert type(found.record) is Result
+    assert found.record == BASE
+    assert found == evaluation()
+    assert "examples=" not in repr(found)
+
+
+def test_tables_have_the_row() -> None:
+    found = evaluation(per_image=ROWS)
+    frame = found.to_frame()
+    assert len(frame) == 1
+    text = str(found)
+    assert "ssdd" in text
+    assert text == text.rstrip()
+    assert max(map(len, text.splitlines())) <= module.TEXT_WIDTH
+    page = found._repr_html_()
+    assert "<table" in page
+    assert "ssdd" in page
+    assert "<html" not in page
+
+
+def test_all_files_of_a_result(tmp_path: Path) -> None:
+    examples = pictures()
+    path = evaluation(per_image=ROWS, examples=examples).save(tmp_path)
+    assert path == tmp_path / f"{STEM}.json"
+    (saved,) = load_results([path])
+    assert saved == replace(BASE, scores=f"scores/{STEM}.parquet")
+    table = pq.read_table(tmp_path / saved.scores)
+    assert table.to_pydict() == {
+        "id": ["b", "a�"],
+        "psnr": [20.0, float("inf")],
+        "ssim": [0.25, 0.5],
+    }
+    assert [str(one) for one in table.schema.types] == ["string", "double", "double"]
+    for folder, images in (
+        (f"reference_64_{'2' * 10}", examples.references),
+        (STEM, examples.reconstructions),
+    ):
+        files = sorted((tmp_path / "samples" / folder).iterdir())
+        assert [one.name for one in files] == ["000.webp", "001.webp"]
+        for file, image in zip(files, images, strict=True):
+            assert is_lossless(file)
+            assert np.array_equal(read_picture(file), image.permute(1, 2, 0).numpy())
+
+
+def test_files_that_are_left_out(tmp_path: Path) -> None:
+    path = evaluation(examples=pictures()).save(str(tmp_path / "a"), pictures=False)
+    assert [*(tmp_path / "a").iterdir()] == [path]
+    assert load_results([path]) == [BASE]
+    path = evaluation().save(tmp_path / "b")
+    assert [*(tmp_path / "b").iterdir()] == [path]
+    evaluation(examples=pictures()).save(tmp_path / "c", picture_quality=50)
+    files = [*(tmp_path / "c" / "samples").rglob("*.webp")]
+    assert len(files) == 4
+    assert not any(map(is_lossless, files))
+
+
+def test_when_and_where_a_record_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [10.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    home = str(Path.home())
+    made = Provenance(torch.device("cpu"), f"run --out {home}/x", {"cpu": "x"})
+    assert made.origin.keys() == {"environment", "command", "created", "numbers_version"}
+    assert made.origin["environment"] == {"cpu": "x"}
+    assert made.origin["command"] == "run --out ~/x"
+    assert made.origin["numbers_version"] == NUMBERS_VERSION
+    created = datetime.fromisoformat(made.origin["created"])
+    assert created.tzinfo == UTC
+    assert abs((datetime.now(UTC) - created).total_seconds()) < 100
+    assert len(made.origin["created"]) == len("2025-01-01T00:00:00+00:00")
+    now[0] = 12.5
+    assert made.fields() == {**made.origin, "seconds": 2.5}
+    assert Provenance(torch.device("cpu"), environment={"cpu": "x"}).origin["command"] == ""
+
+
+def test_the_machine_is_described_where_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "describe_environment", lambda device: {"device": device.type})
+    made = Provenance(torch.device("meta"))
+    assert made.origin["environment"] == {"device": "meta"}
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "count"),
+    [(16, 16, 64), (362, 362, 64), (363, 363, 63), (256, 1024, 32), (1024, 1024, 8), (9999, 1, 64)],
+)
+def test_pictures_that_are_kept(height: int, width: int, count: int) -> None:
+    assert count_kept(height, width) == count
+    assert count_kept(4096, 4096) == 8
+
+
+def test_the_first_pictures() -> None:
+    found = pictures().first(1)
+    assert found.ids == ("a",)
+    assert torch.equal(found.references, pictures().references[:1])
+    assert torch.equal(found.reconstructions, pictures().reconstructions[:1])
