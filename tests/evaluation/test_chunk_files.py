@@ -80,7 +80,6 @@ def test_a_damaged_chunk_has_its_number(files: ChunkFiles, header: str) -> None:
         with pytest.warns(RuntimeWarning, match=r"00001\.safetensors") as warned:
             assert files.missing() == (0, 1, 2)
         assert len(warned) == 1
-        assert warned[0].filename == __file__
         assert not files.chunk_path(1).exists()
 
 

@@ -48,7 +48,8 @@ def test_each_take_begins_anew():
 def test_bytes_are_counted_and_not_values():
     counter = LatentCounter(BYTES)
     counter.add(Latent([b"abc", b"", b"defg"], (2, 5)))
-    assert counts(counter.take().wait()) == (30, 0, 7, [])
+    counter.add(Latent([b"hi"], (2, 5)))
+    assert counts(counter.take().wait()) == (40, 0, 9, [])
 
 
 @pytest.mark.parametrize(("code", "named"), [(4, "code 4"), (-1, "code -1"), (9, "code 9")])

@@ -90,6 +90,41 @@ def test_repeats_of_a_call_without_its_preparation(clock, seconds, warmup, expec
     assert calls == [*range(1, warmup + len(expected) + 1)]
 
 
+def test_a_gpu_is_timed_by_events_of_its_stream(clock, monkeypatch):
+    """The host waits once for all calls; events give milliseconds."""
+    gpu, waited = torch.device("cuda", 1), []
+
+    class Event:
+        def __init__(self, enable_timing=False):
+            assert enable_timing is True
+
+        def record(self):
+            assert devices == [gpu]
+            self.at = clock.now
+
+        def elapsed_time(self, end):
+            assert waited[-1] == (gpu, clock.now)
+            return 1000 * (end.at - self.at)
+
+    class Device:
+        def __init__(self, device):
+            self.device = device
+
+        def __enter__(self):
+            devices.append(self.device)
+
+        def __exit__(self, *error):
+            devices.clear()
+
+    devices = []
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "device", Device)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda one: waited.append((one, clock.now)))
+    found = time_calls(lambda: clock.move(0.25), lambda: clock.move(7), gpu, FEW)
+    assert found == (0.25, 0.25, 0.25)
+    assert waited == [(gpu, 7.25), (gpu, 4 * 7.25)]  # the warm-up, and all that is timed
+
+
 def test_turns_are_reversed_every_time(clock):
     made = []
 
@@ -303,13 +338,14 @@ def test_outputs_of_other_formats_are_compared_with_float32(clock, monkeypatch, 
     class Layer(Echo):
         def decode(self, latent, noise):
             kind = self.layer.weight.dtype
+            kinds.append(kind)
             return super().decode(latent, noise) + (0.5 if kind == torch.bfloat16 else 0)
 
         def to(self, device, dtype=torch.float32):
             self.layer.to(device, dtype)
             return self
 
-    sizes = []
+    sizes, kinds = [], []
 
     def compare(decoded, exact):
         sizes.append((len(decoded), len(exact)))
@@ -320,7 +356,10 @@ def test_outputs_of_other_formats_are_compared_with_float32(clock, monkeypatch, 
     for kind, fidelity in (("float32", Fidelity(None, 0.0)), ("bfloat16", 0.5)):
         settings = ExecutionSettings(kind)
         with prepare(tokenizer, settings.applied_to(MODE), CPU, settings, 2, 1) as prepared:
+            kinds.clear()
             found = speed(tokenizer, [1], count, prepared=prepared).fidelity
+        assert kinds[0] == torch.float32  # in which work is counted
+        assert kinds[1] == getattr(torch, kind)
         if kind == "float32":
             assert found == fidelity
         else:
