@@ -25,7 +25,7 @@ FACTS_OF = {"text": "\udcff é", "list": [1, None, 0.1]}
 
 @pytest.fixture
 def files(tmp_path: Path) -> ChunkFiles:
-    found = ChunkFiles(tmp_path / "parts" / "job-1", {"job": "abc", "sizes": (2, 1)}, 3)
+    found = ChunkFiles(tmp_path / "parts" / "a-job-1", {"job": "abc", "sizes": (2, 1)}, 3)
     found.write(1, ARRAYS, FACTS_OF)
     return found
 
@@ -115,12 +115,13 @@ def test_the_first_difference_is_told_shortly() -> None:
 
 def test_a_finished_job_takes_earlier_folders_of_its_result_along(files: ChunkFiles) -> None:
     parts = files.path.parent
-    for name in ("job-2", "another-1", "job"):
+    others = ("a-1", "a-job", "another-1")
+    for name in ("a-job-2", *others):
         (parts / name).mkdir()
-    (parts / "job-2" / "x").write_text("x")
+    (parts / "a-job-2" / "x").write_text("x")
     files.delete()
-    assert sorted(path.name for path in parts.iterdir()) == ["another-1", "job"]
-    for name in ("another-1", "job"):
+    assert sorted(path.name for path in parts.iterdir()) == [*others]
+    for name in others:
         (parts / name).rmdir()
     files.delete()
     assert not parts.exists()

@@ -6,11 +6,15 @@ import pytest
 import torch
 
 import ssdd_bench as sb
+from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import as_source
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import ResolutionError, UserError
+from ssdd_bench.evaluation import evaluate as module
+from ssdd_bench.evaluation import memory, timing, work
 from ssdd_bench.evaluation import settings as settings_module
-from ssdd_bench.evaluation import work
 from ssdd_bench.evaluation.evaluate import evaluate_loaded
+from ssdd_bench.evaluation.execution import ExecutionSettings
+from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import load
 from ssdd_bench.evaluation.settings import (
     BatchChoice,
@@ -19,6 +23,7 @@ from ssdd_bench.evaluation.settings import (
     job_fingerprint,
     tokenizer_device,
 )
+from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.schema import NUMBERS_VERSION
 
@@ -110,3 +115,65 @@ def test_scores_by_another_device_are_another_job(codec, monkeypatch):
     here = job_fingerprint(codec, SETTINGS, "data")
     assert job_fingerprint(codec, replace(SETTINGS, load_threads=5), "data") == here
     assert job_fingerprint(codec, replace(SETTINGS, device=GPU), "data") != here
+
+
+def test_every_argument_arrives(monkeypatch, photos):
+    """Also through the command's function: tests/evaluation/test_run.py."""
+    calls = []
+
+    def stop(loaded, source, settings, progress):
+        calls.append((loaded, source, settings))
+        return progress
+
+    monkeypatch.setattr(module, "evaluate_loaded", stop)
+    protocol = get_protocol("ldm-v1")
+    bar = sb.evaluate(
+        "jpeg:quality=5", data=photos, resolution=24, protocol="ldm-v1", metrics="mae", limit=3,
+        sample=5, sample_seed=1, max_image_mb=7, seed=9, device="cpu", batch_size=(1, 2),
+        dtype="bfloat16", compile="default", memory_format="contiguous", speed=True,
+        intervals=True, strict=True, load_threads=2, progress=False, label="mine",
+    )  # fmt: skip
+    ((loaded, source, settings),) = calls
+    assert loaded.record.label == "mine"
+    assert loaded.record.options["quality"] == 5
+    assert source.ids == as_source(photos, 3, sample=5, sample_seed=1).ids
+    assert source.max_mb == 7
+    execution = ExecutionSettings("bfloat16", "default", "contiguous")
+    assert settings == Settings(
+        24, protocol, ("mae",), CPU, 9, (1, 2), True, True, True, execution, 2
+    )
+    (task,) = bar._progress.tasks
+    assert (task.description, task.total) == ("mine", 3)
+    assert bar._progress.console.quiet
+    assert bar._progress.console.stderr
+    calls.clear()
+    sb.evaluate("jpeg", data=photos, resolution=24, protocol=protocol, device="cpu")
+    ((loaded, source, settings),) = calls
+    assert (loaded.record.label, len(source), source.max_mb) == ("jpeg", 24, MAX_IMAGE_MB)
+    assert settings == Settings(24, protocol, protocol.metric_keys, CPU)
+    with pytest.raises(UserError, match="CUDA"):
+        sb.evaluate("jpeg", data=photos, resolution=24, device="cpu", cuda_graphs=True)
+
+
+def test_stages_and_the_clock_of_an_evaluation(codec, photos, monkeypatch):
+    monkeypatch.setattr(timing, "CPU_TIMING", timing.TimingSettings(0.0, 0, 1, 1))
+    monkeypatch.setattr(memory, "release_memory", lambda device: None)
+
+    class Noting(Progress):
+        def __init__(self):
+            self.seen = []
+
+        def stage(self, name):
+            self.seen.append(name)
+
+    source = as_source(photos, 2)
+    settings = replace(SETTINGS, resolution=16, seed=4)
+    for speed, stages in ((False, ["scores"]), (True, ["speed", "scores"])):
+        progress = Noting()
+        found = evaluate_loaded(codec, source, replace(settings, speed=speed), progress)
+        assert progress.seen == stages
+        assert (found.speed is not None) == speed
+        assert found.fingerprint == job_fingerprint(codec, settings, data_fingerprint(source))
+    codec.tokenizer.latent = replace(codec.tokenizer.latent, f=5)
+    with pytest.raises(ResolutionError):
+        evaluate_loaded(codec, source, settings)

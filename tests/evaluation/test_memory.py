@@ -64,3 +64,69 @@ def test_a_sampled_peak_sees_what_stays_for_a_while(monkeypatch):
     peak, kind = memory.peak_memory(hold, torch.device("cpu"))
     assert kind == "process resident, sampled"
     assert (60 << 20) < peak < (200 << 20)
+
+
+@pytest.fixture
+def proc(tmp_path, monkeypatch):
+    """A folder in the place of the root of files."""
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.removeprefix("/"))
+    folder = tmp_path / "proc" / "self"
+    folder.mkdir(parents=True)
+    (folder / "status").write_text("VmPeak:\t 9 kB\nVmHWM:\t 5 kB\nVmRSS:\t 3 kB\n")
+    return folder
+
+
+def test_a_peak_that_the_kernel_keeps(proc, monkeypatch):
+    monkeypatch.setattr(memory, "release_memory", lambda device: None)
+
+    def call():
+        assert (proc / "clear_refs").read_text() == "5"
+        (proc / "status").write_text("VmHWM:\t 12 kB\n")
+
+    assert memory.peak_memory(call, torch.device("cpu")) == (7 * 1024, "process resident")
+
+
+def test_a_kernel_that_keeps_no_peak(proc, monkeypatch):
+    monkeypatch.setattr(memory, "release_memory", lambda device: None)
+    monkeypatch.setattr(memory, "_sample_peak", lambda call: call())
+    (proc / "clear_refs").mkdir()  # cannot be written
+    found = memory.peak_memory(lambda: 77, torch.device("cpu"))
+    assert found == (77, "process resident, sampled")
+
+
+def test_a_peak_of_a_gpu_is_above_what_was_there(monkeypatch):
+    gpu, seen = torch.device("cuda"), []
+
+    def note(name, value=None):
+        return lambda device: (seen.append((name, device)), value)[1]
+
+    monkeypatch.setattr(memory, "release_memory", note("release"))
+    for name, value in (
+        ("synchronize", None),
+        ("reset_peak_memory_stats", None),
+        ("memory_allocated", 10),
+        ("max_memory_allocated", 35),
+    ):
+        monkeypatch.setattr(torch.cuda, name, note(name, value))
+    assert memory.peak_memory(lambda: seen.append("call"), gpu) == (25, "cuda allocated")
+    assert seen == [
+        ("release", gpu),
+        ("synchronize", gpu),
+        ("reset_peak_memory_stats", gpu),
+        ("memory_allocated", gpu),
+        "call",
+        ("synchronize", gpu),
+        ("max_memory_allocated", gpu),
+    ]
+
+
+def test_memory_is_kept_once_it_was_asked_for():
+    before = memory.keep_freed_memory.cache_info().currsize
+    memory.keep_freed_memory.cache_clear()
+    try:
+        assert memory.freed_memory_is_kept() is False
+        kept = memory.keep_freed_memory()
+        assert memory.freed_memory_is_kept() == kept
+    finally:
+        if not before:
+            memory.keep_freed_memory.cache_clear()

@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 from plugin_folders import write_plugin
 from scores import measured
 
 from ssdd_bench.errors import OutputError, UnknownNameError, UserError
+from ssdd_bench.evaluation import run as module
 from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.execution import ExecutionSettings
 from ssdd_bench.evaluation.folder import PARTS, find_jobs
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.run import merge_results, run, run_jobs
@@ -366,3 +370,47 @@ def test_ranks_that_share_no_folder(many, whole, tmp_path):
     assert measured(outs[0]) == whole
     assert not list(outs[1].rglob("*.safetensors"))
     assert not list(outs[1].glob("*.json"))
+
+
+def test_every_argument_arrives(monkeypatch, few, tmp_path):
+    calls = []
+    monkeypatch.setattr(module, "run_jobs", lambda *found: calls.append(found))
+    jpeg = parse_requests("jpeg:quality=5")[0]
+    run(
+        ["identity,downsample", jpeg], resolutions=[16, 24], out=str(tmp_path), metrics="mae",
+        protocols=["ldm-v1"], data=few, limit=2, sample=3, sample_seed=1, max_image_mb=7,
+        seeds=[8, 9], batch_size=(1, 2), device="cpu", dtype="bfloat16", compile="default",
+        memory_format="contiguous", speed=False, pictures=False, picture_quality=65, strict=True,
+        load_threads=2, intervals=True, force=True, interleave=True, baseline="identity", jobs=3,
+        timeout=4.0, progress=False,
+    )  # fmt: skip
+    ((found, callbacks, launch, source),) = calls
+    assert found == RunConfig(
+        (*parse_requests("identity,downsample"), jpeg), (16, 24), tmp_path, ("mae",), ("ldm-v1",),
+        few, 2, 3, 1, 7, (8, 9), (1, 2), "cpu",
+        ExecutionSettings("bfloat16", "default", "contiguous"), False, False, 65, True, 2, True,
+        True, True, "identity",
+    )  # fmt: skip
+    assert source.ids == found.source().ids
+    assert launch == Launch(in_process=False, jobs=3, timeout=4.0)
+    (task,) = callbacks._bar._progress.tasks
+    planned = 3 * 2 * 2  # tokenizers, resolutions, and seeds of the encoder
+    assert (task.description, task.total) == (f"{planned} jobs", planned * 2)
+    assert callbacks._bar._progress.console.quiet
+    calls.clear()
+    run("jpeg", out=tmp_path)
+    ((found, callbacks, launch, source),) = calls
+    assert found == RunConfig(tuple(parse_requests("jpeg")), (256,), tmp_path)
+    assert launch == Launch(in_process=True)
+    calls.clear()
+    run("jpeg", data=[Image.new("RGB", (8, 8))] * 3, limit=2, sample=2, progress=False)
+    ((found, callbacks, launch, source),) = calls
+    assert (found.data, found.limit, found.sample) == (source, None, None)
+    assert (found.out, len(source)) == (Path("runs"), 2)
+    with pytest.raises(UserError, match="CUDA"):
+        run_jobs(replace(config(few, tmp_path), execution=ExecutionSettings(cuda_graphs=True)))
+    with pytest.raises(UnknownNameError, match="gfid"):
+        run_jobs(replace(config(few, tmp_path), metrics=("psnr", "gfid")))
+    share = Launch(True, share=Share(0, 2))
+    with pytest.raises(UserError, match="interleave"):
+        run_jobs(replace(config(few, tmp_path), interleave=True, speed=True), launch=share)

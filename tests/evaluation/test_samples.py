@@ -2,7 +2,7 @@
 
 import json
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from ssdd_bench.data.images import open_images
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError, UserError
 from ssdd_bench.evaluation import chunks, sample_worker
+from ssdd_bench.evaluation import samples as samples_module
+from ssdd_bench.evaluation.launch_groups import Files
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.sample_worker import ScoringPlan
@@ -33,6 +35,7 @@ from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.markdown import to_markdown
+from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.store import load_results
 from ssdd_bench.weights.assets import cached_path
 
@@ -289,3 +292,59 @@ def test_bad_input_is_one_line(photos, samples, tmp_path):
     with pytest.raises(DataError, match="has 16 x 8 px, expected 8 x 8"):
         score(tmp_path / "flat.npz", photos, tmp_path / "c", metrics=("gfid",))
     assert not list((tmp_path / "c").glob("*.json"))
+
+
+def test_every_argument_arrives(samples, photos, tmp_path, monkeypatch):
+    calls = []
+
+    def stop(plan, device, *, progress):
+        calls.append((plan, device, progress))
+        return ["first"]
+
+    monkeypatch.setattr(samples_module, "score_samples", stop)
+    found = evaluate_samples(
+        samples, photos, protocol="adm-v1", metrics="gfid", limit=3, label="mine", device="cpu",
+        strict=True, load_threads=2, max_image_mb=7, progress=False, out=str(tmp_path), force=True,
+        command="typed",
+    )  # fmt: skip
+    assert found == "first"
+    protocol = find_generation_protocol("adm-v1")
+    plan = ScoringPlan(
+        (samples,), photos, protocol, tmp_path, ("gfid",), 3, "mine", True, 2, 7, True, "typed"
+    )
+    assert calls == [(plan, CPU, False)]
+    assert plan.parts == tmp_path / "parts"
+    reference = plan.open_reference()
+    assert (reference.count, reference.images.max_mb) == (3, 7)
+    calls.clear()
+    evaluate_samples(samples, photos, protocol=protocol, device="cpu")
+    assert calls == [(ScoringPlan((samples,), photos, protocol, None), CPU, True)]
+
+
+def test_the_work_of_a_launch(samples, photos, tmp_path, small_chunks, monkeypatch):
+    """Images are counted, and cost what they are, of the samples and then of the references."""
+    calls = []
+
+    def stop(groups, files, costs, *more, **known):
+        calls.append((groups[0].plan, files, costs(), more, known))
+        return {(0, 1): "second", (0, 0): "first"}
+
+    monkeypatch.setattr(samples_module, "launch_groups", stop)
+    protocol = find_generation_protocol("gfid-v1")
+    plan = ScoringPlan((samples, samples), photos, protocol, tmp_path, KEYS)
+    launch = Launch(in_process=True)
+    assert score_samples(plan, CPU, launch) == ("first", "second")
+    ((given, files, costs, more, known),) = calls
+    assert given == plan
+    names = [[str(samples)] * 2, plan.open_reference().name, "gfid-v1"]
+    assert files == [Files(tmp_path, "parts/**/*", f"score-{fingerprint(names)[:10]}")]
+    of_each = [4.0] * 5 + [4.0] * 6
+    assert costs == {(0, 0): of_each, (0, 1): of_each}
+    assert more == (CPU, launch, "scores", 2 * (20 + 24))
+    assert known == {"quiet": True}
+    calls.clear()
+    score_samples(replace(plan, out=None, label="mine"), CPU, progress=True)
+    ((given, files, costs, more, known),) = calls
+    assert (files, more[2], known) == ([], "mine", {"quiet": False})
+    assert given.parts != plan.parts
+    assert not given.parts.exists()
