@@ -1,14 +1,30 @@
 """The record of the settings of execution."""
 
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import nn
 
+import ssdd_bench
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import environment
-from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution, memory_format
+from ssdd_bench.evaluation.environment import (
+    LIBRARIES,
+    choose_device,
+    choose_load_threads,
+    describe_environment,
+    describe_execution,
+    hide_home,
+    memory_format,
+    own_cores,
+)
+from ssdd_bench.launch.processes import CORES
 
 CPU = torch.device("cpu")
 
@@ -84,3 +100,104 @@ def test_loading_takes_no_core_from_a_network(
     assert choose_load_threads(None, torch.device(device), has_networks) == expected
     assert choose_load_threads(5, torch.device(device), has_networks) == 5
     assert choose_load_threads(0, torch.device(device), has_networks) == 0
+
+
+def test_every_field_of_the_machine(monkeypatch):
+    monkeypatch.setattr(environment, "git_commit", lambda: "ab+")
+    monkeypatch.setattr(environment, "cpu_name", lambda: "x")
+    monkeypatch.setattr(environment, "cores", lambda: 3)
+    monkeypatch.setattr(environment, "LIBRARIES", ("numpy", "no-such-library"))
+    monkeypatch.setattr(environment, "_output", lambda *command: f"{command[0]} 5\nmore")
+    plain = {
+        "ssdd_bench": ssdd_bench.__version__,
+        "commit": "ab+",
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpu": "x",
+        "cores": 3,
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu_driver": None,
+        "cuda": torch.version.cuda,
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "no-such-library": None,
+    }
+    assert describe_environment(CPU) == plain
+    driver = describe_environment(torch.device("cuda"))["gpu_driver"]
+    assert driver == "nvidia-smi 5"
+    monkeypatch.setattr(environment, "_output", lambda *command: None)
+    assert describe_environment(torch.device("cuda"))["gpu_driver"] is None
+    assert len(LIBRARIES) == len({*LIBRARIES})
+
+
+def test_a_program_that_answers_or_does_not():
+    assert environment._output(sys.executable, "-c", "print(' a ')") == "a"
+    assert environment._output(sys.executable, "-c", "exit(1)") is None
+    assert environment._output("/no/such/program") is None
+
+
+def test_the_commit_has_forty_digits(monkeypatch, tmp_path):
+    def git(*command):
+        done = subprocess.run(["git", "-C", tmp_path, *command], check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    package = tmp_path / "ssdd_bench" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("")
+    monkeypatch.setattr(ssdd_bench, "__file__", str(package))
+    assert environment.git_commit() is None
+    git("init", "--quiet")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "one")
+    git("tag", "v1")
+    commit = git("rev-parse", "HEAD")
+    assert environment.git_commit() == commit
+    package.write_text("changed")
+    assert environment.git_commit() == f"{commit}+"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("x: y\nmodel name\t: Fast: 9 \nmodel name\t: Slow\n", "Fast: 9"),
+        ("x: y\n", "z"),
+        (None, "z"),
+    ],
+)
+def test_the_processor_has_a_name(monkeypatch, tmp_path, text, name):
+    if text is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / "cpuinfo").write_text(text)
+    monkeypatch.setattr(environment, "Path", lambda path: tmp_path / path.removeprefix("/"))
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "z")
+    assert environment.cpu_name() == name
+    monkeypatch.setattr(platform, "processor", lambda: "p")
+    assert environment.cpu_name() == (name if name != "z" else "p")
+
+
+def test_devices_by_name(monkeypatch):
+    assert choose_device("cpu") == choose_device(CPU) == CPU
+    for wrong in ("nonsense", "cuda:77"):
+        with pytest.raises(UserError, match=wrong):
+            choose_device(wrong)
+    for there in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda value=there: value)
+        assert choose_device("auto").type == ("cuda" if there else "cpu")
+
+
+def test_names_of_owners_are_hidden(monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
+    assert hide_home("run /home/me/x /home/me") == "run ~/x ~"
+    monkeypatch.setattr(Path, "home", lambda: Path("/"))
+    assert hide_home("run /x") == "run /x"
+
+
+def test_a_worker_has_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr(environment, "cores", lambda: 4)
+    monkeypatch.delenv(CORES, raising=False)
+    assert own_cores() == 4
+    for share, cores in (("3", 3), ("9", 4)):
+        monkeypatch.setenv(CORES, share)
+        assert own_cores() == cores

@@ -1,0 +1,134 @@
+"""Files of a job besides its chunks, and the names of those that a merge has to find."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from ssdd_bench.api import LatentSpec
+from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.folder import (
+    FORMAT,
+    ClockRecord,
+    JobFolder,
+    JobIdentity,
+    JobRecord,
+    find_jobs,
+    load_plan,
+    missing_images,
+    read_job,
+    save_plan,
+)
+from ssdd_bench.metrics.base import MetricOptions
+from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.store import from_json
+
+EXAMPLE = Path(__file__).parents[1] / "fixtures" / "result.json"
+BASE = from_json(read_json(EXAMPLE), EXAMPLE)
+IDENTITY = JobIdentity("ab", ("psnr",), ("inception",), True, False, 5, 2)
+RECORD = JobRecord(
+    identity=IDENTITY,
+    tokenizer=BASE.tokenizer,
+    resolution=16,
+    protocol={"id": "default-v1", "sha256": "ab"},
+    seed=3,
+    steps=5,
+    latent=LatentSpec("discrete", 4, 1, bits_per_value=2.0),
+    data="letters",
+    borders=("a", "c", "e"),
+    options=MetricOptions(True, False),
+    warnings=("known before",),
+    speed=True,
+    pictures=False,
+    picture_quality=65,
+    environment={"cpu": "x"},
+    command="ssdd-bench run",
+    created="2025-01-01T00:00:00Z",
+    numbers_version=5,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    return JobFolder(tmp_path / "parts" / "job-1", IDENTITY)
+
+
+def test_a_folder_is_named_by_the_result_and_the_identity() -> None:
+    plain = {
+        "job": "ab", "metrics": ["psnr"], "weights": ["inception"], "intervals": True,
+        "strict": False, "images": 5, "size": 2, "format": FORMAT,
+    }  # fmt: skip
+    name = IDENTITY.folder_name(Path("out/ssdd_16.json"))
+    assert name == f"ssdd_16-{fingerprint(plain)[:10]}"
+    assert IDENTITY.grid.sizes == (2, 2, 1)
+
+
+def test_the_first_record_of_a_job_is_kept(folder: JobFolder) -> None:
+    assert folder.missing() == (0, 1, 2)
+    assert folder.claim(RECORD) == RECORD
+    assert read_job(folder.path) == RECORD
+    later = replace(RECORD, created="later")
+    assert folder.claim(later) == RECORD
+    (folder.path / "job.json").write_text("{")
+    assert folder.claim(later) == later
+    assert read_job(folder.path) == later
+    content = json.loads((folder.path / "job.json").read_text())
+    content["identity"]["format"] = FORMAT + 1
+    (folder.path / "job.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"identity.format' is {FORMAT + 1}, expected {FORMAT}:"):
+        read_job(folder.path)
+
+
+def test_speed_is_kept_with_the_identity_of_its_job(folder: JobFolder) -> None:
+    assert folder.load_clock() is None
+    assert BASE.speed is not None
+    clock = ClockRecord(IDENTITY, BASE.speed, {"cpu": "x"}, 2.5)
+    folder.save_clock(clock)
+    assert folder.load_clock() == clock
+    path = folder.path / "clock.json"
+    assert json.loads(path.read_text()).keys() == asdict(clock).keys()
+    folder.save_clock(replace(clock, identity=replace(IDENTITY, images=6)))
+    with pytest.warns(RuntimeWarning, match=r"clock\.json .*its images is 6, expected 5"):
+        assert folder.load_clock() is None
+    path.write_text("{}")
+    with pytest.warns(RuntimeWarning, match=r"clock\.json"):
+        assert folder.load_clock() is None
+
+
+def test_unfinished_jobs_are_listed(folder: JobFolder, tmp_path: Path) -> None:
+    assert find_jobs(tmp_path) == []
+    other = JobFolder(tmp_path / "parts" / "a-job", IDENTITY)
+    for one in (folder, other):
+        one.claim(RECORD)
+    (tmp_path / "parts" / "no-job").mkdir()
+    assert find_jobs(tmp_path) == [other.path, folder.path]
+
+
+def test_names_of_jobs_that_a_merge_has_to_find(tmp_path: Path) -> None:
+    assert load_plan(tmp_path) == ()
+    save_plan(tmp_path, ["a at 16 px", "é"])
+    assert load_plan(tmp_path) == ("a at 16 px", "é")
+    assert (tmp_path / "parts" / "jobs.txt").read_bytes() == "a at 16 px\né\n".encode()
+    save_plan(tmp_path, iter(()))
+    assert load_plan(tmp_path) == ()
+    assert not (tmp_path / "parts").exists()
+    save_plan(tmp_path, ())
+    save_plan(tmp_path, ["a"])
+    (tmp_path / "parts" / "job").mkdir()
+    save_plan(tmp_path, ())
+    assert [*(tmp_path / "parts").iterdir()] == [tmp_path / "parts" / "job"]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "text"),
+    [
+        ((0,), "2 of 5 images: chunk 0, from 'a' until 'c'"),
+        ((2,), "1 of 5 images: chunk 2, from 'e' to the last"),
+        ((1, 2), "3 of 5 images: chunk 1, from 'c' until 'e' and 1 further chunks"),
+        ((0, 1, 2), "5 of 5 images: chunk 0, from 'a' until 'c' and 2 further chunks"),
+    ],
+)
+def test_images_that_are_missing_are_named(chunks: tuple[int, ...], text: str) -> None:
+    assert missing_images(RECORD, chunks) == text
