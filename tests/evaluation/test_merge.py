@@ -12,6 +12,7 @@ import torch
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import DataError, UnavailableError, UserError
+from ssdd_bench.evaluation import merge as module
 from ssdd_bench.evaluation.chunks import ChunkState, PixelDigest
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.folder import (
@@ -145,6 +146,31 @@ def test_the_clock_brings_its_environment(folder: JobFolder) -> None:
     found = merge_job(folder, record())
     assert (found.speed, found.environment) == (BASE.speed, {"cpu": "y"})
     assert found.seconds == pytest.approx(plain + 5e5)
+
+
+def test_metrics_are_merged_as_they_were_asked_for(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def make(*arguments: Any, **more: Any) -> MetricSuite:
+        made.append((arguments, more))
+        return MetricSuite(*arguments, **more)
+
+    monkeypatch.setattr(module, "MetricSuite", make)
+    identity = replace(IDENTITY, intervals=True)
+    other = JobFolder(folder.path, identity)
+    for number in range(3):
+        state, executed = folder.load(number)
+        changed = replace(executed.execution, threads=9) if number else executed.execution
+        other.save(number, state, replace(executed, execution=changed))
+    job = record(identity=identity)
+    found = merge_job(other, job)
+    more = {"strict": False, "intervals": True, "expected": 5, "only_merges": True}
+    cpu = torch.device("cpu")
+    assert made == [((IDENTITY.metrics, cpu), {"options": job.options, **more})]
+    assert found.execution == EXECUTION  # of the first chunk
+    assert "(threads 2 and 9)" in found.warnings[-1]
 
 
 @pytest.mark.parametrize("strict", [True, False])

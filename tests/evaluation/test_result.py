@@ -46,11 +46,16 @@ def test_the_record_is_what_a_file_holds() -> None:
     assert "examples=" not in repr(found)
 
 
-def test_tables_have_the_row() -> None:
+def test_tables_have_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     found = evaluation(per_image=ROWS)
-    frame = found.to_frame()
-    assert len(frame) == 1
+    (scores,) = found.to_frame().scores
+    assert {key: rows.to_dict() for key, rows in scores.items()} == {
+        "psnr": {"b": 20.0, "a\ufffd": float("inf")},
+        "ssim": {"a\ufffd": 0.5, "b": 0.25},
+    }
+    monkeypatch.setenv("COLUMNS", "20")  # a record is as wide everywhere
     text = str(found)
+    assert max(map(len, text.splitlines())) > 40
     assert "ssdd" in text
     assert text == text.rstrip()
     assert max(map(len, text.splitlines())) <= module.TEXT_WIDTH
