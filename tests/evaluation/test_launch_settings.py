@@ -3,16 +3,20 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 
 import psutil
 import pytest
+import torch
 from scores import measured
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation import launch_settings as module
 from ssdd_bench.evaluation.config import RunConfig
-from ssdd_bench.evaluation.launch_settings import Launch
+from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
 from ssdd_bench.evaluation.progress import Callbacks
 from ssdd_bench.evaluation.run import run_jobs
+from ssdd_bench.launch.ranks import Rank
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import parse_requests
@@ -84,3 +88,92 @@ def test_a_run_on_ray_that_loses_a_worker_equals_one_in_process(
     while any("ray" in one.name() for one in psutil.Process().children(recursive=True)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("launch", "refused"),
+    [
+        (Launch(), False),
+        (Launch(in_process=True, jobs=1), False),
+        (Launch(in_process=True, jobs=2), True),
+        (Launch(jobs=2, timeout=1.0), False),
+        (Launch(in_process=True, timeout=1.0), True),
+        (Launch(in_process=True, share=Share(0, 2)), False),
+        (Launch(ray_gpus=0, in_process=True), True),
+        (Launch(ray_gpus=0, rank=Rank(0, 1, 0, 1)), True),
+        (Launch(ray_gpus=0, jobs=3), False),
+    ],
+)
+def test_settings_that_contradict_each_other(launch: Launch, refused: bool) -> None:
+    with pytest.raises(UserError) if refused else nullcontext():
+        launch.check()
+
+
+def test_a_share_is_that_of_the_rank() -> None:
+    assert Launch().own_share is None
+    assert Launch(share=Share(1, 3)).own_share == Share(1, 3)
+    assert Launch(rank=Rank(2, 4, 0, 2)).own_share == Share(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("launch", "device", "devices", "crowds"),
+    [
+        (Launch(), "cpu", ["cpu"], False),
+        (Launch(jobs=2), "cpu", ["cpu", "cpu"], True),
+        (Launch(), "cuda", ["cuda:0", "cuda:1", "cuda:2"], False),
+        (Launch(), "cuda:1", ["cuda:1"], False),
+        (Launch(jobs=2), "cuda", ["cuda:0", "cuda:1"], False),
+        (Launch(jobs=4), "cuda", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"], True),
+        (Launch(rank=Rank(4, 8, 4, 5)), "cuda", ["cuda:1"], False),
+        (Launch(rank=Rank(1, 2, 1, 2)), "cpu", ["cpu"], True),
+        (Launch(rank=Rank(1, 2, 0, 1)), "cpu", ["cpu"], False),
+        (Launch(in_process=True), "cuda", ["cuda:0", "cuda:1", "cuda:2"], False),
+        (Launch(ray_gpus=0, jobs=2), "cpu", ["cpu", "cpu"], True),
+        (Launch(ray_gpus=0), "cpu", ["cpu"], False),
+        (Launch(ray_gpus=1, jobs=2), "cpu", ["cpu", "cpu"], False),
+    ],
+)
+def test_workers_take_the_devices_by_turns(
+    monkeypatch: pytest.MonkeyPatch, launch: Launch, device: str, devices: list[str], crowds: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [*launch.devices(torch.device(device))] == devices
+    assert launch.crowds(torch.device(device)) is crowds
+
+
+@pytest.mark.parametrize(
+    ("launch", "device", "expected"),
+    [
+        (Launch(), "cpu", (["cpu"], (6, 6), (9, 9))),
+        (Launch(jobs=2), "cpu", (["cpu"] * 2, (3, 6), (4, 9))),
+        (Launch(jobs=7), "cpu", (["cpu"] * 7, (1, 6), (1, 9))),
+        (Launch(jobs=2, threads=5), "cpu", (["cpu"] * 2, (5, 5), (4, 9))),
+        (Launch(jobs=12), "cpu", (["cpu"] * 12, (1, 6), (1, 9))),
+        (Launch(rank=Rank(1, 2, 1, 3)), "cpu", (["cpu"], (6, 6), (3, 9))),
+    ],
+)
+def test_workers_share_threads_and_cores(
+    monkeypatch: pytest.MonkeyPatch, launch: Launch, device: str, expected: object
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(module, "cores", lambda: 9)
+    monkeypatch.setattr(module, "Processes", lambda *found: found)
+    devices, threads, cores, preload = launch.slots(torch.device(device))  # type: ignore[misc]
+    assert ([*devices], threads, cores) == expected  # type: ignore[has-type]
+    assert preload is module.PRELOAD  # type: ignore[has-type]
+
+
+def test_one_process_is_the_first_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(module, "InProcess", lambda name: name)
+    slots: object = Launch(in_process=True).slots(torch.device("cuda"))
+    assert slots == "cuda:0"
+    with Launch().connected():
+        pass
+
+
+def test_gpus_of_workers_of_a_cluster() -> None:
+    assert count_gpus("cpu", 3) == 3
+    assert count_gpus("cuda", 0) == 0
+    assert (count_gpus("cpu"), count_gpus("cpu", elsewhere=True)) == (0, 0)
+    assert count_gpus("auto", elsewhere=True) == count_gpus("cuda", elsewhere=True) == 1
