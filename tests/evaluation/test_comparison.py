@@ -87,7 +87,7 @@ def test_a_job_for_each_size_and_protocol() -> None:
 def test_each_result_gets_its_ratio(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is compared are the tokenizers of the run, on its images and with its settings."""
+    """The tokenizers of the run are compared, on its images and with its settings."""
     seen = []
 
     def compare(loaded: Any, baseline: str, examples: Any, settings: Any) -> Any:

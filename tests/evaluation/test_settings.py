@@ -120,3 +120,6 @@ def test_a_resolution_is_a_number_of_latent_cells(resolution: int, near: str) ->
         check_resolution(Codec(), resolution)
     check_resolution(Codec(), 8)
     check_resolution(Codec(), 64)
+    pixels = Codec()
+    pixels.latent = LatentSpec("discrete", 1, 3, bits_per_value=8)
+    check_resolution(pixels, 1)
