@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_equal_input_gives_equal_bytes_and_leaves_no_trace(
     assert paths[0].read_bytes() == paths[1].read_bytes()
     monkeypatch.undo()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_png_has_a_palette_and_looks_the_same(tmp_path: Path) -> None:
+    drawing = draw()
+    buffer = io.BytesIO()
+    drawing.figure.savefig(buffer, format="png")
+    with Image.open(buffer) as whole, Image.open(drawing.save(tmp_path / "a.png")) as image:
+        assert image.mode == "P"
+        pair = [np.asarray(one.convert("RGB"), int) for one in (whole, image)]
+    assert np.abs(pair[0] - pair[1]).max() <= 4  # of 255
+    assert pair[1][0, 0].tolist() == [255, 255, 255]
 
 
 def test_png_has_150_dots_per_inch(tmp_path: Path) -> None:
