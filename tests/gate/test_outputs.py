@@ -1,6 +1,9 @@
 """Output of the gate, at the width of a terminal."""
 
 import io
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -9,11 +12,14 @@ from ssdd_bench.gate.compare import Comparison, Difference
 from ssdd_bench.gate.load import Key
 from ssdd_bench.gate.outputs import (
     HEADINGS,
+    add_to_summary,
     describe_speed,
     print_comparison,
     row_texts,
+    to_document,
     to_junit,
     to_markdown,
+    verdict,
 )
 from ssdd_bench.gate.speed import SpeedRatio
 from ssdd_bench.gate.thresholds import Threshold
@@ -70,9 +76,9 @@ def test_thresholds_that_nobody_has_set_are_marked():
     assert "not set" in to_markdown(Comparison((difference(),), (), ()))
 
 
-@pytest.mark.parametrize(("verdict", "failures"), [("regression", 1), ("changed", 1), ("worse", 0)])
-def test_junit_fails_where_the_gate_does(verdict, failures):
-    found = Comparison((difference(verdict=verdict),), (), ())
+@pytest.mark.parametrize(("how", "failures"), [("regression", 1), ("changed", 1), ("worse", 0)])
+def test_junit_fails_where_the_gate_does(how, failures):
+    found = Comparison((difference(verdict=how),), (), ())
     assert found.exit_code == failures
     assert f'failures="{failures}"' in to_junit(found)
 
@@ -82,3 +88,60 @@ def test_speed_is_one_line():
     line = describe_speed("a", "b", ratio, 256)
     assert line.startswith("b decodes 0.500 times as fast as a (0.450 to 0.550; 0.2 s and 0.1 s,")
     assert line.endswith("allowed loss 10%): regression")
+    slow = replace(ratio, threshold=Threshold(0.6, True))
+    assert describe_speed("a", "b", slow, 256).endswith(
+        "15 turns at 256 px, allowed loss 60%): no regression"
+    )
+
+
+def test_texts_of_a_row():
+    assert row_texts(difference()) == (
+        *("psnr_pooled", "20.644", "20.144", "-0.5", "-0.512 to -0.489", "0.01%*", "regression"),
+    )
+    endless = Difference(JOB, "psnr", None, 50.123456, None, None, SET, "better")
+    assert row_texts(endless) == ("psnr", "∞", "50.123", "", "", "0.05", "better")
+
+
+def test_markdown_and_junit_in_full():
+    found = Comparison((difference(threshold=SET),), ("an obstacle <&>",), ("a note",))
+    lines = to_markdown(found).split("\n")
+    assert lines[0].endswith(verdict(found))
+    assert lines[1:6] == ["", "- an obstacle <&>", "- a note", "", f"**{JOB}**"]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[7:]]
+    assert cells[0] == list(HEADINGS)
+    assert [cell.strip("*`") for cell in cells[2]] == list(row_texts(difference(threshold=SET)))
+    assert cells[3:] == [[""]]
+    suite = ElementTree.fromstring(to_junit(found))
+    assert suite.tag == "testsuite"
+    assert suite.attrib.keys() == {"name", "tests", "failures", "errors"}
+    assert [suite.get(key) for key in ("tests", "failures", "errors")] == ["2", "1", "1"]
+    case, obstacle = suite
+    assert case.attrib == {"classname": str(JOB), "name": "psnr_pooled"}
+    message = case.find("failure").get("message")
+    assert re.findall(r"-?[0-9.]+", message) == ["20.644", "20.144", "-0.5", "0.05"]
+    assert obstacle.attrib == {"classname": "comparable", "name": "an obstacle <&>"}
+    assert obstacle.find("error").attrib == {"message": "an obstacle <&>"}
+    assert to_junit(found).startswith("<?xml")
+
+
+def test_the_document_and_the_verdicts():
+    worse, fails = difference(verdict="worse"), difference()
+    verdicts = [
+        verdict(Comparison(*sides, ()))
+        for sides in (((worse,), ()), ((worse, fails), ()), ((worse,), ("x",)))
+    ]
+    assert verdicts == ["no regression", "regression", "not comparable"]
+    document = to_document(Comparison((fails,), ("o",), ("n",)))
+    assert (document["exit_code"], document["verdict"]) == (2, "not comparable")
+    assert (document["obstacles"], document["notes"]) == (("o",), ("n",))
+    assert document["differences"][0]["base"] == 20.644
+    assert document["differences"][0]["key"] == JOB
+
+
+def test_the_summary_grows_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    add_to_summary("nowhere")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    add_to_summary("≈ one\n")
+    add_to_summary("two\n")
+    assert (tmp_path / "summary.md").read_text("utf-8") == "≈ one\ntwo\n"
