@@ -88,6 +88,8 @@ class ChunkState:
         metrics: state of the metrics.
         examples: the first images, in the first chunk alone.
         warnings: one line each.
+        decoded: least and largest value of decoded images before rounding, or (0, 1) if all lie
+            within.
     """
 
     ids: tuple[str, ...]
@@ -98,6 +100,7 @@ class ChunkState:
     metrics: SuiteState
     examples: Examples | None = None
     warnings: tuple[str, ...] = ()
+    decoded: tuple[float, float] = (0.0, 1.0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays, by name."""
@@ -117,6 +120,7 @@ class ChunkState:
             "metrics": self.metrics.facts,
             "examples": None if self.examples is None else self.examples.ids,
             "warnings": self.warnings,
+            "decoded": self.decoded,
         }
 
     @classmethod
@@ -132,6 +136,7 @@ class ChunkState:
             if name.startswith(METRICS)
         }
         pixels, values, streams = facts["latent"]
+        low, high = facts["decoded"]
         ids, scored = facts["ids"], facts["metrics"]["ids"]["candidate"]
         return cls(
             tuple(scored if ids == scored else ids),  # the same texts, once in memory
@@ -142,6 +147,7 @@ class ChunkState:
             SuiteState(metrics, facts["metrics"]),
             examples,
             tuple(facts["warnings"]),
+            (low, high),
         )
 
 

@@ -14,10 +14,16 @@ from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.loading import is_stochastic
 from ssdd_bench.plugins.guard import Guard, describe_faults
 from ssdd_bench.plugins.manifest import TokenizerInfo
+from ssdd_bench.plugins.outputs import (
+    EXACT_TOLERANCE,
+    decoded_faults,
+    latent_faults,
+    range_fault,
+    repeat_fault,
+)
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
 
 IDS = ("first", "second", "third")
-TOLERANCE = 1e-3  # of one image alone against the same in a batch: kernels may differ
 
 
 def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[str]:
@@ -101,61 +107,38 @@ def _check_description(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
 
 
 def _check_encode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
-    resolution = images.shape[-1]
     before = images.clone()
     for noise in (None, KeyedNoise(0, IDS, "encode")):
         latent: object = tokenizer.encode(images, noise)
         what = "encode without noise" if noise is None else "encode with noise"
+        yield from (f"{what}: {text}" for text in latent_faults(tokenizer.latent, latent, images))
         if not isinstance(latent, Latent):
-            yield f"{what} must return a Latent, not {type(latent).__name__}"
             return
-        if latent.size != (resolution, resolution):
-            yield f"{what}: size is {latent.size}, the images' is {(resolution, resolution)}"
-        yield from (f"{what}: {text}" for text in _check_data(tokenizer.latent, latent, resolution))
+        if isinstance(data := latent.data, Tensor):
+            if data.requires_grad:
+                yield f"{what}: data carries gradients: encode under torch.no_grad()"
+            if not torch.isfinite(data).all():
+                yield f"{what}: data holds NaN or infinity"
     if not torch.equal(images, before):
         yield "encode changed the images it was given"
 
 
-def _check_data(spec: LatentSpec, latent: Latent, resolution: int) -> Iterator[str]:
-    data = latent.data
-    if spec.kind == "bytes":
-        if isinstance(data, Tensor) or not all(isinstance(item, bytes) for item in data):
-            yield "data of kind 'bytes' must be a list of bytes"
-        elif len(data) != len(IDS):
-            yield f"{len(data)} byte streams for {len(IDS)} images"
-    elif not isinstance(data, Tensor):
-        yield f"data must be a tensor, not {type(data).__name__}"
-    else:
-        expected = (len(IDS), *(spec.shape(resolution, resolution) or ()))
-        if data.shape != expected:
-            yield f"data has shape {tuple(data.shape)}, latent describes {expected}"
-        if data.is_floating_point() != (spec.kind == "continuous"):
-            yield f"data of kind '{spec.kind}' has dtype {data.dtype}"
-        if data.requires_grad:
-            yield "data carries gradients: encode under torch.no_grad()"
-        if not torch.isfinite(data).all():
-            yield "data holds NaN or infinity"
-
-
 def _check_decode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     decoded = _round_trip(tokenizer, images, IDS)
-    if not isinstance(decoded, Tensor) or not decoded.is_floating_point():
-        yield "decode must return a tensor of floats"
-    elif decoded.shape != images.shape:
-        yield f"decode returned shape {tuple(decoded.shape)} for images of {tuple(images.shape)}"
+    if fault := next(decoded_faults(decoded, images), ""):
+        yield f"decode {fault}"
     elif decoded.requires_grad:
         yield "decode's images carry gradients: decode under torch.no_grad()"
     elif not torch.isfinite(decoded).all():
         yield "decode's images hold NaN or infinity"
-    elif decoded.min() < -0.75 or decoded.max() > 1.75:
-        low, high = decoded.min().item(), decoded.max().item()
-        yield f"decode's images range from {low:.2f} to {high:.2f}; they should be in [0, 1]"
+    elif fault := range_fault(*(one.item() for one in decoded.aminmax())):
+        yield fault
 
 
 def _check_noise(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     first, second = (_round_trip(tokenizer, images, IDS) for _ in range(2))
-    if not torch.equal(first, second):
-        yield "the same images and noise gave two results: take random numbers from noise only"
+    if fault := repeat_fault(first, second):
+        yield fault
 
 
 def _check_batches(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
@@ -164,7 +147,7 @@ def _check_batches(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
         [_round_trip(tokenizer, images[i : i + 1], IDS[i : i + 1]) for i in range(len(IDS))]
     )
     worst = (together - alone).abs().max().item()
-    if not worst <= TOLERANCE:
+    if not worst <= EXACT_TOLERANCE:
         yield f"an image decodes differently alone and in a batch, by up to {worst:.3g}"
 
 

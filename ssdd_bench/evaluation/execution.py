@@ -18,6 +18,7 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import choose_memory_format, tf32
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
+from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import Compilation, NumberFormat
 
@@ -223,6 +224,7 @@ def prepare(
     settings: ExecutionSettings,
     resolution: int,
     batch: int,
+    guard: Guard | None = None,
 ) -> Iterator[PreparedTokenizer]:
     """Put a tokenizer's networks into the formats of an evaluation, and back afterwards.
 
@@ -233,13 +235,16 @@ def prepare(
         settings: of execution.
         resolution: side of the images in pixels; compiled networks are tried out on it.
         batch: images per call, likewise.
+        guard: of the tokenizer's calls; by default one of its own.
 
     Raises:
         UserError: the device cannot do it.
     """
     settings.check(device)
+    guard = guard or Guard(type(tokenizer).__name__)
     with tf32(protocol.tf32):
-        prepared = PreparedTokenizer(tokenizer, protocol, device, settings)
+        with guard.calls():
+            prepared = PreparedTokenizer(tokenizer, protocol, device, settings)
         try:
             with ExitStack() as stack:
                 if settings.compile != "off":
@@ -248,7 +253,8 @@ def prepare(
                     new = hasattr(_dynamo.config, "recompile_limit")
                     limit = "recompile_limit" if new else "cache_size_limit"
                     stack.enter_context(_dynamo.config.patch({limit: RECOMPILE_LIMIT}))
-                    prepared.compile(resolution, batch)
+                    with guard.calls():
+                        prepared.compile(resolution, batch)
                 yield prepared
         finally:
             prepared.close()

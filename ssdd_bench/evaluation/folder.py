@@ -29,7 +29,7 @@ PARTS = "parts"
 JOB, CLOCK = "job.json", "clock.json"
 PLAN = "jobs.txt"
 """Names of the jobs of a run in shares, so that a merge misses none."""
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

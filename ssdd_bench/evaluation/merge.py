@@ -16,6 +16,7 @@ from ssdd_bench.evaluation.folder import Executed, JobFolder, JobRecord, missing
 from ssdd_bench.evaluation.latent_size import LatentTotals
 from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.plugins.outputs import range_fault
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import DataRecord, ExecutionRecord, LatentRecord
 
@@ -57,6 +58,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
             totals.enlarged += state.enlarged
             totals.latent.add(state.latent)
             totals.warnings |= dict.fromkeys(state.warnings)
+            totals.decoded.extend(state.decoded)
             totals.examples = totals.examples or state.examples
             suite.merge(state.metrics)
         if not totals.ids:
@@ -109,6 +111,7 @@ class _Totals:
         self.enlarged = 0
         self.latent = LatentTotals(record.latent)
         self.warnings: dict[str, None] = {}
+        self.decoded: list[float] = []
         self.examples: Examples | None = None
         self.executed: list[Executed] = []
 
@@ -121,6 +124,8 @@ class _Totals:
             )
         if self.enlarged:
             yield f"{self.enlarged} images are smaller than the resolution and were enlarged"
+        if fault := range_fault(min(self.decoded), max(self.decoded)):
+            yield fault
         yield from self.warnings
 
 

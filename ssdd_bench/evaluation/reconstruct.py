@@ -23,21 +23,20 @@ from ssdd_bench.api.noise import BatchNoise, KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
-from ssdd_bench.errors import PluginError
 from ssdd_bench.evaluation.chunks import HASH_BYTES, ChunkState
 from ssdd_bench.evaluation.examples import Examples, count_kept
 from ssdd_bench.evaluation.execution import autocast
 from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, PendingCounts
+from ssdd_bench.evaluation.repeat import repeat_first_image
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.state import SuiteState
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.guard import Guard
+from ssdd_bench.plugins.outputs import check_decoded, check_latent
 from ssdd_bench.protocols.schema import Protocol
 
 BATCHES_BEHIND = 4
 """Batches that may wait for their scores: metrics work in groups of several small batches."""
-CHANGED = "{}: {} it changed {}, which others use; it was put back"
-"""Warning: name of a plugin, what was done with it, and the setting."""
 
 
 @torch.inference_mode()
@@ -52,7 +51,8 @@ def reconstruct(
     on_images: Callable[[int], None] = lambda count: None,
     on_chunk: Callable[[int], None] = lambda group: None,
     examples_of: int | None = 0,
-    name: str = "",
+    guard: Guard | None = None,
+    repeat: bool = True,
 ) -> None:
     """Score every image of the loader, whose groups are the chunks.
 
@@ -76,7 +76,9 @@ def reconstruct(
         on_images: called after each batch with the number of images in it.
         on_chunk: called with the number of a group that is saved.
         examples_of: number of the group whose first images are kept; None for none.
-        name: of the tokenizer, for errors and warnings; by default that of its class.
+        guard: of the tokenizer's calls; by default one with the name of its class.
+        repeat: encode and decode the first image of the group ``examples_of`` once more, from the
+            same noise, and warn of a difference.
 
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
@@ -95,18 +97,25 @@ def reconstruct(
             seed,
             device,
             pool if loader.threads else None,
-            Guard(name or type(tokenizer).__name__),
+            guard or Guard(type(tokenizer).__name__),
         )
 
         def prepare(batch: Batch) -> _Prepared:
             return _Prepared(batch, round_trips.keyed_noise(batch.ids), pixel_hashes(batch.images))
 
-        def finish(chunk: _Chunk, group: int, counts: PendingCounts, found: Sequence[str]) -> None:
-            save(group, chunk.state(counts.wait(), suite.take(), found, group == examples_of))
+        def finish(
+            chunk: _Chunk,
+            group: int,
+            counts: PendingCounts,
+            found: Sequence[str],
+            decoded: _PendingRange,
+        ) -> None:
+            latent, first = counts.wait(), group == examples_of
+            save(group, chunk.state(latent, suite.take(), found, decoded.wait(), first))
 
         for batch, prepared in loader.prepared(prepare):
             chunk.add(prepared)
-            for part in round_trips.of(prepared):
+            for part in round_trips.of(prepared, repeat and batch.group == examples_of):
                 counter.add(part.latent)
                 behind.call(
                     partial(suite.add_pairs, part.ids, *part.images, part.hashes),
@@ -116,7 +125,14 @@ def reconstruct(
                     chunk.add_examples(part.images)
             if batch.last:
                 behind.call(
-                    partial(finish, chunk, batch.group, counter.take(), round_trips.warnings()),
+                    partial(
+                        finish,
+                        chunk,
+                        batch.group,
+                        counter.take(),
+                        round_trips.warnings(),
+                        round_trips.decoded_range(),
+                    ),
                     partial(on_chunk, batch.group),
                 )
                 chunk = _Chunk()
@@ -147,7 +163,12 @@ class _Chunk:
             self._examples.append((references, reconstructions))
 
     def state(
-        self, latent: LatentCounts, metrics: SuiteState, warnings: Sequence[str], first: bool
+        self,
+        latent: LatentCounts,
+        metrics: SuiteState,
+        warnings: Sequence[str],
+        decoded: tuple[float, float],
+        first: bool,
     ) -> ChunkState:
         examples = None
         if first and self._examples:
@@ -163,6 +184,7 @@ class _Chunk:
             metrics,
             examples,
             tuple(warnings),
+            decoded,
         )
 
 
@@ -251,6 +273,24 @@ class _RoundTrip:
     hashes: tuple[bytes, ...]
 
 
+@dataclass(frozen=True)
+class _PendingRange:
+    """Least and largest values of decoded batches, which a GPU may still compute.
+
+    Attributes:
+        parts: tensors (2,), one for each batch.
+    """
+
+    parts: Sequence[Tensor]
+
+    def wait(self) -> tuple[float, float]:
+        """Return those of all, which always include 0 and 1."""
+        values = torch.stack([*self.parts]).float().tolist() if self.parts else []
+        low = min((one for one, _ in values), default=0.0)
+        high = max((one for _, one in values), default=1.0)
+        return min(low, 0.0), max(high, 1.0)
+
+
 class _OrderedNoise:
     """Noise in the order of the set, sampled in a thread for the batch that follows.
 
@@ -325,6 +365,9 @@ class _RoundTrips:
         self._ordered = _OrderedNoise(seed, self._pin, noise_pool)
         self._splitter: OOMSplitter | None = None
         self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}  # asked for by the last batch
+        self._decoded: list[Tensor] = []  # least and largest values
+        self._repeated = False
+        self._said: list[str] = []
         keyed = ["decode"] if protocol.decoder_noise == "philox" else []
         self._streams = (["encode"] if protocol.posterior == "sample" else []) + keyed
 
@@ -338,8 +381,8 @@ class _RoundTrips:
             for stream in self._streams
         }
 
-    def of(self, prepared: _Prepared) -> Iterator[_RoundTrip]:
-        """Encode and decode a batch, and yield its parts."""
+    def of(self, prepared: _Prepared, repeat: bool) -> Iterator[_RoundTrip]:
+        """Encode and decode a batch, and yield its parts; repeat the first image of all once."""
         count, noise = len(prepared.batch), dict(prepared.noise)
         if not count:
             return
@@ -350,7 +393,9 @@ class _RoundTrips:
         while start < count:
             part = slice(start, min(count, start + splitter.size))
             trip = splitter.attempt(
-                lambda part=part: self._round_trip(prepared, noise, part),  # type: ignore[misc]
+                lambda part=part: self._round_trip(  # type: ignore[misc]
+                    prepared, noise, part, repeat
+                ),
                 part.stop - start,
             )
             if trip is not None:
@@ -365,11 +410,16 @@ class _RoundTrips:
         found = self._splitter.warnings if self._splitter else []
         said = tuple(f"{warning}; scores do not depend on it" for warning in found)
         found.clear()
-        changed = (CHANGED.format(self._guard.name, "running", x) for x in self._guard.changed)
-        return (*said, *changed)
+        repeated, self._said = self._said, []
+        return (*said, *repeated, *self._guard.warnings("running"))
+
+    def decoded_range(self) -> _PendingRange:
+        """Return the least and the largest value decoded since the last call."""
+        found, self._decoded = self._decoded, []
+        return _PendingRange(found)
 
     def _round_trip(
-        self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice
+        self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice, repeat: bool
     ) -> _RoundTrip:
         ids = prepared.batch.ids[part]
         references = prepared.batch.images[part].to(self._device, non_blocking=True)
@@ -377,11 +427,22 @@ class _RoundTrips:
         encode_noise = noise["encode"].part(part) if "encode" in noise else None
         with self._guard.calls(), autocast(self._device, self._protocol):
             latent = self._tokenizer.encode(images, encode_noise)
+            check_latent(self._tokenizer.latent, latent, images)
             decoded = self._tokenizer.decode(latent, noise["decode"].part(part))
-        if decoded.shape != images.shape:
-            raise PluginError(
-                f"decode returned shape {tuple(decoded.shape)}, expected {tuple(images.shape)}: "
-                "fix decode in the plugin"
-            )
+            check_decoded(decoded, images)
         reconstructions = to_uint8(decoded, ids).to(self._device)
+        self._decoded.append(torch.stack(decoded.aminmax()))
+        if repeat and not self._repeated:
+            self._repeated = True
+            fault = repeat_first_image(
+                self._tokenizer,
+                self._guard,
+                self._protocol,
+                self._seed,
+                ids[:1],
+                references[:1],
+                decoded[:1].clone(),
+                alone=len(ids) == 1,
+            )
+            self._said += filter(None, [fault])
         return _RoundTrip(ids, (references, reconstructions), latent, prepared.hashes[part])

@@ -29,7 +29,7 @@ from ssdd_bench.evaluation.folder import (
     JobRecord,
 )
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.reconstruct import CHANGED, reconstruct
+from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.result import Provenance
 from ssdd_bench.evaluation.settings import (
     Settings,
@@ -43,7 +43,7 @@ from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.suite import MetricSuite
-from ssdd_bench.plugins.guard import Guard
+from ssdd_bench.plugins.guard import Guard, changed_warning
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.pictures import LOSSLESS
 from ssdd_bench.results.schema import ExecutionRecord
@@ -106,7 +106,7 @@ def describe_job(
         options=protocol.metric_options,
         warnings=(
             *tokenizer.warnings,
-            *map(partial(CHANGED.format, loaded.record.id, "loading"), tokenizer.changed),
+            *map(partial(changed_warning, loaded.record.id, "loading"), tokenizer.changed),
             *execution.warnings(protocol),
         ),
         speed=settings.speed,
@@ -130,7 +130,7 @@ class JobWork:
 
     def __init__(self, loaded: LoadedTokenizer, source: ImageSource, settings: Settings) -> None:
         self._tokenizer, self._source, self._settings = loaded.tokenizer, source, settings
-        self._name = loaded.record.id
+        self._guard = Guard(loaded.record.id)
         self._device = tokenizer_device(loaded.tokenizer, settings.device)
         self._execution = settings.execution.for_tokenizer(loaded.tokenizer)
         self._used = self._execution.applied_to(settings.protocol)
@@ -190,7 +190,9 @@ class JobWork:
             progress.images_done,
             lambda group: progress.chunk_done(chunks[group]),
             examples_of=chunks.index(0) if 0 in chunks else None,
-            name=self._name,
+            guard=self._guard,
+            # Alone, an image would compile the networks anew.
+            repeat=self._execution.compile == "off",
         )
 
     def time(self, record: JobRecord, examples: Examples) -> ClockRecord:
@@ -198,7 +200,7 @@ class JobWork:
         self._close_suite()  # its networks may be in the memory of the same device
         started = time.perf_counter()
         prepared = self._prepare()
-        with Guard(self._name).calls():
+        with self._guard.calls():
             speed = measure_speed(
                 self._tokenizer,
                 examples,
@@ -231,6 +233,7 @@ class JobWork:
                     self._execution,
                     self._settings.resolution,
                     self._batches.scores,
+                    self._guard,
                 )
             )
         return self._prepared

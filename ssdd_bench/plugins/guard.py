@@ -94,6 +94,10 @@ class Guard:
         """The global settings that calls have changed, each once."""
         return tuple(self._changed)
 
+    def warnings(self, doing: str) -> tuple[str, ...]:
+        """Say what calls have changed while they did something, such as "loading"."""
+        return tuple(changed_warning(self.name, doing, one) for one in self.changed)
+
     @contextmanager
     def calls(self) -> Iterator[None]:
         """Make calls of the plugin inside this context.
@@ -151,6 +155,11 @@ class Guard:
             if os.environ.get(name) != text:
                 os.environ[name] = text
                 self._changed[f"the environment variable {name}"] = None
+
+
+def changed_warning(name: str, doing: str, setting: str) -> str:
+    """Say that a plugin has changed a global setting while it did something."""
+    return f"{name}: {doing} it changed {setting}, which others use; it was put back"
 
 
 def _unwrapped(function: Any) -> Any:

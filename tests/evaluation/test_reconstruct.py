@@ -142,6 +142,69 @@ def test_wrong_shape_is_the_plugins_fault(photos):
         scores(Wrong(), photos)
 
 
+def changing_images(change):
+    class Changes(Noisy):
+        def decode(self, latent, noise):
+            return change(super().decode(latent, noise))
+
+    return Changes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: (255 * images.clamp(0, 1)).byte(),
+        lambda images: images.to(torch.complex64),
+        lambda images: images.numpy(),
+    ],
+)
+def test_wrong_types_are_the_plugins_fault(photos, change):
+    with pytest.raises(PluginError, match="floats"):
+        scores(changing_images(change), photos)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_latents_of_another_type_are_the_plugins_fault(photos, kind):
+    class Other(Noisy):
+        latent = LatentSpec(kind, 2, 3, 8 if kind == "discrete" else None)
+
+        def encode(self, images, noise=None):
+            data = super().encode(images).data
+            return Latent(data.long() if kind == "continuous" else data, (32, 32))
+
+    with pytest.raises(PluginError, match=kind):
+        scores(Other(), photos)
+
+
+@pytest.mark.parametrize(
+    ("change", "low", "high"),
+    [
+        (lambda images: images * 0 + 0.5, 0, 1),
+        (lambda images: images * 0 - 3, -3, 1),
+        (lambda images: images * 0 + torch.tensor([0.5, 2, 9])[:, None, None], 0, 9),
+    ],
+)
+def test_a_chunk_holds_the_largest_values_before_rounding(photos, change, low, high):
+    _, seen = scores(changing_images(change), photos)
+    assert seen.decoded == (low, high)
+
+
+def test_each_chunk_has_values_of_its_own(photos):
+    """The last image of the second of three chunks is out of range."""
+
+    class Once(Noisy):
+        def decode(self, latent, noise):
+            out = torch.zeros(len(latent), 3, *latent.size)
+            out[noise.ids.index("3.png") if "3.png" in noise.ids else 0] = 0.5
+            return out + 20.5 * ("3.png" in noise.ids)
+
+    groups = [photos.ids[:2], photos.ids[2:4], photos.ids[4:]]
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, groups=groups)
+    with MetricSuite(["psnr"], CPU) as suite:
+        found = pass_over(Once(), loader, suite)
+    assert [one.decoded for one in found] == [(0, 1), (0, 21), (0, 1)]
+
+
 def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
     """Also where scores have a thread, and a group is empty."""
 
@@ -296,7 +359,7 @@ def test_noise_is_sampled_by_the_loading_threads(photos, monkeypatch, noise, nam
     monkeypatch.setattr(kind, "normal", watched)
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, threads=1)
     with MetricSuite(["psnr"], CPU) as suite:
-        pass_over(Noisy(), loader, suite, protocol)
+        pass_over(Noisy(), loader, suite, protocol, repeat=False)
     assert len(threads) <= 8  # nothing is sampled twice, at most one batch too many
     assert threads[0] == "MainThread"
     assert threads[-1] == name
@@ -319,7 +382,7 @@ def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, threads, ba
 
     loader = ImageLoader(photos, 32, protocol.crop, batch, threads=threads)
     with MetricSuite(["psnr"], CPU) as suite:
-        pass_over(Moody(), loader, suite, protocol, 5)
+        pass_over(Moody(), loader, suite, protocol, 5, repeat=False)
     last, expected = None, []
     for start in range(0, 7, batch):
         last = OrderedNoise(5, min(batch, 7 - start), after=last)

@@ -1,0 +1,105 @@
+"""What encode and decode may return: each fault has its words, and the exact limits."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ssdd_bench.api import Latent, LatentSpec
+from ssdd_bench.errors import PluginError
+from ssdd_bench.plugins.outputs import (
+    RANGE,
+    check_decoded,
+    check_latent,
+    decoded_faults,
+    latent_faults,
+    range_fault,
+    repeat_fault,
+)
+
+IMAGES = torch.zeros(2, 3, 8, 8)
+FLOATS = LatentSpec("continuous", 4, 5)
+CODES = LatentSpec("discrete", 4, 1, 3.0)
+STREAMS = LatentSpec("bytes", 1, 0)
+GOOD = [
+    (FLOATS, Latent(torch.zeros(2, 5, 2, 2), (8, 8))),
+    (FLOATS, Latent(torch.zeros(2, 5, 2, 2, dtype=torch.bfloat16), (8, 8))),
+    (CODES, Latent(torch.zeros(2, 1, 2, 2, dtype=torch.int16), (8, 8))),
+    (STREAMS, Latent([b"a", b""], (8, 8))),
+]
+
+
+@pytest.mark.parametrize(("spec", "latent"), GOOD)
+def test_good_latents(spec, latent):
+    assert list(latent_faults(spec, latent, IMAGES)) == []
+    check_latent(spec, latent, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "words"),
+    [
+        (0, {"size": (8, 4)}, "size is"),
+        (0, {"data": [b"a", b"b"]}, "must be a tensor"),
+        (0, {"data": torch.zeros(1, 5, 2, 2)}, "(1, 5, 2, 2)"),
+        (0, {"data": torch.zeros(2, 5, 2, 4)}, "(2, 5, 2, 4)"),
+        (0, {"data": torch.zeros(2, 5, 2, 2, dtype=torch.int64)}, "torch.int64"),
+        (0, {"data": torch.zeros(2, 5, 2, 2, dtype=torch.complex64)}, "torch.complex64"),
+        (2, {"data": torch.zeros(2, 1, 2, 2)}, "torch.float32"),
+        (2, {"data": torch.zeros(2, 1, 2, 2, dtype=torch.complex64)}, "torch.complex64"),
+        (3, {"data": torch.zeros(2, 3)}, "list of bytes"),
+        (3, {"data": [b"a", "b"]}, "list of bytes"),
+        (3, {"data": [b"a"]}, "1 byte streams for 2"),
+    ],
+)
+def test_wrong_latents(number, changes, words):
+    spec, good = GOOD[number]
+    (fault,) = latent_faults(spec, replace(good, **changes), IMAGES)
+    assert words in fault
+    with pytest.raises(PluginError, match="encode"):
+        check_latent(spec, replace(good, **changes), IMAGES)
+
+
+def test_a_latent_is_a_latent():
+    (fault,) = latent_faults(FLOATS, torch.zeros(2, 5, 2, 2), IMAGES)
+    assert "Tensor" in fault
+
+
+@pytest.mark.parametrize(
+    ("decoded", "words"),
+    [
+        (None, "NoneType"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "torch.uint8"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.bool), "torch.bool"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.complex64), "torch.complex64"),
+        (torch.zeros(2, 1, 8, 8), "(2, 1, 8, 8)"),
+    ],
+)
+def test_wrong_images(decoded, words):
+    (fault,) = decoded_faults(decoded, IMAGES)
+    assert words in fault
+    with pytest.raises(PluginError, match="decode"):
+        check_decoded(decoded, IMAGES)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_images_of_any_floats(dtype):
+    check_decoded(IMAGES.to(dtype), IMAGES)
+
+
+def test_limits_of_the_range():
+    low, high = RANGE
+    assert range_fault(low, high) == ""
+    assert "-0.7" in range_fault(math.nextafter(low, -1), high)
+    assert "1.7" in range_fault(low, math.nextafter(high, 2))
+    assert low > -1  # images in [-1, 1] are found
+
+
+def test_difference_of_two_results():
+    one = torch.zeros(1, 3, 2, 2)
+    other = one.clone()
+    other[0, 1, 0, 1] = 0.25
+    assert repeat_fault(one, one.clone()) == ""
+    assert "0.25" in repeat_fault(one, other)
+    assert repeat_fault(one, other, 0.25) == ""
+    assert repeat_fault(one, other, 0.24) != ""
