@@ -429,7 +429,7 @@ class _RoundTrips:
             latent = self._tokenizer.encode(images, encode_noise)
             check_latent(self._tokenizer.latent, latent, images)
             decoded = self._tokenizer.decode(latent, noise["decode"].part(part))
-            check_decoded(decoded, images)
+            check_decoded(decoded, images.shape)
         reconstructions = to_uint8(decoded, ids).to(self._device)
         self._decoded.append(torch.stack(decoded.aminmax()))
         if repeat and not self._repeated:

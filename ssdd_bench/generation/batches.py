@@ -33,6 +33,8 @@ from ssdd_bench.generation.latents import CPU_BATCH
 from ssdd_bench.generation.model import LatentModel
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
 from ssdd_bench.launch.tasks import Progress
+from ssdd_bench.plugins.guard import Guard
+from ssdd_bench.plugins.outputs import check_decoded
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_json
@@ -100,6 +102,7 @@ class SampleBatches:
         grid: the batches.
         size: samples in each batch but the last.
         identity: hash of everything that decides the samples.
+        guard: of the tokenizer's calls.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class SampleBatches:
         self.labels = make_labels(config.samples, model.config.classes, config.labels, config.seed)
         self.grid = config.grid(device)
         self.size = self.grid.size
+        self.guard = Guard(record.id)
         self._network = model.network.to(device)
         self._fresh = {"latents": True, "images": True}
         self._crowded = crowded
@@ -173,7 +177,8 @@ class SampleBatches:
         """Return the batch that begins with a sample, from disk where it is there.
 
         It holds ``images`` uint8 (B, H, W, 3), ``latent_sums`` and ``latent_count`` of the latents,
-        ``seconds`` of network and decoder, and ``fresh``: True for either that had to warm up.
+        ``seconds`` of network and decoder, ``fresh``: True for either that had to warm up, and
+        ``changed``: the global settings that the tokenizer changed, which were put back.
         """
         return self._kept("images", start, self._sample_and_decode)
 
@@ -203,9 +208,11 @@ class SampleBatches:
         latents = torch.from_numpy(made["latents"]).to(self.device)
         ids = self._ids(start)
         noise = KeyedNoise(self.config.seed, ids, "decode")
-        decoded, seconds, fresh = self._timed(
-            "images", lambda: decode_latents(self.model, self.tokenizer, latents, noise)
-        )
+        with self.guard.calls():
+            decoded, seconds, fresh = self._timed(
+                "images", lambda: decode_latents(self.model, self.tokenizer, latents, noise)
+            )
+        check_decoded(decoded, (self.size, 3, self.model.resolution, self.model.resolution))
         pixels = to_uint8(decoded, ids).permute(0, 2, 3, 1)[:count].cpu().numpy()
         sums = ChannelSums.of(made["latents"][:count])
         return {
@@ -214,6 +221,7 @@ class SampleBatches:
             "latent_count": np.array(sums.count),
             "seconds": np.array([made["seconds"], seconds]),
             "fresh": np.array([made["fresh"], fresh]),
+            "changed": np.array(self.guard.changed, np.str_),
         }
 
     def _sample(self, start: int) -> Arrays:
@@ -275,7 +283,8 @@ class SampleBatches:
         decoder = None
         if self.tokenizer.networks():
             noise = KeyedNoise(0, ["work"], "decode")
-            decoder = count_gmac(lambda: decode_latents(self.model, self.tokenizer, x, noise))
+            with self.guard.calls():
+                decoder = count_gmac(lambda: decode_latents(self.model, self.tokenizer, x, noise))
         return network * self.config.settings.evaluations(), decoder
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ from ssdd_bench.evaluation.loading import LoadedTokenizer, load_once
 from ssdd_bench.evaluation.settings import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
+from ssdd_bench.plugins.guard import Guard
+from ssdd_bench.plugins.outputs import check_latent
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.fingerprint import fingerprint, hash_arrays
@@ -192,7 +194,7 @@ class LatentsWorker(Worker[LatentsRecord]):
         device: torch.device,
     ) -> None:
         self._plan, self._source, self._device = plan, source, device
-        self._tokenizer = loaded.tokenizer
+        self._tokenizer, self._guard = loaded.tokenizer, Guard(loaded.record.id)
         self._config = plan.configure(source, loaded)
         self._key = self._config.key
         self._grid = Grid(self._config.n, self._config.shard_images)
@@ -227,8 +229,10 @@ class LatentsWorker(Worker[LatentsRecord]):
         batches = iter(self._loader(ids))
         for chunk, chosen in zip(chunks, ids, strict=True):
             tensors, sums = _encode(
-                batches, len(chosen), self._tokenizer, config, self._device, progress
+                batches, len(chosen), self._tokenizer, self._guard, config, self._device, progress
             )
+            for text in self._guard.warnings("encoding"):
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
             labels = [number[name] for name in class_names(chosen)]
             tensors["labels"] = torch.tensor(labels, dtype=torch.int64)
             arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -282,6 +286,7 @@ def _encode(
     batches: Iterator[Batch],
     count: int,
     tokenizer: Tokenizer,
+    guard: Guard,
     config: LatentsConfig,
     device: torch.device,
     progress: Progress,
@@ -307,13 +312,10 @@ def _encode(
             key = "encode flip" if mirrored else "encode"
             sampled = config.posterior == "sample"
             noise = KeyedNoise(config.seed, batch.ids, key) if sampled else None
-            data = tokenizer.encode(images.float() / 255, noise).data
-            expected = (len(batch), config.channels, config.side, config.side)
-            if not isinstance(data, Tensor) or data.shape != expected:
-                given = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
-                raise PluginError(
-                    f"encode returned {given}, expected latents of shape {expected}: fix the plugin"
-                )
+            with guard.calls():
+                latent = tokenizer.encode(images.float() / 255, noise)
+            check_latent(tokenizer.latent, latent, images)
+            data = cast(Tensor, latent.data)
             if not torch.isfinite(data).all():
                 raise PluginError(
                     f"NaN or infinite latents among {batch.ids[0]} to {batch.ids[-1]}: check the "

@@ -28,6 +28,7 @@ from ssdd_bench.generation.model import LatentModel, load_latent_model, shipped_
 from ssdd_bench.generation.picture import draw_columns
 from ssdd_bench.generation.sampler import Objective, default_method
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
+from ssdd_bench.plugins.guard import changed_warning
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.schema import GeneratedRecord, GenerationRecord, LatentRecord, Timing
@@ -274,6 +275,7 @@ def _join(batches: SampleBatches) -> GeneratedRecord:
             *([] if config.dtype == "float32" else [f"model of latents in {config.dtype}"]),
             *check_latents(seen.latents),
             *check_colours(seen.colours, facts.pixels),
+            *(changed_warning(batches.guard.name, "decoding", one) for one in seen.changed),
         ),
         execution=describe_execution(
             batches.device, [model.network, *batches.tokenizer.networks().values()]
@@ -307,12 +309,14 @@ class _Summary:
     Attributes:
         latents: sums of the sampled latents, in the network's space.
         colours: sums of the decoded images, 0 to 255.
+        changed: global settings that the tokenizer changed, each once.
     """
 
     def __init__(self, batches: SampleBatches) -> None:
         self._batches = batches
         self.latents = ChannelSums(0, 0, np.zeros((2, batches.model.config.channels)))
         self.colours = ChannelSums(0, 0, np.zeros((2, 3)))
+        self.changed: dict[str, None] = {}
         self._seconds: list[NDArray[np.float64]] = []
         self._fresh: list[NDArray[np.bool_]] = []
 
@@ -326,6 +330,7 @@ class _Summary:
             self.colours += ChannelSums.of(images.transpose(0, 3, 1, 2))
             self._seconds.append(batch["seconds"])
             self._fresh.append(batch["fresh"])
+            self.changed |= dict.fromkeys(batch["changed"].tolist())
             yield images
 
     def timing(self, column: int, gmac: float | None) -> Timing | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -51,14 +51,19 @@ def latent_faults(spec: LatentSpec, latent: object, images: Tensor) -> Iterator[
             yield f"data of kind '{spec.kind}' has dtype {data.dtype}"
 
 
-def decoded_faults(decoded: object, images: Tensor) -> Iterator[str]:
-    """Yield what is wrong with what decode returned, without a look at its values."""
+def decoded_faults(decoded: object, shape: Sequence[int]) -> Iterator[str]:
+    """Yield what is wrong with what decode returned, without a look at its values.
+
+    Args:
+        decoded: what was returned.
+        shape: expected, (B, 3, H, W).
+    """
     if not isinstance(decoded, Tensor):
         yield f"must return a tensor of floats, not {type(decoded).__name__}"
     elif not decoded.is_floating_point():
         yield f"must return a tensor of floats, not of {decoded.dtype}"
-    elif decoded.shape != images.shape:
-        yield f"returned shape {tuple(decoded.shape)}, expected {tuple(images.shape)}"
+    elif tuple(decoded.shape) != tuple(shape):
+        yield f"returned shape {tuple(decoded.shape)}, expected {tuple(shape)}"
 
 
 def check_latent(spec: LatentSpec, latent: Latent, images: Tensor) -> None:
@@ -71,13 +76,13 @@ def check_latent(spec: LatentSpec, latent: Latent, images: Tensor) -> None:
         raise PluginError(f"encode: {fault}. Fix encode or latent in the plugin")
 
 
-def check_decoded(decoded: Tensor, images: Tensor) -> None:
-    """Refuse what decode may not return.
+def check_decoded(decoded: Tensor, shape: Sequence[int]) -> None:
+    """Refuse what decode may not return for images of a shape (B, 3, H, W).
 
     Raises:
         PluginError: names the first fault.
     """
-    if fault := next(decoded_faults(decoded, images), ""):
+    if fault := next(decoded_faults(decoded, shape), ""):
         raise PluginError(f"decode {fault}. Fix decode in the plugin")
 
 

@@ -72,6 +72,17 @@ def test_small_image_is_enlarged_by_bicubic():
     np.testing.assert_array_equal(adm_center_crop(image, 64), expected)
 
 
+def test_bilinear_crop_offset_rounds_half_to_even():
+    """Offsets of 0.5, 1.5 and 2.5 pixels are 0, 2 and 2."""
+    for surplus, offset in ((1, 0), (3, 2), (5, 2)):
+        image = noise(64 + surplus, 64)
+        expected = np.asarray(image)[:, offset : offset + 64]
+        np.testing.assert_array_equal(bilinear_center_crop(image, 64), expected)
+        image = noise(64, 64 + surplus)
+        expected = np.asarray(image)[offset : offset + 64]
+        np.testing.assert_array_equal(bilinear_center_crop(image, 64), expected)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_bilinear_is_what_torchvision_does(size):
     image = noise(*size)

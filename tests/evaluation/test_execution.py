@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssdd_bench.api import LatentSpec
+from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.environment import memory_format
 from ssdd_bench.evaluation.execution import (
     ExecutionSettings,
@@ -18,6 +18,7 @@ from ssdd_bench.evaluation.execution import (
     prepare,
 )
 from ssdd_bench.plugins.adapters.functions import from_functions
+from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.protocols.registry import get_protocol
 
@@ -160,6 +161,60 @@ def test_an_exported_program_is_not_compiled():
         prepare(tokenizer, PROTOCOL, CPU, ExecutionSettings(compile="default"), 8, 1),
     ):
         pass
+
+
+@pytest.mark.slow
+def test_the_first_calls_of_compiled_networks_are_guarded():
+    network = nn.Conv2d(3, 3, 1)
+
+    def leave(latent):
+        raise SystemExit(0)
+
+    def change(latent):
+        torch.set_default_dtype(torch.float64)
+        return network(latent)
+
+    def made(decoder):
+        return from_functions(
+            lambda images: images,
+            decoder,
+            LatentSpec("continuous", 1, 3),
+            networks={"decoder": network},
+        )
+
+    settings, guard = ExecutionSettings(compile="default"), Guard("plugin")
+    with (
+        pytest.raises(PluginError, match="plugin called"),
+        prepare(made(leave), PROTOCOL, CPU, settings, 8, 1, guard),
+    ):
+        pass
+    with prepare(made(change), PROTOCOL, CPU, settings, 8, 1, guard):
+        assert torch.get_default_dtype() == torch.float32
+        assert guard.changed == ("torch's default dtype",)
+
+
+def test_moving_the_networks_is_guarded():
+    class Moves(Still):
+        def to(self, device, dtype=None):
+            torch.set_default_dtype(torch.float64)
+            return super().to(device, dtype)
+
+    guard = Guard("plugin")
+    with prepare(Moves(), PROTOCOL, CPU, ExecutionSettings(), 8, 1, guard):
+        assert torch.get_default_dtype() == torch.float32
+    assert guard.changed == ("torch's default dtype",)
+
+
+class Still(Tokenizer):
+    """A tokenizer that is never called."""
+
+    latent = LatentSpec("continuous", 1, 3)
+
+    def encode(self, images, noise=None):
+        raise AssertionError
+
+    def decode(self, latent, noise):
+        raise AssertionError
 
 
 def test_functions_get_images_in_the_dtype_of_their_networks():

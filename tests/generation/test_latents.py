@@ -9,6 +9,7 @@ from mortal import Life, MortalBlockMean, run_elsewhere
 from PIL import Image
 from safetensors.torch import load_file
 
+from ssdd_bench.api import Latent
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.preprocessing import CROPS
@@ -194,3 +195,31 @@ def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
     (tmp_path / "grey" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"grey: 1\.png"):
         encode(tmp_path / "grey", tmp_path / "more")
+
+
+def test_the_encoder_is_guarded(photos, latents, encode, block_mean, tmp_path):
+    class Changes(block_mean):
+        def encode(self, images, noise=None):
+            torch.set_default_dtype(torch.float64)
+            return super().encode(images, noise)
+
+    class Leaves(block_mean):
+        def encode(self, images, noise=None):
+            raise SystemExit(0)
+
+    with pytest.warns(RuntimeWarning, match="block-mean: encoding it changed torch's default dty"):
+        encode(photos, tmp_path / "changes", Changes())
+    assert torch.get_default_dtype() == torch.float32
+    assert shards(tmp_path / "changes") == shards(latents.folder)
+    with pytest.raises(UserError, match=r"block-mean called sys\.exit"):
+        encode(photos, tmp_path / "leaves", Leaves())
+
+
+def test_latents_of_another_type_are_refused(photos, encode, block_mean, tmp_path):
+    class Integers(block_mean):
+        def encode(self, images, noise=None):
+            latent = super().encode(images, noise)
+            return Latent(latent.data.long(), latent.size)
+
+    with pytest.raises(UserError, match=r"torch\.int64"):
+        encode(photos, tmp_path, Integers())

@@ -220,3 +220,34 @@ def test_too_few_or_too_many_images_in_a_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="2 images instead of 3"):
         write_npz(tmp_path / "x.npz", [batch], (3, 4, 4, 3), np.zeros(3, np.int64))
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_the_decoder_is_guarded(generate, generated, block_mean, tmp_path):
+    class Changes(block_mean):
+        def decode(self, latent, noise):
+            torch.set_default_dtype(torch.float64)
+            return super().decode(latent, noise)
+
+    class Leaves(block_mean):
+        def decode(self, latent, noise):
+            raise SystemExit(0)
+
+    record = generate(tmp_path / "changes", tokenizer=Changes())
+    (warning,) = set(record.warnings) - set(read_generated(generated).warnings)
+    assert "block-mean: decoding it changed torch's default dtype" in warning
+    assert torch.get_default_dtype() == torch.float32
+    assert (pixels(tmp_path / "changes") == pixels(generated)).all()
+    with pytest.raises(UserError, match=r"block-mean called sys\.exit"):
+        generate(tmp_path / "leaves", tokenizer=Leaves())
+
+
+@pytest.mark.parametrize("change", [lambda x: x[..., 1:], lambda x: (255 * x).byte()])
+def test_decoded_samples_of_another_shape_or_type_are_refused(
+    generate, block_mean, tmp_path, change
+):
+    class Wrong(block_mean):
+        def decode(self, latent, noise):
+            return change(super().decode(latent, noise))
+
+    with pytest.raises(UserError, match="decode"):
+        generate(tmp_path, tokenizer=Wrong())

@@ -76,6 +76,13 @@ def test_scales(sigma, photo_like, noisy):
     assert abs(padded.item() - expected) > 1e-7  # torchmetrics is off by up to 2e-5 here
 
 
+def test_negative_terms_count_as_nothing(photo_like):
+    """The contrast of a negative has the opposite sign at every scale."""
+    images = photo_like(2, 192)
+    assert ssim(images, 255 - images).max() < 0
+    assert ms_ssim(images, 255 - images).tolist() == [0, 0]
+
+
 def test_identity(photo_like):
     image = photo_like(1, side=176)[0]
     assert one(ms_ssim, image, image) == pytest.approx(1, abs=1e-12)

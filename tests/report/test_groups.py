@@ -63,6 +63,12 @@ def other_metrics(result: Result) -> Result:
         lambda result: replace(result, data=replace(result.data, pixels_sha256="other")),
         lambda result: replace(result, execution=replace(result.execution, device="cuda")),
         lambda result: replace(result, steps=7),
+        lambda result: replace(result, protocol={**result.protocol, "id": "another-v1"}),
+        lambda result: replace(result, data=replace(result.data, name="other")),
+        lambda result: replace(result, data=replace(result.data, n=result.data.n + 1)),
+        lambda result: replace(result, execution=replace(result.execution, threads=64)),
+        lambda result: replace(result, execution=replace(result.execution, dtype="bfloat16")),
+        lambda result: replace(result, execution=replace(result.execution, compile="default")),
     ],
 )
 def test_what_differs_in_more_than_the_seed_stays_apart(
