@@ -1,4 +1,4 @@
-"""What encode and decode may return: each fault has its words, and the exact limits."""
+"""Faults of what encode and decode return: each has its words, and limits are exact."""
 
 import math
 from dataclasses import replace
