@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ssdd_bench.hub.staging import put
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import NUMBERS_VERSION
 from ssdd_bench.results.store import from_json, load_results, save_result
@@ -38,6 +39,22 @@ def test_there_and_back(program, hub, runs: Path, tmp_path: Path) -> None:
     outcomes = sorted(one["outcome"] for one in json.loads(out)["files"])
     assert outcomes == ["apart", "same", "same"]
     assert len(load_results([theirs])) == 2  # those apart are not read along
+
+
+@pytest.mark.slow
+def test_a_clone_becomes_the_page_of_its_leaderboard(program, hub, runs: Path, tmp_path) -> None:
+    program("publish", runs, REPO)
+    clone, site = tmp_path / "clone", tmp_path / "site"
+    for name, data in hub.repositories["dataset", REPO].files.items():
+        put(clone, name, data)
+    put(clone, "results/stray.txt", b"")
+    code, _, error = program("report", clone, "--out", site)
+    assert code == 0, error
+    assert [line for line in error.splitlines() if line.startswith("left out: ")] == [
+        line for line in error.splitlines() if "stray.txt" in line
+    ]
+    assert (site / "report.json").read_bytes() == (clone / "report.json").read_bytes()
+    assert (site / "index.html").is_file()
 
 
 def test_a_problem_is_one_line(program, hub, runs: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 import ssdd_bench as sb
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import as_source
-from ssdd_bench.errors import ResolutionError, UserError
+from ssdd_bench.errors import OutputError, ResolutionError, UserError
 from ssdd_bench.evaluation import evaluate as module
 from ssdd_bench.evaluation import memory, timing, work
 from ssdd_bench.evaluation import settings as settings_module
@@ -57,6 +57,19 @@ def measure(name, **changes):
         name, data="sample", resolution=32, limit=2, metrics=["psnr"], device="cpu",
         progress=False, **changes,
     )  # fmt: skip
+
+
+def test_saving_takes_the_place_of_no_other_job(tmp_path):
+    """Nothing of the first is touched, its scores of single images neither."""
+    result = measure("identity")
+    result.save(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert {path.suffix for path in before} >= {".json", ".parquet"}
+    other = replace(measure("identity", seed=1), fingerprint=result.fingerprint[:10] + "0" * 54)
+    with pytest.raises(OutputError, match="another job"):
+        other.save(tmp_path)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert after == before
 
 
 def test_a_result_says_the_version_of_its_numbers(photo_like):
