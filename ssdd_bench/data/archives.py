@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import tarfile
 import threading
@@ -43,6 +44,12 @@ FETCHED_BYTES: Final = 8 << 20
 """Bytes that are fetched at a time of a column of a remote file."""
 BLOCK: Final = 512
 """Bytes of a block of a tar."""
+PLAIN: Final = re.compile(
+    rb"([^\0].{99})(?:[0-7]{7}\0){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 "
+    rb"[0\0].{172}(?:[0-7]{7}\0|\0{8}){2}\0.{166}",  # of a file, without a prefix of its name
+    re.DOTALL,
+)
+"""Header of a file as most are: its name, size and checksum; all numbers are octal."""
 
 
 # What tarfile answers numbers and texts in headers with that cannot be right.
@@ -284,22 +291,55 @@ class _Headers:
         return data
 
 
+def _members_of(tar: Any, file: Any) -> Iterator[tuple[str, int, int, bool]]:
+    """Yield name, place and size of the members of a tar, and whether they are files.
+
+    Plain headers are read here, in a fifth of tarfile's time; all others are left to tarfile.
+    """
+    offset = 0
+    while True:
+        if offset and not tar.pax_headers:  # these are for all members that follow
+            file.seek(offset)
+            while found := read_plain(file.read(BLOCK)):
+                name, size = found
+                yield name, offset + BLOCK, size, True
+                offset += BLOCK + -(-size // BLOCK) * BLOCK
+                file.seek(offset)
+            tar.offset = offset
+            file.seek(offset - 1)  # tarfile tests then that the last file is not cut off
+        if (member := tar.next()) is None:
+            return
+        tar.members.clear()
+        if member.size < 0 or tar.offset <= offset or member.sparse is not None:
+            raise tarfile.ReadError(f"bad member {member.name}")
+        offset = tar.offset
+        yield member.name, member.offset_data, member.size, member.isreg()
+
+
+def read_plain(header: bytes) -> tuple[str, int] | None:
+    """Return name and size if a header is a whole and plain one; else None."""
+    if (match := PLAIN.fullmatch(header)) is None:
+        return None
+    field, size, checksum = match.groups()
+    name = field.partition(b"\0")[0]
+    total = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    if total != int(checksum, 8) or name.endswith(b"/"):  # the latter was a folder once
+        return None
+    return name.decode("utf-8", "surrogateescape"), int(size, 8)
+
+
 def _index_tar(shard: DataFile) -> Index:
     """Find the image members of a tar; ``DataError`` if it is damaged or has no end."""
     found: dict[str, tuple[int, int]] = {}
     last = ""
     try:
         with shard.open() as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
-            offset = 0
-            while (member := tar.next()) is not None:
-                tar.members.clear()
-                if member.size < 0 or tar.offset <= offset or member.sparse is not None:
-                    raise tarfile.ReadError(f"bad member {member.name}")
-                offset, last = tar.offset, member.name
-                path = PurePosixPath(member.name)
-                is_image = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-                if member.isreg() and is_image:
-                    found[path.as_posix()] = member.offset_data, member.size
+            for last, start, size, is_file in _members_of(tar, file):
+                if not (is_file and last.rstrip("./").lower().endswith(tuple(SUFFIXES))):
+                    continue  # in less time than it takes to make a path
+                path = PurePosixPath(last)
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                    found[path.as_posix()] = start, size
             # tarfile takes a damaged header, or none, for the end of the archive.
             file.seek(tar.offset)
             end = file.read(BLOCK)

@@ -254,6 +254,75 @@ def test_a_damaged_tar_is_whole_or_an_error(tmp_path, seed):
         assert len(open_images(tmp_path / "x.tar")) == 6
 
 
+def index_both_ways(path, monkeypatch):
+    """Index a tar with and without our own reading of plain headers: members or the error, each."""
+    found = []
+    for reader in (archives.read_plain, lambda header: None):
+        with monkeypatch.context() as patch:
+            patch.setattr(archives, "read_plain", reader)
+            try:
+                index = archives._index_tar(LocalFile.find(path))
+                numbers = {name: one.tolist() for name, one in index.numbers.items()}
+                found.append((index.texts, numbers))
+            except DataError as error:
+                found.append(str(error))
+    return found
+
+
+def mixed_tar(kind):
+    """Members of every kind, among plain ones, in one of tarfile's formats; its bytes."""
+    buffer = io.BytesIO()
+    odd = ["a/.b.png", "x.png/.", "c.png.", "d.PNG", "e.txt"]
+    odd += ["f/" * 60 + "f.png", "ü/" * 40 + "g.jpg"]
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
+        for name in ["0.png", *odd, *(f"{i}.png" for i in range(1, 4)), "0.png", "p" * 96 + ".png"]:
+            info = tarfile.TarInfo(name)
+            info.size = len(name)
+            tar.addfile(info, io.BytesIO(b"x" * len(name)))
+        for flag in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CONTTYPE, b"\0"):
+            info = tarfile.TarInfo(f"kind {flag[0]}.png" + "/" * (flag == b"\0"))
+            info.type, info.linkname = flag, "0.png"
+            tar.addfile(info)
+    return bytearray(buffer.getvalue())
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_members_are_those_that_tarfile_finds(tmp_path, monkeypatch, kind):
+    data = mixed_tar(kind)
+    (tmp_path / "x.tar").write_bytes(data)
+    ours, tarfiles = index_both_ways(tmp_path / "x.tar", monkeypatch)
+    assert ours == tarfiles
+    assert {"0.png", "x.png", "d.PNG", "3.png", "p" * 96 + ".png"} < set(ours[0])
+    assert archives.read_plain(bytes(data[:512])) == ("0.png", 5)  # it was not left to tarfile
+
+
+def test_headers_are_refused_as_tarfile_refuses_them(tmp_path, monkeypatch):
+    """Any byte of any header may be wrong, with a checksum that is right or not."""
+    whole, rng, refused = tar_of(5), np.random.default_rng(0), 0
+    for turn in range(150):
+        data = bytearray(whole)
+        start, place = headers(data)[int(rng.integers(5))], int(rng.integers(512))
+        data[start + place] = int(rng.choice([0, 32, 47, 48, 55, 56, 76, 120, 128, 255]))
+        if turn % 3:
+            with_size(data, start, bytes(data[start + 124 : start + 136]))
+        end = int(rng.integers(len(data))) if turn < 30 else len(data)
+        (tmp_path / "x.tar").write_bytes(data[:end])
+        ours, tarfiles = index_both_ways(tmp_path / "x.tar", monkeypatch)
+        assert ours == tarfiles, (turn, start, place)
+        refused += isinstance(ours, str)
+    assert 30 < refused < 120
+
+
+def test_pax_headers_of_all_members_hold_for_plain_ones(tmp_path, monkeypatch):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", pax_headers={"size": "3"}) as tar:
+        for name in ("a.png", "b.png"):
+            tar.addfile(tarfile.TarInfo(name))
+    (tmp_path / "x.tar").write_bytes(buffer.getvalue())
+    ours, tarfiles = index_both_ways(tmp_path / "x.tar", monkeypatch)
+    assert ours == tarfiles
+
+
 def test_a_tar_is_indexed_once_and_again_when_it_changes(tmp_path, monkeypatch):
     path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0))})
     assert open_images(path).ids == ("x.png",)
@@ -534,6 +603,7 @@ def test_images_of_an_npz_have_the_limit_of_any_image(tmp_path):
 READ = """
 import os, sys
 from pathlib import Path
+from ssdd_bench.data.files import LocalFile
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 count, most = 0, 0
