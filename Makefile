@@ -47,8 +47,9 @@ bench: ## compare decoders and scoring by turns, and write docs/reference/perfor
 	$(PYTHON) -m pytest tests/benchmarks -m timing --benchmark-enable --benchmark-only --benchmark-json=.bench.json
 	$(PYTHON) tests/benchmarks/page.py .bench.json docs/reference
 
-hostile: ## twenty times the hostile inputs of `make test`, at random; nightly
-	SSDD_BENCH_HOSTILE=20 $(PYTEST) tests/hostile --numprocesses $(WORKERS)
+KILLS = tests/evaluation/test_run.py::test_kills_at_random_moments_change_no_bit
+hostile: ## twenty times the hostile inputs of `make test`, at random, and five times the kills; nightly
+	SSDD_BENCH_HOSTILE=20 $(PYTEST) tests/hostile $(KILLS) --numprocesses $(WORKERS)
 
 # Needs `pip install atheris`; READER: image, tar, parquet, npz, result, manifest or weights.
 READER ?= tar

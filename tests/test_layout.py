@@ -164,6 +164,7 @@ def run_python(*arguments: str, cwd: Path = ROOT, path: str = "") -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_no_gpu_is_seen() -> None:
     """A GPU is visible to the tests marked gpu alone, when nothing else is run."""
     code = "import torch; print(torch.cuda.device_count(), torch.cuda.is_available())"

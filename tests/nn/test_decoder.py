@@ -149,10 +149,10 @@ def test_compiled_encoder():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory_format", FORMATS)
-def test_compiled_by_inductor(memory_format, tmp_path, monkeypatch):
+def test_compiled_by_inductor(tmp_path, monkeypatch):
+    """In one format, a minute of compiling; the graphs above are those of both."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    decoder, inputs = compilable(memory_format)
+    decoder, inputs = compilable(torch.channels_last)
     with torch.inference_mode():
         graph = torch.compile(decoder.eval(), fullgraph=True)
         torch.testing.assert_close(graph(*inputs), decoder(*inputs), atol=1e-5, rtol=1e-4)

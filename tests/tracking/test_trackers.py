@@ -48,6 +48,7 @@ def log_in_a_program(name: str, folder: Path, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @needs("tensorboard")
 def test_tensorboard_holds_the_numbers(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -181,7 +181,9 @@ def test_accumulated_parts_are_the_batch(photos, tmp_path):
     torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["klvae", "finetune", "distil"])
+@pytest.mark.parametrize(
+    "name", ["klvae", "distil", pytest.param("finetune", marks=pytest.mark.slow)]
+)
 def test_finished_stage_is_scored_drawn_and_exported(name, photos, earlier, tmp_path):
     run = trainer(name, photos, tmp_path, earlier, score=True)
     list(run.run(1))

@@ -124,6 +124,7 @@ def test_a_finished_run_is_left_alone_and_one_that_lost_its_weights_is_not(
     assert read_card(path).origin.command == "anew"
 
 
+@pytest.mark.slow
 def test_it_learns(latents, recipe, tmp_path):
     run = trainer(latents, changed(recipe, batch_size=24), tmp_path)
     losses = [state.losses["loss"] for state in run.run(150)]
