@@ -10,13 +10,13 @@ from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.suite import MetricSuite
 
-pytestmark = pytest.mark.usefixtures("quick_effnet")
 CPU = torch.device("cpu")
 METRICS = find_metrics("pairs")
 LOCAL = [key for key, info in METRICS.items() if not info.assets]  # They need no download.
 SIDE = {"ms_ssim": 176}  # px; the others take 64
 
 
+@pytest.mark.usefixtures("quick_effnet")
 @pytest.mark.parametrize("key", LOCAL)
 def test_batches_do_not_matter(key, photo_like, noisy, score_pairs):
     a = photo_like(6, side=SIDE.get(key, 64))
@@ -25,6 +25,7 @@ def test_batches_do_not_matter(key, photo_like, noisy, score_pairs):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.usefixtures("quick_effnet")
 @pytest.mark.parametrize("key", LOCAL)
 def test_order_does_not_matter(key, photo_like, noisy, score_pairs):
     a = photo_like(6, side=SIDE.get(key, 64))
@@ -94,6 +95,7 @@ def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
     assert calls == [3, 3, 2, 2]
 
 
+@pytest.mark.usefixtures("quick_effnet")
 def test_samples_and_references_may_differ_in_number_and_in_batches(photo_like, noisy):
     a = photo_like(7)
     b = noisy(photo_like(5, seed=1), 15)
