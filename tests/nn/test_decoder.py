@@ -150,7 +150,7 @@ def test_compiled_encoder():
 
 @pytest.mark.slow
 def test_compiled_by_inductor(tmp_path, monkeypatch):
-    """In one format, a minute of compiling; the graphs above are those of both."""
+    """One format, a minute of compiling; the graphs above are those of both."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     decoder, inputs = compilable(torch.channels_last)
     with torch.inference_mode():
