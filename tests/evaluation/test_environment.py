@@ -107,7 +107,6 @@ def test_every_field_of_the_machine(monkeypatch):
     monkeypatch.setattr(environment, "cpu_name", lambda: "x")
     monkeypatch.setattr(environment, "cores", lambda: 3)
     monkeypatch.setattr(environment, "LIBRARIES", ("numpy", "no-such-library"))
-    monkeypatch.setattr(environment, "_output", lambda *command: f"{command[0]} 5\nmore")
     plain = {
         "ssdd_bench": ssdd_bench.__version__,
         "commit": "ab+",
@@ -124,8 +123,10 @@ def test_every_field_of_the_machine(monkeypatch):
         "no-such-library": None,
     }
     assert describe_environment(CPU) == plain
-    driver = describe_environment(torch.device("cuda"))["gpu_driver"]
-    assert driver == "nvidia-smi 5"
+    asked = []
+    monkeypatch.setattr(environment, "_output", lambda *all: asked.append(all) or "5.1\n5.2")
+    assert describe_environment(torch.device("cuda"))["gpu_driver"] == "5.1"
+    assert asked == [("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")]
     monkeypatch.setattr(environment, "_output", lambda *command: None)
     assert describe_environment(torch.device("cuda"))["gpu_driver"] is None
     assert len(LIBRARIES) == len({*LIBRARIES})

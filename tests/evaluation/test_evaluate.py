@@ -160,9 +160,11 @@ def test_every_argument_arrives(monkeypatch, photos):
     assert bar._progress.console.quiet
     assert bar._progress.console.stderr
     calls.clear()
-    sb.evaluate("jpeg", data=photos, resolution=24, protocol=protocol, device="cpu")
+    bar = sb.evaluate("jpeg", data=photos, resolution=24, protocol=protocol, sample=5)
     ((loaded, source, settings),) = calls
-    assert (loaded.record.label, len(source), source.max_mb) == ("jpeg", 24, MAX_IMAGE_MB)
+    assert (loaded.record.label, source.max_mb) == ("jpeg", MAX_IMAGE_MB)
+    assert source.ids == as_source(photos, sample=5).ids
+    assert not bar._progress.console.quiet
     assert settings == Settings(24, protocol, protocol.metric_keys, CPU)
     with pytest.raises(UserError, match="CUDA"):
         sb.evaluate("jpeg", data=photos, resolution=24, device="cpu", cuda_graphs=True)
