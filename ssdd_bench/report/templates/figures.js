@@ -51,6 +51,8 @@ function arrange() {
       bottom += high + 12;
     }
     svg.setAttribute("viewBox", narrow.matches ? `0 0 ${width} ${bottom}` : whole);
+    // A wide panel scrolls in its frame: squeezed, its labels could not be read.
+    svg.style.minWidth = narrow.matches && width > 340 ? `${Math.round(1.15 * width)}px` : "";
     figure.classList.toggle("stacked", narrow.matches);
   }
 }
