@@ -12,6 +12,7 @@ from ssdd_bench.gate.compare import Comparison, Difference
 from ssdd_bench.gate.load import Key
 from ssdd_bench.gate.outputs import (
     HEADINGS,
+    _grid,
     add_to_summary,
     describe_speed,
     print_comparison,
@@ -106,7 +107,7 @@ def test_markdown_and_junit_in_full():
     found = Comparison((difference(threshold=SET),), ("an obstacle <&>",), ("a note",))
     lines = to_markdown(found).split("\n")
     assert lines[0].endswith(verdict(found))
-    assert lines[1:6] == ["", "- an obstacle <&>", "- a note", "", f"**{JOB}**"]
+    assert lines[1:7] == ["", "- an obstacle <&>", "- a note", "", f"**{JOB}**", ""]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[7:]]
     assert cells[0] == list(HEADINGS)
     assert [cell.strip("*`") for cell in cells[2]] == list(row_texts(difference(threshold=SET)))
@@ -145,3 +146,15 @@ def test_the_summary_grows_where_there_is_one(tmp_path, monkeypatch):
     add_to_summary("≈ one\n")
     add_to_summary("two\n")
     assert (tmp_path / "summary.md").read_text("utf-8") == "≈ one\ntwo\n"
+
+
+def test_rows_have_colours_and_columns_go_where_they_do_not_fit():
+    found = [
+        difference(verdict=one) for one in ("regression", "changed", "better", "worse", "same")
+    ]
+    lines = list(_grid(found, 200))
+    assert [line.style for line in lines] == ["bold", "red", "red", "green", "yellow", ""]
+    width = max(len(line) for line in lines)
+    assert [line.plain for line in _grid(found, width)] == [line.plain for line in lines]
+    (heading, *_) = _grid(found, width - 1)
+    assert heading.plain.split() == [one for one in HEADINGS if one != "95%"]
