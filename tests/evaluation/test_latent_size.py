@@ -59,11 +59,6 @@ def test_a_code_outside_the_codebook(code, named):
         LatentCounter(CODES).add(Latent(data, (4, 12)))
 
 
-def test_a_latent_of_another_shape():
-    with pytest.raises(PluginError, match=r"\(3, 1, 1\) for 4 x 8 px, .*\(3, 1, 2\)"):
-        LatentCounter(FLOATS).add(Latent(torch.zeros(1, 3, 1, 1), (4, 8)))
-
-
 def totals(spec, *latents):
     counter, found = LatentCounter(spec), LatentTotals(spec)
     for one in latents:

@@ -174,14 +174,14 @@ def test_chunks_are_computed_in_the_order_asked_for(
         work.compute(folder, (2, 0), progress)
     assert progress.seen == [1, "chunk 2", 1, 1, "chunk 0"]
     assert folder.missing() == (1,)
-    assert tokenizer.batches == [1, 1, 1]
+    assert set(tokenizer.batches) == {1}
     last, executed = folder.load(2)
     execution = replace(
         describe_execution(CPU, [tokenizer.layer.to(memory_format=torch.contiguous_format)]),
         suffix="contiguous",
     )
     assert executed == Executed(execution, worker_name(), 1.0)
-    assert folder.load(0)[1].seconds == 102.0
+    assert folder.load(0)[1].seconds == 103.0  # the save, and two images, one of them twice
     assert (last.ids, last.examples) == (("0004",), None)
     first, _ = folder.load(0)
     assert first.ids == ("0000", "0001")
