@@ -501,6 +501,7 @@ def test_a_missing_speed_alone_measures_no_image_again(loaded, tmp_path):
     assert plan.run().reused
 
 
+@pytest.mark.slow
 def test_a_speed_of_another_machine_is_not_added(loaded, tmp_path):
     Plan(tmp_path, loaded("codec"), Pictures(5)).run()
     plan = Plan(tmp_path, loaded("codec"), Pictures(5), speed=True)
@@ -521,6 +522,7 @@ def test_the_environment_is_that_of_the_clock(loaded, tmp_path):
     assert finished.result.environment == {"cpu": "y"}
 
 
+@pytest.mark.slow
 def test_the_clock_is_kept_when_the_run_goes_on(loaded, tmp_path):
     plan = Plan(tmp_path, loaded("codec"), Pictures(5), speed=True)
     worker = plan.worker()

@@ -46,5 +46,6 @@ def base(tmp_path_factory):
     out = tmp_path_factory.mktemp("base")
     checkpoint = out / "decoder.safetensors"
     checkpoint.write_bytes(MINI.read_bytes())
+    checkpoint.with_suffix(".json").write_text('{"stage": "distil"}')  # decodes in one step
     measure_at_64(f"ssdd:checkpoint={checkpoint},jpeg:quality=90", out / "results")
     return out
