@@ -351,3 +351,9 @@ def test_files_in_the_order_of_their_names(tmp_path: Path) -> None:
 def test_versions(data: Any, token: str) -> None:
     with pytest.raises(UserError, match=rf"^a\.json: .*{token}"):
         from_json(data, Path("a.json"))
+
+
+def test_a_key_of_samples_that_does_not_fit_is_named_with_its_file(tmp_path: Path) -> None:
+    write_generated(tmp_path, dataclasses.asdict(GENERATED) | {"seed": "x"})
+    with pytest.raises(UserError, match=rf"^{tmp_path}/generated\.json: .*'seed'"):
+        read_generated(tmp_path)
