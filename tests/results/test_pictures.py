@@ -68,3 +68,11 @@ def test_damaged_crops_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"RIFF")
     with pytest.raises(UserError, match=r"000\.webp"):
         read_picture(path)
+
+
+def test_references_that_are_there_stay_and_reconstructions_do_not(tmp_path: Path) -> None:
+    file, result = tmp_path / "ssdd.json", result_of()
+    save_pictures(file, result, REFERENCES, REFERENCES)
+    saved = save_pictures(file, result, 255 - REFERENCES, 255 - REFERENCES)
+    np.testing.assert_array_equal(read_picture(saved.references[0]), REFERENCES[0])
+    np.testing.assert_array_equal(read_picture(saved.reconstructions[0]), 255 - REFERENCES[0])
