@@ -19,15 +19,17 @@ def command(
     """Learn the gate's thresholds from repeated runs.
 
     RESULTS are files or folders of a run such as ssdd-bench run --tokenizers ssdd --res 256
-    --seed 0,1,2,3,4. A threshold is the difference between two seeds that is exceeded once in
-    10,000 times. `compare --noise` takes OUT.
+    --seed 0,1,2,3,4. Two seeds differ by more than a threshold, in any metric of any job, once in
+    20 times at most. The last column is the smallest worsening that is found with 80% probability.
+    `compare --noise` takes OUT.
     """
     from ssdd_bench.gate.load import read_side
-    from ssdd_bench.gate.thresholds import learn, save_learnt
+    from ssdd_bench.gate.thresholds import detectable, learn, save_learnt
 
     thresholds = dict(sorted(learn(read_side(results)).items()))
     save_learnt(thresholds, out)
     if not print_json({"path": out, "thresholds": thresholds}):
         for key, threshold in thresholds.items():
-            click.echo(f"{key}\t{threshold}")
+            found = detectable(threshold.amount, threshold.deviation or 0.0)
+            click.echo(f"{key}\t{threshold}\t{found:.4g}")
         click.echo(out, err=True)

@@ -1,7 +1,9 @@
 """Compare two sets of results, job by job, on the same images.
 
 A metric fails if its change in the bad direction exceeds its threshold and, where scores of single
-images are there, the whole 95% interval of their mean difference lies on the bad side of zero.
+images are there, the whole 95% interval of the difference lies on the bad side of zero. Where the
+two sides have different seeds, the change must also exceed what two seeds of one tokenizer differ
+by in all but 5% of the comparisons of a job.
 """
 
 from __future__ import annotations
@@ -10,11 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from ssdd_bench.gate.load import Key, ScoredResult
-from ssdd_bench.gate.thresholds import RELATIVE, RELATIVE_OF_SETS, Threshold, Thresholds
-from ssdd_bench.metrics.intervals import bootstrap
+from ssdd_bench.gate.paired import paired_change
+from ssdd_bench.gate.thresholds import (
+    FALSE_ALARMS,
+    Threshold,
+    Thresholds,
+    default_threshold,
+    detectable,
+)
 
 Verdict = Literal["same", "better", "worse", "changed", "regression"]
 
@@ -25,9 +31,11 @@ class Difference:
 
     Attributes:
         base: value before; None if it is infinite. Likewise ``head``, the value after.
-        change: head minus base; a mean over images if there is an ``interval``.
-        interval: 95% of the mean difference; None for scores of whole sets.
+        change: head minus base; a mean over images if these have scores of their own.
+        interval: 95% of the change over images; None for scores of whole sets.
         threshold: worsening that passes.
+        detectable: smallest true worsening that fails with 80% probability on as many images;
+            None where the uncertainty is not known.
         verdict: ``regression`` fails the gate, and so does ``changed``, an improvement that
             was not allowed; ``worse`` and ``better`` pass.
     """
@@ -40,6 +48,7 @@ class Difference:
     interval: tuple[float, float] | None
     threshold: Threshold
     verdict: Verdict
+    detectable: float | None = None
 
     @property
     def fails(self) -> bool:
@@ -77,35 +86,57 @@ def compare(
 ) -> Comparison:
     """Match jobs by tokenizer, resolution, protocol and seed, and compare every metric of both.
 
-    A job of the base that the head lacks is an obstacle; a further one of the head is a note.
+    A job of the base that the head lacks is compared with one of another seed that the base lacks,
+    if there is one, and is an obstacle otherwise; a further job of the head is a note.
 
     With ``any_change`` improvements beyond a threshold fail too, for code that should change no
     score.
     """
-    heads = {one.key: one for one in head}
     differences: list[Difference] = []
     obstacles: list[str] = []
-    notes = [f"{key}: only in HEAD" for key in heads if key not in {one.key for one in base}]
-    for before in base:
-        after = heads.get(before.key)
+    pairs = _match(base, head)
+    used = {after.key for _, after in pairs if after}
+    notes = [f"{one.key}: only in HEAD" for one in head if one.key not in used]
+    for before, after in pairs:
         if after is None:
             obstacles.append(f"{before.key}: not in HEAD")
             continue
         if found := _obstacles(before, after):
             obstacles += found
             continue
+        if before.key != after.key:
+            notes.append(f"{before.key}: compared with seed {after.key.seed}")
         if before.result.tokenizer.weights != after.result.tokenizer.weights:
             notes.append(f"{before.key}: other weights")
         steps = before.result.steps, after.result.steps
         if steps[0] != steps[1]:
             notes.append(f"{before.key}: {steps[0]} steps and {steps[1]}")
         notes += _execution_notes(before, after)
+        measured = [key for key, one in before.result.metrics.items() if not one.unavailable]
         differences += [
-            _difference(before, after, key, thresholds, any_change)
-            for key, value in before.result.metrics.items()
-            if not value.unavailable
+            _difference(before, after, key, thresholds, any_change, len(measured))
+            for key in measured
         ]
     return Comparison(tuple(differences), tuple(obstacles), tuple(notes))
+
+
+def _match(
+    base: Sequence[ScoredResult], head: Sequence[ScoredResult]
+) -> list[tuple[ScoredResult, ScoredResult | None]]:
+    """Find the job of the head for each of the base: of the same seed, or of one left over."""
+    heads = {one.key: one for one in head}
+    known = {one.key for one in base}
+    spare = sorted((key for key in heads if key not in known), key=lambda key: key.seed)
+    pairs: list[tuple[ScoredResult, ScoredResult | None]] = []
+    for before in base:
+        after = heads.get(before.key)
+        if after is None:
+            key = next((key for key in spare if key[:3] == before.key[:3]), None)
+            if key is not None:
+                spare.remove(key)
+                after = heads[key]
+        pairs.append((before, after))
+    return pairs
 
 
 def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
@@ -142,31 +173,50 @@ def _execution_notes(before: ScoredResult, after: ScoredResult) -> Iterator[str]
 
 
 def _difference(
-    before: ScoredResult, after: ScoredResult, key: str, thresholds: Thresholds, any_change: bool
+    before: ScoredResult,
+    after: ScoredResult,
+    key: str,
+    thresholds: Thresholds,
+    any_change: bool,
+    metrics: int,
 ) -> Difference:
     a, b = before.result.metrics[key], after.result.metrics[key]
-    paired = key in before.scores and key in after.scores
-    threshold = thresholds.get(key, Threshold(RELATIVE if paired else RELATIVE_OF_SETS, True, True))
+    other_seeds = before.key.seed != after.key.seed
+    found = paired_change(before.scores, after.scores, key)
+    default = default_threshold(found is not None, other_seeds, a.n)
+    threshold = thresholds.get(key, default)
     sign = 1.0 if a.higher_is_better else -1.0
-    change, interval = None, None  # The change is unknown if a side is infinite.
-    if paired:
-        gaps = np.asarray(after.scores[key] - before.scores[key], np.float64)
-        gaps = gaps[np.isfinite(gaps)]  # images whose scores are finite on both sides
-        change, interval = 0.0, (0.0, 0.0)
-        if gaps.any():
-            change, interval = float(gaps.mean()), bootstrap(gaps)
+    change = None  # It is unknown if a side is infinite.
+    if found is not None:
+        change = found.change
     elif a.value is not None and b.value is not None:
         change = b.value - a.value
+    critical, deviation = threshold.allowed(a.value or 0.0), threshold.deviation
+    if found is not None:
+        deviation = found.deviation
+        if other_seeds:
+            critical = max(critical, found.critical(FALSE_ALARMS / metrics))
     lost = b.infinite < a.infinite and a.higher_is_better  # images that were perfect and are not
     verdict: Verdict = "same"
     if lost or (change is None and a.infinite != b.infinite):
         verdict = "regression" if lost else "better"
     elif change:
         gain = sign * change
-        beyond = abs(gain) > threshold.allowed(a.value or 0.0)
-        beyond &= interval is None or interval[0] * interval[1] > 0
+        beyond = abs(gain) > critical
+        beyond &= found is None or found.interval[0] * found.interval[1] > 0
         if gain < 0:
             verdict = "regression" if beyond else "worse"
         else:
             verdict = "changed" if beyond and any_change else "better"
-    return Difference(before.key, key, a.value, b.value, change, interval, threshold, verdict)
+    least = critical if found is None else max(critical, found.critical())
+    return Difference(
+        key=before.key,
+        metric=key,
+        base=a.value,
+        head=b.value,
+        change=change,
+        interval=None if found is None else found.interval,
+        threshold=threshold,
+        verdict=verdict,
+        detectable=detectable(least, deviation) if deviation else None,
+    )

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from ssdd_bench.gate.speed import SpeedRatio
 
-HEADINGS = ("metric", "base", "head", "change", "95%", "allowed", "verdict")
-OPTIONAL = ("95%", "allowed", "base", "head", "change")  # the first is the first to go
+HEADINGS = ("metric", "base", "head", "change", "95%", "allowed", "found", "verdict")
+OPTIONAL = ("found", "95%", "allowed", "base", "head", "change")  # the first is the first to go
 COLOURS = {"regression": "red", "changed": "red", "better": "green", "worse": "yellow"}
 UNSET = (
     '* not set: only rounding passes. Set thresholds, as in --fail "psnr:-0.05", or learn them '
     "from seeds: ssdd-bench noise"
+)
+FOUND = (
+    "found: the smallest worsening that fails with 80% probability on as many images; a smaller "
+    "one may pass"
 )
 
 
@@ -43,6 +47,7 @@ def row_texts(found: Difference) -> tuple[str, ...]:
         "" if found.change is None else f"{found.change:+.3g}",
         interval,
         str(found.threshold),
+        "" if found.detectable is None else f"{found.detectable:.3g}",
         found.verdict,
     )
 
@@ -60,6 +65,8 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     yield from (*comparison.obstacles, *comparison.notes)
     if any(one.threshold.is_default for one in comparison.differences):
         yield UNSET
+    if any(one.detectable is not None for one in comparison.differences):
+        yield FOUND
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

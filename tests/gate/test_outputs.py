@@ -32,7 +32,8 @@ SET = Threshold(0.05, False)
 
 
 def difference(key=JOB, metric="psnr_pooled", verdict="regression", threshold=DEFAULT):
-    return Difference(key, metric, 20.644, 20.144, -0.5, (-0.512, -0.489), threshold, verdict)
+    interval = (-0.512, -0.489)
+    return Difference(key, metric, 20.644, 20.144, -0.5, interval, threshold, verdict, 0.0213)
 
 
 def printed(comparison, width):
@@ -41,11 +42,11 @@ def printed(comparison, width):
     return stream.getvalue().splitlines()
 
 
-def test_all_columns_fit_into_80():
-    (job, heading, row, *_) = printed(Comparison((difference(),), (), ()), 80)
+def test_all_columns_fit_into_84():
+    (job, heading, row, *_) = printed(Comparison((difference(),), (), ()), 84)
     assert job == str(JOB)
     assert heading.replace("  ", " ").split() == list(HEADINGS)
-    assert max(map(len, (heading, row))) <= 80
+    assert max(map(len, (heading, row))) <= 84
     for text in row_texts(difference()):
         assert text in row
 
@@ -77,6 +78,14 @@ def test_thresholds_that_nobody_has_set_are_marked():
     assert "not set" in to_markdown(Comparison((difference(),), (), ()))
 
 
+def test_the_smallest_change_that_is_found_is_printed_and_explained():
+    lines = printed(Comparison((difference(),), (), ()), 100)
+    assert "0.0213" in lines[2]
+    assert any(line.startswith("found: ") and "80%" in line for line in lines)
+    unknown = replace(difference(), detectable=None)
+    assert not any("found:" in line for line in printed(Comparison((unknown,), (), ()), 100))
+
+
 @pytest.mark.parametrize(("how", "failures"), [("regression", 1), ("changed", 1), ("worse", 0)])
 def test_junit_fails_where_the_gate_does(how, failures):
     found = Comparison((difference(verdict=how),), (), ())
@@ -97,18 +106,21 @@ def test_speed_is_one_line():
 
 def test_texts_of_a_row():
     assert row_texts(difference()) == (
-        *("psnr_pooled", "20.644", "20.144", "-0.5", "-0.512 to -0.489", "0.01%*", "regression"),
+        *("psnr_pooled", "20.644", "20.144", "-0.5", "-0.512 to -0.489", "0.01%*"),
+        *("0.0213", "regression"),
     )
     endless = Difference(JOB, "psnr", None, 50.123456, None, None, SET, "better")
-    assert row_texts(endless) == ("psnr", "∞", "50.123", "", "", "0.05", "better")
+    assert row_texts(endless) == ("psnr", "∞", "50.123", "", "", "0.05", "", "better")
 
 
 def test_markdown_and_junit_in_full():
     found = Comparison((difference(threshold=SET),), ("an obstacle <&>",), ("a note",))
     lines = to_markdown(found).split("\n")
     assert lines[0].endswith(verdict(found))
-    assert lines[1:7] == ["", "- an obstacle <&>", "- a note", "", f"**{JOB}**", ""]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[7:]]
+    assert lines[1:4] == ["", "- an obstacle <&>", "- a note"]
+    assert lines[4].startswith("- found: ")
+    assert lines[5:8] == ["", f"**{JOB}**", ""]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[8:]]
     assert cells[0] == list(HEADINGS)
     assert [cell.strip("*`") for cell in cells[2]] == list(row_texts(difference(threshold=SET)))
     assert cells[3:] == [[""]]

@@ -12,6 +12,8 @@ from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.gate.load import ScoredResult, load_side
 from ssdd_bench.gate.thresholds import (
     Threshold,
+    default_threshold,
+    detectable,
     learn,
     load_learnt,
     parse_rules,
@@ -36,8 +38,13 @@ def test_noise_is_learnt_from_seeds_and_kept(measure, tmp_path):
     learnt = load_learnt(tmp_path / "noise.toml")
     results = load_side(str(tmp_path / "runs"))
     values = [one.result.metrics["psnr"].value for one in results]
-    # Student's quantile of 0.9999 with two degrees of freedom
-    assert learnt["psnr"].amount == pytest.approx(70.7 * 2**0.5 * np.std(values, ddof=1), rel=1e-3)
+    deviation = 2**0.5 * np.std(values, ddof=1)
+    assert learnt["psnr"].deviation == pytest.approx(deviation)
+    # Student's quantile of 1 - 0.05 / 4, for four metrics, with two degrees of freedom
+    assert learnt["psnr"].amount == pytest.approx(6.205 * deviation, rel=1e-3)
+    (line,) = (one for one in done.output.splitlines() if one.startswith("psnr\t"))
+    found = float(line.split("\t")[2])
+    assert found == pytest.approx(learnt["psnr"].amount + 0.8416 * deviation, rel=1e-3)
     with pytest.raises(UserError, match="two seeds"):
         learn(results[:1])
     (tmp_path / "noise.toml").write_text("x = 1")
@@ -67,13 +74,16 @@ def measured(values, key="psnr", label="a", resolution=64):
 
 
 def test_the_largest_difference_of_two_seeds_over_jobs():
-    """Student's quantiles of 0.9999: 3183.10 with one degree of freedom, 70.70 with two."""
+    """Student's quantiles of 0.95 for one metric of one job, of 0.975 for those of two."""
     pair = measured([20.0, 20.5])  # a deviation of 0.5 / sqrt(2)
     three = measured([1.0, 2.0, 3.0], label="b")  # of 1
     alone = measured([5.0, None], "rfid")
-    assert learn(three) == {"psnr": Threshold(pytest.approx(70.7 * 2**0.5, rel=1e-4), False)}
+    root = pytest.approx(2**0.5)
+    expected = pytest.approx(2.91999 * 2**0.5, rel=1e-4)
+    assert learn(three) == {"psnr": Threshold(expected, False, deviation=root)}
     learnt = learn([*pair, *three, *alone, *measured([7.0], "ssim")])
-    assert learnt == {"psnr": Threshold(pytest.approx(3183.1 * 0.5, rel=1e-4), False)}
+    expected = pytest.approx(12.7062 * 0.5, rel=1e-4)
+    assert learnt == {"psnr": Threshold(expected, False, deviation=root)}
     assert learn([*three, *pair]) == learn([*pair, *three])
     small, other = measured([1.0]), measured([9.0], resolution=128)
     with pytest.raises(UserError):
@@ -126,3 +136,23 @@ def test_rules_of_a_project(tmp_path):
         path.write_text(text)
         with pytest.raises((UserError, OptionError), match=token):
             project_rules(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("paired", "other_seeds", "n", "amount"),
+    [
+        (True, False, 16, 1e-4),
+        (True, True, 16, 1e-4),
+        (False, False, 16, 0.01),
+        (False, True, 16, 0.0625),
+        (False, True, 50_000, 0.01),
+    ],
+)
+def test_thresholds_that_nobody_has_set(paired, other_seeds, n, amount):
+    assert default_threshold(paired, other_seeds, n) == Threshold(amount, True, True)
+
+
+def test_the_smallest_worsening_found_has_the_power_it_says():
+    rng = np.random.default_rng(0)
+    measured = rng.normal(detectable(0.3, 0.1), 0.1, 100_000)
+    assert np.mean(measured > 0.3) == pytest.approx(0.8, abs=0.005)

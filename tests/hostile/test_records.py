@@ -85,7 +85,7 @@ SINGLE = {
     ),
     "tags.toml": (read_tags, {"a.jpg": ["day", "people"], "b.jpg": []}),
     "pyproject.toml": (read_gate, GATE),
-    "noise.toml": (load_learnt, {"noise": {"psnr": 0.1, "rfid": 2}}),
+    "noise.toml": (load_learnt, {"noise": {"psnr": 0.1}, "deviation": {"psnr": 0.02, "rfid": 2}}),
     "block-v1.toml": (
         lambda file: find_protocol(str(file)),
         tomllib.loads(PROTOCOLS[0].read_text()),
