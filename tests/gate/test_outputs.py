@@ -169,4 +169,4 @@ def test_rows_have_colours_and_columns_go_where_they_do_not_fit():
     width = max(len(line) for line in lines)
     assert [line.plain for line in _grid(found, width)] == [line.plain for line in lines]
     (heading, *_) = _grid(found, width - 1)
-    assert heading.plain.split() == [one for one in HEADINGS if one != "95%"]
+    assert heading.plain.split() == [one for one in HEADINGS if one != "found"]
