@@ -42,6 +42,16 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "problem"), counted(1200, "job")
+        ('1 problem', '1200 jobs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class UserError(Exception):
     """Base of every error whose cause lies outside this package and whose message is enough."""
 

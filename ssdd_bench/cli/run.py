@@ -15,7 +15,7 @@ from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
 from ssdd_bench.cli._verbs import flag, option, switch, typed, verb
 from ssdd_bench.data.named import require_named
-from ssdd_bench.errors import JobsFailedError, UserError
+from ssdd_bench.errors import JobsFailedError, UserError, counted
 from ssdd_bench.launch.processes import start_server
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.tracking.trackers import check_trackers, start_trackers
@@ -270,6 +270,6 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
         written.append(figure.save(out / f"{figure.name}.png"))
     if not quiet:
         show_table(frame)
-        names = (*(path.name for path in written), f"{len(whole)} result files")
+        names = (*(path.name for path in written), counted(len(whole), "result file"))
         click.echo(f"{out}: {', '.join(names)}", err=True)
     return written

@@ -9,6 +9,7 @@ import click
 
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.errors import counted
 
 
 @verb
@@ -39,6 +40,7 @@ def command(paths: Annotated[tuple[Path, ...], argument(-1)]) -> None:
     if not print_json({"results": results, "findings": document}):
         for one in findings:
             click.echo(one)
-        notes = len(findings) - problems
-        click.echo(f"{results} results, {problems} problems, {notes} notes", err=True)
+        found = {"result": results, "problem": problems, "note": len(findings) - problems}
+        text = ", ".join(counted(count, noun) for noun, count in found.items())
+        click.echo(text, err=True)
     click.get_current_context().exit(int(problems > 0))

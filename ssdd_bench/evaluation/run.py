@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, is_paths
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
+from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError, counted
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice
@@ -185,7 +185,7 @@ def run(
     in_process = gpus is None and jobs is None
     launch = Launch(in_process, jobs, timeout=timeout, ray_gpus=gpus)
     planned = len(config.jobs())
-    title, total = f"{planned} jobs", planned * len(source)
+    title, total = counted(planned, "job"), planned * len(source)
     with progress_bar(title, total, quiet=not progress) as bar:
         return run_jobs(config, RunBar(bar), launch, source)
 

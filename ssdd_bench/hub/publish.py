@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UserError, counted
 from ssdd_bench.hub.findings import Finding
 from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.hub.staging import put, stage
@@ -46,7 +46,9 @@ class InvalidResultsError(UserError):
     exit_code = 1
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
-        super().__init__(f"{len(findings)} problems, nothing was published. First: {findings[0]}")
+        super().__init__(
+            f"{counted(len(findings), 'problem')}, nothing was published. First: {findings[0]}"
+        )
         self.findings = findings
 
 
@@ -118,7 +120,7 @@ def publish(
     changed[FILE] = board.encode()
     if README not in snapshot.refused:
         changed[README] = CARD.format(repo=repo).encode()
-    message = f"Add {len(done.added)} results, replace {len(done.replaced)}"
+    message = f"Add {counted(len(done.added), 'result')}, replace {len(done.replaced)}"
     url = commit_files(repo, "dataset", changed, message, snapshot.commit, pull_request)
     return Published(**{**vars(done), "url": url})
 

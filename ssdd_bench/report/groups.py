@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from ssdd_bench.errors import counted
 from ssdd_bench.report.frame import Scores, metric_directions
 
 SAME_IMAGES: Final = ["protocol", "data", "n"]  # at any resolution
@@ -85,7 +86,7 @@ def describe_machine(row: Any) -> str:
     """Describe the machine settings of one row; "" where nothing was timed."""
     if not row["device"]:
         return ""
-    threads = f"{row['threads']} thread{'s' if row['threads'] != 1 else ''}"
+    threads = counted(row["threads"], "thread")
     return f"{row['device']}, {threads}, {row['dtype']}{_COMPILED[row['compile']]}"
 
 
