@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ssdd_bench.data.archives import NpzImages
@@ -59,8 +60,9 @@ class Reference:
         """Number of images; 0 for moments alone."""
         return len(self.images) if self.images else 0
 
+    @cached_property
     def identity(self) -> str:
-        """Return a hash that tells references apart."""
+        """Hash that tells references apart."""
         if self.images is None or self.moments:
             assert self._path is not None
             return sha256_file(self._path)

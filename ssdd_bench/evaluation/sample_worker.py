@@ -185,7 +185,7 @@ class ScoringWorker(Worker[Evaluation]):
         side = min(samples.read_named(samples.ids[0]).size)
         label = plan.label or (generated_label(made) if made else samples.name)
         seed = made.seed if made else 0
-        sets = data_fingerprint(samples), reference.identity()
+        sets = data_fingerprint(samples), reference.identity
         identity = fingerprint([NUMBERS_VERSION, *sets, side, protocol.sha256, label, seed])
         path = result_path(plan.out or plan.parts, label, side, protocol.id, identity)
         if plan.out is not None and not plan.force:
@@ -378,7 +378,7 @@ class ScoringWorker(Worker[Evaluation]):
                 reference.name,
                 len(one.samples),
                 fingerprint(one.samples.ids),
-                reference.identity() if reference.moments else pixels.hexdigest(),
+                reference.identity if reference.moments else pixels.hexdigest(),
             ),
             metrics=dict(scores.values),
             speed=None,

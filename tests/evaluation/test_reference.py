@@ -18,12 +18,12 @@ def test_images_in_folders_of_classes(photos: Path) -> None:
     assert (found.name, found.count, found.moments) == (source.name, 24, None)
     assert found.classes == ("cat",) * 12 + ("dog",) * 12
     assert found.labels() == [0] * 12 + [1] * 12
-    assert found.identity() == data_fingerprint(source)
+    assert found.identity == data_fingerprint(source)
     assert found.images is not None
     assert found.images.max_mb == MAX_IMAGE_MB
     few = Reference(str(photos), 5, 7)
     assert (few.count, few.images and few.images.max_mb) == (5, 7)
-    assert few.identity() == data_fingerprint(open_images(photos, 5, max_image_mb=7))
+    assert few.identity == data_fingerprint(open_images(photos, 5, max_image_mb=7))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_moments_of_a_file(tmp_path: Path, images: bool) -> None:
     assert (found.moments.name, found.moments.has_images) == ("adm.NPZ", images)
     assert found.moments.arrays.keys() == {"mu", "sigma"}
     assert found.count == (3 if images else 0)
-    assert found.identity() == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.identity == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (found.images and found.images.max_mb) == (7 if images else None)
     assert found.classes == ()
 
@@ -72,4 +72,4 @@ def test_images_of_an_npz(tmp_path: Path) -> None:
     found = Reference(tmp_path / "x.npz", 2)
     assert (found.moments, found.count) == (None, 2)
     assert found.images is not None
-    assert found.identity() == data_fingerprint(found.images)
+    assert found.identity == data_fingerprint(found.images)
