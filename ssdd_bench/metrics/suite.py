@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,14 +162,9 @@ class MetricSuite:
         self._failed: dict[str, str] = {}  # reason why it has no score of the images so far
         self._backends: dict[str, str] = {}  # of pair metrics, as merged states have it
         self._sides: dict[Side, _Images] = {"reference": _Images(), "candidate": _Images()}
-        self._folder = tempfile.TemporaryDirectory(prefix="ssdd-bench-")
-        self._pool = FeaturePool(device, Path(self._folder.name), expected, strict)
-        try:
-            for key in self._infos:
-                self._make(key, options)
-        except BaseException:
-            self._folder.cleanup()
-            raise
+        self._pool = FeaturePool(device, expected, strict)
+        for key in self._infos:
+            self._make(key, options)
 
     def _make(self, key: str, options: MetricOptions | None) -> None:
         info = self._infos[key]
@@ -202,7 +195,7 @@ class MetricSuite:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._folder.cleanup()
+        self._pool.reset()
 
     def add_pairs(
         self,

@@ -42,10 +42,10 @@ def features(inception_weights, sides):
 
 @pytest.fixture(scope="session")
 def pairs_of():
-    def make(folder, reference, reconstruction, ids=None):
+    def make(reference, reconstruction, ids=None):
         files = []
-        for name, rows in (("a", reference), ("b", reconstruction)):
-            file = FeatureStore(rows.shape[1], folder / f"{name}.f32")
+        for rows in (reference, reconstruction):
+            file = FeatureStore(rows.shape[1], keep_rows=True)
             file.append(rows.astype(np.float32))
             files.append(file)
         return FeatureSets(ids or [f"{i:04}" for i in range(len(reference))], *files, "test")

@@ -14,31 +14,31 @@ def inception_score(logits):
     return find_metrics()["isc"].make().compute(logits).value
 
 
-def test_inception_score_is_torch_fidelitys(pairs_of, tmp_path):
+def test_inception_score_is_torch_fidelitys(pairs_of):
     sides = np.random.default_rng(0).normal(size=(2, 24, 1008)).astype(np.float32)
     score = torch_fidelity.metric_isc.isc_features_to_metric(torch.from_numpy(sides[1]))
-    assert inception_score(pairs_of(tmp_path, *sides)) == score["inception_score_mean"]
+    assert inception_score(pairs_of(*sides)) == score["inception_score_mean"]
 
 
-def test_inception_score_is_shuffled(pairs_of, tmp_path):
+def test_inception_score_is_shuffled(pairs_of):
     logits = np.random.RandomState(2).standard_normal((1000, 10)) * 2
-    found = inception_score(pairs_of(tmp_path, logits, logits))
+    found = inception_score(pairs_of(logits, logits))
     assert found == pytest.approx(2.5972315786941595, rel=1e-6)
     order = np.random.RandomState(3).permutation(1000)
     ids = [f"{i:04}" for i in order]
-    other = pairs_of(tmp_path, logits[order], logits[order], ids)
+    other = pairs_of(logits[order], logits[order], ids)
     assert inception_score(other) == found
     sorted_by_class = np.repeat(np.eye(10) * 8, 100, axis=0)
-    found = inception_score(pairs_of(tmp_path, sorted_by_class, sorted_by_class))
+    found = inception_score(pairs_of(sorted_by_class, sorted_by_class))
     assert found == pytest.approx(9.389151491077893, rel=1e-6)  # 1.0 without the shuffle
 
 
 @pytest.mark.slow
-def test_kid_keeps_an_image_from_its_own_reconstruction(pairs_of, tmp_path):
+def test_kid_keeps_an_image_from_its_own_reconstruction(pairs_of):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 32))
-    found = find_metrics()["kid"].make().compute(pairs_of(tmp_path, x, x))
-    other = find_metrics()["kid"].make().compute(pairs_of(tmp_path, x, x + 1))
+    found = find_metrics()["kid"].make().compute(pairs_of(x, x))
+    other = find_metrics()["kid"].make().compute(pairs_of(x, x + 1))
     assert abs(found.value) < 0.01
     assert other.value > 0.1
     assert "subsets of 500" in found.warning
@@ -52,7 +52,7 @@ MANY = pytest.param(2003, 100, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("n", "calls"), [(20, 1), (21, 1), (2000, 1), MANY])
-def test_a_set_that_is_its_only_subset_is_compared_once(n, calls, pairs_of, tmp_path, monkeypatch):
+def test_a_set_that_is_its_only_subset_is_compared_once(n, calls, pairs_of, monkeypatch):
     from torch_fidelity import metric_kid
 
     seen, distance = [], metric_kid.kernel_mmd
@@ -60,7 +60,7 @@ def test_a_set_that_is_its_only_subset_is_compared_once(n, calls, pairs_of, tmp_
         metric_kid, "kernel_mmd", lambda a, b, **more: seen.append(len(a)) or distance(a, b, **more)
     )
     x = np.random.default_rng(0).normal(size=(n, 4))
-    pairs = pairs_of(tmp_path, x, x + 1)
+    pairs = pairs_of(x, x + 1)
     found = find_metrics()["kid"].make().compute(pairs).value
     assert seen == [min(1000, n // 2)] * calls
     every = metric_kid.kid_features_to_metric(
@@ -97,8 +97,8 @@ def test_named_kid(gaussians):
 
 
 @pytest.mark.slow
-def test_precision_and_recall_are_torch_fidelitys(pairs_of, features, tmp_path):
-    pool = pairs_of(tmp_path, features[0]["pool"], features[1]["pool"])
+def test_precision_and_recall_are_torch_fidelitys(pairs_of, features):
+    pool = pairs_of(features[0]["pool"], features[1]["pool"])
     found = {key: find_metrics()[key].make().compute(pool).value for key in ("precision", "recall")}
     expected = torch_fidelity.metric_prc.prc_features_to_metric(
         torch.from_numpy(features[1]["pool"]),
@@ -110,33 +110,31 @@ def test_precision_and_recall_are_torch_fidelitys(pairs_of, features, tmp_path):
     assert found == pytest.approx({key: expected[key] for key in found})
 
 
-def test_named_precision_and_recall(pairs_of, gaussians, tmp_path):
+def test_named_precision_and_recall(pairs_of, gaussians):
     a, b = gaussians
-    pairs = pairs_of(tmp_path, b, a)
+    pairs = pairs_of(b, a)
     assert find_metrics()["precision"].make().compute(pairs).value == pytest.approx(0.974)
     assert find_metrics()["recall"].make().compute(pairs).value == pytest.approx(0.230)
 
 
 @pytest.mark.parametrize("key", ["kid", "isc", "precision", "recall"])
-def test_too_few_images(key, pairs_of, tmp_path):
+def test_too_few_images(key, pairs_of):
     one = np.zeros((1, 8))
-    value = find_metrics()[key].make().compute(pairs_of(tmp_path, one, one))
+    value = find_metrics()[key].make().compute(pairs_of(one, one))
     assert value.value is None
     assert "at least" in value.unavailable
 
 
-def unpaired(pairs_of, folder, references, candidates):
-    made = pairs_of(folder, references, candidates, [str(i) for i in range(len(candidates))])
+def unpaired(pairs_of, references, candidates):
+    made = pairs_of(references, candidates, [str(i) for i in range(len(candidates))])
     return replace(made, paired=False)
 
 
 @pytest.mark.parametrize(("sides", "subsets"), [((7, 5), 100), ((5, 7), 100), ((6, 6), 1)])
-def test_kid_of_samples_takes_seeded_subsets_as_large_as_the_smaller_side(
-    sides, subsets, pairs_of, tmp_path
-):
+def test_kid_of_samples_takes_seeded_subsets_as_large_as_the_smaller_side(sides, subsets, pairs_of):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(sides[0], 3)), rng.normal(size=(sides[1], 3)) + 1
-    features = unpaired(pairs_of, tmp_path, x, y)
+    features = unpaired(pairs_of, x, y)
     found = find_metrics("samples")["kid"].make().compute(features)
     expected = torch_fidelity.metric_kid.kid_features_to_metric(
         *(torch.from_numpy(side.astype(np.float32)) for side in (x, y)),
@@ -160,9 +158,9 @@ def test_kid_of_samples_takes_seeded_subsets_as_large_as_the_smaller_side(
         ("kid", 1000, False, None),
     ],
 )
-def test_warnings_of_small_sets(key, n, paired, token, pairs_of, tmp_path):
+def test_warnings_of_small_sets(key, n, paired, token, pairs_of):
     rows = np.zeros((n, 1))
-    features = replace(pairs_of(tmp_path, rows, rows, range(n)), paired=paired)
+    features = replace(pairs_of(rows, rows, range(n)), paired=paired)
     found = list(find_metrics()[key].make(loaded=False).warnings(features))
     assert len(found) == (token is not None)
     assert all(token in one for one in found)

@@ -168,9 +168,9 @@ def test_one_image_is_too_few():
         frechet_distance(moments(A[:1]), moments(B))
 
 
-def test_features_that_are_not_finite(tmp_path):
+def test_features_that_are_not_finite():
     with pytest.raises(DataError, match="not finite"):
-        FeatureStore(3, tmp_path / "rows").append(np.full((2, 3), np.nan, np.float32))
+        FeatureStore(3, keep_rows=True).append(np.full((2, 3), np.nan, np.float32))
 
 
 def points(*rows):
@@ -243,10 +243,10 @@ def test_moments_of_a_reference():
         reference.of(SAMPLES["gfid"], 5)
 
 
-def sets(x, y, paired=True, folder=None, **more):
+def sets(x, y, paired=True, keep_rows=False, **more):
     stores = []
-    for name, rows in (("x", x), ("y", y)):
-        store = FeatureStore(rows.shape[1], folder and folder / name)
+    for rows in (x, y):
+        store = FeatureStore(rows.shape[1], keep_rows)
         store.append(np.asarray(rows, np.float32))
         stores.append(store)
     return FeatureSets([f"{i:03}" for i in range(len(y))], *stores, "test", paired, **more)
@@ -300,11 +300,11 @@ def variance_of_groups(features, distance):
         (True, 2, [5, 10, 15, 20, 25, 30, 35, 40, 45, 50]),  # a tenth, which is more than 3
     ],
 )
-def test_interval_and_limit_are_those_of_their_definitions(tmp_path, paired, dims, sizes):
+def test_interval_and_limit_are_those_of_their_definitions(paired, dims, sizes):
     n = sizes[-1]
     x, y = (normals(seed, n, dims, shift=seed) for seed in (0, 1))
     x, y = x.astype(np.float32), y.astype(np.float32)
-    features = sets(x, y, paired, tmp_path)
+    features = sets(x, y, paired, keep_rows=True)
     found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
 
     def distance(rows):
@@ -322,17 +322,17 @@ def test_interval_and_limit_are_those_of_their_definitions(tmp_path, paired, dim
 
 
 @pytest.mark.parametrize(("n", "limit", "interval"), [(8, True, False), (7, False, False)])
-def test_least_numbers_for_a_limit_and_an_interval(tmp_path, n, limit, interval):
+def test_least_numbers_for_a_limit_and_an_interval(n, limit, interval):
     """Half of the images must be more than the features; there are 3."""
-    features = sets(normals(0, n, 3), normals(1, n, 3), folder=tmp_path)
+    features = sets(normals(0, n, 3), normals(1, n, 3), keep_rows=True)
     found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
     assert bool(found.extra) is limit
     assert (found.interval is not None) is interval
 
 
 @pytest.mark.parametrize("n", [19, 20])
-def test_an_interval_needs_as_many_images_as_groups(tmp_path, n):
-    features = sets(normals(0, n, 3), normals(1, n, 3), folder=tmp_path)
+def test_an_interval_needs_as_many_images_as_groups(n):
+    features = sets(normals(0, n, 3), normals(1, n, 3), keep_rows=True)
     metric = SAMPLES["fd_effnet"].make(loaded=False)
     found = metric.compute(features, intervals=True)
     assert (found.interval is None) is (n < 20)
@@ -343,16 +343,16 @@ def test_an_interval_needs_as_many_images_as_groups(tmp_path, n):
 CLASSES = np.array([0, 1, 0, 1, 1])
 
 
-def intra(tmp_path, labels, reference_labels):
+def intra(labels, reference_labels):
     x = np.array([[1.0], [5.0], [4.0], [6.0]])
     y = np.array([[0.0], [5.0], [2.0], [7.0], [9.0]])
-    features = sets(x, y, False, tmp_path, labels=labels, reference_labels=reference_labels)
+    features = sets(x, y, False, keep_rows=True, labels=labels, reference_labels=reference_labels)
     return SAMPLES["fd_effnet_intra"].make(loaded=False), features
 
 
-def test_mean_over_classes(tmp_path):
+def test_mean_over_classes():
     """Samples 0, 2 and 5, 7, 9 against 1, 5 and 4, 6."""
-    metric, features = intra(tmp_path, CLASSES, np.array([0, 0, 1, 1]))
+    metric, features = intra(CLASSES, np.array([0, 0, 1, 1]))
     classes = [4 + (2**0.5 - 8**0.5) ** 2, 4 + (4**0.5 - 2**0.5) ** 2]
     assert metric.score(features) == pytest.approx(sum(classes) / 2, rel=1e-9)
     (warning,) = metric.warnings(features)
@@ -370,7 +370,7 @@ def test_mean_over_classes(tmp_path):
         (CLASSES, np.array([0, 0, 1, 2]), "class 1"),
     ],
 )
-def test_classes_that_do_not_fit(tmp_path, labels, reference_labels, token):
-    metric, features = intra(tmp_path, labels, reference_labels)
+def test_classes_that_do_not_fit(labels, reference_labels, token):
+    metric, features = intra(labels, reference_labels)
     with pytest.raises(UnavailableError, match=token):
         metric.score(features)

@@ -12,16 +12,14 @@ from ssdd_bench.metrics.moments import Moments, frechet_distance
 DIMS = 8
 
 
-def pairs(folder, n, seed, noise=0.5, dims=DIMS):
+def pairs(n, seed, noise=0.5, dims=DIMS):
     """Gaussian features and reconstructions of the same images."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, dims)) * np.arange(1, dims + 1) ** -0.5
     y = 0.9 * x + noise * rng.normal(size=x.shape) + 0.1
-    folder = folder / f"{n}-{seed}"
-    folder.mkdir(parents=True)
     files = []
-    for name, rows in (("x", x), ("y", y)):
-        file = FeatureStore(dims, folder / name)
+    for rows in (x, y):
+        file = FeatureStore(dims, keep_rows=True)
         file.append(rows.astype(np.float32))
         files.append(file)
     return FeatureSets([str(i) for i in range(n)], *files, "test")
@@ -84,8 +82,8 @@ def bootstrap_mean(features):
     return np.mean(found)
 
 
-def test_jackknife_error_is_the_spread_over_sets(tmp_path):
-    every = [pairs(tmp_path, 400, seed) for seed in range(50)]
+def test_jackknife_error_is_the_spread_over_sets():
+    every = [pairs(400, seed) for seed in range(50)]
     spread = np.std([distance(one) for one in every], ddof=1)
     errors = [jackknife_error(one) for one in every]
     assert np.mean(errors) == pytest.approx(spread, rel=0.3)
@@ -101,23 +99,23 @@ def unequal_groups_error(features):
     return ((GROUPS - 1) * np.var(found)) ** 0.5
 
 
-def test_groups_have_one_size_where_images_are_fewer_than_features(tmp_path):
-    every = [pairs(tmp_path, 50, seed, noise=0.3, dims=64) for seed in range(50)]
+def test_groups_have_one_size_where_images_are_fewer_than_features():
+    every = [pairs(50, seed, noise=0.3, dims=64) for seed in range(50)]
     spread = np.std([distance(one) for one in every], ddof=1)
     assert np.mean([jackknife_error(one) for one in every]) == pytest.approx(spread, rel=0.2)
     assert np.mean([unequal_groups_error(one) for one in every]) > 1.2 * spread
 
 
-def test_the_bootstrap_is_biased_where_the_jackknife_is_not(tmp_path):
-    small = [pairs(tmp_path, 60, seed, noise=0.1) for seed in range(10)]
+def test_the_bootstrap_is_biased_where_the_jackknife_is_not():
+    small = [pairs(60, seed, noise=0.1) for seed in range(10)]
     bias = np.mean([bootstrap_mean(one) - distance(one) for one in small])
     middles = [sum(jackknife(one, distance(one))) / 2 - distance(one) for one in small]
     assert bias > 10 * abs(np.mean(middles)) + 1e-3
 
 
 @pytest.mark.parametrize("n", [12, 16, 17, 400])
-def test_leaving_out_equals_never_having_had(tmp_path, n):
-    file = pairs(tmp_path, n, 0).reference
+def test_leaving_out_equals_never_having_had(n):
+    file = pairs(n, 0).reference
     rows = np.array([1, 5, 7])
     found = moments_without(file, rows)
     kept = np.delete(file.rows().astype(np.float64), rows, axis=0)
@@ -125,28 +123,28 @@ def test_leaving_out_equals_never_having_had(tmp_path, n):
     np.testing.assert_allclose(found.covariance, np.cov(kept.T), atol=1e-12)
 
 
-def test_the_limit_is_nearer_the_truth(tmp_path):
+def test_the_limit_is_nearer_the_truth():
     far, near = [], []
     for seed in range(20):
-        features = pairs(tmp_path, 300, seed)
+        features = pairs(300, seed)
         far.append(distance(features))
         near.append(frechet_at_infinity(features))
     assert abs(np.mean(near) - truth()) < 0.5 * abs(np.mean(far) - truth())
 
 
-def test_no_limit_from_too_few_images(tmp_path):
-    assert frechet_at_infinity(pairs(tmp_path, 2 * DIMS, 0)) is None
+def test_no_limit_from_too_few_images():
+    assert frechet_at_infinity(pairs(2 * DIMS, 0)) is None
 
 
-def test_only_where_asked_for(tmp_path):
-    features = pairs(tmp_path, 100, 0)
+def test_only_where_asked_for():
+    features = pairs(100, 0)
     fd_effnet = find_metrics()["fd_effnet"].make()
     assert fd_effnet.compute(features).interval is None
     asked = fd_effnet.compute(features, intervals=True)
     assert asked.interval[0] < asked.value < asked.interval[1]
     assert "jackknife" in asked.interval_method
     assert asked.extra["fd_infinity"] < asked.value
-    few = fd_effnet.compute(pairs(tmp_path, 19, 0), intervals=True)
+    few = fd_effnet.compute(pairs(19, 0), intervals=True)
     assert few.interval is None
 
 
@@ -169,12 +167,12 @@ def test_of_images(key, photo_like, noisy):
     assert one.compute().interval is None
 
 
-def test_samples_vary_and_the_reference_does_not(tmp_path):
+def test_samples_vary_and_the_reference_does_not():
     """Unpaired: the error is the spread over sets of samples, against one reference."""
-    reference = pairs(tmp_path, 400, 1000).reference
+    reference = pairs(400, 1000).reference
     every = [
         FeatureSets(one.ids, reference, one.candidate, "test", paired=False)
-        for one in (pairs(tmp_path, 400, seed) for seed in range(50))
+        for one in (pairs(400, seed) for seed in range(50))
     ]
     spread = np.std([distance(one) for one in every], ddof=1)
     metric = find_metrics("samples")["fd_effnet"].make()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from itertools import count
-from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -64,7 +62,6 @@ class FeaturePool:
 
     Args:
         device: of the networks.
-        folder: for files of rows; the caller deletes it.
         expected: number of images on each side, where it is known.
         strict: a failure is an error.
 
@@ -76,19 +73,16 @@ class FeaturePool:
     def __init__(
         self,
         device: torch.device,
-        folder: Path,
         expected: int | None = None,
         strict: bool = False,
     ) -> None:
         self._device = device
-        self._folder = folder
         self._expected = expected
         self._strict = strict
         self._extractors: dict[str, Extractor] = {}
         self._caches: dict[str, ReferenceCache] = {}
         self._rows: dict[tuple[str, str], bool] = {}  # outputs that are wanted; True with rows
         self._stores: dict[tuple[str, str, Side], FeatureStore] = {}
-        self._files = count()
         self.failed: dict[str, str] = {}
         self.backends: dict[str, str] = {}
 
@@ -119,9 +113,8 @@ class FeaturePool:
         key = network, layer, side
         if key not in self._stores:
             dims = dims or self._extractors[network].layers[layer]
-            path = self._folder / f"{next(self._files)}.f32" if self._rows[key[:2]] else None
             few = self._expected is None or self._expected <= dims
-            self._stores[key] = FeatureStore(dims, path, few)
+            self._stores[key] = FeatureStore(dims, self._rows[key[:2]], few)
         return self._stores[key]
 
     @property
@@ -193,8 +186,6 @@ class FeaturePool:
             self._made(network, layer, side, dims).merge(part)
 
     def reset(self) -> None:
-        """Forget all images; arrays of :meth:`state` stay as they are."""
+        """Forget all images; arrays of :meth:`state` stay, also those that map a file."""
         self._stores.clear()
         self.failed.clear()
-        for path in self._folder.glob("*.f32"):
-            path.unlink()  # Whoever maps its rows still has them.

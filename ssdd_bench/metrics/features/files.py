@@ -6,9 +6,11 @@ the order of the images.
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, Literal
 
 import numpy as np
@@ -29,21 +31,22 @@ class FeatureStore:
 
     Args:
         dims: length of a row.
-        path: of a file for the rows; None keeps their moments only.
+        keep_rows: True keeps the rows in a file without a name, which no crash leaves behind; False
+            keeps their moments only.
         keep_few: see :class:`ssdd_bench.metrics.moments.Moments`.
 
     Attributes:
         n: number of rows.
     """
 
-    def __init__(self, dims: int, path: Path | None = None, keep_few: bool = True) -> None:
+    def __init__(self, dims: int, keep_rows: bool = False, keep_few: bool = True) -> None:
         self.dims = dims
         self.n = 0
-        self._path = path
+        self._file = TemporaryFile() if keep_rows else None  # noqa: SIM115
         self._moments = Moments(dims, keep_few)
         self._waiting: list[NDArray[np.float32]] = []
-        if path is not None:
-            path.write_bytes(b"")
+        if self._file is not None:
+            weakref.finalize(self, self._file.close)
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add rows (N, dims).
@@ -72,13 +75,13 @@ class FeatureStore:
         return torch.from_numpy(self._mapped("c"))  # A tensor is never read-only.
 
     def _mapped(self, mode: Literal["r", "c"]) -> NDArray[np.float32]:
-        if self._path is None:
+        if self._file is None:
             raise UnavailableError(
                 "the features of single images are not kept: set needs_rows = True in the class"
             )
         if not self.n:
             return np.zeros((0, self.dims), np.float32)
-        return np.asarray(np.memmap(self._path, np.float32, mode, shape=(self.n, self.dims)))
+        return np.asarray(np.memmap(self._file, np.float32, mode, shape=(self.n, self.dims)))
 
     def moments(self) -> Moments:
         """Return mean and covariance."""
@@ -100,7 +103,7 @@ class FeatureStore:
             "sum": moments.sum,
             "products": moments.products,
         }
-        return found if self._path is None else {**found, "rows": self.rows()}
+        return found if self._file is None else {**found, "rows": self.rows()}
 
     def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Add the rows that :meth:`state` of another store stands for.
@@ -108,7 +111,7 @@ class FeatureStore:
         Raises:
             DataError: rows are kept here and were not there.
         """
-        if "rows" not in state and self._path is not None:
+        if "rows" not in state and self._file is not None:
             raise DataError("features of single images were not kept: run again with intervals")
         if "products" in state:
             part = Moments.of_sums(int(state["n"]), state["sum"], state["products"])
@@ -128,13 +131,14 @@ class FeatureStore:
         return np.ascontiguousarray(rows, np.float32)
 
     def _write(self, rows: NDArray[np.float32]) -> None:
-        if self._path is not None:
+        if self._file is not None:
             try:
-                with self._path.open("ab") as file:
-                    rows.tofile(file)
+                self._file.seek(0, os.SEEK_END)
+                rows.tofile(self._file)
+                self._file.flush()
             except OSError as error:
                 raise OutputError(
-                    f"cannot write features into {self._path.parent}: {error.strerror or error}; "
+                    f"cannot write features into {gettempdir()}: {error.strerror or error}; "
                     "make room, or set TMPDIR to another folder"
                 ) from error
 

@@ -42,9 +42,8 @@ def entries(tmp_path):
     return sorted(tmp_path.glob("ssdd-bench/features/*/*.npz"))
 
 
-def run(folder, a, b):
-    folder.mkdir()
-    pool = features.FeaturePool(CPU, folder)
+def run(a, b):
+    pool = features.FeaturePool(CPU)
     pool.want("x", "a", rows=True)
     pool.load("x")
     pool.add("reference", a)
@@ -54,14 +53,14 @@ def run(folder, a, b):
 
 def test_second_pass_computes_reconstructions_only(extractor, tmp_path, photo_like, noisy):
     a = photo_like(4)
-    first = run(tmp_path / "1", a, noisy(a, 5))
+    first = run(a, noisy(a, 5))
     assert len(extractor.calls) == 2
-    second = run(tmp_path / "2", a, noisy(a, 9))
+    second = run(a, noisy(a, 9))
     assert len(extractor.calls) == 3
     np.testing.assert_array_equal(first[0], second[0])
     assert not np.array_equal(first[1], second[1])
     assert len(entries(tmp_path)) == 1
-    run(tmp_path / "3", noisy(a, 1), a)  # other originals
+    run(noisy(a, 1), a)  # other originals
     assert len(extractor.calls) == 5
 
 
@@ -82,10 +81,10 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_entry_is_computed_again(extractor, tmp_path, photo_like, damage):
     a = photo_like(4)
-    first = run(tmp_path / "1", a, a)
+    first = run(a, a)
     (path,) = entries(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    second = run(tmp_path / "2", a, a)
+    second = run(a, a)
     np.testing.assert_array_equal(first[0], second[0])
     assert len(extractor.calls) == 4
 
@@ -93,17 +92,17 @@ def test_a_damaged_entry_is_computed_again(extractor, tmp_path, photo_like, dama
 def test_off_and_unwritable(extractor, tmp_path, photo_like, monkeypatch):
     a = photo_like(2)
     monkeypatch.setenv("SSDD_BENCH_NO_CACHE", "1")
-    run(tmp_path / "1", a, a)
+    run(a, a)
     assert not entries(tmp_path)
     monkeypatch.delenv("SSDD_BENCH_NO_CACHE")
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    run(tmp_path / "2", a, a)
+    run(a, a)
     assert len(extractor.calls) == 4
 
 
-def test_whatever_decides_the_features_is_in_the_name(extractor, tmp_path, photo_like, monkeypatch):
+def test_whatever_decides_the_features_is_in_the_name(extractor, photo_like, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
     a = photo_like(2)
     found = extractor(a)
@@ -117,14 +116,14 @@ def test_whatever_decides_the_features_is_in_the_name(extractor, tmp_path, photo
     assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a)) is None
 
 
-def test_an_entry_that_cannot_be_touched_is_used(extractor, tmp_path, photo_like, monkeypatch):
+def test_an_entry_that_cannot_be_touched_is_used(extractor, photo_like, monkeypatch):
     def refuse(path):
         raise PermissionError
 
     a = photo_like(2)
-    run(tmp_path / "1", a, a)
+    run(a, a)
     monkeypatch.setattr(os, "utime", refuse)
-    run(tmp_path / "2", a, a)
+    run(a, a)
     assert len(extractor.calls) == 3
 
 
@@ -150,9 +149,9 @@ def test_the_hash_tells_pixels_and_sizes_apart(photo_like):
     assert pixel_hashes(a.to(memory_format=torch.channels_last)) == pixel_hashes(a)
 
 
-def test_hashes_that_are_known_are_not_computed_again(extractor, tmp_path, photo_like, monkeypatch):
+def test_hashes_that_are_known_are_not_computed_again(extractor, photo_like, monkeypatch):
     a, calls = photo_like(4), []
-    pool = features.FeaturePool(CPU, tmp_path)
+    pool = features.FeaturePool(CPU)
     for layer in "ab":
         pool.want("x", layer)
     pool.load("x")
