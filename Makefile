@@ -22,8 +22,8 @@ types:
 test:
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test-fast: ## while you work: the tests that are not slow
-	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
+test-fast: ## while you work: the tests that are not slow; their bytecode is kept for the next time
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
 
 # Needs `pip install mutmut`.
 mutate: ## plant single faults in what makes numbers, and count those that the fast tests see

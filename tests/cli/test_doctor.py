@@ -91,6 +91,7 @@ def expect(hub):
                 hub.changed[address(name, file)] = (200, headers)
 
 
+@pytest.mark.slow
 def test_online_asks_for_every_published_file(hub):
     expect(hub)
     found, status = online()

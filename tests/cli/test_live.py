@@ -126,6 +126,7 @@ def test_a_failure_stands_among_the_lines() -> None:
     assert "failed: jpeg at 64 px: ValueError: [red] is no markup" in text(console)
 
 
+@pytest.mark.slow
 def test_a_log_gets_lines_and_no_bars(result: Result) -> None:
     console = screen(terminal=False)
     follow_all(console, plan("jpeg,webp"), result)

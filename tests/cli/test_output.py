@@ -75,6 +75,7 @@ def test_a_document_holds_no_nan_and_what_libraries_print_stays_out() -> None:
     assert result.stderr == "a library says hello\n"
 
 
+@pytest.mark.slow
 def test_run_tells_jobs_scores_and_files(run_folder: Path) -> None:
     found, _ = run(run_folder, "--tokenizers", "identity,jpeg")
     assert [(one["tokenizer"], one["resolution"], one["reused"]) for one in found["jobs"]] == [
@@ -137,7 +138,9 @@ def test_an_error_leaves_standard_output_empty(run_folder: Path) -> None:
         "weights verify",
         pytest.param("train ssdd --plan", marks=pytest.mark.slow),
         "check-tokenizer jpeg --res 32",
-        "gen speed --sizes S --shapes f16c4 --res 64 --steps 2",
+        pytest.param(
+            "gen speed --sizes S --shapes f16c4 --res 64 --steps 2", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_cheap_verbs(arguments: str) -> None:

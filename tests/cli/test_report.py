@@ -62,6 +62,7 @@ def test_a_figure_with_nothing_to_show_does_not_stay_from_an_earlier_report(
     assert not (tmp_path / "out" / "speed-scaling.png").exists()
 
 
+@pytest.mark.slow
 def test_without_published_numbers_one_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +72,7 @@ def test_without_published_numbers_one_line_says_so(
     assert stderr.count("no published numbers here") == 1
 
 
+@pytest.mark.slow
 def test_without_timings_there_is_a_table_and_no_figure(result: Result, tmp_path: Path) -> None:
     file = save_result(replace(result, speed=None), tmp_path)
     _, stderr = invoke(file, "--out", tmp_path / "out")

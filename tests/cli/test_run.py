@@ -158,6 +158,7 @@ def test_stopped_run_is_finished_by_the_same_command(program, photos, slow, tmp_
     assert len(load_results([tmp_path])) == 2
 
 
+@pytest.mark.slow
 def test_batch_size_changes_no_score(run, photos, slow, tmp_path):
     found = []
     for batch in (1, 4):
@@ -181,6 +182,7 @@ def test_loading_threads_change_no_number(run, photos, slow, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 def test_the_table_of_a_folder_has_the_rows_of_earlier_commands_too(run, photos, tmp_path):
     for tokenizer in ("identity", "downsample"):
         code, out, err = run(
@@ -204,6 +206,7 @@ def test_dry_run_prints_the_grid(run, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_truncated_image_is_left_out_by_name_or_refused(run, photos, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -377,6 +380,7 @@ def test_statistics_of_a_training_set_are_refused(with_metrics, tmp_path):
     assert "the very crops" in err
 
 
+@pytest.mark.slow
 def test_scores_of_single_images_lie_beside_the_result(with_metrics, photos, tmp_path):
     import pandas as pd
 
@@ -390,6 +394,7 @@ def test_scores_of_single_images_lie_beside_the_result(with_metrics, photos, tmp
     assert result.metrics["fd_effnet"].interval is None  # too few images
 
 
+@pytest.mark.slow
 def test_seeds_are_for_what_is_random(run, photos, slow, tmp_path):
     code, out, err = run(
         "--tokenizers", "identity,slow", "--res", "32", "--data", photos, "--out", tmp_path,

@@ -51,6 +51,7 @@ def score(*args):
     return done
 
 
+@pytest.mark.slow
 def test_loading_threads_change_no_number(photos, reconstructions, tmp_path):
     found = []
     for threads in ("auto", 0, 3):

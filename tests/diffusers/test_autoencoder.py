@@ -142,6 +142,7 @@ def test_tiles_of_a_photo(mini):
     assert errors[0] < 1.1 * errors[1]
 
 
+@pytest.mark.slow
 def test_files_are_checkpoints_too(mini, tmp_path, photos):
     mini.save_pretrained(tmp_path)
     again = AutoencoderSSDD.from_pretrained(tmp_path, steps=2)

@@ -82,6 +82,7 @@ def test_a_larger_difference_leaves_no_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_folder_is_read_by_its_class_and_by_a_tokenizer(tmp_path):
     model = as_autoencoder(load_tokenizer("ssdd", steps=2))
     assert isinstance(model, AutoencoderSSDD)

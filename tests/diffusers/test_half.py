@@ -29,6 +29,7 @@ def in_half(run, dtype):
         pytest.skip(f"torch {torch.__version__} on a CPU, {dtype}: {error}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize(
     ("make", "run"), [(make_dit, sample_classes), (make_stable_diffusion, call)], ids=["dit", "sd"]
@@ -44,6 +45,7 @@ def test_images_of_16_bits_are_those_of_32_with_rounding(vae, make, run, dtype):
     assert np.array_equal(in_half(lambda: run(pipe), dtype), half)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch_dtype`:FutureWarning")  # the oldest version has no other
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_a_pipeline_is_loaded_in_16_bits(vae, tmp_path, dtype):
@@ -57,6 +59,7 @@ def test_a_pipeline_is_loaded_in_16_bits(vae, tmp_path, dtype):
     assert (found - expected).abs().mean() < 0.01
 
 
+@pytest.mark.slow
 def test_weights_that_come_for_each_layer_change_no_image(vae):
     """Offload as enable_sequential_cpu_offload does, which accelerate cannot do for "cpu:0"."""
     pipe = make_stable_diffusion(vae)

@@ -100,6 +100,7 @@ def test_a_pipeline_is_saved_and_loaded_with_it(vae, tmp_path):
     assert again.vae.config.channel_mean == list(vae.config.channel_mean)
 
 
+@pytest.mark.slow
 def test_slices_and_tiles_in_a_pipeline(vae):
     pipe = make_stable_diffusion(AutoencoderSSDD.from_mini("f8c4"))
     plain = call(pipe, prompts=2)

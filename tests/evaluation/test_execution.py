@@ -71,6 +71,7 @@ def decode(tokenizer, images):
     return latent, tokenizer.decode(latent, KeyedNoise(0, ["a"], "decode"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssdd", "klvae"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_weights_are_narrow_for_a_while_and_images_never(name, dtype):

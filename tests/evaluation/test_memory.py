@@ -52,6 +52,7 @@ def test_a_large_tensor_finds_the_memory_of_the_last():
         assert measured == pytest.approx(64 << 20, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_sampled_peak_sees_what_stays_for_a_while(monkeypatch):
     monkeypatch.setattr(memory, "_restart_resident_peak", lambda: None)
 

@@ -97,6 +97,7 @@ def test_seed_changes_the_score(photos):
     assert scores(Noisy(), photos, seed=0)[0] != scores(Noisy(), photos, seed=1)[0]
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_changes_no_score(photos):
     expected, _ = scores(Noisy(), photos)
 
@@ -113,6 +114,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_score(photos):
     assert "out of memory with 7 images" in seen.warnings[0]
 
 
+@pytest.mark.slow
 def test_out_of_memory_with_one_image(photos):
     class None_(Noisy):
         def decode(self, latent, noise):

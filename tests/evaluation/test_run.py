@@ -208,6 +208,7 @@ def test_shares_in_any_order_are_merged(many, whole, tmp_path, monkeypatch, coun
     assert not (tmp_path / PARTS).exists()
 
 
+@pytest.mark.slow
 def test_a_share_that_is_missing_is_named_and_can_follow(many, whole, tmp_path):
     plan = config(many, tmp_path)
     for index in (0, 2):
@@ -226,6 +227,7 @@ def test_a_share_that_is_missing_is_named_and_can_follow(many, whole, tmp_path):
         merge_results(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_share_that_is_done_is_not_done_again(many, tmp_path):
     plan = config(many, tmp_path)
     run_jobs(plan, launch=Launch(True, share=Share(0, 2)))

@@ -155,7 +155,7 @@ def numbers(result):
     return result.metrics, result.data, result.warnings, result.fingerprint
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("count", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 7))])
 def test_any_number_of_shares_gives_the_same_scores(photos, samples, small_chunks, count, tmp_path):
     whole = score(samples, photos, None, metrics=KEYS)
     plan = scoring(samples, photos, tmp_path)

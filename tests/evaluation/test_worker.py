@@ -483,6 +483,7 @@ def test_groups_and_failures_go_to_other_processes(loaded, tmp_path):
     assert "Traceback" in failure.problem.trace
 
 
+@pytest.mark.slow
 def test_a_missing_speed_alone_measures_no_image_again(loaded, tmp_path):
     without = Plan(tmp_path, loaded("codec"), Pictures(N, BAD))
     old = without.run()

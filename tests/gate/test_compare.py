@@ -152,6 +152,7 @@ def test_notes_and_obstacles_name_the_job():
         assert all(note.startswith(f"{name}: ") for note in notes)
 
 
+@pytest.mark.slow
 def test_unchanged_model_passes_with_all_differences_zero(again, base, tmp_path):
     request = f"ssdd:checkpoint={base / 'decoder.safetensors'}"
     found = again(tmp_path, request)
@@ -177,6 +178,7 @@ def test_weights_off_by_a_hundredth(again, base, mini_weights, tmp_path):
     assert any("other weights" in note for note in found.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value"), [("threads", 64), ("cpu_kernels", "AVX2, of another machine")]
 )
@@ -227,6 +229,7 @@ def fake(values, seed=0, **changes):
     return ScoredResult(result, {"psnr": scores})
 
 
+@pytest.mark.slow
 def test_other_draws_of_the_same_model_hardly_ever_fail_with_learnt_thresholds(base):
     like = load_side(str(base / "results"))[0]
     rng = np.random.default_rng(0)

@@ -26,6 +26,8 @@ RESULTS = {
     "c/x": "0.0 0.1",
     "c/y": "1.0 1.1 1.2",
 }
+METHODS = "load", "open", "work", "finish", "time"
+ONE, TWO = (pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))
 OTHERS: dict[str, dict[str, int | str]] = {"before": {"fine": 4}, "after": {"fine": 4}}
 
 
@@ -67,8 +69,8 @@ def test_what_is_on_disk_is_not_computed_again(
     assert [row[4:] for row in read_log(tmp_path) if row[3] == "chunk"] == [[0, 7]]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("method", ["load", "open", "work", "finish", "time"])
+@pytest.mark.parametrize("workers", [0, ONE, TWO])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fault", ["raise", "user error", "sys.exit"])
 def test_what_a_plugin_raises_fails_its_jobs(
     run_dummies: Run, method: str, fault: str, workers: int
@@ -87,8 +89,11 @@ def test_what_a_plugin_raises_fails_its_jobs(
     assert "dummy_groups.py" in problem.trace
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("method", ["load", "open", "work", "finish", "time"])
+@pytest.mark.parametrize("workers", [1, TWO])
+@pytest.mark.parametrize(
+    "method",
+    ["work", *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS if one != "work")],
+)
 @pytest.mark.parametrize(
     ("fault", "word"),
     [
@@ -110,7 +115,8 @@ def test_a_worker_that_dies_is_tried_once_more(
     assert {found.split()[-1] for found in seen.results.values()} == {"timed"}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, TWO])
 @pytest.mark.parametrize("method", ["work", "finish", "time"])
 def test_what_a_worker_saved_counts_though_it_could_not_tell(
     run_dummies: Run, tmp_path: Path, method: str, workers: int

@@ -124,6 +124,7 @@ def make(files, monkeypatch, tmp_path):
     return find_metrics()[keys[kind]].make
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_equals_the_package(make, files, package, photo_like, noisy, monkeypatch):
     from PIL import Image

@@ -32,6 +32,7 @@ def test_parts_on_a_cpu_have_one_size():
     assert torch.equal(torch.cat(found), 3 * a)
 
 
+@pytest.mark.slow
 def test_a_gpu_takes_whole_batches_and_halves_once_memory_is_full():
     """A meta tensor is not on the CPU either."""
     tried = []

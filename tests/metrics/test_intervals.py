@@ -99,6 +99,7 @@ def unequal_groups_error(features):
     return ((GROUPS - 1) * np.var(found)) ** 0.5
 
 
+@pytest.mark.slow
 def test_groups_have_one_size_where_images_are_fewer_than_features():
     every = [pairs(50, seed, noise=0.3, dims=64) for seed in range(50)]
     spread = np.std([distance(one) for one in every], ddof=1)

@@ -125,6 +125,7 @@ def test_pairs(pairs, tmp_path):
     assert list(found.per_image["psnr"]) == pairs()[0]
 
 
+@pytest.mark.slow
 def test_scales(pairs, tmp_path):
     check(["ms_ssim"], pairs(side=176), tmp_path)
 

@@ -98,6 +98,7 @@ def test_euler(small, steps):
     check(out, f"euler{steps}_p2_dec_S_f8c4_128")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_flow_matching_loss(small):
     expected = GOLDEN["fm_loss_dec_S_f8c4_128"]
@@ -147,8 +148,8 @@ def test_every_tensor_of_the_released_layout():
         ("B", 21_140_459),
         ("M", 50_280_147),
         ("L", 90_759_939),
-        ("XL", 161_272_835),
-        ("H", 362_688_003),
+        pytest.param("XL", 161_272_835, marks=pytest.mark.slow),
+        pytest.param("H", 362_688_003, marks=pytest.mark.slow),
     ],
 )
 def test_parameter_counts(size, count):

@@ -98,6 +98,7 @@ def test_a_metric_is_listed_without_its_code(install: Install) -> None:
     assert listed["worst_pixel"]["default_for"] == "none"
 
 
+@pytest.mark.slow
 def test_a_metric_is_measured_and_reported(
     install: Install, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_metric_is_measured_and_reported(
     assert "worst_pixel ↓" in (tmp_path / "out" / "table.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
@@ -140,6 +142,7 @@ def test_a_metric_that_cannot_be_loaded_breaks_only_itself(
         assert isinstance(caught.value.__cause__, OSError)
 
 
+@pytest.mark.slow
 def test_a_repaired_metric_is_measured_in_the_next_run(
     install: Install,
     make_photos: Callable[..., Path],

@@ -41,6 +41,7 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_it_is_listed_without_being_imported(run_python: Run) -> None:
     code = """
 import sys

@@ -103,6 +103,7 @@ def test_ordered_noise_is_one_generator_over_the_set(photos, batch):
     assert torch.equal(got, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [1, 2])
 def test_ordered_noise_depends_on_no_batch_size_and_on_no_failed_try(photos, draws):
     expected = passed(photos, "ssdd-paper-v1", Plain(draws), 1)[1]
@@ -158,6 +159,7 @@ def test_only_ldm_samples_the_posterior(photos):
         assert pass_over(Plain(), loader, suite, mode)[1] > found[0] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype", "label"),
     [

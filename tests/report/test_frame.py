@@ -44,6 +44,7 @@ GENERATION = GenerationRecord(
 )
 
 
+@pytest.mark.slow
 def test_a_former_version_of_a_protocol_never_stands_with_the_present_one(
     make_result: Callable[..., Result],
 ) -> None:

@@ -31,6 +31,7 @@ def data_of(page: str) -> dict[str, object]:
     return data
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing(write_run: Write) -> None:
     source = load_source([write_run(SCORES)])
     page = build_page(source, PUBLISHED, "psnr", draw_figures(source.frame, PUBLISHED, "psnr"))

@@ -194,7 +194,14 @@ def test_a_scale_that_is_not_confirmed_is_not_compared(twin, tmp_path):
     assert load_tokenizer("dc-ae-f32c32", path=str(tmp_path)).info()["scaling_factor"] == 0.5
 
 
-@pytest.mark.parametrize("name", SMALL)
+QUICK = "vq-amused", "sd3-vae", "dc-ae-f32c32"
+"""One of each kind: codes, a KL-VAE, a deep compression autoencoder."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL],
+)
 def test_contract(name, twin):
     assert check_tokenizer(f"{name}:path={twin(name)}", side(name)) == []
 
@@ -326,6 +333,7 @@ def test_consistency_decoder_samples_as_diffusers_does(twin, monkeypatch):
     assert (first - expected).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_any_model_by_its_folder(twin):
     for name in ("flux-vae", "vq-amused", "dc-ae-f32c32"):
         assert check_tokenizer(f"diffusers:path={twin(name)}", side(name)) == []

@@ -79,6 +79,7 @@ def test_missing_damaged_and_wrong_sizes_are_one_line(folder):
             load_tokenizer(wrong)
 
 
+@pytest.mark.slow
 def test_a_run_scores_and_times_them(make_photos, tmp_path):
     photos = make_photos(3, (16, 16))
     for file in photos.iterdir():

@@ -46,7 +46,11 @@ def official_like(path, size, f, z_dim):
 
 
 @pytest.mark.parametrize(
-    "name", ["ssdd", "diffusion:steps=2", pytest.param("diffusion", marks=pytest.mark.slow)]
+    "name",
+    [
+        "ssdd",
+        *(pytest.param(f"diffusion{more}", marks=pytest.mark.slow) for more in ("", ":steps=2")),
+    ],
 )
 def test_contract(name):
     assert check_tokenizer(name, 32) == []
@@ -127,6 +131,7 @@ def test_mini_weights_are_small_and_in_half_precision():
         assert {value.dtype for value in load_file(path).values()} == {torch.float16}
 
 
+@pytest.mark.slow
 def test_student_and_teacher_share_their_encoder():
     pair = [load_tokenizer(name) for name in ("ssdd", "diffusion")]
     encoders, decoders = ([one.networks()[role].state_dict() for one in pair] for role in ROLES)
@@ -164,6 +169,7 @@ def test_one_encoder_only(tmp_path):
 STEPS = {"distil": 1, "finetune": 8, None: 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssdd", "ssdd-official"])
 @pytest.mark.parametrize("stage", STEPS)
 def test_steps_follow_the_card_alone(tmp_path, name, stage):
@@ -181,6 +187,7 @@ def test_steps_follow_the_card_alone(tmp_path, name, stage):
         assert "decoded in 8 steps" in made.warnings[0]
 
 
+@pytest.mark.slow
 def test_one_step_of_a_file_without_a_card_is_warned_of_in_the_result(tmp_path):
     path = tmp_path / "X.safetensors"
     path.write_bytes(load_tokenizer("ssdd").weights[0].read_bytes())
@@ -269,6 +276,7 @@ def test_checkpoint_that_is_missing_or_no_safetensors(tmp_path):
         load_tokenizer("ssdd", checkpoint=str(path))
 
 
+@pytest.mark.slow
 def test_score_does_not_depend_on_the_batch_size_asked_for(quick_effnet, tmp_path):
     """The equality is to the bit, with a real network whose kernels round by the batch size."""
     found = []

@@ -60,7 +60,10 @@ def file_bytes(state):
     return 8 + -(-len(text) // 8) * 8 + end
 
 
-@pytest.mark.parametrize(("name", "expected"), BYTES.items())
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [pytest.param(*one, marks=pytest.mark.slow) if one[1] > 4e8 else one for one in BYTES.items()],
+)
 def test_layouts_have_the_published_sizes(name, expected):
     with torch.device("meta"):
         state = tensors(networks(*name.split("_")))
@@ -97,6 +100,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_contract(folder):
     spec = f"ssdd-official:steps=1,checkpoint={folder}/SDVAE_S_256.safetensors,vae={folder}/vae"
     assert check_tokenizer(spec, resolution=32) == []

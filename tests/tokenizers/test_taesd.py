@@ -116,6 +116,7 @@ def test_contract(name, channels, tiny):
     assert check_tokenizer(f"{name}:path={tiny(channels)[2]}", resolution=16) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "networks", "f"), [("taef2", taef2_networks, 8), ("taesana", taesana_networks, 32)]
 )

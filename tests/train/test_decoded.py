@@ -120,6 +120,7 @@ def test_distribution_is_that_of_the_recipe(photos):
     assert set(Counter(made.photo(n) for n in range(count)).values()) == {count // 5}
 
 
+@pytest.mark.slow
 def test_moments_of_pixels_are_those_from_files(photos):
     """Compare other crops: seeds differ, so nothing is equal but the distribution."""
     shard = Shard(0, 0, 400, 400)

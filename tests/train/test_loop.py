@@ -79,10 +79,8 @@ def ready(run):
     return run.batches()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name == "klvae" else pytest.param(name, marks=pytest.mark.slow) for name in STAGES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STAGES)
 def test_resumed_run_equals_one_that_was_not_stopped(name, photos, earlier, tmp_path):
     whole = trainer(name, photos, tmp_path / "whole", earlier)
     list(whole.run(9))
@@ -155,6 +153,7 @@ def test_frozen_encoder_is_sampled_in_training_and_its_mean_is_distilled(
         assert used == [expected]
 
 
+@pytest.mark.slow
 def test_pretraining_keeps_the_encoder_and_can_start_a_new_decoder(earlier):
     first = load_file(earlier / "encoder" / "last.safetensors")
     for new in (True, False):
@@ -182,7 +181,8 @@ def test_accumulated_parts_are_the_batch(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["klvae", "distil", pytest.param("finetune", marks=pytest.mark.slow)]
+    "name",
+    ["klvae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("distil", "finetune"))],
 )
 def test_finished_stage_is_scored_drawn_and_exported(name, photos, earlier, tmp_path):
     run = trainer(name, photos, tmp_path, earlier, score=True)
@@ -221,10 +221,12 @@ def test_card_tells_what_the_stages_before_cost(photos, tmp_path):
     assert {cost.images_seen for cost in before} == {2}
 
 
+@pytest.mark.slow
 def test_a_stage_in_between_is_no_tokenizer(photos, earlier):
     assert finish(trainer("pretrain", photos, earlier)) is None
 
 
+@pytest.mark.slow
 def test_best_weights_are_kept_when_later_ones_are_worse(photos, tmp_path, monkeypatch):
     recipe = replace(RECIPE, klvae=replace(RECIPE.klvae, evaluate_every=1))
     run = trainer("klvae", photos, tmp_path, recipe=recipe, score=True)
@@ -239,6 +241,7 @@ def test_best_weights_are_kept_when_later_ones_are_worse(photos, tmp_path, monke
     assert again.best == -10.0
 
 
+@pytest.mark.slow
 def test_scores_that_failed_are_measured_by_the_next_run(photos, tmp_path, monkeypatch):
     """The machine stopped between the last iteration and the end of its evaluation."""
 
@@ -271,6 +274,7 @@ def test_weights_that_were_not_written_are_written_by_the_next_run(photos, tmp_p
     assert run.iteration == 1
 
 
+@pytest.mark.slow
 def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     start = run.discriminator.layers[0].weight.detach().clone()
@@ -343,6 +347,7 @@ def test_trackers_get_the_numbers_of_the_log(photos, tmp_path):
     assert values == {f"{row['kind']}/{key}": row[key] for key in row.keys() - {"kind"}}
 
 
+@pytest.mark.slow
 def test_losses_are_not_read_in_every_iteration(photos, tmp_path, monkeypatch):
     plain = replace(RECIPE, klvae=replace(RECIPE.klvae, gan_weight=0.0))
     run = trainer("klvae", photos, tmp_path, recipe=plain)

@@ -82,6 +82,7 @@ def test_missing_on_the_server(asset, server):
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers(asset, server, monkeypatch):
     server.silent = True
     monkeypatch.setattr(module, "TIMEOUT_S", 0.2)

@@ -125,6 +125,7 @@ def test_features_are_those_of_the_network_with_that_table(state, extractor, pho
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_timms_own_table_gives_other_features(state, extractor, photo_like):
     images = photo_like(2, side=64)
     right = extractor(images)["cls"]
@@ -135,6 +136,7 @@ def test_timms_own_table_gives_other_features(state, extractor, photo_like):
     assert np.abs(wrong - right).max() / np.abs(right).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_an_image_does_not_depend_on_its_group(extractor, photo_like):
     images = photo_like(2, side=64)
     alone = extractor(images[:1])["cls"]

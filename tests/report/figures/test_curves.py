@@ -270,6 +270,7 @@ def test_published_marks_are_grey_and_belong_to_no_family() -> None:
     assert draw_published([]) is None
 
 
+@pytest.mark.slow
 def test_figures_import_neither_torch_nor_pyplot() -> None:
     modules = ("curves", "distribution")
     imports = ", ".join(f"ssdd_bench.report.figures.{name}" for name in modules)

@@ -33,6 +33,7 @@ def outputs(network, pixels):
     return kept
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_package(distance, sides):
     made = distance.network
     assert not made.training
