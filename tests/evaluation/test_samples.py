@@ -229,6 +229,15 @@ def drawn(trained, block_mean, record, tmp_path):
     return plan.out
 
 
+def test_another_reference_is_another_result(photos, samples, tmp_path):
+    first = score(samples, photos, tmp_path, metrics=("gfid",))
+    other = score(samples, photos, tmp_path, metrics=("gfid",), limit=20)
+    fresh = score(samples, photos, tmp_path / "fresh", metrics=("gfid",), limit=20)
+    assert other.fingerprint == fresh.fingerprint != first.fingerprint
+    assert other.metrics["gfid"].value == fresh.metrics["gfid"].value
+    assert other.metrics["gfid"].value != first.metrics["gfid"].value
+
+
 def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     photos, drawn, tmp_path, monkeypatch
 ):

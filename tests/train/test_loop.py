@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_recipe import small
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
@@ -23,23 +24,6 @@ from ssdd_bench.train.pipeline import finish, make_stage, make_trainer, start_fi
 from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, Recipe, load_recipe
 
 pytestmark = pytest.mark.usefixtures("quick_effnet")
-
-
-def small(recipe):
-    """Small batches and crops, narrow networks, and one evaluation on two small photos."""
-    crops = {"batch_size": 2, "resolution": 32, "min_side": 32, "max_side": 48}
-    stages = {name: replace(recipe.stage(name), **crops) for name in STAGES}
-    stages["klvae"] = replace(stages["klvae"], gan_start=2, discriminator_width=8)
-    stages["distil"] = replace(stages["distil"], teacher_steps=2)
-    narrow = {"block_out_channels": [16, 16, 16, 16], "layers_per_block": 1}
-    model = replace(recipe.model, size="XXS", encoder_stage_size="XXS")
-    return replace(
-        recipe,
-        **stages,
-        model=replace(model, encoder_base=16, klvae=model.klvae | narrow),
-        optimiser=replace(recipe.optimiser, ema_start=6),
-        evaluation=replace(recipe.evaluation, holdout=0.2, images=2, resolution=64, steps=2),
-    )
 
 
 RECIPE = small(load_recipe("mini-f8c4", Recipe))
@@ -178,6 +162,20 @@ def test_accumulated_parts_are_the_batch(photos, tmp_path):
         run.step(ready(run))
         grads.append(run.stage.vae.decoder.conv_out.weight.grad.clone())
     torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-5)
+
+
+def test_a_long_gradient_is_cut_to_the_length_that_the_recipe_allows(photos, tmp_path):
+    exact = replace(RECIPE.optimiser, bf16=False, clip=1e-3)
+    run = trainer("klvae", photos, tmp_path, recipe=replace(RECIPE, optimiser=exact))
+    batches, lengths = ready(run), []
+
+    def see() -> None:
+        grads = [weight.grad.norm() for weight in run.stage.networks.parameters()]
+        lengths.append(torch.stack(grads).norm().item())
+
+    run.optimiser.step = see
+    run.step(batches)
+    assert lengths == [pytest.approx(1e-3, rel=1e-2)]
 
 
 @pytest.mark.parametrize(
