@@ -87,12 +87,27 @@ def test_images_of_any_floats(dtype):
     check_decoded(IMAGES.to(dtype), IMAGES.shape)
 
 
-def test_limits_of_the_range():
-    low, high = RANGE
-    assert range_fault(low, high) == ""
-    assert "-0.7" in range_fault(math.nextafter(low, -1), high)
-    assert "1.7" in range_fault(low, math.nextafter(high, 2))
-    assert low > -1  # images in [-1, 1] are found
+@pytest.mark.parametrize(
+    ("low", "high", "is_fault"),
+    [
+        (0.0, 1.0, False),
+        (-0.52, 1.81, False),  # the KL-VAE here
+        (-0.9, 1.9, False),
+        (*RANGE, False),
+        (math.nextafter(RANGE[0], -3), RANGE[1], True),
+        (RANGE[0], math.nextafter(RANGE[1], 4), True),
+        (-1.0, 1.0, True),
+        (-1.3, 1.2, True),
+        (-0.76, 1.27, False),
+        (-0.76, 1.25, True),
+        (-0.75, 0.9, False),
+        (0.0, 255.0, True),
+    ],
+)
+def test_images_of_another_range_are_told_from_overshoot(low, high, is_fault):
+    fault = range_fault(low, high)
+    assert bool(fault) == is_fault
+    assert not fault or f"{low:.2f} to {high:.2f}" in fault
 
 
 def test_difference_of_two_results():
