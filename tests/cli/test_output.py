@@ -103,6 +103,7 @@ def test_run_tells_jobs_scores_and_files(run_folder: Path) -> None:
     assert planned["missing"] == []
 
 
+@pytest.mark.slow
 def test_the_option_is_not_repeated_from_a_file(run_folder: Path) -> None:
     run(run_folder, "--tokenizers", "identity")
     assert "json" not in (run_folder / "runs" / "run.toml").read_text().replace("--json", "")

@@ -352,6 +352,7 @@ def test_a_metric_without_weights_says_so_and_the_run_goes_on(bare, with_metrics
     assert "weights fetch" in err
 
 
+@pytest.mark.slow
 def test_a_metric_asked_for_is_fetched_or_absent(bare, with_metrics, photos, tmp_path):
     code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "runs")
     assert code == 0, err

@@ -101,6 +101,7 @@ class Pooled(Extractor):
         return {"pool": pooled.exp().flatten(1).numpy()}
 
 
+@pytest.mark.slow
 def test_chunks_are_those_of_a_run(photo_like, monkeypatch):
     monkeypatch.setattr(features, "make_extractor", lambda key, device: Pooled())
     images, settings = photo_like(200, side=8), {"device": "cpu", "progress": False}

@@ -111,6 +111,7 @@ def test_slices_and_tiles_in_a_pipeline(vae):
     assert 0 < np.abs(tiled - plain).mean() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["AutoencoderKL", "AutoencoderSSDD"])
 def test_training_of_a_unet_changes_one_line(name, vae, photos):
     """The loop of diffusers' text-to-image example, in miniature."""

@@ -143,6 +143,7 @@ def test_distributions(pooled, pairs, tmp_path, expected):
     assert found.values["rfid"].extra["fd_infinity"] > 0
 
 
+@pytest.mark.slow
 def test_any_chunks(pooled, pairs):
     keys, images = [*PAIRS, *DISTRIBUTIONS], pairs(48)
     whole = at_once(keys, images)

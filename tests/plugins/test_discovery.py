@@ -183,6 +183,7 @@ def test_a_bad_metric_file_is_set_apart(
     assert CliRunner().invoke(doctor.command).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_protocol_measures_what_it_says(
     install: Install, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_posterior_sample_differs_from_the_mode():
     assert not torch.equal(draws[0], mode)
 
 
+@pytest.mark.slow
 def test_more_steps_is_another_image():
     one, eight = (load_tokenizer(f"diffusion:steps={steps}") for steps in (1, 8))
     latent = one.encode(torch.rand(1, 3, 32, 32))
@@ -148,6 +149,7 @@ def split(folder):
     return folder / "decoder.safetensors", path
 
 
+@pytest.mark.slow
 def test_encoder_comes_from_another_checkpoint(tmp_path):
     decoder, whole = split(tmp_path)
     made = load_tokenizer("ssdd", checkpoint=str(decoder), encoder=str(whole), steps=1)

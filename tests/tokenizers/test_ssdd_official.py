@@ -106,6 +106,7 @@ def test_contract(folder):
     assert check_tokenizer(spec, resolution=32) == []
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_latents_of_sd_vae_are_not_scaled(folder):
     spec = f"ssdd-official:checkpoint={folder}/SDVAE_S_256.safetensors,vae={folder}/vae"

@@ -150,6 +150,7 @@ def test_pretraining_keeps_the_encoder_and_can_start_a_new_decoder(earlier):
         assert all(same[k] for k in state if k.startswith("decoder.")) is not new
 
 
+@pytest.mark.slow
 def test_accumulated_parts_are_the_batch(photos, tmp_path):
     grads = []
     for accumulate in (1, 2):
@@ -178,10 +179,8 @@ def test_a_long_gradient_is_cut_to_the_length_that_the_recipe_allows(photos, tmp
     assert lengths == [pytest.approx(1e-3, rel=1e-2)]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["klvae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("distil", "finetune"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["klvae", "distil", "finetune"])
 def test_finished_stage_is_scored_drawn_and_exported(name, photos, earlier, tmp_path):
     run = trainer(name, photos, tmp_path, earlier, score=True)
     list(run.run(1))

@@ -79,6 +79,7 @@ def resized(table, scale):
     return np.einsum("ai,bj,ijc->abc", matrix, matrix, grid).reshape(256, -1)
 
 
+@pytest.mark.slow
 def test_table_is_resized_as_the_authors_do(state):
     table = state["pos_embed"]
     found = hub_positions(table, 16)
