@@ -25,14 +25,12 @@ from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
 from ssdd_bench.evaluation.chunks import HASH_BYTES, ChunkState
 from ssdd_bench.evaluation.examples import Examples, count_kept
-from ssdd_bench.evaluation.execution import autocast
 from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, PendingCounts
-from ssdd_bench.evaluation.repeat import repeat_first_image
+from ssdd_bench.evaluation.repeat import repeat_first_image, round_trip
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.state import SuiteState
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.guard import Guard
-from ssdd_bench.plugins.outputs import check_decoded, check_latent
 from ssdd_bench.protocols.schema import Protocol
 
 BATCHES_BEHIND = 4
@@ -423,13 +421,15 @@ class _RoundTrips:
     ) -> _RoundTrip:
         ids = prepared.batch.ids[part]
         references = prepared.batch.images[part].to(self._device, non_blocking=True)
-        images = references.float() / 255
         encode_noise = noise["encode"].part(part) if "encode" in noise else None
-        with self._guard.calls(), autocast(self._device, self._protocol):
-            latent = self._tokenizer.encode(images, encode_noise)
-            check_latent(self._tokenizer.latent, latent, images)
-            decoded = self._tokenizer.decode(latent, noise["decode"].part(part))
-            check_decoded(decoded, images.shape)
+        latent, decoded = round_trip(
+            self._tokenizer,
+            self._guard,
+            self._protocol,
+            references,
+            encode_noise,
+            noise["decode"].part(part),
+        )
         reconstructions = to_uint8(decoded, ids).to(self._device)
         self._decoded.append(torch.stack(decoded.aminmax()))
         if repeat and not self._repeated:

@@ -1,4 +1,4 @@
-"""Decode an image again from the same noise, to see if a tokenizer keeps to it."""
+"""Calls of a tokenizer, and the same again, to see if it keeps to its noise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssdd_bench.api import Noise, Tokenizer
+from ssdd_bench.api import Latent, Noise, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.evaluation.execution import autocast
 from ssdd_bench.plugins.guard import Guard
@@ -19,6 +19,39 @@ from ssdd_bench.plugins.outputs import (
     repeat_fault,
 )
 from ssdd_bench.protocols.schema import Protocol
+
+
+def round_trip(
+    tokenizer: Tokenizer,
+    guard: Guard,
+    protocol: Protocol,
+    references: Tensor,
+    encode_noise: Noise | None,
+    decode_noise: Noise,
+) -> tuple[Latent, Tensor]:
+    """Encode and decode images, and check what is returned.
+
+    Args:
+        tokenizer: on the device of ``references``.
+        guard: of its calls.
+        protocol: of the number format.
+        references: uint8 (B, 3, H, W).
+        encode_noise: None for the mode of the posterior.
+        decode_noise: of the decoder.
+
+    Returns:
+        The latent, and floats (B, 3, H, W).
+
+    Raises:
+        PluginError: the plugin broke its contract.
+    """
+    images = references.float() / 255
+    with guard.calls(), autocast(references.device, protocol):
+        latent = tokenizer.encode(images, encode_noise)
+        check_latent(tokenizer.latent, latent, images)
+        decoded = tokenizer.decode(latent, decode_noise)
+        check_decoded(decoded, images.shape)
+    return latent, decoded
 
 
 def repeat_first_image(
@@ -57,17 +90,9 @@ def repeat_first_image(
     decode_noise: Noise = KeyedNoise(seed, ids, "decode")
     if protocol.decoder_noise == "ordered":
         decode_noise = OrderedNoise(seed, 1, ids=ids)
-    images = reference.float() / 255
     is_gpu = device.type == "cuda"
-    with (
-        torch.random.fork_rng([device] if is_gpu else []),
-        guard.calls(),
-        autocast(device, protocol),
-    ):
-        latent = tokenizer.encode(images, encode_noise)
-        check_latent(tokenizer.latent, latent, images)
-        again = tokenizer.decode(latent, decode_noise)
-        check_decoded(again, images.shape)
+    with torch.random.fork_rng([device] if is_gpu else []):
+        _, again = round_trip(tokenizer, guard, protocol, reference, encode_noise, decode_noise)
     if alone and not is_gpu:
         return repeat_fault(decoded, again)
     is_exact = protocol.number_format == "float32" and not (protocol.tf32 and is_gpu)

@@ -60,7 +60,7 @@ def measure(name, **changes):
 
 
 def test_saving_takes_the_place_of_no_other_job(tmp_path):
-    """Nothing of the first is touched, its scores of single images neither."""
+    """Leave the first result and its scores of single images as they are."""
     result = measure("identity")
     result.save(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}

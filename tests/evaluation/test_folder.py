@@ -5,49 +5,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from job_records import BASE, RECORD
 
-from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.folder import (
     FORMAT,
     ClockRecord,
     JobFolder,
-    JobIdentity,
-    JobRecord,
     find_jobs,
     load_plan,
     missing_images,
     read_job,
     save_plan,
 )
-from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.records import read_json
-from ssdd_bench.results.store import from_json
 
-EXAMPLE = Path(__file__).parents[1] / "fixtures" / "result.json"
-BASE = from_json(read_json(EXAMPLE), EXAMPLE)
-IDENTITY = JobIdentity("ab", ("psnr",), ("inception",), True, False, 5, 2)
-RECORD = JobRecord(
-    identity=IDENTITY,
-    tokenizer=BASE.tokenizer,
-    resolution=16,
-    protocol={"id": "default-v1", "sha256": "ab"},
-    seed=3,
-    steps=5,
-    latent=LatentSpec("discrete", 4, 1, bits_per_value=2.0),
-    data="letters",
-    borders=("a", "c", "e"),
-    options=MetricOptions(True, False),
-    warnings=("known before",),
-    speed=True,
-    pictures=False,
-    picture_quality=65,
-    environment={"cpu": "x"},
-    command="ssdd-bench run",
-    created="2025-01-01T00:00:00Z",
-    numbers_version=5,
-)
+IDENTITY = RECORD.identity
 
 
 @pytest.fixture

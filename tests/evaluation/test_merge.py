@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from job_records import BASE, RECORD
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import DataError, UnavailableError, UserError
@@ -29,12 +30,8 @@ from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import DataRecord, ExecutionRecord, LatentRecord
-from ssdd_bench.results.store import from_json
 
-EXAMPLE = Path(__file__).parents[1] / "fixtures" / "result.json"
-BASE = from_json(read_json(EXAMPLE), EXAMPLE)
 EXECUTION = ExecutionRecord("cpu", 2, "float32", "none", True, "AVX2", True, None)
 IDENTITY = JobIdentity("ab" * 32, ("psnr", "mse"), (), False, False, 5, 2)
 LEVELS = {"a": 0, "b": 10, "c": 20, "e": 40}  # "d" cannot be decoded
@@ -42,26 +39,14 @@ ERRORS = {"a": 1, "b": 2, "c": 3, "e": 4}
 
 
 def record(**changes: Any) -> JobRecord:
-    protocol = get_protocol("default-v1")
-    plain = JobRecord(
+    plain = replace(
+        RECORD,
         identity=IDENTITY,
         tokenizer=replace(BASE.tokenizer, extra={"known": 1}),
-        resolution=16,
-        protocol=protocol.record(),
-        seed=3,
-        steps=5,
-        latent=LatentSpec("discrete", 4, 1, bits_per_value=2.0),
-        data="letters",
-        borders=("a", "c", "e"),
+        protocol=get_protocol("default-v1").record(),
         options=MetricOptions(True, True),
-        warnings=("known before",),
-        speed=True,
         pictures=True,
         picture_quality=100,
-        environment={"cpu": "x"},
-        command="ssdd-bench run",
-        created="2025-01-01T00:00:00Z",
-        numbers_version=5,
     )
     return replace(plain, **changes)
 
