@@ -28,7 +28,6 @@ class DataSet:
     ("data", "ids", "numbered"),
     [
         ([PHOTO, PHOTO], ("000000", "000001"), True),
-        ((one for one in [PHOTO, PHOTO]), ("000000", "000001"), True),
         (np.stack([PIXELS, PIXELS]), ("000000", "000001"), True),
         (torch.stack([TENSOR, TENSOR]), ("000000", "000001"), True),
         (DataSet(), ("000000", "000001"), True),
@@ -41,6 +40,11 @@ class DataSet:
 def test_ids_are_positions_or_those_that_are_given(data, ids, numbered):
     source = as_source(data)
     assert (source.ids, source.numbered, source.name) == (ids, numbered, "memory")
+
+
+def test_a_generator_is_read_once():
+    source = as_source(one for one in [PHOTO, PHOTO])
+    assert (source.ids, source.numbered, source.name) == (("000000", "000001"), True, "memory")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ class Counting(Worker[str]):
         progress.stage("speed")
         self.group.break_at("time", job)
         started = time.monotonic()
-        time.sleep(0.05)
+        time.sleep(0.02)
         self.group.log("clock", job, started)
         self.path(job, "clock").touch()
 
