@@ -16,9 +16,9 @@ import click
 from ssdd_bench.errors import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
+    from ssdd_bench.report.tables.model import Table
     from ssdd_bench.results.schema import Result
 
 # Of tables in files and pipes, which have no width of their own.
@@ -75,30 +75,29 @@ def describe_result(result: Result, path: Path | None) -> dict[str, Any]:
     }
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> Path:
-    """Write the tables of results as Markdown; return the path."""
-    from ssdd_bench.report.tables.build import build_tables
+def write_tables(tables: Sequence[Table], path: Path) -> Path:
+    """Write tables of results as Markdown; return the path."""
     from ssdd_bench.report.tables.markdown import to_markdown
     from ssdd_bench.results.files import write_text
 
-    write_text(path, to_markdown(build_tables(frame)))
+    write_text(path, to_markdown(tables))
     return path
 
 
-def show_table(frame: pd.DataFrame) -> None:
-    """Print the tables of results, as wide as the terminal."""
-    from ssdd_bench.report.tables.build import build_tables
+def show_tables(tables: Sequence[Table]) -> None:
+    """Print tables of results, as wide as the terminal."""
     from ssdd_bench.report.tables.terminal import print_tables
 
-    print_tables(build_tables(frame), _console(WIDTH))
+    print_tables(tables, _console(WIDTH))
 
 
 def show_result(result: Result, path: Path | None, quiet: bool) -> None:
     """Show one result: as a document, as a table with the name of its file, or not at all."""
     if not print_json(describe_result(result, path)) and not quiet:
         from ssdd_bench.report.frame import to_frame
+        from ssdd_bench.report.tables.build import build_tables
 
-        show_table(to_frame([result]))
+        show_tables(build_tables(to_frame([result])))
         click.echo(path, err=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from ssdd_bench.cli._output import print_json, show_table
+from ssdd_bench.cli._output import print_json, show_tables
 from ssdd_bench.cli._verbs import argument, flag, option, verb
 from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.errors import UserError
@@ -87,7 +87,7 @@ def command(
         written.append(insert_into(insert, source.frame))
     if print_json({"path": out, "metric": metric, "files": written}):
         return
-    show_table(source.pooled)
+    show_tables(source.tables)
     for path in written:
         click.echo(f"wrote {path}", err=True)
 

@@ -10,7 +10,13 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config
-from ssdd_bench.cli._output import describe_result, print_json, show_table, wants_json, write_table
+from ssdd_bench.cli._output import (
+    describe_result,
+    print_json,
+    show_tables,
+    wants_json,
+    write_tables,
+)
 from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
 from ssdd_bench.cli._verbs import flag, option, switch, typed, verb
@@ -262,14 +268,16 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
     from ssdd_bench.report.figures.style import Palette
     from ssdd_bench.report.frame import default_metric
     from ssdd_bench.report.loading import load_source
+    from ssdd_bench.report.tables.build import build_tables
 
-    whole = load_source(results_in(out)).frame
-    written = [write_table(whole, out / "table.md")]
+    source = load_source(results_in(out))
+    whole = source.frame
+    written = [write_tables(source.tables, out / "table.md")]
     metric = default_metric(whole)
     if metric and (figure := draw_speed(whole, metric, Palette.of(whole))):
         written.append(figure.save(out / f"{figure.name}.png"))
     if not quiet:
-        show_table(frame)
+        show_tables(build_tables(frame))
         names = (*(path.name for path in written), counted(len(whole), "result file"))
         click.echo(f"{out}: {', '.join(names)}", err=True)
     return written

@@ -75,7 +75,7 @@ def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
     """Read result files and folders of them."""
     files = find_results(paths)
     results = load_results(files)
-    return list(map(ScoredResult, results, map(read_scores, files, results)))
+    return list(map(ScoredResult, results, read_scores(files, results)))
 
 
 def _extract(revision: str, path: str, folder: Path) -> None:

@@ -18,7 +18,6 @@ from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.rows import FILE, to_json
-from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
@@ -63,10 +62,9 @@ def build_report(
     """
     frame, by_tag = source.frame, list[Table]()
     drawings = draw_figures(source.pooled, published, metric)
-    tables = build_tables(source.pooled)
-    shown = [*tables, *(published_table(name, file) for name, file in published.items())]
+    shown = [*source.tables, *(published_table(name, file) for name, file in published.items())]
     texts = {
-        "table.md": to_markdown(tables),
+        "table.md": to_markdown(source.tables),
         "table.csv": to_csv(frame),
         "table.tex": to_latex(shown),
         FILE: to_json(source),
@@ -78,7 +76,7 @@ def build_report(
         texts |= {"by-tag.md": to_markdown(by_tag), "by-tag.csv": means.to_csv(index=False)}
     place = {"copy": copy_to, "link": link_from}.get(samples)
     texts["index.html"] = build_page(
-        *(source, published, metric, drawings, by_tag, tables, compare),
+        *(source, published, metric, drawings, by_tag, compare),
         place=place(out) if place else None,
     )
     figures = {

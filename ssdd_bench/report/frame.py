@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
@@ -90,7 +90,7 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
     frame = frame.astype(
         dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*metrics, *_FLOATS], "float64")
     )
-    frame.attrs[_METRICS] = directions
+    frame.attrs[_METRICS] = _Shared(directions)
     return frame
 
 
@@ -155,6 +155,13 @@ def _plain(value: Any) -> Any:
     if math.isinf(number):
         return "inf" if number > 0 else "-inf"
     return int(number) if number.is_integer() else number
+
+
+class _Shared(dict[str, bool]):
+    """Attributes of a frame that its copies share: pandas copies others with every row it takes."""
+
+    def __deepcopy__(self, _: Any) -> Self:
+        return self
 
 
 def metric_directions(frame: pd.DataFrame) -> dict[str, bool]:

@@ -112,9 +112,11 @@ def build_sets(source: Source, place: Place = embed, budget: int | None = BUDGET
     sets, room = [], _Room(math.inf if budget is None else budget)
     for index, group in enumerate(comparable_groups(source.frame)):
         rows = [
-            (name, source.pictures[row["fingerprint"]], row["scores"])
-            for name, (_, row) in zip(row_names(group.rows), group.rows.iterrows(), strict=True)
-            if row["fingerprint"] in source.pictures
+            (name, source.pictures[fingerprint], scores)
+            for name, fingerprint, scores in zip(
+                row_names(group.rows), group.rows["fingerprint"], group.rows["scores"], strict=True
+            )
+            if fingerprint in source.pictures
         ]
         if rows:
             saved = max(len(mine) for _, mine, _ in rows)
@@ -151,7 +153,7 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
             for name, each in scores.items():
                 mean = others.mean(name, each.index)
                 finite = np.isfinite(each.to_numpy())
-                ids, mine = each.index[finite], each.to_numpy()[finite]
+                ids, mine = each.index.to_numpy()[finite], each.to_numpy()[finite]
                 lead = mine - mean[finite] if mean is not None else mine
                 order = np.argsort(-lead if higher else lead, kind="stable")
                 few = min(EXTREMES, len(order) // 2)
@@ -177,7 +179,7 @@ class _Others:
     """
 
     def __init__(self, scores: Mapping[str, pd.Series[float]]) -> None:
-        finite = {name: each for name, each in scores.items() if np.isfinite(each).all()}
+        finite = {name: each for name, each in scores.items() if np.isfinite(each.to_numpy()).all()}
         self._index = next(iter(scores.values())).index if scores else pd.Index([])
         for each in finite.values():
             if not each.index.equals(self._index):

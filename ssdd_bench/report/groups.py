@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -110,24 +110,29 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     measured = pd.Series([*map(tuple, frame[metrics].notna().to_numpy())], frame.index)
     pooled, dropped, firsts = frame.copy(), list[Any](), list[Any]()
     pooled[[*least, *greatest]] = math.nan
-    found: dict[str, list[pd.Series[float]]] = {"mean": [], "min": [], "max": []}
+    numbers = frame[means].to_numpy(float)
+    found: dict[str, list[Any]] = {"mean": [], "min": [], "max": []}
     columns = {key: dict(frame[key]) for key in ("scores", "footnotes")}
     for key, several in (("seed", "seeds"), ("fingerprint", "fingerprints")):
         columns[several] = {index: (one,) for index, one in frame[key].items()}
-    for _, rows in frame.groupby([*_BUT_SEED, measured], sort=False, dropna=False):
-        own = tuple(rows["seed"])
+    groups = frame.groupby([*_BUT_SEED, measured], sort=False, dropna=False).ngroup().to_numpy()
+    order = np.argsort(groups, kind="stable")
+    for places in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        rows = list(frame.index[places])
+        own = _join(columns["seeds"], rows)
         if len(own) < 2 or len(set(own)) < len(own):
             continue
-        first, *others = rows.index
+        first, *others = rows
         dropped += others
         firsts.append(first)
-        found["mean"].append(rows[means].mean(skipna=False))
-        found["min"].append(rows[metrics].min())
-        found["max"].append(rows[metrics].max())
+        mine = numbers[places]
+        found["mean"].append(mine.mean(axis=0))
+        found["min"].append(mine[:, : len(metrics)].min(axis=0))
+        found["max"].append(mine[:, : len(metrics)].max(axis=0))
         columns["seeds"][first] = own
-        columns["fingerprints"][first] = tuple(rows["fingerprint"])
-        columns["scores"][first] = _mean_scores(list(rows["scores"]))
-        columns["footnotes"][first] = tuple(dict.fromkeys(chain(*rows["footnotes"])))
+        columns["fingerprints"][first] = _join(columns["fingerprints"], rows)
+        columns["scores"][first] = _mean_scores([columns["scores"][row] for row in rows])
+        columns["footnotes"][first] = tuple(dict.fromkeys(_join(columns["footnotes"], rows)))
     for names, which in ((means, "mean"), (least, "min"), (greatest, "max")):
         if firsts:
             pooled.loc[firsts, names] = np.array(found[which])
@@ -135,10 +140,18 @@ def pool_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return pooled.drop(index=dropped)
 
 
+def _join(column: Mapping[Any, Iterable[Any]], rows: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(column[row] for row in rows))
+
+
 def _mean_scores(found: list[Scores]) -> Scores:
     """Average image by image the metrics that every seed has for the same images."""
     return {
-        metric: sum((scores[metric] for scores in found[1:]), first) / len(found)
+        metric: pd.Series(
+            sum((scores[metric].to_numpy() for scores in found[1:]), first.to_numpy()) / len(found),
+            first.index,
+            name=metric,
+        )
         for metric, first in found[0].items()
         if all(metric in one and one[metric].index.equals(first.index) for one in found)
     }

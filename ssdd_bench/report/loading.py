@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,8 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.report.frame import Scores, to_frame
 from ssdd_bench.report.groups import pool_seeds
+from ssdd_bench.report.tables.build import build_tables
+from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.pictures import Pictures, find_pictures
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, load_results
@@ -43,6 +44,11 @@ class Source:
         return pool_seeds(self.frame)
 
     @cached_property
+    def tables(self) -> list[Table]:
+        """Tables of the pooled rows."""
+        return build_tables(self.pooled)
+
+    @cached_property
     def digest(self) -> str:
         """sha256 of names and bytes of all files."""
         digest = hashlib.sha256()
@@ -68,7 +74,7 @@ def load_source(paths: Iterable[Path | str]) -> Source:
         if saved := find_pictures(file, result):
             pictures[result.fingerprint] = saved
             read += saved.reconstructions
-    frame = to_frame(results, share_ids(map(read_scores, files, results)))
+    frame = to_frame(results, read_scores(files, results))
     return Source(frame, tuple(results), pictures, tuple(read))
 
 
@@ -84,28 +90,30 @@ def _note_anew(result: Result) -> Result:
     return replace(result, tokenizer=replace(tokenizer, note=info.note_on("shipped")))
 
 
-def share_ids(found: Iterable[Scores]) -> list[Scores]:
-    """Give successive scores of equal ids one index, which soon compares as equal to itself."""
-    scores, index = list(found), pd.Index([])
-    for one in chain.from_iterable(each.values() for each in scores):
-        if one.index.equals(index):
-            one.index = index
-        index = one.index
-    return scores
+def read_scores(files: Iterable[Path], results: Iterable[Result]) -> list[Scores]:
+    """Read the scores of single images that lie beside results; empty where there are none.
 
-
-def read_scores(file: Path, result: Result) -> Scores:
-    """Read the scores of single images that lie beside a result; empty where there are none.
+    Results of the same images share one index, which soon compares as equal to itself.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: a file is damaged.
     """
-    path = file.parent / result.scores
-    if not result.scores or not path.exists():
-        return {}
-    try:
-        with pq.ParquetFile(path) as parquet:  # in a third of the time of pandas' own reader
-            table = parquet.read().to_pandas().set_index("id")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: damaged: delete it or measure again") from error
-    return {str(key): table[key] for key in table}
+    found, ids, index = list[Scores](), None, pd.Index([])
+    for file, result in zip(files, results, strict=True):
+        path, scores = file.parent / result.scores, dict[str, "pd.Series[float]"]()
+        if result.scores and path.exists():
+            try:
+                with pq.ParquetFile(path) as parquet:  # soon, where pandas' reader takes its time
+                    table = parquet.read(use_threads=False)
+                if ids is None or not table["id"].equals(ids):
+                    ids = table["id"]
+                    index = pd.Index(ids.to_pandas(), name="id")
+            except (OSError, ValueError, KeyError) as error:
+                raise UserError(f"{path}: damaged: delete it or measure again") from error
+            scores = {
+                key: pd.Series(table[key].to_numpy(), index, name=key)
+                for key in table.column_names
+                if key != "id"
+            }
+        found.append(scores)
+    return found

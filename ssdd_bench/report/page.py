@@ -19,7 +19,7 @@ from ssdd_bench.report.loading import Source
 from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import TIE_RULE
-from ssdd_bench.report.tables.build import build_tables, images_of
+from ssdd_bench.report.tables.build import images_of
 from ssdd_bench.report.tables.columns import format_number, metric_name
 from ssdd_bench.report.tables.html import asset, render
 from ssdd_bench.report.tables.model import Table, section_key
@@ -45,7 +45,6 @@ def build_page(
     metric: str,
     drawings: Sequence[Drawing] = (),
     by_tag: Sequence[Table] = (),
-    tables: Sequence[Table] = (),
     compare: str = "",
     place: Place | None = None,
 ) -> str:
@@ -57,17 +56,14 @@ def build_page(
         metric: the quality that figures begin with.
         drawings: figures; may be empty.
         by_tag: tables by subject, in a section of their own; may be empty.
-        tables: from :func:`ssdd_bench.report.tables.build.build_tables`, where they are built
-            already.
         compare: two labels that the first sentence compares; chosen where empty.
         place: gives each saved crop its address; by default the page holds as many as it can.
 
     Raises:
         UserError: a saved image is damaged, or ``compare`` names none of the results.
     """
-    frame, results = source.pooled, source.results
+    frame, tables, results = source.pooled, source.tables, source.results
     sets = build_sets(source, place, None) if place else build_sets(source)
-    tables = tables or build_tables(frame)
     extremes = find_extremes(source, sets)
     palette = Palette.of(frame)
     headline = find_headline(frame, compare)

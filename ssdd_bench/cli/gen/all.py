@@ -11,7 +11,7 @@ from typing import Annotated
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._output import describe_result, print_json, show_table, write_table
+from ssdd_bench.cli._output import describe_result, print_json, show_tables, write_tables
 from ssdd_bench.cli._progress import check_installed, fetch_weights, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
 
@@ -74,6 +74,7 @@ def command(
     from ssdd_bench.plugins.registry import parse_requests
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.loading import load_source
+    from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     if data and (dit or not res):
@@ -161,9 +162,9 @@ def command(
     if not is_first:
         return
     frame = to_frame([one.record for one in results])
-    whole = load_source([out / "results"]).frame  # those of earlier commands among them
-    path = write_table(whole, out / "results" / "table.md")
+    whole = load_source([out / "results"])  # those of earlier commands among them
+    path = write_tables(whole.tables, out / "results" / "table.md")
     jobs = [describe_result(one, one.path) for one in results]
     if not print_json({"dit": dit, "table": path, "jobs": jobs}) and not quiet:
-        show_table(frame)
-        click.echo(f"{path} and {len(whole)} result files beside it", err=True)
+        show_tables(build_tables(frame))
+        click.echo(f"{path} and {len(whole.results)} result files beside it", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -133,10 +133,11 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
             color, gid = palette.color(mine[0].family), add(mine[0].family)
             places = [mark.x for mark in mine], [mark.y for mark in mine]
             axes.plot(*places, color=color, linewidth=1.4, alpha=0.7, gid=gid)
+    for family in dict.fromkeys(mark.family for mark in marks):
+        if bars := _bars(mark for mark in marks if mark.family == family):
+            color = palette.color(family)
+            axes.add_line(Line2D(*bars, color=color, linewidth=1.0, gid=add(family)))
     for mark in marks:
-        color = palette.color(mark.family)
-        if bars := _bars(mark):
-            axes.add_line(Line2D(*bars, color=color, linewidth=1.0, gid=add(mark.family)))
         style = palette.marker(mark.family, mark.marker, front=mark.front)
         gid = add(mark.family, mark.tip)
         axes.add_line(Line2D([mark.x], [mark.y], **style, zorder=3, gid=gid))
@@ -148,13 +149,14 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
     return parts
 
 
-def _bars(mark: Mark) -> tuple[list[float], list[float]] | None:
-    """Return both error bars as one path with a gap."""
+def _bars(marks: Iterable[Mark]) -> tuple[list[float], list[float]] | None:
+    """Return the error bars of marks as one path with gaps, which is drawn once."""
     xs, ys = list[float](), list[float]()
-    if mark.x_range:
-        xs, ys = [*mark.x_range, math.nan], [mark.y, mark.y, math.nan]
-    if mark.y_range:
-        xs, ys = [*xs, mark.x, mark.x], [*ys, *mark.y_range]
+    for mark in marks:
+        if mark.x_range:
+            xs, ys = [*xs, *mark.x_range, math.nan], [*ys, mark.y, mark.y, math.nan]
+        if mark.y_range:
+            xs, ys = [*xs, mark.x, mark.x, math.nan], [*ys, *mark.y_range, math.nan]
     return (xs, ys) if xs else None
 
 

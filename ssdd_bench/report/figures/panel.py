@@ -91,8 +91,8 @@ def make_panel(
             y_range=span,
             front=bool(on_front),
         )
-        for (_, row), label, line, span, on_front in zip(
-            rows.iterrows(), labels, lines, ends, front, strict=True
+        for row, label, line, span, on_front in zip(
+            rows.to_dict("records"), labels, lines, ends, front, strict=True
         )
     )
     kinds = [quality.kind if quality else "", "quartiles of the speed" if timed else ""]

@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
@@ -52,7 +53,6 @@ _WIDTH: Final = 8.4  # inches at most; the README shows them as 840 px
 _UNDATED: Final[dict[str, dict[str, Any]]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
-    ".png": {"Software": None},
 }
 _ABOUT: Final = {".png": "Description", ".pdf": "Subject"}  # key of the alternative text
 _STYLE: Final[dict[Any, Any]] = {
@@ -194,14 +194,24 @@ class Drawing:
             return write_text(path, self.svg)
         with _style(self.key):
             about = {_ABOUT[path.suffix]: self.alt} if self.alt else {}
-            save = partial(self.figure.savefig, metadata={**_UNDATED[path.suffix], **about})
             if path.suffix == ".png":
-                buffer = io.BytesIO()
-                save(buffer, format="png")
-                write_atomically(path, partial(_save_indexed, buffer))
+                write_atomically(path, partial(self._save_indexed, about))
             else:
+                save = partial(self.figure.savefig, metadata={**_UNDATED[path.suffix], **about})
                 write_atomically(path, partial(save, format=path.suffix[1:]))
         return path
+
+    def _save_indexed(self, about: Mapping[str, str], path: Path) -> None:
+        """Write a PNG with a palette: a third of the size, and no level off by more than a few."""
+        canvas: Any = FigureCanvasAgg(self.figure)
+        canvas.draw()
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        texts = PngInfo()
+        for key, text in about.items():
+            texts.add_itxt(key, text)
+        dpi = (self.figure.dpi, self.figure.dpi)
+        indexed = image.quantize(256, Image.Quantize.MAXCOVERAGE)
+        indexed.save(path, "PNG", optimize=True, dpi=dpi, pnginfo=texts)
 
     @cached_property
     def svg(self) -> str:
@@ -228,16 +238,6 @@ class Drawing:
                     x, y, width, high = (round(one * scale, 1) for one in corner)
                     found[str(axes.get_gid())] = (x, y, width, high)
         return found
-
-
-def _save_indexed(png: io.BytesIO, path: Path) -> None:
-    """Write a PNG with a palette: a third of the size, and no level off by more than a few."""
-    with Image.open(png) as image:
-        indexed = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
-        texts, about = PngInfo(), _ABOUT[".png"]
-        if about in image.info:
-            texts.add_itxt(about, image.info[about])
-        indexed.save(path, "PNG", optimize=True, dpi=image.info["dpi"], pnginfo=texts)
 
 
 def inline_svg(svg: str) -> str:

@@ -176,8 +176,21 @@ def test_error_bars_lie_inside_the_axes() -> None:
     low, high = axes.get_ylim()
     assert low < 10
     assert high > 30
-    bars = [np.asarray(line.get_ydata(), float) for line in axes.get_lines()]
-    assert [10.0, 30.0] in [list(one[-2:]) for one in bars if len(one) > 2]
+
+
+def test_the_error_bars_of_a_family_are_one_path_with_gaps() -> None:
+    """Each bar alone, since a thousand lines take their time; the families can be hidden."""
+    marks = [
+        Mark(1, 20.0, "a", y_range=(10.0, 30.0), x_range=(0.9, 1.1)),
+        Mark(2, 21.0, "b", y_range=(15.0, 25.0)),
+        Mark(3, 22.0, "a", x_range=(2.5, 3.5)),
+    ]
+    (axes,) = draw(panel(*marks)).figure.axes
+    lines = [np.stack(line.get_data()).T for line in axes.get_lines()]
+    bars = [np.split(one, np.flatnonzero(np.isnan(one[:, 1]))) for one in lines if len(one) > 2]
+    found = [[part[-2:].tolist() for part in one if len(part) > 1] for one in bars]
+    assert [[[0.9, 20], [1.1, 20]], [[1, 10], [1, 30]], [[2.5, 22], [3.5, 22]]] in found
+    assert [[[2, 15], [2, 25]]] in found
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (4, 2), (5, 3), (7, 3)])
