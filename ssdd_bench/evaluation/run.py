@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -32,7 +33,7 @@ from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.settings import BatchSize
 from ssdd_bench.evaluation.work import job_grid
 from ssdd_bench.evaluation.worker import make_groups, merge_folder
-from ssdd_bench.launch.lock import locked
+from ssdd_bench.launch.lock import clocks_in_turn, locked
 from ssdd_bench.launch.ranks import Ranks
 from ssdd_bench.launch.scheduler import Scheduler, Task, Watcher
 from ssdd_bench.launch.tasks import Opened, Problem
@@ -318,7 +319,8 @@ class _Run(Watcher[Finished]):
             if self._launch.share is not None:
                 save_plan(self._config.out, [job.name for job in self._jobs.values()])
             if self._launch.rank is None:
-                self._work()
+                with self._quiet(name) as quiet:
+                    self._work(quiet)
                 self._compare_speeds()
             else:
                 with Ranks(self._launch.rank, self._launch.wait).connected() as ranks:
@@ -337,6 +339,11 @@ class _Run(Watcher[Finished]):
         shares = None if self._share is None else self._share.of(self._costs())
         slots = self._launch.slots(self._device)
         Scheduler(self._groups, slots, self, self._launch.timeout, shares, quiet).run()
+
+    def _quiet(self, share: str) -> AbstractContextManager[Callable[[], None] | None]:
+        """Return what waits until no other share on this machine's CPU slows its clocks down."""
+        alone = self._launch.share is None or self._device.type != "cpu" or not self._config.speed
+        return nullcontext() if alone else clocks_in_turn(self._config.out, share)
 
     def _costs(self) -> dict[Task, list[float]]:
         """Return the pixels of each chunk of each job."""

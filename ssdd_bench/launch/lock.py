@@ -1,19 +1,23 @@
-"""Lock of a folder: one launch at a time writes into it. The death of the holder frees it."""
+"""Locks of a folder: who writes into it, and who reads clocks. The death of a holder frees them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from ssdd_bench.errors import OutputError
 from ssdd_bench.results.files import LOCK_PREFIX
+
+_PAUSE: Final = 1.0  # seconds until a look whether others are still at work
 
 
 @contextmanager
@@ -61,3 +65,46 @@ def locked(folder: Path, name: str = "run") -> Iterator[None]:
         with suppress(OSError):
             note.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def clocks_in_turn(folder: Path, name: str) -> Iterator[Callable[[], None]]:
+    """Let processes on this machine that share a folder read clocks while no other is at work.
+
+    Args:
+        folder: that all of them write to.
+        name: of this process, another one for each.
+
+    Yields:
+        A function that waits until no other process is at work or reads clocks. After it this
+        process may read clocks, to the end of the block; others that begin wait for that.
+    """
+    machine = platform.node()
+    clocks = FileLock(folder / f"{LOCK_PREFIX}clocks-{machine}.lock")
+    prefix = f"{LOCK_PREFIX}work-{machine}-"
+    work = FileLock(folder / f"{prefix}{name}.lock")
+
+    def wait() -> None:
+        work.release()
+        while True:
+            clocks.acquire()
+            if not any(map(_is_held, folder.glob(f"{prefix}*.lock"))):
+                return
+            clocks.release()  # others may begin
+            time.sleep(_PAUSE)
+
+    with clocks:
+        work.acquire()
+    try:
+        yield wait
+    finally:
+        work.release()
+        clocks.release()
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True

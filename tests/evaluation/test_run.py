@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,6 +244,26 @@ def test_the_clock_of_a_share_is_in_the_result(few, tmp_path):
     for index in range(2):
         run_jobs(plan, launch=Launch(True, share=Share(index, 2)))
     assert all(one.result.speed is not None for one in merge_results(tmp_path).finished)
+
+
+@pytest.mark.parametrize(
+    ("speed", "share", "expected"),
+    [(True, Share(1, 2), ["share-1-of-2", "quiet"]), (False, Share(1, 2), []), (True, None, [])],
+)
+def test_shares_that_time_wait_for_each_other(few, tmp_path, monkeypatch, speed, share, expected):
+    seen = []
+
+    @contextmanager
+    def spy(folder, name):
+        assert folder == tmp_path
+        seen.append(name)
+        yield lambda: seen.append("quiet")
+
+    monkeypatch.setattr(module, "clocks_in_turn", spy)
+    plan = replace(config(few, tmp_path), speed=speed, resolutions=(16,), metrics=("psnr",))
+    plan = replace(plan, requests=tuple(parse_requests("jpeg")))
+    run_jobs(plan, launch=Launch(True, share=share))
+    assert seen == expected
 
 
 def test_only_launchers_of_python_are_taken(few, tmp_path):
