@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from ssdd_bench.errors import OptionError
 
@@ -93,18 +93,23 @@ def _in_file(file: Path) -> Found:
     try:
         with file.open("rb") as stream:
             head = stream.read(8)
+            length = int.from_bytes(head, "little")
+            # Before a pickle is looked for: the length of a header may begin like one.
+            if 0 < length < HEADER_BYTES and stream.read(1) == b"{":
+                header = json.loads(b"{" + stream.read(length - 1))
+                return _of_header(header, file)
             if head.startswith(ZIP) and _is_program(file):
                 return Found("torchscript-program", (file,), "TorchScript program")
             if head.startswith((ZIP, PICKLE)):
                 return _of_tensors(_read_pickle(file), file)
             if ONNX.match(head):
                 return Found("onnx-program", (file,), "ONNX program")
-            length = int.from_bytes(head, "little")
-            header = json.loads(stream.read(length)) if 0 < length < HEADER_BYTES else None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise OptionError(f"{file}: damaged, or no weights ({type(error).__name__})") from error
-    if not isinstance(header, dict):
-        raise OptionError(f"{file}: neither safetensors, a pickle of tensors, TorchScript nor ONNX")
+    raise OptionError(f"{file}: neither safetensors, a pickle of tensors, TorchScript nor ONNX")
+
+
+def _of_header(header: dict[str, Any], file: Path) -> Found:
     tensors = {name: one for name, one in header.items() if isinstance(one, dict)}
     return _of_tensors({name: tuple(one.get("shape", ())) for name, one in tensors.items()}, file)
 

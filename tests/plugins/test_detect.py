@@ -13,6 +13,7 @@ from torch import nn
 
 from ssdd_bench.errors import OptionError
 from ssdd_bench.plugins.detect import Found, detect
+from ssdd_bench.weights.files import is_pickle
 
 KL = ("encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.conv_out.weight", "quant.bias")
 
@@ -46,6 +47,18 @@ def test_ssdd_by_its_tensors(tmp_path):
     assert detect(file) == Found("ssdd-checkpoint", (file,), "SSDD checkpoint")
     torch.save(tensors("decoder.ada_ctx_proj.0.weight"), tmp_path / "y")
     assert detect(tmp_path / "y").kind == "ssdd-checkpoint"
+
+
+@pytest.mark.parametrize("length", [0x280, 0x480])
+def test_a_header_whose_length_begins_like_a_pickle(tmp_path, length):
+    state = tensors("encoder.conv_in.weight", "decoder.ada_ctx_proj.0.weight")
+    file = tmp_path / "x"
+    save_file(state, file, metadata={"padding": ""})
+    padding = length - int.from_bytes(file.read_bytes()[:8], "little")
+    save_file(state, file, metadata={"padding": "x" * padding})
+    assert file.read_bytes()[:2] in {b"\x80\x02", b"\x80\x04"}
+    assert detect(file).kind == "ssdd-checkpoint"
+    assert not is_pickle(file)
 
 
 @pytest.mark.parametrize("write", [save_file, torch.save])
