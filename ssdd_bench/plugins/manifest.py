@@ -66,7 +66,6 @@ class SharedFile:
     tokenizer: Annotated[str, KEBAB_CASE]  # whose folder of weights has them
     file: str  # name there
     sha256: Annotated[str, SHA256]  # of that file
-    whole: Annotated[str, SHA256]  # of the one file that held both before they were shared
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,13 @@ class Shipped:
     sha256: Mapping[str, str]  # of the files by name
     encoders: Mapping[str, SharedFile] = field(default_factory=dict)
     """Encoder of a file, by the name of that file; the others hold their own."""
+    former: tuple[Annotated[str, SHA256], ...] = ()
+    """SHA-256 of files that held the same networks before, stored in another way."""
 
     def checksums(self) -> set[str]:
-        """Collect the SHA-256 of all files that hold shipped weights, now or before sharing."""
-        shared = self.encoders.values()
-        files = {*self.sha256.values(), *(one.sha256 for one in shared)}
-        return files | {one.whole for one in shared}
+        """Collect the SHA-256 of all files that hold shipped weights, now or before."""
+        shared = {one.sha256 for one in self.encoders.values()}
+        return {*self.sha256.values(), *shared, *self.former}
 
 
 @dataclass(frozen=True)

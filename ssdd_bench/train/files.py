@@ -17,6 +17,8 @@ from ssdd_bench.errors import WeightsError
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.tracking.trackers import Trackers
+from ssdd_bench.weights.blocks import pack
+from ssdd_bench.weights.files import load_safetensors
 
 SCHEMA_VERSION = 2
 LICENCE = "Apache-2.0"
@@ -135,6 +137,17 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], card: Card | None = 
 def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert tensors to float16, which halves the size of a file."""
     return {name: value.to(torch.float16) for name, value in weights.items()}
+
+
+def pack_file(path: Path, prefix: str) -> None:
+    """Rewrite a weights file in eight bits, as those that are shipped.
+
+    Args:
+        path: of the file.
+        prefix: of the names of what is packed, such as ``decoder.``. Encoders stay as they are:
+            latents, and the networks trained on them, belong to their exact weights.
+    """
+    save_weights(path, pack(load_safetensors(path), prefix))
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

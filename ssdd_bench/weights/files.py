@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.weights.blocks import unpack
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,13 +56,16 @@ def sha256_file(path: Path | str) -> str:
 
 
 def load_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """Read every tensor of a file, on the CPU and in the dtype it was stored in."""
+    """Read every tensor of a file to the CPU, in the dtype it was stored in.
+
+    Weights in eight bits are read as float32, see :mod:`ssdd_bench.weights.blocks`.
+    """
     path = _existing(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        stored = load_file(path)
     except (SafetensorError, OSError) as error:
         if is_pickle(path):
             raise WeightsError(
@@ -72,12 +76,17 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path}: damaged or not a safetensors file ({reason}). Fetch or export it again"
         ) from error
+    try:
+        return unpack(stored)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: damaged: {error}. Fetch or export it again") from error
 
 
 def is_pickle(path: Path) -> bool:
     """Return True for a file of ``torch.save``, by its first bytes; it is not unpickled."""
     with path.open("rb") as file:
-        return file.read(4).startswith(PICKLE_STARTS)
+        head = file.read(9)  # safetensors has the length of its header, then "{"
+    return head.startswith(PICKLE_STARTS) and not head.endswith(b"{")
 
 
 def load_tensors(path: Path | str) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ NAME, NOW = next(iter(SHIPPED.sha256.items()))
     ("sha256", "note"),
     [
         (NOW, SHIPPED.note),
-        (SHIPPED.encoders[NAME].whole, SHIPPED.note),  # before the encoder was shared
+        (SHIPPED.former[0], SHIPPED.note),  # as it was stored before
         ("0" * 64, "a former note"),
     ],
 )

@@ -124,12 +124,11 @@ def test_more_steps_is_another_image():
     assert (outputs[0] - outputs[1]).abs().max() > 1e-2
 
 
-def test_mini_weights_are_small_and_in_half_precision():
+def test_mini_weights_are_small_and_have_a_card():
     for name in ("ssdd", "diffusion"):
         path, *_ = load_tokenizer(name).weights
         assert path.stat().st_size < 8_000_000
         assert path.with_suffix(".json").exists()
-        assert {value.dtype for value in load_file(path).values()} == {torch.float16}
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
             infos[name].folder / "weights" / f"{name}.safetensors"
             for name in ("teacher", "student")
         )
-        shared = SharedFile(owner, theirs.name, sha256 or sha256_file(theirs), "0" * 64)
+        shared = SharedFile(owner, theirs.name, sha256 or sha256_file(theirs))
         infos["teacher"] = replace(infos["teacher"], shipped=Shipped("", {}, {mine.name: shared}))
 
         def get(name: str) -> TokenizerInfo:
