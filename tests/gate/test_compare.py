@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
@@ -25,6 +25,7 @@ from ssdd_bench.metrics.pixel_errors import absolute_errors, decibel, squared_er
 from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.results.schema import SCHEMA_VERSION, MetricValue
 from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
+from ssdd_bench.weights.files import load_safetensors
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 
@@ -163,7 +164,7 @@ def test_unchanged_model_passes_with_all_differences_zero(again, base, tmp_path)
 @pytest.mark.slow
 def test_weights_off_by_a_hundredth(again, base, mini_weights, tmp_path):
     checkpoint = base / "decoder.safetensors"
-    state = load_file(checkpoint)
+    state = load_safetensors(checkpoint)
     generator = torch.Generator().manual_seed(0)
     for name, value in state.items():
         if name.startswith("decoder.") and value.ndim > 1:

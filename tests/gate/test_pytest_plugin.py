@@ -1,5 +1,6 @@
 """The fixture of the gate: for other repositories, and on the tokenizers that are shipped."""
 
+import importlib
 import json
 
 import pytest
@@ -11,6 +12,7 @@ pytest_plugins = ["pytester"]
 def imported(measure, tmp_path):
     """Import what a gate uses: pytester takes imports back, and compiled modules load only once."""
     measure("jpeg:quality=90", tmp_path / "imported", limit=1)
+    importlib.import_module("scipy.stats")
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_a_place_names_model_revision_and_protocol(results: list[Result]) -> Non
     folder, model, revision, protocol, name = place_of(one).parts
     assert (folder, model, protocol) == ("results", "ssdd", "default-v1-09e2e4f9")
     assert revision == revision_of(one)
-    assert name == "ssdd_256_default-v1_a3f7adf2fd.json"
+    assert name == f"ssdd_256_default-v1_{one.fingerprint[:10]}.json"
 
 
 def test_a_revision_is_the_bytes_of_the_weights_and_the_adapter(results: list[Result]) -> None:
