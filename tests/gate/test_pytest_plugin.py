@@ -12,7 +12,8 @@ pytest_plugins = ["pytester"]
 def imported(measure, tmp_path):
     """Import what a gate uses: pytester takes imports back, and compiled modules load only once."""
     measure("jpeg:quality=90", tmp_path / "imported", limit=1)
-    importlib.import_module("scipy.stats")
+    for module in ("scipy.stats", "hypothesis"):
+        importlib.import_module(module)
 
 
 @pytest.mark.slow
