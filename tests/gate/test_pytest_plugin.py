@@ -12,12 +12,12 @@ pytest_plugins = ["pytester"]
 def imported(measure, tmp_path):
     """Import what a gate uses: pytester takes imports back, and compiled modules load only once."""
     measure("jpeg:quality=90", tmp_path / "imported", limit=1)
-    for module in ("scipy.stats", "hypothesis"):
-        importlib.import_module(module)
+    importlib.import_module("scipy.stats")
 
 
 @pytest.mark.slow
 def test_fixture_for_other_repositories(imported, pytester):
+    pytester.makeini("[pytest]\naddopts = -p no:hypothesispytest")  # it cannot be imported twice
     pytester.makepyfile(
         """
         def test_quality(ssdd_gate):
