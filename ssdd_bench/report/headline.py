@@ -120,8 +120,8 @@ def find_headline(frame: pd.DataFrame, compare: str = "") -> Headline | None:
     """Choose what the headline compares, at the rate and resolution with the most tokenizers.
 
     Reconstructions come before generated images. The baseline is what speeds were timed against,
-    else the best decoder without noise. Against it stands the best of those that are no slower,
-    or of all if each is slower. The better of both is named first.
+    else the best decoder without noise. Against it stands the best of those that were timed by
+    turns with it, else of those that are no slower, else of all. The better of both is named first.
 
     Args:
         frame: with seeds pooled.
@@ -187,8 +187,9 @@ def _choose(
     others = rows[rows["id"] != baseline["id"]]
     if others.empty:
         return None
+    by_turns = others[others["decode_baseline"] == baseline["label"]]
     as_fast = others[others["decode_ips"] >= baseline["decode_ips_q1"]]
-    method = (others if as_fast.empty else as_fast).iloc[0]
+    method = next(one.iloc[0] for one in (by_turns, as_fast, others) if not one.empty)
     lead = method[metric] - baseline[metric]
     ahead = lead >= 0 if higher else lead <= 0
     return (method, baseline) if ahead else (baseline, method)

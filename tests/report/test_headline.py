@@ -15,7 +15,7 @@ from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.headline import Headline, cut_strips, find_headline
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.results.schema import LatentRecord, MetricValue, Result
+from ssdd_bench.results.schema import LatentRecord, MetricValue, Result, SpeedComparison
 
 Make = Callable[..., Result]
 Write = Callable[..., Path]
@@ -52,6 +52,22 @@ def test_the_best_that_is_no_slower_stands_against_the_best_without_noise(
     assert headline.sentence.startswith("At f8c4 and 64 px, quick in one step is 1.00 dB [0.")
     assert "ahead of plain and decodes 1.25 [" in headline.sentence
     assert headline.sentence.endswith("] times as fast.")
+
+
+def test_those_timed_by_turns_come_before_faster_and_better_ones(make_result: Make) -> None:
+    timed, scores = measured(make_result, "timed", 22.0, 15.0, True)
+    assert timed.speed is not None
+    comparison = SpeedComparison("plain", 1.1, (1.0, 1.2), 15)
+    timed = replace(timed, speed=replace(timed.speed, comparison=comparison))
+    headline = find(
+        measured(make_result, "plain", 21.0, 20.0, False),
+        measured(make_result, "quick", 22.5, 25.0, True),
+        (timed, scores),
+        measured(make_result, "best", 23.0, 5.0, True),
+    )
+    assert headline is not None
+    assert (headline.method["label"], headline.baseline["label"]) == ("timed", "plain")
+    assert headline.sentence.endswith("decodes 1.10 [1.00, 1.20] times as fast.")
 
 
 def test_the_better_is_named_first_and_a_difference_within_noise_is_no_lead(
