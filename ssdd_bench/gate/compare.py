@@ -8,6 +8,7 @@ by in all but 5% of the comparisons of a job.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -202,7 +203,8 @@ def _difference(
         verdict = "regression" if lost else "better"
     elif change:
         gain = sign * change
-        beyond = abs(gain) > critical
+        # A change of exactly the threshold passes, also where a subtraction has rounded it up.
+        beyond = abs(gain) > critical and not math.isclose(abs(gain), critical)
         beyond &= found is None or found.interval[0] * found.interval[1] > 0
         if gain < 0:
             verdict = "regression" if beyond else "worse"

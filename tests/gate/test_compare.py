@@ -61,6 +61,7 @@ def result_with(metric="rfid", higher=False, scores=(), **value):
     [
         (2.0, 2.0, False, None, 0.0, "same", "same"),
         (100.0, 101.0, False, None, 1.0, "worse", "worse"),  # 1% by default
+        (0.3, 0.303, False, None, 0.003, "worse", "worse"),  # 0.0030000000000000027
         (2.0, 2.03, False, None, 0.03, "regression", "regression"),
         (100.0, 99.0, False, None, -1.0, "better", "better"),
         (2.0, 1.97, False, None, -0.03, "better", "changed"),
