@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 32  # successive weights
 SCALES: Final = ".q8_scales"  # ends the name of the scales, after that of the whole numbers
+_SMALLEST: Final = 2.0**-24  # of float16 above zero, the scale of a block of zeros
 _LEAST: Final = 1024  # weights of a tensor that is worth it; norms and biases stay as they are
 
 
 def pack(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
     """Store large tensors as int8 of their shape, and float16 scales of shape (blocks,).
 
-    Each weight is off by at most 1/254 of the largest of its block.
+    Each weight is off by half a step at most: 1/254 of the largest of its block.
 
     Args:
         weights: floating-point tensors by name.
@@ -36,8 +37,7 @@ def pack(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
             packed[name] = value
             continue
         blocks = value.detach().to(torch.float32).reshape(-1, BLOCK)
-        least = torch.finfo(torch.float16).tiny  # of a block of zeros
-        scales = (blocks.abs().amax(1) / 127).clamp(min=least).to(torch.float16)
+        scales = (blocks.abs().amax(1) / 127).to(torch.float16).clamp(min=_SMALLEST)
         whole = (blocks / scales.float()[:, None]).round().clamp(-127, 127)
         packed[name] = whole.to(torch.int8).reshape(value.shape)
         packed[name + SCALES] = scales

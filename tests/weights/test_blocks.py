@@ -48,6 +48,8 @@ def test_exact_values():
     scale = packed["a" + SCALES][0].item()
     assert scale == torch.tensor(4 / 127).half().item()
     assert unpack(packed)["a"][0, 0].item() == -127 * scale
+    small = unpack(pack({"a": torch.full((1024,), 1e-5)}))["a"]
+    assert small.tolist() == [84 * 2.0**-23] * 1024
     zeros = unpack(pack({"a": torch.zeros(1024)}))["a"]
     assert zeros.tolist() == [0.0] * 1024
 
