@@ -8,7 +8,7 @@ from ssdd_bench.errors import OptionError
 from ssdd_bench.evaluation.loading import load
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.results.records import read_record
-from ssdd_bench.train.files import read_card
+from ssdd_bench.train.files import pack_file, read_card
 from ssdd_bench.train.recipe import ModelRecipe
 from ssdd_bench.weights.blocks import BLOCK, SCALES
 from ssdd_bench.weights.files import load_safetensors, sha256_file
@@ -81,6 +81,15 @@ def test_weights_are_small(name, latent):
     large = [key for key in kinds if key.startswith("decoder.") and stored[key].numel() >= 1024]
     large = [key for key in large if not key.endswith(SCALES) and not stored[key].numel() % BLOCK]
     assert {*packed} == {*large}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_packing_a_shipped_file_again_gives_its_bytes(name, tmp_path):
+    path, _ = files(name, "f8c4")
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    pack_file(copy, "decoder.")
+    assert copy.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("latent", LATENTS)
