@@ -1,18 +1,26 @@
 """Settings of execution: their names, and networks that are left as they were."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 
-from ssdd_bench.api import LatentSpec, Tokenizer
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import PluginError, UserError
+from ssdd_bench.evaluation import execution as module
 from ssdd_bench.evaluation.environment import memory_format
 from ssdd_bench.evaluation.execution import (
+    DEFAULT_EXECUTION,
     ExecutionSettings,
+    PreparedTokenizer,
+    autocast,
     callable_parts,
     clone_tensors,
     prepare,
@@ -47,10 +55,36 @@ def test_only_what_differs_is_named_and_hashed(settings, protocol, name, warned)
     assert bool([*settings.warnings(protocol)]) == warned
 
 
+def test_all_that_differs_is_named_in_one_order():
+    settings = ExecutionSettings("bfloat16", "default", "channels_last", True)
+    assert settings.name(PROTOCOL) == "bfloat16, compiled, channels_last, CUDA graphs"
+    expected = {
+        "dtype": "bfloat16",
+        "compile": "default",
+        "memory_format": "channels_last",
+        "cuda_graphs": True,
+    }
+    assert settings.differences(PROTOCOL) == expected
+    (warning,) = settings.warnings(PROTOCOL)
+    assert "bfloat16" in warning
+    assert PROTOCOL.id in warning
+    assert PROTOCOL.number_format in warning
+    del expected["dtype"]
+    assert replace(settings, dtype="float32").differences(PROTOCOL) == expected
+    assert replace(settings, dtype=None).differences(PROTOCOL) == expected
+
+
 def test_a_dtype_takes_the_place_of_the_autocast_of_a_protocol():
     used = ExecutionSettings("float16").applied_to(AUTOCAST)
-    assert (used.dtype, used.autocast, used.number_format) == ("float16", "none", "float16")
+    assert used == replace(AUTOCAST, dtype="float16", autocast="none")
+    assert used.number_format == "float16"
     assert ExecutionSettings().applied_to(AUTOCAST) is AUTOCAST
+
+
+def test_settings_concern_tokenizers_with_networks():
+    settings = ExecutionSettings("float16")
+    assert settings.for_tokenizer(Still()) is DEFAULT_EXECUTION
+    assert settings.for_tokenizer(Noted(nn.Conv2d(3, 3, 1))) is settings
 
 
 @pytest.mark.parametrize("compile", ["off", "default"])
@@ -60,6 +94,8 @@ def test_cuda_graphs_need_a_gpu_and_compilation(compile):
     if compile == "off":
         with pytest.raises(UserError, match="compile"):
             ExecutionSettings(cuda_graphs=True).check(torch.device("cuda"))
+    ExecutionSettings(compile=compile).check(CPU)
+    ExecutionSettings(compile="default", cuda_graphs=True).check(torch.device("cuda"))
 
 
 def tensors(tokenizer):
@@ -236,3 +272,282 @@ def test_outputs_of_graphs_are_copied_wherever_they_are():
     found = clone_tensors((one, [one], {"key": one}, Pair(one), None))
     one.zero_()
     assert found[0].sum() == found[1][0].sum() == found[2]["key"].sum() == found[3].mean.sum() == 2
+
+
+def test_named_tuples_stay_what_they_are():
+    class Two(NamedTuple):
+        first: torch.Tensor
+        second: str
+
+    one = torch.ones(2)
+    found = clone_tensors(Two(one, "x"))
+    assert type(found) is Two
+    assert found.first is not one
+    assert torch.equal(found.first, one)
+    assert found.second == "x"
+
+
+class Noted(Tokenizer):
+    """Decodes with one network, and notes what it is called with; ``to`` moves nothing."""
+
+    latent = LatentSpec("continuous", 1, 3)
+
+    def __init__(self, *networks: nn.Module) -> None:
+        self.parts = networks
+        self.moved, self.encoded, self.decoded = [], [], []
+
+    def networks(self):
+        return dict(zip(("decoder", "encoder"), self.parts, strict=False))
+
+    def to(self, device, dtype=None):
+        self.moved.append((device, dtype))
+        return self
+
+    def encode(self, images, noise=None):
+        self.encoded.append((images, noise))
+        return Latent(images, (images.shape[-2], images.shape[-1]))
+
+    def decode(self, latent, noise):
+        modes = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+        self.decoded.append((latent.data, noise, modes))
+        return self.parts[0](latent.data)
+
+
+class Compiler:
+    """Stands in for ``torch.compile``: notes its arguments and returns a function that adds 1."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.resets, self.output = [], [], None
+        monkeypatch.setattr(torch, "compile", self.compile)
+        monkeypatch.setattr(torch.compiler, "reset", lambda: self.resets.append("reset"))
+
+    def compile(self, forward, **options):
+        self.asked.append((forward, options))
+
+        def compiled(*inputs, **keywords):
+            self.output = forward(*inputs, **keywords) + 1
+            return self.output
+
+        return compiled
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    return Compiler(monkeypatch)
+
+
+@pytest.mark.parametrize("posterior", ["mode", "sample"])
+def test_the_first_call_is_that_of_an_evaluation(posterior, compiler, monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    class Slow(Noted):
+        def encode(self, images, noise=None):
+            now[0] += 2.0
+            return super().encode(images, noise)
+
+        def decode(self, latent, noise):
+            now[0] += 0.5
+            return super().decode(latent, noise)
+
+    network = nn.Conv2d(3, 3, 1)
+    tokenizer = Slow(network)
+    protocol = replace(AUTOCAST, posterior=posterior)
+    prepared = PreparedTokenizer(tokenizer, protocol, CPU, ExecutionSettings(compile="default"))
+    assert prepared.compile_s is None
+    assert not prepared.is_exact
+    prepared.compile(8, 2)
+    assert prepared.compile_s == 2.5
+    ((images, encoding),), ((latent, decoding, modes),) = tokenizer.encoded, tokenizer.decoded
+    assert torch.equal(images, torch.full((2, 3, 8, 8), 0.5))
+    assert latent is images
+    assert modes == (True, True)
+    for noise, stream in ((encoding, "encode"), (decoding, "decode")):
+        if stream == "encode" and posterior == "mode":
+            assert noise is None
+            continue
+        assert noise.ids == ("0", "1")
+        expected = KeyedNoise(0, ["0", "1"], stream).normal((3, 8, 8))
+        assert torch.equal(noise.normal((3, 8, 8)), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        (ExecutionSettings(compile="default"), "default"),
+        (ExecutionSettings(compile="max-autotune"), "max-autotune-no-cudagraphs"),
+        (ExecutionSettings(compile="default", cuda_graphs=True), "reduce-overhead"),
+        (ExecutionSettings(compile="max-autotune", cuda_graphs=True), "max-autotune"),
+    ],
+)
+def test_each_network_runs_compiled_until_the_end(settings, mode, compiler, monkeypatch):
+    steps = []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: steps.append("step"))
+    inner = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.ModuleList([nn.Conv2d(3, 3, 1)])])
+    networks = [nn.Conv2d(3, 3, 1), inner]
+    parts = [networks[0], inner[0], inner[1][0]]
+    assert [*callable_parts(networks)] == parts
+    images = torch.rand(1, 3, 4, 4)
+    before = [part(images) for part in parts]
+    eager = [part.forward for part in parts]
+    prepared = PreparedTokenizer(Noted(*networks), PROTOCOL, CPU, settings)
+    prepared.compile(4, 1)
+    assert compiler.asked == [(one, {"dynamic": False, "mode": mode}) for one in eager]
+    del steps[:]
+    for part, expected in zip(parts, before, strict=True):
+        found = part(input=images)
+        assert torch.equal(found, expected + 1)
+        assert (found is compiler.output) is not settings.cuda_graphs
+    assert steps == ["step"] * 3 * settings.cuda_graphs
+    with prepared.float32():
+        assert all(map(torch.equal, [part(images) for part in parts], before))
+    assert all(map(torch.equal, [part(images) for part in parts], [one + 1 for one in before]))
+    assert not compiler.resets
+    prepared.close()
+    assert compiler.resets == ["reset"]
+    assert all(map(torch.equal, [part(images) for part in parts], before))
+    assert not any("forward" in vars(part) for part in parts)
+
+
+def test_nothing_is_reset_without_compilation(compiler):
+    prepared = PreparedTokenizer(Noted(nn.Conv2d(3, 3, 1)), PROTOCOL, CPU, DEFAULT_EXECUTION)
+    prepared.close()
+    assert not compiler.resets
+    assert not compiler.asked
+
+
+def test_the_clock_waits_for_a_gpu(compiler, monkeypatch):
+    """The device is said to be a GPU; the tensors stay on the CPU."""
+    gpu, full, seen = torch.device("cuda"), torch.full, []
+
+    def on_cpu(shape, value, device):
+        seen.append(("full", device))
+        return full(shape, value)
+
+    monkeypatch.setattr(torch, "full", on_cpu)
+    monkeypatch.setattr(module, "autocast", lambda device, protocol: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: seen.append(("wait", device)))
+    settings = ExecutionSettings(compile="default")
+    prepared = PreparedTokenizer(Noted(nn.Conv2d(3, 3, 1)), PROTOCOL, gpu, settings)
+    prepared.compile(4, 1)
+    assert seen == [("full", gpu), ("wait", gpu)]
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_every_size_may_have_its_graph(newer, compiler, monkeypatch):
+    """The limit has two names in PyTorch's versions, and holds while the tokenizer is used."""
+    name = "recompile_limit" if newer else "cache_size_limit"
+    config = SimpleNamespace(**{name: 8})
+
+    @contextmanager
+    def patch(changes: dict[str, int]) -> Iterator[None]:
+        vars(config).update(changes)
+        yield
+        vars(config)[name] = 8
+
+    config.patch = patch
+    monkeypatch.setitem(vars(torch), "_dynamo", SimpleNamespace(config=config))
+    tokenizer, settings = Noted(nn.Conv2d(3, 3, 1)), ExecutionSettings(compile="default")
+    with prepare(tokenizer, PROTOCOL, CPU, settings, 8, 2) as prepared:
+        assert vars(config) == {name: module.RECOMPILE_LIMIT, "patch": patch}
+        assert prepared.tokenizer is tokenizer
+        assert tokenizer.encoded[0][0].shape == (2, 3, 8, 8)
+    assert vars(config)[name] == 8
+    assert compiler.resets == ["reset"]
+
+
+class Videos(nn.Sequential):
+    """Has weights of four and of five dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 4, 3), nn.Conv3d(4, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("networks", "choice", "exact"),
+    [
+        ((nn.Conv2d(3, 3, 1),), "auto", True),
+        ((nn.Conv2d(3, 3, 1),), "channels_last", True),
+        ((nn.Conv2d(3, 3, 1),), "contiguous", False),
+        ((nn.Conv2d(3, 3, 1), nn.Linear(3, 3)), "contiguous", False),
+        ((nn.Linear(3, 3), nn.Conv2d(3, 3, 1)), "contiguous", False),
+        ((nn.Linear(3, 3),), "channels_last", True),
+        ((nn.Conv2d(3, 3, 1), Videos()), "channels_last", True),
+        ((), "contiguous", True),
+    ],
+)
+def test_another_memory_format_is_not_exact(networks, choice, exact):
+    settings = ExecutionSettings(memory_format=choice)
+    assert PreparedTokenizer(Noted(*networks), PROTOCOL, CPU, settings).is_exact is exact
+
+
+def test_weights_of_videos_keep_their_format():
+    network = Videos()
+    settings = ExecutionSettings(memory_format="channels_last")
+    PreparedTokenizer(Noted(network), PROTOCOL, CPU, settings)
+    assert memory_format([network[0]]) == "contiguous"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "device", "exact"),
+    [
+        (PROTOCOL, CPU, True),
+        (replace(PROTOCOL, tf32=True), CPU, True),
+        (replace(PROTOCOL, tf32=True), torch.device("cuda"), False),
+        (replace(PROTOCOL, tf32=False), torch.device("cuda"), True),
+        (replace(PROTOCOL, dtype="float16"), CPU, False),
+        (replace(PROTOCOL, autocast="bfloat16"), CPU, False),
+    ],
+)
+def test_other_numbers_are_not_exact(protocol, device, exact):
+    tokenizer = Noted(nn.Conv2d(3, 3, 1))
+    assert PreparedTokenizer(tokenizer, protocol, device, DEFAULT_EXECUTION).is_exact is exact
+    dtype = {"float32": torch.float32, "float16": torch.float16}[protocol.dtype]
+    assert tokenizer.moved == [(device, torch.float32), (device, dtype)]
+
+
+def test_the_best_memory_format_is_that_of_the_dtype():
+    """On a GPU, channels-last is faster for half precision alone."""
+    gpu = torch.device("cuda")
+    for dtype, found in (("float32", "contiguous"), ("bfloat16", "channels_last")):
+        network = nn.Conv2d(3, 4, 3)
+        used = replace(PROTOCOL, dtype=dtype)
+        PreparedTokenizer(Noted(network), used, gpu, DEFAULT_EXECUTION)
+        assert memory_format([network]) == found
+
+
+def test_parameters_and_buffers_are_put_back():
+    """A network in half precision while it is used; each tensor is the one before, and no other."""
+
+    class Moved(Noted):
+        def to(self, device, dtype=None):
+            super().to(device, dtype)
+            return Tokenizer.to(self, device, dtype)
+
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.BatchNorm2d(3)))
+    network.eval()
+    images = torch.rand(1, 3, 4, 4)
+    expected = network(images)
+    modules = [*network.modules()]
+    before = {name: one.data_ptr() for name, one in network.state_dict().items()}
+    attributes = [{*vars(one)} for one in modules]
+    used = replace(PROTOCOL, dtype="bfloat16")
+    prepared = PreparedTokenizer(Moved(network), used, CPU, DEFAULT_EXECUTION)
+    floats = [one for one in network.state_dict().values() if one.is_floating_point()]
+    assert {one.dtype for one in floats} == {torch.bfloat16}
+    with prepared.float32() as tokenizer:
+        assert tokenizer is prepared.tokenizer
+        assert torch.equal(network(images), expected)
+    floats = [one for one in network.state_dict().values() if one.is_floating_point()]
+    assert {one.dtype for one in floats} == {torch.bfloat16}
+    prepared.close()
+    assert {name: one.data_ptr() for name, one in network.state_dict().items()} == before
+    assert [{*vars(one)} for one in modules] == attributes
+    assert torch.equal(network(images), expected)
+
+
+def test_the_context_of_the_networks_under_test(monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *given, **options: (given, options))
+    gpu = torch.device("cuda", 1)
+    assert autocast(gpu, AUTOCAST) == (("cuda", torch.bfloat16), {"enabled": True})
+    assert autocast(CPU, PROTOCOL) == (("cpu", torch.bfloat16), {"enabled": False})
