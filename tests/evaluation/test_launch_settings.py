@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -20,6 +22,8 @@ from ssdd_bench.launch.ranks import Rank
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import parse_requests
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
 
 def test_workers_on_ray_take_no_shares() -> None:
@@ -101,6 +105,7 @@ def test_a_run_on_ray_that_loses_a_worker_equals_one_in_process(
         (Launch(in_process=True, share=Share(0, 2)), False),
         (Launch(ray_gpus=0, in_process=True), True),
         (Launch(ray_gpus=0, rank=Rank(0, 1, 0, 1)), True),
+        (Launch(ray_gpus=0, share=Share(0, 2)), True),
         (Launch(ray_gpus=0, jobs=3), False),
     ],
 )
@@ -128,6 +133,8 @@ def test_a_share_is_that_of_the_rank() -> None:
         (Launch(rank=Rank(1, 2, 1, 2)), "cpu", ["cpu"], True),
         (Launch(rank=Rank(1, 2, 0, 1)), "cpu", ["cpu"], False),
         (Launch(in_process=True), "cuda", ["cuda:0", "cuda:1", "cuda:2"], False),
+        (Launch(rank=Rank(4, 8, 4, 5)), "cuda:2", ["cuda:2"], False),
+        (Launch(rank=Rank(3, 8, 3, 5)), "cuda", ["cuda:0"], False),
         (Launch(ray_gpus=0, jobs=2), "cpu", ["cpu", "cpu"], True),
         (Launch(ray_gpus=0), "cpu", ["cpu"], False),
         (Launch(ray_gpus=1, jobs=2), "cpu", ["cpu", "cpu"], False),
@@ -150,6 +157,7 @@ def test_workers_take_the_devices_by_turns(
         (Launch(jobs=2, threads=5), "cpu", (["cpu"] * 2, (5, 5), (4, 9))),
         (Launch(jobs=12), "cpu", (["cpu"] * 12, (1, 6), (1, 9))),
         (Launch(rank=Rank(1, 2, 1, 3)), "cpu", (["cpu"], (6, 6), (3, 9))),
+        (Launch(rank=Rank(1, 2, 1, 3), jobs=2), "cpu", (["cpu"] * 2, (3, 6), (1, 9))),
     ],
 )
 def test_workers_share_threads_and_cores(
@@ -172,8 +180,60 @@ def test_one_process_is_the_first_device(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
 
-def test_gpus_of_workers_of_a_cluster() -> None:
+def test_gpus_of_workers_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_gpus("cpu", 3) == 3
     assert count_gpus("cuda", 0) == 0
     assert (count_gpus("cpu"), count_gpus("cpu", elsewhere=True)) == (0, 0)
     assert count_gpus("auto", elsewhere=True) == count_gpus("cuda", elsewhere=True) == 1
+    monkeypatch.setattr(module, "choose_device", {"auto": CPU, "cuda:1": GPU}.__getitem__)
+    assert (count_gpus("auto"), count_gpus("cuda:1")) == (0, 1)
+
+
+def test_without_a_cluster_the_device_is_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "choose_device", {"cuda:1": GPU}.__getitem__)
+    assert Launch().choose_device("cuda:1") is GPU
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's slots as they are asked for, on a cluster of five GPUs with eleven cores for each."""
+    stand_in = SimpleNamespace(
+        RaySlots=lambda count, make, *more: (count, (make.func, make.args, make.keywords), *more),
+        count_slots=lambda gpus: 5 // gpus,
+        cpus_beside=lambda gpus: 11 * gpus,
+        cluster=lambda *given: given,
+    )
+    monkeypatch.setitem(sys.modules, "ssdd_bench.launch.ray", stand_in)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(module, "cores", lambda: 9)
+
+
+@pytest.mark.parametrize(
+    ("launch", "device", "count", "threads", "beside", "cpus"),
+    [
+        (Launch(ray_gpus=0), CPU, 1, (6, 6), 6, 6),
+        (Launch(ray_gpus=0, jobs=2), CPU, 2, (3, 6), 3, 3),
+        (Launch(ray_gpus=0, jobs=9), CPU, 9, (1, 6), 1, 1),
+        (Launch(ray_gpus=0, jobs=4, threads=2), CPU, 4, (2, 2), 2, 2),
+        (Launch(ray_gpus=1), GPU, 5, (6, 6), 11, 1),
+        (Launch(ray_gpus=2), GPU, 2, (6, 6), 22, 1),
+        (Launch(ray_gpus=1, jobs=3), GPU, 3, (6, 6), 11, 1),
+        (Launch(ray_gpus=1, threads=4), GPU, 5, (4, 4), 11, 1),
+    ],
+)
+@pytest.mark.usefixtures("ray")
+def test_workers_on_ray(
+    launch: Launch,
+    device: torch.device,
+    count: int,
+    threads: tuple[int, int],
+    beside: int,
+    cpus: int,
+) -> None:
+    """Without a GPU they share the threads of this machine; each GPU has cores beside it."""
+    arguments = ((device.type,), threads, (beside, 9), module.PRELOAD)
+    make = (module.Processes, arguments, {})
+    found: object = launch.slots(device)
+    assert found == (count, make, device.type, launch.ray_gpus, cpus)
+    connected: object = launch.connected()
+    assert connected == (launch.jobs or 1, launch.ray_gpus, threads[0])

@@ -126,8 +126,93 @@ def test_memory_is_kept_once_it_was_asked_for():
     memory.keep_freed_memory.cache_clear()
     try:
         assert memory.freed_memory_is_kept() is False
+        assert memory.keep_freed_memory.cache_info().currsize == 0, "asking must not keep it"
         kept = memory.keep_freed_memory()
-        assert memory.freed_memory_is_kept() == kept
+        assert memory.freed_memory_is_kept() is kept
     finally:
         if not before:
             memory.keep_freed_memory.cache_clear()
+
+
+def test_memory_is_kept_if_the_library_takes_every_option(monkeypatch):
+    keep = memory.keep_freed_memory.__wrapped__
+    for refused in (None, -4, -1, -2):
+        taken = []
+
+        def mallopt(option, value, taken=taken, refused=refused):
+            taken.append((option, value))
+            return option != refused
+
+        monkeypatch.setattr(memory.ctypes, "CDLL", lambda name, it=mallopt: Library(name, it))
+        monkeypatch.setattr(memory.sys, "platform", "linux")
+        assert keep() is (refused is None)
+        expected = [(-4, 0), (-1, -1), (-2, 64 << 20)]
+        assert taken == expected[: [-4, -1, -2, None].index(refused) + 1]
+        monkeypatch.setattr(memory.sys, "platform", "darwin")
+        del taken[:]
+        assert keep() is False
+        assert not taken
+
+
+class Library:
+    def __init__(self, name, mallopt):
+        assert name is None  # this process
+        self.mallopt = mallopt
+
+
+class Watched:
+    """Stands in for psutil, an event and a thread: what is resident changes at each reading."""
+
+    def __init__(self, monkeypatch, before, during, after):
+        self.before, self.during, self.after = before, during, after
+        self.state, self.seen = before, []
+        monkeypatch.setattr(memory.psutil, "Process", lambda: self)
+        monkeypatch.setattr(memory.threading, "Event", lambda: self)
+        monkeypatch.setattr(memory.threading, "Thread", self.thread)
+
+    def memory_info(self):
+        return type("Info", (), {"rss": self.state})
+
+    def wait(self, seconds):
+        """Let the first wait pass, and tell at the second that the call is over."""
+        self.seen.append(("wait", seconds))
+        self.state = self.during
+        return len([one for one in self.seen if one[0] == "wait"]) > 1
+
+    def set(self):
+        self.seen.append(("set",))
+        self.state = self.after
+
+    def thread(self, target, daemon):
+        self.seen.append(("thread", daemon))
+        self.target = target
+        return self
+
+    def start(self):
+        self.target()
+
+    def join(self):
+        self.seen.append(("join",))
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "after", "peak"), [(100, 350, 120, 250), (100, 110, 190, 90), (9, 5, 6, 0)]
+)
+def test_a_sampled_peak_is_the_largest_growth(monkeypatch, before, during, after, peak):
+    watched = Watched(monkeypatch, before, during, after)
+    assert memory._sample_peak(lambda: watched.seen.append(("call",))) == peak
+    assert watched.seen == [
+        ("thread", True),
+        ("wait", memory.SAMPLE_S),
+        ("wait", memory.SAMPLE_S),
+        ("call",),
+        ("set",),
+        ("join",),
+    ]
+
+
+def test_a_failed_call_ends_the_thread(monkeypatch):
+    watched = Watched(monkeypatch, 1, 2, 3)
+    with pytest.raises(ZeroDivisionError):
+        memory._sample_peak(lambda: 1 / 0)
+    assert watched.seen[-2:] == [("set",), ("join",)]

@@ -1,5 +1,7 @@
 """A result in Python: how it looks, and the files that it is saved in."""
 
+import io
+import sys
 import time
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -53,11 +55,19 @@ def test_tables_have_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
         "psnr": {"b": 20.0, "a\ufffd": float("inf")},
         "ssim": {"a\ufffd": 0.5, "b": 0.25},
     }
+    (scores,) = evaluation(per_image={"psnr": {"a": 20}}).to_frame().scores
+    assert scores["psnr"].dtype == "float64"
     monkeypatch.setenv("COLUMNS", "20")  # a record is as wide everywhere
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     text = str(found)
+    assert terminal.getvalue() == ""
     assert max(map(len, text.splitlines())) > 40
     assert "ssdd" in text
     assert text == text.rstrip()
+    assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= module.TEXT_WIDTH
     page = found._repr_html_()
     assert "<table" in page
