@@ -507,7 +507,7 @@ def test_other_numbers_are_not_exact(protocol, device, exact):
 
 
 def test_the_best_memory_format_is_that_of_the_dtype():
-    """On a GPU, channels-last is faster for half precision alone."""
+    """Channels-last is faster on a GPU for half precision alone."""
     gpu = torch.device("cuda")
     for dtype, found in (("float32", "contiguous"), ("bfloat16", "channels_last")):
         network = nn.Conv2d(3, 4, 3)

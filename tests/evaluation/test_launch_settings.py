@@ -230,7 +230,7 @@ def test_workers_on_ray(
     beside: int,
     cpus: int,
 ) -> None:
-    """Without a GPU they share the threads of this machine; each GPU has cores beside it."""
+    """Workers on CPUs share the threads of this machine; each GPU has cores beside it."""
     arguments = ((device.type,), threads, (beside, 9), module.PRELOAD)
     make = (module.Processes, arguments, {})
     found: object = launch.slots(device)
