@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -253,9 +253,9 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
                 failures.append(Failure(folder.name, 1, Problem.of(error)))
                 callbacks.jobs_failed([], failures[-1])
         there = {_job_name(result) for result in load_results(results_in(out))}
-        begun = {_job_name(read_job(folder)) for folder in find_jobs(out)}
+        known = there | set(_names_begun(out))
         for name in plan:
-            if name not in there | begun:
+            if name not in known:
                 text = "no share has begun it: run the shares that are missing, then merge"
                 failures.append(Failure(name, 1, Problem("UserError", text)))
                 callbacks.jobs_failed([], failures[-1])
@@ -266,6 +266,13 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
 def results_in(out: Path) -> list[Path]:
     """Return the result files in a folder; they may be none."""
     return sorted(out.glob("[!.]*.json"))
+
+
+def _names_begun(out: Path) -> Iterator[str]:
+    """Yield the names of jobs that have a folder, as far as their records can be read."""
+    for folder in find_jobs(out):
+        with suppress(UserError):  # The merge has failed with it, and has named the folder.
+            yield _job_name(read_job(folder))
 
 
 def _job_name(found: Result | JobRecord) -> str:

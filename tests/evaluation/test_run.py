@@ -12,21 +12,33 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from job_records import BASE
 from PIL import Image
 from plugin_folders import write_plugin
 from scores import measured
 
-from ssdd_bench.errors import OutputError, UnknownNameError, UserError
+from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
+from ssdd_bench.evaluation import chunks as chunks_module
 from ssdd_bench.evaluation import run as module
+from ssdd_bench.evaluation import worker as worker_module
+from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.execution import ExecutionSettings
-from ssdd_bench.evaluation.folder import PARTS, find_jobs
+from ssdd_bench.evaluation.folder import PARTS, find_jobs, load_plan, save_plan
+from ssdd_bench.evaluation.job import Failure, Finished
 from ssdd_bench.evaluation.launch_settings import Launch
-from ssdd_bench.evaluation.run import merge_results, run, run_jobs
+from ssdd_bench.evaluation.progress import Callbacks
+from ssdd_bench.evaluation.run import RunSummary, merge_results, run, run_jobs
 from ssdd_bench.launch.lock import locked
+from ssdd_bench.launch.ranks import Rank
+from ssdd_bench.launch.scheduler import Watcher
 from ssdd_bench.launch.shares import Share
+from ssdd_bench.launch.tasks import Opened, Problem
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.results.schema import SpeedComparison
+from ssdd_bench.results.store import save_result
 
 MANIFEST = """
 id = "naughty"
@@ -136,8 +148,6 @@ def test_what_a_plugin_leaks_ends_with_its_process(few, plain, tmp_path, jobs):
 
 @pytest.mark.slow
 def test_leaks_are_put_back_in_one_process(few, plain, tmp_path, monkeypatch):
-    import torch
-
     for name in ("interpolate", "avg_pool2d"):
         monkeypatch.setattr(torch.nn.functional, name, getattr(torch.nn.functional, name))
     monkeypatch.setattr(torch.Tensor, "double", torch.Tensor.double)
@@ -440,3 +450,448 @@ def test_every_argument_arrives(monkeypatch, few, tmp_path):
     share = Launch(True, share=Share(0, 2))
     with pytest.raises(UserError, match="interleave"):
         run_jobs(replace(config(few, tmp_path), interleave=True, speed=True), launch=share)
+
+
+CPU = torch.device("cpu")
+
+
+class Noting(Callbacks):
+    """Keeps everything that it is told."""
+
+    def __init__(self):
+        self.seen = []
+
+    def job_started(self, job, number, total, images, done):
+        self.seen.append(("started", job.name, number, total, images, done))
+
+    def images_done(self, job, count):
+        self.seen.append(("images", job.name, count))
+
+    def stage(self, job, name):
+        self.seen.append(("stage", job.name, name))
+
+    def job_finished(self, job, finished):
+        self.seen.append(("finished", job.name, finished))
+
+    def merged(self, finished):
+        self.seen.append(("merged", finished))
+
+    def jobs_failed(self, jobs, failure):
+        self.seen.append(("failed", [job.name for job in jobs], failure))
+
+
+def small(data, out, tokenizers="jpeg", **changes):
+    """PSNR alone at 16 and 32 pixels, which takes no time."""
+    plan = config(data, out)
+    plan = replace(plan, requests=tuple(parse_requests(tokenizers)), metrics=("psnr",))
+    return replace(plan, **changes)
+
+
+def test_everything_that_happens_is_told(few, tmp_path, monkeypatch):
+    """A job that goes on, a new one, one that fails and a tokenizer that cannot be loaded."""
+    monkeypatch.setattr(chunks_module, "SMALLEST", 2)
+    load, error = worker_module.load, UserError("no weights")
+
+    def loads(request, device):
+        if request.label == "downsample":
+            raise error
+        return load(request, device)
+
+    monkeypatch.setattr(worker_module, "load", loads)
+    out = tmp_path / "new" / "folder"
+    begun = run_jobs(small(few, out, resolutions=(16,)), launch=Launch(True, share=Share(0, 2)))
+    assert begun == RunSummary((), ())
+    told = Noting()
+    plan = small(few, out, "jpeg,downsample,naughty:fault=exit")
+    summary = run_jobs(replace(plan, resolutions=(16, 32)), told)
+    first, second = (f"jpeg at {side} px, default-v1" for side in (16, 32))
+    naughty = "naughty:fault=exit at {} px, default-v1"
+    one, two = summary.finished
+    not_loaded, *failed = summary.failures
+    assert (one.result.resolution, two.result.resolution) == (16, 32)
+    assert not_loaded == Failure("downsample", 2, Problem.of(error))
+    assert [(one.name, one.jobs) for one in failed] == [
+        (naughty.format(16), 1),
+        (naughty.format(32), 1),
+    ]
+    jobs = [f"downsample at {side} px, default-v1" for side in (16, 32)]
+    assert told.seen == [
+        ("started", first, 1, 6, 3, 2),
+        ("images", first, 1),
+        ("stage", first, "scores"),
+        ("finished", first, one),
+        ("started", second, 2, 6, 3, 0),
+        *[("images", second, 1)] * 3,
+        ("stage", second, "scores"),
+        ("finished", second, two),
+        ("failed", jobs, not_loaded),
+        ("started", naughty.format(16), 5, 6, 3, 0),
+        ("failed", [naughty.format(16)], failed[0]),
+        ("started", naughty.format(32), 6, 6, 3, 0),
+        ("failed", [naughty.format(32)], failed[1]),
+    ]
+    assert list(summary.to_frame()["resolution"]) == [16, 32]
+
+
+class Stand:
+    """Stands in for the scheduler: keeps what it is given, and does what it is told."""
+
+    def __init__(self, monkeypatch, *runs):
+        self.runs, self.given, self.slots = list(runs), [], []
+        monkeypatch.setattr(module, "Scheduler", self.make)
+        monkeypatch.setattr(Launch, "slots", lambda *given: self.slots.append(given) or given)
+
+    def make(self, groups, slots, watcher, timeout, shares=None, quiet=None):
+        self.given.append((groups, slots, timeout, shares, quiet))
+        self.watcher = watcher
+        return self
+
+    def run(self):
+        if self.runs:
+            self.runs.pop(0)(self.watcher)
+
+
+def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
+    quiet, costs, there = object(), [], []
+    monkeypatch.setattr(Share, "of", lambda share, found: costs.append((share, found)) or "ours")
+    monkeypatch.setattr(module, "clocks_in_turn", lambda *found: module.nullcontext(quiet))
+
+    def look(watcher):
+        assert isinstance(watcher, Watcher)
+        there.append([path.name for path in tmp_path.glob("[!.]*.lock")])
+        there.append(load_plan(tmp_path))
+
+    stand = Stand(monkeypatch, look)
+    launch = Launch(jobs=3, timeout=5.0, share=Share(1, 3))
+    source = few_source = small(few, tmp_path).source()
+    made = run_jobs(small(few, tmp_path, "jpeg,identity", speed=True), None, launch, source)
+    assert made == RunSummary((), ())
+    ((groups, slots, timeout, shares, given),) = stand.given
+    assert [group.name for group in groups] == ["jpeg", "identity"]
+    assert all(group._source is few_source for group in groups)
+    assert (slots, timeout, shares, given) == ((launch, CPU), 5.0, "ours", quiet)
+    pixels = {(0, 0): [768.0], (0, 1): [3072.0], (1, 0): [768.0], (1, 1): [3072.0]}
+    assert costs == [(Share(1, 3), pixels)]
+    jobs = tuple(
+        f"{name} at {side} px, default-v1" for name in ("jpeg", "identity") for side in (16, 32)
+    )
+    assert there == [["share-1-of-3.lock"], jobs]
+    assert not list(tmp_path.glob("[!.]*.lock"))
+
+
+def test_a_run_without_shares_has_no_plan(few, tmp_path, monkeypatch):
+    there = []
+    stand = Stand(monkeypatch, lambda watcher: there.extend(tmp_path.glob("[!.]*")))
+    run_jobs(small(few, tmp_path))
+    assert there == [tmp_path / "run.lock"]
+    ((_, slots, timeout, shares, quiet),) = stand.given
+    assert (slots, timeout, shares, quiet) == ((Launch(True), CPU), None, None, None)
+
+
+def test_a_folder_that_cannot_be_written_is_named(few, tmp_path, monkeypatch):
+    asked = []
+
+    def full(**given):
+        asked.append(given)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.tempfile, "TemporaryFile", full)
+    text = f"^cannot write into {tmp_path}: No space left on device; choose another --out$"
+    with pytest.raises(OutputError, match=text):
+        run_jobs(small(few, tmp_path))
+    assert asked == [{"dir": tmp_path}]
+    (tmp_path / "x").touch()
+    with pytest.raises(OutputError, match="x/y: Not a directory"):
+        run_jobs(small(few, tmp_path / "x" / "y"))
+
+
+def canned(label, side, out, comparison=None):
+    """A result as another run has left it."""
+    result = replace(
+        BASE,
+        tokenizer=replace(BASE.tokenizer, label=label),
+        speed=replace(BASE.speed, comparison=comparison),
+        resolution=side,
+        protocol=BASE.protocol | {"id": "default-v1"},
+        seed=0,
+    )
+    return Finished(result, out / f"{label}-{side}.json", reused=False)
+
+
+def test_results_get_the_ratios_of_their_speeds(few, tmp_path, monkeypatch):
+    tasks = {(0, 0): ("jpeg", 16), (0, 1): ("jpeg", 32), (1, 0): ("identity", 16),
+             (1, 1): ("identity", 32)}  # fmt: skip
+    results = {task: canned(*which, tmp_path) for task, which in tasks.items()}
+    ratio = SpeedComparison("jpeg", 2.0, (1.0, 3.0), 15)
+    compared = canned("identity", 16, tmp_path, ratio)
+    problem = Problem("ValueError", "too fast", "trace")
+
+    def finish(watcher):
+        for task in ((1, 1), (0, 0), (1, 0), (0, 1)):
+            watcher.finished(task, results[task])
+
+    def compare(watcher):
+        watcher.finished((0, 0), (results[0, 0], compared))
+        watcher.failed(0, [1], problem)
+
+    stand, told = Stand(monkeypatch, finish, compare), Noting()
+    plan = small(few, tmp_path, "jpeg,identity", speed=True, interleave=True)
+    launch = Launch(jobs=3, timeout=5.0)
+    summary = run_jobs(plan, told, launch)
+    failure = Failure("timing by turns at 32 px, default-v1", 1, problem)
+    assert summary == RunSummary(
+        (results[0, 0], results[0, 1], compared, results[1, 1]), (failure,)
+    )
+    assert told.seen[4:] == [("failed", [], failure)]
+    _, ((group,), slots, timeout, shares, quiet) = stand.given
+    assert isinstance(group, ComparisonGroup)
+    assert (group.config, group.baseline) == (plan, "jpeg")
+    first, second = group.plan
+    assert [found for _, found in (*first, *second)] == [
+        results[task] for task in ((0, 0), (1, 0), (0, 1), (1, 1))
+    ]
+    assert [(job.request.label, job.resolution) for job, _ in first] == [
+        ("jpeg", 16),
+        ("identity", 16),
+    ]
+    assert (slots, timeout, shares, quiet) == ((Launch(jobs=1, timeout=5.0), CPU), 5.0, None, None)
+
+
+class FakeRanks:
+    """The other rank as far as it shows: what it has found."""
+
+    def __init__(self, seen, theirs, own, timeout):
+        self.seen, self.theirs, self.own = seen, theirs, own
+        seen.append(("rank", own, timeout))
+
+    @contextmanager
+    def connected(self):
+        yield self
+        self.seen.append("parted")
+
+    @contextmanager
+    def in_turn(self, one_by_one):
+        self.seen.append(("in turn", one_by_one))
+        yield "quiet"
+        self.seen.append("next")
+
+    def collect(self, out, folder):
+        self.seen.append(("collect", out, folder))
+
+    def gather(self, value):
+        self.seen.append("gather")
+        return [value, self.theirs]
+
+    def meet(self):
+        self.seen.append("meet")
+
+
+def as_rank(monkeypatch, rank, theirs, merge=None):
+    """Have ranks and merges stand in; return what they are asked."""
+    seen = []
+
+    def merged(path, out):
+        seen.append(("merge", path, out))
+        return merge[path.name](path, out)
+
+    monkeypatch.setattr(module, "merge_folder", merged)
+    monkeypatch.setattr(module, "Ranks", lambda *given: FakeRanks(seen, theirs, *given))
+    own = Rank(rank, 2, 1, 2)
+    return seen, Launch(True, rank=own, wait=7.0), [
+        ("rank", own, 7.0), ("in turn", True), "next",
+    ]  # fmt: skip
+
+
+def fail(error):
+    def failing(path, out):
+        raise error
+
+    return failing
+
+
+def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
+    results = [canned("jpeg", side, tmp_path) for side in (16, 24, 32, 40)]
+    lost = Failure("jpeg at 48 px, default-v1", 1, Problem("ValueError", "lost"))
+    theirs = (
+        {(0, 1): results[1]},
+        {(0, 4): lost},
+        {(0, 2): "folder-32", (0, 4): "folder-48", (0, 5): "folder-56"},
+    )
+    merges = {
+        "folder-16": lambda *given: results[0],
+        "folder-32": lambda *given: results[2],
+        "folder-56": fail(UserError("a chunk is missing")),
+    }
+    seen, launch, before = as_rank(monkeypatch, 0, theirs, merges)
+
+    def work(watcher):
+        watcher.started((0, 0), Opened("", (3,), (0,), folder="folder-16"))
+        watcher.started((0, 3), Opened("", (3,), (0,)))
+        watcher.finished((0, 3), results[3])
+
+    stand, told = Stand(monkeypatch, work), Noting()
+    plan = small(few, tmp_path, resolutions=(16, 24, 32, 40, 48, 56))
+    summary = run_jobs(plan, told, launch)
+    assert summary.finished == tuple(results)
+    first, second = summary.failures
+    assert first == lost
+    assert (second.name, second.jobs) == ("jpeg at 56 px, default-v1", 1)
+    assert (second.problem.kind, second.problem.text) == ("UserError", "a chunk is missing")
+    assert seen == [
+        *before,
+        ("collect", tmp_path, PARTS),
+        "gather",
+        *(("merge", tmp_path / PARTS / f"folder-{side}", tmp_path) for side in (16, 32, 56)),
+        "meet",
+        "parted",
+    ]
+    name = "jpeg at {} px, default-v1"
+    assert told.seen == [
+        ("started", name.format(16), 1, 6, 3, 0),
+        ("started", name.format(40), 4, 6, 3, 0),
+        ("finished", name.format(40), results[3]),
+        ("finished", name.format(16), results[0]),
+        ("finished", name.format(32), results[2]),
+        ("failed", [name.format(56)], second),
+    ]
+    assert stand.given[0][3:] == ({(0, n): range(1) for n in range(4)}, "quiet")
+    assert not load_plan(tmp_path)
+
+
+@pytest.mark.parametrize("error", [DataError("twice"), OutputError("full")])
+def test_what_concerns_every_job_ends_a_merge_of_ranks(few, tmp_path, monkeypatch, error):
+    merges = {"folder": fail(error)}
+    _, launch, _ = as_rank(monkeypatch, 0, ({}, {}, {(0, 1): "folder"}), merges)
+    Stand(monkeypatch)
+    with pytest.raises(type(error), match=str(error)):
+        run_jobs(small(few, tmp_path), None, launch)
+
+
+def test_the_first_rank_compares_the_speeds_of_all(few, tmp_path, monkeypatch):
+    results = {(0, 0): canned("jpeg", 16, tmp_path), (1, 0): canned("identity", 16, tmp_path)}
+    seen, launch, _ = as_rank(monkeypatch, 0, (results, {}, {}))
+    stand = Stand(monkeypatch)
+    plan = small(few, tmp_path, "jpeg,identity", speed=True, interleave=True, resolutions=(16,))
+    assert run_jobs(plan, None, launch).finished == tuple(results.values())
+    assert stand.given[1][0][0].jobs == ("timing by turns at 16 px, default-v1",)
+    assert seen[-2:] == ["meet", "parted"]
+
+
+def test_other_ranks_return_nothing(few, tmp_path, monkeypatch):
+    theirs = ({(0, 0): canned("jpeg", 16, tmp_path)}, {}, {(0, 1): "folder"})
+    seen, launch, before = as_rank(monkeypatch, 1, theirs)
+    there = []
+
+    def work(watcher):
+        there.extend(tmp_path.glob("[!.]*"))
+        watcher.finished((0, 1), canned("jpeg", 32, tmp_path))
+        watcher.failed(0, [0], Problem("ValueError", "lost"))
+
+    Stand(monkeypatch, work)
+    assert run_jobs(small(few, tmp_path), None, launch) == RunSummary((), ())
+    assert seen == [*before, ("collect", tmp_path, PARTS), "gather", "meet", "parted"]
+    assert there == [tmp_path / "share-1-of-2.lock"]
+
+
+def test_arguments_of_a_cluster(monkeypatch, few, tmp_path):
+    calls, asked = [], []
+    monkeypatch.setattr(module, "run_jobs", lambda *found: calls.append(found))
+    monkeypatch.setattr(module, "count_gpus", lambda *given: asked.append(given) or 4)
+    of_run = {"data": few, "out": tmp_path, "device": "cpu"}
+    run("jpeg", launcher="ray", gpus_per_job=2, jobs=3, progress=False, **of_run)
+    run("jpeg", cuda_graphs=True, **of_run)
+    (_, _, on_ray, _), (found, callbacks, here, _) = calls
+    assert (asked, on_ray) == ([("cpu", 2)], Launch(False, 3, ray_gpus=4))
+    assert (found.execution.cuda_graphs, here) == (True, Launch(True))
+    assert not callbacks._bar._progress.console.quiet  # progress is shown by default
+
+
+MISSING = "no share has begun it: run the shares that are missing, then merge"
+
+
+def test_a_merge_tells_what_it_has_made_and_what_is_missing(few, tmp_path):
+    for index, side, other in ((0, 16, 32), (1, 32, 16)):
+        run_jobs(small(few, tmp_path), launch=Launch(True, share=Share(index, 2)))
+        told = Noting()
+        summary = merge_results(tmp_path, told)
+        (finished,) = summary.finished
+        assert (finished.result.resolution, finished.reused) == (side, False)
+        assert finished.path.is_file()
+        failures = () if index else (
+            Failure(f"jpeg at {other} px, default-v1", 1, Problem("UserError", MISSING)),
+        )  # fmt: skip
+        assert summary.failures == failures
+        assert told.seen == [("merged", finished), *(("failed", [], one) for one in failures)]
+        assert load_plan(tmp_path) == tuple(one.name for one in failures)
+    assert not (tmp_path / PARTS).exists()
+    assert merge_results(tmp_path) == RunSummary((), ())
+    assert not list(tmp_path.glob("[!.]*.lock"))
+
+
+def test_jobs_that_have_results_are_not_missing(tmp_path):
+    """Settings of execution stand in the label of a result, and not in the name of its job."""
+    labels = {"ssdd (compiled, bfloat16)": 0, "ssdd:steps=2": 4}
+    for label, seed in labels.items():
+        finished = canned(label, 16, tmp_path)
+        save_result(replace(finished.result, seed=seed), tmp_path)
+    there = ["ssdd at 16 px, default-v1", "ssdd:steps=2 at 16 px, default-v1, seed 4"]
+    lost = ["ssdd at 16 px, default-v1, seed 4", "ssdd:steps=2 at 16 px, default-v1"]
+    save_plan(tmp_path, [there[0], lost[0], there[1], lost[1]])
+    told = Noting()
+    summary = merge_results(tmp_path, told)
+    missing = tuple(Failure(name, 1, Problem("UserError", MISSING)) for name in lost)
+    assert summary == RunSummary((), missing)
+    assert told.seen == [("failed", [], one) for one in missing]
+    assert load_plan(tmp_path) == tuple(lost)
+
+
+@pytest.fixture
+def shared(few, tmp_path):
+    """Two jobs of a share of one, to merge."""
+    run_jobs(small(few, tmp_path), launch=Launch(True, share=Share(0, 1)))
+    return tmp_path
+
+
+def test_a_job_that_cannot_be_merged_leaves_the_others(shared, monkeypatch):
+    first, _ = find_jobs(shared)
+    merge, error, told = module.merge_folder, ValueError("of a plugin"), Noting()
+    broken = fail(error)
+    monkeypatch.setattr(
+        module,
+        "merge_folder",
+        lambda path, out: (broken if path == first else merge)(path, out),
+    )
+    summary = merge_results(shared, told)
+    (failure,), (finished,) = summary.failures, summary.finished
+    assert (failure.name, failure.jobs) == (first.name, 1)
+    assert (failure.problem.kind, failure.problem.text) == ("ValueError", "of a plugin")
+    assert "in failing" in failure.problem.trace
+    assert told.seen == [("failed", [], failure), ("merged", finished)]
+    assert find_jobs(shared) == [first]
+    assert len(load_plan(shared)) == 1  # has been begun: it is no second failure
+
+
+@pytest.mark.parametrize("error", [DataError("twice"), OutputError("full")])
+def test_what_concerns_every_job_ends_a_merge(shared, monkeypatch, error):
+    monkeypatch.setattr(module, "merge_folder", fail(error))
+    with pytest.raises(type(error), match=str(error)):
+        merge_results(shared)
+
+
+def test_a_job_whose_record_is_damaged_is_named(shared):
+    first, _ = find_jobs(shared)
+    (first / "job.json").write_text("{")
+    summary = merge_results(shared)
+    assert [one.result.resolution for one in summary.finished] == [32]
+    assert [(one.name, one.problem.kind) for one in summary.failures] == [
+        (first.name, "FileContentError"),
+        ("jpeg at 16 px, default-v1", "UserError"),  # nobody knows that this is its folder
+    ]
+
+
+def test_nothing_to_merge_is_an_error(tmp_path):
+    text = f"^{tmp_path} has nothing to merge: give the folder of a run in shares$"
+    with pytest.raises(UserError, match=text):
+        merge_results(tmp_path)
+    save_plan(tmp_path, ["jpeg at 16 px, default-v1"])
+    assert len(merge_results(tmp_path).failures) == 1
