@@ -11,8 +11,10 @@ from ssdd_bench.evaluation import comparison as module
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.job import Finished, Job
+from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import SpeedComparison
@@ -55,6 +57,7 @@ def done(
         ([done("jpeg"), done("identity", against="downsample")], 1),
         ([done("jpeg"), done("identity", against="jpeg", reused=False)], 1),  # measured anew
         ([done("jpeg", reused=False), done("identity", against="jpeg")], 0),
+        ([done("jpeg"), done("identity", against="jpeg:quality=5")], 1),
         ([done("jpeg")], 0),  # nothing to compare with
         ([done("identity"), done("downsample")], 0),  # the baseline failed
         ([done("jpeg"), done("jpeg", seed=1)], 0),
@@ -92,10 +95,16 @@ def test_each_result_gets_its_ratio(
 
     def compare(loaded: Any, baseline: str, examples: Any, settings: Any) -> Any:
         seen.append((baseline, len(examples.ids), settings))
+        assert loaded.keys() == {"jpeg", "identity", "downsample", "jpeg:quality=5"}
         assert loaded["identity"].record.id == "identity"
         return {"identity": SpeedComparison(baseline, 0.5, (0.4, 0.6), 15)}
 
+    def loads(request: TokenizerRequest, device: torch.device) -> LoadedTokenizer:
+        assert device == torch.device("cpu")
+        return load(request, device)
+
     monkeypatch.setattr(module, "compare_by_turns", compare)
+    monkeypatch.setattr(module, "load", loads)
     stages: list[str] = []
 
     class Noting(Progress):

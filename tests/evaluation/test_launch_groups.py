@@ -5,16 +5,26 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from dummy_groups import Dummy
 from mortal import MortalBlockMean, MortalImages
 from scores import measured
 
-from ssdd_bench.errors import JobsFailedError, OptionError, OutputError, UnknownNameError
-from ssdd_bench.evaluation.launch_groups import raise_problem
+from ssdd_bench.errors import (
+    JobsFailedError,
+    OptionError,
+    OutputError,
+    UnknownNameError,
+    UserError,
+)
+from ssdd_bench.evaluation import launch_groups as module
+from ssdd_bench.evaluation.launch_groups import Collector, Files, launch_groups, raise_problem
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.run import run
@@ -25,7 +35,9 @@ from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import SamplingPlan, generate_samples
 from ssdd_bench.launch.lock import locked
-from ssdd_bench.launch.tasks import Problem
+from ssdd_bench.launch.ranks import Rank
+from ssdd_bench.launch.shares import Share
+from ssdd_bench.launch.tasks import Opened, Problem
 
 CPU = torch.device("cpu")
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -36,6 +48,7 @@ def test_an_error_of_a_worker_keeps_its_type_if_it_is_one_of_ours():
         with pytest.raises(type(error)) as raised:
             raise_problem("samples", Problem.of(error))
         assert str(raised.value) == str(error)
+        assert raised.value.args == (str(error),)
     with pytest.raises(JobsFailedError, match="samples: ValueError: of a plugin"):
         raise_problem("samples", Problem.of(ValueError("of a plugin")))
 
@@ -45,6 +58,213 @@ def test_two_launches_into_one_folder(photos, record, tmp_path):
     with locked(tmp_path), pytest.raises(OutputError, match="is in use by process"):
         encode_latents(plan, CPU)
     assert encode_latents(plan, CPU) is not None
+
+
+class Bar:
+    """Stands in for the bar: keeps how it is made, and what it is told."""
+
+    def __init__(self, monkeypatch):
+        self.made, self.counts = [], []
+        monkeypatch.setattr(module, "progress_bar", self.show)
+
+    @contextmanager
+    def show(self, *given, **named):
+        self.made.append((given, named))
+        yield self
+
+    def images_done(self, count):
+        self.counts.append(count)
+
+
+class Stand:
+    """Stands in for the scheduler: keeps what it is given, and tells the watchers."""
+
+    def __init__(self, monkeypatch, *runs):
+        self.runs, self.given, self.slots = list(runs), [], []
+        monkeypatch.setattr(module, "Scheduler", self.make)
+        monkeypatch.setattr(Launch, "slots", lambda *given: self.slots.append(given) or given)
+
+    def make(self, groups, slots, watcher, timeout, shares=None, quiet=None):
+        self.given.append((groups, slots, timeout, shares, quiet))
+        self.watcher = watcher
+        return self
+
+    def run(self):
+        self.runs.pop(0)(self.watcher)
+
+
+def no_costs():
+    raise AssertionError("without shares nobody asks")
+
+
+def test_groups_in_this_process(tmp_path, monkeypatch):
+    """One goes on; the bar moves over what was done before, and by what is done."""
+    (tmp_path / "a-y-1").write_text("1.1")
+    groups = [Dummy("a", {"x": 1, "y": 3}, tmp_path), Dummy("b", {"z": 2}, tmp_path)]
+    files = [Files(tmp_path), Files(tmp_path, lock="more")]
+    bar = Bar(monkeypatch)
+    found = launch_groups(groups, files, no_costs, CPU)
+    assert found == {(0, 0): "0.0", (0, 1): "1.0 1.1 1.2", (1, 0): "0.0 0.1"}
+    assert bar.counts == [0, 3, 3, 3, 3, 0, 3, 3]
+    assert bar.made == [(("", None), {"quiet": True})]
+    launch_groups(groups, files, no_costs, CPU, Launch(True), "title", 18, quiet=False)
+    assert bar.made[1:] == [(("title", 18), {"quiet": False})]
+    first = (tmp_path / "log").read_text().splitlines()[0]
+    assert json.loads(first)[3:5] == ["load", "cpu"]
+
+
+def test_the_first_failure_is_raised_when_all_is_done(tmp_path):
+    jobs = {"good": 1, "bad": "work user error", "worse": "work raise", "last": 1}
+    with pytest.raises(UserError, match=r"^choose another$"):
+        launch_groups([Dummy("a", jobs, tmp_path)], [], no_costs, CPU)
+    assert {path.name for path in tmp_path.glob("*-result")} == {"a-good-result", "a-last-result"}
+    with pytest.raises(JobsFailedError, match=r"^worse: Unpicklable: of a plugin") as raised:
+        launch_groups([Dummy("a", {"worse": "work raise"}, tmp_path)], [], no_costs, CPU)
+    assert "Traceback" in str(raised.value.__cause__)
+
+
+def test_a_share_locks_its_own_files_and_does_its_own_chunks(tmp_path, monkeypatch):
+    there, kept = [], []
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr(Share, "of", lambda share, costs: (share, costs))
+
+    def look(watcher):
+        there.extend(sorted(tmp_path.rglob("[!.]*.lock")))
+        watcher.finished((0, 1), "done")
+
+    stand = Stand(monkeypatch, look)
+    groups, launch = [Dummy("a", {"x": 1}, tmp_path)], Launch(jobs=2, timeout=4.0)
+    launch = replace(launch, share=Share(1, 3))
+    files = [Files(folders[0]), Files(folders[1], lock="samples")]
+    assert launch_groups(groups, files, lambda: "costs", CPU, launch) == {(0, 1): "done"}
+    assert there == [
+        folders[0] / "run-share-1-of-3.lock",
+        folders[1] / "samples-share-1-of-3.lock",
+    ]
+    assert not list(tmp_path.rglob("[!.]*.lock"))
+    assert kept == [True]
+    ((given, slots, timeout, shares, quiet),) = stand.given
+    assert given is groups
+    assert (slots, timeout, shares, quiet) == (
+        (launch, CPU), 4.0, (Share(1, 3), "costs"), None,
+    )  # fmt: skip
+
+
+def test_settings_of_a_launch_are_checked_first():
+    with pytest.raises(UserError, match="2 workers"):
+        launch_groups([], [], no_costs, CPU, Launch(True, jobs=2))
+
+
+def test_a_collector_counts_what_was_done_before():
+    counts, problem = [], Problem("ValueError", "bad")
+    groups = [Dummy("a", {"x": 1}, Path()), Dummy("b", {"y": 1, "z": 1, "w": 1}, Path())]
+    watcher = Collector(groups, counts.append)
+    watcher.started((0, 0), Opened("x", (4, 4, 3), (0, 2)))
+    watcher.images_done((0, 0), 5)
+    watcher.failed(1, [1, 2], problem)
+    watcher.finished((0, 0), "done")
+    assert counts == [4, 5]
+    assert (watcher.results, watcher.failures) == ({(0, 0): "done"}, [("z", problem)])
+    Collector(groups).images_done((0, 0), 5)  # nobody is told
+
+
+class FakeRanks:
+    """The other rank as far as it shows: its failures."""
+
+    def __init__(self, seen, theirs, own, timeout):
+        self.seen, self.theirs, self.own = seen, theirs, own
+        seen.append(("rank", own, timeout))
+
+    @contextmanager
+    def connected(self):
+        yield self
+        self.seen.append("parted")
+
+    @contextmanager
+    def in_turn(self, one_by_one):
+        self.seen.append(("in turn", one_by_one))
+        yield "wait"
+        self.seen.append("next")
+
+    def collect(self, *given):
+        self.seen.append(("collect", *given))
+
+    def gather(self, failures):
+        """Return those of the other rank first, which is number 0 unless this one is."""
+        self.seen.append(("gather", list(failures)))
+        return [failures, self.theirs] if self.own.rank == 0 else [self.theirs, failures]
+
+
+MINE, THEIRS = ("x", Problem("UserError", "mine")), ("y", Problem("UserError", "theirs"))
+LAST = ("z", Problem("UserError", "of the merge"))
+
+
+@pytest.mark.parametrize(
+    ("rank", "mine", "theirs", "merge", "raised"),
+    [
+        (0, [], [], [], None),
+        (0, [MINE], [], [], "mine"),
+        (0, [], [THEIRS], [], "theirs"),
+        (0, [], [], [LAST], "of the merge"),
+        (1, [], [], [], None),
+        (1, [], [THEIRS], [], "theirs"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_first_rank_finishes_what_all_have_computed(
+    tmp_path, monkeypatch, rank, mine, theirs, merge, raised, device
+):
+    seen = []
+    monkeypatch.setattr(module, "Ranks", lambda *given: FakeRanks(seen, theirs, *given))
+    groups = [Dummy("a", {"x": 1, "y": 1, "z": 1}, tmp_path)]
+    numbers = {name: number for number, name in enumerate(groups[0].jobs)}
+
+    def tell(watcher, failures):
+        for name, problem in failures:
+            watcher.failed(0, [numbers[name]], problem)
+
+    def finish(watcher):
+        watcher.images_done((0, 0), 5)  # is counted already: moves no bar
+        watcher.finished((0, 0), "done")
+        tell(watcher, merge)
+
+    def work(watcher):
+        watcher.images_done((0, 0), 3)
+        tell(watcher, mine)
+
+    bar, stand = Bar(monkeypatch), Stand(monkeypatch, work, finish)
+    own = Rank(rank, 2, 0, 2)
+    launch = Launch(jobs=3, timeout=4.0, rank=own, wait=7.0)
+    files = [Files(tmp_path), Files(tmp_path, "*.x", "more")]
+    device = torch.device(device)
+    arguments = groups, files, lambda: {(0, 0): [1.0, 1.0, 1.0, 1.0]}, device, launch
+    merges = rank == 0 and not mine and not theirs
+    if raised:
+        with pytest.raises(UserError, match=f"^{raised}$"):
+            launch_groups(*arguments)
+    else:
+        assert launch_groups(*arguments) == ({(0, 0): "done"} if merges else {})
+    all_failures = [*mine, *theirs] if rank == 0 else [*theirs, *mine]
+    assert seen == [
+        ("rank", own, 7.0),
+        ("in turn", device.type == "cpu"),
+        "next",
+        ("gather", mine),
+        ("collect", tmp_path, ".", "**/*"),
+        ("collect", tmp_path, ".", "*.x"),
+        ("gather", merge if merges else all_failures),
+        "parted",
+    ]
+    chunks = range(2) if rank == 0 else range(2, 4)
+    alone = Launch(jobs=1, timeout=4.0, wait=7.0)
+    assert stand.given == [
+        (groups, (launch, device), 4.0, {(0, 0): chunks}, "wait"),
+        *([(groups, (alone, device), 4.0, None, None)] if merges else []),
+    ]
+    assert bar.counts == [3]
 
 
 RANK = """
