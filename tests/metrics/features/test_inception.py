@@ -1,5 +1,7 @@
 """Inception features against torch-fidelity and torchmetrics, on one random network."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ssdd_bench.metrics.features import inception as module
 from ssdd_bench.metrics.features.inception import InceptionFeatures
 
 CPU = torch.device("cpu")
+META = torch.device("meta")
 
 
 @pytest.fixture
@@ -51,10 +54,72 @@ def test_spatial_features_are_height_width_channel(given, sides):
     kept = []
     extractor.network.Mixed_6d.branch1x1.register_forward_hook(lambda m, i, o: kept.append(o))
     rows = extractor(sides[0][:1])["spatial"]
+    assert rows.shape == (1, InceptionFeatures.layers["spatial"])
     image = kept[0][0, :7].numpy()
     assert image.shape == (7, 17, 17)
     np.testing.assert_array_equal(rows[0].reshape(17, 17, 7), image.transpose(1, 2, 0))
     assert not np.array_equal(rows[0], image.ravel())
+
+
+class Light(torch.nn.Module):
+    """The layer that sFID takes, the channels' means and largest values."""
+
+    def __init__(self):
+        super().__init__()
+        self.Mixed_6d = torch.nn.Module()
+        self.Mixed_6d.branch1x1 = torch.nn.Conv2d(3, 9, 3, stride=2)
+        self.sizes = []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        x = images.double()
+        self.Mixed_6d.branch1x1(images.float())
+        return x.mean(dim=(2, 3)), x.amax(dim=(2, 3))
+
+
+@pytest.fixture
+def light(monkeypatch, tmp_path):
+    """What is asked for on the way to a light network, and the file of weights."""
+    path, calls = tmp_path / "weights.pth", []
+    path.write_bytes(b"weights")
+    monkeypatch.setattr(module, "require", lambda name: calls.append(name) or path)
+    monkeypatch.setattr(
+        torch_fidelity.feature_extractor_inceptionv3,
+        "FeatureExtractorInceptionV3",
+        lambda *a, **k: calls.append((a, k)) or Light(),
+    )
+    return calls, path
+
+
+def test_the_network_is_made_from_the_verified_file(light):
+    calls, path = light
+    made = InceptionFeatures(META)
+    names = "inception-v3-compat", ["2048", "logits_unbiased"]
+    assert calls == ["inception", (names, {"feature_extractor_weights_path": str(path)})]
+    assert made.device == META
+    weight = made.network.Mixed_6d.branch1x1.weight
+    assert weight.device == META
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    checksum = hashlib.sha256(b"weights").hexdigest()[:8]
+    assert made.backend == (
+        f"torch-fidelity {torch_fidelity.__version__} InceptionV3 (sha256 {checksum})"
+    )
+
+
+def test_features_come_by_layer_four_images_at_a_time(light, photo_like):
+    images = photo_like(9, side=11)
+    made = InceptionFeatures(CPU)
+    found = made(images)
+    assert made.network.sizes == [4, 4, 1]
+    assert list(found) == ["pool", "logits", "spatial"]
+    assert {rows.dtype for rows in found.values()} == {np.dtype(np.float32)}
+    pixels = images.double().numpy()
+    np.testing.assert_allclose(found["pool"], pixels.mean(axis=(2, 3)), rtol=1e-6)
+    np.testing.assert_array_equal(found["logits"], pixels.max(axis=(2, 3)))
+    with torch.inference_mode():
+        maps = made.network.Mixed_6d.branch1x1(images.float())[:, :7]
+    rows = maps.numpy().transpose(0, 2, 3, 1).reshape(9, 5 * 5 * 7)
+    np.testing.assert_allclose(found["spatial"], rows, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="session")
