@@ -1,5 +1,6 @@
 """Data sets by name: found, checked against their file lists, and clear about what is absent."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -16,9 +17,19 @@ from ssdd_bench.cli.list import command as list_command
 from ssdd_bench.cli.run import command as run_command
 from ssdd_bench.data import named
 from ssdd_bench.data.images import open_images
-from ssdd_bench.data.named import DATA_SETS, expand_names, hash_names
+from ssdd_bench.data.named import (
+    DATA_SETS,
+    SETS,
+    DataSet,
+    expand_names,
+    hash_names,
+    require_named,
+    roots,
+    some_of,
+)
 from ssdd_bench.data.sample import SAMPLE_DIR
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, UserError
+from ssdd_bench.plugins.discovery import BUILT_IN, Place
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.store import load_results
 
@@ -141,6 +152,90 @@ def test_the_users_own_folder_comes_second(data, tmp_path):
     assert DATA_SETS.all()["kodak"].find() == tmp_path / "home" / "ssdd-bench" / "kodak"
     (data / "kodak").mkdir(parents=True)
     assert DATA_SETS.all()["kodak"].find() == data / "kodak"
+
+
+def test_folders_of_data_sets(monkeypatch, tmp_path):
+    home = tmp_path / "me"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SSDD_BENCH_DATA", "~/sets")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    assert roots() == (home / "sets", tmp_path / "share" / "ssdd-bench")
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    assert roots() == (home / "sets", home / ".local" / "share" / "ssdd-bench")
+    monkeypatch.delenv("SSDD_BENCH_DATA")
+    assert roots() == (home / ".local" / "share" / "ssdd-bench",)
+
+
+def test_only_a_named_set_is_required(data):
+    for path in (None, "kodka", Path("/nowhere")):
+        require_named(path)
+    for path in ("kodak", Path("kodak")):
+        with pytest.raises(DataError, match=r"'kodak' \(24 images\) is not on this machine"):
+            require_named(path)
+    (data / "kodak").mkdir(parents=True)
+    require_named("kodak")
+    require_named("sample")
+
+
+def test_every_field_of_a_set(tmp_path):
+    file = tmp_path / "three.toml"
+    file.write_text(THREE.format(names="{a,b,c}", sha256="12", folder="images"))
+    loaded = named._load(Place("three", "package photos", file, "photos"))
+    expected = DataSet(
+        name="three",
+        title="Three",
+        images=3,
+        get="https://example.org/three",
+        licence="CC0-1.0",
+        protocol="default-v1",
+        file=str(file),
+        source="package photos",
+        names="{a,b,c}",
+        names_sha256="12",
+        folder="images",
+    )
+    assert loaded == {"three": expected}
+    assert expected.places() == (tmp_path / "images",)
+    assert expected.find() is None
+    file.write_text("odd = 1")
+    for name, message in (("three", "unknown key 'odd'"), ("My Photos", "'My Photos' is no name")):
+        with pytest.raises(UserError) as caught:
+            named._load(Place(name, "package photos", file, "photos"))
+        assert str(caught.value).startswith(f"{file}: {message}")
+    assert DATA_SETS.all()["kodak"].file == str(SETS / "kodak.toml")
+    assert DATA_SETS.all()["kodak"].source == BUILT_IN
+
+
+def test_differences_of_names():
+    one = DataSet("x", "X", 3, "", "", "", "", "", names="{a,b,c}")
+    assert one.difference(["c", "b", "a"]) == ""
+    assert one.difference(["a", "a", "b", "b"]) == "2 in several folders (a, ...)"
+    assert one.difference(["d", "b"]) == "2 missing (a, ...), 1 not of it (d)"
+    assert one.difference(["a", "b"]) == "1 missing (c)"
+    counted = DataSet("x", "X", 1001, "", "", "", "", "")
+    assert counted.difference(["a"]) == "1 images, not 1,001"
+    assert counted.difference([str(i) for i in range(1001)]) == ""
+    hashed = DataSet("x", "X", 1, "", "", "", "", "", names_sha256=hash_names(["a"]))
+    assert hashed.difference(["a"]) == ""
+    assert hashed.difference(["b"]) == (
+        f"sha256 of its file names is {hash_names(['b'])[:12]}, not {hash_names(['a'])[:12]}"
+    )
+    assert some_of([str(i) for i in range(1200)], "odd") == "1,200 odd (0, ...)"
+    assert some_of([], "odd") == ""
+
+
+def test_a_name_that_is_no_utf8_has_a_hash():
+    assert hash_names(["\udcff"]) == hashlib.sha256(b"\xff\n").hexdigest()
+
+
+def test_a_million_names_are_the_most(monkeypatch):
+    monkeypatch.setattr(named, "MOST_NAMES", 6)
+    assert len(expand_names("{1..2}{a,b,c}")) == 6
+    assert len(expand_names("{1..6}")) == 6
+    for pattern in ("{1..7}", "{a,b,c}{1..3}", "{1..2}{a,b,c,d}"):
+        with pytest.raises(DataError, match="names: give at most 6"):
+            expand_names(pattern)
+    assert expand_names("{7..7}-{a,}.{png,jpg}") == ["7-a.png", "7-a.jpg", "7-.png", "7-.jpg"]
 
 
 def test_an_absent_set_says_where_to_get_it_and_where_to_put_it(data, tmp_path, monkeypatch):

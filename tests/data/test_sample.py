@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,20 @@ def test_unknown_key_in_sources_is_refused(tmp_path: Path, monkeypatch: pytest.M
     text = (SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8")
     (tmp_path / "SOURCES.toml").write_text(text + 'mood = "sunny"\n', encoding="utf-8")
     monkeypatch.setattr(sample, "SAMPLE_DIR", tmp_path)
-    with pytest.raises(UserError, match="mood"):
+    with pytest.raises(UserError, match="mood") as caught:
         sample.sample_sources()
+    assert str(caught.value).startswith(f"{tmp_path / 'SOURCES.toml'}: ")
+
+
+def test_sources_are_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = "".join(f'{key} = "{key[0]}"\n' for key in ("title", "author", "licence", "source"))
+    entry += 'changes = "none"\nsha256 = "12"\n'
+    text = f'["b.jpg"]\n{entry}["a.jpg"]\n{entry}url = "https://example.org"\n'
+    (tmp_path / "SOURCES.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sample, "SAMPLE_DIR", tmp_path)
+    one = SampleSource("t", "a", "l", "s", "none", "12", "https://example.org")
+    found = sample.sample_sources()
+    assert list(found.items()) == [("a.jpg", one), ("b.jpg", replace(one, url=None))]
 
 
 def test_credits_are_read_without_torch() -> None:

@@ -1,17 +1,23 @@
 """DreamSim against the package's own path, with small random networks in place of ViT-B."""
 
+import hashlib
 import sys
 import warnings
 import zipfile
 from functools import partial
+from importlib.metadata import version
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics import dreamsim as module
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.metrics.dreamsim import _without_hub
+from ssdd_bench.metrics.dreamsim import MEMBERS, _load_model, _without_hub
+from ssdd_bench.weights.assets import cache_folder
 
 WIDTH = 48
 HUBCONF = """
@@ -127,8 +133,6 @@ def make(files, monkeypatch, tmp_path):
 @pytest.mark.slow
 @torch.no_grad()
 def test_equals_the_package(make, files, package, photo_like, noisy, monkeypatch):
-    from PIL import Image
-
     kind, folder, _, _ = files
     a = photo_like(2)
     b = noisy(a, 40)
@@ -158,3 +162,119 @@ def test_identity_and_batches(make, photo_like, noisy):
     metric = make()
     assert metric.score(a, a) == pytest.approx([0, 0], abs=1e-6)
     assert metric.score(a, b) == [*metric.score(a[:1], b[:1]), *metric.score(a[1:], b[1:])]
+
+
+META = torch.device("meta")
+
+
+class Distance:
+    """A distance, and what it is given."""
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, a, b):
+        self.given.append((a, b))
+        return torch.zeros(len(a)) if a.is_meta else (a - b).abs().mean(dim=(1, 2, 3))
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Archives of empty files by asset, DINO's file, and what is asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dino, calls, paths = tmp_path / "dino.pth", [], {}
+    for kind, members in MEMBERS.items():
+        paths[f"dreamsim_{kind}"] = tmp_path / f"{kind}.zip"
+        with zipfile.ZipFile(paths[f"dreamsim_{kind}"], "w") as archive:
+            for name in members:
+                archive.writestr(f"{name}config.json" if name.endswith("/") else name, kind)
+    paths["dino_vitb16"] = dino
+    monkeypatch.setattr(module, "require", lambda name: calls.append(name) or paths[name])
+    monkeypatch.setattr(module, "_load_model", lambda *a: calls.append(a) or Distance())
+    return paths, calls
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("dreamsim", "ensemble"), ("dreamsim_dino_vitb16", "dino_vitb16")]
+)
+def test_the_archive_is_unpacked_into_the_cache(published, key, kind):
+    pytest.importorskip("dreamsim")
+    paths, calls = published
+    asset = f"dreamsim_{kind}"
+    made = find_metrics()[key].make(META)
+    checksum = hashlib.sha256(paths[asset].read_bytes()).hexdigest()[:8]
+    folder = cache_folder() / "dreamsim" / checksum
+    assert calls == [asset, "dino_vitb16", (kind, folder, paths["dino_vitb16"], META)]
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files >= {f"{one}config.json" if one.endswith("/") else one for one in MEMBERS[kind]}
+    assert made.backend == f"dreamsim {version('dreamsim')} {kind} (sha256 {checksum})"
+    images = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    assert made.score(images, images) == [0, 0, 0]
+    assert made.model.given[0][0].device == META
+
+
+@pytest.mark.parametrize("resized", [True, False])
+def test_images_are_scaled_and_given_one_by_one(published, photo_like, resized):
+    pytest.importorskip("dreamsim")
+    options = MetricOptions(dreamsim_resize=resized)
+    metric = find_metrics()["dreamsim"].make(options=options)
+    a, b = photo_like(3, side=8), photo_like(3, side=8, seed=1)
+    found = metric.score(a, b)
+
+    def scaled(image):
+        pixels = Image.fromarray(image.permute(1, 2, 0).numpy())
+        if resized:
+            pixels = pixels.resize((224, 224), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+
+    wanted = [(scaled(x), scaled(y)) for x, y in zip(a, b, strict=True)]
+    for pair, (x, y) in zip(metric.model.given, wanted, strict=True):
+        assert pair[0].is_contiguous()
+        assert torch.equal(pair[0], x)
+        assert torch.equal(pair[1], y)
+    assert found == pytest.approx([(x - y).abs().mean().item() for x, y in wanted], rel=1e-6)
+
+
+def test_a_missing_package_is_named(published, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dreamsim", None)
+    with pytest.raises(UnavailableError, match=r"^dreamsim_dino_vitb16 .*\[dreamsim\]'"):
+        find_metrics()["dreamsim_dino_vitb16"].make()
+
+
+def test_the_package_is_given_the_folder_and_is_silent(package, monkeypatch, tmp_path, capsys):
+    calls, kept = [], (torch.hub.load, torch.hub.set_dir)
+
+    def build(**options):
+        warnings.warn("peft changed", UserWarning, stacklevel=1)
+        sys.stdout.write("Using cached files")
+        torch.hub.set_dir("elsewhere")
+        calls.append(options)
+        return "model", "preparation"
+
+    monkeypatch.setattr(package[0], "dreamsim", build)
+    assert _load_model("ensemble", tmp_path / "files", tmp_path / "dino.pth", META) == "model"
+    assert calls == [
+        {
+            "pretrained": True,
+            "device": "meta",
+            "cache_dir": str(tmp_path / "files"),
+            "dreamsim_type": "ensemble",
+        }
+    ]
+    assert capsys.readouterr().out == ""
+    assert (torch.hub.load, torch.hub.set_dir) == kept
+
+
+def test_dino_is_the_packages_own_network_with_verified_weights(package, monkeypatch, tmp_path):
+    path, calls = tmp_path / "dino.pth", []
+    state = randomise(package[1](num_classes=0), 3).state_dict()
+    torch.save(state, path)
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: calls.append((a, k)) or load(*a, **k))
+    with _without_hub(path):
+        network = torch.hub.load("facebookresearch/dino:main", "dino_vitb16")
+    assert calls == [((path,), {"map_location": "cpu", "weights_only": True})]
+    assert isinstance(network.head, torch.nn.Identity)
+    assert network.patch_embed.patch_size == 16
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[name])
