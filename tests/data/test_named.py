@@ -166,11 +166,12 @@ def test_folders_of_data_sets(monkeypatch, tmp_path):
     assert roots() == (home / ".local" / "share" / "ssdd-bench",)
 
 
-def test_only_a_named_set_is_required(data):
+def test_only_a_named_set_is_required(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for path in (None, "kodka", Path("/nowhere")):
         require_named(path)
     for path in ("kodak", Path("kodak")):
-        with pytest.raises(DataError, match=r"'kodak' \(24 images\) is not on this machine"):
+        with pytest.raises(DataError, match=r"'kodak' \(24 images\) is .* full path with --data$"):
             require_named(path)
     (data / "kodak").mkdir(parents=True)
     require_named("kodak")

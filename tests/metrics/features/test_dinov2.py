@@ -175,7 +175,7 @@ class Light(torch.nn.Module):
 
 @pytest.fixture
 def light(monkeypatch, tmp_path):
-    """What is asked for on the way to a light network: (calls, file, table of positions)."""
+    """A light network in place of the transformer: (calls that make it, file, table)."""
     path, calls = tmp_path / "light.pth", []
     table = torch.randn(1, 26, 2, generator=torch.Generator().manual_seed(0))
     torch.save({"pos_embed": table}, path)

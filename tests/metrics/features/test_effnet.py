@@ -99,7 +99,7 @@ class Light(torch.nn.Module):
 
 @pytest.fixture
 def light(monkeypatch):
-    """What is asked for on the way to a light network."""
+    """Calls that make a light network."""
     calls = []
     monkeypatch.setattr(module, "load_effnet", lambda *a: calls.append(a) or Light())
     return calls

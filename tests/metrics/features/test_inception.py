@@ -79,7 +79,7 @@ class Light(torch.nn.Module):
 
 @pytest.fixture
 def light(monkeypatch, tmp_path):
-    """What is asked for on the way to a light network, and the file of weights."""
+    """Calls that make a light network, and the file of weights."""
     path, calls = tmp_path / "weights.pth", []
     path.write_bytes(b"weights")
     monkeypatch.setattr(module, "require", lambda name: calls.append(name) or path)
