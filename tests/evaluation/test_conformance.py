@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
+from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import ResolutionError
-from ssdd_bench.evaluation.conformance import check_tokenizer
+from ssdd_bench.evaluation import conformance
+from ssdd_bench.evaluation.conformance import IDS, check_tokenizer, make_images
 from ssdd_bench.plugins.discovery import VARIABLE
 from ssdd_bench.plugins.registry import TOKENIZERS
 
@@ -138,31 +140,183 @@ def test_every_broken_promise_is_found(tokenizer: Tokenizer, message: str) -> No
     assert any(message in problem for problem in problems), problems
 
 
-def test_an_id_is_checked_against_its_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "wrong_manifest"
-    folder.mkdir()
-    (folder / "plugin.py").write_text(
-        "from ssdd_bench.plugins.registry import load_tokenizer\n"
-        "def load(): return load_tokenizer('downsample')\n"
-    )
-    head = (
-        'id = "wrong-manifest"\ntitle = "T"\nfamily = "test"\ndescription = "D"\nlicence = "MIT"\n'
-        'version = "1"\n'
-    )
-    latent = '[latent]\nkind = "continuous"\nf = 4\nchannels = 3\n'
+def end_the_program(*_: Any) -> Any:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "problems"),
+    [
+        (
+            with_data(lambda data: data * float("inf")),
+            [f"encode {how} noise: data holds NaN or infinity" for how in ("without", "with")],
+        ),
+        (changed(encode=darken_in_place), ["encode changed the images it was given"]),
+        (
+            decoding(lambda images: images.requires_grad_()),
+            ["decode's images carry gradients: decode under torch.no_grad()"],
+        ),
+        (decoding(lambda images: images / 0), ["decode's images hold NaN or infinity"]),
+        (
+            changed(networks=lambda: {"decoder": 5}),
+            ["networks() must map 'encoder' and 'decoder' to modules, not 'decoder'"],
+        ),
+        (changed(decode=end_the_program), ["Good called sys.exit(3): raise an error instead"]),
+    ],
+)
+def test_problems_in_full(tokenizer: Tokenizer, problems: list[str]) -> None:
+    assert check_tokenizer(tokenizer) == problems
+
+
+def test_a_tokenizer_that_describes_no_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Good, "latent")
+    assert check_tokenizer(Good()) == ["attribute latent must be a LatentSpec, not None"]
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_images_of_the_check(side: int) -> None:
+    ramp, noise, halves = make_images(side)
+    levels = torch.tensor([round(255 * x / (side - 1)) for x in range(side)])
+    assert torch.equal(ramp, (levels / 255).expand(3, side, side))
+    drawn = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(noise, (drawn * 255).round() / 255)
+    white = torch.tensor([0.0] * 3 + [1.0] * 4) if side == 7 else torch.tensor([0.0, 1.0])
+    assert torch.equal(halves, white.repeat_interleave(1 if side == 7 else 4).expand(3, side, side))
+
+
+def test_an_image_alone_may_differ_by_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(latent: Latent, noise: Noise) -> Tensor:
+        return torch.full((len(latent), 3, *latent.size), 0.5 if len(latent) == 1 else 0.75)
+
+    assert check_tokenizer(changed(decode=decode)) == [
+        "an image decodes differently alone and in a batch, by up to 0.25"
+    ]
+    monkeypatch.setattr(conformance, "EXACT_TOLERANCE", 0.25)
+    assert check_tokenizer(changed(decode=decode)) == []
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Check a plugin, given its id, its code and what its manifest says besides.
+
+    Each code has an id of its own, since Python imports a module once.
+    """
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    for text, message in (
-        (head, None),
-        (head + "stochastic = true", "manifest says stochastic = true, but decoding does not dep"),
-        (head + latent, "manifest says LatentSpec(kind='continuous', f=4, "),
-    ):
-        (folder / "tokenizer.toml").write_text(text)
+
+    def check(name: str, code: str, facts: str = "") -> list[str]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "plugin.py").write_text(code)
+        (folder / "tokenizer.toml").write_text(
+            f'id = "{name}"\ntitle = "T"\nfamily = "test"\ndescription = "D"\n'
+            f'licence = "MIT"\nversion = "1"\n{facts}'
+        )
         TOKENIZERS.clear()
-        problems = check_tokenizer("wrong-manifest")
-        assert len(problems) == (message is not None)
-        assert all(message is not None and message in problem for problem in problems)
+        return check_tokenizer(name)
+
+    return check
+
+
+DOWNSAMPLE = """
+from ssdd_bench.plugins.registry import load_tokenizer
+def load(): return load_tokenizer('downsample')
+"""
+NOISY = """
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+class Noisy(Tokenizer):
+    latent = LatentSpec("continuous", 1, 3)
+    def encode(self, images, noise=None):
+        return Latent(images, tuple(images.shape[-2:]))
+    def decode(self, latent, noise):
+        return latent.data + 0.01 * noise.normal((3, *latent.size))
+def load():
+    return Noisy()
+"""
+
+
+def test_an_id_is_checked_against_its_manifest(plugin: Callable[..., list[str]]) -> None:
+    assert plugin("downsampled", DOWNSAMPLE) == []
+    assert plugin("downsampled", DOWNSAMPLE, "stochastic = true") == [
+        "manifest says stochastic = true, but decoding does not depend on its noise"
+    ]
+    (line,) = plugin(
+        "downsampled", DOWNSAMPLE, '[latent]\nkind = "continuous"\nf = 4\nchannels = 3\n'
+    )
+    assert line.startswith("manifest says LatentSpec(kind='continuous', f=4, ")
+
+
+def test_noise_is_checked_against_the_manifest(plugin: Callable[..., list[str]]) -> None:
+    assert plugin("noisy", NOISY, "stochastic = true") == []
+    says_no = ["manifest says stochastic = false, but decoding depends on its noise"]
+    assert plugin("noisy", NOISY, "stochastic = false") == says_no
+    # What the tokenizer says of itself goes before.
+    assert (
+        plugin("candid", NOISY.replace("    def enc", "    stochastic = True\n    def enc")) == []
+    )
+
+
+def test_a_plugin_that_ends_the_program_is_named_by_its_id(
+    plugin: Callable[..., list[str]],
+) -> None:
+    assert plugin("ending", NOISY.replace("return latent.data", "raise SystemExit(3) #")) == [
+        "ending called sys.exit(3): raise an error instead"
+    ]
+
+
+def test_every_call_of_a_check(
+    plugin: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise has a seed and a stream of its own; the last step is an evaluation."""
+    calls: list[tuple[str, int, tuple[str, ...], str]] = []
+
+    class Watched(KeyedNoise):
+        def __init__(self, seed: int, ids: tuple[str, ...], stream: str) -> None:
+            super().__init__(seed, ids, stream)
+            self.facts = seed, ids, stream
+
+    class Watching(Good):
+        stochastic = True
+
+        def encode(self, images: Tensor, noise: Noise | None = None) -> Latent:
+            if noise is not None:
+                assert isinstance(noise, Watched)
+                calls.append(("encode", *noise.facts))
+            return super().encode(images, noise)
+
+        def decode(self, latent: Latent, noise: Noise) -> Tensor:
+            assert isinstance(noise, Watched)
+            calls.append(("decode", *noise.facts))
+            return super().decode(latent, noise)
+
+    evaluations: list[tuple[object, list[tuple[str, Tensor]], dict[str, object]]] = []
+
+    def stop(tokenizer: object, *, data: Any, **known: object) -> None:
+        evaluations.append((tokenizer, list(data), known))
+
+    tokenizer = Watching()
+    tokenizer.changed = ()
+    monkeypatch.setattr(conformance, "KeyedNoise", Watched)
+    monkeypatch.setattr(conformance, "evaluate", stop)
+    monkeypatch.setattr(conformance, "load_tokenizer", lambda request: tokenizer)
+    assert plugin("noisy", NOISY) == []
+    whole = ("decode", 0, IDS, "decode")
+    assert calls == [
+        ("encode", 0, IDS, "encode"),
+        *[whole] * 4,  # its values, twice the same, and the batch that images alone are like
+        *(("decode", 0, (name,), "decode") for name in IDS),
+        whole,
+        ("decode", 1, IDS, "decode"),
+    ]
+    ((given, data, known),) = evaluations
+    assert given is tokenizer
+    assert [name for name, _ in data] == list(IDS)
+    pixels = torch.stack([image for _, image in data])
+    assert pixels.dtype == torch.uint8
+    assert torch.equal(pixels, (make_images(64) * 255).round().byte())
+    assert known == {
+        **{"resolution": 64, "metrics": ("mae",), "device": "cpu"},
+        **{"strict": True, "progress": False},
+    }
 
 
 def test_an_unknown_id_is_a_problem_not_a_crash() -> None:

@@ -1,7 +1,6 @@
 """Output of the gate, at the width of a terminal."""
 
 import io
-import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -126,12 +125,12 @@ def test_markdown_and_junit_in_full():
     assert cells[3:] == [[""]]
     suite = ElementTree.fromstring(to_junit(found))
     assert suite.tag == "testsuite"
-    assert suite.attrib.keys() == {"name", "tests", "failures", "errors"}
-    assert [suite.get(key) for key in ("tests", "failures", "errors")] == ["2", "1", "1"]
+    counts = {"tests": "2", "failures": "1", "errors": "1"}
+    assert suite.attrib == {"name": "ssdd-bench compare", **counts}
     case, obstacle = suite
     assert case.attrib == {"classname": str(JOB), "name": "psnr_pooled"}
     message = case.find("failure").get("message")
-    assert re.findall(r"-?[0-9.]+", message) == ["20.644", "20.144", "-0.5", "0.05"]
+    assert message == "20.644 -> 20.144 (-0.5, allowed 0.05)"
     assert obstacle.attrib == {"classname": "comparable", "name": "an obstacle <&>"}
     assert obstacle.find("error").attrib == {"message": "an obstacle <&>"}
     assert to_junit(found).startswith("<?xml")
@@ -170,3 +169,23 @@ def test_rows_have_colours_and_columns_go_where_they_do_not_fit():
     assert [line.plain for line in _grid(found, width)] == [line.plain for line in lines]
     (heading, *_) = _grid(found, width - 1)
     assert heading.plain.split() == [one for one in HEADINGS if one != "found"]
+
+
+def test_the_whole_output_of_a_terminal():
+    """Remarks are plain: neither brackets nor numbers are formatted, nor is a line broken."""
+    remark = "results/a.json: [bold]12 of 24[/bold] images are in both sets of the comparison"
+    stream = io.StringIO()
+    console = Console(file=stream, width=50, force_terminal=True, color_system="standard")
+    print_comparison(
+        Comparison((difference(OTHER, "psnr", "better", SET),), (), (remark,)), console
+    )
+    assert stream.getvalue().split("\n") == [
+        f"\x1b[1m{OTHER}\x1b[0m",
+        "\x1b[1mmetric  base    head    change  allowed  verdict\x1b[0m",
+        "\x1b[32mpsnr    20.644  20.144  -0.5    0.05     better\x1b[0m",
+        remark,
+        "found: the smallest worsening that fails with 80% probability on as many images; a "
+        "smaller one may pass",
+        "no regression",
+        "",
+    ]

@@ -2,10 +2,24 @@
 
 import importlib
 import json
+from unittest import mock
 
 import pytest
 
+from ssdd_bench.gate.pytest_plugin import pytest_addoption
+
 pytest_plugins = ["pytester"]
+
+
+def test_the_option_of_the_fixture():
+    parser = mock.Mock()
+    pytest_addoption(parser)
+    parser.getgroup.assert_called_once_with("ssdd-bench")
+    parser.getgroup.return_value.addoption.assert_called_once_with(
+        "--ssdd-gate-update",
+        action="store_true",
+        help="measure anew what ssdd_gate compares with, instead of comparing",
+    )
 
 
 @pytest.fixture
