@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
+from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.images import FolderImages, open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.source import ImageSource
@@ -24,6 +26,7 @@ from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
+from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.registry import get_protocol
 
@@ -122,6 +125,95 @@ def test_out_of_memory_with_one_image(photos):
 
     with pytest.raises(UserError, match="one image at a time"):
         scores(None_(), photos)
+
+
+def test_a_batch_is_halved_for_the_images_that_are_left(photos, monkeypatch):
+    """The third image takes all memory beside others; no size is tried again that did not fit."""
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+    tried = []
+
+    class Small(Noisy):
+        def decode(self, latent, noise):
+            tried.append(noise.ids)
+            if len(latent) > 4 or ("2.png" in noise.ids and len(latent) > 1):
+                raise torch.OutOfMemoryError("no memory left")
+            return super().decode(latent, noise)
+
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 5)
+    with MetricSuite(["mse"], CPU) as suite:
+        (seen,) = pass_over(Small(), loader, suite, repeat=False)
+    names = [("0.png", "1.png", "2.png", "3.png", "4.png"), ("0.png", "1.png"), ("2.png", "3.png")]
+    assert tried == [*names, *((f"{number}.png",) for number in range(2, 7))]
+    assert seen.ids == photos.ids
+    assert seen.warnings == tuple(
+        f"out of memory with {one} images at a time: reduced to {other}; scores do not depend on it"
+        for one, other in ((5, 2), (2, 1))
+    )
+
+
+def test_a_tokenizer_that_does_not_fit(photos, monkeypatch):
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+
+    class Large(Noisy):
+        def decode(self, latent, noise):
+            raise torch.OutOfMemoryError("no memory left")
+
+    loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
+    with MetricSuite(["mse"], CPU) as suite, pytest.raises(UserError, match="at a time on cpu: "):
+        pass_over(Large(), loader, suite)
+
+
+def test_what_a_tokenizer_changes_is_said_of_its_chunk(photos):
+    threads = torch.get_num_threads()
+
+    class Changes(Noisy):
+        def decode(self, latent, noise):
+            torch.set_num_threads(threads + 1)
+            return super().decode(latent, noise)
+
+    assert scores(Changes(), photos)[1].warnings == (
+        "Changes: running it changed torch's number of threads, which others use; it was put back",
+    )
+    assert torch.get_num_threads() == threads
+
+
+def test_enlarged_images_are_counted_over_the_batches(photos):
+    for side, count in ((40, 0), (48, 7)):
+        loader = ImageLoader(photos, side, PROTOCOL.crop, 3)
+        with MetricSuite(["mse"], CPU) as suite:
+            (seen,) = pass_over(Noisy(), loader, suite)
+        assert seen.enlarged == count
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_the_first_images_are_kept(photos, monkeypatch, batch):
+    sizes = []
+    monkeypatch.setattr(module, "count_kept", lambda *size: sizes.append(size) or 4)
+    seen = scores(Noisy(), photos, batch)[1].examples
+    assert set(sizes) == {(32, 32)}
+    assert seen.ids == photos.ids[:4]
+    (whole,) = ImageLoader(photos, 32, PROTOCOL.crop, 7)
+    assert torch.equal(seen.references, whole.images[:4])
+    assert seen.reconstructions.shape == seen.references.shape
+    noise = KeyedNoise(0, photos.ids[:4], "decode")
+    tokenizer = Noisy()
+    decoded = tokenizer.decode(tokenizer.encode(whole.images[:4].float() / 255), noise)
+    assert torch.equal(seen.reconstructions, to_uint8(decoded, photos.ids[:4]))
+
+
+def test_a_chunk_without_images_has_no_examples(photos):
+    class Broken(FolderImages):
+        def read(self, image_id):
+            if image_id in ("0.png", "1.png"):
+                raise DataError("truncated")
+            return super().read(image_id)
+
+    some = Broken(photos.name, {name: name for name in photos.ids}, photos.base)
+    loader = ImageLoader(some, 32, PROTOCOL.crop, 2, groups=[some.ids[:2], some.ids[2:]])
+    with MetricSuite(["mse"], CPU) as suite:
+        first, second = pass_over(Noisy(), loader, suite, examples_of=0)
+    assert (first.ids, first.examples, first.decoded) == ((), None, (0.0, 1.0))
+    assert (second.ids, second.examples) == (some.ids[2:], None)
 
 
 def test_nan_names_the_image(photos):
@@ -391,6 +483,83 @@ def test_noise_in_order_does_not_depend_on_what_was_foreseen(photos, threads, ba
         expected += [last.normal(shape) for shape in shapes[start]]
     assert len(asked) == len(expected)
     assert all(map(torch.equal, asked, expected))
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_foreseen_noise_in_order_goes_on_where_the_batch_before_it_ended(photos, threads):
+    protocol = replace(PROTOCOL, decoder_noise="ordered")
+    asked = []
+
+    class Same(Noisy):
+        def decode(self, latent, noise):
+            asked.append((noise.ids, noise.normal((5,)), noise.normal((2, 3))))
+            return torch.zeros(len(latent), 3, *latent.size)
+
+    loader = ImageLoader(photos, 32, protocol.crop, 2, threads=threads)
+    with MetricSuite(["mse"], CPU) as suite:
+        pass_over(Same(), loader, suite, protocol, 5, repeat=False)
+    last = None
+    for start, (ids, *rows) in zip(range(0, 7, 2), asked, strict=True):
+        last = OrderedNoise(5, min(2, 7 - start), after=last)
+        assert ids == photos.ids[start : start + 2]
+        assert torch.equal(rows[0], last.normal((5,)))
+        assert torch.equal(rows[1], last.normal((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("noise", "posterior", "streams"),
+    [
+        ("philox", "mode", ["decode"]),
+        ("philox", "sample", ["encode", "decode"]),
+        ("ordered", "mode", []),
+        ("ordered", "sample", ["encode"]),
+    ],
+)
+def test_streams_whose_noise_is_keyed(noise, posterior, streams):
+    protocol = replace(PROTOCOL, decoder_noise=noise, posterior=posterior)
+    trips = module._RoundTrips(Noisy(), protocol, 3, CPU, None, Guard("noisy"))
+    found = trips.keyed_noise(("a", "b"))
+    assert list(found) == streams
+    for stream, one in found.items():
+        numbers = one.part(slice(1, 2)).normal((4,))
+        assert torch.equal(numbers, KeyedNoise(3, ("b",), stream).normal((4,)))
+
+
+def test_scores_wait_for_at_most_eight_calls():
+    """The ninth call waits for the first; what is done already is taken at once."""
+    futures, done = [], []
+
+    class Pool:
+        def submit(self, function):
+            future = SimpleNamespace(done=lambda: is_done, result=lambda: None)
+            futures.append(future)
+            return future
+
+    behind = module._Behind(False)
+    behind._pool = Pool()
+    is_done = False
+    for number in range(10):
+        behind.call(lambda: None, lambda number=number: done.append(number))
+        assert done == list(range(max(0, number - 7)))
+    is_done = True
+    behind.call(lambda: None)
+    assert done == list(range(10))
+    assert not behind._waiting
+    assert len(futures) == 11
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_the_thread_of_the_scores(photos, monkeypatch, overlap):
+    monkeypatch.setattr(module, "overlaps", lambda device, protocol: overlap)
+    names = set()
+
+    class Suite(MetricSuite):
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
+            names.add(threading.current_thread().name)
+
+    with Suite(["mse"], CPU) as suite:
+        pass_over(Noisy(), ImageLoader(photos, 32, PROTOCOL.crop, 3), suite)
+    assert names == {"scores_0" if overlap else threading.current_thread().name}
 
 
 def test_errors_come_in_the_order_of_the_batches(photos, overlapped):

@@ -1,11 +1,16 @@
 """An image of each job is decoded twice: other bits are said, and no number depends on it."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.memory import as_source
 from ssdd_bench.errors import PluginError
+from ssdd_bench.evaluation import repeat as module
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.loading import load
 from ssdd_bench.plugins.outputs import EXACT_TOLERANCE, REDUCED_TOLERANCE
@@ -110,8 +115,6 @@ def test_a_failure_of_the_second_call_is_the_plugins():
     ],
 )
 def test_only_other_kernels_may_differ(alone, dtype, difference, passes):
-    from dataclasses import replace
-
     from ssdd_bench.evaluation.repeat import repeat_first_image
     from ssdd_bench.plugins.guard import Guard
 
@@ -123,6 +126,43 @@ def test_only_other_kernels_may_differ(alone, dtype, difference, passes):
         plain, Guard("copy"), protocol, 0, ["a"], reference, decoded, alone=alone
     )
     assert (found == "") == passes
+
+
+@pytest.mark.parametrize(
+    ("device", "tf32", "alone", "tolerance"),
+    [
+        ("cpu", False, True, 0),
+        ("cpu", True, False, EXACT_TOLERANCE),
+        ("cuda", False, True, EXACT_TOLERANCE),
+        ("cuda", False, False, EXACT_TOLERANCE),
+        ("cuda", True, True, REDUCED_TOLERANCE),
+    ],
+)
+def test_the_tolerance_of_a_device(monkeypatch, device, tf32, alone, tolerance):
+    """The state of the device's random numbers is kept too."""
+    kept, calls = [], []
+
+    @contextmanager
+    def fork_rng(devices):
+        kept.append(devices)
+        yield
+
+    def round_trip(*args):
+        calls.append(args)
+        return None, decoded + difference
+
+    monkeypatch.setattr(torch.random, "fork_rng", fork_rng)
+    monkeypatch.setattr(module, "round_trip", round_trip)
+    protocol = replace(get_protocol("default-v1"), tf32=tf32)
+    reference = SimpleNamespace(device=torch.device(device))
+    decoded = torch.zeros(1, 3, 2, 2)
+    for difference in (tolerance / 2, tolerance + 1e-5):
+        found = module.repeat_first_image(
+            None, None, protocol, 0, ["a"], reference, decoded, alone=alone
+        )
+        assert (found == "") == (difference <= tolerance)
+    assert kept == [[torch.device("cuda")] if device == "cuda" else []] * 2
+    assert [call[3] for call in calls] == [reference] * 2
 
 
 def test_range_is_in_the_row_with_the_largest_value():
