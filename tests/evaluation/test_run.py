@@ -563,12 +563,13 @@ def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
 
     stand = Stand(monkeypatch, look)
     launch = Launch(jobs=3, timeout=5.0, share=Share(1, 3))
-    source = few_source = small(few, tmp_path).source()
-    made = run_jobs(small(few, tmp_path, "jpeg,identity", speed=True), None, launch, source)
+    source = small(few, tmp_path).source()
+    plan = small(few, tmp_path, "jpeg,identity", speed=True, metrics=())
+    made = run_jobs(plan, None, launch, source)
     assert made == RunSummary((), ())
     ((groups, slots, timeout, shares, given),) = stand.given
     assert [group.name for group in groups] == ["jpeg", "identity"]
-    assert all(group._source is few_source for group in groups)
+    assert all(group._source is source for group in groups)
     assert (slots, timeout, shares, given) == ((launch, CPU), 5.0, "ours", quiet)
     pixels = {(0, 0): [768.0], (0, 1): [3072.0], (1, 0): [768.0], (1, 1): [3072.0]}
     assert costs == [(Share(1, 3), pixels)]
@@ -728,13 +729,17 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
         watcher.started((0, 0), Opened("", (3,), (0,), folder="folder-16"))
         watcher.started((0, 3), Opened("", (3,), (0,)))
         watcher.finished((0, 3), results[3])
+        watcher.failed(0, [6], Problem("ValueError", "mine"))
 
     stand, told = Stand(monkeypatch, work), Noting()
-    plan = small(few, tmp_path, resolutions=(16, 24, 32, 40, 48, 56))
+    plan = small(few, tmp_path, resolutions=(16, 24, 32, 40, 48, 56, 64))
     summary = run_jobs(plan, told, launch)
     assert summary.finished == tuple(results)
-    first, second = summary.failures
-    assert first == lost
+    first, second, third = summary.failures
+    assert (first, third) == (
+        lost,
+        Failure("jpeg at 64 px, default-v1", 1, Problem("ValueError", "mine")),
+    )
     assert (second.name, second.jobs) == ("jpeg at 56 px, default-v1", 1)
     assert (second.problem.kind, second.problem.text) == ("UserError", "a chunk is missing")
     assert seen == [
@@ -747,14 +752,15 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
     ]
     name = "jpeg at {} px, default-v1"
     assert told.seen == [
-        ("started", name.format(16), 1, 6, 3, 0),
-        ("started", name.format(40), 4, 6, 3, 0),
+        ("started", name.format(16), 1, 7, 3, 0),
+        ("started", name.format(40), 4, 7, 3, 0),
         ("finished", name.format(40), results[3]),
+        ("failed", [name.format(64)], third),
         ("finished", name.format(16), results[0]),
         ("finished", name.format(32), results[2]),
         ("failed", [name.format(56)], second),
     ]
-    assert stand.given[0][3:] == ({(0, n): range(1) for n in range(4)}, "quiet")
+    assert stand.given[0][3:] == ({(0, n): range(1) for n in range(5)}, "quiet")
     assert not load_plan(tmp_path)
 
 

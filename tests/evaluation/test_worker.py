@@ -10,27 +10,40 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from job_records import BASE
 from PIL import Image
 from safetensors.numpy import save_file
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError, OutputError, PluginError, UserError
+from ssdd_bench.errors import DataError, OutputError, PluginError, ResolutionError, UserError
 from ssdd_bench.evaluation import chunks as chunks_module
+from ssdd_bench.evaluation import work as work_module
+from ssdd_bench.evaluation import worker as module
+from ssdd_bench.evaluation.chunk_files import DamagedChunkError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.evaluate import evaluate_loaded
-from ssdd_bench.evaluation.folder import JobFolder, find_jobs, read_job
-from ssdd_bench.evaluation.job import Failure, Job, data_fingerprint
+from ssdd_bench.evaluation.folder import ClockRecord, JobFolder, find_jobs, read_job
+from ssdd_bench.evaluation.job import Failure, Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
+from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.evaluation.run import run
-from ssdd_bench.evaluation.worker import EvaluationGroup, EvaluationWorker, save_merged
-from ssdd_bench.launch.tasks import Problem, Progress
+from ssdd_bench.evaluation.work import describe_job
+from ssdd_bench.evaluation.worker import (
+    EvaluationGroup,
+    EvaluationWorker,
+    make_groups,
+    merge_folder,
+    save_merged,
+)
+from ssdd_bench.launch.tasks import Opened, Problem, Progress
 from ssdd_bench.metrics.features import base as features
+from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.pictures import find_pictures
-from ssdd_bench.results.store import find_results
+from ssdd_bench.results.store import find_results, load_results
 
 CPU = torch.device("cpu")
 METRICS = ("psnr", "psnr_pooled", "ssim")
@@ -629,3 +642,257 @@ def test_a_run_and_its_restart_from_the_first_to_the_last_line(tmp_path, make_ph
     assert calls == [1, 2]
     assert [one.reused for one in again.finished] == [True, False]
     assert [*map(content, again.finished)] == [*map(content, whole.finished)]
+
+
+def test_a_group_for_each_tokenizer_with_what_is_known_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "describe_environment", lambda device: {"device": device})
+    source = Pictures(3)
+    config = RunConfig(tuple(parse_requests("jpeg,identity")), (16, 24), tmp_path, data=source)
+    jobs = config.jobs()
+    found = [vars(group) for group in make_groups(config, source, CPU)]
+    assert found == [
+        {
+            "config": config,
+            "plan": plan,
+            "data_hash": data_fingerprint(source),
+            "_environment": {"device": CPU},
+            "_source": source,
+            "name": name,
+            "jobs": tuple(f"{name} at {side} px, default-v1" for side in (16, 24)),
+        }
+        for name, plan in (("jpeg", jobs[:2]), ("identity", jobs[2:]))
+    ]
+
+
+def test_a_group_loads_onto_a_device(tmp_path, monkeypatch):
+    """What it does not bring along is looked up where it is loaded."""
+    kept = []
+    monkeypatch.setattr(module, "describe_environment", lambda device: {"device": device})
+    monkeypatch.setattr(module, "load", lambda request, device: ("loaded", request, device))
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(True))
+    source, device = Pictures(3), torch.device("meta")
+    config = RunConfig(tuple(parse_requests("jpeg")), (16,), tmp_path, data=source)
+    own = {
+        "_loaded": ("loaded", config.requests[0], device),
+        "_device": device,
+        "_jobs": {},
+        "_current": None,
+    }
+    given = EvaluationGroup(config, config.jobs(), "", {"cpu": "x"}, source)
+    rest = {"_group": given, "_environment": {"cpu": "x"}, "_source": source}
+    assert vars(given.load("meta")) == own | rest
+    bare = EvaluationGroup(config, config.jobs(), "")
+    worker = bare.load("meta")
+    found = vars(worker)
+    assert found.pop("_source").ids == source.ids
+    assert found == own | {"_group": bare, "_environment": {"device": device}}
+    assert kept == [True, True]
+
+
+NAME = "test at 16 px, default-v1"
+
+
+def test_an_open_job_is_described(loaded, tmp_path):
+    plan = Plan(
+        tmp_path, loaded("stochastic"), Pictures(6), speed=True, command="ssdd-bench run",
+        pictures=False, picture_quality=65, strict=True,
+    )  # fmt: skip
+    opened = plan.worker().open(0)
+    (path,) = find_jobs(tmp_path)
+    assert opened == Opened(NAME, (4, 2), (0, 1), True, folder=path.name)
+    record = read_job(path)
+    settings = plan.config.settings(plan.group.plan[0], CPU)
+    expected = describe_job(
+        plan.loaded, plan.source, settings, plan.group.data_hash, {"cpu": "x"}, "ssdd-bench run",
+        False, 65,
+    )  # fmt: skip
+    expected = replace(expected, created=record.created)
+    JobFolder(tmp_path / "expected", expected.identity).claim(expected)
+    assert record == read_job(tmp_path / "expected")
+    again = replace(plan.config, command="another", pictures=True)
+    plan.group = EvaluationGroup(again, plan.group.plan, plan.group.data_hash)
+    worker = plan.worker()
+    assert worker.open(0) == opened
+    assert worker._jobs[0].record == record  # that of the first command is kept
+
+
+def test_a_resolution_that_does_not_fit(loaded, tmp_path):
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(3))
+    plan.group = EvaluationGroup(plan.config, (replace(plan.group.plan[0], resolution=15),), "")
+    with pytest.raises(ResolutionError, match="14 or 16"):
+        plan.worker().open(0)
+
+
+class Stages(Progress):
+    def __init__(self):
+        self.seen = []
+
+    def stage(self, name):
+        self.seen.append(name)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that shows the speed of an example, and keeps what it is given."""
+    given = []
+
+    def measure(tokenizer, examples, *more, **named):
+        given.append(examples.ids)
+        return BASE.speed
+
+    monkeypatch.setattr(work_module, "measure_speed", measure)
+    return given
+
+
+def test_the_clock_is_read_and_saved(loaded, tmp_path, clock):
+    plan = Plan(tmp_path, loaded("codec"), Pictures(11, (0,)), speed=True)
+    worker, stages = plan.worker(), Stages()
+    worker.work(0, worker.open(0).missing, stages)
+    plan.environment = {"cpu": "y"}
+    worker = plan.worker()
+    assert worker.open(0).untimed
+    worker.time(0, stages)
+    record = read_job(plan.folder.path)
+    found = plan.folder.load_clock()
+    assert found == ClockRecord(record.identity, BASE.speed, {"cpu": "y"}, found.seconds)
+    assert 0 < found.seconds < 60
+    assert clock == [("0001", "0002", "0003")]  # of the first chunk
+    assert record.environment == {"cpu": "x"}
+    assert plan.worker().open(0) == Opened(NAME, (4, 4, 3), folder=plan.folder.path.name)
+    finished = worker.finish(0, stages)
+    assert stages.seen == ["speed", "scores"]
+    assert (finished.result.speed, finished.result.environment) == (BASE.speed, {"cpu": "y"})
+    opened = plan.worker().open(0)
+    assert opened == Opened(NAME, result=replace(finished, reused=True))
+
+
+def test_a_speed_that_is_missing_is_added(loaded, tmp_path, clock):
+    old = Plan(tmp_path, loaded("codec"), Pictures(3), command="first").run()
+    plan = Plan(tmp_path, loaded("codec"), Pictures(3), speed=True, command="second")
+    worker, stages = plan.worker(), Stages()
+    assert worker.open(0) == Opened(NAME, untimed=True)
+    assert not find_jobs(tmp_path)
+    worker.time(0, stages)
+    finished = worker.finish(0, stages)
+    assert stages.seen == ["speed"]
+    seconds = finished.result.seconds
+    assert old.result.seconds < seconds < old.result.seconds + 60
+    wanted = replace(old.result, speed=BASE.speed, command="second", seconds=seconds)
+    assert finished == Finished(wanted, old.path, reused=False)
+    assert load_results([tmp_path]) == [finished.result]
+    assert clock == [("0000", "0001", "0002")]
+    assert not find_jobs(tmp_path)
+
+
+def test_what_an_old_result_has_is_computed_again(loaded, tmp_path):
+    """In a folder for the old metrics and the new ones, and only if something is missing."""
+    old = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("psnr",)).run()
+    reused = replace(old, reused=True)
+    fewer = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("psnr",))
+    assert fewer.worker().open(0) == Opened(NAME, result=reused)
+    plan = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("mse",))
+    opened = plan.worker().open(0)
+    assert opened == Opened(NAME, (3,), (0,), folder=plan.folder.path.name)
+    assert read_job(plan.folder.path).identity.metrics == ("mse", "psnr")
+    assert plan.folder.path.name.startswith(f"{old.path.stem}-")
+
+
+class Work:
+    """Stands in for the work on a job: keeps what it is asked."""
+
+    def __init__(self, seen, loaded, source, settings):
+        self.seen, self.side = seen, settings.resolution
+        seen.append(("begun", loaded, source, settings))
+
+    def compute(self, folder, chunks, progress):
+        self.seen.append((self.side, folder.path.name, chunks, progress))
+        if not chunks:
+            raise KeyboardInterrupt
+
+    def close(self):
+        self.seen.append(("closed", self.side))
+
+
+def test_one_job_is_at_work_at_a_time(loaded, tmp_path, monkeypatch):
+    seen, progress = [], Progress()
+    monkeypatch.setattr(module, "JobWork", lambda *given: Work(seen, *given))
+    plan = Plan(tmp_path, loaded("stochastic"), Pictures(6))
+    first = plan.group.plan[0]
+    jobs = first, replace(first, resolution=8)
+    plan.group = EvaluationGroup(plan.config, jobs, "hash")
+    worker = plan.worker()
+    folders = [worker.open(job).folder for job in range(2)]
+    worker.work(0, (0,), progress)
+    worker.work(0, (1,), progress)
+    worker.work(1, (0, 1), progress)
+    with pytest.raises(KeyboardInterrupt):
+        worker.work(1, (), progress)
+    worker.work(1, (1,), progress)
+    worker.close()
+    worker.close()
+    begun = [("begun", plan.loaded, plan.source, plan.config.settings(job, CPU)) for job in jobs]
+    assert seen == [
+        begun[0],
+        (16, folders[0], (0,), progress),
+        (16, folders[0], (1,), progress),
+        ("closed", 16),
+        begun[1],
+        (8, folders[1], (0, 1), progress),
+        (8, folders[1], (), progress),
+        ("closed", 8),
+        begun[1],
+        (8, folders[1], (1,), progress),
+        ("closed", 8),
+    ]
+
+
+def test_a_damaged_chunk_is_computed_again_at_the_end(stopped, monkeypatch):
+    damage_data(stopped)
+    worker, stages, calls = stopped.worker(), Stages(), []
+    worker.work(0, worker.open(0).missing, Progress())
+    work = worker.work
+    monkeypatch.setattr(worker, "work", lambda *given: calls.append(given) or work(*given))
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        finished = worker.finish(0, stages)
+    assert [given[:2] for given in calls] == [(0, [1])]
+    assert stages.seen == ["scores", "scores"]
+    assert not finished.reused
+    assert worker._current is None
+
+
+def damage_data(plan):
+    """Change a bit of the second chunk."""
+    path = plan.folder.chunk_path(1)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_folder_is_merged_whatever_run_it_is_of(stopped, once, monkeypatch):
+    worker = stopped.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    folder = stopped.folder
+    damage_data(stopped)
+    with (
+        pytest.warns(RuntimeWarning, match=f"{folder.chunk_path(1).name} is damaged"),
+        pytest.raises(DamagedChunkError) as raised,
+    ):
+        merge_folder(folder.path, stopped.out)
+    assert raised.value.chunk == 1
+    assert folder.missing() == (1,)
+    assert not list(stopped.out.glob("*.json"))
+    with pytest.raises(UserError, match="chunk 1"):
+        merge_folder(folder.path, stopped.out)
+    worker = stopped.worker()
+    worker.work(0, worker.open(0).missing, Progress())
+    saved, save = [], Evaluation.save
+    record = read_job(folder.path)
+    monkeypatch.setattr(
+        Evaluation, "save", lambda self, *given: saved.append(given) or save(self, *given)
+    )
+    finished = merge_folder(folder.path, stopped.out)
+    assert saved == [(stopped.out, record.pictures, record.picture_quality)]
+    assert (finished.path.parent, finished.reused) == (stopped.out, False)
+    assert content(finished) == once("stochastic")
+    assert load_results([finished.path]) == [finished.result]
+    assert not find_jobs(stopped.out)
