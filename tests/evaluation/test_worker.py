@@ -665,7 +665,7 @@ def test_a_group_for_each_tokenizer_with_what_is_known_of_the_run(tmp_path, monk
 
 
 def test_a_group_loads_onto_a_device(tmp_path, monkeypatch):
-    """What it does not bring along is looked up where it is loaded."""
+    """Environment and images that do not come along are looked up where it is loaded."""
     kept = []
     monkeypatch.setattr(module, "describe_environment", lambda device: {"device": device})
     monkeypatch.setattr(module, "load", lambda request, device: ("loaded", request, device))
@@ -785,7 +785,7 @@ def test_a_speed_that_is_missing_is_added(loaded, tmp_path, clock):
 
 
 def test_what_an_old_result_has_is_computed_again(loaded, tmp_path):
-    """In a folder for the old metrics and the new ones, and only if something is missing."""
+    """The folder is for the old metrics and the new ones."""
     old = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("psnr",)).run()
     reused = replace(old, reused=True)
     fewer = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("psnr",))
