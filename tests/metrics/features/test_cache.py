@@ -1,15 +1,19 @@
 """Features of originals are computed once, and cached runs give the same bits."""
 
+import hashlib
 import os
 
 import numpy as np
+import PIL
 import pytest
 import torch
 
+from ssdd_bench.errors import OutputError
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.features.cache import ReferenceCache, pixel_hashes
+from ssdd_bench.metrics.features.cache import ReferenceCache, pixel_hashes, prune
+from ssdd_bench.results.fingerprint import fingerprint
 
 CPU = torch.device("cpu")
 
@@ -164,3 +168,104 @@ def test_hashes_that_are_known_are_not_computed_again(extractor, photo_like, mon
     pool.add("reference", a)
     assert len(calls) == 1
     assert len(extractor.calls) == 2  # the second time from the cache
+
+
+def test_names_of_entries_and_what_they_hold(extractor, tmp_path, photo_like, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX9")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    a = photo_like(2)
+    found = extractor(a)
+    ReferenceCache("sums 1", Sums.layers, CPU).write(pixel_hashes(a), found)
+    (path,) = entries(tmp_path)
+    versions = [torch.__version__, PIL.__version__]
+    name = fingerprint(["sums 1", {"a": 3, "b": 1}, versions, ["cpu", "AVX9", 77]])
+    assert path.parent.name == name[:16]
+    both = b"".join(pixel_hashes(a))
+    assert path.stem == hashlib.blake2b(both, digest_size=16).hexdigest()
+    with np.load(path) as arrays:
+        assert set(arrays.files) == {"a", "b"}
+    again = ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a))
+    assert list(again) == ["a", "b"]
+    for layer, rows in found.items():
+        np.testing.assert_array_equal(again[layer], rows)
+        assert again[layer].dtype == np.float32
+
+
+def test_hashes_are_keyed_by_the_size(photo_like):
+    a = photo_like(2, side=8)
+    keyed = [
+        hashlib.blake2b(one.numpy().tobytes(), digest_size=16, key=b"(3, 8, 8)").digest()
+        for one in a
+    ]
+    assert list(pixel_hashes(a)) == keyed
+
+
+def test_hardware_decides_by_its_kind(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda one: asked.append(one) or "some GPU")
+    gpu = torch.device("cuda", 1)
+    assert reference_cache._arithmetic(gpu) == ["some GPU"]
+    assert asked == [gpu]
+    assert reference_cache._arithmetic(torch.device("meta")) == ["meta"]
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"a": np.array([{}])}, {"a": np.array([{}]), "b": np.zeros(1)}, {"b": np.zeros(1)}]
+)
+def test_an_entry_with_objects_or_without_a_layer_is_unknown(extractor, arrays):
+    cache = ReferenceCache("sums 1", Sums.layers, CPU)
+    path = cache._path([b"x"])
+    path.parent.mkdir(parents=True)
+    np.savez(path, **arrays)
+    assert cache.read([b"x"]) is None
+
+
+def test_objects_are_not_written(extractor, tmp_path):
+    cache = ReferenceCache("sums 1", Sums.layers, CPU)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        cache.write([b"x"], {"a": np.array([{}]), "b": np.zeros(1)})
+    assert not entries(tmp_path)
+
+
+def test_nothing_is_read_or_pruned_where_the_cache_is_off(extractor, tmp_path, monkeypatch):
+    ReferenceCache("sums 1", Sums.layers, CPU).write([b"x"], {"a": np.ones(3), "b": np.ones(1)})
+    monkeypatch.setenv("SSDD_BENCH_NO_CACHE", "1")
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read([b"x"]) is None
+    prune(0)
+    assert len(entries(tmp_path)) == 1
+    monkeypatch.delenv("SSDD_BENCH_NO_CACHE")
+    assert ReferenceCache("sums 1", Sums.layers, CPU).read([b"x"]) is not None
+    prune(0)
+    assert not entries(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_tried_once(extractor, monkeypatch):
+    tried = []
+
+    def refuse(path, write):
+        tried.append(path)
+        raise OutputError("read-only")
+
+    monkeypatch.setattr(reference_cache, "write_atomically", refuse)
+    cache = ReferenceCache("sums 1", Sums.layers, CPU)
+    for _ in range(2):
+        cache.write([b"x"], {"a": np.ones(3), "b": np.ones(1)})
+    assert tried == [cache._path([b"x"])]
+    assert cache.read([b"x"]) is None
+
+
+def test_what_cannot_be_deleted_is_passed_over(extractor, tmp_path):
+    folder = tmp_path / "ssdd-bench" / "features" / "network"
+    (folder / "0").mkdir(parents=True)
+    (folder / "gone").symlink_to(folder / "nowhere")
+    for age, name in enumerate("123"):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (2000 + age, 2000 + age))
+    os.utime(folder / "0", (1000, 1000))
+    size = (folder / "0").stat().st_size
+    prune(size + 300)
+    assert {one.name for one in folder.iterdir()} == {"0", "gone", "1", "2", "3"}
+    prune(size + 299)
+    assert {one.name for one in folder.iterdir()} == {"0", "gone", "2", "3"}
+    prune(size + 100)
+    assert {one.name for one in folder.iterdir()} == {"0", "gone", "3"}
