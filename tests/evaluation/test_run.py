@@ -21,6 +21,7 @@ from scores import measured
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation import chunks as chunks_module
 from ssdd_bench.evaluation import run as module
+from ssdd_bench.evaluation import work as work_module
 from ssdd_bench.evaluation import worker as worker_module
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
@@ -270,6 +271,7 @@ def test_shares_that_time_wait_for_each_other(few, tmp_path, monkeypatch, speed,
         yield lambda: seen.append("quiet")
 
     monkeypatch.setattr(module, "clocks_in_turn", spy)
+    monkeypatch.setattr(work_module, "measure_speed", lambda *given, **named: BASE.speed)
     plan = replace(config(few, tmp_path), speed=speed, resolutions=(16,), metrics=("psnr",))
     plan = replace(plan, requests=tuple(parse_requests("jpeg")))
     run_jobs(plan, launch=Launch(True, share=share))
