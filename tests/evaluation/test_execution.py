@@ -188,7 +188,7 @@ def test_kernels_of_the_real_compiler_give_the_same_images():
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
-def test_an_exported_program_is_not_compiled():
+def test_an_exported_program_is_not_compiled(compiler):
     program = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 8, 8))
     tokenizer = from_functions(
         program, program, LatentSpec("continuous", 1, 3), networks={"encoder": program}
@@ -198,6 +198,13 @@ def test_an_exported_program_is_not_compiled():
         prepare(tokenizer, PROTOCOL, CPU, ExecutionSettings(compile="default"), 8, 1),
     ):
         pass
+    network = nn.Conv2d(3, 3, 1)  # it comes first, and is not compiled yet
+    settings = ExecutionSettings(compile="default")
+    prepared = PreparedTokenizer(Noted(network, program), PROTOCOL, CPU, settings)
+    with pytest.raises(UserError, match="exported"):
+        prepared.compile(8, 1)
+    prepared.close()
+    assert "forward" not in vars(network)
 
 
 @pytest.mark.slow

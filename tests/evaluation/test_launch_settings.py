@@ -153,6 +153,7 @@ def test_workers_take_the_devices_by_turns(
     [
         (Launch(), "cpu", (["cpu"], (6, 6), (9, 9))),
         (Launch(jobs=2), "cpu", (["cpu"] * 2, (3, 6), (4, 9))),
+        (Launch(jobs=4), "cpu", (["cpu"] * 4, (1, 6), (2, 9))),
         (Launch(jobs=7), "cpu", (["cpu"] * 7, (1, 6), (1, 9))),
         (Launch(jobs=2, threads=5), "cpu", (["cpu"] * 2, (5, 5), (4, 9))),
         (Launch(jobs=12), "cpu", (["cpu"] * 12, (1, 6), (1, 9))),
@@ -213,6 +214,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Launch(ray_gpus=0), CPU, 1, (6, 6), 6, 6),
         (Launch(ray_gpus=0, jobs=2), CPU, 2, (3, 6), 3, 3),
+        (Launch(ray_gpus=0, jobs=4), CPU, 4, (1, 6), 1, 1),
         (Launch(ray_gpus=0, jobs=9), CPU, 9, (1, 6), 1, 1),
         (Launch(ray_gpus=0, jobs=4, threads=2), CPU, 4, (2, 2), 2, 2),
         (Launch(ray_gpus=1), GPU, 5, (6, 6), 11, 1),

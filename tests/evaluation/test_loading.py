@@ -1,6 +1,7 @@
 """Whose weights ran: decided by their checksums, not by the name they were asked for."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from ssdd_bench.api import LatentSpec
+from ssdd_bench.errors import OptionError, PluginError
 from ssdd_bench.evaluation import loading as module
 from ssdd_bench.evaluation.loading import (
     LoadedTokenizer,
@@ -304,6 +306,19 @@ def test_networks_of_an_object_are_in_evaluation_mode():
     tokenizer = made(networks={"decoder": network})
     network.train()
     assert not load(tokenizer).tokenizer.networks()["decoder"].training
+
+
+def test_two_tokenizers_are_not_loaded_as_one():
+    with pytest.raises(OptionError, match=re.escape("(jpeg:quality=30, jpeg:quality=50)")):
+        load("jpeg:quality=30,50")
+
+
+@pytest.mark.parametrize(("label", "named"), [("", "FunctionTokenizer"), ("mine", "mine")])
+def test_a_description_that_does_not_hold_is_refused(label, named):
+    tokenizer = made()
+    tokenizer.latent = None
+    with pytest.raises(PluginError, match=named):
+        load(tokenizer, label=label)
 
 
 def test_the_checksum_of_a_network_is_of_all_its_state():

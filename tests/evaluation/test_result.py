@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ssdd_bench.errors import OutputError
 from ssdd_bench.evaluation import result as module
 from ssdd_bench.evaluation.examples import Examples, count_kept
 from ssdd_bench.evaluation.result import Evaluation, Provenance
@@ -97,6 +98,25 @@ def test_all_files_of_a_result(tmp_path: Path) -> None:
         for file, image in zip(files, images, strict=True):
             assert is_lossless(file)
             assert np.array_equal(read_picture(file), image.permute(1, 2, 0).numpy())
+
+
+def test_whole_scores_are_saved_as_floats(tmp_path: Path) -> None:
+    evaluation(per_image={"psnr": {"a": 20}}).save(tmp_path)
+    table = pq.read_table(tmp_path / "scores" / f"{STEM}.parquet")
+    assert [str(one) for one in table.schema.types] == ["string", "double"]
+
+
+def test_a_file_of_another_job_is_kept(tmp_path: Path) -> None:
+    """Nothing is written beside it."""
+    path = evaluation().save(tmp_path)
+    assert evaluation().save(tmp_path) == path  # the same job again
+    other = "9" * len(BASE.fingerprint)
+    path.write_text(path.read_text().replace(BASE.fingerprint, other))
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match=path.name):
+        evaluation(per_image=ROWS, examples=pictures()).save(tmp_path)
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == before
 
 
 def test_files_that_are_left_out(tmp_path: Path) -> None:
