@@ -1,7 +1,5 @@
 """Features in memory and in a file: every row, what stands for them, and their order."""
 
-import gc
-
 import numpy as np
 import pytest
 import torch
@@ -124,7 +122,6 @@ def test_the_file_is_closed_with_its_store():
     file = store._file
     assert not file.closed
     del store
-    gc.collect()
     assert file.closed
 
 
