@@ -1,7 +1,7 @@
 """Sample pictures beside results: crops of references and reconstructions, for looking at them.
 
     samples/reference_256_4c3b07c28a/000.webp     once for all results on the same crops
-    samples/ssdd_256_default-v1_a3f7adf2fd/000.webp
+    samples/ssdd_256_default-v1_0d64c7447a/000.webp
 
 Crops are WebP, lossless or small; no score is made from them.
 """

@@ -109,6 +109,7 @@ def test_the_option_is_not_repeated_from_a_file(run_folder: Path) -> None:
     assert "json" not in (run_folder / "runs" / "run.toml").read_text().replace("--json", "")
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_in_the_document_too(run_folder: Path) -> None:
     arguments = ["run", "--tokenizers", "identity,ssdd:checkpoint=missing.safetensors", "--res",
                  "32", "--data", str(run_folder / "photos"), "--out", str(run_folder / "failed"),

@@ -262,6 +262,7 @@ def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     assert score(drawn, photos, tmp_path / "out", metrics=("gfid",)).record == saved
 
 
+@pytest.mark.slow
 def test_the_verb_refuses_a_protocol_of_reconstruction(photos, drawn, tmp_path):
     def run(*arguments):
         done = CliRunner().invoke(command, [*map(str, arguments), "--out", str(tmp_path / "out")])
