@@ -10,7 +10,6 @@ from ssdd_bench.generation.sampler import SamplerSettings
 CPU = torch.device("cpu")
 
 
-@pytest.mark.slow
 def test_number_format_and_compilation(tiny_size, monkeypatch):
     seen = []
     original = speed.time_calls
