@@ -16,6 +16,7 @@ from ssdd_bench.report.groups import (
     describe_machine,
     pool_seeds,
     row_names,
+    split,
 )
 from ssdd_bench.results.schema import MetricValue, Result
 
@@ -193,3 +194,8 @@ def test_everything_is_pooled_as_it_should_be(make_result: Make) -> None:
     assert math.isnan(alone["psnr_least"])
     assert math.isnan(alone["psnr_greatest"])
     assert pooled.loc["twice", "seeds"].tolist() == [(0,), (0,), (1,)]
+
+
+def test_rows_without_a_rate_are_a_part_of_their_own() -> None:
+    frame = pd.DataFrame({"f": pd.array([16, None, 8, None], "Int64"), "n": 1, "x": range(4)})
+    assert [list(part["x"]) for part in split(frame, ["f", "n"])] == [[0], [1, 3], [2]]
