@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from dummy_groups import Dummy
+from fake_ranks import FakeRanks
 from mortal import MortalBlockMean, MortalImages
 from scores import measured
 
@@ -171,26 +172,8 @@ def test_a_collector_counts_what_was_done_before():
     Collector(groups).images_done((0, 0), 5)  # nobody is told
 
 
-class FakeRanks:
-    """The other rank as far as it shows: its failures."""
-
-    def __init__(self, seen, theirs, own, timeout):
-        self.seen, self.theirs, self.own = seen, theirs, own
-        seen.append(("rank", own, timeout))
-
-    @contextmanager
-    def connected(self):
-        yield self
-        self.seen.append("parted")
-
-    @contextmanager
-    def in_turn(self, one_by_one):
-        self.seen.append(("in turn", one_by_one))
-        yield "wait"
-        self.seen.append("next")
-
-    def collect(self, *given):
-        self.seen.append(("collect", *given))
+class Ranks(FakeRanks):
+    waiting = "wait"
 
     def gather(self, failures):
         """Return those of the other rank first, which is number 0 unless this one is."""
@@ -218,7 +201,7 @@ def test_the_first_rank_finishes_what_all_have_computed(
     tmp_path, monkeypatch, rank, mine, theirs, merge, raised, device
 ):
     seen = []
-    monkeypatch.setattr(module, "Ranks", lambda *given: FakeRanks(seen, theirs, *given))
+    monkeypatch.setattr(module, "Ranks", lambda *given: Ranks(seen, theirs, *given))
     groups = [Dummy("a", {"x": 1, "y": 1, "z": 1}, tmp_path)]
     numbers = {name: number for number, name in enumerate(groups[0].jobs)}
 

@@ -107,7 +107,7 @@ def test_whole_scores_are_saved_as_floats(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_job_is_kept(tmp_path: Path) -> None:
-    """Nothing is written beside it."""
+    """Saving fails, and writes nothing beside it."""
     path = evaluation().save(tmp_path)
     assert evaluation().save(tmp_path) == path  # the same job again
     other = "9" * len(BASE.fingerprint)

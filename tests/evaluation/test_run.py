@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from fake_ranks import FakeRanks
 from job_records import BASE
 from PIL import Image
 from plugin_folders import write_plugin
@@ -658,35 +659,6 @@ def test_results_get_the_ratios_of_their_speeds(few, tmp_path, monkeypatch):
         ("identity", 16),
     ]
     assert (slots, timeout, shares, quiet) == ((Launch(jobs=1, timeout=5.0), CPU), 5.0, None, None)
-
-
-class FakeRanks:
-    """The other rank as far as it shows: what it has found."""
-
-    def __init__(self, seen, theirs, own, timeout):
-        self.seen, self.theirs, self.own = seen, theirs, own
-        seen.append(("rank", own, timeout))
-
-    @contextmanager
-    def connected(self):
-        yield self
-        self.seen.append("parted")
-
-    @contextmanager
-    def in_turn(self, one_by_one):
-        self.seen.append(("in turn", one_by_one))
-        yield "quiet"
-        self.seen.append("next")
-
-    def collect(self, out, folder):
-        self.seen.append(("collect", out, folder))
-
-    def gather(self, value):
-        self.seen.append("gather")
-        return [value, self.theirs]
-
-    def meet(self):
-        self.seen.append("meet")
 
 
 def as_rank(monkeypatch, rank, theirs, merge=None):
