@@ -8,7 +8,7 @@ from math import floor
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from sample_images import resize_by_pillow
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features import dinov2 as module
@@ -124,14 +124,9 @@ def test_features_are_those_of_the_network_with_that_table(state, extractor, pho
     loaded = {name: value for name, value in state.items() if name != "mask_token"}
     loaded["pos_embed"] = torch.cat([state["pos_embed"][:, :1], table[None]], dim=1)
     network.load_state_dict(loaded)
-    pixels = [
-        np.asarray(
-            Image.fromarray(image.permute(1, 2, 0).numpy()).resize((224, 224), Image.BICUBIC)
-        )
-        for image in images
-    ]
+    pixels = resize_by_pillow(images, 224)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    inputs = torch.from_numpy((np.stack(pixels) / 255 - mean) / std).permute(0, 3, 1, 2).float()
+    inputs = torch.from_numpy((pixels / 255 - mean) / std).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         expected = network.forward_features(inputs)[:, 0].numpy()  # after the final norm
 
@@ -207,11 +202,8 @@ def test_images_are_normalised_eight_at_a_time(light, photo_like):
     images = photo_like(9, side=8)
     made = DINOv2Features(CPU)
     found = made(images)
-    pixels = [
-        np.asarray(Image.fromarray(x.permute(1, 2, 0).numpy()).resize((224, 224), Image.BICUBIC))
-        for x in images
-    ]
-    expected = ((np.stack(pixels) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+    pixels = resize_by_pillow(images, 224)
+    expected = ((pixels / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
     assert [len(x) for x in made.network.given] == [8, 1]
     np.testing.assert_allclose(torch.cat(made.network.given), expected, atol=1e-5)
     assert list(found) == ["cls"]

@@ -7,7 +7,7 @@ import efficientnet_lite_pytorch
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from sample_images import resize_by_pillow
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
@@ -122,14 +122,11 @@ def test_images_are_scaled_four_at_a_time(light, photo_like):
     images = photo_like(9, side=8)
     made = EffNetFeatures(CPU)
     found = made(images)
-    pixels = [
-        np.asarray(Image.fromarray(x.permute(1, 2, 0).numpy()).resize((224, 224), Image.BICUBIC))
-        for x in images
-    ]
+    pixels = resize_by_pillow(images, 224)
     given = made.network.given
     assert [len(x) for x in given] == [4, 4, 1]
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in given)
-    expected = (torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() - 127) / 128
+    expected = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
     torch.testing.assert_close(torch.cat(given), expected, rtol=0, atol=0)
     assert list(found) == ["pool"]
     pooled = made.network.layer(expected).mean(dim=(2, 3))
