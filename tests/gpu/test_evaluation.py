@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from ssdd_bench.evaluation import evaluate as module
+from ssdd_bench.evaluation import work as module
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 

@@ -14,8 +14,6 @@ from ssdd_bench.evaluation.timing import CUDA_TIMING, time_by_turns, time_calls
 from ssdd_bench.plugins.registry import load_tokenizer
 from ssdd_bench.protocols.registry import get_protocol
 
-pytestmark = pytest.mark.gpu
-
 PROTOCOL = get_protocol("default-v1")
 CYCLES = 20_000_000  # about ten milliseconds
 
@@ -39,8 +37,10 @@ def decode(tokenizer, images, device):
     ],
     ids=["eager", "bf16", "fp16", "compiled", "graphs"],
 )
-def test_every_setting_is_near_float32_on_a_cpu(name, settings, tolerance):
-    device, images = torch.device("cuda"), torch.rand(2, 3, 64, 64)
+def test_every_setting_is_near_float32_on_a_cpu(name, settings, tolerance, device):
+    if settings.compile != "off" and device.type == "cpu":
+        pytest.skip("tests/evaluation compiles on a CPU, which takes minutes")
+    images = torch.rand(2, 3, 64, 64)
     exact = decode(load_tokenizer(name), images, "cpu")
     tokenizer = load_tokenizer(name, device)
     used = settings.applied_to(PROTOCOL)
@@ -51,8 +51,9 @@ def test_every_setting_is_near_float32_on_a_cpu(name, settings, tolerance):
     assert (first.cpu() - exact).abs().max() < tolerance
 
 
-def test_half_precision_is_channels_last():
-    device = torch.device("cuda")
+def test_half_precision_is_channels_last(device):
+    if device.type == "cpu":
+        pytest.skip("a CPU keeps float32 in channels_last too")
     tokenizer = load_tokenizer("klvae", device)
     assert memory_format(tokenizer.networks().values()) == "contiguous"
     settings = ExecutionSettings("bfloat16")
@@ -61,7 +62,9 @@ def test_half_precision_is_channels_last():
 
 
 @pytest.mark.parametrize("index", range(max(1, torch.cuda.device_count())))
-def test_the_clock_times_the_device_that_works(index):
+def test_the_clock_times_the_device_that_works(index, device):
+    if device.type == "cpu":
+        pytest.skip("tests/evaluation has the test of a CPU")
     device = torch.device("cuda", index)
 
     def sleep():
@@ -73,7 +76,9 @@ def test_the_clock_times_the_device_that_works(index):
     assert time_by_turns([sleep, sleep], device, 3).min() > 0.002
 
 
-def test_products_and_convolutions_are_exact_without_tf32():
+def test_products_and_convolutions_are_exact_without_tf32(device):
+    if device.type == "cpu":
+        pytest.skip("a CPU has no TF32")
     x = torch.randn(512, 512, device="cuda")
     weight = torch.randn(64, 64, 3, 3, device="cuda")
     images = torch.randn(4, 64, 32, 32, device="cuda")
@@ -91,7 +96,9 @@ def test_products_and_convolutions_are_exact_without_tf32():
             assert min(errors()) > 1e-3
 
 
-def test_codecs_are_timed_on_the_cpu_and_batches_on_the_gpu():
+def test_codecs_are_timed_on_the_cpu_and_batches_on_the_gpu(device):
+    if device.type == "cpu":
+        pytest.skip("a CPU is timed with one image")
     options = {"data": "sample", "resolution": 64, "limit": 8, "metrics": ["psnr"], "speed": True}
     codec = sb.evaluate("jpeg", device="cuda", progress=False, **options)
     assert codec.speed.batches == (1,)
