@@ -32,8 +32,10 @@ def decode(tokenizer, images, device):
         (ExecutionSettings(), 1e-3),
         (ExecutionSettings("bfloat16"), 0.1),
         (ExecutionSettings("float16"), 0.03),
-        (ExecutionSettings(compile="default"), 1e-3),
-        (ExecutionSettings("bfloat16", "default", cuda_graphs=True), 0.1),
+        pytest.param(ExecutionSettings(compile="default"), 1e-3, marks=pytest.mark.slow),
+        pytest.param(
+            ExecutionSettings("bfloat16", "default", cuda_graphs=True), 0.1, marks=pytest.mark.slow
+        ),
     ],
     ids=["eager", "bf16", "fp16", "compiled", "graphs"],
 )

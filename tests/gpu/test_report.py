@@ -56,6 +56,11 @@ def test_no_time_leaves_all_out(report, device, tmp_path):
     )
 
 
+def test_only_some_rows(report, device):
+    done = report.main(["--device", str(device), "--tiny", "--only", "^SD-VAE .* bf16"])
+    assert [str(row.case) for row in done.rows] == ["SD-VAE 64 px bf16 eager channels_last"]
+
+
 def test_a_row_that_fails_is_a_finding(report, device, tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("no kernel | of this kind\nmore")
