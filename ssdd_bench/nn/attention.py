@@ -56,14 +56,20 @@ class RelativePositionBias(nn.Module):
         (heads, query cells, key cells), where pairs out of reach hold -1e7, or float16's lowest.
         """
         table = self.relative_bias_table.flatten(0, 1)
-        # Not kept within a compiled graph, which computes positions while it reads the table, and
-        # where tensors have no data.
-        lost = torch.compiler.is_compiling() or isinstance(table, FakeTensor)
-        positions = _positions.__wrapped__ if lost else _positions
+        positions = _positions if keeps_constants(table) else _positions.__wrapped__
         index = positions(query, key, origin, table.device)
         lowest = max(MASKED, torch.finfo(table.dtype).min)
         table = F.pad(table, (0, 0, 0, 1), value=lowest)
         return F.embedding(index, table).permute(2, 0, 1).contiguous()
+
+
+def keeps_constants(like: Tensor) -> bool:
+    """Return True if a constant made for this tensor's device can be kept for later calls.
+
+    Not within a compiled graph, which computes constants where it reads them, and not where
+    tensors have no data.
+    """
+    return not (torch.compiler.is_compiling() or isinstance(like, FakeTensor))
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
+from ssdd_bench.nn.attention import (
+    RelativePositionBias,
+    keeps_constants,
+    neighbourhood_attention,
+)
 from ssdd_bench.nn.norm import GroupNorm, modulated_group_norm
 
 GROUPS = 32  # of every group norm in the published sizes
@@ -177,8 +182,6 @@ class DoublingConvolution(nn.Conv2d):
     added up instead: four convolutions of 2x2, one for each pixel of a square, on the small map.
     """
 
-    TAPS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
-
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
 
@@ -186,7 +189,9 @@ class DoublingConvolution(nn.Conv2d):
         """Map (B, C, H, W) to (B, C, 2H, 2W)."""
         weight, bias = self.weight, self.bias
         assert bias is not None
-        taps = weight.new_tensor(self.TAPS)  # (parity, tap of 2, tap of 3)
+        taps = (_taps if keeps_constants(weight) else _taps.__wrapped__)(
+            weight.dtype, weight.device
+        )
         folded = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, weight)
         (batch, _, height, width), channels = x.shape, len(weight)
         out = F.conv2d(x, folded.flatten(0, 2), bias.repeat(4), padding=1)
@@ -205,6 +210,14 @@ class DoublingConvolution(nn.Conv2d):
                 for q in range(2):
                     doubled[:, :, p, :, q] = out[2 * p + q, :, p : p + height, q : q + width]
         return doubled.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
+@cache
+@torch.inference_mode(False)
+def _taps(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the sums of taps, (parity, tap of 2, tap of 3); a GPU is waited for once only."""
+    sums = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
+    return torch.tensor(sums, dtype=dtype, device=device)
 
 
 class UpBlock(Checkpointed):

@@ -4,8 +4,9 @@
 
 Each row is a network at a resolution in a number format: its latency for one image, then larger
 batches, doubled at 256 px and four times as large at 512 px, until the throughput stops growing;
-memory; and how far the output is from the same network in float32, eager. Rows that matter most
-come first; what the minutes do not suffice for is listed.
+memory; and how far the output is from the same network in float32, eager. A compiled network is
+measured with the batch that was the best without compilation, one with CUDA graphs with one image.
+Rows that matter most come first; what the minutes do not suffice for is listed.
 OUT.json and OUT.md are written anew after every row. Try it first: --device cpu --tiny.
 """
 
@@ -75,14 +76,14 @@ class Row:
     case: Case
     gmac_per_image: float
     batches: list[dict[str, Any]] = field(default_factory=list)  # see Timing, in order of size
-    first_call_s: float | None = None  # with the compilation, at batch 1
-    compile_s: float | None = None  # of all its batches
+    first_call_s: float | None = None  # with the compilation, if any
     psnr_db: float | None = None  # None where the output is exact
     max_difference: float | None = None
     failure: str = ""
 
     def latency_ms(self) -> float | None:
-        return 1000 * self.batches[0]["median_s"] if self.batches else None
+        first = next(iter(self.batches), {"batch": None})
+        return 1000 * first["median_s"] if first["batch"] == 1 else None
 
     def best(self) -> dict[str, Any]:
         return max(self.batches, key=lambda one: one["images_per_s"], default={})
@@ -261,8 +262,7 @@ class Report:
         case, device = row.case, self.device
         network = self._network_of(case.model)
         module, dtype = network.module, DTYPES[case.dtype]
-        first = make_inputs(case.px, 1, device)  # no other size, which would be compiled too
-        expected = self._exact(case, network, first)
+        expected = self._exact(case, network, make_inputs(case.px, 1, device))
         # A copy in the format of the case: the weights would not come back from a shorter one.
         module = copy.deepcopy(module).to(dtype, memory_format=LAYOUTS[case.memory_format])
         called: Any = module
@@ -270,14 +270,18 @@ class Report:
             backend = {"backend": "aot_eager"} if self.tiny else {"mode": case.mode}
             called = torch.compile(module, dynamic=False, fullgraph=network.is_ssdd, **backend)
         decode = network.decode(called, dtype, case.memory_format)
+        found: Tensor | None = None
         for batch in self._batches(row):
             try:
-                self._time(row, batch, partial(decode, *make_inputs(case.px, batch, device)))
+                call = partial(decode, *make_inputs(case.px, batch, device))
+                self._time(row, batch, call)
+                if found is None:
+                    found = call()[:1].clone()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or batch == 1:
                     raise
                 break
-        found = decode(*first)
+        assert found is not None
         difference = (found - expected).double()
         row.max_difference = difference.abs().max().item()
         mse = difference.square().mean().item()
@@ -293,15 +297,14 @@ class Report:
         return self._outputs[key]
 
     def _batches(self, row: Row) -> Iterator[int]:
-        """Yield 1, then larger batches while they pay; of a compiled network the best eager one."""
-        yield 1
+        """Yield 1, then larger batches while they pay; one for a compiled network."""
         case = row.case
         if case.mode != "eager":
             eager = replace(case, mode="eager")
             best = next((one.best() for one in self.rows if one.case == eager), {})
-            if best.get("batch", 1) > 1:
-                yield best["batch"]
+            yield 1 if case.mode == "reduce-overhead" else best.get("batch", 1)
             return
+        yield 1
         # Above 256 px every batch size compiles FlexAttention, for seconds.
         factor = 4 if case.px > 256 and self.device.type == "cuda" else 2
         batch = factor
@@ -318,11 +321,10 @@ class Report:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         first = time.monotonic() - started
-        if batch == 1:
+        if row.first_call_s is None:
             row.first_call_s = first
         if row.case.mode != "eager":
-            row.compile_s = (row.compile_s or 0.0) + first
-            longest = max(row.compile_s, self._compilations.get(row.case.mode, 0.0))
+            longest = max(first, self._compilations.get(row.case.mode, 0.0))
             self._compilations[row.case.mode] = longest
         memory, kind = peak_memory(call, self.device)
         seconds = time_calls(call, lambda: None, self.device, self.settings)
@@ -364,7 +366,7 @@ class Report:
             return f"{row.case}: {row.failure}"
         best = row.best()
         return (
-            f"{row.case}: {row.latency_ms():.2f} ms, {best['images_per_s']:.1f} images/s at batch "
+            f"{row.case}: {_milliseconds(row)} ms, {best['images_per_s']:.1f} images/s at batch "
             f"{best['batch']}, {best['peak_memory_bytes'] / 2**30:.2f} GiB, "
             f"{_decibels(row)} {row.failure}"
         )
@@ -400,7 +402,7 @@ class Report:
             return [*cells, row.failure.replace("|", "/"), *[""] * 6]
         return [
             *cells,
-            f"{row.latency_ms():.2f}",
+            _milliseconds(row),
             f"{best['images_per_s']:.1f}",
             str(best["batch"]),
             f"{row.record()['tflops']:.1f}",
@@ -413,6 +415,11 @@ class Report:
         if self.out is not None:
             write_json(self.out.with_name(f"{self.out.name}.json"), self.record())
             write_text(self.out.with_name(f"{self.out.name}.md"), self.markdown())
+
+
+def _milliseconds(row: Row) -> str:
+    latency = row.latency_ms()
+    return "" if latency is None else f"{latency:.2f}"
 
 
 def _decibels(row: Row) -> str:

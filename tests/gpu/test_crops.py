@@ -36,7 +36,7 @@ def photos(tmp_path_factory):
 
 def crops(kind, photos, recipe, device):
     made = kind(photos, recipe.encoder, 0.0, 0)
-    batches = made(Shard(i, 0, 32, 32) for i in range(10))
+    batches = made((Shard(i, 0, 32, 32) for i in range(10)), device)
     found = torch.cat([next(batches) for _ in range(2)])
     assert found.device.type == device.type
     batches.close()
@@ -59,7 +59,7 @@ def test_crops_do_not_wait_for_the_device(photos, recipe, device):
     if device.type != "cuda":
         pytest.skip("a CPU is not waited for")
     made = DecodedCrops(photos, recipe.encoder, 0.0, 0)
-    batches = made(Shard(i, 0, 32, 32) for i in range(10))
+    batches = made((Shard(i, 0, 32, 32) for i in range(10)), device)
     next(batches)
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from ssdd_bench.api import Latent
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import FixedNoise, KeyedNoise
 from ssdd_bench.nn.dit import DiT, DiTConfig
 from ssdd_bench.nn.encoder import SSDDEncoder
@@ -16,6 +17,13 @@ SIZES = ["S", "B", "M", "L", "XL", "H"]
 # significant bits; the errors of some dozens of layers add up.
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.fixture(autouse=True)
+def without_tf32():
+    """Round as the protocols do; by default PyTorch convolves float32 in TF32."""
+    with tf32(False):
+        yield
 
 
 @pytest.fixture(scope="module", params=SIZES)

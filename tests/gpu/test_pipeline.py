@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import ssdd_bench as sb
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import BatchNoise, KeyedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
@@ -49,7 +50,8 @@ def test_scores_beside_the_network_are_those_after_it(tokenizer, device, monkeyp
         loader = ImageLoader(
             open_images(None, limit=10), 64, "adm", 4, threads=threads, pin=device.type == "cuda"
         )
-        with MetricSuite(KEYS, device, batch=4) as suite:
+        # Metrics switch TF32 off and on again while the networks run, so these do without it.
+        with tf32(False), MetricSuite(KEYS, device, batch=4) as suite:
             chunks = []
             reconstruct(
                 tokenizer, loader, suite, get_protocol(protocol), 0, device,

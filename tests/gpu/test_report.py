@@ -27,7 +27,7 @@ def test_every_kind_of_row(report, device, tmp_path, capsys):
     assert {row["mode"] for row in found["rows"]} == {"eager", "default"}
     for row in found["rows"]:
         sizes = [one["batch"] for one in row["batches"]]
-        assert sizes[0] == 1
+        assert sizes[0] == 1 or row["mode"] == "default"
         assert sizes == sorted(set(sizes))
         assert row["best_batch"] in sizes
         assert row["psnr_db"] is None or row["psnr_db"] > 20

@@ -24,6 +24,15 @@ def test_upsampling_is_nearest_neighbours_then_a_convolution(training, memory_fo
     assert (wrong - expected).abs().max() > 0.1
 
 
+def test_doubling_convolution_makes_its_constants_once(monkeypatch):
+    """A GPU would be waited for, and a graph of its kernels could not be recorded."""
+    layer, x = DoublingConvolution(4), torch.randn(1, 4, 3, 3)
+    expected = layer(x)
+    monkeypatch.delattr(torch, "tensor")
+    monkeypatch.setattr(torch.Tensor, "new_tensor", None)
+    assert torch.equal(layer(x), expected)
+
+
 def test_gradients_of_upsampling():
     torch.manual_seed(0)
     layer = DoublingConvolution(6).double()
