@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 TEMPLATE = Path(__file__).with_name("performance.md.jinja")
 
@@ -25,10 +25,7 @@ def main() -> None:
         f"{2 * run['gmac']['SSDD-S'] / run['seconds']['SSDD-S'] / ceiling:.0%} at {run['side']} px"
         for run in decoders
     )
-    page = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(
-        TEMPLATE.read_text()
-    )
-    text = page.render(
+    text = template(TEMPLATE.read_text()).render(
         machine=decoders[0]["machine"],
         decoders=decoders,
         halves=[run for run in runs if run["test"] == "test_bfloat16"],
@@ -39,8 +36,51 @@ def main() -> None:
         ceiling=f"{ceiling:.0f}",
         shares=shares,
         memory=f"{memory / 1e9:.1f}",
+        **gpu_values(),
     )
     (out / "performance.md").write_text(text)
+
+
+def template(text: str) -> Template:
+    return Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(text)
+
+
+def gpu_section() -> str:
+    """Return the end of the page, which needs the committed reports of GPUs only."""
+    text = TEMPLATE.read_text()
+    return template(text[text.index("## On a GPU") :]).render(**gpu_values())
+
+
+def gpu_values() -> dict:
+    files = sorted((TEMPLATE.parents[2] / "results" / "gpu").glob("*.json"))
+    cards = [json.loads(file.read_text()) | {"file": file.name} for file in files]
+    return {
+        "cards": cards,
+        "network": lambda row: (
+            f"{'' if row['model'] == 'SD-VAE' else 'SSDD-'}{row['model']}, {row['px']}"
+        ),
+        "latency": latency,
+        "best": best,
+        "paper_ratio": cards[0]["paper_ratio"],
+    }
+
+
+def network(row: dict) -> str:
+    ours = "" if row["model"] == "SD-VAE" else "SSDD-"
+    return f"{ours}{row['model']}, {row['px']}"
+
+
+def latency(row: dict) -> str:
+    """Return the milliseconds for one image, or nothing where no single one was timed."""
+    first = row["batches"][0]
+    return f"{1000 * first['median_s']:.1f}" if first["batch"] == 1 else ""
+
+
+def best(row: dict) -> str:
+    """Return cells: images/s, batch, TFLOP/s and GiB of the fastest batch."""
+    found = max(row["batches"], key=lambda one: one["images_per_s"])
+    gib = found["peak_memory_bytes"] / 2**30
+    return f"{found['images_per_s']:.0f} | {found['batch']} | {row['tflops']:.0f} | {gib:.1f}"
 
 
 def seconds(run: dict) -> str:
