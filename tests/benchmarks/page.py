@@ -52,7 +52,7 @@ def gpu_section() -> str:
 
 
 def gpu_values() -> dict:
-    files = sorted((TEMPLATE.parents[2] / "results" / "gpu").glob("*.json"))
+    files = sorted((TEMPLATE.parents[2] / "docs/reference/gpu").glob("*.json"))
     cards = [json.loads(file.read_text()) | {"file": file.name} for file in files]
     return {
         "cards": cards,
