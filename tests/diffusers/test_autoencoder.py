@@ -104,6 +104,7 @@ def test_tuples_and_steps(photos):
     assert (more.decode(z).sample - image).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("f", [4, 16])
 def test_tiles_agree_with_the_whole_image_but_for_what_they_do_not_see(f):

@@ -193,6 +193,7 @@ def test_what_moves_last_digits_is_named(base, field, value):
     assert str(value) in note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "level"), [("jpeg:quality=90", "shift"), ("jpeg:quality=90", "truncate")]
 )

@@ -116,6 +116,7 @@ def test_a_shard_with_a_changed_bit_is_refused_and_made_again(photos, latents, e
     assert shards(tmp_path) == shards(latents.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_any_number_of_workers_writes_the_same_bytes(photos, latents, encode, jobs, tmp_path):
     launch = Launch(jobs=jobs, threads=1)

@@ -27,6 +27,10 @@ RESULTS = {
     "c/y": "1.0 1.1 1.2",
 }
 METHODS = "load", "open", "work", "finish", "time"
+WORK_OR_SLOW = [
+    "work",
+    *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS if one != "work"),
+]
 ONE, TWO = (pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))
 OTHERS: dict[str, dict[str, int | str]] = {"before": {"fine": 4}, "after": {"fine": 4}}
 
@@ -70,7 +74,7 @@ def test_what_is_on_disk_is_not_computed_again(
 
 
 @pytest.mark.parametrize("workers", [0, ONE, TWO])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WORK_OR_SLOW)
 @pytest.mark.parametrize("fault", ["raise", "user error", "sys.exit"])
 def test_what_a_plugin_raises_fails_its_jobs(
     run_dummies: Run, method: str, fault: str, workers: int
@@ -90,10 +94,7 @@ def test_what_a_plugin_raises_fails_its_jobs(
 
 
 @pytest.mark.parametrize("workers", [1, TWO])
-@pytest.mark.parametrize(
-    "method",
-    ["work", *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS if one != "work")],
-)
+@pytest.mark.parametrize("method", WORK_OR_SLOW)
 @pytest.mark.parametrize(
     ("fault", "word"),
     [

@@ -75,6 +75,7 @@ def test_equals_the_package(backbone, metric, pair):
     assert unscaled != pytest.approx(wanted, rel=1e-2)  # [0, 1] in place of [-1, 1]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_equals_torchmetrics(backbone, metric, pair):
     net, _, layers = backbone

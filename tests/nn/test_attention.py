@@ -48,13 +48,12 @@ def reference(q, k, v, grid, table):
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 12), (9, 9), (11, 17)])
-@pytest.mark.parametrize("kernel", Kernel)
-def test_equals_two_loops(bias, grid, kernel):
-    q, k, v = tokens(*grid)
-    got = neighbourhood_attention(q, k, v, grid, bias, kernel)
-    torch.testing.assert_close(
-        got, reference(q, k, v, grid, bias.relative_bias_table), atol=1e-5, rtol=1e-5
-    )
+def test_every_kernel_equals_two_loops(bias, grid):
+    inputs = tokens(*grid)
+    expected = reference(*inputs, grid, bias.relative_bias_table)
+    for kernel in Kernel:
+        got = neighbourhood_attention(*inputs, grid, bias, kernel)
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5, msg=kernel)
 
 
 def test_gradients_of_tiles_equal_those_of_all_pairs(bias):

@@ -53,6 +53,7 @@ print(TOKENIZERS.get("block-mean").source)
     assert run_python("-c", code) == "package ssdd-bench-block-mean\n"
 
 
+@pytest.mark.slow
 def test_it_is_listed_on_the_command_line(run_python: Run) -> None:
     listed = json.loads(run_python("-m", "ssdd_bench", "list", "tokenizers", "--json"))
     entry = next(one for one in listed["tokenizers"] if one["id"] == "block-mean")

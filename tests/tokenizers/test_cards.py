@@ -113,6 +113,7 @@ def test_a_record_names_the_checksums_of_both_files(f):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("f", LATENTS.values())
 @pytest.mark.parametrize("name", STAGES)
 def test_f_chooses_among_the_mini_weights(name, f):

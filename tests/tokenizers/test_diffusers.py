@@ -357,6 +357,7 @@ def test_a_pipelines_folder_will_do_for_a_named_model(twin, tmp_path):
     assert load_tokenizer(f"diffusers:path={tmp_path},subfolder=vae").latent.channels == 16
 
 
+@pytest.mark.slow
 def test_a_weights_file_alone_is_built_by_the_published_configuration(twin):
     file = twin("sdxl-vae") / WEIGHTS
     with pytest.raises(WeightsError, match="does not fit AutoencoderKL"):  # the twin is small

@@ -95,6 +95,7 @@ def tiny(tmp_path_factory):
     return make
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "channels"), F8.items())
 def test_both_layouts_equal_diffusers(name, channels, tiny):

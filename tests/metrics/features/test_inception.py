@@ -49,6 +49,7 @@ def test_torchmetrics_resizes_otherwise_by_default(inception_weights, sides, fea
     assert np.abs(other.numpy() - features[0]["pool"][:2]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_spatial_features_are_height_width_channel(given, sides):
     extractor = InceptionFeatures(CPU)
     kept = []
