@@ -39,8 +39,7 @@ def pytest_collection() -> Iterator[None]:
     try:
         return (yield)
     finally:
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            gc.freeze()  # and at no time while the tests run
+        gc.freeze()  # and at no time while the tests run, nor at the end
         gc.enable()
 
 

@@ -186,6 +186,7 @@ def test_half_precision(photos, dtype):
     assert 0 < error < 0.05 * expected.abs().mean()
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing(photos):
     model = make_tiny().train()
     small = photos[:1, :, :32, :32]
@@ -213,6 +214,7 @@ def test_decoding_compiles_without_a_graph_break():
     torch.testing.assert_close(decode(z).sample, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("how", ["sequential", "model"])
 def test_offloaded_weights_come_back_for_encode_and_decode(how, photos):

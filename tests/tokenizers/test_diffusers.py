@@ -171,6 +171,7 @@ def test_parameters_are_those_of_the_configuration():
         assert models()[name].published.parameters == count, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "other"),
     [
@@ -198,6 +199,7 @@ QUICK = "vq-amused", "sd3-vae", "dc-ae-f32c32"
 """One of each kind: codes, a KL-VAE, a deep compression autoencoder."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL],
@@ -279,6 +281,7 @@ def test_statistics_per_channel_in_a_configuration_are_used(tmp_path):
     torch.testing.assert_close(tokenizer.encode(images("")).data, (z - shift) * 0.18215 / spread)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_rae_normalises_itself_and_takes_one_size(twin):
     tokenizer = load_tokenizer("rae-dinov2-b", path=str(twin("rae-dinov2-b")))
@@ -311,6 +314,7 @@ def test_vq_gives_the_indices_of_the_nearest_codes(twin):
     torch.testing.assert_close(decoded, (expected + 1) / 2, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_consistency_decoder_samples_as_diffusers_does(twin, monkeypatch):
     name = "consistency-decoder"

@@ -181,7 +181,7 @@ def build(name, **changes):
 def test_every_class_has_a_small_model():
     theirs = set(CLASSES) - {"AutoencoderSSDD"}  # which tests/diffusers evaluates
     assert set(MODELS) == theirs
-    assert all(hasattr(diffusers, name) for name in theirs)
+    assert theirs <= set(dir(diffusers))  # which imports none of them
 
 
 QUICK = {"AutoencoderKL", "AutoencoderKLWan", "VQModel"}  # a class of each kind
