@@ -37,7 +37,10 @@ def pytest_collection() -> Iterator[None]:
     """Keep the garbage collector from looking, again and again, at what imports leave for good."""
     gc.disable()
     try:
-        return (yield)
+        found = yield
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            import hypothesis  # noqa: F401  # its plugin does at the end, and asks the collector
+        return found
     finally:
         gc.freeze()  # and at no time while the tests run, nor at the end
         gc.enable()
