@@ -137,10 +137,15 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
         if bars := _bars(mark for mark in marks if mark.family == family):
             color = palette.color(family)
             axes.add_line(Line2D(*bars, color=color, linewidth=1.0, gid=add(family)))
+    # Marks that look alike are one line: matplotlib takes a millisecond for each of its objects.
+    alike: dict[tuple[str, str, bool], list[Mark]] = {}
     for mark in marks:
-        style = palette.marker(mark.family, mark.marker, front=mark.front)
-        gid = add(mark.family, mark.tip)
-        axes.add_line(Line2D([mark.x], [mark.y], **style, zorder=3, gid=gid))
+        alike.setdefault((mark.family, mark.marker, mark.front), []).append(mark)
+    for (family, shape, front), mine in sorted(alike.items(), key=lambda item: item[0][2]):
+        gid = " ".join(add(family, mark.tip) for mark in mine)  # see name_marks
+        places = [mark.x for mark in mine], [mark.y for mark in mine]
+        style = palette.marker(family, shape, front=front)
+        axes.add_line(Line2D(*places, **style, zorder=3, gid=gid))
     shown = thin_out(marks, panel.higher)
     labelled = [mark for mark in shown if mark.label]
     for mark, artists in zip(labelled, place_labels(axes, shown, ends=panel.ends), strict=True):

@@ -221,7 +221,7 @@ class Drawing:
             self.figure.savefig(buffer, format="svg", metadata=_UNDATED[".svg"])
         bottom = max(y + height for _, y, _, height in self.panels.values())
         about = f'role="group" aria-label="{escape(self.alt)}" data-bottom="{bottom + 4:.0f}" '
-        return buffer.getvalue().replace("<svg ", f"<svg {about}", 1)
+        return name_marks(buffer.getvalue().replace("<svg ", f"<svg {about}", 1))
 
     @cached_property
     def panels(self) -> dict[str, tuple[float, float, float, float]]:
@@ -238,6 +238,17 @@ class Drawing:
                     x, y, width, high = (round(one * scale, 1) for one in corner)
                     found[str(axes.get_gid())] = (x, y, width, high)
         return found
+
+
+def name_marks(svg: str) -> str:
+    """Give each mark of a line its id, where the line has those of all its marks."""
+
+    def name(line: re.Match[str]) -> str:
+        before, *marks = line[2].split("<use ")
+        named = zip(line[1].split(" "), marks, strict=True)
+        return "<g>" + before + "".join(f'<use id="{one}" {mark}' for one, mark in named)
+
+    return re.sub(r'<g id="([^" ]+(?: [^" ]+)+)">(.*?</g>)', name, svg, flags=re.DOTALL)
 
 
 def inline_svg(svg: str) -> str:

@@ -48,8 +48,8 @@ def labels_of(axes: Axes) -> list[str]:
 def lines_of(axes: Axes) -> list[list[float]]:
     """Heights of the joined marks, line by line."""
     lines = [line for line in axes.get_lines() if line.get_label() != "front"]
-    found = [list(map(float, line.get_ydata())) for line in lines]  # type: ignore[arg-type]
-    return sorted(line for line in found if len(line) > 1)
+    joined = [line for line in lines if line.get_linestyle() != "None"]
+    return sorted(list(map(float, line.get_ydata())) for line in joined)  # type: ignore[arg-type]
 
 
 def steps_of(make: Make, label: str, steps: int, psnr: float) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -157,8 +158,9 @@ def test_the_line_of_the_front_bounds_its_marks_and_no_other(higher: bool) -> No
     assert axes.get_xlim()[1] > 9
     words = [text.get_text() for text in axes.texts]
     assert f"better {'↗' if higher else '↘'}" in words
-    outlines = [line.get_markeredgecolor() for line in axes.get_lines() if line.get_marker() == "o"]
-    assert outlines == [INK, INK, INK, PAPER, PAPER]
+    marked = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    outlines = [(line.get_markeredgecolor(), len(np.asarray(line.get_xdata()))) for line in marked]
+    assert outlines == [(PAPER, 1), (PAPER, 1), (INK, 3)]  # the front is drawn above the others
 
 
 def test_distances_that_differ_much_are_on_a_logarithmic_scale() -> None:
@@ -237,3 +239,9 @@ def test_every_part_of_a_family_is_in_the_svg_once() -> None:
     ) == 5  # line, marks, labels
     for gid in [*drawing.parts, *drawing.panels]:
         assert drawing.svg.count(f'id="{gid}"') == 1, gid
+    # Both marks of ssdd are one line, and each has its own place under its own id.
+    two = [gid for gid, (family, tip) in drawing.parts.items() if family == "ssdd" and tip]
+    places = [
+        float(re.search(f'<use id="{gid}" [^>]* x="([0-9.]+)"', drawing.svg)[1]) for gid in two
+    ]
+    assert places == sorted(set(places))
