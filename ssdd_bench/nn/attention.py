@@ -15,7 +15,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
+
+from ssdd_bench.nn.constants import kept
 
 RADIUS = 7
 SIDE = 2 * RADIUS + 1
@@ -56,24 +57,13 @@ class RelativePositionBias(nn.Module):
         (heads, query cells, key cells), where pairs out of reach hold -1e7, or float16's lowest.
         """
         table = self.relative_bias_table.flatten(0, 1)
-        positions = _positions if keeps_constants(table) else _positions.__wrapped__
-        index = positions(query, key, origin, table.device)
+        index = _positions(table, query, key, origin, table.device)
         lowest = max(MASKED, torch.finfo(table.dtype).min)
         table = F.pad(table, (0, 0, 0, 1), value=lowest)
         return F.embedding(index, table).permute(2, 0, 1).contiguous()
 
 
-def keeps_constants(like: Tensor) -> bool:
-    """Return True if a constant made for this tensor's device can be kept for later calls.
-
-    Not within a compiled graph, which computes constants where it reads them, and not where
-    tensors have no data.
-    """
-    return not (torch.compiler.is_compiling() or isinstance(like, FakeTensor))
-
-
-@cache
-@torch.inference_mode(False)
+@kept
 def _positions(
     query: tuple[int, int], key: tuple[int, int], origin: int, device: torch.device
 ) -> Tensor:

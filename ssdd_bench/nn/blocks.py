@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,11 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssdd_bench.nn.attention import (
-    RelativePositionBias,
-    keeps_constants,
-    neighbourhood_attention,
-)
+from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
+from ssdd_bench.nn.constants import kept
 from ssdd_bench.nn.norm import GroupNorm, modulated_group_norm
 
 GROUPS = 32  # of every group norm in the published sizes
@@ -189,9 +185,7 @@ class DoublingConvolution(nn.Conv2d):
         """Map (B, C, H, W) to (B, C, 2H, 2W)."""
         weight, bias = self.weight, self.bias
         assert bias is not None
-        taps = (_taps if keeps_constants(weight) else _taps.__wrapped__)(
-            weight.dtype, weight.device
-        )
+        taps = _taps(weight, weight.dtype, weight.device)
         folded = torch.einsum("pak,qbl,oikl->pqoiab", taps, taps, weight)
         (batch, _, height, width), channels = x.shape, len(weight)
         out = F.conv2d(x, folded.flatten(0, 2), bias.repeat(4), padding=1)
@@ -212,10 +206,9 @@ class DoublingConvolution(nn.Conv2d):
         return doubled.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
-@cache
-@torch.inference_mode(False)
+@kept
 def _taps(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the sums of taps, (parity, tap of 2, tap of 3); a GPU is waited for once only."""
+    """Return the sums of taps, (parity, tap of 2, tap of 3)."""
     sums = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
     return torch.tensor(sums, dtype=dtype, device=device)
 
