@@ -3,6 +3,7 @@
 python tests/benchmarks/page.py BENCHMARKS.json docs/reference
 """
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -54,33 +55,12 @@ def gpu_section() -> str:
 def gpu_values() -> dict:
     files = sorted((TEMPLATE.parents[2] / "docs/reference/gpu").glob("*.json"))
     cards = [json.loads(file.read_text()) | {"file": file.name} for file in files]
-    return {
-        "cards": cards,
-        "network": lambda row: (
-            f"{'' if row['model'] == 'SD-VAE' else 'SSDD-'}{row['model']}, {row['px']}"
-        ),
-        "latency": latency,
-        "best": best,
-        "paper_ratio": cards[0]["paper_ratio"],
-    }
-
-
-def network(row: dict) -> str:
-    ours = "" if row["model"] == "SD-VAE" else "SSDD-"
-    return f"{ours}{row['model']}, {row['px']}"
-
-
-def latency(row: dict) -> str:
-    """Return the milliseconds for one image, or nothing where no single one was timed."""
-    first = row["batches"][0]
-    return f"{1000 * first['median_s']:.1f}" if first["batch"] == 1 else ""
-
-
-def best(row: dict) -> str:
-    """Return cells: images/s, batch, TFLOP/s and GiB of the fastest batch."""
-    found = max(row["batches"], key=lambda one: one["images_per_s"])
-    gib = found["peak_memory_bytes"] / 2**30
-    return f"{found['images_per_s']:.0f} | {found['batch']} | {row['tflops']:.0f} | {gib:.1f}"
+    path = TEMPLATE.parents[1] / "gpu/report.py"
+    spec = importlib.util.spec_from_file_location("gpu_report", path)
+    report = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = report  # where dataclasses look for it
+    spec.loader.exec_module(report)
+    return {"cards": cards, "table": report.table, "paper_ratio": report.PAPER_RATIO}
 
 
 def seconds(run: dict) -> str:

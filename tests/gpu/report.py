@@ -15,7 +15,7 @@ import copy
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from itertools import product
@@ -80,10 +80,6 @@ class Row:
     psnr_db: float | None = None  # None where the output is exact
     max_difference: float | None = None
     failure: str = ""
-
-    def latency_ms(self) -> float | None:
-        first = next(iter(self.batches), {"batch": None})
-        return 1000 * first["median_s"] if first["batch"] == 1 else None
 
     def best(self) -> dict[str, Any]:
         return max(self.batches, key=lambda one: one["images_per_s"], default={})
@@ -364,16 +360,15 @@ class Report:
     def line(self, row: Row) -> str:
         if not row.batches:
             return f"{row.case}: {row.failure}"
-        best = row.best()
+        best, record = row.best(), row.record()
         return (
-            f"{row.case}: {_milliseconds(row)} ms, {best['images_per_s']:.1f} images/s at batch "
+            f"{row.case}: {_milliseconds(record)} ms, {best['images_per_s']:.1f} images/s at batch "
             f"{best['batch']}, {best['peak_memory_bytes'] / 2**30:.2f} GiB, "
-            f"{_decibels(row)} {row.failure}"
+            f"{_decibels(record)} {row.failure}"
         )
 
     def markdown(self) -> str:
         environment = self.environment
-        table = [TITLES, ["--"] * 5 + ["--:"] * 7, *map(self._cells, self.rows)]
         lines = [
             f"# Decoding on {self.card}",
             "",
@@ -382,7 +377,7 @@ class Report:
             "step; TF32 off.",
             "GiB is the peak on top of the weights, at the best batch.",
             "",
-            *("| " + " | ".join(cells) + " |" for cells in table),
+            *table(self.record()["rows"]),
             "",
             *(
                 f"SSDD-S : SD-VAE at {one['px']} px, {one['dtype']}, {one['mode']}, "
@@ -394,38 +389,47 @@ class Report:
         ]
         return "\n".join(lines) + "\n"
 
-    def _cells(self, row: Row) -> list[str]:
-        case, best = row.case, row.best()
-        name = case.model if case.model == SD_VAE else f"SSDD-{case.model}"
-        cells = [name, str(case.px), case.dtype, case.mode.replace("eager", ""), case.memory_format]
-        if not best:
-            return [*cells, row.failure.replace("|", "/"), *[""] * 6]
-        return [
-            *cells,
-            _milliseconds(row),
-            f"{best['images_per_s']:.1f}",
-            str(best["batch"]),
-            f"{row.record()['tflops']:.1f}",
-            f"{best['peak_memory_bytes'] / 2**30:.2f}",
-            _decibels(row) if not row.failure else row.failure.replace("|", "/"),
-            f"{row.first_call_s:.1f}",
-        ]
-
     def write(self) -> None:
         if self.out is not None:
             write_json(self.out.with_name(f"{self.out.name}.json"), self.record())
             write_text(self.out.with_name(f"{self.out.name}.md"), self.markdown())
 
 
-def _milliseconds(row: Row) -> str:
-    latency = row.latency_ms()
-    return "" if latency is None else f"{latency:.2f}"
+def table(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Write the rows of a record as lines of Markdown."""
+    lines = [TITLES, ["--"] * 5 + ["--:"] * 7, *map(_cells, rows)]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
-def _decibels(row: Row) -> str:
-    if row.max_difference is None:
+def _cells(row: dict[str, Any]) -> list[str]:
+    name = row["model"] if row["model"] == SD_VAE else f"SSDD-{row['model']}"
+    mode, failure = row["mode"].replace("eager", ""), row["failure"].replace("|", "/")
+    cells = [name, str(row["px"]), row["dtype"], mode, row["layout"]]
+    best = next((one for one in row["batches"] if one["batch"] == row["best_batch"]), None)
+    if best is None:
+        return [*cells, failure, *[""] * 6]
+    return [
+        *cells,
+        _milliseconds(row),
+        f"{best['images_per_s']:.1f}",
+        str(best["batch"]),
+        f"{row['tflops']:.1f}",
+        f"{best['peak_memory_bytes'] / 2**30:.2f}",
+        failure or _decibels(row),
+        f"{row['first_call_s']:.1f}",
+    ]
+
+
+def _milliseconds(row: dict[str, Any]) -> str:
+    """Return the latency of one image, or nothing where no single one was timed."""
+    first = row["batches"][0]
+    return f"{1000 * first['median_s']:.2f}" if first["batch"] == 1 else ""
+
+
+def _decibels(row: dict[str, Any]) -> str:
+    if row["max_difference"] is None:
         return ""
-    return "exact" if row.psnr_db is None else f"{row.psnr_db:.1f} dB"
+    return "exact" if row["psnr_db"] is None else f"{row['psnr_db']:.1f} dB"
 
 
 def main(arguments: list[str] | None = None) -> Report:

@@ -199,7 +199,6 @@ QUICK = "vq-amused", "sd3-vae", "dc-ae-f32c32"
 """One of each kind: codes, a KL-VAE, a deep compression autoencoder."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL],
