@@ -41,8 +41,8 @@ SD_VAE = "SD-VAE"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 TITLES = [
-    *("network", "px", "format", "compiled", "layout", "ms at batch 1", "images/s", "at batch"),
-    *("TFLOP/s", "GiB", "PSNR to fp32", "first call, s"),
+    *("network", "px", "format", "compiled", "images/s", "at batch", "ms at batch 1"),
+    *("PSNR to fp32", "TFLOP/s", "GiB", "first call, s", "layout"),
 ]
 GROWTH = 1.05  # a larger batch must be faster by this factor
 FIRST_COMPILATION_S = 60.0  # expected, until one was measured
@@ -397,26 +397,27 @@ class Report:
 
 def table(rows: Iterable[dict[str, Any]]) -> list[str]:
     """Write the rows of a record as lines of Markdown."""
-    lines = [TITLES, ["--"] * 5 + ["--:"] * 7, *map(_cells, rows)]
+    lines = [TITLES, ["--"] * 4 + ["--:"] * 7 + ["--"], *map(_cells, rows)]
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     name = row["model"] if row["model"] == SD_VAE else f"SSDD-{row['model']}"
     mode, failure = row["mode"].replace("eager", ""), row["failure"].replace("|", "/")
-    cells = [name, str(row["px"]), row["dtype"], mode, row["layout"]]
+    cells = [name, str(row["px"]), row["dtype"], mode]
     best = next((one for one in row["batches"] if one["batch"] == row["best_batch"]), None)
     if best is None:
-        return [*cells, failure, *[""] * 6]
+        return [*cells, failure, *[""] * 6, row["layout"]]
     return [
         *cells,
-        _milliseconds(row),
         f"{best['images_per_s']:.1f}",
         str(best["batch"]),
+        _milliseconds(row),
+        failure or _decibels(row),
         f"{row['tflops']:.1f}",
         f"{best['peak_memory_bytes'] / 2**30:.2f}",
-        failure or _decibels(row),
         f"{row['first_call_s']:.1f}",
+        row["layout"],
     ]
 
 
