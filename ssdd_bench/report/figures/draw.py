@@ -137,7 +137,7 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
         if bars := _bars(mark for mark in marks if mark.family == family):
             color = palette.color(family)
             axes.add_line(Line2D(*bars, color=color, linewidth=1.0, gid=add(family)))
-    # Marks that look alike are one line: matplotlib takes a millisecond for each of its objects.
+    # Marks that look alike are one line: the time of drawing grows with the number of artists.
     alike: dict[tuple[str, str, bool], list[Mark]] = {}
     for mark in marks:
         alike.setdefault((mark.family, mark.marker, mark.front), []).append(mark)
