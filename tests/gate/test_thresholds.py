@@ -85,6 +85,9 @@ def test_the_largest_difference_of_two_seeds_over_jobs():
     expected = pytest.approx(12.7062 * 0.5, rel=1e-4)
     assert learnt == {"psnr": Threshold(expected, False, deviation=root)}
     assert learn([*three, *pair]) == learn([*pair, *three])
+    near = learn(measured([0.5, 0.5001]))["psnr"]
+    assert near.deviation == pytest.approx(1e-4)  # of two values, sqrt(2) * 1e-4 / sqrt(2)
+    assert near.amount == pytest.approx(6.3138e-4, rel=1e-3)
     small, other = measured([1.0]), measured([9.0], resolution=128)
     with pytest.raises(UserError):
         learn([*small, *other, *measured([9.0], label="b")])
@@ -110,7 +113,7 @@ def test_rules(rule, expected, allowed, text):
 
 
 def test_learnt_thresholds_are_kept_to_the_last_digit(tmp_path):
-    learnt = {"b": Threshold(1 / 3, False), "a": Threshold(1e-20, False)}
+    learnt = {"b": Threshold(1 / 3, False, deviation=1 / 7), "a": Threshold(1e-20, False)}
     save_learnt(learnt, tmp_path / "noise.toml")
     assert load_learnt(tmp_path / "noise.toml") == learnt
     (tmp_path / "noise.toml").write_text("x = 1")
