@@ -69,6 +69,7 @@ def test_npz_stored_or_compressed(tmp_path, save):
     source = open_images(tmp_path / "samples.npz")
     assert source.ids[:2] == ("000000", "000001")
     assert len(source) == 11
+    assert source.name == "samples"
     for i in (10, 0, 4):
         assert_pixels(source.read(source.ids[i]), Image.fromarray(images[i]))
 
@@ -76,6 +77,16 @@ def test_npz_stored_or_compressed(tmp_path, save):
 def test_stored_npz_is_mapped_not_loaded(tmp_path):
     np.savez(tmp_path / "x.npz", np.zeros((3, 4, 4, 3), np.uint8))
     assert isinstance(open_images(tmp_path / "x.npz")._images, np.memmap)
+
+
+def test_the_size_of_an_image_in_an_npz_is_limited(tmp_path):
+    for shape in ((1, 2, 2000, 3), (1, 2000, 2, 3), (1, 600, 600, 3)):
+        np.savez(tmp_path / "x.npz", np.zeros(shape, np.uint8))
+        if max(shape) == 2000:  # 12 kB
+            assert len(archives.NpzImages(tmp_path / "x.npz", max_mb=1)) == 1
+        else:  # 1.08 MB
+            with pytest.raises(DataError, match="600 x 600"):
+                archives.NpzImages(tmp_path / "x.npz", max_mb=1)
 
 
 def test_npz_in_column_order(tmp_path):
@@ -273,7 +284,7 @@ def mixed_tar(kind):
     """Members of every kind, among plain ones, in one of tarfile's formats; its bytes."""
     buffer = io.BytesIO()
     odd = ["a/.b.png", "x.png/.", "c.png.", "d.PNG", "e.txt"]
-    odd += ["f/" * 60 + "f.png", "ü/" * 40 + "g.jpg"]
+    odd += ["f/" * 60 + "f.png", "ü/" * 40 + "g.jpg", "\udcff.png"]
     with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
         for name in ["0.png", *odd, *(f"{i}.png" for i in range(1, 4)), "0.png", "p" * 96 + ".png"]:
             info = tarfile.TarInfo(name)
@@ -292,7 +303,10 @@ def test_members_are_those_that_tarfile_finds(tmp_path, monkeypatch, kind):
     (tmp_path / "x.tar").write_bytes(data)
     ours, tarfiles = index_both_ways(tmp_path / "x.tar", monkeypatch)
     assert ours == tarfiles
-    assert {"0.png", "x.png", "d.PNG", "3.png", "p" * 96 + ".png"} < set(ours[0])
+    names = {f"{i}.png" for i in range(4)} | {"x.png", "d.PNG", "p" * 96 + ".png"}
+    names |= {"f/" * 60 + "f.png", "ü/" * 40 + "g.jpg", "\udcff.png"}
+    names.add(f"kind {tarfile.CONTTYPE[0]}.png")  # folders and links are no images
+    assert set(ours[0]) == names
     assert archives.read_plain(bytes(data[:512])) == ("0.png", 5)  # it was not left to tarfile
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.results.pictures import (
@@ -40,6 +41,11 @@ def test_crops_are_the_pixels_or_near_to_them(tmp_path: Path, quality: int, wors
         assert bool(error > 0) is (quality != LOSSLESS)
         assert error <= worst
         assert is_lossless(paths[0]) is (quality == LOSSLESS)
+
+
+def test_a_picture_of_any_mode_is_read_as_rgb(tmp_path: Path) -> None:
+    Image.new("L", (2, 3), 7).save(tmp_path / "grey.png")
+    assert np.array_equal(read_picture(tmp_path / "grey.png"), np.full((3, 2, 3), 7))
 
 
 def test_results_on_the_same_crops_share_their_references(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from ssdd_bench.results.places import (
 )
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import find_results, from_json
+from ssdd_bench.results.store import find_results, from_json, load_results
 
-MINI = Path(__file__).parents[2] / "results" / "mini"
+RESULTS = Path(__file__).parents[2] / "results"
+MINI = RESULTS / "mini"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,15 @@ def test_a_revision_is_the_bytes_of_the_weights_and_the_adapter(results: list[Re
     assert revision_of(changed(one, weights=renamed)) == revision_of(one)
     assert revision_of(changed(one, weights={"a": "0" * 64})) != revision_of(one)
     assert revision_of(changed(one, version="99")) != revision_of(one)
+
+
+def test_a_revision_of_samples_has_the_weights_of_their_network() -> None:
+    (one, *_) = load_results(sorted((RESULTS / "generation").glob("*.json"))[:1])
+    assert one.generation
+    network = dataclasses.replace(one.generation, weights={"dit": "0" * 64})
+    other = dataclasses.replace(one, generation=network)
+    assert revision_of(other) != revision_of(one)
+    assert revision_of(other) != revision_of(dataclasses.replace(one, generation=None))
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "..", "a/b", ".git", "C:\\x", "é\n"])
