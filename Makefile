@@ -5,7 +5,7 @@ WORKERS ?= 2
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check docs lint types test test-fast hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report reports schema operations
+.PHONY: setup check docs lint types test test-fast hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report gpu-rates reports schema operations
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -62,6 +62,12 @@ gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1
 
 gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: runs/gpu-report.json and .md
 	$(PYTHON) tests/gpu/report.py --out runs/gpu-report
+
+# Of training: make gpu-rates PHOTOS=folder
+PHOTOS ?= sample
+gpu-rates: ## kernels of attention by size of grid, and the training of a recipe in crops a second, on one GPU
+	$(PYTHON) tests/gpu/rates.py attention --out runs/gpu-attention.json
+	$(PYTHON) tests/gpu/rates.py training --data $(PHOTOS) --out runs/gpu-training.json
 
 reports: ## rebuild the committed reports and README's table from the committed results; a test tells when they are stale
 	$(PYTHON) -m ssdd_bench report results/mini results/generation --by-tag --link-samples --out reports --insert README.md

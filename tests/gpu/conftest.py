@@ -1,7 +1,10 @@
 """Fixtures of the tests on a GPU, all of which also run on a CPU, with small networks."""
 
+import importlib.util
 import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +44,20 @@ def freed(device: torch.device):
     torch._dynamo.reset()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+@pytest.fixture
+def load_script(monkeypatch):
+    """Import a file of this folder that is a script and no part of a package."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"gpu_{name}", Path(__file__).with_name(name))
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 def fill_zeros(network, std=0.02):

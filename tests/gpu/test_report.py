@@ -1,22 +1,13 @@
 """The report of decoding speed, with narrow networks."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def report(monkeypatch):
-    """Return the module, which is a script and no part of a package."""
-    path = Path(__file__).with_name("report.py")
-    spec = importlib.util.spec_from_file_location("gpu_report", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def report(load_script):
+    return load_script("report.py")
 
 
 def test_every_kind_of_row(report, device, tmp_path, capsys):
