@@ -320,7 +320,7 @@ def family(process):
 
 
 def chunks(out):
-    """How many chunks lie below the folder `out`; its folders may vanish meanwhile."""
+    """Count the chunks below a folder; others in it may vanish meanwhile."""
     return sum(name.endswith(".safetensors") for *_, names in os.walk(out) for name in names)
 
 
