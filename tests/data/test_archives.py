@@ -59,6 +59,25 @@ def test_compressed_tar_is_refused(tmp_path):
         open_images(path)
 
 
+def test_the_size_of_an_image_in_a_shard_is_limited(tmp_path):
+    large = png(Image.new("RGB", (600, 600)))  # 1.03 MB of pixels in 2 kB
+    for path in (
+        write_tar(tmp_path / "x.tar", {"large.png": large, "small.png": png(photo(0))}),
+        write_parquet(tmp_path / "x.parquet", [large, png(photo(0))], column="jpeg"),
+    ):
+        source = open_images(path, max_image_mb=1)
+        assert_pixels(source.read(source.ids[1]), photo(0))
+        with pytest.raises(DataError, match="600 x 600"):
+            source.read(source.ids[0])
+
+
+def test_files_without_images_are_counted(tmp_path):
+    for count, name in ((1, r"0\.tar$"), (2, r"\.tar and 1 more"), (3, r"\.tar and 2 more")):
+        write_tar(tmp_path / f"{count - 1}.tar", {"x.txt": b""})
+        with pytest.raises(DataError, match=name):
+            open_images(tmp_path)
+
+
 # Arrays
 
 
@@ -83,10 +102,10 @@ def test_the_size_of_an_image_in_an_npz_is_limited(tmp_path):
     for shape in ((1, 2, 2000, 3), (1, 2000, 2, 3), (1, 600, 600, 3)):
         np.savez(tmp_path / "x.npz", np.zeros(shape, np.uint8))
         if max(shape) == 2000:  # 12 kB
-            assert len(archives.NpzImages(tmp_path / "x.npz", max_mb=1)) == 1
+            assert len(open_images(tmp_path / "x.npz", max_image_mb=1)) == 1
         else:  # 1.08 MB
             with pytest.raises(DataError, match="600 x 600"):
-                archives.NpzImages(tmp_path / "x.npz", max_mb=1)
+                open_images(tmp_path / "x.npz", max_image_mb=1)
 
 
 def test_npz_in_column_order(tmp_path):

@@ -18,6 +18,7 @@ from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation import reconstruct
 from ssdd_bench.gate.compare import compare
 from ssdd_bench.gate.load import ScoredResult, load_side
+from ssdd_bench.gate.paired import paired_change
 from ssdd_bench.gate.thresholds import Threshold, learn, parse_rules
 from ssdd_bench.metrics.features.base import make_extractor
 from ssdd_bench.metrics.moments import frechet_distance, moments_of
@@ -121,6 +122,45 @@ def test_scores_of_single_images(gaps, rule, change, verdict):
     unpaired = ScoredResult(after.result, {})
     (one,) = compare([before], [unpaired], {}).differences
     assert (one.change, one.interval) == (0.0, None)
+
+
+def seeded(one, seed):
+    return ScoredResult(replace(one.result, seed=seed), one.scores)
+
+
+def test_another_seed_widens_the_threshold_of_a_set():
+    """To a quarter of the score over the root of the images: 4.7% of 28."""
+    base, near, far = (result_with(value=value) for value in (2.0, 2.06, 2.1))
+    for head, seed, verdict in (
+        (near, 0, "regression"),
+        (near, 1, "worse"),
+        (far, 1, "regression"),
+    ):
+        (one,) = compare([base], [seeded(head, seed)], {}).differences
+        assert (one.verdict, one.detectable) == (verdict, None)
+
+
+def test_another_seed_widens_the_threshold_of_single_images():
+    """By Student's quantile of 95%, with three degrees of freedom, in place of the interval."""
+    base = [20.0, 30.0, 24.0, 26.0]
+    before = result_with("psnr", True, base, value=25.0)
+    gaps = [-0.1, -1.0, -0.8, -0.4]  # a mean of -0.575
+    after = result_with("psnr", True, list(np.add(base, gaps)), value=24.425)
+    paired = paired_change(before.scores, after.scores, "psnr")
+    critical = 2.35336 * paired.deviation
+    half = (paired.interval[1] - paired.interval[0]) / 2
+    assert half < critical
+    (same,) = compare([before], [after], {}).differences
+    (other,) = compare([before], [seeded(after, 1)], {}).differences
+    power = 0.8416212 * paired.deviation
+    assert same.detectable == pytest.approx(half + power, rel=1e-5)
+    assert other.detectable == pytest.approx(critical + power, rel=1e-5)
+    for scale, verdict in ((0.75, "worse"), (1.0, "regression")):
+        shifted = list(np.add(base, gaps) - (scale - 1) * 0.575)
+        head = seeded(result_with("psnr", True, shifted, value=24.0), 1)
+        (found,) = compare([before], [head], {}).differences
+        assert found.verdict == verdict
+        assert (0.575 * scale > critical) == (verdict == "regression")
 
 
 def test_notes_and_obstacles_name_the_job():
