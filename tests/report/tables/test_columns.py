@@ -157,6 +157,9 @@ def test_columns_of_scores_and_of_their_spread() -> None:
         "rFID, seeds": ("rfid", Cell(MISSING)),
         "rFID, 95% of images": ("rfid 95%", Cell(MISSING)),
     }
+    wide = {**ROW, "psnr_least": -0.123, "psnr_greatest": 100.127}  # decibels have two decimals
+    (seeds, _) = spreads({"psnr": True})
+    assert seeds.cell(wide) == Cell("-0.12 to 100.13")
 
 
 def test_columns_of_speeds() -> None:
