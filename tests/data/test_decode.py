@@ -76,6 +76,20 @@ def test_the_limit_is_89_million_pixels_and_can_be_changed():
     assert MAX_IMAGE_MB == 256
 
 
+def test_pillows_own_limit_is_raised_to_ours_and_never_lowered(monkeypatch):
+    data = io.BytesIO()
+    Image.new("L", (30, 20)).save(data, "PNG")  # above twice its limit Pillow refuses an image
+    for before, limit, after in (
+        (100, 1, (1 << 20) // 3),
+        (100, 256, 89_478_485),
+        (10**9, 256, 10**9),
+        (None, 256, None),
+    ):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", before)
+        assert decode_image(data.getvalue(), limit).size == (30, 20)
+        assert after == Image.MAX_IMAGE_PIXELS
+
+
 def test_a_bad_image_is_skipped_by_name_and_the_limit_is_the_users(tmp_path):
     (tmp_path / "bomb.png").write_bytes(BOMBS["png"])
     Image.new("RGB", (800, 600)).save(tmp_path / "large.png")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from encoded_images import assert_pixels, photo, png, write_tar
+from PIL import Image
 
 from ssdd_bench.data import images
 from ssdd_bench.data.files import RemoteFile
@@ -160,5 +161,16 @@ def test_a_remote_file_larger_than_an_image_can_be_is_not_fetched(monkeypatch):
     files = {"x.png": RemoteFile("memory://x.png", len(data), "")}
     monkeypatch.setattr(images, "MB", len(data) // 8)
     assert_pixels(FolderImages("set", files, Path(), 2).read("x.png"), photo(0))
-    with pytest.raises(DataError, match="a file of"):
+    more = {"x.png": RemoteFile("memory://x.png", len(data) + 1, "")}
+    for refused, limit in ((files, 1), (more, 2)):
+        with pytest.raises(DataError, match="a file of"):
+            FolderImages("set", refused, Path(), limit).read("x.png")
+
+
+def test_the_size_of_a_remote_image_is_limited(monkeypatch):
+    data = png(Image.new("RGB", (600, 600)))
+    monkeypatch.setattr(RemoteFile, "fetch", lambda self, start, end: data[start:end])
+    files = {"x.png": RemoteFile("memory://x.png", len(data), "")}
+    assert FolderImages("set", files, Path(), 2).read("x.png").size == (600, 600)
+    with pytest.raises(DataError, match="600 x 600"):
         FolderImages("set", files, Path(), 1).read("x.png")

@@ -61,6 +61,11 @@ def test_a_source_tells_its_limit_of_memory(make_photos):
     assert open_images(folder).max_mb == 256
     assert open_images(folder, 2, max_image_mb=7).max_mb == 7
     assert as_source(str(folder), sample=2, max_image_mb=7).max_mb == 7
+    files = [folder / name for name in open_images(folder).ids]
+    for several in (files, f"{folder}/*.png"):
+        assert open_images(several, max_image_mb=7).max_mb == 7
+    assert open_images(folder, sample=1).ids == open_images(folder, sample=1, sample_seed=0).ids
+    assert len({open_images(folder, sample=1, sample_seed=seed).ids for seed in range(40)}) == 3
 
 
 def test_classes_are_folders():

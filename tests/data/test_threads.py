@@ -36,6 +36,12 @@ def test_an_error_comes_in_its_turn(threads):
     assert seen == [-1 / 3, -1 / 2, -1]
 
 
+def test_in_line_or_not_a_call_gets_all_arguments():
+    for threads in (0, 1):
+        with executor(threads, "call") as pool:
+            assert pool.submit(pow, 2, 5, mod=7).result() == 4
+
+
 def test_a_pool_drops_what_it_has_not_begun():
     started = []
 

@@ -173,6 +173,15 @@ def test_notes_and_obstacles_name_the_job():
     found = compare([one, other], [one], {})
     assert (found.notes, found.obstacles) == ((), (f"{name[:-1]}1: not in HEAD",))
     assert (found.exit_code, compare([], [], {}).exit_code) == (2, 2)
+    # An obstacle of one job hides neither those of others nor their scores.
+    far = replace(one.result, data=replace(one.result.data, n=9))
+    third, fourth = seeded(one, 2), seeded(one, 3)
+    head = [seeded(ScoredResult(far, {}), seed) for seed in (1, 2)] + [fourth]
+    found = compare([one, other, third, fourth], head, {})
+    assert [line.partition(": ")[0] for line in found.obstacles] == [
+        f"{name[:-1]}{seed}" for seed in range(3)
+    ]
+    assert [difference.key.seed for difference in found.differences] == [3]
     changed = replace(one.result, tokenizer=replace(one.result.tokenizer, weights={}), steps=9)
     assert compare([one], [ScoredResult(changed, {})], {}).notes == (
         *(f"{name}: other weights", f"{name}: 1 steps and 9"),
