@@ -19,7 +19,7 @@ from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.latex import escape_latex, to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tables.model import Table, section_key
-from ssdd_bench.results.schema import GenerationRecord, LatentRecord, MetricValue, Result
+from ssdd_bench.results.schema import Fidelity, GenerationRecord, LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
 GENERATION = GenerationRecord(
@@ -193,6 +193,10 @@ def test_a_metric_of_one_resolution_only_says_why(make_result: Make) -> None:
     assert first.remarks == ["rfid is not available: too small"]
     assert "rfid" not in [column.key for column in first.columns]
     assert "rfid" in [column.key for column in second.columns]
+    assert {column.key for column in second.columns if column.lower_is_better} == {
+        "rfid",
+        "fd_effnet",
+    }
 
 
 def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
@@ -334,6 +338,8 @@ def test_a_whole_table_of_seeds(make_result: Make) -> None:
     assert (table.indices, spread.indices) == ([0, 2], [0])
     texts = {one.key: [cell.text for cell in one.cells] for one in table.columns}
     assert (texts["seeds"], texts["psnr"]) == (["0, 1", "0"], ["24.50", "20.00"])
+    assert "seeds" in {one.key for one in table.columns if not one.main}
+    assert "spread over seeds of reconstruction" in spread.title.lower()
     assert (table.footnotes, table.columns[0].notes) == (["n", "m"], (1,))
     assert [cell.notes for cell in table.columns[0].cells] == [(2,), ()]
     assert spread.name == "spread-over-seeds-of-reconstruction-64-default-v1-sample-28-22222222"
@@ -375,7 +381,28 @@ def test_machines_batches_and_makers_of_a_table(make_result: Make) -> None:
     assert not {"sampler", "guidance", "per pixel", "seeds"} & texts.keys()
     numeric = {column.heading for column in table.columns if not column.numeric}
     assert numeric == {"tokenizer", "model", "latent", "machine"}
-    for piece in ("euler, guidance 1.", "batch 4, 8,", "generated images against sample"):
+    shared = "euler, guidance 1.", "batch 4, 8, on the machine in each row"
+    for piece in (*shared, "generated images against sample"):
         assert piece in table.caption
     assert marked(table, "decode img/s", "best") == []
     assert marked(table, "PSNR ↑", "best") == ["a", "b"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("difference", [0.0, 0.25, None])
+def test_latency_and_fidelity_are_explained_where_they_are_shown(
+    make_result: Make, batch: int, difference: float | None
+) -> None:
+    one = make_result("a")
+    assert one.speed is not None
+    decode = replace(one.speed.decode, batch=batch)
+    single = replace(decode, batch=1)
+    fidelity = None if difference is None else Fidelity(40.0 if difference else None, difference)
+    speed = replace(one.speed, decode=decode, decode_single=single, fidelity=fidelity)
+    (table,) = build_tables(to_frame([replace(one, speed=speed)]))
+    keys = {column.key for column in table.columns}
+    for key, word, shown in (
+        ("decode ms", "Decode ms:", batch > 1),
+        ("fidelity dB", "Fidelity:", bool(difference)),
+    ):
+        assert (key in keys) is (word in table.caption) is shown
