@@ -44,10 +44,7 @@ GENERATION = GenerationRecord(
 )
 
 
-@pytest.mark.slow
-def test_a_former_version_of_a_protocol_never_stands_with_the_present_one(
-    make_result: Callable[..., Result],
-) -> None:
+def test_a_former_version_of_a_protocol_is_named_as_such(make_result: Make) -> None:
     protocol = PROTOCOLS.get("default-v1")
     (former,) = protocol.superseded
     recorded = {"id": protocol.id, "sha256": former.sha256}
@@ -61,6 +58,21 @@ def test_a_former_version_of_a_protocol_never_stands_with_the_present_one(
     assert by_label.loc["b", "standing"] == "superseded-protocol"
     notes = {label: [one.text for one in found] for label, found in by_label["footnotes"].items()}
     assert [former.change in " ".join(notes[label]) for label in "ab"] == [False, True]
+
+
+@pytest.mark.slow
+def test_a_former_version_of_a_protocol_never_stands_with_the_present_one(
+    make_result: Make,
+) -> None:
+    protocol = PROTOCOLS.get("default-v1")
+    (former,) = protocol.superseded
+    versions = {"a": protocol.sha256, "b": former.sha256}
+    frame = to_frame(
+        [
+            make_result(label=label, protocol={"id": protocol.id, "sha256": sha256})
+            for label, sha256 in versions.items()
+        ]
+    )
     tables = build_tables(frame)
     assert len(tables) == 2
     assert not any(cell.best for table in tables for one in table.columns for cell in one.cells)

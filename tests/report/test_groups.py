@@ -90,6 +90,25 @@ def test_the_order_of_rows_and_types_of_columns_stay(make_result: Make) -> None:
     assert pooled.attrs == frame.attrs
 
 
+def test_rows_are_pooled_whatever_their_numbers_and_order(make_result: Make) -> None:
+    """The first of several seeds keeps its place, and its number."""
+    results = [
+        make_result(label, seed=seed, metrics={"psnr": value})
+        for label, seed, value in (("b", 0, 20.0), ("a", 0, 9.0), ("b", 1, 22.0), ("a", 1, 8.0))
+    ]
+    frame = to_frame(results)
+    frame = frame.iloc[[2, 0, 3, 1]].set_axis([7, 3, 9, 5])  # b, a, b, a
+    assert [*frame["label"], *frame["seed"]] == [*"baba", 0, 0, 1, 1]
+    pooled = pool_seeds(frame)
+    assert dict(pooled["label"]) == {7: "b", 3: "a"}
+    assert dict(pooled["psnr"]) == {7: 21.0, 3: 8.5}
+    fingerprints = frame["fingerprint"].to_dict()
+    assert pooled["fingerprints"].to_dict() == {
+        7: (fingerprints[7], fingerprints[9]),
+        3: (fingerprints[3], fingerprints[5]),
+    }
+
+
 def test_lossless_stays_infinite(make_result: Make) -> None:
     def lossless(seed: int) -> Result:
         psnr = MetricValue(None, 28, True, "test", infinite=28)

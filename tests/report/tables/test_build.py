@@ -322,7 +322,7 @@ def test_a_whole_table(make_result: Make) -> None:
     ]
     assert TIED_WORDS in columns["psnr"].cells[1].hint
     assert TIED_WORDS not in columns["psnr"].cells[2].hint
-    for piece in ("n = 28", "sample (pixels 22222222)", "seed 0.", "batch 8,", TIE_RULE):
+    for piece in ("n = 28 images of sample (pixels 22222222)", "seed 0.", "batch 8,", TIE_RULE):
         assert piece in table.caption
     assert ELIGIBLE_RULE in table.caption
     assert "  " not in table.caption
