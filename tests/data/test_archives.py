@@ -369,6 +369,23 @@ def test_a_tar_is_indexed_once_and_again_when_it_changes(tmp_path, monkeypatch):
     assert_pixels(source.read("z.png"), photo(2))
 
 
+def test_an_index_holds_for_the_names_and_format_it_was_made_for(tmp_path, monkeypatch):
+    """What counts as an image is in its key, and so is the version of each kind of index."""
+    path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0)), "y.own": png(photo(1))})
+    assert open_images(path).ids == ("x.png",)
+    monkeypatch.setattr(archives, "SUFFIXES", frozenset((".png", ".own")))
+    assert open_images(path).ids == ("x.png", "y.own")
+    kinds = []
+    cached = archives.cached_index
+    monkeypatch.setattr(
+        *(archives, "cached_index"),
+        lambda file, kind, build: kinds.append(kind) or cached(file, kind, build),
+    )
+    open_images(path)
+    open_images(write_parquet(tmp_path / "b.parquet", [png(photo(0))], column="jpeg"))
+    assert kinds == ["tar 1 ['.own', '.png']", "parquet 1"]
+
+
 def test_a_shard_that_shrinks_or_goes_is_no_bad_image(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0)), "y.png": png(photo(1))})
     source = open_images(path)
