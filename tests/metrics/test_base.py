@@ -26,8 +26,8 @@ def metric():
     made = Metric(find_metrics()["mse"], torch.device("cpu"), MetricOptions())
     made.add_state("total", 0.0, "sum")
     made.add_state("count", 0, "sum")
-    made.add_state("bins", np.zeros(3, np.int64), "sum")
     made.add_state("scores", {}, "by_image")
+    made.add_state("bins", np.zeros(3, np.int64), "sum")
     return made
 
 

@@ -166,6 +166,11 @@ def test_interval_of_the_pooled_error():
     assert found.interval == pytest.approx(decibels, rel=1e-12)
     assert found.interval_method == BOOTSTRAP
     metric.reset()
+    b = a.clone()
+    b[:, 0, 0, 0] = 1  # of six values, so errors are below one
+    metric.update("abcd", a, b)
+    assert metric.compute().interval == pytest.approx([10 * math.log10(255**2 * 6)] * 2, rel=1e-12)
+    metric.reset()
     metric.update("abcd", a, torch.cat([a[:3], a[3:] + 4]))
     mostly_equal = metric.compute()
     assert (mostly_equal.interval, mostly_equal.interval_method) == (None, "")

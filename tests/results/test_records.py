@@ -116,6 +116,7 @@ class Kinds:
     anything: Any
     one: Literal["a"] = "a"
     late: Annotated[int, ADDED] = 7
+    last: Annotated[int, ADDED] = 9
 
 
 KINDS: dict[str, Any] = {
@@ -136,6 +137,7 @@ def test_every_kind_of_value() -> None:
     assert read_kinds() == Kinds(inner, {"x": 1}, (3, 4), [{"b": None}])
     assert read_kinds(either="t", late=8) == Kinds(inner, {"x": 1}, "t", [{"b": None}], late=8)
     assert read_kinds(either=None, many=[], table={}).many == ()
+    assert (read_kinds(last=8).late, read_kinds(last=8).last) == (7, 8)
     assert read_record(dict[str, float], {"a": -2}, "x") == {"a": -2.0}
     assert read_record(tuple[Inner, ...], [], "x") == ()
     assert read_record(float, 10**300, "x") == 1e300

@@ -333,6 +333,10 @@ def test_files_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert find_results([tmp_path]) == expected
     assert find_results([tmp_path / "b", str(tmp_path / "a"), tmp_path / "a/2.json"]) == expected
     assert find_results([tmp_path / "published"]) == [tmp_path / "published/0.json"]
+    twins = [tmp_path / "published/0.json", tmp_path / "b/0.json"]
+    twins[1].touch()
+    assert find_results(twins) == find_results(twins[::-1]) == twins[::-1]
+    twins[1].unlink()
     (tmp_path / "z.json").symlink_to(tmp_path / "a/1.json")
     assert find_results([tmp_path]) == [tmp_path / "z.json"]  # none of those below
     assert find_results([tmp_path, tmp_path / "a"]) == [tmp_path / "a/2.json", tmp_path / "z.json"]
