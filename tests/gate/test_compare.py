@@ -341,15 +341,15 @@ def test_relative_thresholds_are_of_the_base(base):
 def test_another_seed_is_compared_where_that_of_the_base_is_missing(base):
     (one, *_) = load_side(str(base / "results"))
 
-    def seeded(*seeds):
-        return [ScoredResult(replace(one.result, seed=seed), one.scores) for seed in seeds]
+    def several(*seeds):
+        return [seeded(one, seed) for seed in seeds]
 
-    found = compare(seeded(0, 1), seeded(5, 1, 3), {})
+    found = compare(several(0, 1), several(5, 1, 3), {})
     assert found.exit_code == 0
     assert {x.key.seed for x in found.differences} == {0, 1}
     assert [note for note in found.notes if "seed 3" in note]
     assert [note for note in found.notes if "seed 5" in note and "only in HEAD" in note]
-    assert compare(seeded(0, 1), seeded(3), {}).exit_code == 2
+    assert compare(several(0, 1), several(3), {}).exit_code == 2
 
 
 SEEDS = 14

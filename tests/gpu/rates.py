@@ -11,7 +11,6 @@ Every line is written as soon as it is known, also to --out. Try it first: --dev
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -27,7 +26,7 @@ from torch import Tensor
 from ssdd_bench.api.memory import is_out_of_memory, release_memory
 from ssdd_bench.data.images import open_images
 from ssdd_bench.evaluation.environment import choose_device, describe_environment, device_name
-from ssdd_bench.evaluation.timing import time_by_turns
+from ssdd_bench.evaluation.timing import time_by_turns, time_call
 from ssdd_bench.nn.attention import (
     Kernel,
     RelativePositionBias,
@@ -36,6 +35,7 @@ from ssdd_bench.nn.attention import (
 )
 from ssdd_bench.nn.decoder import SIZES
 from ssdd_bench.results.files import write_json
+from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.pipeline import make_trainer, start_file
 from ssdd_bench.train.recipe import STAGES, Recipe, load_recipe
 
@@ -119,19 +119,11 @@ def training(recipe: Recipe, data: str, device: torch.device, steps: int) -> Ite
             batches = run.batches()
             row: Row = {"stage": name, "batch": run.schedule.batch_size}
             try:
-                begun = time.perf_counter()
-                run.step(batches)
-                _wait(device)
-                row["first_step_s"] = time.perf_counter() - begun
-                for _ in range(steps):
-                    run.step(batches)
-                _wait(device)
-                begun = time.perf_counter()
-                for _ in range(steps):
-                    run.step(batches)
-                _wait(device)
-                taken = time.perf_counter() - begun
-                row["crops_per_s"] = steps * run.schedule.batch_size / taken
+                row["first_step_s"] = time_call(partial(_train, run, batches, 1), device)
+                several = partial(_train, run, batches, steps)
+                time_call(several, device)  # warms up
+                crops = steps * run.schedule.batch_size
+                row["crops_per_s"] = crops / time_call(several, device)
                 run.losses.read()  # raises where one is not finite
             finally:
                 batches.close()
@@ -141,9 +133,9 @@ def training(recipe: Recipe, data: str, device: torch.device, steps: int) -> Ite
             release_memory(device)
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _train(run: Trainer, batches: Iterator[Any], steps: int) -> None:
+    for _ in range(steps):
+        run.step(batches)
 
 
 def small(recipe: Recipe) -> Recipe:
