@@ -116,6 +116,8 @@ def run_trainer(
     seconds = float("inf") if minutes is None else 60 * minutes
     stage, track = trainer.stage, track if trainer.log else ()
     config = {"stage": stage.name, "command": trainer.origin.command, **stage.settings}
+    if trainer.recipe.bf16 and not trainer.in_bfloat16 and not quiet:
+        click.echo("this CPU has no bfloat16: training computes in float32", err=True)
     with (
         start_trackers(track, trainer.out, trainer.out.name, config) as trackers,
         progress_bar(stage.name, iterations, trainer.iteration, quiet) as bar,

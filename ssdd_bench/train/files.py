@@ -20,7 +20,7 @@ from ssdd_bench.tracking.trackers import Trackers
 from ssdd_bench.weights.blocks import pack
 from ssdd_bench.weights.files import load_safetensors
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LICENCE = "Apache-2.0"
 
 
@@ -97,6 +97,7 @@ class Card:
     processes: int  # that trained together
     threads: int  # of the CPU, per process
     device: str  # type of device
+    bf16: bool  # computed in bfloat16, which a recipe may allow and a CPU may lack
     scores: Scores | None
     latents: LatentFacts | None  # None for weights of a tokenizer
     created: str  # ISO 8601, UTC

@@ -26,7 +26,7 @@ from ssdd_bench import __version__
 from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.batches import Batches, Shard
-from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
+from ssdd_bench.train.compilation import compile_networks, has_bfloat16, tuned_convolutions
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Card,
@@ -106,6 +106,7 @@ class Trainer:
         self.shard_size = schedule.batch_size // shards
         adversary = stage.make_discriminator()
         self.on_gpu = self.accelerator.device.type == "cuda"
+        self.in_bfloat16 = recipe.bf16 and has_bfloat16(self.accelerator.device)
         if stage.channels_last:
             # Frozen networks stay as they are on a CPU: the results of earlier versions are kept.
             (stage if self.on_gpu else stage.networks).to(memory_format=torch.channels_last)
@@ -191,6 +192,7 @@ class Trainer:
             processes=self.accelerator.num_processes,
             threads=torch.get_num_threads(),
             device=self.accelerator.device.type,
+            bf16=self.in_bfloat16,
             scores=scores,
             latents=self.stage.latents,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -252,7 +254,7 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.recipe.bf16)
+        return torch.autocast(device, torch.bfloat16, enabled=self.in_bfloat16)
 
     def _shard(self, iteration: int, index: int) -> Shard:
         """Describe the data of one of this process's passes in an iteration."""

@@ -66,7 +66,7 @@ class OptimiserRecipe:
     clip: PositiveFloat  # largest norm of the gradient; auxiliary modules have their own
     ema_decay: Annotated[float, SHARE]
     ema_start: NonNegativeInt  # iterations before averaging begins
-    bf16: bool  # compute in bfloat16, with float32 weights
+    bf16: bool  # compute in bfloat16 where the device has it, with float32 weights
     compile: bool  # compile every network that a stage calls, on a GPU
     seed: int  # of initial weights, the order of the data, crops and noise
 

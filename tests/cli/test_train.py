@@ -21,6 +21,21 @@ resolution = 64
 """
 
 
+@pytest.mark.medium
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cpu_without_bfloat16_is_named(there, program, make_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssdd_bench.train.loop.has_bfloat16", lambda device: there)
+    (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
+    (tmp_path / "small.toml").write_text(RECIPE)
+    photos = make_photos(4, (64, 48))
+    code, _, error = program(
+        *("train", "klvae", "--recipe", tmp_path / "small.toml", "--data", photos),
+        *("--minutes", 0, "--out", tmp_path / "out"),
+    )
+    assert code == 0, error
+    assert error.count("no bfloat16") == (not there)
+
+
 @pytest.mark.slow
 def test_the_last_line_evaluates_what_was_trained(program, make_photos, tmp_path, monkeypatch):
     (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
