@@ -2,10 +2,11 @@ PYTHON ?= python
 # One thread for each process of the tests: more would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 WORKERS ?= 2
+NOT_SLOW = not slow and not full_size and not timing and not nightly
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check docs lint types test test-fast hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report gpu-rates reports schema operations
+.PHONY: setup check docs lint types test test-fast nightly hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report gpu-rates reports schema operations
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -22,11 +23,11 @@ types:
 test:
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-test-fast: ## while you work: the tests that are not slow; their bytecode is kept for the next time
-	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not slow and not full_size and not timing"
+test-fast: ## while you work: the tests that are neither slow nor medium; their bytecode is kept for the next time
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not medium and $(NOT_SLOW)"
 
 # Needs `pip install mutmut`.
-mutate: ## plant single faults in what makes numbers, and count those that the fast tests see
+mutate: ## plant single faults in what makes numbers, and count those that the tests see, without the slow ones
 	OMP_NUM_THREADS=1 $(PYTHON) -m mutmut run --max-children $(WORKERS)
 	$(PYTHON) -m mutmut export-cicd-stats
 	cat mutants/mutmut-cicd-stats.json
@@ -34,8 +35,8 @@ mutate: ## plant single faults in what makes numbers, and count those that the f
 lowest: ## rewrite constraints/lowest.txt after a change of pyproject.toml
 	$(PYTHON) .ci/lowest.py
 
-test-lowest: ## the fast tests, where old versions of dependencies are installed; these may warn
-	$(PYTEST) -W default -m "not slow and not full_size and not timing"
+test-lowest: ## the tests that are not slow, where old versions of dependencies are installed; these may warn
+	$(PYTEST) -W default -m "$(NOT_SLOW)"
 
 test-package: ## install PACKAGE, a wheel or a source distribution, into a new environment and run it elsewhere
 	.ci/try-package $(PACKAGE)
@@ -46,6 +47,9 @@ timing: ## what compares a time with a limit; nothing else may run beside it
 bench: ## compare decoders and scoring by turns, and write docs/reference/performance.md; nothing else may run beside it
 	$(PYTHON) -m pytest tests/benchmarks -m timing --benchmark-enable --benchmark-only --benchmark-json=.bench.json
 	$(PYTHON) tests/benchmarks/page.py .bench.json docs/reference
+
+nightly: ## the tests that take a minute or more, or do at length what another does briefly
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m nightly
 
 KILLS = tests/evaluation/test_run.py::test_kills_at_random_moments_change_no_bit
 hostile: ## twenty times the hostile inputs of `make test`, at random, and five times the kills; nightly

@@ -62,6 +62,7 @@ def test_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command_for("train", None, folder) == "pip install -e '.[train]'"
 
 
+@pytest.mark.medium
 def test_what_pip_recorded_is_read(tmp_path: Path) -> None:
     """An installation outside a checkout, with the record that pip writes for a git URL."""
     shutil.copytree(ROOT / "ssdd_bench", tmp_path / "ssdd_bench", symlinks=True)

@@ -200,6 +200,7 @@ def _tested(test: Path) -> list[Path]:
     return [folder / one for one in names if (folder / one).exists()]
 
 
+@pytest.mark.medium
 def test_nothing_imports_a_plugin_by_name() -> None:
     for file in (file for files in unit_files().values() for file in files):
         found = [name for name in imports(file) if name.startswith("ssdd_bench.tokenizers.")]
@@ -219,6 +220,7 @@ def plugin_ids_in(file: Path) -> set[str]:
     }
 
 
+@pytest.mark.medium
 def test_no_string_names_a_plugin() -> None:
     """A plugin's folder can be deleted, or another plugin take its place."""
     for unit, files in unit_files().items():
@@ -283,6 +285,7 @@ def test_the_package_tokenizers_of_others_wins(tmp_path: Path, how: str) -> None
     assert run_python(*arguments, path=f"{ROOT}{os.pathsep}{tmp_path}") == "theirs\n"
 
 
+@pytest.mark.medium
 def test_our_folder_tokenizers_is_no_module() -> None:
     """A finder of modules meets a folder without code there, or another package of that name."""
     code = (
@@ -294,6 +297,7 @@ def test_our_folder_tokenizers_is_no_module() -> None:
     assert not origin.startswith(str(PLUGINS))
 
 
+@pytest.mark.medium
 def test_light_modules_do_not_import_torch() -> None:
     modules = ", ".join(f"ssdd_bench.{name}" for name in WITHOUT_TORCH)
     whole = [
@@ -305,6 +309,7 @@ def test_light_modules_do_not_import_torch() -> None:
     assert run_python("-c", code) == "False\n"
 
 
+@pytest.mark.medium
 def test_listing_imports_neither_torch_nor_a_plugin() -> None:
     code = (
         "import sys\n"

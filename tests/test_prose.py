@@ -25,6 +25,10 @@ FRAGMENT = re.compile(
 WIDTH = 120
 
 
+def path(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
 def docstrings(file: Path) -> Iterator[tuple[int, str]]:
     """Yield the first lines of all docstrings of a module, those of constants too, with places."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -50,12 +54,17 @@ def test_the_rules_find_what_they_are_for() -> None:
     assert list(prose(f"{long}\n```sh\n{long}\n```\n| {long} |\n")) == [long]
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_docstrings_open_with_a_verb_or_a_noun(file: Path) -> None:
-    assert [found for found in docstrings(file) if FRAGMENT.match(found[1])] == []
+@pytest.mark.medium
+def test_docstrings_open_with_a_verb_or_a_noun() -> None:
+    found = {
+        path(file): [one for one in docstrings(file) if FRAGMENT.match(one[1])] for file in MODULES
+    }
+    assert {file: ones for file, ones in found.items() if ones} == {}
 
 
-@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_lines_of_prose_fit(file: Path) -> None:
-    wide = [line for line in prose(file.read_text("utf-8")) if len(line) > WIDTH]
-    assert wide == []
+def test_lines_of_prose_fit() -> None:
+    wide = {
+        path(file): [line for line in prose(file.read_text("utf-8")) if len(line) > WIDTH]
+        for file in PAGES
+    }
+    assert {file: lines for file, lines in wide.items() if lines} == {}

@@ -37,6 +37,7 @@ def test_networks_are_converted_where_they_lie():
     assert memory_format([network]) == "channels_last"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["ssdd", "klvae", "diffusion"])
 def test_every_tokenizer_is_loaded_in_the_format_of_the_rule(name):
     assert memory_format(load_tokenizer(name).networks().values()) == "channels_last"

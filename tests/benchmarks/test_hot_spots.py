@@ -63,6 +63,7 @@ def test_modulated_group_norm_in_training(benchmark):
     assert [gradient.shape for gradient in found] == [x.shape for x in inputs]
 
 
+@pytest.mark.medium
 def test_dit_in_training(benchmark):
     network = DiT(make_config("nano", 2, 8, 4, 10))
     latents, times, labels = torch.randn(64, 4, 8, 8), torch.rand(64), torch.arange(64) % 10

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 from huggingface_hub import ModelCard
 
 MINI = Path(__file__).parents[2] / "results" / "mini"
 
 
+@pytest.mark.medium
 def test_a_card_with_the_table(program, tmp_path) -> None:
     path = tmp_path / "README.md"
     code, out, error = program("card", MINI, "--tokenizer", "ssdd", "--out", path)
@@ -26,6 +28,7 @@ def test_a_tokenizer_without_results(program, tmp_path) -> None:
     assert not (tmp_path / "card.md").exists()
 
 
+@pytest.mark.medium
 def test_pushed_cards_are_checked_by_the_hub(program, hub, tmp_path) -> None:
     path = tmp_path / "README.md"
     arguments = ("card", MINI, "--tokenizer", "ssdd", "--out", path, "--json")

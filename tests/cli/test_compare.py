@@ -37,6 +37,7 @@ def gate(*arguments):
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
+@pytest.mark.medium
 def test_command_writes_every_form_and_exits_with_the_verdict(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
@@ -65,6 +66,7 @@ def test_command_writes_every_form_and_exits_with_the_verdict(results, tmp_path,
     assert gate(results, head).exit_code == 2
 
 
+@pytest.mark.medium
 def test_revisions_of_a_repository(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()

@@ -64,6 +64,7 @@ def test_files_and_what_has_a_name() -> None:
         assert [item.type for item in items(line)] == ["file"], line
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_a_shell_is_what_it_sources(shell: str) -> None:
     done = subprocess.run(
@@ -78,6 +79,7 @@ def test_the_script_of_a_shell_is_what_it_sources(shell: str) -> None:
     assert "_SSDD_BENCH_COMPLETE" in done.stdout
 
 
+@pytest.mark.medium
 def test_completion_is_quick() -> None:
     code = (
         "import sys\n"

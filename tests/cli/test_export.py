@@ -6,6 +6,7 @@ import pytest
 from diffusers import AutoencoderKL
 
 
+@pytest.mark.medium
 def test_a_folder_of_diffusers(program, tmp_path):
     code, out, err = program("export", "ssdd:steps=2", tmp_path / "out", "--json")
     assert (code, err) == (0, "")

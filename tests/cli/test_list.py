@@ -45,6 +45,7 @@ def invoke(*arguments: str) -> Result:
     return result
 
 
+@pytest.mark.medium
 def test_table_of_tokenizers_fits_and_says_what_matters() -> None:
     lines = invoke("tokenizers").stdout.splitlines()
     assert lines[0].split() == [
@@ -78,6 +79,7 @@ def test_json_of_tokenizers_holds_the_manifest() -> None:
     assert jpeg["latent"]["kind"] == "bytes"
 
 
+@pytest.mark.medium
 def test_a_broken_tokenizer_is_a_warning_beside_the_others(broken_and_whole: Path) -> None:
     result = invoke("tokenizers")
     assert "whole-one" in result.stdout

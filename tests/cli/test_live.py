@@ -60,6 +60,7 @@ def follow_all(console: Console, plan: RunConfig, result: Result) -> None:
             listener.job_finished(job, named(result, job.request.label))
 
 
+@pytest.mark.medium
 def test_each_job_has_one_line_in_the_order_of_measuring(result: Result) -> None:
     qualities = ",".join(map(str, range(10, 60)))
     console = screen()

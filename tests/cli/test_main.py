@@ -29,7 +29,9 @@ Program = Callable[..., tuple[int, str, str]]
         ("train ssdd --recipe absent-recipe --plan", "absent-recipe"),
         ("train ssdd", "--data"),
         ("run --tokenizers jpeg --seed 0,x", "'x'"),
-        ("gen sample --tokenizer jpeg,webp --out x", "jpeg,webp"),
+        pytest.param(
+            *("gen sample --tokenizer jpeg,webp --out x", "jpeg,webp"), marks=pytest.mark.medium
+        ),
         ("gen encode --tokenizer jpeg --data absent-images --res 8 --out x", "absent-images"),
         ("gen encode --tokenizer jpeg --data x --res 8 --out x --shard 2/2", "2/2"),
         ("gen all --tokenizer ssdd --reference x --out x --seed 0,-1", "-1"),

@@ -25,6 +25,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "r"
 
 
+@pytest.mark.medium
 def test_there_and_back(program, hub, runs: Path, tmp_path: Path) -> None:
     code, out, error = program("publish", runs, REPO)
     assert code == 0, error

@@ -81,6 +81,7 @@ def test_without_timings_there_is_a_table_and_no_figure(result: Result, tmp_path
     assert "no decode timings" in stderr
 
 
+@pytest.mark.medium
 def test_mistakes_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("{")
     with pytest.raises(UserError, match="no such result"):

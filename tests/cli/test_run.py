@@ -278,6 +278,7 @@ def test_bad_input_is_one_line(program, args, code, message, tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.medium
 def test_failed_job_says_why_and_the_others_go_on(run, photos, tmp_path):
     code, _, err = run(
         "--tokenizers", "downsample,identity", "--res", "36", "--data", photos, "--out", tmp_path
@@ -305,6 +306,7 @@ def test_output_that_cannot_be_written(run, photos, tmp_path):
     assert "cannot write" in lines(err)[0]
 
 
+@pytest.mark.medium
 def test_result_file_is_plain_json(run, photos, tmp_path):
     assert (
         run("--tokenizers", "identity", "--res", "32", "--data", photos, "--out", tmp_path)[0] == 0
@@ -362,6 +364,7 @@ def test_a_metric_asked_for_is_fetched_or_absent(bare, with_metrics, photos, tmp
     assert "error: cannot fetch https://" in err
 
 
+@pytest.mark.medium
 def test_offline_fails_before_the_first_image(bare, with_metrics, photos, tmp_path):
     code, _, err = with_metrics("psnr,rfid", photos, tmp_path / "runs", "--offline")
     assert code == 2

@@ -63,6 +63,7 @@ def test_loading_threads_change_no_number(photos, reconstructions, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.medium
 def test_same_numbers_as_a_run(photos, reconstructions, tmp_path):
     done = score(
         photos, reconstructions, "--res", 48, "--metrics", ",".join(METRICS), "--out",
@@ -115,6 +116,7 @@ def test_chunks_are_those_of_a_run(photo_like, monkeypatch):
     assert found.metrics["fd_effnet"].value > 1
 
 
+@pytest.mark.medium
 def test_arrays_are_paired_by_position(photos, reconstructions, tmp_path):
     source = open_images(reconstructions)
     pixels = np.stack([np.array(source.read(name)) for name in source.ids])
@@ -130,6 +132,7 @@ def test_arrays_are_paired_by_position(photos, reconstructions, tmp_path):
     assert load_results([tmp_path / "c"])[0].metrics["psnr"].value < a.metrics["psnr"].value - 1
 
 
+@pytest.mark.medium
 def test_jpeg_files_are_warned_of(reconstructions, tmp_path):
     folder = tmp_path / "lossy"
     folder.mkdir()
@@ -141,6 +144,7 @@ def test_jpeg_files_are_warned_of(reconstructions, tmp_path):
     assert 25 < result.metrics["psnr"].value < 100
 
 
+@pytest.mark.medium
 def test_an_image_above_the_limit_is_not_decoded(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "results" / "mini"
 
@@ -55,6 +57,7 @@ def test_problems_are_lines_and_the_code_is_1(program, tmp_path) -> None:
     assert found["fix"]
 
 
+@pytest.mark.medium
 def test_a_folder_with_results_in_it_is_a_repository(program, tmp_path) -> None:
     code, _, error = program("validate", tmp_path)
     assert (code, error.count("\n")) == (2, 1)

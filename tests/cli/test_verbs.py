@@ -39,6 +39,7 @@ def test_a_misspelt_verb_names_the_nearest(line: str, near: str) -> None:
     assert near in done.output.splitlines()[-1]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("line", [[], ["gen"], ["gen", "all"], ["run"]])
 def test_help_imports_nothing_heavy(line: list[str]) -> None:
     code = (

@@ -329,6 +329,7 @@ def test_members_are_those_that_tarfile_finds(tmp_path, monkeypatch, kind):
     assert archives.read_plain(bytes(data[:512])) == ("0.png", 5)  # it was not left to tarfile
 
 
+@pytest.mark.medium
 def test_headers_are_refused_as_tarfile_refuses_them(tmp_path, monkeypatch):
     """Any byte of any header may be wrong, with a checksum that is right or not."""
     whole, rng, refused = tar_of(5), np.random.default_rng(0), 0
@@ -456,6 +457,7 @@ def test_groups_of_two_shards_are_told_apart(tmp_path):
         assert_pixels(source.read(f"{shard}/{row:06d}"), photo(10 * shard + row))
 
 
+@pytest.mark.medium
 def test_a_row_group_is_read_in_pieces(tmp_path, monkeypatch):
     """Pages of few rows, which Arrow writes if it is told so; it decompresses a page at a time."""
     monkeypatch.setattr(archives, "KEPT_BYTES", 100_000)
@@ -470,6 +472,7 @@ def test_a_row_group_is_read_in_pieces(tmp_path, monkeypatch):
         assert pa.total_allocated_bytes() - before < sum(map(len, images)) / 4
 
 
+@pytest.mark.medium
 def test_a_page_of_all_rows_is_freed_after_the_last(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "KEPT_BYTES", 100_000)
     images = [png(photo(i, (64, 64))) for i in range(600)]
@@ -482,6 +485,7 @@ def test_a_page_of_all_rows_is_freed_after_the_last(tmp_path, monkeypatch):
     assert pa.total_allocated_bytes() - before < sum(map(len, images)) / 3
 
 
+@pytest.mark.medium
 def test_a_small_file_of_gigabytes_is_read_in_pieces(tmp_path):
     """Each row is one entry of a dictionary: 300 bytes stand for 500 MB."""
     column = pa.DictionaryArray.from_arrays(

@@ -290,6 +290,7 @@ def test_the_commit_is_fixed_when_the_set_is_opened(hub):
     assert not [path for path in hub.asked if path.endswith("/photos")]  # of another revision
 
 
+@pytest.mark.medium
 def test_images_cost_one_request_each(hub):
     """Besides a listing of the folder in each thread."""
     from huggingface_hub import HfFileSystem

@@ -338,6 +338,7 @@ def test_listing_says_what_is_here(data):
     assert re.search(r"div2k +100 +absent", text)
 
 
+@pytest.mark.medium
 def test_listing_needs_no_heavy_library():
     code = (
         "import sys; from ssdd_bench.data.named import DATA_SETS; DATA_SETS.all();"

@@ -79,12 +79,14 @@ def test_photograph_is_plain_srgb_and_large_enough(name: str) -> None:
         image.load()
 
 
+@pytest.mark.medium
 def test_photographs_are_in_colour(thumbnails: dict[str, np.ndarray]) -> None:
     for name, pixels in thumbnails.items():
         spread = pixels.max(axis=2) - pixels.min(axis=2)
         assert spread.max() > 25, f"{name} is grey"
 
 
+@pytest.mark.medium
 def test_no_photograph_comes_twice(thumbnails: dict[str, np.ndarray]) -> None:
     for first, second in itertools.combinations(thumbnails, 2):
         assert correlation(thumbnails[first], thumbnails[second]) < 0.98, f"{first} and {second}"

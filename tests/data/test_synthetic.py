@@ -17,6 +17,7 @@ def folder() -> Path:
     return DATA_SETS.all()["sample-synthetic"].require()
 
 
+@pytest.mark.medium
 def test_pictures_are_those_that_the_script_draws(folder: Path) -> None:
     """Another version of Pillow may set letters a little otherwise; another drawing is far off."""
     draw_all = runpy.run_path(str(Path(__file__).with_name("make_synthetic.py")))["draw_all"]

@@ -37,6 +37,7 @@ def make_tiny(**config):
     return model
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["f8c4", pytest.param("f16c4-multistep", marks=pytest.mark.slow)])
 def test_numbers_are_those_of_the_tokenizer_to_the_bit(name, photos):
@@ -53,6 +54,7 @@ def test_numbers_are_those_of_the_tokenizer_to_the_bit(name, photos):
     assert torch.equal(((model(photos[:1]).sample + 1) / 2).clamp(0, 1), alone)
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_latents_are_standardised_inside(mini, photos):
     raw = AutoencoderSSDD.from_mini("f8c4", **RAW)
@@ -68,6 +70,7 @@ def test_latents_are_standardised_inside(mini, photos):
     assert (a - photos).abs().mean() < 0.15  # it decodes the image, not noise
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_samples_of_the_posterior_need_a_generator_to_be_reproducible(mini, photos):
     posterior = mini.encode(photos).latent_dist
@@ -76,6 +79,7 @@ def test_samples_of_the_posterior_need_a_generator_to_be_reproducible(mini, phot
     assert not torch.equal(a, posterior.mode())
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_an_image_depends_neither_on_its_batch_nor_on_slicing(photos):
     model = make_tiny()
@@ -93,6 +97,7 @@ def test_an_image_depends_neither_on_its_batch_nor_on_slicing(photos):
     assert len(model.encode(photos).latent_dist.mode()) == 2
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_tuples_and_steps(photos):
     model = make_tiny()
@@ -174,6 +179,7 @@ def test_pushed_to_the_hub(hub, tmp_path, monkeypatch):
         assert torch.equal(tensor, model.state_dict()[name])
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(photos, dtype):

@@ -70,6 +70,7 @@ def test_weights_that_come_for_each_layer_change_no_image(vae):
     assert {one.device.type for one in pipe.vae.parameters()} == {"meta"}
 
 
+@pytest.mark.medium
 def test_a_model_made_without_memory_takes_its_weights_from_a_map(vae):
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     expected = vae(images).sample
@@ -83,6 +84,7 @@ def test_a_model_made_without_memory_takes_its_weights_from_a_map(vae):
     torch.testing.assert_close(empty.decode(z).sample, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.medium
 def test_encode_and_decode_call_the_hook_that_brings_the_model(vae, monkeypatch):
     """Offload as enable_model_cpu_offload does: the UNet leaves when the decoder is called.
 

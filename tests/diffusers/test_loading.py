@@ -26,6 +26,7 @@ def test_names_are_unique_and_the_nearest_is_named():
         from_registry("f8c5")
 
 
+@pytest.mark.medium
 def test_the_shipped_networks():
     networks = from_registry("f16c4-multistep")
     assert (networks.encoder.f, networks.config["steps"]) == (16, 8)
@@ -49,6 +50,7 @@ def test_the_statistics_in_the_manifest_are_those_of_the_sample_images(name):
         )
 
 
+@pytest.mark.medium
 def test_a_checkpoint_with_a_decoder_only_takes_the_encoder_of_a_vae(tmp_path):
     vae = AutoencoderKL(
         block_out_channels=(8, 8, 8, 8),
@@ -72,6 +74,7 @@ def test_a_checkpoint_with_a_decoder_only_takes_the_encoder_of_a_vae(tmp_path):
         assert torch.equal(again.decode(z).sample, model.decode(z).sample)
 
 
+@pytest.mark.medium
 def test_an_address_on_the_hub_is_fetched(monkeypatch, tmp_path):
     folder = TOKENIZERS.get("ssdd").folder
     file = choose_weights(folder, 8, "")

@@ -36,5 +36,6 @@ def test_a_generator_for_each_image():
         decoder_noise(3, (8, 8), CPU, 0, seeded(5, 6))
 
 
+@pytest.mark.medium
 def test_the_operator_is_correct_for_a_compiler():
     torch.library.opcheck(fixed_noise, (0, 8, 16, CPU))

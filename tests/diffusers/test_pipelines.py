@@ -41,6 +41,7 @@ def photos():
     return torch.cat(list(sample_images(64, 2)))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["vae", "f16"])
 def test_sizes_come_from_the_configuration(name, request):
     model = request.getfixturevalue(name)
@@ -49,6 +50,7 @@ def test_sizes_come_from_the_configuration(name, request):
     assert call(pipe).shape == (1, 4 * model.f, 4 * model.f, 3)
 
 
+@pytest.mark.medium
 def test_stable_diffusion_is_reproducible_and_scales_once(vae):
     pipe = make_stable_diffusion(vae)
     first, again, other = call(pipe), call(pipe), call(pipe, seed=1)
@@ -76,6 +78,7 @@ def test_stable_diffusion_is_reproducible_and_scales_once(vae):
     torch.testing.assert_close(found, ((expected + 1) / 2).clamp(0, 1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.medium
 def test_image_to_image_keeps_the_image_at_low_strength(vae, photos):
     pipe = make_stable_diffusion(vae, StableDiffusionImg2ImgPipeline)
     image = (photos[:1] + 1) / 2
@@ -85,6 +88,7 @@ def test_image_to_image_keeps_the_image_at_low_strength(vae, photos):
     assert np.abs(near - plain).mean() < 0.8 * np.abs(near - shuffled).mean()
 
 
+@pytest.mark.medium
 def test_dit_passes_no_generator_and_is_reproducible(vae):
     pipe = make_dit(vae)
     images = sample_classes(pipe)
@@ -92,6 +96,7 @@ def test_dit_passes_no_generator_and_is_reproducible(vae):
     assert torch.equal(images, sample_classes(pipe))
 
 
+@pytest.mark.medium
 def test_a_pipeline_is_saved_and_loaded_with_it(vae, tmp_path):
     pipe = make_dit(vae)
     pipe.save_pretrained(tmp_path)
@@ -153,6 +158,7 @@ def test_evaluation_takes_it_and_gives_the_tokenizers_scores(vae, tmp_path):
     assert loaded.metrics["psnr"].value == pytest.approx(expected, abs=1e-2)
 
 
+@pytest.mark.medium
 def test_the_old_decoder_is_swapped_in_three_lines(tmp_path, photos):
     from safetensors.torch import save_file
 

@@ -111,6 +111,7 @@ def test_other_commands_are_ones_that_the_program_takes():
         cli.get_command(None, group).get_command(None, verb).make_context(verb, arguments)
 
 
+@pytest.mark.medium
 def test_sampling_speed_of_small_networks():
     done = run("ssdd-bench gen speed --sizes tiny --shapes f8c4,f16c4 --steps 3 --cfg 2 --json")
     import json

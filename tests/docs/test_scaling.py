@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_commands_of_all_launchers_make_the_same_results(tmp_path: Path) -> None:
     """A codec replaces the two networks; Ray, which needs half a minute, has its own tests."""
     pytest.importorskip("submitit")

@@ -95,6 +95,7 @@ def crash(*_: Any) -> Any:
     raise IndexError("list index out of range")
 
 
+@pytest.mark.medium
 def test_a_good_tokenizer_has_no_problems() -> None:
     assert check_tokenizer(Good()) == []
     assert check_tokenizer(Good(), resolution=32) == []
@@ -234,6 +235,7 @@ def load():
 """
 
 
+@pytest.mark.medium
 def test_an_id_is_checked_against_its_manifest(plugin: Callable[..., list[str]]) -> None:
     assert plugin("downsampled", DOWNSAMPLE) == []
     assert plugin("downsampled", DOWNSAMPLE, "stochastic = true") == [
@@ -245,6 +247,7 @@ def test_an_id_is_checked_against_its_manifest(plugin: Callable[..., list[str]])
     assert line.startswith("manifest says LatentSpec(kind='continuous', f=4, ")
 
 
+@pytest.mark.medium
 def test_noise_is_checked_against_the_manifest(plugin: Callable[..., list[str]]) -> None:
     assert plugin("noisy", NOISY, "stochastic = true") == []
     says_no = ["manifest says stochastic = false, but decoding depends on its noise"]

@@ -59,6 +59,7 @@ def measure(name, **changes):
     )  # fmt: skip
 
 
+@pytest.mark.medium
 def test_saving_takes_the_place_of_no_other_job(tmp_path):
     """Leave the first result and its scores of single images as they are."""
     result = measure("identity")
@@ -72,6 +73,7 @@ def test_saving_takes_the_place_of_no_other_job(tmp_path):
     assert after == before
 
 
+@pytest.mark.medium
 def test_a_result_says_the_version_of_its_numbers(photo_like):
     assert measure("identity").numbers_version == NUMBERS_VERSION
     images = photo_like(2)
@@ -95,6 +97,7 @@ def test_unusual_execution_is_recorded_and_named():
     assert 0 < other.speed.fidelity.max_difference < 0.1
 
 
+@pytest.mark.medium
 def test_codecs_have_no_settings_of_execution():
     usual = measure("jpeg")
     other = measure("jpeg", dtype="bfloat16", compile="default", memory_format="contiguous")
@@ -170,6 +173,7 @@ def test_every_argument_arrives(monkeypatch, photos):
         sb.evaluate("jpeg", data=photos, resolution=24, device="cpu", cuda_graphs=True)
 
 
+@pytest.mark.medium
 def test_stages_and_the_clock_of_an_evaluation(codec, photos, monkeypatch):
     monkeypatch.setattr(timing, "CPU_TIMING", timing.TimingSettings(0.0, 0, 1, 1))
     monkeypatch.setattr(memory, "release_memory", lambda device: None)

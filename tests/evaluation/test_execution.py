@@ -131,6 +131,7 @@ def test_weights_are_narrow_for_a_while_and_images_never(name, dtype):
     assert torch.equal(decode(tokenizer, images)[1], exact)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("choice", "found", "exact"),
     [("auto", "channels_last", True), ("contiguous", "contiguous", False)],

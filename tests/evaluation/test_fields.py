@@ -133,6 +133,7 @@ def test_fields_of_a_run_arrive(photos: Path, tmp_path: Path, name: str) -> None
     assert check(before, after)
 
 
+@pytest.mark.medium
 def test_a_bad_image_is_an_error_where_it_is_strict(photos: Path, tmp_path: Path) -> None:
     config = replace(base(photos, tmp_path / "a"), max_image_mb=1)
     assert not run_jobs(config).failures
@@ -140,6 +141,7 @@ def test_a_bad_image_is_an_error_where_it_is_strict(photos: Path, tmp_path: Path
         run_jobs(replace(config, out=tmp_path / "b", strict=True))
 
 
+@pytest.mark.medium
 def test_pictures_are_files(photos: Path, tmp_path: Path) -> None:
     config = base(photos, tmp_path / "a")
     run_jobs(config)

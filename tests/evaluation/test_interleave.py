@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from ssdd_bench.data.images import open_images
@@ -20,6 +21,7 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 SETTINGS = Settings(16, get_protocol("default-v1"), (), CPU)
 
 
+@pytest.mark.medium
 def test_ratios_are_of_images_per_second(block_mean, record, photos, monkeypatch):
     """A network decodes one batch; a codec, whose time depends on them, all images."""
     now, formats = [0.0], []

@@ -288,7 +288,7 @@ def content(folder: Path) -> list[object]:
     return [images, shards, result["metrics"], result["data"], result["fingerprint"]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("default")  # Ray leaves sockets to the garbage collector
 def test_workers_on_ray_make_what_one_process_makes(photos, trained, record, tmp_path, monkeypatch):
     pytest.importorskip("ray")

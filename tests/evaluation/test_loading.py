@@ -50,6 +50,7 @@ def test_shipped_files_have_the_checksums_of_the_manifest(name):
         assert sha256_file(info.folder / "weights" / file) == expected
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", SHIPPED)
 def test_mini_weights_are_noted(name):
     record = load(name).record
@@ -57,6 +58,7 @@ def test_mini_weights_are_noted(name):
     assert record.note == TOKENIZERS.get(name).shipped.note
 
 
+@pytest.mark.medium
 def test_a_copy_of_the_mini_weights_is_still_noted(tmp_path):
     weights = TOKENIZERS.get("ssdd").folder / "weights" / "ssdd-mini-f8c4.safetensors"
     copy = shutil.copy(weights, tmp_path / "renamed.safetensors")

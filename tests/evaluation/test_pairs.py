@@ -48,6 +48,7 @@ def digest(images: Mapping[str, int], ids: Mapping[str, int]) -> str:
     return found.hexdigest()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("smallest", [4, 64])
 def test_every_field_of_a_result(monkeypatch: pytest.MonkeyPatch, smallest: int) -> None:
     monkeypatch.setattr(chunks, "SMALLEST", smallest)
@@ -98,6 +99,7 @@ def test_images_that_are_not_square() -> None:
         score(wide, wide)
 
 
+@pytest.mark.medium
 def test_what_is_asked_for_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     suite = module.MetricSuite

@@ -83,6 +83,7 @@ def scores(tokenizer, photos, batch=3, seed=0):
         return suite.compute().values, seen
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_batch_size_changes_no_bit(photos, batch):
     expected, first = scores(Noisy(), photos)
@@ -562,6 +563,7 @@ def test_the_thread_of_the_scores(photos, monkeypatch, overlap):
     assert names == {"scores_0" if overlap else threading.current_thread().name}
 
 
+@pytest.mark.medium
 def test_errors_come_in_the_order_of_the_batches(photos, overlapped):
     """A score that fails goes before a later batch's failure, and both before anything else."""
 

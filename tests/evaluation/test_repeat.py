@@ -53,6 +53,7 @@ def said(found):
     return [text for text in found.warnings if "two results" in text]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_tokenizer_that_keeps_to_the_noise(protocol):
     tokenizer = Copy()
@@ -69,6 +70,7 @@ def test_a_tokenizer_with_noise_of_its_own_is_named_in_the_row(protocol):
     assert "0.0" in warning
 
 
+@pytest.mark.medium
 def test_the_repetition_takes_no_random_numbers_from_the_images_that_follow():
     torch.manual_seed(0)
     found = run(Copy(add_own_noise)).per_image["mse"]
@@ -165,6 +167,7 @@ def test_the_tolerance_of_a_device(monkeypatch, device, tf32, alone, tolerance):
     assert [call[3] for call in calls] == [reference] * 2
 
 
+@pytest.mark.medium
 def test_range_is_in_the_row_with_the_largest_value():
     def shout(images):
         return images.clamp(0, 1) * 0 + torch.tensor([-1.5, 0.5, 4.25])[:, None, None]

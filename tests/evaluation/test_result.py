@@ -49,6 +49,7 @@ def test_the_record_is_what_a_file_holds() -> None:
     assert "examples=" not in repr(found)
 
 
+@pytest.mark.medium
 def test_tables_have_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     found = evaluation(per_image=ROWS)
     (scores,) = found.to_frame().scores

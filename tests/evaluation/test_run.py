@@ -258,6 +258,7 @@ def test_the_clock_of_a_share_is_in_the_result(few, tmp_path):
     assert all(one.result.speed is not None for one in merge_results(tmp_path).finished)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("speed", "share", "expected"),
     [(True, Share(1, 2), ["share-1-of-2", "quiet"]), (False, Share(1, 2), []), (True, None, [])],
@@ -495,6 +496,7 @@ def small(data, out, tokenizers="jpeg", **changes):
     return replace(plan, **changes)
 
 
+@pytest.mark.medium
 def test_everything_that_happens_is_told(few, tmp_path, monkeypatch):
     """A job that goes on, a new one, one that fails and a tokenizer that cannot be loaded."""
     monkeypatch.setattr(chunks_module, "SMALLEST", 2)
@@ -794,6 +796,7 @@ def test_arguments_of_a_cluster(monkeypatch, few, tmp_path):
 MISSING = "no share has begun it: run the shares that are missing, then merge"
 
 
+@pytest.mark.medium
 def test_a_merge_tells_what_it_has_made_and_what_is_missing(few, tmp_path):
     for index, side, other in ((0, 16, 32), (1, 32, 16)):
         run_jobs(small(few, tmp_path), launch=Launch(True, share=Share(index, 2)))

@@ -256,6 +256,7 @@ def test_every_image_goes_to_the_scores_with_its_label(
         assert facts["executed"]["seconds"] == 1
 
 
+@pytest.mark.medium
 def test_scores_are_made_once_for_the_chunks_of_a_job(samples, photos, tmp_path, monkeypatch):
     suites = mock.Mock(side_effect=MetricSuite)
     monkeypatch.setattr(sample_worker, "MetricSuite", suites)
@@ -323,6 +324,7 @@ def test_moments_are_known_by_their_file(samples, images, tmp_path, pictured):
     assert finish(plan).data.pixels_sha256 == plan.open_reference().identity
 
 
+@pytest.mark.medium
 def test_a_complete_result_is_kept_unless_it_is_forced(samples, photos, tmp_path):
     plan = plan_of(samples, photos, tmp_path, ("gfid",))
     found = finish(plan)

@@ -83,6 +83,7 @@ def score(samples, reference, out, **more):
 KEYS = ("gfid", "sfid", "isc", "precision", "recall", "fd_effnet", "fd_effnet_intra")
 
 
+@pytest.mark.medium
 def test_values_by_hand(photos, samples, tmp_path):
     result = score(samples, photos, tmp_path, metrics=KEYS)
     source = open_images(photos)
@@ -107,6 +108,7 @@ def test_values_by_hand(photos, samples, tmp_path):
     assert result.resolution == 16
 
 
+@pytest.mark.medium
 def test_moments_of_a_file_give_what_its_images_give(photos, samples, tmp_path):
     source = open_images(photos)
     images = np.stack([CROPS["adm"](source.read(name), 16) for name in source.ids])
@@ -129,6 +131,7 @@ def test_moments_of_a_file_give_what_its_images_give(photos, samples, tmp_path):
         score(samples, tmp_path / "moments.npz", tmp_path / "d", metrics=("recall",), strict=True)
 
 
+@pytest.mark.medium
 def test_shuffled_labels_change_the_class_wise_score_alone(photos, samples, tmp_path):
     with np.load(samples) as arrays:
         images, labels = arrays["arr_0"], arrays["arr_1"]
@@ -155,6 +158,7 @@ def numbers(result):
     return result.metrics, result.data, result.warnings, result.fingerprint
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("count", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 7))])
 def test_any_number_of_shares_gives_the_same_scores(photos, samples, small_chunks, count, tmp_path):
     whole = score(samples, photos, None, metrics=KEYS)
@@ -178,6 +182,7 @@ def test_any_number_of_shares_gives_the_same_scores(photos, samples, small_chunk
     assert numbers(again) == numbers(merged)
 
 
+@pytest.mark.medium
 def test_chunks_of_other_metrics_or_labels_are_not_merged(photos, samples, small_chunks, tmp_path):
     share = Launch(in_process=True, share=Share(0, 2))
     score_samples(scoring(samples, photos, tmp_path, ("gfid",)), CPU, share)
@@ -229,6 +234,7 @@ def drawn(trained, block_mean, record, tmp_path):
     return plan.out
 
 
+@pytest.mark.medium
 def test_another_reference_is_another_result(photos, samples, tmp_path):
     first = score(samples, photos, tmp_path, metrics=("gfid",))
     other = score(samples, photos, tmp_path, metrics=("gfid",), limit=20)
@@ -238,6 +244,7 @@ def test_another_reference_is_another_result(photos, samples, tmp_path):
     assert other.metrics["gfid"].value != first.metrics["gfid"].value
 
 
+@pytest.mark.medium
 def test_a_row_says_how_its_samples_were_made_and_the_table_shows_it(
     photos, drawn, tmp_path, monkeypatch
 ):
@@ -280,6 +287,7 @@ def test_the_verb_refuses_a_protocol_of_reconstruction(photos, drawn, tmp_path):
         run(photos, drawn, "--protocol", "default-v1", "--metrics", "fd_effnet")
 
 
+@pytest.mark.medium
 def test_bad_input_is_one_line(photos, samples, tmp_path):
     with pytest.raises(UserError, match="default-v1"):
         score(samples, photos, tmp_path, protocol="default-v1")

@@ -152,6 +152,7 @@ def test_turns_cancel_drift(clock):
     assert seconds[:, 0].sum() == seconds[:, 1].sum()
 
 
+@pytest.mark.medium
 def test_a_ratio_is_of_speeds_and_a_median():
     ratios = np.array([2.0, 4.0, 3.0, 30.0, 0.5])
     head = np.array([1.0, 2.0, 0.5, 4.0, 8.0])

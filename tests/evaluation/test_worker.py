@@ -199,6 +199,7 @@ def once(tmp_path_factory, loaded):
 KINDS = ("deterministic", "stochastic", "codec")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", KINDS)
 def test_a_pass_in_one_piece(once, name):
     result, _, _ = once(name)
@@ -211,6 +212,7 @@ def test_a_pass_in_one_piece(once, name):
     assert ("code_usage" in result.tokenizer.extra) == (name == "deterministic")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_and_any_worker(once, loaded, tmp_path, name, seed):
@@ -239,6 +241,7 @@ def test_any_order_and_any_worker(once, loaded, tmp_path, name, seed):
     assert plan.run().reused
 
 
+@pytest.mark.medium
 def test_distances_and_their_intervals_do_not_depend_on_the_order(loaded, tmp_path, monkeypatch):
     class Means(features.Extractor):
         layers: ClassVar = {"pool": 6}
@@ -274,6 +277,7 @@ def test_fewer_images_than_a_chunk_has(once, loaded, tmp_path):
     assert finished.result.data.n == 3
 
 
+@pytest.mark.medium
 def test_evaluate_finds_what_a_run_finds(loaded, tmp_path):
     source = Pictures(N, BAD)
     plan = Plan(tmp_path, loaded("stochastic"), source)
@@ -307,6 +311,7 @@ def interrupted(plan, after):
         worker.work(0, opened.missing, Stop())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_an_interrupted_run_goes_on_after_the_last_chunk(once, loaded, tmp_path, after):
     plan = Plan(tmp_path, loaded("stochastic"), Pictures(N, BAD))
@@ -335,6 +340,7 @@ def damage(path, how):
         save_file({"x": np.zeros(3)}, path)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("how", ["truncated", "empty", "of another program"])
 def test_a_file_that_cannot_be_read_is_named_and_made_again(stopped, once, how):
     path = stopped.folder.chunk_path(1)
@@ -347,6 +353,7 @@ def test_a_file_that_cannot_be_read_is_named_and_made_again(stopped, once, how):
     assert content(worker.finish(0, Progress())) == once("stochastic")
 
 
+@pytest.mark.medium
 def test_a_changed_bit_is_found_at_the_end_and_that_chunk_made_again(stopped, once):
     path = stopped.folder.chunk_path(1)
     data = bytearray(path.read_bytes())
@@ -359,6 +366,7 @@ def test_a_changed_bit_is_found_at_the_end_and_that_chunk_made_again(stopped, on
     assert content(finished) == once("stochastic")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -419,6 +427,7 @@ def test_an_image_in_two_chunks_is_named(stopped):
         worker.finish(0, Progress())
 
 
+@pytest.mark.medium
 def test_merging_needs_neither_the_tokenizer_nor_weights(stopped, once, monkeypatch):
     worker = stopped.worker()
     worker.work(0, worker.open(0).missing, Progress())
@@ -449,6 +458,7 @@ def test_strict_refuses_a_bad_image(loaded, tmp_path):
         plan.run()
 
 
+@pytest.mark.medium
 def test_states_do_not_pile_up(loaded, tmp_path, monkeypatch):
     alive, most = [], []
     save = JobFolder.save
@@ -555,6 +565,7 @@ def test_the_clock_is_kept_when_the_run_goes_on(loaded, tmp_path):
     assert finished.result.speed.decode.median_s == timed["speed"]["decode"]["median_s"]
 
 
+@pytest.mark.medium
 def test_a_new_metric_goes_beside_the_old_ones(loaded, tmp_path):
     first = Plan(tmp_path, loaded("codec"), Pictures(5), metrics=("mse",)).run()
     second = Plan(tmp_path, loaded("codec"), Pictures(5), metrics=("mae",))
@@ -563,6 +574,7 @@ def test_a_new_metric_goes_beside_the_old_ones(loaded, tmp_path):
     assert second.run().reused
 
 
+@pytest.mark.medium
 def test_a_forced_run_measures_again(loaded, tmp_path):
     Plan(tmp_path, loaded("codec"), Pictures(5)).run()
     plan = Plan(tmp_path, loaded("codec"), Pictures(5), force=True)
@@ -570,6 +582,7 @@ def test_a_forced_run_measures_again(loaded, tmp_path):
     assert not plan.run().reused
 
 
+@pytest.mark.medium
 def test_networks_are_left_as_they_were(loaded, tmp_path, monkeypatch):
     """After a failure too."""
     closed = []
@@ -600,6 +613,7 @@ def test_a_full_disk_ends_the_run(loaded, tmp_path, monkeypatch):
         Plan(tmp_path, loaded("stochastic"), Pictures(5)).run()
 
 
+@pytest.mark.medium
 def test_settings_of_execution_that_differ_are_named(loaded, tmp_path):
     plan = Plan(tmp_path, loaded("stochastic"), Pictures(8))
     worker = plan.worker()
@@ -611,6 +625,7 @@ def test_settings_of_execution_that_differ_are_named(loaded, tmp_path):
     assert "77" in warning
 
 
+@pytest.mark.medium
 def test_a_run_and_its_restart_from_the_first_to_the_last_line(tmp_path, make_photos):
     """Through the public function, with plugins by name."""
     photos = make_photos(9, (20, 20))
@@ -744,6 +759,7 @@ def clock(monkeypatch):
     return given
 
 
+@pytest.mark.medium
 def test_the_clock_is_read_and_saved(loaded, tmp_path, clock):
     plan = Plan(tmp_path, loaded("codec"), Pictures(11, (0,)), speed=True)
     worker, stages = plan.worker(), Stages()
@@ -766,6 +782,7 @@ def test_the_clock_is_read_and_saved(loaded, tmp_path, clock):
     assert opened == Opened(NAME, result=replace(finished, reused=True))
 
 
+@pytest.mark.medium
 def test_a_speed_that_is_missing_is_added(loaded, tmp_path, clock):
     old = Plan(tmp_path, loaded("codec"), Pictures(3), command="first").run()
     plan = Plan(tmp_path, loaded("codec"), Pictures(3), speed=True, command="second")
@@ -846,6 +863,7 @@ def test_one_job_is_at_work_at_a_time(loaded, tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.medium
 def test_a_damaged_chunk_is_computed_again_at_the_end(stopped, monkeypatch):
     damage_data(stopped)
     worker, stages, calls = stopped.worker(), Stages(), []
@@ -868,6 +886,7 @@ def damage_data(plan):
     path.write_bytes(data)
 
 
+@pytest.mark.medium
 def test_a_folder_is_merged_whatever_run_it_is_of(stopped, once, monkeypatch):
     worker = stopped.worker()
     worker.work(0, worker.open(0).missing, Progress())

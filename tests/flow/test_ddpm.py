@@ -15,6 +15,7 @@ def exact_noise(x, level):
     return (1 - signal) ** 0.5 * (x - signal**0.5 * MEAN) / variance
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("steps", [250, 1000])
 def test_ancestral_sampling_of_a_gaussian(steps):
     generator = torch.Generator().manual_seed(0)

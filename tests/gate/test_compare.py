@@ -140,6 +140,7 @@ def test_another_seed_widens_the_threshold_of_a_set():
         assert (one.verdict, one.detectable) == (verdict, None)
 
 
+@pytest.mark.medium
 def test_another_seed_widens_the_threshold_of_single_images():
     """Student's quantile of 95%, with three degrees of freedom, takes the interval's place."""
     base = [20.0, 30.0, 24.0, 26.0]
@@ -299,6 +300,7 @@ def test_other_draws_of_the_same_model_hardly_ever_fail_with_learnt_thresholds(b
     assert compare([draw(0)], [worse], learnt).exit_code == 1
 
 
+@pytest.mark.medium
 def test_a_change_in_doubt_or_within_the_threshold_passes(base):
     like = load_side(str(base / "results"))[0]
     rng = np.random.default_rng(0)
@@ -313,6 +315,7 @@ def test_a_change_in_doubt_or_within_the_threshold_passes(base):
     assert compare([clear], [before], {}).exit_code == 0
 
 
+@pytest.mark.medium
 def test_scores_of_sets_have_a_threshold_and_a_direction(base):
     like = load_side(str(base / "results"))[0].result
     value = replace(like.metrics["mae"], backend="x")
@@ -389,7 +392,7 @@ def seeds(base):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_other_seeds_of_one_model_hardly_ever_fail_without_thresholds(seeds):
     """Count failures in 182 comparisons: at most 5% by a metric; 1% of the distance fails 38%."""
     failures = Counter()

@@ -30,6 +30,7 @@ def test_the_pooled_psnr_is_compared_by_pairs():
     assert found.n == 40
 
 
+@pytest.mark.medium
 def test_errors_and_psnr_give_the_same_and_the_order_of_images_does_not_matter():
     before, after = psnrs(), psnrs(0.2, 0.3)
     errors = [{"mse": 10 ** (-one / 10)} for one in (before, after)]

@@ -62,6 +62,7 @@ def test_fixture_for_other_repositories(imported, pytester):
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("ssdd", "diffusion:steps=2")]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("tokenizer", ["klvae", *SLOW])
 def test_shipped_tokenizers_are_as_good_as_before(ssdd_gate, tokenizer):
     ssdd_gate(tokenizer, f"tests/gate/baseline/{tokenizer.split(':')[0]}", res=64, limit=8)

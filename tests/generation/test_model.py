@@ -46,6 +46,7 @@ def test_a_card_that_contradicts_its_network_is_refused(trained, tmp_path):
     assert "number (3, 3, 3)" in refused({**facts, "classes": ["a", "b", "c"]})
 
 
+@pytest.mark.medium
 def test_a_published_checkpoint_needs_its_objective(trained, tmp_path):
     path = tmp_path / "published.pt"
     torch.save(load_latent_model(trained, 4).network.state_dict(), path)

@@ -30,6 +30,7 @@ class Oracle:
         return gaussian_velocity(x, 1 - clock)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", ["euler", "heun"])
 def test_sampled_latents_follow_the_exact_flow(method):
     ids = ["a", "b"]

@@ -52,6 +52,7 @@ def generated(generate, tmp_path):
     return tmp_path / "generated"
 
 
+@pytest.mark.medium
 def test_another_number_format_makes_other_samples_and_says_so(generate, generated, tmp_path):
     out = tmp_path / "bfloat16"
     record = generate(out, dtype="bfloat16")
@@ -64,6 +65,7 @@ def test_another_number_format_makes_other_samples_and_says_so(generate, generat
     assert generate(tmp_path / "float32", dtype="float32").fingerprint == exact.fingerprint
 
 
+@pytest.mark.medium
 def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generated, tmp_path):
     out = tmp_path / "parts"
     for index in (1, 0):
@@ -113,6 +115,7 @@ def test_a_killed_launch_costs_one_batch(generated, trained, record, tmp_path):
     assert np.array_equal(pixels(out), pixels(generated))
 
 
+@pytest.mark.medium
 def test_decoders_and_scales_are_jobs_of_their_own(
     generated, trained, block_mean, record, tmp_path
 ):
@@ -137,22 +140,26 @@ def test_decoders_and_scales_are_jobs_of_their_own(
     assert not np.array_equal(pixels(tmp_path / "b" / "1.0"), pixels(generated))
 
 
+@pytest.mark.medium
 def test_a_batch_size_changes_nothing(generate, generated, tmp_path):
     generate(tmp_path / "one", batch_size=1)
     assert np.array_equal(pixels(tmp_path / "one"), pixels(generated))
 
 
+@pytest.mark.medium
 def test_the_first_samples_do_not_depend_on_how_many_there_are(generate, tmp_path):
     for name, samples in (("few", 5), ("many", 20)):
         generate(tmp_path / name, samples, labels="random")
     assert np.array_equal(pixels(tmp_path / "few"), pixels(tmp_path / "many")[:5])
 
 
+@pytest.mark.medium
 def test_seeds_differ(generate, generated, tmp_path):
     generate(tmp_path / "other", seed=1)
     assert not np.array_equal(pixels(tmp_path / "other"), pixels(generated))
 
 
+@pytest.mark.medium
 def test_the_file_is_read_by_numpy_and_by_us(generated):
     images = pixels(generated)
     assert images.dtype == np.uint8
@@ -162,6 +169,7 @@ def test_the_file_is_read_by_numpy_and_by_us(generated):
     assert np.bincount(read_labels(generated / "samples.npz")).tolist() == [20, 20]
 
 
+@pytest.mark.medium
 def test_the_record_says_how_they_were_made(generated):
     made = read_generated(generated)
     generation = made.generation
@@ -173,6 +181,7 @@ def test_the_record_says_how_they_were_made(generated):
     assert made.latent.shape == (3, 4, 4)
 
 
+@pytest.mark.medium
 def test_latents_are_shared_by_decoders_of_one_encoder(generate, tmp_path, monkeypatch):
     generate(tmp_path / "a", shared=tmp_path / "shared")
 
@@ -186,6 +195,7 @@ def test_latents_are_shared_by_decoders_of_one_encoder(generate, tmp_path, monke
         generate(tmp_path / "c", shared=tmp_path / "shared", seed=1)
 
 
+@pytest.mark.medium
 def test_what_does_not_fit_is_one_line(generate, generated, record, block_mean, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(UserError, match=r"last\.safetensors: latents are those of 'block-mean'"):
@@ -222,6 +232,7 @@ def test_too_few_or_too_many_images_in_a_file_are_refused(tmp_path):
     assert not (tmp_path / "x.npz").exists()
 
 
+@pytest.mark.medium
 def test_the_decoder_is_guarded(generate, generated, block_mean, tmp_path):
     class Changes(block_mean):
         def decode(self, latent, noise):

@@ -33,6 +33,7 @@ def test_it_draws_out_of_the_box(tmp_path):
     assert (tmp_path / "samples.png").stat().st_size > 1000
 
 
+@pytest.mark.medium
 def test_it_serves_every_decoder_of_its_encoder_and_no_other():
     assert shipped("ssdd") == shipped("diffusion:steps=4")
     for other in ("klvae", "ssdd:f=16"):
@@ -40,6 +41,7 @@ def test_it_serves_every_decoder_of_its_encoder_and_no_other():
             shipped(other)
 
 
+@pytest.mark.medium
 def test_it_is_small_and_its_card_tells_how_it_was_made():
     path = shipped("ssdd")
     assert path.stat().st_size < 10_000_000
@@ -52,6 +54,7 @@ def test_it_is_small_and_its_card_tells_how_it_was_made():
     assert load_latent_model(path, 4).training["iterations"] == card.iterations
 
 
+@pytest.mark.medium
 def test_committed_rows_of_its_decoders_were_drawn_with_it():
     (sha256,) = load_latent_model(shipped("ssdd"), 4).weights.values()
     rows = load_results([COMMITTED])

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 import torch
 
 from ssdd_bench.generation import speed
@@ -10,6 +11,7 @@ from ssdd_bench.generation.sampler import SamplerSettings
 CPU = torch.device("cpu")
 
 
+@pytest.mark.medium
 def test_number_format_and_compilation(tiny_size, monkeypatch):
     seen = []
     original = speed.time_calls

@@ -90,6 +90,7 @@ def test_the_validator_of_the_hub(hub, chosen: list[Result], monkeypatch) -> Non
         card.validate()
 
 
+@pytest.mark.medium
 def test_a_pushed_card_replaces_no_other_text(hub, chosen: list[Result]) -> None:
     card = make_card(chosen)
     assert push_card(card, "someone/ssdd").startswith(hub.url)

@@ -38,6 +38,7 @@ def parquet_of(metric: str) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.medium
 def test_a_first_publication(hub, save) -> None:
     paths = [save(index) for index in range(3)]
     done = publish([paths[0].parent], REPO)
@@ -53,6 +54,7 @@ def test_a_first_publication(hub, save) -> None:
     assert hub.repositories["dataset", REPO].messages[-1] == "Add 3 results, replace 0"
 
 
+@pytest.mark.medium
 def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tmp_path) -> None:
     """The same for a snapshot of huggingface_hub, whose files are links, a clone, and pulled."""
     paths = [save(index) for index in range(3)]
@@ -74,6 +76,7 @@ def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tm
         assert [len(scores) for scores in source.frame["scores"]].count(1) == 1
 
 
+@pytest.mark.medium
 def test_a_report_leaves_out_what_publish_leaves_out(hub, save, tmp_path) -> None:
     path = save(0)
     hub.add(REPO, {"results/m/000000000000/p/f.json": b"{"})
@@ -88,6 +91,7 @@ def test_a_report_leaves_out_what_publish_leaves_out(hub, save, tmp_path) -> Non
     assert whole == path
 
 
+@pytest.mark.medium
 def test_two_jobs_of_one_place_are_refused(hub, save, results) -> None:
     """The known mistake: the second one would take the place of the first."""
     first = save(0)
@@ -101,6 +105,7 @@ def test_two_jobs_of_one_place_are_refused(hub, save, results) -> None:
     assert files(hub) == before
 
 
+@pytest.mark.medium
 def test_the_same_again_makes_no_commit(hub, save) -> None:
     path = save(0)
     publish([path], REPO)
@@ -109,6 +114,7 @@ def test_the_same_again_makes_no_commit(hub, save) -> None:
     assert len(hub.repositories["dataset", REPO].commits) == 2
 
 
+@pytest.mark.medium
 def test_rows_of_others_stay_and_a_new_measurement_replaces(hub, save) -> None:
     publish([save(0)], REPO)
     hub.repositories["dataset", REPO].files["README.md"] = b"---\ntags: []\n---\nours"
@@ -120,6 +126,7 @@ def test_rows_of_others_stay_and_a_new_measurement_replaces(hub, save) -> None:
     assert seconds == {99.0}
 
 
+@pytest.mark.medium
 def test_a_broken_file_of_the_repository_is_no_row(hub, save) -> None:
     hub.add(REPO, {"results/m/000000000000/p/f.json": b"{"})
     done = publish([save(0)], REPO)
@@ -148,6 +155,7 @@ def test_a_problem_stops_everything(hub, save) -> None:
     assert hub.requests == []
 
 
+@pytest.mark.medium
 def test_a_commit_in_between_is_not_overwritten(hub, save) -> None:
     publish([save(0)], REPO)
     hub.before_commit = lambda found: found.commits.append({**found.files, "new": b""})

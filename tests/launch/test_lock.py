@@ -53,6 +53,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.medium
 def test_clocks_are_read_one_at_a_time_while_nobody_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_clocks_are_read_one_at_a_time_while_nobody_works(
         assert not [one for one in others if one[0] < clock[1] and clock[0] < one[1]]
 
 
+@pytest.mark.medium
 def test_a_process_that_dies_at_work_keeps_no_clock_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

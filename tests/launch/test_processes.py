@@ -56,6 +56,7 @@ def chunks(folder: Path) -> list[list[object]]:
     return [row for row in read_log(folder) if row[3] == "chunk"] if log.exists() else []
 
 
+@pytest.mark.medium
 def test_the_environment_of_the_launcher_is_that_of_workers(
     run_dummies: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_the_environment_of_the_launcher_is_that_of_workers(
     assert [row[5] for row in read_log(tmp_path) if row[3] == "load"] == ["one", "two"]
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
 def test_workers_that_ended_hold_no_files(run_dummies: Run, tmp_path: Path) -> None:
     def count() -> int:

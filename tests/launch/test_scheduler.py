@@ -35,6 +35,7 @@ ONE, TWO = (pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))
 OTHERS: dict[str, dict[str, int | str]] = {"before": {"fine": 4}, "after": {"fine": 4}}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 7])
 def test_every_chunk_is_computed_once(run_dummies: Run, tmp_path: Path, workers: int) -> None:
     seen = run_dummies(GROUPS, workers)
@@ -45,6 +46,7 @@ def test_every_chunk_is_computed_once(run_dummies: Run, tmp_path: Path, workers:
     assert len(computed) == len(set(computed)) == 24
 
 
+@pytest.mark.medium
 def test_idle_workers_help_where_chunks_are_left(run_dummies: Run, tmp_path: Path) -> None:
     run_dummies({"a": {"large": 60}}, 3)
     log = read_log(tmp_path)
@@ -55,12 +57,14 @@ def test_idle_workers_help_where_chunks_are_left(run_dummies: Run, tmp_path: Pat
     assert all(chunks == sorted(chunks) for chunks in by_process.values())
 
 
+@pytest.mark.medium
 def test_a_process_serves_one_group(run_dummies: Run, tmp_path: Path) -> None:
     run_dummies(GROUPS, 1)
     assert len({row[1] for row in read_log(tmp_path)}) == len(GROUPS)
     assert os.getpid() not in {row[1] for row in read_log(tmp_path)}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_is_on_disk_is_not_computed_again(
     run_dummies: Run, tmp_path: Path, workers: int
@@ -93,6 +97,7 @@ def test_what_a_plugin_raises_fails_its_jobs(
     assert "dummy_groups.py" in problem.trace
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [1, TWO])
 @pytest.mark.parametrize("method", WORK_OR_SLOW)
 @pytest.mark.parametrize(
@@ -129,12 +134,14 @@ def test_what_a_worker_saved_counts_though_it_could_not_tell(
     assert sorted(chunks) == [0, 1, 2], "none is computed again"
 
 
+@pytest.mark.medium
 def test_an_interrupt_that_a_plugin_raises_is_its_failure(run_dummies: Run) -> None:
     seen = run_dummies({"broken": {"bad": "work interrupt"}, **OTHERS}, 1)
     assert seen.failures["broken/bad"].kind == "KeyboardInterrupt"
     assert len(seen.results) == 2
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", ["load", "open", "work", "finish"])
 def test_a_worker_that_died_once_costs_nothing(
     run_dummies: Run, tmp_path: Path, method: str
@@ -146,6 +153,7 @@ def test_a_worker_that_died_once_costs_nothing(
     assert sorted(computed) == [0, 1, 2]
 
 
+@pytest.mark.medium
 def test_images_of_a_chunk_that_was_lost_are_counted_once(run_dummies: Run) -> None:
     """The worker counts them, and dies before they are saved."""
     seen = run_dummies({"a": {"job": "save kill once"}}, 1)
@@ -170,6 +178,7 @@ def test_bad_images_end_the_run(run_dummies: Run, workers: int) -> None:
         run_dummies({"a": {"job": "work bad images"}, **OTHERS}, workers)
 
 
+@pytest.mark.medium
 def test_the_clock_is_read_while_all_others_are_idle(run_dummies: Run, tmp_path: Path) -> None:
     seen = run_dummies(GROUPS, 3, clock=True)
     assert {found.split()[-1] for found in seen.results.values()} == {"timed"}
@@ -188,6 +197,7 @@ def test_one_worker_reads_the_clock_after_each_job(run_dummies: Run, tmp_path: P
     assert log == [["chunk", 0], ["clock", 0], ["chunk", 1], ["clock", 1]]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_clocks_wait_until_all_is_quiet(run_dummies: Run, tmp_path: Path, workers: int) -> None:
     quiet: list[float] = []
@@ -221,6 +231,7 @@ def test_shares_compute_their_chunks_and_finish_nothing(run_dummies: Run, tmp_pa
     assert len([row for row in read_log(tmp_path) if row[3] == "chunk"]) == 24
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_workers_change_no_result(run_dummies: Run, tmp_path: Path, seed: int) -> None:
     """Each is killed at most once over a chunk, since the killer takes the process of each once."""

@@ -133,6 +133,7 @@ def test_what_is_wrong_is_named_with_its_file(
     assert str(caught.value).startswith(f"{place.file}: {message}")
 
 
+@pytest.mark.medium
 def test_reading_imports_neither_torch_nor_a_metric() -> None:
     code = (
         "import sys\n"

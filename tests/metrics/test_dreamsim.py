@@ -156,6 +156,7 @@ def test_equals_the_package(make, files, package, photo_like, noisy, monkeypatch
     assert other != pytest.approx(found, rel=1e-2)
 
 
+@pytest.mark.medium
 def test_identity_and_batches(make, photo_like, noisy):
     a = photo_like(2)
     b = noisy(a, 40)
@@ -194,6 +195,7 @@ def published(monkeypatch, tmp_path):
     return paths, calls
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("key", "kind"), [("dreamsim", "ensemble"), ("dreamsim_dino_vitb16", "dino_vitb16")]
 )

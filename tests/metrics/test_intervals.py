@@ -45,6 +45,7 @@ def test_the_mean_is_in_the_interval_as_often_as_it_says():
     assert 87 <= hits <= 99
 
 
+@pytest.mark.medium
 def test_large_sets_are_quick():
     import time
 
@@ -82,6 +83,7 @@ def bootstrap_mean(features):
     return np.mean(found)
 
 
+@pytest.mark.medium
 def test_jackknife_error_is_the_spread_over_sets():
     every = [pairs(400, seed) for seed in range(50)]
     spread = np.std([distance(one) for one in every], ddof=1)
@@ -107,6 +109,7 @@ def test_groups_have_one_size_where_images_are_fewer_than_features():
     assert np.mean([unequal_groups_error(one) for one in every]) > 1.2 * spread
 
 
+@pytest.mark.medium
 def test_the_bootstrap_is_biased_where_the_jackknife_is_not():
     small = [pairs(60, seed, noise=0.1) for seed in range(10)]
     bias = np.mean([bootstrap_mean(one) - distance(one) for one in small])
@@ -124,6 +127,7 @@ def test_leaving_out_equals_never_having_had(n):
     np.testing.assert_allclose(found.covariance, np.cov(kept.T), atol=1e-12)
 
 
+@pytest.mark.medium
 def test_the_limit_is_nearer_the_truth():
     far, near = [], []
     for seed in range(20):
@@ -168,6 +172,7 @@ def test_of_images(key, photo_like, noisy):
     assert one.compute().interval is None
 
 
+@pytest.mark.medium
 def test_samples_vary_and_the_reference_does_not():
     """Unpaired: the error is the spread over sets of samples, against one reference."""
     reference = pairs(400, 1000).reference

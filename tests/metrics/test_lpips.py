@@ -87,6 +87,7 @@ def test_equals_torchmetrics(backbone, metric, pair):
     torch.testing.assert_close(scores(metric, *pair), wanted, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.medium
 def test_identity_symmetry_and_batches(metric, pair):
     a, b = pair
     assert metric.score(a, a) == [0, 0, 0]
@@ -94,6 +95,7 @@ def test_identity_symmetry_and_batches(metric, pair):
     assert metric.score(a, b) == [metric.score(x[None], y[None])[0] for x, y in zip(a, b)]  # noqa: B905
 
 
+@pytest.mark.medium
 def test_padding(backbone, monkeypatch, photo_like, noisy):
     net, path, _ = backbone
     monkeypatch.setattr(module, "require", lambda name: path)

@@ -64,6 +64,7 @@ def skimage_ms_ssim(a, b):
     return float(np.mean(scores))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("sigma", [5, 30])
 def test_scales(sigma, photo_like, noisy):
     a = photo_like(1, side=192)
@@ -89,6 +90,7 @@ def test_identity(photo_like):
     assert one(uniform_ssim, image, image) == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("similarity", [ssim, uniform_ssim, ms_ssim])
 def test_pieces_and_batches_change_nothing(similarity, photo_like, noisy, monkeypatch):
     a = photo_like(3, side=192)

@@ -120,6 +120,7 @@ def check(keys, pairs, folder, **more):
     return one
 
 
+@pytest.mark.medium
 def test_pairs(pairs, tmp_path):
     found = check(PAIRS, pairs(), tmp_path)
     assert list(found.per_image["psnr"]) == pairs()[0]
@@ -130,12 +131,14 @@ def test_scales(pairs, tmp_path):
     check(["ms_ssim"], pairs(side=176), tmp_path)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("intervals", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_network_with_few_images(pairs, tmp_path, intervals):
     found = check(["fd_effnet"], pairs(), tmp_path, intervals=intervals)
     assert (found.values["fd_effnet"].interval is not None) == intervals
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("expected", [None, 12, 60])
 def test_distributions(pooled, pairs, tmp_path, expected):
     for intervals in (False, True):
@@ -303,6 +306,7 @@ def test_a_network_that_fails_leaves_other_metrics(pairs, monkeypatch):
         in_chunks(keys, pairs(), strict=True)
 
 
+@pytest.mark.medium
 def test_the_reason_travels(pairs, monkeypatch):
     def missing(key, device):
         raise UnavailableError("net.pth is not here: ssdd-bench weights fetch net")
@@ -317,6 +321,7 @@ def test_the_reason_travels(pairs, monkeypatch):
     assert values["psnr"].n == 16
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("key", ["psnr", "fd_effnet"])
 def test_a_metric_that_some_chunk_was_not_asked_for(key, pairs):
     images = pairs()

@@ -16,6 +16,7 @@ LOCAL = [key for key, info in METRICS.items() if not info.assets]  # They need n
 SIDE = {"ms_ssim": 176}  # px; the others take 64
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("quick_effnet")
 @pytest.mark.parametrize("key", LOCAL)
 def test_batches_do_not_matter(key, photo_like, noisy, score_pairs):
@@ -25,6 +26,7 @@ def test_batches_do_not_matter(key, photo_like, noisy, score_pairs):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("quick_effnet")
 @pytest.mark.parametrize("key", LOCAL)
 def test_order_does_not_matter(key, photo_like, noisy, score_pairs):
@@ -37,6 +39,7 @@ def test_order_does_not_matter(key, photo_like, noisy, score_pairs):
     assert forward.per_image == {key: pytest.approx(v) for key, v in backward.per_image.items()}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("key", LOCAL)
 def test_more_noise_is_worse(key, photo_like, noisy, score_pairs):
     a = photo_like(8, side=SIDE.get(key, 64))
@@ -76,6 +79,7 @@ def test_a_metric_that_cannot_be_had_leaves_the_others(monkeypatch, photo_like, 
         score_pairs(["fd_effnet"], a, a, strict=True)
 
 
+@pytest.mark.medium
 def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
     calls = []
     made = features.make_extractor("effnet", CPU)
@@ -95,6 +99,7 @@ def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
     assert calls == [3, 3, 2, 2]
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("quick_effnet")
 def test_samples_and_references_may_differ_in_number_and_in_batches(photo_like, noisy):
     a = photo_like(7)

@@ -45,6 +45,7 @@ def reference(q, k, v, grid, table):
     return out
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 12), (9, 9), (11, 17)])

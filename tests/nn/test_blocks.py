@@ -60,6 +60,7 @@ def test_input_is_overwritten_only_on_request(channels, memory_format):
     torch.testing.assert_close(block(x, context, time, overwrite=True), kept)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("network", ["encoder", "decoder"])
 def test_checkpointing_recomputes_blocks_and_changes_no_gradient(network):
     torch.manual_seed(0)

@@ -40,6 +40,7 @@ def test_nothing_is_kept_where_tensors_have_no_data(counted):
     assert ones(torch.zeros(1), 3).sum() == 3  # and no empty tensor is left behind
 
 
+@pytest.mark.medium
 def test_a_compiled_graph_computes_its_own(counted):
     ones, _ = counted
     compiled = torch.compile(lambda x: x + ones(x, 3), backend="aot_eager", fullgraph=True)

@@ -14,6 +14,7 @@ def tiny():
     return SSDDDecoder("XXS").eval()
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize("f", [4, 8, 16, 32])
 @pytest.mark.parametrize("size", [(32, 32), (64, 32), (32, 160), (160, 160)])
@@ -25,6 +26,7 @@ def test_any_grid(tiny, f, size):
     assert torch.isfinite(out).all()
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_time_and_latent_matter_everywhere(tiny):
     x, z, t = torch.randn(1, 3, 64, 64), torch.randn(1, 4, 8, 8), torch.tensor([0.5])
@@ -55,6 +57,7 @@ def test_encoder_of_no_known_f():
         SSDDEncoder(f=6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["XXS", "XS", "S"])
 def test_starts_as_the_paper_says(name):
     """Our own size draws its convolutions wider; all else is the same."""
@@ -148,7 +151,7 @@ def test_compiled_encoder():
         torch.testing.assert_close(graph(images).mean, encoder(images).mean)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compiled_by_inductor(tmp_path, monkeypatch):
     """One format, a minute of compiling; the graphs above are those of both."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

@@ -69,6 +69,7 @@ T = torch.tensor([1.0, 0.37])
 LATENTS = {8: ("z4_16", (2, 4, 16, 16)), 16: ("z16_8", (2, 16, 8, 8)), 32: ("z64_4", (2, 64, 4, 4))}
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("case", "size", "f", "resolution"),
@@ -124,6 +125,7 @@ def test_encoder(f, z_dim):
     assert posterior.kl().item() == pytest.approx(GOLDEN[f"{case}_kl_sum"], abs=0.01)
 
 
+@pytest.mark.medium
 def test_every_tensor_of_the_released_layout():
     rows = [
         line.split("\t") for line in (FIXTURES / "ssdd-f8c4-M-tensors.tsv").read_text().splitlines()
@@ -140,6 +142,7 @@ def test_every_tensor_of_the_released_layout():
     assert got == expected
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("size", "count"),
     [

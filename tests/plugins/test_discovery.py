@@ -82,6 +82,7 @@ def measure(photos: Path, out: Path, *arguments: str) -> dict[str, object]:
     return result
 
 
+@pytest.mark.medium
 def test_a_metric_is_listed_without_its_code(install: Install) -> None:
     site = install_metric(install, code="raise SystemExit('was imported')")
     environment = {**os.environ, "PYTHONPATH": str(site)}
@@ -159,6 +160,7 @@ def test_a_repaired_metric_is_measured_in_the_next_run(
     assert result["metrics"]["worst_pixel"]["value"] > 1  # type: ignore[index]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("key", "manifest", "reason"),
     [

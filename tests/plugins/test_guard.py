@@ -147,6 +147,7 @@ def test_evaluation_names_the_plugin(act):
         run(Plugin(act))
 
 
+@pytest.mark.medium
 def test_evaluation_warns_of_changes_and_scores_do_not_depend_on_them():
     change = CHANGES["torch's default dtype"]
     plain, changed = run(Plugin()), run(Plugin(change))
@@ -157,6 +158,7 @@ def test_evaluation_warns_of_changes_and_scores_do_not_depend_on_them():
     assert "torch's default dtype" in warning
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("act", [leave, interrupt, CHANGES["torch's number of threads"]])
 def test_check_tokenizer_reports_a_broken_contract(act):
     assert check_tokenizer(Plugin(), 32) == []

@@ -99,6 +99,7 @@ def test_missing_path_is_one_line(text):
         parse_requests(text)
 
 
+@pytest.mark.medium
 def test_built_in_tokenizers_take_their_files():
     """Options as a user types them: after a number, and with options of their own."""
     whole = TOKENIZERS.get("ssdd").folder / "weights" / "ssdd-mini-f8c4.safetensors"

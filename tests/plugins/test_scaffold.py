@@ -25,11 +25,13 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.mark.medium
 def test_it_keeps_the_contract(written: Path) -> None:
     assert check_tokenizer("my-new-vae") == []
     assert check_tokenizer("my-new-vae:channels=3", resolution=72) == []
 
 
+@pytest.mark.medium
 def test_more_channels_keep_more(written: Path) -> None:
     images = make_images(64)[1:2]  # noise
     noise = KeyedNoise(0, ["a"], "decode")

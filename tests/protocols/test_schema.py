@@ -141,6 +141,7 @@ def test_second_draws_repeat_no_first_ones():
     assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.01
 
 
+@pytest.mark.medium
 def test_only_ldm_samples_the_posterior(photos):
     for name in ("default-v1", "ssdd-paper-v1"):
         tokenizer = Plain()
@@ -203,6 +204,7 @@ def plan_of(make_photos, out, **changes):
     return RunConfig(**options | changes)
 
 
+@pytest.mark.medium
 def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_path, monkeypatch):
     made = []
 
@@ -224,6 +226,7 @@ def test_each_protocol_brings_its_metrics_and_their_options(make_photos, tmp_pat
     assert [keys for keys, _ in made] == [("psnr",), ("psnr",)]
 
 
+@pytest.mark.medium
 def test_protocols_stand_side_by_side_and_never_in_one_table(make_photos, tmp_path):
     """Even where both crops give the same pixels, as here."""
     plan = plan_of(make_photos, tmp_path, metrics=("psnr", "psnr_pooled"))

@@ -62,6 +62,7 @@ def test_committed_texts_are_not_stale(rebuilt: Path, name: str) -> None:
     assert without_foreign_bytes(committed) == without_foreign_bytes(text), "make reports"
 
 
+@pytest.mark.medium
 def test_the_table_of_the_readme_is_not_stale(tmp_path: Path) -> None:
     page = (ROOT / "README.md").read_text("utf-8")
     copy = tmp_path / "README.md"
@@ -70,6 +71,7 @@ def test_the_table_of_the_readme_is_not_stale(tmp_path: Path) -> None:
     assert copy.read_text("utf-8") == page, "make reports"
 
 
+@pytest.mark.medium
 def test_inserting_again_changes_nothing_and_touches_nothing_else(tmp_path: Path) -> None:
     frame = load_source(RESULTS).frame
     page = tmp_path / "page.md"
@@ -81,6 +83,7 @@ def test_inserting_again_changes_nothing_and_touches_nothing_else(tmp_path: Path
     assert insert_into(page, frame).read_text("utf-8") == once
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("page", ["", START, END + START, f"{START}{END}{START}{END}"])
 def test_a_page_without_its_two_comments_stays_as_it_is(tmp_path: Path, page: str) -> None:
     path = tmp_path / "x.md"

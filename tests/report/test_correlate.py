@@ -55,6 +55,7 @@ def test_ranks_are_paired_by_tokenizer_and_seeds_averaged(results):
     assert found.settings.startswith("DiT-S, euler 50, cfg 1,")
 
 
+@pytest.mark.medium
 def test_the_verb_and_what_is_missing(results, tmp_path):
     for one in results:
         save_result(one, tmp_path)
@@ -86,6 +87,7 @@ def test_the_sign_says_whether_better_goes_with_better(results):
     assert found.value == pytest.approx(-0.5)
 
 
+@pytest.mark.medium
 def test_other_sizes_and_scores_that_are_not_finite_are_left_out(results):
     large = [replace(one, resolution=128) for one in results]
     assert [

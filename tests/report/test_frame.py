@@ -206,6 +206,7 @@ def test_a_network_is_named_without_its_steps(
     assert row["guidance"] == "1.5 in 0.2 to 1 on 3 channels"
 
 
+@pytest.mark.medium
 def test_protocols_of_one_name_and_other_numbers_never_share_a_table(make_result: Make) -> None:
     one = make_result()
     other = replace(one, protocol={**one.protocol, "sha256": "ab" * 32})
@@ -327,6 +328,7 @@ def test_scores_of_single_images_come_along_and_may_be_gone(
     assert load_source([tmp_path]).frame.equals(to_frame(load_results([tmp_path])))
 
 
+@pytest.mark.medium
 def test_speed_against_a_baseline_and_against_float32(make_result: Make) -> None:
     base = make_result()
     assert base.speed is not None

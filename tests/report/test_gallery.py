@@ -35,6 +35,7 @@ def test_images_are_those_that_the_run_saved(write_run: Write) -> None:
     assert one.photos[1].scores["klvae"]["psnr"] == (21.0, 2)
 
 
+@pytest.mark.medium
 def test_images_stop_at_the_budget(write_run: Write) -> None:
     source = load_source([write_run(SCORES)])
     (whole,) = build_sets(source)
@@ -44,6 +45,7 @@ def test_images_stop_at_the_budget(write_run: Write) -> None:
     assert (len(one.photos), one.saved) == (1, 3)
 
 
+@pytest.mark.medium
 def test_images_that_have_no_room_are_not_read(write_run: Write) -> None:
     source = load_source([write_run({f"a:width={i}": [30.0, 31.0, 32.0] for i in range(20)})])
     (whole,) = build_sets(source)
@@ -93,6 +95,7 @@ def test_a_crop_that_is_gone_is_named(write_run: Write) -> None:
         build_sets(source)
 
 
+@pytest.mark.medium
 def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None:
     """Photo 3 would be the worst of ssdd by its score alone; paired, it is the best."""
     source = load_source([write_run(SCORES)])
@@ -108,6 +111,7 @@ def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None
     assert ssdd.worst[0]["photo"] == 0
 
 
+@pytest.mark.medium
 def test_codecs_are_ranked_where_nothing_else_is(write_run: Write) -> None:
     source = load_source([write_run({"jpeg": [30.0, 20.0], "webp": [20.0, 30.0]}, saved=1)])
     source.frame["role"] = "codec"

@@ -54,6 +54,7 @@ def other_metrics(result: Result) -> Result:
     return replace(result, metrics={**result.metrics, "psnr": gone})
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "change",
     [

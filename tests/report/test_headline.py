@@ -37,6 +37,7 @@ def find(*rows: tuple[Result, dict[str, pd.Series]], compare: str = "") -> Headl
     return find_headline(pool_seeds(to_frame(results, scores)), compare)
 
 
+@pytest.mark.medium
 def test_the_best_that_is_no_slower_stands_against_the_best_without_noise(
     make_result: Make,
 ) -> None:
@@ -70,6 +71,7 @@ def test_those_timed_by_turns_come_before_faster_and_better_ones(make_result: Ma
     assert headline.sentence.endswith("decodes 1.10 [1.00, 1.20] times as fast.")
 
 
+@pytest.mark.medium
 def test_the_better_is_named_first_and_a_difference_within_noise_is_no_lead(
     make_result: Make,
 ) -> None:
@@ -87,6 +89,7 @@ def test_the_better_is_named_first_and_a_difference_within_noise_is_no_lead(
     assert "ahead" not in level.sentence
 
 
+@pytest.mark.medium
 def test_a_distance_of_whole_sets_comes_first_and_decides(make_result: Make) -> None:
     rows = [
         measured(make_result, "plain", 22.0, 20.0, False),
@@ -108,6 +111,7 @@ def test_a_distance_of_whole_sets_comes_first_and_decides(make_result: Make) -> 
     assert "] behind plain and decodes" in headline.sentence
 
 
+@pytest.mark.medium
 def test_other_rates_machines_and_labels_are_not_compared(make_result: Make) -> None:
     plain = measured(make_result, "plain", 21.0, 20.0, False)
     assert find(plain) is None
@@ -132,6 +136,7 @@ def test_two_can_be_asked_for_and_labels_may_hold_commas(make_result: Make) -> N
     assert "behind b" in headline.sentence
 
 
+@pytest.mark.medium
 def test_strips_are_crops_of_the_saved_pictures(write_run: Write) -> None:
     scores = {"ssdd": [30.0, 22.0, 25.0, 24.0], "klvae": [29.0, 20.0, 20.0, 22.5]}
     source = load_source([write_run(scores)])

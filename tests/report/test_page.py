@@ -65,6 +65,7 @@ def test_equal_input_gives_an_equal_page_and_another_input_another_digest(
     assert load_source([folder]).digest != before
 
 
+@pytest.mark.medium
 def test_a_name_from_outside_is_text_and_never_markup(make_result: Make, tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)>"
     save_result(make_result(evil, note="<b>bold</b>"), tmp_path)
@@ -92,6 +93,7 @@ def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     assert 'data-metric="psnr" hidden' not in page
 
 
+@pytest.mark.medium
 def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Path) -> None:
     save_result(make_result(), tmp_path)
     page = build_page(load_source([tmp_path]), {}, "psnr")
@@ -102,6 +104,7 @@ def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Pat
     assert "note   = {version unknown}" in page
 
 
+@pytest.mark.medium
 def test_generated_images_are_told_apart(make_result: Make, tmp_path: Path) -> None:
     one = make_result("ssdd + DiT")
     protocol = {**one.protocol, "id": "gfid-v1", "kind": "generation", "labels": "uniform"}

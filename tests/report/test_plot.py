@@ -28,6 +28,7 @@ def test_the_package_imports_nothing_heavy() -> None:
         _ = ssdd_bench.plots
 
 
+@pytest.mark.medium
 def test_the_folder_of_results_is_one_frame() -> None:
     frame = ssdd_bench.load_results(ROOT / "results")
     folders = [ROOT / "results" / name for name in ("mini", "generation")]
@@ -35,6 +36,7 @@ def test_the_folder_of_results_is_one_frame() -> None:
     assert {"label", "resolution", "psnr", "decode_ips"} <= set(frame.columns)
 
 
+@pytest.mark.medium
 def test_pareto_draws_on_the_axes_given() -> None:
     frame = ssdd_bench.load_results(ROOT / "results")
     ax = Figure().subplots()
@@ -44,6 +46,7 @@ def test_pareto_draws_on_the_axes_given() -> None:
     assert str(size) in ax.get_title("left")
 
 
+@pytest.mark.medium
 def test_pareto_makes_axes_of_its_own() -> None:
     import matplotlib.pyplot as plt
 
@@ -53,6 +56,7 @@ def test_pareto_makes_axes_of_its_own() -> None:
         plt.close(ax.figure)
 
 
+@pytest.mark.medium
 def test_rows_that_do_not_compare_are_refused() -> None:
     frame = ssdd_bench.load_results(ROOT / "results")
     frame.loc[frame.index[0], "device"] = "another machine"
@@ -62,6 +66,7 @@ def test_rows_that_do_not_compare_are_refused() -> None:
         ssdd_bench.plot.pareto(frame, "psnr", resolution=7)
 
 
+@pytest.mark.medium
 def test_pareto_shows_one_compression_rate_of_reconstructions() -> None:
     frame = ssdd_bench.load_results(ROOT / "results")
     ax = ssdd_bench.plot.pareto(frame, ax=Figure().subplots())

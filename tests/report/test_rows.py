@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.rows import describe_results, to_json
@@ -53,6 +55,7 @@ def test_a_row_names_every_seed(make_result: Make, tmp_path: Path) -> None:
     assert row["seeds"] == [0, 1, 2]
 
 
+@pytest.mark.medium
 def test_where_results_lie_makes_no_difference(make_result: Make, tmp_path: Path) -> None:
     one, other = make_result("a", fingerprint="1" * 64), make_result("b", fingerprint="2" * 64)
     for folder, results in (("x", (one, other)), ("y/deep", (other, one))):

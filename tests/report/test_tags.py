@@ -39,6 +39,7 @@ def mean(means, tag, label="ssdd", resolution=256, metric="psnr"):
     return row
 
 
+@pytest.mark.medium
 def test_all_images_give_the_score_of_the_result(frame, means):
     for _, row in frame.iterrows():
         for metric in ("psnr", "ssim"):
@@ -77,6 +78,7 @@ def test_untagged_infinite_and_several_tags(frame):
     assert "| ∞ |" in text
 
 
+@pytest.mark.medium
 def test_few_images_are_marked_and_whole_sets_are_not_split(frame, means):
     tables = build_tag_tables(frame, means)
     assert len(tables) == 4  # two metrics at two resolutions

@@ -66,6 +66,7 @@ def reads(data: Any) -> bool:
     return True
 
 
+@pytest.mark.medium
 def test_the_published_file_is_the_schema_of_today() -> None:
     Draft202012Validator.check_schema(json.loads(PUBLISHED.read_text()))
     assert json.loads(PUBLISHED.read_text()) == result_schema(), "run: make schema"

@@ -250,6 +250,7 @@ def test_missing_and_empty_places_are_named(tmp_path: Path) -> None:
         load_results([tmp_path])
 
 
+@pytest.mark.medium
 def test_reading_results_imports_no_torch() -> None:
     code = "import sys, ssdd_bench.results.store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -103,6 +103,7 @@ def test_teacher_and_student_share_their_encoder(latent):
     assert not all(decoder[key].equal(student[key]) for key in decoder)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("f", LATENTS.values())
 def test_a_record_names_the_checksums_of_both_files(f):
     record = load(f"diffusion:f={f}", torch.device("cpu")).record

@@ -199,6 +199,7 @@ QUICK = "vq-amused", "sd3-vae", "dc-ae-f32c32"
 """One of each kind: codes, a KL-VAE, a deep compression autoencoder."""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL],
@@ -219,6 +220,7 @@ def test_contract_at_full_size(name, tmp_path):
     assert problems == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", SMALL)
 def test_latents_have_the_published_shape_and_scale(name, twin):
     info, tokenizer = models()[name], load_tokenizer(name, path=str(twin(name)))
@@ -232,6 +234,7 @@ def test_latents_have_the_published_shape_and_scale(name, twin):
 AFFINE = ["sd-vae-ft-mse", "sdxl-vae", "sd3-vae", "flux-vae", "asymmetric-vae", "dc-ae-f32c32"]
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize("name", AFFINE)
 def test_latents_are_shifted_and_scaled_and_decoding_undoes_it(name, twin):
@@ -251,6 +254,7 @@ def test_latents_are_shifted_and_scaled_and_decoding_undoes_it(name, twin):
     assert (forgetful - expected).abs().max() > 1e-3
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_flux2_standardises_the_cells_of_a_patch(twin):
     tokenizer = load_tokenizer("flux2-vae", path=str(twin("flux2-vae")))
@@ -269,6 +273,7 @@ def test_flux2_standardises_the_cells_of_a_patch(twin):
         tokenizer.encode(torch.rand(1, 3, 24, 24))
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_statistics_per_channel_in_a_configuration_are_used(tmp_path):
     mean, std = [0.5, -1.0, 2.0, 0.0], [2.0, 0.5, 1.0, 4.0]
@@ -296,6 +301,7 @@ def test_rae_normalises_itself_and_takes_one_size(twin):
         tokenizer.encode(torch.rand(1, 3, 32, 32))
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_vq_gives_the_indices_of_the_nearest_codes(twin):
     tokenizer = load_tokenizer("vq-amused", path=str(twin("vq-amused")))
@@ -342,6 +348,7 @@ def test_any_model_by_its_folder(twin):
         assert check_tokenizer(f"diffusers:path={twin(name)}", side(name)) == []
 
 
+@pytest.mark.medium
 def test_tiny_autoencoder_by_its_folder(tmp_path):
     torch.manual_seed(0)
     diffusers.AutoencoderTiny(
@@ -354,6 +361,7 @@ def test_tiny_autoencoder_by_its_folder(tmp_path):
     assert check_tokenizer(f"diffusers:path={tmp_path}", 32) == []
 
 
+@pytest.mark.medium
 def test_a_pipelines_folder_will_do_for_a_named_model(twin, tmp_path):
     (tmp_path / "vae").symlink_to(twin("flux-vae"))
     assert load_tokenizer("flux-vae", path=str(tmp_path)).weights == (tmp_path / "vae" / WEIGHTS,)
@@ -369,6 +377,7 @@ def test_a_weights_file_alone_is_built_by_the_published_configuration(twin):
         load_tokenizer("diffusers", path=str(file))
 
 
+@pytest.mark.medium
 def test_a_pickle_of_tensors_is_read_and_another_is_not(twin, tmp_path):
     state = load_file(twin("sdxl-vae") / WEIGHTS)
     file = tmp_path / "diffusion_pytorch_model.bin"
@@ -420,6 +429,7 @@ def test_what_makes_no_sense_is_one_line_and_asks_no_network(spec, message, monk
         load_tokenizer(spec)
 
 
+@pytest.mark.medium
 def test_the_hub_is_asked_for_two_files_of_one_revision(twin, tmp_path, monkeypatch):
     asked = {}
 
@@ -443,6 +453,7 @@ def test_the_hub_is_asked_for_two_files_of_one_revision(twin, tmp_path, monkeypa
     assert (asked["repo"], asked["revision"], asked["local"]) == ("someone/model", "v1", True)
 
 
+@pytest.mark.medium
 def test_a_model_published_as_a_pickle_is_asked_for_by_its_name(twin, tmp_path, monkeypatch):
     asked = []
 

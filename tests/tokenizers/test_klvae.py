@@ -45,10 +45,12 @@ def images() -> Tensor:
     return torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.medium
 def test_contract(folder: Path) -> None:
     assert check_tokenizer(f"klvae:path={folder}", resolution=32) == []
 
 
+@pytest.mark.medium
 @pytest.mark.weights
 def test_contract_of_the_mini_weights() -> None:
     folder = TOKENIZERS.all()["klvae"].folder / "weights"

@@ -25,6 +25,7 @@ def folder(tmp_path):
     return tmp_path / "recon"
 
 
+@pytest.mark.medium
 def test_contract(folder):
     assert check_tokenizer(f"recon:dir={folder}") == []
     assert check_tokenizer(f"recon:dir={folder},f=8,channels=4") == []

@@ -45,6 +45,7 @@ def official_like(path, size, f, z_dim):
     return networks
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name",
     [
@@ -56,6 +57,7 @@ def test_contract(name):
     assert check_tokenizer(name, 32) == []
 
 
+@pytest.mark.medium
 def test_default_steps():
     assert load_tokenizer("ssdd").steps == 1
     assert load_tokenizer("diffusion").steps == 8
@@ -92,6 +94,7 @@ def test_size_of_an_official_file(tmp_path):
     assert path.stat().st_size == pytest.approx(192_938_196, abs=8)
 
 
+@pytest.mark.medium
 def test_noise_of_an_image_is_its_own():
     # In float32 the kernels for one image and for three round differently, by up to 3e-5.
     made = load_tokenizer("ssdd").to("cpu", torch.float64)
@@ -106,6 +109,7 @@ def test_noise_of_an_image_is_its_own():
     assert (other_seed - together).abs().max() > 1e-3
 
 
+@pytest.mark.medium
 def test_posterior_sample_differs_from_the_mode():
     made = load_tokenizer("ssdd")
     images = torch.rand(1, 3, 64, 64)
@@ -124,6 +128,7 @@ def test_more_steps_is_another_image():
     assert (outputs[0] - outputs[1]).abs().max() > 1e-2
 
 
+@pytest.mark.medium
 def test_mini_weights_are_small_and_have_a_card():
     for name in ("ssdd", "diffusion"):
         path, *_ = load_tokenizer(name).weights
@@ -159,6 +164,7 @@ def test_encoder_comes_from_another_checkpoint(tmp_path):
     assert torch.equal(made.reconstruct(images), expected.reconstruct(images))
 
 
+@pytest.mark.medium
 def test_one_encoder_only(tmp_path):
     decoder, whole = split(tmp_path)
     with pytest.raises(WeightsError, match="has an encoder of its own"):
@@ -200,6 +206,7 @@ def test_one_step_of_a_file_without_a_card_is_warned_of_in_the_result(tmp_path):
     assert not load_tokenizer("ssdd").warnings
 
 
+@pytest.mark.medium
 def test_options_that_came_later_leave_old_records_as_they_are():
     """The fingerprint of results hashes the recorded options."""
     expected = {"steps": 1, "f": 8, "checkpoint": "", "t_pow_shift": 2.0}
@@ -228,6 +235,7 @@ def broken(tmp_path, edit):
     return path
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -60,6 +60,7 @@ def file_bytes(state):
     return 8 + -(-len(text) // 8) * 8 + end
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "expected"),
     [pytest.param(*one, marks=pytest.mark.slow) if one[1] > 4e8 else one for one in BYTES.items()],
@@ -124,6 +125,7 @@ def test_latents_of_sd_vae_are_not_scaled(folder):
     assert not any("up_blocks" in name for name, _ in tokenizer.encoder.named_modules())
 
 
+@pytest.mark.medium
 def test_one_encoder_only(folder):
     with pytest.raises(WeightsError, match="has an encoder of its own"):
         load_tokenizer(
@@ -135,6 +137,7 @@ def test_one_encoder_only(folder):
         load_tokenizer("ssdd-official", checkpoint=str(bare))
 
 
+@pytest.mark.medium
 def test_a_licence_comes_before_a_download(folder, monkeypatch):
     asked = []
 

@@ -112,6 +112,7 @@ def test_both_layouts_equal_diffusers(name, channels, tiny):
         torch.testing.assert_close(decoded, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "channels"), F8.items())
 def test_contract(name, channels, tiny):
     assert check_tokenizer(f"{name}:path={tiny(channels)[2]}", resolution=16) == []
@@ -130,6 +131,7 @@ def test_contract_of_the_other_architectures(name, networks, f, tmp_path):
     assert check_tokenizer(spec, resolution=32) == []
 
 
+@pytest.mark.medium
 def test_parameters_are_those_published(tiny):
     counts = {
         role: sum(parameter.numel() for parameter in network.parameters())
@@ -142,6 +144,7 @@ def drop_bias(state):
     state.pop("0.bias")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -69,6 +69,7 @@ def check_round_trip(spec):
     return tokenizer, latent, images
 
 
+@pytest.mark.medium
 def test_torchscript(spec):
     assert check_tokenizer(spec) == []
     tokenizer, latent, images = check_round_trip(spec)
@@ -78,11 +79,13 @@ def test_torchscript(spec):
     assert sum(p.numel() for p in tokenizer.networks()["encoder"].parameters()) == 1
 
 
+@pytest.mark.medium
 def test_the_range_of_the_pixels(spec):
     _, latent, images = check_round_trip(f"{spec},pixels=0..1")
     torch.testing.assert_close(latent.data, avg_pool2d(images, 4))
 
 
+@pytest.mark.medium
 def test_discrete(tmp_path):
     encoder, decoder = (
         export(module, tmp_path / f"{name}.jit")
@@ -95,6 +98,7 @@ def test_discrete(tmp_path):
         load_tokenizer(spec)
 
 
+@pytest.mark.medium
 def test_onnx(tmp_path):
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
@@ -132,6 +136,7 @@ def test_onnx(tmp_path):
         load_tokenizer(f"{spec.partition(',')[0]},decoder={tmp_path / 'bad.onnx'}")
 
 
+@pytest.mark.medium
 def test_user_errors_are_one_line(spec, tmp_path):
     (tmp_path / "bad.jit").write_text("no")
     encoder = spec.partition(",")[0]

@@ -15,6 +15,7 @@ def round_trip(spec: str) -> tuple[int, torch.Tensor]:
     return sum(map(len, latent.data)), tokenizer.decode(latent, KeyedNoise(0, IDS, "decode"))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("options", ["", ":lossless=true", ":quality=0,method=0", ":method=6"])
 def test_contract(options: str) -> None:
     assert check_tokenizer(f"webp{options}") == []

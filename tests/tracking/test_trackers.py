@@ -158,6 +158,7 @@ def test_nested_settings_become_flat() -> None:
     assert flatten({"a": None, "b": {"c": True}}) == {"a": "None", "b.c": True}
 
 
+@pytest.mark.medium
 def test_a_tracker_that_fails_later_does_not_end_the_work(caplog) -> None:
     class Broken:
         name = "broken"

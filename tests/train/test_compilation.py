@@ -50,7 +50,14 @@ def clean_dynamo():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "klvae",
+        *(pytest.param(stage, marks=pytest.mark.nightly) for stage in SSDD_STAGES[:-1]),
+        "distil",
+    ],
+)
 def test_every_network_that_is_called_is_compiled(name, photos, start, tmp_path, clean_dynamo):
     begin = start if name in SSDD_STAGES[1:] else None
     weights, graphs = [], {}

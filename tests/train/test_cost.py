@@ -53,6 +53,7 @@ def test_other_networks_have_another_key(change):
     assert operations_key("distil", replace(MINI, optimiser=bf16)) != operations_key("distil", MINI)
 
 
+@pytest.mark.medium
 def test_plan_needs_no_torch():
     code = (
         "import sys; from ssdd_bench.cli.main import cli; "

@@ -48,6 +48,7 @@ def both(photos, stage):
     return (levels(batch(kind(photos, stage, 0.0, 5))) for kind in kinds)
 
 
+@pytest.mark.medium
 def test_crops_are_those_from_files(photos):
     files, decoded = both(photos, STAGE)
     difference = (files - decoded).abs()
@@ -62,6 +63,7 @@ def test_crops_are_those_from_files(photos):
     assert factors >= {(1, 1), (2, 2), (3, 3), (3, 2)}
 
 
+@pytest.mark.medium
 def test_wrong_filters_would_be_seen(photos, monkeypatch):
     files, _ = both(photos, STAGE)
     for name, value in (("LOBES", 2), ("REDUCING_GAP", 8.0)):
@@ -82,6 +84,7 @@ def test_without_resizing_pixels_are_equal(tmp_path):
     assert len({image.numpy().tobytes() for image in decoded}) > 60  # other places and mirrors
 
 
+@pytest.mark.medium
 def test_pixels_on_a_device_give_the_same_crops(photos):
     """The way of a GPU, on the CPU: windows are cut by an index into all pixels."""
     made = DecodedCrops(photos, STAGE, 0.0, 5)
@@ -91,6 +94,7 @@ def test_pixels_on_a_device_give_the_same_crops(photos):
     assert torch.equal(batch(made), host)
 
 
+@pytest.mark.medium
 def test_parts_of_a_batch_are_the_batch(photos, monkeypatch):
     made = DecodedCrops(photos, STAGE, 0.0, 5)
     whole = batch(made)
@@ -101,6 +105,7 @@ def test_parts_of_a_batch_are_the_batch(photos, monkeypatch):
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.medium
 def test_distribution_is_that_of_the_recipe(photos):
     """Lengths of the shorter side, positions and mirrors are uniform, photos equally often."""
     made = DecodedCrops(photos, STAGE, 0.0, 0)

@@ -165,6 +165,7 @@ def test_accumulated_parts_are_the_batch(photos, tmp_path):
     torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.medium
 def test_a_long_gradient_is_cut_to_the_length_that_the_recipe_allows(photos, tmp_path):
     exact = replace(RECIPE.optimiser, bf16=False, clip=1e-3)
     run = trainer("klvae", photos, tmp_path, recipe=replace(RECIPE, optimiser=exact))
@@ -260,6 +261,7 @@ def test_scores_that_failed_are_measured_by_the_next_run(photos, tmp_path, monke
     assert resumed(fails) == scores(10.0)
 
 
+@pytest.mark.medium
 def test_weights_that_were_not_written_are_written_by_the_next_run(photos, tmp_path):
     """The machine stopped between the checkpoint and the weights."""
     weights = tmp_path / "klvae" / "last.safetensors"
@@ -285,6 +287,7 @@ def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
     assert not torch.equal(run.discriminator.layers[0].weight, start)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_writes_a_checkpoint(number, photos, tmp_path, monkeypatch):
     run = trainer("klvae", photos, tmp_path)
@@ -300,6 +303,7 @@ def test_signal_writes_a_checkpoint(number, photos, tmp_path, monkeypatch):
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 1
 
 
+@pytest.mark.medium
 def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     list(run.run(2))
@@ -309,6 +313,7 @@ def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(photos, tmp_path)
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 2
 
 
+@pytest.mark.medium
 def test_an_unreadable_image_is_named_and_nothing_is_lost(photos, tmp_path, monkeypatch):
     run = trainer("klvae", photos, tmp_path)
     read = photos.read
@@ -326,6 +331,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_lost(photos, tmp_path, monk
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 2
 
 
+@pytest.mark.medium
 def test_other_recipe_is_not_resumed(photos, tmp_path):
     trainer("klvae", photos, tmp_path).save()
     other = replace(RECIPE, klvae=replace(RECIPE.klvae, lr=1.0))
@@ -333,6 +339,7 @@ def test_other_recipe_is_not_resumed(photos, tmp_path):
         trainer("klvae", photos, tmp_path, recipe=other).resume()
 
 
+@pytest.mark.medium
 def test_trackers_get_the_numbers_of_the_log(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     seen = []
@@ -356,6 +363,7 @@ def test_losses_are_not_read_in_every_iteration(photos, tmp_path, monkeypatch):
     assert [state.iteration for state in reports] == [10, 11]
 
 
+@pytest.mark.medium
 def test_damaged_checkpoint(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     run.checkpoint_path.write_bytes(b"no checkpoint")
@@ -392,6 +400,7 @@ def test_batch_must_divide(photos, tmp_path):
         trainer("klvae", photos, tmp_path, recipe=recipe)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("decay_norms", [True, False])
 def test_decay_spares_biases_and_position_tables_and_where_told_norms(decay_norms):
     networks = make_stage("encoder", RECIPE, None).networks

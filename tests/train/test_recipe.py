@@ -124,7 +124,7 @@ def test_long_recipes_train_the_mini_networks_on_equally_many_crops(name, short)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", [LONG[0], pytest.param(LONG[1], marks=pytest.mark.nightly)])
 def test_dry_run_of_a_long_recipe(name, make_photos, tmp_path):
     """Four iterations of every stage in small batches, one stage after another, without scores."""
     recipe = load_recipe(name, Recipe)

@@ -91,6 +91,7 @@ def test_a_server_that_never_answers(asset, server, monkeypatch):
     assert len(server.requests) == module.ATTEMPTS
 
 
+@pytest.mark.medium
 def test_a_server_that_drips(asset, server, monkeypatch):
     server.drip_s = 0.01
     monkeypatch.setattr(module, "WINDOW_S", 0.2)

@@ -198,6 +198,7 @@ def test_the_network_is_made_from_the_verified_file(light):
     assert made.backend == f"timm {timm.__version__} {name} (sha256 {checksum})"
 
 
+@pytest.mark.medium
 def test_images_are_normalised_eight_at_a_time(light, photo_like):
     images = photo_like(9, side=8)
     made = DINOv2Features(CPU)

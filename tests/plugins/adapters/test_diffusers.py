@@ -187,6 +187,7 @@ def test_every_class_has_a_small_model():
 QUICK = {"AutoencoderKL", "AutoencoderKLWan", "VQModel"}  # a class of each kind
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in MODELS]
 )
@@ -201,6 +202,7 @@ def test_a_model_in_memory_keeps_the_contract(name):
     assert check_tokenizer(tokenizer, SIDE) == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_in_memory_is_evaluated_as_its_own_methods_say(name):
     model, images = build(name), (255 * pictures(3)).round().byte()
@@ -277,6 +279,7 @@ def test_latents_are_shifted_and_scaled(name, changes, factors):
     torch.testing.assert_close(decoded, decode(name, model, raw), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.medium
 @torch.no_grad()
 def test_patches_of_wan_22():
     model = diffusers.AutoencoderKLWan(**WAN_22)

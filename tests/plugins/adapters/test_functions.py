@@ -51,6 +51,7 @@ def test_discrete() -> None:
     assert check_tokenizer(tokenizer) == []
 
 
+@pytest.mark.medium
 def test_bytes() -> None:
     def write(images: Tensor) -> list[bytes]:
         return [bytes((255 * one).round().byte().flatten().tolist()) for one in images]

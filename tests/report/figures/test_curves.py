@@ -63,6 +63,7 @@ def test_one_point_is_no_figure(make_result: Make) -> None:
     assert draw_distributions(frame, ["psnr"], PALETTE) is None
 
 
+@pytest.mark.medium
 def test_floats_and_bits_never_share_an_axis(make_result: Make) -> None:
     frame = to_frame(
         [
@@ -83,6 +84,7 @@ def test_floats_and_bits_never_share_an_axis(make_result: Make) -> None:
     assert lines_of(bits) == [[24.0, 33.0]]
 
 
+@pytest.mark.medium
 def test_rates_join_equal_steps_alone(make_result: Make) -> None:
     frame = to_frame(
         [
@@ -100,6 +102,7 @@ def test_rates_join_equal_steps_alone(make_result: Make) -> None:
     assert "better ↖" in [text.get_text() for text in axes.texts]
 
 
+@pytest.mark.medium
 def test_steps_are_an_axis_only_where_one_network_has_several(make_result: Make) -> None:
     def draw(*runs: Result) -> Drawing | None:
         return curves(to_frame(list(runs))).get("quality-vs-steps")
@@ -116,6 +119,7 @@ def test_steps_are_an_axis_only_where_one_network_has_several(make_result: Make)
     assert axes.get_title("left") == "64 px, f8"
 
 
+@pytest.mark.medium
 def test_resolutions_join_a_label_measured_at_several(make_result: Make) -> None:
     frame = to_frame(
         [
@@ -132,6 +136,7 @@ def test_resolutions_join_a_label_measured_at_several(make_result: Make) -> None
     assert decode.get_yscale() == "log"
 
 
+@pytest.mark.medium
 def test_distributions_need_scores_of_single_images(write_run: Callable[..., Path]) -> None:
     source = load_source([write_run({"a": [20.0, 24.0, 22.0], "b": [19.0, 25.0, 20.0]})])
     drawing = draw_distributions(source.frame, ["psnr"], PALETTE)
@@ -145,6 +150,7 @@ def test_distributions_need_scores_of_single_images(write_run: Callable[..., Pat
         assert f'id="{gid}"' in drawing.svg
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("count", [3, 300])
 def test_many_images_are_a_box_alone(write_run: Callable[..., Path], count: int) -> None:
     scores = {name: [20.0 + i % 7 for i in range(count)] for name in ("a", "b")}
@@ -161,6 +167,7 @@ def marked(panel: Panel) -> list[str]:
     return sorted(mark.label for mark in panel.marks)
 
 
+@pytest.mark.medium
 def test_codecs_and_controls_do_not_crowd_out_tokenizers(make_result: Make) -> None:
     baselines = [
         make_result("jpeg:quality=90", decode_ips=2900.0, role="codec"),
@@ -173,6 +180,7 @@ def test_codecs_and_controls_do_not_crowd_out_tokenizers(make_result: Make) -> N
     assert marked(alone) == ["downsample", "jpeg:quality=90"]
 
 
+@pytest.mark.medium
 def test_rates_and_machines_get_panels_of_their_own(make_result: Make) -> None:
     results = [
         make_result("ssdd"),
@@ -206,6 +214,7 @@ def test_steps_are_a_path_of_one_network(make_result: Make) -> None:
     assert marked(sixteen) == ["d"]
 
 
+@pytest.mark.medium
 def test_guided_and_unguided_samples_share_no_panel() -> None:
     frame = load_source([ROOT / "results" / "generation"]).frame
     panels = list(speed_panels(frame, "fd_effnet"))
@@ -242,6 +251,7 @@ def test_marks_tell_scores_speeds_and_intervals(make_result: Make) -> None:
     assert panel.y_label == "PSNR ↑"
 
 
+@pytest.mark.medium
 def test_rows_without_the_metric_or_a_timing_are_left_out(make_result: Make) -> None:
     lpips = {"lpips_alex": MetricValue(0.1, 28, False, "test")}
     one = make_result("a")
@@ -256,6 +266,7 @@ def test_rows_without_the_metric_or_a_timing_are_left_out(make_result: Make) -> 
         draw_speed(frame, "rfid", Palette.of(frame))
 
 
+@pytest.mark.medium
 def test_published_marks_are_grey_and_belong_to_no_family() -> None:
     files = load_published(ROOT / "results" / "published")
     drawing = draw_published([row for file in files.values() for row in file.rows])

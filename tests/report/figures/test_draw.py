@@ -66,6 +66,7 @@ def assert_labels_are_readable(axes: Axes, labels: Sequence[Text], marks: Sequen
             assert not box.contains(*place), label.get_text()
 
 
+@pytest.mark.medium
 def test_twelve_labels_overlap_nothing() -> None:
     marks = twelve()
     (axes,) = draw(panel(*marks)).figure.axes
@@ -163,6 +164,7 @@ def test_the_line_of_the_front_bounds_its_marks_and_no_other(higher: bool) -> No
     assert outlines == [(PAPER, 1), (PAPER, 1), (INK, 3)]  # the front is drawn above the others
 
 
+@pytest.mark.medium
 def test_distances_that_differ_much_are_on_a_logarithmic_scale() -> None:
     def scale(*values: float) -> str:
         marks = [Mark(1.0 + i, value, "a") for i, value in enumerate(values)]
@@ -195,6 +197,7 @@ def test_the_error_bars_of_a_family_are_one_path_with_gaps() -> None:
     assert [[[2, 15], [2, 25]]] in found
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (4, 2), (5, 3), (7, 3)])
 def test_panels_are_of_equal_size_in_even_rows(count: int, columns: int) -> None:
     figure = draw(*[panel(Mark(1, 20.0, "a"), Mark(2, 21.0, "b"))] * count).figure
@@ -204,6 +207,7 @@ def test_panels_are_of_equal_size_in_even_rows(count: int, columns: int) -> None
     assert figure.get_figwidth() <= 8.4
 
 
+@pytest.mark.medium
 def test_a_common_remark_is_written_once() -> None:
     one = panel(Mark(1, 20.0, "a"))
     assert draw(one, one).figure.get_supxlabel() == "28 images"
@@ -220,6 +224,7 @@ def test_labels_of_a_crowd_are_those_of_the_front_and_of_the_best() -> None:
     assert thin_out(marks[:5], True) == marks[:5]
 
 
+@pytest.mark.medium
 def test_the_alternative_text_names_the_best_and_the_fastest() -> None:
     path = [
         Mark(1, 24.0, "d", label="d, 2 steps", line="d"),
@@ -230,6 +235,7 @@ def test_the_alternative_text_names_the_best_and_the_fastest() -> None:
     assert "fastest d 1 step, 21" in draw(panel(*path)).alt
 
 
+@pytest.mark.medium
 def test_every_part_of_a_family_is_in_the_svg_once() -> None:
     marks = [Mark(x, 20.0 + x, "ssdd", line="s", label=f"{x}", tip=f"tip {x}") for x in (1, 2)]
     drawing = draw(panel(*marks, Mark(3, 25.0, "klvae", label="klvae", tip="other")))

@@ -36,6 +36,7 @@ def draw(label: str = "a", metric: str = "") -> Drawing:
     return draw_panels("figure", "A figure", [panel], Palette({"a": "x", "b": "y"}), metric)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_equal_input_gives_equal_bytes_and_leaves_no_trace(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
@@ -50,6 +51,7 @@ def test_equal_input_gives_equal_bytes_and_leaves_no_trace(
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.medium
 def test_a_png_has_a_palette_and_looks_the_same(tmp_path: Path) -> None:
     drawing = draw()
     buffer = io.BytesIO()
@@ -61,12 +63,14 @@ def test_a_png_has_a_palette_and_looks_the_same(tmp_path: Path) -> None:
     assert pair[1][0, 0].tolist() == [255, 255, 255]
 
 
+@pytest.mark.medium
 def test_png_has_150_dots_per_inch(tmp_path: Path) -> None:
     with Image.open(draw().save(tmp_path / "a.png")) as image:
         assert image.info["dpi"][0] == pytest.approx(150, abs=0.1)
         assert np.asarray(image.convert("L")).std() > 5
 
 
+@pytest.mark.medium
 def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for suffix in ("png", "svg"):
@@ -92,6 +96,7 @@ def test_coordinates_are_short_in_a_page_and_texts_stay() -> None:
     assert len(inline) < 0.8 * len(svg)
 
 
+@pytest.mark.medium
 def test_two_figures_in_one_page_share_no_id() -> None:
     ids = [
         {node.get("id") for node in ElementTree.fromstring(svg.replace("xlink:", "")).iter()}
@@ -131,6 +136,7 @@ def test_hues_are_seen_on_light_and_on_dark_paper(paper: str) -> None:
         assert (high + 0.05) / (low + 0.05) > 2, hue
 
 
+@pytest.mark.medium
 def test_the_page_chooses_ink_and_paper(make_result: Callable[..., Result]) -> None:
     inline = inline_svg(draw().svg)
     for color, variable in ((INK, "ink"), (PAPER, "paper"), (GREY, "soft")):
@@ -138,6 +144,7 @@ def test_the_page_chooses_ink_and_paper(make_result: Callable[..., Result]) -> N
         assert f"var(--{variable})" in inline
 
 
+@pytest.mark.medium
 def test_alternative_texts_are_in_the_files(tmp_path: Path) -> None:
     drawing = draw()
     drawing.alt += ' "<b> & c"'

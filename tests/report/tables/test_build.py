@@ -52,6 +52,7 @@ def marked(table: Table, heading: str, mark: str) -> list[str]:
     return [name.text for name, cell in pairs if getattr(cell, mark)]
 
 
+@pytest.mark.medium
 def test_rows_stand_by_compression_rate_and_resolutions_in_tables_of_their_own(
     results: list[Result],
 ) -> None:
@@ -67,6 +68,7 @@ def test_rows_stand_by_compression_rate_and_resolutions_in_tables_of_their_own(
         assert [cell.text for cell in table.columns[0].cells][2:] == ["dcae", "jpeg", "identity"]
 
 
+@pytest.mark.medium
 def test_each_rate_has_its_best_and_controls_are_not_ranked(make_result: Make) -> None:
     """A decoder of four times as many floats per pixel takes nothing from the others."""
     plain = make_result().latent
@@ -83,6 +85,7 @@ def test_each_rate_has_its_best_and_controls_are_not_ranked(make_result: Make) -
     assert marked(table, "PSNR ↑", "second") == ["b"]  # of three or more
 
 
+@pytest.mark.medium
 def test_a_value_says_its_interval_and_its_rank(make_result: Make) -> None:
     first, second = make_result("a", metrics={"psnr": 24.0}), make_result("b")
     spread = replace(first.metrics["psnr"], interval=(23.0, 25.0))
@@ -100,6 +103,7 @@ def test_a_value_says_its_interval_and_its_rank(make_result: Make) -> None:
     assert speed.hint.startswith("quartiles ")
 
 
+@pytest.mark.medium
 def test_steps_are_a_column_and_no_part_of_a_name(make_result: Make) -> None:
     results = [make_result(f"ssdd:f=8,steps={steps}", steps=steps) for steps in (2, 16)]
     (table,) = build_tables(to_frame(results))
@@ -108,12 +112,14 @@ def test_steps_are_a_column_and_no_part_of_a_name(make_result: Make) -> None:
     assert columns["steps"] == ["2", "16"]
 
 
+@pytest.mark.medium
 def test_of_two_rows_none_is_second(results: list[Result]) -> None:
     (quality,) = build_tables(to_frame(results[:2]))
     assert marked(quality, "PSNR ↑", "best") == ["ssdd"]
     assert marked(quality, "PSNR ↑", "second") == []
 
 
+@pytest.mark.medium
 def test_what_other_images_might_turn_round_is_marked(write_run: Callable[..., Path]) -> None:
     """Paired scores decide: the same means tie where images disagree and not where they agree."""
     agree = {"a": [20.0, 25.0, 30.0, 35.0], "b": [19.9, 24.9, 29.9, 34.9], "c": [9.0] * 4}
@@ -124,12 +130,14 @@ def test_what_other_images_might_turn_round_is_marked(write_run: Callable[..., P
         assert marked(quality, "PSNR ↑", "tied") == tied
 
 
+@pytest.mark.medium
 def test_caption_states_n_protocol_pixels_and_seed(results: list[Result]) -> None:
     for table in build_tables(to_frame(results)):
         for piece in ("n = 28", "sample", "default-v1", "seed 0", "22222222", "2 threads"):
             assert piece in table.caption
 
 
+@pytest.mark.medium
 def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
     (speed,) = build_tables(frame)
@@ -144,6 +152,7 @@ def test_one_label_of_two_machines_is_two_rows(make_result: Make) -> None:
     assert names == ["a (cpu: example processor)", "a (cuda)", "b"]
 
 
+@pytest.mark.medium
 def test_seeds_compete_by_their_mean(make_result: Make) -> None:
     """The luckiest single seed is not the best."""
     scores = {("a", 0): 20.0, ("a", 1): 24.0, ("b", 0): 23.0, ("b", 1): 23.5}
@@ -160,6 +169,7 @@ def test_seeds_compete_by_their_mean(make_result: Make) -> None:
     assert "mean over seeds 0, 1." in quality.caption
 
 
+@pytest.mark.medium
 def test_rows_tell_their_seeds_where_these_differ(make_result: Make) -> None:
     results = [make_result("a", seed=seed) for seed in (0, 1)]
     quality, spread = build_tables(to_frame([*results, make_result("b")]))
@@ -168,6 +178,7 @@ def test_rows_tell_their_seeds_where_these_differ(make_result: Make) -> None:
     assert [cell.text for cell in spread.columns[0].cells] == ["a"]
 
 
+@pytest.mark.medium
 def test_how_latents_were_generated_is_in_columns_where_it_differs(make_result: Make) -> None:
     one = make_result("ssdd + DiT-S/2, euler 50", generation=GENERATION)
     other = replace(
@@ -183,6 +194,7 @@ def test_how_latents_were_generated_is_in_columns_where_it_differs(make_result: 
     assert "DiT-S/2, euler, 50 steps" in table.caption
 
 
+@pytest.mark.medium
 def test_a_metric_of_one_resolution_only_says_why(make_result: Make) -> None:
     """No reason is lost, and each says the resolution that it is about."""
     absent = MetricValue(None, 28, False, "", unavailable="too small")
@@ -199,6 +211,7 @@ def test_a_metric_of_one_resolution_only_says_why(make_result: Make) -> None:
     }
 
 
+@pytest.mark.medium
 def test_generated_images_have_tables_of_their_own(make_result: Make) -> None:
     one = make_result("ssdd + DiT")
     protocol = {**one.protocol, "id": "gfid-v1", "kind": "generation"}
@@ -220,6 +233,7 @@ def test_published_numbers_are_never_ranked() -> None:
         assert not any(cell.best or cell.second for c in table.columns for cell in c.cells)
 
 
+@pytest.mark.medium
 def test_markdown_has_the_marks(results: list[Result]) -> None:
     text = to_markdown(build_tables(to_frame(results)))
     assert "| **24.10** |" in text
@@ -236,6 +250,7 @@ def test_latex_escapes_whatever_a_name_may_hold() -> None:
     assert text.endswith(r"\texttt{U+4E2D}")
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_as_it_stands(make_result: Make, tmp_path: Path) -> None:
     awkward = "klvae:path=50%_a&b#{c}~^\\中"
@@ -249,6 +264,7 @@ def test_latex_compiles_as_it_stands(make_result: Make, tmp_path: Path) -> None:
     assert (tmp_path / "table.pdf").stat().st_size > 10_000
 
 
+@pytest.mark.medium
 def test_a_control_that_prints_like_the_best_is_not_called_best(make_result: Make) -> None:
     results = [
         make_result("a", metrics={"psnr": 24.0}),
@@ -266,6 +282,7 @@ def measured(make: Make, label: str, psnr: float, ips: float = 20.0, **more: obj
     return replace(made, metrics={"psnr": value})
 
 
+@pytest.mark.medium
 def test_a_whole_table(make_result: Make) -> None:
     (table,) = build_tables(
         to_frame(
@@ -328,6 +345,7 @@ def test_a_whole_table(make_result: Make) -> None:
     assert "  " not in table.caption
 
 
+@pytest.mark.medium
 def test_a_whole_table_of_seeds(make_result: Make) -> None:
     results = [
         measured(make_result, "a", 24.0, seed=0, note="n"),
@@ -354,6 +372,7 @@ def test_a_whole_table_of_seeds(make_result: Make) -> None:
     assert not {ELIGIBLE_RULE, TIE_RULE} & {table.caption, spread.caption}
 
 
+@pytest.mark.medium
 def test_machines_batches_and_makers_of_a_table(make_result: Make) -> None:
     one, other = (
         make_result(label, generation=made, device=device, params_decoder=size)
@@ -388,6 +407,7 @@ def test_machines_batches_and_makers_of_a_table(make_result: Make) -> None:
     assert marked(table, "PSNR ↑", "best") == ["a", "b"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("difference", [0.0, 0.25, None])
 def test_latency_and_fidelity_are_explained_where_they_are_shown(

@@ -58,6 +58,7 @@ def best(table: Table, key: str) -> set[str]:
     return {name.text for name, cell in pairs if cell.best}
 
 
+@pytest.mark.medium
 def test_one_table_per_resolution_with_its_own_best(frame: pd.DataFrame) -> None:
     tables = build_tables(frame)
     assert [table.title for table in tables] == [
@@ -70,6 +71,7 @@ def test_one_table_per_resolution_with_its_own_best(frame: pd.DataFrame) -> None
         assert best(table, "decode img/s") == {"klvae"}
 
 
+@pytest.mark.medium
 def test_infinity_missing_and_units(make_result: Make) -> None:
     codec = LatentRecord("bytes", 1, 0, None, None, None, 0.75)
     frame = to_frame(
@@ -88,16 +90,19 @@ def test_infinity_missing_and_units(make_result: Make) -> None:
     assert cells(table, "decoder M")["ssdd"] == "13.4"
 
 
+@pytest.mark.medium
 def test_what_prints_the_same_is_equally_good(make_result: Make) -> None:
     values = {"a": 24.121, "b": 24.1201, "c": 24.0}
     frame = to_frame([make_result(k, metrics={"psnr": v}) for k, v in values.items()])
     assert best(build_tables(frame)[0], "psnr") == {"a", "b"}
 
 
+@pytest.mark.medium
 def test_a_single_row_is_not_called_best(make_result: Make) -> None:
     assert best(build_tables(to_frame([make_result()]))[0], "psnr") == set()
 
 
+@pytest.mark.medium
 def test_headings_have_arrows_and_distances_their_n_but_never_the_name_fid(
     frame: pd.DataFrame,
 ) -> None:
@@ -108,6 +113,7 @@ def test_headings_have_arrows_and_distances_their_n_but_never_the_name_fid(
         assert "fid" not in text.lower()
 
 
+@pytest.mark.medium
 def test_caption_states_n_protocol_data_and_machine(frame: pd.DataFrame) -> None:
     for table in build_tables(frame):
         for piece in (
@@ -122,6 +128,7 @@ def test_caption_states_n_protocol_data_and_machine(frame: pd.DataFrame) -> None
             assert piece in table.caption
 
 
+@pytest.mark.medium
 def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
     (table,) = build_tables(frame)
@@ -130,6 +137,7 @@ def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     assert "cuda" not in cells(table, "machine")["a"]
 
 
+@pytest.mark.medium
 def test_a_warning_of_every_row_marks_the_heading_and_others_mark_cells(
     make_result: Make,
 ) -> None:
@@ -147,6 +155,7 @@ def test_a_warning_of_every_row_marks_the_heading_and_others_mark_cells(
     assert [cell.notes for cell in columns["tokenizer"].cells] == [(), (mini,)]
 
 
+@pytest.mark.medium
 def test_no_warning_is_lost(make_result: Make) -> None:
     absent = MetricValue(None, 28, False, "", unavailable="install lpips")
     results = []
@@ -165,6 +174,7 @@ def test_no_warning_is_lost(make_result: Make) -> None:
                 assert note.text in terminal
 
 
+@pytest.mark.medium
 def test_markdown_is_a_well_formed_table(frame: pd.DataFrame) -> None:
     lines = to_markdown(build_tables(frame)).splitlines()
     rows = [line for line in lines if line.startswith("|")]
@@ -175,12 +185,14 @@ def test_markdown_is_a_well_formed_table(frame: pd.DataFrame) -> None:
     assert any(line.startswith("1. ") for line in lines)
 
 
+@pytest.mark.medium
 def test_markdown_escapes_bars(make_result: Make) -> None:
     assert r"images:path=a\|b" in to_markdown(
         build_tables(to_frame([make_result("images:path=a|b")]))
     )
 
 
+@pytest.mark.medium
 def test_markdown_holds_no_html_of_a_label(make_result: Make) -> None:
     row = make_result("<script>a</script>", warnings=("<img src=x onerror=b>",))
     text = to_markdown(build_tables(to_frame([row])))
@@ -190,6 +202,7 @@ def test_markdown_holds_no_html_of_a_label(make_result: Make) -> None:
     assert "<img" not in text
 
 
+@pytest.mark.medium
 def test_terminal_bolds_the_best_and_numbers_footnotes(frame: pd.DataFrame) -> None:
     text = printed(frame)
     assert "\x1b[1m24.10\x1b[0m" in text
@@ -198,6 +211,7 @@ def test_terminal_bolds_the_best_and_numbers_footnotes(frame: pd.DataFrame) -> N
     assert "¹ mini weights" in text
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("width", [100, 120, 200])
 def test_terminal_cuts_no_number_and_names_what_it_leaves_out(
     make_result: Make, width: int
@@ -212,6 +226,7 @@ def test_terminal_cuts_no_number_and_names_what_it_leaves_out(
     assert ("left out here: mae, mse, memory MB" in text) == (width < 200)
 
 
+@pytest.mark.medium
 def test_a_narrow_terminal_keeps_the_first_metrics(make_result: Make) -> None:
     frame = to_frame([make_result(metrics={"rfid": 2.0, "mae": 0.1, "psnr_pooled": 20.0})])
     text = re.sub(r"\x1b\[[0-9;]*m", "", printed(frame, 60))
@@ -222,6 +237,7 @@ def test_a_narrow_terminal_keeps_the_first_metrics(make_result: Make) -> None:
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 60
 
 
+@pytest.mark.medium
 def test_markup_in_labels_is_printed_as_it_is(make_result: Make) -> None:
     assert "[bold]x[/nope]" in printed(to_frame([make_result(note="[bold]x[/nope]")]))
 
@@ -252,6 +268,7 @@ def test_numbers_keep_four_digits(value: float, text: str) -> None:
     assert format_number(value) == text
 
 
+@pytest.mark.medium
 def test_a_metric_that_no_row_has_is_a_line_and_not_a_column(make_result: Make) -> None:
     absent = MetricValue(None, 28, False, "", unavailable="ssdd-bench weights fetch inception")
     results = [make_result(label, metrics={"psnr": 20.0}) for label in ("a", "b")]
@@ -267,6 +284,7 @@ def test_a_metric_that_no_row_has_is_a_line_and_not_a_column(make_result: Make) 
     assert table.remarks == []
 
 
+@pytest.mark.medium
 def test_a_difference_inside_the_noise_is_marked(make_result: Make) -> None:
     def with_psnr(label: str, value: float, half: float | None) -> Result:
         result = make_result(label, metrics={"psnr": value})
@@ -290,6 +308,7 @@ def test_a_difference_inside_the_noise_is_marked(make_result: Make) -> None:
     assert "≈" not in table.caption
 
 
+@pytest.mark.medium
 def test_several_seeds_are_summed_up(make_result: Make) -> None:
     results = [
         replace(make_result("ssdd", metrics={"psnr": value}), seed=seed)
@@ -302,6 +321,7 @@ def test_several_seeds_are_summed_up(make_result: Make) -> None:
     assert cells(spread, "psnr") == {"ssdd": "20.00 to 21.00"}
 
 
+@pytest.mark.medium
 def test_images_seen_by_both_tell_finer_than_two_intervals(make_result: Make) -> None:
     """The images differ far more than the two rows on any of them."""
     numbers = np.random.default_rng(0)
@@ -332,6 +352,7 @@ def test_images_seen_by_both_tell_finer_than_two_intervals(make_result: Make) ->
     assert not tied(first.where(first < first.max(), math.inf), second)  # one is lossless
 
 
+@pytest.mark.medium
 def test_seeds_and_images_spread_apart(make_result: Make) -> None:
     results = []
     for seed, value in enumerate((20.0, 20.5)):

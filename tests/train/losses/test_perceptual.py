@@ -45,6 +45,7 @@ def test_outputs_are_those_of_the_package(distance, sides):
         torch.testing.assert_close(got, every[place], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.medium
 def test_distance_of_features(distance, sides):
     expected = []
     for a, b in zip(*(distance.network(side, DEPTHS) for side in sides), strict=True):

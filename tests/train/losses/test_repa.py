@@ -15,6 +15,7 @@ from ssdd_bench.train.losses import repa as module
 from ssdd_bench.train.losses.repa import REPA, DINOv2Target, EffNetTarget, Target
 
 
+@pytest.mark.medium
 def test_effnet_features_are_at_stride_16_of_twice_the_size(distance, monkeypatch):
     monkeypatch.setattr(module, "EfficientNetLite1", lambda: distance.network)
     images = torch.rand(1, 3, 16, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -58,6 +58,7 @@ def test_it_trains_as_before(latents, recipe, objective, tmp_path):
         assert average.double().abs().sum().item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("objective", ["flow", "ddpm"])
 def test_resumed_run_equals_one_that_was_not_stopped(latents, recipe, objective, tmp_path):
     recipe = changed(recipe, objective=objective)
@@ -103,6 +104,7 @@ def test_two_processes_train_what_one_does(latents, tmp_path):
     assert ours["final_layer.linear.weight"].abs().max() > 1e-3  # they did train
 
 
+@pytest.mark.medium
 def test_a_finished_run_is_left_alone_and_one_that_lost_its_weights_is_not(
     latents, recipe, tmp_path
 ):
@@ -143,6 +145,7 @@ def test_batches_go_through_every_image_once_an_epoch(latents, recipe, tmp_path)
     assert data.std((0, 2, 3)).sub(1).abs().max() < 0.05
 
 
+@pytest.mark.medium
 def test_a_checkpoint_of_other_settings_or_latents_is_refused(
     photos, latents, encode, recipe, tmp_path
 ):

@@ -35,6 +35,7 @@ def decoded(stage, images):
     return found, stage.vae.decode(found.mean + (found.logvar / 2).exp() * noise).sample
 
 
+@pytest.mark.medium
 def test_terms_are_l1_perceptual_distance_and_kl_with_their_weights(images):
     stage = made()
     terms, pair = stage(images, SHARD, None)
@@ -49,6 +50,7 @@ def test_terms_are_l1_perceptual_distance_and_kl_with_their_weights(images):
     assert not pair["fake"].requires_grad
 
 
+@pytest.mark.medium
 def test_the_adversarial_term_has_a_weight_of_its_own_and_the_adaptive_one(images):
     stage = made(gan_weight=0.4)
     discriminator, start = stage.make_discriminator()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("quick_effnet")
 RECIPE = small(load_recipe("mini-f8c4", Recipe))
 
 
+@pytest.mark.medium
 def test_the_encoder_learns_by_the_flow_its_distances_and_a_weighted_kl():
     torch.manual_seed(0)
     loss = replace(RECIPE.loss, kl_weight=0.03, perceptual_weight=0.7, repa_weight=0.2)
