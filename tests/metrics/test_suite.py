@@ -1,13 +1,16 @@
 """Properties of every metric: batches, order, identity, noise; and unavailable metrics."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
 from ssdd_bench.errors import DataError, UnavailableError, UnknownNameError
-from ssdd_bench.metrics.base import PairMetric
+from ssdd_bench.metrics.base import MetricOptions, PairMetric
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features.base import Extractor
+from ssdd_bench.metrics.moments import Moments, frechet_distance
 from ssdd_bench.metrics.suite import MetricSuite
 
 CPU = torch.device("cpu")
@@ -180,3 +183,68 @@ def test_hashes_stay_with_their_images(photo_like, monkeypatch, tmp_path):
     references = [one for side, one in seen if side == "reference"]
     assert references == [(b"\x00", b"\x01"), (b"\x02", b"\x03"), None]
     assert all(one is None for side, one in seen if side == "candidate")
+
+
+def test_hashes_of_references_of_samples_stay_with_them_too(photo_like, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        features.FeaturePool,
+        "add",
+        lambda self, side, images, hashes=None: seen.append((side, hashes)),
+    )
+    images = photo_like(3)
+    with MetricSuite(["fd_effnet"], CPU, batch=2, kind="samples") as suite:
+        suite.add_references("abc", images, None, [b"a", b"b", b"c"])
+        suite.add_samples("de", images[:2])
+        suite.compute()
+    assert seen == [("reference", (b"a", b"b")), ("candidate", None), ("reference", (b"c",))]
+
+
+class Colours(Extractor):
+    """Mean colours, a network that takes no time."""
+
+    layers: ClassVar = {"pool": 3}
+    backend = "colours"
+
+    def __call__(self, images):
+        return {"pool": images.float().mean((2, 3)).numpy()}
+
+
+def test_moments_of_a_file_take_the_place_of_references(photo_like, monkeypatch):
+    monkeypatch.setattr(features, "make_extractor", lambda key, device: Colours())
+    ours, theirs = photo_like(6, seed=1), photo_like(5)
+    published, found = Moments(3), Moments(3)
+    published.update(Colours()(ours)["pool"])
+    found.update(Colours()(theirs)["pool"])
+    asked = []
+
+    class FromFile:
+        def check(self, info):
+            asked.append(info.key)
+            if info.key == "kid":
+                raise UnavailableError("the file holds no images")
+
+        def of(self, info, dims):
+            asked.append((info.key, dims))
+            return published
+
+    with MetricSuite(["fd_effnet", "kid"], CPU, kind="samples", moments=FromFile()) as suite:
+        suite.add_samples("abcde", theirs)
+        scores = suite.compute().values
+    assert asked == ["fd_effnet", "kid", ("fd_effnet", 3)]
+    assert scores["fd_effnet"].value == frechet_distance(published, found)
+    absent = scores["kid"]
+    assert (absent.value, absent.higher_is_better, absent.backend) == (None, False, "")
+    assert absent.unavailable == "the file holds no images"
+
+
+def test_what_is_made_is_told_the_device_and_the_options(monkeypatch):
+    made = []
+    kind = type(METRICS["psnr"])
+    make = kind.make
+    monkeypatch.setattr(
+        kind, "make", lambda self, *given, **more: made.append(given) or make(self, *given, **more)
+    )
+    options = MetricOptions(lpips_padding=True)
+    MetricSuite(["psnr", "mse"], CPU, options=options)
+    assert made == [(CPU, options)] * 2
