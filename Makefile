@@ -2,6 +2,8 @@ PYTHON ?= python
 # One thread for each process of the tests: more would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 WORKERS ?= 2
+# What `make test-fast` runs, and how one file of tests is run: make test-fast TESTS=tests/gate/test_paired.py WORKERS=0
+TESTS ?= tests
 NOT_SLOW = not slow and not full_size and not timing and not nightly
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
@@ -24,7 +26,7 @@ test:
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
 test-fast: ## while you work: the tests that are neither slow nor medium; their bytecode is kept for the next time
-	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not medium and $(NOT_SLOW)"
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not medium and $(NOT_SLOW)" $(TESTS)
 
 # Needs `pip install mutmut`.
 mutate: ## plant single faults in what makes numbers, and count those that the tests see, without the slow ones
