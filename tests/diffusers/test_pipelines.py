@@ -88,7 +88,6 @@ def test_image_to_image_keeps_the_image_at_low_strength(vae, photos):
     assert np.abs(near - plain).mean() < 0.8 * np.abs(near - shuffled).mean()
 
 
-@pytest.mark.medium
 def test_dit_passes_no_generator_and_is_reproducible(vae):
     pipe = make_dit(vae)
     images = sample_classes(pipe)

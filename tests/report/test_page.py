@@ -93,7 +93,6 @@ def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     assert 'data-metric="psnr" hidden' not in page
 
 
-@pytest.mark.medium
 def test_a_page_of_results_alone_has_no_gallery(make_result: Make, tmp_path: Path) -> None:
     save_result(make_result(), tmp_path)
     page = build_page(load_source([tmp_path]), {}, "psnr")

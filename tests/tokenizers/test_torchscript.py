@@ -85,7 +85,6 @@ def test_the_range_of_the_pixels(spec):
     torch.testing.assert_close(latent.data, avg_pool2d(images, 4))
 
 
-@pytest.mark.medium
 def test_discrete(tmp_path):
     encoder, decoder = (
         export(module, tmp_path / f"{name}.jit")
