@@ -108,6 +108,7 @@ def kill_one(folder: Path, victim: str) -> None:
     (folder / "killed").touch()
 
 
+@pytest.mark.nightly
 def test_fewer_machines_than_slots_do_it_all(tmp_path: Path) -> None:
     """A slot for which Ray finds no machine keeps nothing to itself."""
     groups = {name: {"x": 3} for name in "abcd"}

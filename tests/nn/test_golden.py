@@ -79,7 +79,7 @@ LATENTS = {8: ("z4_16", (2, 4, 16, 16)), 16: ("z16_8", (2, 16, 8, 8)), 32: ("z64
         pytest.param("dec_S_f32c64_128", "S", 32, 128, marks=pytest.mark.slow),
         pytest.param("dec_M_f8c4_128", "M", 8, 128, marks=pytest.mark.slow),
         pytest.param("dec_L_f8c4_128", "L", 8, 128, marks=pytest.mark.slow),
-        pytest.param("dec_M_f8c4_256", "M", 8, 256, marks=pytest.mark.slow),
+        pytest.param("dec_M_f8c4_256", "M", 8, 256, marks=pytest.mark.nightly),
     ],
 )
 def test_decoder(case, size, f, resolution):

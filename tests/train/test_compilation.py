@@ -52,11 +52,7 @@ def clean_dynamo():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        "klvae",
-        *(pytest.param(stage, marks=pytest.mark.nightly) for stage in SSDD_STAGES[:-1]),
-        "distil",
-    ],
+    ["klvae", *(pytest.param(stage, marks=pytest.mark.nightly) for stage in SSDD_STAGES)],
 )
 def test_every_network_that_is_called_is_compiled(name, photos, start, tmp_path, clean_dynamo):
     begin = start if name in SSDD_STAGES[1:] else None
@@ -84,7 +80,7 @@ def test_every_network_that_is_called_is_compiled(name, photos, start, tmp_path,
         torch.testing.assert_close(weights[1][key], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_adaptive_weight_goes_through_a_compiled_graph_twice(photos, tmp_path, clean_dynamo):
     """A buffer that the first backward pass may overwrite would end the second one."""
     run = make_trainer("klvae", small(), photos, tmp_path)
