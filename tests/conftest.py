@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -68,6 +69,14 @@ def quick_effnet(monkeypatch: pytest.MonkeyPatch) -> None:
     from ssdd_bench.metrics.features import effnet
 
     monkeypatch.setattr(effnet, "EFFNET_SIDE", 64)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_arrive() -> Iterator[None]:
+    """Undo that a shell has what it runs in the background, and its children, ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -150,8 +150,9 @@ def test_the_commit_has_forty_digits(monkeypatch, tmp_path):
     assert environment.git_commit() is None
     git("init", "--quiet")
     git("add", ".")
-    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "one")
-    git("tag", "v1")
+    somebody = ("-c", "user.name=a", "-c", "user.email=a@b")
+    git(*somebody, "commit", "--quiet", "-m", "one")
+    git(*somebody, "tag", "--annotate", "-m", "one", "v1")
     commit = git("rev-parse", "HEAD")
     assert environment.git_commit() == commit
     package.write_text("changed")
@@ -202,3 +203,17 @@ def test_a_worker_has_its_share_of_the_cores(monkeypatch):
     for share, cores in (("3", 3), ("9", 4)):
         monkeypatch.setenv(CORES, share)
         assert own_cores() == cores
+
+
+def test_a_gpu_has_its_model_cudnn_and_driver_and_a_cpu_none(monkeypatch):
+    asked = []
+    gpu = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda one: asked.append(one) or "H200")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
+    monkeypatch.setattr(environment, "_gpu_driver", lambda: "580")
+    found = describe_execution(gpu)
+    assert (found.device, found.cudnn, found.dtype) == ("H200", 91000, "float32")
+    assert asked == [gpu]
+    assert describe_environment(gpu)["gpu_driver"] == "580"
+    assert describe_execution(CPU).cudnn is None
+    assert describe_environment(CPU)["gpu_driver"] is None

@@ -299,17 +299,13 @@ def program(data, out, *more, module=("-m", "ssdd_bench"), **environment):
         *("--data", data, "--out", out, "--metrics", ",".join(METRICS[:3])),
         *("--no-speed", "--no-pictures", *more),
     ]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            [*map(str, command)],
-            env={**os.environ, "NAUGHTY_SLEEP": "0.002", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen(
+        [*map(str, command)],
+        env={**os.environ, "NAUGHTY_SLEEP": "0.002", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def family(process):

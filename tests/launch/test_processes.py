@@ -36,12 +36,7 @@ def launch(folder: Path, jobs: dict[str, int | str]) -> subprocess.Popen[str]:
     script = folder / "script.py"
     script.write_text(code)
     pipe = subprocess.PIPE
-    # A shell that runs the tests in the background has its children ignore interrupts.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen([sys.executable, script], stdout=pipe, stderr=pipe, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen([sys.executable, script], stdout=pipe, stderr=pipe, text=True)
 
 
 def until(condition, seconds: float = 30) -> None:

@@ -13,6 +13,7 @@ from threading import Lock
 from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.launch.scheduler import Task, Watcher
 from ssdd_bench.launch.tasks import Group, Opened, Problem, Progress, Worker
+from ssdd_bench.results.files import write_text
 
 SIZE = 3
 """Images of a chunk."""
@@ -131,7 +132,7 @@ class Counting(Worker[str]):
             if chunk == self.chunks(job) - 1:
                 self.group.break_at("save", job)
             self.group.log("chunk", job, chunk)
-            self.path(job, chunk).write_text(f"{job}.{chunk}")
+            write_text(self.path(job, chunk), f"{job}.{chunk}", durable=False)  # whole or not
             progress.chunk_done(chunk)
 
     def time(self, job: int, progress: Progress) -> None:
