@@ -56,15 +56,16 @@ def test_the_rules_find_what_they_are_for() -> None:
 
 @pytest.mark.medium
 def test_docstrings_open_with_a_verb_or_a_noun() -> None:
-    found = {
-        path(file): [one for one in docstrings(file) if FRAGMENT.match(one[1])] for file in MODULES
-    }
-    assert {file: ones for file, ones in found.items() if ones} == {}
+    assert {
+        path(file): found
+        for file in MODULES
+        if (found := [one for one in docstrings(file) if FRAGMENT.match(one[1])])
+    } == {}
 
 
 def test_lines_of_prose_fit() -> None:
-    wide = {
-        path(file): [line for line in prose(file.read_text("utf-8")) if len(line) > WIDTH]
+    assert {
+        path(file): wide
         for file in PAGES
-    }
-    assert {file: lines for file, lines in wide.items() if lines} == {}
+        if (wide := [line for line in prose(file.read_text("utf-8")) if len(line) > WIDTH])
+    } == {}

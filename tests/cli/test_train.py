@@ -21,15 +21,24 @@ resolution = 64
 """
 
 
+@pytest.fixture
+def recipe(tmp_path):
+    """The file of a recipe of narrow networks, beside that which it begins with."""
+    (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
 @pytest.mark.medium
 @pytest.mark.parametrize("there", [True, False])
-def test_a_cpu_without_bfloat16_is_named(there, program, make_photos, tmp_path, monkeypatch):
+def test_a_cpu_without_bfloat16_is_named(
+    there, program, recipe, make_photos, tmp_path, monkeypatch
+):
     monkeypatch.setattr("ssdd_bench.train.loop.has_bfloat16", lambda device: there)
-    (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
-    (tmp_path / "small.toml").write_text(RECIPE)
     photos = make_photos(4, (64, 48))
     code, _, error = program(
-        *("train", "klvae", "--recipe", tmp_path / "small.toml", "--data", photos),
+        *("train", "klvae", "--recipe", recipe, "--data", photos),
         *("--minutes", 0, "--out", tmp_path / "out"),
     )
     assert code == 0, error
@@ -37,13 +46,13 @@ def test_a_cpu_without_bfloat16_is_named(there, program, make_photos, tmp_path, 
 
 
 @pytest.mark.slow
-def test_the_last_line_evaluates_what_was_trained(program, make_photos, tmp_path, monkeypatch):
-    (tmp_path / "mini-f8c4.toml").write_text((RECIPES / "mini-f8c4.toml").read_text())
-    (tmp_path / "small.toml").write_text(RECIPE)
+def test_the_last_line_evaluates_what_was_trained(
+    program, recipe, make_photos, tmp_path, monkeypatch
+):
     photos = make_photos(10, (64, 48))
     monkeypatch.chdir(tmp_path)
     code, _, error = program(
-        *("train", "klvae", "--recipe", "small.toml", "--data", photos, "--iterations", 1),
+        *("train", "klvae", "--recipe", recipe.name, "--data", photos, "--iterations", 1),
         *("--track", "tensorboard"),
     )
     assert code == 0, error

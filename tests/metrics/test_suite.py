@@ -165,14 +165,20 @@ def test_every_metric_of_pairs_of_the_package_works_on_its_device():
     assert all(kind.on_device for kind in pairs)
 
 
-def test_hashes_stay_with_their_images(photo_like, monkeypatch, tmp_path):
-    """Whatever groups the images leave in."""
-    seen = []
+@pytest.fixture
+def pooled(monkeypatch):
+    """Sides and hashes of the groups that reach the pool of features."""
+    found = []
     monkeypatch.setattr(
         features.FeaturePool,
         "add",
-        lambda self, side, images, hashes=None: seen.append((side, hashes)),
+        lambda self, side, images, hashes=None: found.append((side, hashes)),
     )
+    return found
+
+
+def test_hashes_stay_with_their_images(photo_like, pooled):
+    """Whatever groups the images leave in."""
     images = photo_like(5)
     hashes = [bytes([index]) for index in range(5)]
     with MetricSuite(["psnr"], CPU, batch=2) as suite:
@@ -180,24 +186,18 @@ def test_hashes_stay_with_their_images(photo_like, monkeypatch, tmp_path):
         suite.add_pairs("d", images[3:4], images[3:4], hashes[3:4])
         suite.add_pairs("e", images[4:], images[4:])  # not known
         suite.compute()
-    references = [one for side, one in seen if side == "reference"]
+    references = [one for side, one in pooled if side == "reference"]
     assert references == [(b"\x00", b"\x01"), (b"\x02", b"\x03"), None]
-    assert all(one is None for side, one in seen if side == "candidate")
+    assert all(one is None for side, one in pooled if side == "candidate")
 
 
-def test_hashes_of_references_of_samples_stay_with_them_too(photo_like, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        features.FeaturePool,
-        "add",
-        lambda self, side, images, hashes=None: seen.append((side, hashes)),
-    )
+def test_hashes_of_references_of_samples_stay_with_them_too(photo_like, pooled):
     images = photo_like(3)
     with MetricSuite(["fd_effnet"], CPU, batch=2, kind="samples") as suite:
         suite.add_references("abc", images, None, [b"a", b"b", b"c"])
         suite.add_samples("de", images[:2])
         suite.compute()
-    assert seen == [("reference", (b"a", b"b")), ("candidate", None), ("reference", (b"c",))]
+    assert pooled == [("reference", (b"a", b"b")), ("candidate", None), ("reference", (b"c",))]
 
 
 class Colours(Extractor):
