@@ -108,7 +108,8 @@ def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> None:
 
 def put_title(axes: Axes, text: str, *, room: float = 0.0) -> None:
     """Put a short title above the left end of the axes, and ``room`` points between them."""
-    axes.set_title(text, loc="left", fontsize=10, fontweight="bold", pad=6 + room)
+    # With y given, matplotlib spares its search for ticks that the title might cover.
+    axes.set_title(text, loc="left", fontsize=10, fontweight="bold", pad=6 + room, y=1.0)
 
 
 def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[str, str]]:
