@@ -6,6 +6,7 @@ Meanings for people stand in :mod:`ssdd_bench.protocols.descriptions` and are no
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from ssdd_bench.metrics.base import MetricOptions
@@ -47,7 +48,7 @@ class Settings:
     frechet: Literal["float64 moments"]
     superseded: tuple[Superseded, ...] = field(default=(), kw_only=True)  # neither hashed nor saved
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of every setting."""
         settings = self.settings()

@@ -131,7 +131,7 @@ class _Reader:
 
     def read(self, kind: Any, data: Any, where: str, fixed: Mapping[str, Any] = NOTHING) -> Any:
         """Convert ``data`` to the annotated type ``kind`` or describe the mismatch."""
-        if kind is Any:
+        if kind is Any or type(data) is kind:
             return data
         if is_dataclass(kind):
             return self._read_dataclass(kind, data, where, fixed)
@@ -157,8 +157,6 @@ class _Reader:
                 return tuple(self.read(inner, one, f"{where}[{i}]") for i, (inner, one) in pairs)
         if kind is float and type(data) is int and abs(data) <= sys.float_info.max:
             return float(data)
-        if type(data) is kind:
-            return data
         raise self._misfit(where, _describe(kind), data)
 
     def _read_union(self, kind: Any, members: tuple[Any, ...], data: Any, where: str) -> Any:
@@ -248,7 +246,8 @@ def _escape(data: Any) -> Any:
 
 
 def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    ((key, count),) = Counter(key for key, _ in pairs).most_common(1) or [("", 0)]
-    if count > 1:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"key '{key}' twice")
-    return dict(pairs)
+    return found
