@@ -99,6 +99,7 @@ WITHOUT_TORCH = (
     "hub.validate",
     "install",
     "launch.lock",
+    "launch.pool",
     "launch.processes",
     "launch.shares",
     "launch.tasks",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from torch import nn
 import ssdd_bench
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.memory import freed_memory_is_kept
-from ssdd_bench.launch.processes import CORES
+from ssdd_bench.launch.processes import cores, own_cores
 from ssdd_bench.results.schema import ExecutionRecord
 
 MemoryFormat = Literal["contiguous", "channels_last", "mixed", "none"]
@@ -111,18 +110,6 @@ def choose_device(name: str | torch.device) -> torch.device:
 def device_name(device: torch.device) -> str:
     """Return the model of a GPU, otherwise the kind of device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def own_cores() -> int:
-    """Return the number of cores for this process: a worker has its share of them."""
-    return min(cores(), int(os.environ.get(CORES, cores())))
 
 
 def choose_load_threads(

@@ -10,8 +10,8 @@ from typing import Any, Final
 import torch
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.environment import choose_device, cores
-from ssdd_bench.launch.processes import Processes
+from ssdd_bench.evaluation.environment import choose_device
+from ssdd_bench.launch.processes import Processes, cores
 from ssdd_bench.launch.ranks import Rank
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.launch.slots import InProcess, Slots

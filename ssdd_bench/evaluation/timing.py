@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import FixedNoise, KeyedNoise
-from ssdd_bench.evaluation.environment import cores
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.execution import PreparedTokenizer, autocast
 from ssdd_bench.evaluation.memory import peak_memory
+from ssdd_bench.launch.processes import cores
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import Fidelity, SpeedRecord, Timing

@@ -47,6 +47,18 @@ CORES: Final = "SSDD_BENCH_CORES"
 """Variable with the number of cores of a worker."""
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def own_cores() -> int:
+    """Return the number of cores for this process: a worker has its share of them."""
+    return min(cores(), int(os.environ.get(CORES, cores())))
+
+
 def start_server(preload: Sequence[str] = ("torch",)) -> None:
     """Start the server of workers, which imports modules while this process does other things.
 
@@ -97,7 +109,7 @@ class Processes(Slots[R]):
         arguments = (theirs, self.devices[slot], threads, environment)
         make: Any = getattr(context, "Process")  # noqa: B009
         process: BaseProcess = make(target=_serve, args=arguments, name=f"slot {slot}")
-        with _without_main():
+        with without_main():
             process.start()
         theirs.close()
         self._children[slot] = _Child(process, pipe)
@@ -177,7 +189,7 @@ def describe_exit(code: int | None) -> str:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Hide the program's main module: workers do not run it, so that it needs no guard."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -22,9 +22,7 @@ from ssdd_bench.evaluation.environment import (
     describe_execution,
     hide_home,
     memory_format,
-    own_cores,
 )
-from ssdd_bench.launch.processes import CORES
 
 CPU = torch.device("cpu")
 
@@ -95,7 +93,7 @@ def test_memory_is_kept_only_after_it_was_asked_for():
 def test_loading_takes_no_core_from_a_network(
     device, cores, threads, has_networks, expected, monkeypatch
 ):
-    monkeypatch.setattr(environment, "cores", lambda: cores)
+    monkeypatch.setattr(environment, "own_cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert choose_load_threads(None, torch.device(device), has_networks) == expected
     assert choose_load_threads(5, torch.device(device), has_networks) == 5
@@ -194,15 +192,6 @@ def test_names_of_owners_are_hidden(monkeypatch):
     assert hide_home("run /home/me/x /home/me") == "run ~/x ~"
     monkeypatch.setattr(Path, "home", lambda: Path("/"))
     assert hide_home("run /x") == "run /x"
-
-
-def test_a_worker_has_its_share_of_the_cores(monkeypatch):
-    monkeypatch.setattr(environment, "cores", lambda: 4)
-    monkeypatch.delenv(CORES, raising=False)
-    assert own_cores() == 4
-    for share, cores in (("3", 3), ("9", 4)):
-        monkeypatch.setenv(CORES, share)
-        assert own_cores() == cores
 
 
 def test_a_gpu_has_its_model_cudnn_and_driver_and_a_cpu_none(monkeypatch):

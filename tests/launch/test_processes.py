@@ -10,7 +10,8 @@ import psutil
 import pytest
 from dummy_groups import Run, read_log
 
-from ssdd_bench.launch.processes import describe_exit
+from ssdd_bench.launch import processes
+from ssdd_bench.launch.processes import CORES, describe_exit, own_cores
 
 LAUNCH = """
 import sys
@@ -107,3 +108,12 @@ def test_an_exit_is_described() -> None:
     assert describe_exit(3) == "exited with code 3"
     assert describe_exit(-9) == "was killed by SIGKILL"
     assert describe_exit(-1000).endswith("1000")
+
+
+def test_a_worker_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "cores", lambda: 4)
+    monkeypatch.delenv(CORES, raising=False)
+    assert own_cores() == 4
+    for share, cores in (("3", 3), ("9", 4)):
+        monkeypatch.setenv(CORES, share)
+        assert own_cores() == cores

@@ -1,0 +1,51 @@
+"""Processes for work that needs no device, such as drawing; workers on devices are slots."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
+
+from ssdd_bench.launch.processes import METHOD, cores, start_server, without_main
+
+MOST: Final = 4
+"""Processes at most: more would cost more memory than they save time."""
+
+
+@contextmanager
+def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
+    """Offer as many processes as there are cores; at the end, what has not begun is dropped.
+
+    Yields None where there is one core only, or where the system has no semaphores to share.
+
+    Args:
+        preload: modules that the processes share, imported while this process does other things.
+    """
+    executor = None
+    if cores() > 1:
+        start_server(preload)
+        try:
+            executor = _Pool(
+                min(cores(), MOST),
+                multiprocessing.get_context(METHOD),
+                signal.signal,  # an interrupt is for the program, which drops the work
+                (signal.SIGINT, signal.SIG_IGN),
+            )
+        except (ImportError, NotImplementedError, OSError):
+            executor = None
+    try:
+        yield executor
+    finally:
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Starts its processes without the program's main module."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with without_main():
+            return super().submit(fn, *args, **kwargs)
