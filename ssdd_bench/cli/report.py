@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from ssdd_bench.cli._output import print_json, show_tables
+from ssdd_bench.cli._output import print_json, show_tables, wants_json
 from ssdd_bench.cli._verbs import argument, flag, option, verb
 from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.errors import UserError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # In a checkout; an installed package has no such folder and draws no published figure.
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
+
+
+_DRAWING = ("ssdd_bench.report.figures.boxes", "ssdd_bench.report.figures.draw")
 
 
 @verb
@@ -55,8 +58,12 @@ def command(
     RESULTS are files, folders of them, or repositories of results. The page, index.html, opens from
     disk and loads nothing from elsewhere; its photos lie in samples/ beside it.
     """
+    from ssdd_bench.launch.pool import process_pool
+
+    executor = click.get_current_context().with_resource(process_pool(_DRAWING))
+
     from ssdd_bench.hub.validate import sound_files
-    from ssdd_bench.report.build import build_report
+    from ssdd_bench.report.build import build_report, draw_figures
     from ssdd_bench.report.frame import check_metric, default_metric
     from ssdd_bench.report.insert import insert_into
     from ssdd_bench.report.loading import load_source
@@ -82,12 +89,14 @@ def command(
         click.echo("no published numbers here: no published-figure (--published)", err=True)
 
     subjects = _find_tags(set(source.frame["data"]), tags) if by_tag or tags else None
-    written = build_report(source, printed, metric, out, subjects, compare, samples)
+    drawings = draw_figures(source.pooled, printed, metric, executor)
+    if not wants_json():
+        show_tables(source.tables)  # while the figures are drawn
+    written = build_report(source, printed, metric, drawings, out, subjects, compare, samples)
     if insert is not None:
         written.append(insert_into(insert, source.frame))
     if print_json({"path": out, "metric": metric, "files": written}):
         return
-    show_tables(source.tables)
     for path in written:
         click.echo(f"wrote {path}", err=True)
 

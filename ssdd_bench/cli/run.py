@@ -264,8 +264,9 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
     The folder may hold results of earlier commands, which stand beside those of this run.
     """
     from ssdd_bench.evaluation.run import results_in
-    from ssdd_bench.report.figures.curves import draw_speed
-    from ssdd_bench.report.figures.style import Palette
+    from ssdd_bench.report.figures.curves import speed_chart
+    from ssdd_bench.report.figures.drawing import draw
+    from ssdd_bench.report.figures.palette import Palette
     from ssdd_bench.report.frame import default_metric
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.tables.build import build_tables
@@ -274,7 +275,8 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
     whole = source.frame
     written = [write_tables(source.tables, out / "table.md")]
     metric = default_metric(whole)
-    if metric and (figure := draw_speed(whole, metric, Palette.of(whole))):
+    if metric and (chart := speed_chart(whole, metric)):
+        figure = draw(chart, Palette.of(whole), [".png"])
         written.append(figure.save(out / f"{figure.name}.png"))
     if not quiet:
         show_tables(build_tables(frame))

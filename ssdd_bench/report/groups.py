@@ -66,6 +66,8 @@ def row_names(rows: pd.DataFrame) -> pd.Series[str]:
 
     The names are unique among rows of one resolution and set of images.
     """
+    if not rows.duplicated(["resolution", "data_sha256", "label"]).any():
+        return rows["label"]
     keys = ["resolution", "data_sha256", "name"]
     named = rows.assign(name=rows["label"])
     for column, form in (("seed", " (seed {})"), ("device", " ({})"), ("fingerprint", " ({:.6})")):

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.report.frame import Scores, to_frame
 from ssdd_bench.report.groups import pool_seeds
@@ -66,7 +67,8 @@ def load_source(paths: Iterable[Path | str]) -> Source:
             :func:`ssdd_bench.results.store.load_results` and :func:`read_scores`.
     """
     files = find_results(paths)
-    results = list(map(_note_anew, load_results(files)))
+    infos = TOKENIZERS.all()
+    results = [_note_anew(one, infos.get(one.tokenizer.id)) for one in load_results(files)]
     read, pictures = list[Path](), dict[str, Pictures]()
     for file, result in zip(files, results, strict=True):
         scores = [file.parent / result.scores] if result.scores else []
@@ -78,13 +80,12 @@ def load_source(paths: Iterable[Path | str]) -> Source:
     return Source(frame, tuple(results), pictures, tuple(read))
 
 
-def _note_anew(result: Result) -> Result:
+def _note_anew(result: Result, info: TokenizerInfo | None) -> Result:
     """Replace the note on shipped weights, told by their checksums, with that of the manifest.
 
     Results that were measured before and after a note was reworded share one footnote in this way.
     """
     tokenizer = result.tokenizer
-    info = TOKENIZERS.all().get(tokenizer.id)
     if info is None or info.weights_origin(tokenizer.weights) != "shipped":
         return result
     return replace(result, tokenizer=replace(tokenizer, note=info.note_on("shipped")))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
 
-from ssdd_bench.report.figures.style import Drawing, Palette, inline_svg
+from ssdd_bench.report.figures.drawing import Drawing
+from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import metric_directions, to_records
 from ssdd_bench.report.gallery import Extremes, Place, Set, build_sets, find_extremes
 from ssdd_bench.report.groups import comparable_groups, describe_hardware
@@ -43,7 +44,7 @@ def build_page(
     source: Source,
     published: Mapping[str, PublishedFile],
     metric: str,
-    drawings: Sequence[Drawing] = (),
+    drawings: Iterable[Drawing] = (),
     by_tag: Sequence[Table] = (),
     compare: str = "",
     place: Place | None = None,
@@ -54,7 +55,7 @@ def build_page(
         source: input of the report.
         published: numbers by others, shown apart; may be empty.
         metric: the quality that figures begin with.
-        drawings: figures; may be empty.
+        drawings: figures; may be empty. They are waited for when all else is done.
         by_tag: tables by subject, in a section of their own; may be empty.
         compare: two labels that the first sentence compares; chosen where empty.
         place: gives each saved crop its address; by default the page holds as many as it can.
@@ -67,46 +68,35 @@ def build_page(
     extremes = find_extremes(source, sets)
     palette = Palette.of(frame)
     headline = find_headline(frame, compare)
-    method = str(headline.method["label"]) if headline else ""
-    first = first_of_each(drawings)
-    return render(
-        "page.html.j2",
-        styles=map(asset, _STYLES),
-        scripts=map(asset, _SCRIPTS),
-        data=_json(_data(frame, drawings, palette, sets, extremes) | {"method": method}),
-        digest=source.digest,
-        headline=headline,
-        strips=cut_strips(source, headline) if headline else None,
-        conditions=_conditions(source, headline),
-        facts=_facts(source),
-        hero=next((one for name, one in first.items() if name.endswith("vs-speed")), None),
-        cautions=merge_alike(text for one in tables for text in (*one.footnotes, *one.remarks)),
-        boards=_boards(frame, tables),
-        choices_of_rows=_choices_of_rows(frame, tables),
-        tie_rule=TIE_RULE,
-        by_tag=by_tag,
-        figures=drawings,
-        first={one.key for one in first.values()},
-        inline=inline_svg,
-        choices={one.metric: metric_name(one.metric) for one in drawings if one.metric},
-        metric=metric,
-        legend=[
-            (index, family, palette.color(family))
-            for index, family in enumerate(palette.families)
-            if any(family == owner for one in drawings for owner, _ in one.parts.values())
-        ],
-        published=[published_table(name, file) for name, file in published.items()],
-        sets=sets,
-        extremes=extremes,
-        methods=build_method_tables(results),
-        commands=sorted({result.command for result in results}),
-        versions=versions(results),
-        metric_name=metric_name,
-        show=format_number,
-    )
+    content = {
+        "styles": map(asset, _STYLES),
+        "scripts": map(asset, _SCRIPTS),
+        "digest": source.digest,
+        "headline": headline,
+        "strips": cut_strips(source, headline) if headline else None,
+        "conditions": _conditions(source, headline),
+        "facts": _facts(source),
+        "cautions": merge_alike(text for one in tables for text in (*one.footnotes, *one.remarks)),
+        "boards": _boards(frame, tables),
+        "choices_of_rows": _choices_of_rows(frame, tables),
+        "tie_rule": TIE_RULE,
+        "by_tag": by_tag,
+        "metric": metric,
+        "published": [published_table(name, file) for name, file in published.items()],
+        "sets": sets,
+        "extremes": extremes,
+        "methods": build_method_tables(results),
+        "commands": sorted({result.command for result in results}),
+        "versions": versions(results),
+        "metric_name": metric_name,
+        "show": format_number,
+    }
+    data = _data(frame, palette, sets, extremes)
+    data["method"] = str(headline.method["label"]) if headline else ""
+    return render("page.html.j2", **content, **_figures(palette, list(drawings), data))
 
 
-def first_of_each(drawings: Sequence[Drawing]) -> dict[str, Drawing]:
+def first_of_each(drawings: Iterable[Drawing]) -> dict[str, Drawing]:
     """Choose the figure of each name that becomes files and that the page shows at first."""
     firsts: dict[str, Drawing] = {}
     for one in drawings:
@@ -180,28 +170,46 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     ]
 
 
-def _data(
-    frame: pd.DataFrame,
-    drawings: Sequence[Drawing],
-    palette: Palette,
-    sets: Sequence[Set],
-    extremes: Sequence[Extremes],
+def _figures(
+    palette: Palette, drawings: Sequence[Drawing], data: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Collect the input of the scripts: rows, names, parts of the figures by id, and images."""
+    """Collect what depends on figures; their parts by id become input of the scripts too."""
     families = palette.families
+    owners = {owner for one in drawings for owner, _ in one.parts.values()}
+    first = first_of_each(drawings)
+    parts = {
+        gid: [families.index(family) if family in families else -1, tip]
+        for one in drawings
+        for gid, (family, tip) in one.parts.items()
+    }
+    panels = {one.key: one.panels for one in drawings}
+    return {
+        "figures": drawings,
+        "first": {one.key for one in first.values()},
+        "hero": next((one for name, one in first.items() if name.endswith("vs-speed")), None),
+        "choices": {one.metric: metric_name(one.metric) for one in drawings if one.metric},
+        "legend": [
+            (index, family, palette.color(family))
+            for index, family in enumerate(families)
+            if family in owners
+        ],
+        "data": _json({**data, "parts": parts, "panels": panels}),
+    }
+
+
+def _data(
+    frame: pd.DataFrame, palette: Palette, sets: Sequence[Set], extremes: Sequence[Extremes]
+) -> dict[str, Any]:
+    """Collect the input of the scripts without that of figures: rows, names and images."""
     return {
         "metrics": {
             key: {"name": metric_name(key), "higher": higher}
             for key, higher in metric_directions(frame).items()
             if frame[key].notna().any()
         },
-        "families": families,
-        "parts": {
-            gid: [families.index(family) if family in families else -1, tip]
-            for one in drawings
-            for gid, (family, tip) in one.parts.items()
-        },
-        "panels": {one.key: one.panels for one in drawings},
+        "families": palette.families,
+        "parts": {},  # of figures, as are the panels: see _figures
+        "panels": {},
         "sets": list(map(_pack, sets)),
         "extremes": [_short(vars(one)) for one in extremes],
         "groups": [group.title for group in comparable_groups(frame)],

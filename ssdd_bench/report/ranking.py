@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from ssdd_bench.metrics.intervals import NORMAL_95
@@ -74,8 +75,11 @@ def compare_with_best(
     best, *others = (scores.get(metric) for scores in finite["scores"])
     for index, scores in zip(finite.index[1:], others, strict=True):
         if best is not None and scores is not None and best.index.equals(scores.index):
-            each = (scores - best)[best.map(math.isfinite) & scores.map(math.isfinite)]
-            difference[index], error[index] = each.mean(), each.sem()
+            with np.errstate(invalid="ignore"):  # infinity less infinity, which is left out
+                each = scores.to_numpy() - best.to_numpy()
+            each = each[np.isfinite(each)]
+            difference[index] = each.mean() if len(each) else math.nan
+            error[index] = each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else math.nan
     pairs = zip(difference.iloc[1:], error.iloc[1:], strict=True)
     return dict(zip(finite.index[1:], pairs, strict=True))
 

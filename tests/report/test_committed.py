@@ -11,8 +11,8 @@ import pytest
 
 from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.errors import UserError
-from ssdd_bench.report.build import FIGURES, SUFFIXES, build_report
-from ssdd_bench.report.figures.style import inline_svg
+from ssdd_bench.report.build import FIGURES, SUFFIXES, build_report, draw_figures
+from ssdd_bench.report.figures.svg import inline_svg
 from ssdd_bench.report.frame import default_metric
 from ssdd_bench.report.insert import END, START, insert_into
 from ssdd_bench.report.loading import load_source
@@ -34,7 +34,8 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tags = {"sample": read_tags(SAMPLE_DIR / TAGS_FILE)}
     published = load_published(ROOT / "results" / "published")
     out = tmp_path_factory.mktemp("reports")
-    build_report(source, published, metric, out, tags, samples="link")
+    drawings = draw_figures(source.pooled, published, metric)
+    build_report(source, published, metric, drawings, out, tags, samples="link")
     return out
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.report.build import draw_figures
-from ssdd_bench.report.figures.style import inline_svg
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.page import build_page
 from ssdd_bench.report.published import load_published
@@ -80,11 +79,11 @@ def test_a_name_from_outside_is_text_and_never_markup(make_result: Make, tmp_pat
 @pytest.mark.slow
 def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     source = load_source([write_run(SCORES, (32, 64))])
-    drawings = draw_figures(source.frame, PUBLISHED, "psnr")
+    drawings = list(draw_figures(source.frame, PUBLISHED, "psnr"))
     page = build_page(source, PUBLISHED, "psnr", drawings)
     assert len({one.key for one in drawings}) == len(drawings) > 4
     for one in drawings:
-        assert inline_svg(one.svg) in page
+        assert one.inline in page
         assert all(f'id="{gid}"' in page for gid in (*one.parts, *one.panels))
     ids = re.findall(r' id="([^"]+)"', re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
     assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""Figures of quality against decode speed, compression rate, decoder steps and resolution."""
+"""Charts of quality against decode speed, compression rate, decoder steps and resolution."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Final
 
 import pandas as pd
 
-from ssdd_bench.report.figures.draw import draw_panels
-from ssdd_bench.report.figures.panel import Mark, Panel, guidance_title, make_panel, panel_title
-from ssdd_bench.report.figures.style import Drawing, Palette
+from ssdd_bench.report.figures.chart import Chart, Mark, Panel
+from ssdd_bench.report.figures.panel import guidance_title, make_panel, panel_title
 from ssdd_bench.report.frame import check_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, SAME_IMAGES, comparable_groups, pool_seeds, split
 from ssdd_bench.report.published import PublishedRow
@@ -26,21 +25,19 @@ _CURVES: Final = {
 _MARKERS: Final = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P")
 
 
-def draw_speed(
-    frame: pd.DataFrame, metric: str, palette: Palette, kind: str = "reconstruction"
-) -> Drawing | None:
-    """Draw quality against decode images/s: a panel per resolution, rate, guidance and machine.
+def speed_chart(frame: pd.DataFrame, metric: str, kind: str = "reconstruction") -> Chart | None:
+    """Show quality against decode images/s: a panel per resolution, rate, guidance and machine.
 
     Returns:
-        The drawing, or None if no row of this kind has both the metric and a timing.
+        The chart, or None if no row of this kind has both the metric and a timing.
 
     Raises:
         UserError: the metric is unknown.
     """
-    panels = list(speed_panels(frame[frame["kind"] == kind], metric))
+    panels = tuple(speed_panels(frame[frame["kind"] == kind], metric))
     name = "quality-vs-speed" if kind == "reconstruction" else "generation-vs-speed"
     title = f"{kind.capitalize()} quality and decode speed"
-    return draw_panels(name, title, panels, palette, metric) if panels else None
+    return Chart(name, title, panels, metric) if panels else None
 
 
 def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
@@ -59,10 +56,10 @@ def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
             yield make_panel(mine, "decode_ips", metric, _step_labels(mine, names), names, title)
 
 
-def draw_curves(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -> Iterator[Drawing]:
-    """Yield the figures over compression rate, decoder steps and resolution.
+def curve_charts(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Chart]:
+    """Yield the charts over compression rate, decoder steps and resolution.
 
-    A figure without panels is left out: a panel needs two rates, one network at two numbers of
+    A chart without panels is left out: a panel needs two rates, one network at two numbers of
     steps, or one tokenizer at two resolutions. Floats and bits per pixel never share an axis.
     """
     frame = frame[(frame["kind"] == "reconstruction") & is_eligible(frame)]
@@ -81,11 +78,11 @@ def draw_curves(frame: pd.DataFrame, metrics: Sequence[str], palette: Palette) -
         found["speed-scaling"] += _resolution_panel(rows, "encode_ips", "Encoding")
     for name, panels in found.items():
         if panels:
-            yield draw_panels(name, _CURVES[name], panels, palette)
+            yield Chart(name, _CURVES[name], tuple(panels))
 
 
-def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
-    """Draw printed rFID against decode speed in grey, sizes of one model joined; None without both.
+def published_chart(rows: Sequence[PublishedRow]) -> Chart | None:
+    """Show printed rFID against decode speed in grey, sizes of one model joined; None without both.
 
     Published numbers never share axes with measured ones.
     """
@@ -118,7 +115,7 @@ def draw_published(rows: Sequence[PublishedRow]) -> Drawing | None:
         "rFID ↓",
         higher=False,
     )
-    return draw_panels("published-figure", "Published rFID and speed", [panel], Palette({}))
+    return Chart("published-figure", "Published rFID and speed", (panel,))
 
 
 def _rate_panel(rows: pd.DataFrame, column: str, metric: str) -> Iterator[Panel]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import textalloc
 from matplotlib.axes import Axes
 from matplotlib.cbook import STEP_LOOKUP_MAP
@@ -16,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-from ssdd_bench.report.figures.panel import Mark, Panel
-from ssdd_bench.report.figures.style import GREY, INK, SHADE, Drawing, Palette
+from ssdd_bench.report.figures.canvas import Canvas
+from ssdd_bench.report.figures.chart import Chart, Mark, Panel
+from ssdd_bench.report.figures.palette import GREY, INK, SHADE, Palette
 
 LOG_FROM: Final = 20.0  # largest over smallest positive distance, above which y is logarithmic
 _SIZE: Final = 8.0  # points, of labels
@@ -32,38 +34,37 @@ _FULL: Final = 8  # labels, above which a panel alone is widest
 _CROWD: Final = 16  # labels, above which only those of the front and of the best are written
 
 
-def draw_panels(
-    name: str, title: str, panels: Sequence[Panel], palette: Palette, metric: str = ""
-) -> Drawing:
-    """Draw a figure of panels, from the left and in rows; see :class:`Drawing` for the names."""
+def draw_panels(chart: Chart, palette: Palette) -> Canvas:
+    """Draw the panels of a chart, from the left and in rows."""
+    panels = chart.panels
     remarks = list(dict.fromkeys(panel.remark for panel in panels))
     common = remarks[0] if len(remarks) == 1 else ""
     caption = " ".join("\n".join(remarks).split("\n"))
-    drawing = Drawing(name, title, metric, caption, describe(title, panels))
+    canvas = Canvas(chart.name, chart.title, chart.metric, caption, describe(chart))
     few = all(panel.corner or len(panel.marks) <= _FEW for panel in panels) and len(panels) != 2
     width = _NARROW if few else _WIDE if len(panels) > 1 or not _is_full(panels[0]) else _WIDEST
     one_label = len({panel.y_label for panel in panels}) == 1
-    with drawing.lay_out([_HEIGHT] * len(panels), width) as all_axes:
+    with canvas.lay_out([_HEIGHT] * len(panels), width) as all_axes:
         for axes, panel in zip(all_axes, panels, strict=True):
             place = axes.get_subplotspec()
             first = place is None or place.is_first_col()
             shown = panel if first or not one_label else replace(panel, y_label="")
             prepare_axes(axes, shown, "" if common else panel.remark)
-        drawing.finish_layout(common)
+        canvas.finish_layout(common)
         for axes, panel in zip(all_axes, panels, strict=True):
-            drawing.parts |= draw_marks(axes, panel, palette)
-    return drawing
+            canvas.parts |= draw_marks(axes, panel, palette)
+    return canvas
 
 
 def _is_full(panel: Panel) -> bool:
     return sum(bool(mark.label) for mark in panel.marks) > _FULL
 
 
-def describe(title: str, panels: Sequence[Panel]) -> str:
+def describe(chart: Chart) -> str:
     """Write the alternative text: axes, and the ends of what each panel shows."""
-    height = " ".join(panels[0].y_label.split())
-    texts = [f"{title}: {height} against {panels[0].x_label}."]
-    for panel in panels:
+    first = chart.panels[0]
+    texts = [f"{chart.title}: {' '.join(first.y_label.split())} against {first.x_label}."]
+    for panel in chart.panels:
         sign = 1 if panel.higher else -1
         best = max(panel.marks, key=lambda mark: sign * mark.y)
         text = f"{panel.title}: best {_name(best, panel)}, {best.y:.4g}"
@@ -281,9 +282,10 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
     clearance = _CLEARANCE * figure.dpi / 72
     obstacles = [(mark.x, mark.y, clearance) for mark in marks] + _text_obstacles(axes)
     lines = [
-        STEP_LOOKUP_MAP[line.get_drawstyle()](*line.get_data())
+        piece
         for line in axes.get_lines()
         if line.get_linestyle() != "None"
+        for piece in _pieces(*STEP_LOOKUP_MAP[line.get_drawstyle()](*line.get_data()))
     ]
     xs, ys, sizes = (list(values) for values in zip(*obstacles, strict=True))
     with _already_drawn(figure):
@@ -296,8 +298,8 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
             y_scatter=ys,
             scatter_sizes=sizes,
             text_scatter_sizes=[clearance] * len(labelled),
-            x_lines=[np.asarray(x, float) for x, _ in lines],
-            y_lines=[np.asarray(y, float) for _, y in lines],
+            x_lines=[piece[:, 0] for piece in lines],
+            y_lines=[piece[:, 1] for piece in lines],
             textsize=_SIZE,
             textcolor=INK,
             direction=["east", "northeast", "southeast"] if ends else None,
@@ -318,6 +320,14 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
             else:
                 artists.append(leader)
     return found
+
+
+def _pieces(xs: Any, ys: Any) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the pieces of a path, as points, without its gaps: these would be compared in vain."""
+    points = np.column_stack([xs, ys]).astype(float)
+    for piece in np.split(points, np.flatnonzero(np.isnan(points[:, 1]))):
+        if len(known := piece[~np.isnan(piece[:, 1])]) > 1:
+            yield known
 
 
 @contextmanager

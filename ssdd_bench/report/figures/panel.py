@@ -1,15 +1,15 @@
-"""Panels of marks, and how rows of the frame become one."""
+"""Panels of a chart, made from rows of the frame."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.report.figures.chart import Mark, Panel
 from ssdd_bench.report.figures.front import COSTS, judge_quality, pareto_front
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import describe_hardware
@@ -24,39 +24,6 @@ _X_LABELS: Final = {
     "steps": "decoder steps",
     "resolution": "resolution, px",
 }
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One point."""
-
-    x: float
-    y: float
-    family: str  # tokenizer whose colour it has, by which the page hides it
-    marker: str = "o"
-    label: str = ""
-    tip: str = ""  # hover text on the page
-    line: str = ""  # marks of one line are joined by rising x
-    x_range: tuple[float, float] | None = None  # ends of the error bar
-    y_range: tuple[float, float] | None = None
-    front: bool = False  # on the Pareto front
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes and its marks."""
-
-    marks: tuple[Mark, ...]
-    title: str
-    remark: str  # images, protocol, machine, and what the bars are
-    x_label: str
-    y_label: str
-    higher: bool  # more of y is better
-    corner: bool = False  # draw the Pareto front and name the better corner
-    less_x: bool = False  # less of x is better
-    ticks: bool = False  # x has ticks at the marks alone
-    ends: bool = False  # labels stand right of the lines' ends
-    log_y: bool = False  # whatever its range
 
 
 def make_panel(
@@ -78,6 +45,9 @@ def make_panel(
     quality = judge_quality(rows, y) if corner else None
     ends = quality.ends() if quality else [None] * len(rows)
     front = pareto_front(rows, quality, x) if quality else [False] * len(rows)
+    shown = {x, y, "id", "f", "label", "resolution", "encode_ips", "decode_ips", *metrics}
+    spans = {f"{column}_{end}" for column in shown for end in ("low", "high", "q1", "q3")}
+    known = rows[[column for column in rows.columns if column in shown | spans]]
     marks = tuple(
         Mark(
             x=float(row[x]),
@@ -92,7 +62,7 @@ def make_panel(
             front=bool(on_front),
         )
         for row, label, line, span, on_front in zip(
-            rows.to_dict("records"), labels, lines, ends, front, strict=True
+            known.to_dict("records"), labels, lines, ends, front, strict=True
         )
     )
     kinds = [quality.kind if quality else "", "quartiles of the speed" if timed else ""]

@@ -86,6 +86,7 @@ class _Builder:
         self.table = Table(title, "", name, kind, indices=list(self.rows.index))
         self.table.sections = list(Counter(sections).items())
         self.records = self.rows.to_dict("records")
+        self.machines = describe_hardware(self.rows)
         ranked = self.rows[is_ranked(self.rows)]
         groups = ranked.groupby(sections[ranked.index], sort=False).groups.values()
         self.ranked = [ranked.loc[index] for index in groups]
@@ -135,7 +136,7 @@ class _Builder:
     def _add_machines(self) -> None:
         """Add sizes and the conditions of timings."""
         table, rows = self.table, self.rows
-        parameters, machines = rows["params_decoder"], describe_hardware(rows)
+        parameters, machines = rows["params_decoder"], self.machines
         if parameters.any():
             millions = parameters.where(parameters > 0) / 1e6
             table.add("decoder M", map(format_short, millions))
@@ -187,7 +188,7 @@ class _Builder:
     def _rank(self, measure: Measure, cells: list[Cell]) -> list[Cell]:
         """Mark the best, the second best and those tied with the best of each section."""
         higher, column = measure.higher_is_better, measure.values[0]
-        comparable = measure.is_score or len(describe_hardware(self.rows)) == 1
+        comparable = measure.is_score or len(self.machines) == 1
         if higher is None or not comparable:
             return cells
         by_row = dict(zip(self.rows.index, cells, strict=True))

@@ -118,7 +118,8 @@ def format_rate(row: Any) -> str:
 
 def sections_by_rate(rows: pd.DataFrame) -> pd.Series[str]:
     """Name the section of each row, by index; in the order of rows: least compressed first."""
-    section = pd.Series([_section(row) for row in rows.itertuples()], rows.index, dtype=object)
+    known = rows[["role", "f", "channels", "tokens", "floats_per_pixel", "bits_per_pixel"]]
+    section = pd.Series([_section(row) for row in known.itertuples()], rows.index, dtype=object)
     ordered = rows.assign(section=section).sort_values(["section", "id", "steps"], kind="stable")
     return ordered["section"].map(lambda one: one[1])
 

@@ -16,9 +16,10 @@ from matplotlib.cbook import pts_to_prestep
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from ssdd_bench.report.figures.canvas import Canvas
+from ssdd_bench.report.figures.chart import Chart, Mark, Panel
 from ssdd_bench.report.figures.draw import draw_panels, envelope, place_labels, thin_out
-from ssdd_bench.report.figures.panel import Mark, Panel
-from ssdd_bench.report.figures.style import INK, PAPER, Drawing, Palette
+from ssdd_bench.report.figures.palette import INK, PAPER, Palette
 
 NAMES = (
     *("ssdd", "klvae", "tiny-autoencoder", "jpeg:quality=10", "jpeg:quality=50"),
@@ -35,8 +36,9 @@ def panel(*marks: Mark, higher: bool = True, ends: bool = False) -> Panel:
     )
 
 
-def draw(*panels: Panel) -> Drawing:
-    return draw_panels("figure", "A figure", panels, Palette(dict.fromkeys(NAMES, "kl-vae")))
+def draw(*panels: Panel) -> Canvas:
+    palette = Palette(dict.fromkeys(NAMES, "kl-vae"))
+    return draw_panels(Chart("figure", "A figure", panels), palette)
 
 
 def twelve() -> list[Mark]:
@@ -238,7 +240,7 @@ def test_the_alternative_text_names_the_best_and_the_fastest() -> None:
 @pytest.mark.medium
 def test_every_part_of_a_family_is_in_the_svg_once() -> None:
     marks = [Mark(x, 20.0 + x, "ssdd", line="s", label=f"{x}", tip=f"tip {x}") for x in (1, 2)]
-    drawing = draw(panel(*marks, Mark(3, 25.0, "klvae", label="klvae", tip="other")))
+    drawing = draw(panel(*marks, Mark(3, 25.0, "klvae", label="klvae", tip="other"))).finish([])
     assert [family for family, tip in drawing.parts.values() if tip] == ["ssdd", "ssdd", "klvae"]
     assert [family for family, _ in drawing.parts.values()].count(
         "ssdd"

@@ -1,0 +1,80 @@
+"""A finished figure, and the way there from a chart, in this process or in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ssdd_bench.report.figures.chart import Chart, Distributions
+from ssdd_bench.report.figures.palette import Palette
+from ssdd_bench.results.files import write_atomically
+
+SUFFIXES: Final = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The files of a figure, and the parts of its SVG that a page can change.
+
+    Attributes:
+        name: stem of its files.
+        title: heading on the page.
+        metric: that it shows, where a report has such a figure for each.
+        caption: images, protocol, machine, and how to read it.
+        alt: what it shows, for those who do not see it.
+        parts: family and hover text, by the id of an SVG element.
+        panels: left, top, width and height in points, by the id of an SVG element.
+        files: bytes by suffix, of which ``.svg`` is always there.
+        inline: the SVG as part of a page.
+    """
+
+    name: str
+    title: str
+    metric: str
+    caption: str
+    alt: str
+    parts: Mapping[str, tuple[str, str]]
+    panels: Mapping[str, tuple[float, float, float, float]]
+    files: Mapping[str, bytes]
+    inline: str
+
+    @property
+    def key(self) -> str:
+        """Prefix of the ids in its SVG."""
+        return figure_key(self.name, self.metric)
+
+    @property
+    def svg(self) -> str:
+        """Text of the SVG file."""
+        return self.files[".svg"].decode()
+
+    def save(self, path: Path) -> Path:
+        """Write the file of the path's suffix.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_atomically(path, lambda target: target.write_bytes(self.files[path.suffix]))
+        return path
+
+
+def figure_key(name: str, metric: str) -> str:
+    """Name a figure, and the metric that it shows where there is one for each."""
+    return f"{name}-{metric}" if metric else name
+
+
+def draw(
+    chart: Chart | Distributions, palette: Palette, suffixes: Sequence[str] = SUFFIXES
+) -> Drawing:
+    """Draw a chart and make its SVG, and files of other suffixes as asked for.
+
+    Matplotlib is imported here, so that a process that has charts drawn elsewhere goes without.
+    """
+    from ssdd_bench.report.figures.boxes import draw_boxes
+    from ssdd_bench.report.figures.draw import draw_panels
+
+    if isinstance(chart, Distributions):
+        return draw_boxes(chart, palette).finish(suffixes)
+    return draw_panels(chart, palette).finish(suffixes)
