@@ -26,7 +26,6 @@ from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
 from ssdd_bench.train.stages.base import TokenizerStage
 from ssdd_bench.train.stages.dit import DiTStage, latent_batches
-from ssdd_bench.train.stages.klvae import KLVAEStage
 from ssdd_bench.train.stages.ssdd import DistillationStage, FlowMatchingStage
 from ssdd_bench.weights.files import load_safetensors
 
@@ -54,6 +53,8 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage
     """
     torch.manual_seed(recipe.optimiser.seed)
     if stage == "klvae":
+        from ssdd_bench.train.stages.klvae import KLVAEStage  # diffusers takes seconds to import
+
         return KLVAEStage(recipe)
     if start is None:
         return FlowMatchingStage(stage, recipe)

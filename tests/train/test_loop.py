@@ -394,6 +394,7 @@ def test_stage_needs_the_one_before(tmp_path):
         start_file("finetune", skipping, tmp_path)
 
 
+@pytest.mark.medium
 def test_batch_must_divide(photos, tmp_path):
     recipe = replace(RECIPE, klvae=replace(RECIPE.klvae, accumulate=3))
     with pytest.raises(OptionError, match="batch_size is 2, which 3 shards"):
