@@ -25,8 +25,11 @@ types:
 test:
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
+# Plugins that take a second to import, and that no test needs: hypothesis itself is imported by its tests.
+LIGHT = -p no:hypothesispytest -p no:anyio
+
 test-fast: ## while you work: the tests that are neither slow nor medium; their bytecode is kept for the next time
-	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m "not medium and $(NOT_SLOW)" $(TESTS)
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --numprocesses $(WORKERS) --dist worksteal $(LIGHT) -m "not medium and $(NOT_SLOW)" $(TESTS)
 
 # Needs `pip install mutmut`.
 mutate: ## plant single faults in what makes numbers, and count those that the tests see, without the slow ones

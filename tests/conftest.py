@@ -34,12 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Keep the garbage collector from looking, again and again, at what imports leave for good."""
     gc.disable()
     try:
         found = yield
-        if "PYTEST_XDIST_WORKER" not in os.environ:
+        plugged = session.config.pluginmanager.hasplugin("hypothesispytest")
+        if plugged and "PYTEST_XDIST_WORKER" not in os.environ:
             import hypothesis  # noqa: F401  # its plugin does at the end, and asks the collector
         return found
     finally:
