@@ -38,6 +38,23 @@ def choose_memory_format(
     return torch.contiguous_format, "no faster kernels for channels-last maps"
 
 
+def has_kernels(dtype: torch.dtype, device: torch.device | str) -> bool:
+    """Tell whether a device multiplies in a number format itself.
+
+    PyTorch imitates half precision on any other CPU, where a convolution takes many times as long
+    as in float32.
+    """
+    if torch.device(device).type != "cpu" or dtype not in (torch.bfloat16, torch.float16):
+        return True
+    if not torch.backends.mkldnn.is_available():
+        return False
+    ask = torch.ops.mkldnn
+    known = (
+        ask._is_mkldnn_bf16_supported if dtype == torch.bfloat16 else ask._is_mkldnn_fp16_supported
+    )
+    return bool(known())
+
+
 def set_memory_format(networks: Iterable[nn.Module]) -> None:
     """Convert each network to the format of :func:`choose_memory_format` for where it lies."""
     for network in networks:

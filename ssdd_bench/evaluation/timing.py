@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ssdd_bench.api import Latent, Tokenizer
+from ssdd_bench.api.formats import has_kernels
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import FixedNoise, KeyedNoise
 from ssdd_bench.evaluation.examples import Examples
-from ssdd_bench.evaluation.execution import PreparedTokenizer, autocast
+from ssdd_bench.evaluation.execution import DTYPES, PreparedTokenizer, autocast
 from ssdd_bench.evaluation.memory import peak_memory
 from ssdd_bench.launch.processes import cores
 from ssdd_bench.metrics.intervals import bootstrap
@@ -168,6 +169,8 @@ def measure_speed(
     """
     settings = settings or default_timing(device)
     warnings = [*_load_warning()]
+    if tokenizer.networks():
+        warnings += _format_warning(protocol, device)
     gmac = _count_both(tokenizer, examples, protocol, seed, device, prepared)
     found: dict[int, tuple[Timing, Timing]] = {}
     for batch in _sizes(batches, found):
@@ -410,3 +413,14 @@ def _load_warning() -> Iterator[str]:
     # Our own threads count too, hence the half core of slack above what they can fill.
     if load > cores() + 0.5:
         yield f"timed under a load of {load:.1f} on {cores()} cores: not to be published"
+
+
+def _format_warning(protocol: Protocol, device: torch.device) -> Iterator[str]:
+    """Say if the device has no kernels for the number format, and so no speed in it."""
+    imitated = [
+        name
+        for name in (protocol.dtype, protocol.autocast)
+        if name in DTYPES and not has_kernels(DTYPES[name], device)
+    ]
+    if imitated:
+        yield f"this CPU imitates {imitated[0]}, which it has no instructions for"

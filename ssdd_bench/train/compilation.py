@@ -1,4 +1,4 @@
-"""Compilation of a stage's networks on a GPU, and what the kernels of a device can do."""
+"""Compilation of a stage's networks on a GPU, and its choice of convolutions."""
 
 from __future__ import annotations
 
@@ -33,14 +33,3 @@ def tuned_convolutions() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device multiplies in bfloat16 itself.
-
-    PyTorch imitates it on any other CPU, where training takes ten times as long as in float32.
-    """
-    if device.type != "cpu":
-        return True
-    has_kernels = torch.backends.mkldnn.is_available()
-    return has_kernels and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -23,10 +23,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from ssdd_bench import __version__
+from ssdd_bench.api.formats import has_kernels
 from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.batches import Batches, Shard
-from ssdd_bench.train.compilation import compile_networks, has_bfloat16, tuned_convolutions
+from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Card,
@@ -106,7 +107,7 @@ class Trainer:
         self.shard_size = schedule.batch_size // shards
         adversary = stage.make_discriminator()
         self.on_gpu = self.accelerator.device.type == "cuda"
-        self.in_bfloat16 = recipe.bf16 and has_bfloat16(self.accelerator.device)
+        self.in_bfloat16 = recipe.bf16 and has_kernels(torch.bfloat16, self.accelerator.device)
         if stage.channels_last:
             # Frozen networks stay as they are on a CPU: the results of earlier versions are kept.
             (stage if self.on_gpu else stage.networks).to(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssdd_bench.api.formats import choose_memory_format, set_memory_format, tf32
+from ssdd_bench.api.formats import choose_memory_format, has_kernels, set_memory_format, tf32
 from ssdd_bench.evaluation.environment import memory_format
 from ssdd_bench.plugins.registry import load_tokenizer
 
@@ -29,6 +29,20 @@ def test_the_rule(network, device, dtype, expected):
     chosen, reason = choose_memory_format(network, device, dtype)
     assert chosen == expected
     assert reason
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(torch.bfloat16, "bf16"), (torch.float16, "fp16"), (torch.float32, "")]
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cpu_is_asked_for_half_precision(monkeypatch, dtype, name, there):
+    for one in ("bf16", "fp16"):
+        found = (lambda: there) if one == name else (lambda: not there)
+        monkeypatch.setattr(torch.ops.mkldnn, f"_is_mkldnn_{one}_supported", found)
+    assert has_kernels(dtype, "cpu") is (there or not name)
+    assert has_kernels(dtype, "cuda")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert has_kernels(dtype, "cpu") is (not name)
 
 
 def test_networks_are_converted_where_they_lie():

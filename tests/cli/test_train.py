@@ -35,7 +35,7 @@ def recipe(tmp_path):
 def test_a_cpu_without_bfloat16_is_named(
     there, program, recipe, make_photos, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("ssdd_bench.train.loop.has_bfloat16", lambda device: there)
+    monkeypatch.setattr("ssdd_bench.train.loop.has_kernels", lambda dtype, device: there)
     photos = make_photos(4, (64, 48))
     code, _, error = program(
         *("train", "klvae", "--recipe", recipe, "--data", photos),

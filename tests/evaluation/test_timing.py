@@ -274,6 +274,27 @@ def speed(tokenizer, batches, count=3, settings=FEW, **more):
     return measure_speed(tokenizer, examples(count), batches, MODE, 0, CPU, settings, **more)
 
 
+@pytest.mark.parametrize(
+    ("formats", "lacks", "expected"),
+    [
+        (("float32", "none"), {torch.bfloat16, torch.float16}, ""),
+        (("bfloat16", "none"), {torch.float16}, ""),
+        (("bfloat16", "none"), {torch.bfloat16}, "bfloat16"),
+        (("float16", "none"), {torch.float16}, "float16"),
+        (("float32", "bfloat16"), {torch.bfloat16}, "bfloat16"),
+    ],
+)
+@pytest.mark.parametrize("networks", [True, False])
+def test_a_format_that_the_cpu_imitates_is_named(
+    clock, monkeypatch, formats, lacks, expected, networks
+):
+    monkeypatch.setattr(module, "has_kernels", lambda dtype, device: dtype not in lacks)
+    protocol = replace(MODE, dtype=formats[0], autocast=formats[1])
+    found = measure_speed(Echo(clock, networks), examples(1), [1], protocol, 0, CPU, FEW)
+    words = f"this CPU imitates {expected}, which it has no instructions for"
+    assert found.warning == (words if expected and networks else "")
+
+
 def test_every_field_of_a_record(clock):
     found = speed(Echo(clock, seconds=lambda images: 2.0), [4, 2, 4])
     assert found.batches == (1, 2, 4)

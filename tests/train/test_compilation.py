@@ -7,7 +7,7 @@ import torch
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.train import loop
-from ssdd_bench.train.compilation import compile_networks, has_bfloat16, tuned_convolutions
+from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
 from ssdd_bench.train.files import read_card
 from ssdd_bench.train.pipeline import make_trainer
 from ssdd_bench.train.recipe import SSDD_STAGES, STAGES, Recipe, load_recipe
@@ -97,14 +97,6 @@ def test_algorithms_are_tried_in_training_alone():
     assert torch.backends.cudnn.benchmark is before
 
 
-def test_the_machine_says_whether_it_has_bfloat16(monkeypatch):
-    cpu = torch.device("cpu")
-    assert has_bfloat16(torch.device("cuda"))
-    assert has_bfloat16(cpu) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not has_bfloat16(cpu)
-
-
 @pytest.mark.medium
 @pytest.mark.parametrize(
     ("wanted", "there", "dtype"),
@@ -117,7 +109,7 @@ def test_the_machine_says_whether_it_has_bfloat16(monkeypatch):
 def test_bfloat16_is_for_recipes_that_allow_it_on_devices_that_have_it(
     photos, tmp_path, monkeypatch, wanted, there, dtype
 ):
-    monkeypatch.setattr(loop, "has_bfloat16", lambda device: there)
+    monkeypatch.setattr(loop, "has_kernels", lambda dtype, device: there)
     recipe = small()
     recipe = replace(recipe, optimiser=replace(recipe.optimiser, bf16=wanted))
     run = make_trainer("encoder", recipe, photos, tmp_path)
