@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +32,7 @@ def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
             executor = _Pool(
                 min(cores(), MOST),
                 multiprocessing.get_context(METHOD),
-                signal.signal,  # an interrupt is for the program, which drops the work
-                (signal.SIGINT, signal.SIG_IGN),
+                _begin,
             )
         except (ImportError, NotImplementedError, OSError):
             executor = None
@@ -41,6 +41,12 @@ def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
     finally:
         if executor is not None:
             executor.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Leave interrupts to the program, and what was preloaded out of the search for garbage."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
 
 
 class _Pool(ProcessPoolExecutor):

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver, parent_process
+from multiprocessing import connection, forkserver, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -66,7 +66,23 @@ def start_server(preload: Sequence[str] = ("torch",)) -> None:
     """
     if METHOD == "forkserver":
         multiprocessing.get_context(METHOD).set_forkserver_preload(list(preload))
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # which lets interrupts through again
+        with _interrupts_wait():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Block interrupts, which a process that is started meanwhile never gets.
+
+    The server would show a traceback if one came while it imports; the launcher gets it a moment
+    later.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Workers as processes: what they share with the launcher, and how they end."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -117,3 +118,32 @@ def test_a_worker_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) ->
     for share, cores in (("3", 3), ("9", 4)):
         monkeypatch.setenv(CORES, share)
         assert own_cores() == cores
+
+
+@pytest.mark.medium
+def test_an_interrupt_while_the_server_imports_shows_no_traceback(tmp_path: Path) -> None:
+    marker = tmp_path / "importing"
+    (tmp_path / "slow.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(marker)!r}).touch()\ntime.sleep(1)\n"
+    )
+    (tmp_path / "script.py").write_text(
+        "import signal, time\n"
+        "from ssdd_bench.launch.processes import start_server\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n"
+        "    start_server(['slow'])\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    until(marker.exists)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60) == ("interrupted\n", "")
