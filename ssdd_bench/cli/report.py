@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
 
-_DRAWING = ("ssdd_bench.report.figures.boxes", "ssdd_bench.report.figures.draw")
+_DRAWING = ("ssdd_bench.report.figures.draw_boxes", "ssdd_bench.report.figures.draw_panels")
 
 
 @verb

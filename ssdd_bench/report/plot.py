@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.figures.curves import speed_panels
-from ssdd_bench.report.figures.draw import draw_marks, prepare_axes
+from ssdd_bench.report.figures.draw_panels import draw_marks, prepare_axes
 from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import check_metric, default_metric
 from ssdd_bench.report.ranking import is_baseline

@@ -72,8 +72,8 @@ def draw(
 
     Matplotlib is imported here, so that a process that has charts drawn elsewhere goes without.
     """
-    from ssdd_bench.report.figures.boxes import draw_boxes
-    from ssdd_bench.report.figures.draw import draw_panels
+    from ssdd_bench.report.figures.draw_boxes import draw_boxes
+    from ssdd_bench.report.figures.draw_panels import draw_panels
 
     if isinstance(chart, Distributions):
         return draw_boxes(chart, palette).finish(suffixes)

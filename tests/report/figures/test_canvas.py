@@ -12,7 +12,7 @@ from PIL import Image
 
 from ssdd_bench.report.figures.canvas import Canvas
 from ssdd_bench.report.figures.chart import Chart, Mark, Panel
-from ssdd_bench.report.figures.draw import draw_panels
+from ssdd_bench.report.figures.draw_panels import draw_panels
 from ssdd_bench.report.figures.palette import Palette
 
 

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.axes import Axes
 
 from ssdd_bench.errors import UnknownNameError
-from ssdd_bench.report.figures.boxes import draw_boxes
 from ssdd_bench.report.figures.chart import Chart, Distributions, Panel
 from ssdd_bench.report.figures.curves import (
     curve_charts,
@@ -20,7 +19,8 @@ from ssdd_bench.report.figures.curves import (
     speed_panels,
 )
 from ssdd_bench.report.figures.distribution import distribution_chart
-from ssdd_bench.report.figures.draw import draw_panels
+from ssdd_bench.report.figures.draw_boxes import draw_boxes
+from ssdd_bench.report.figures.draw_panels import draw_panels
 from ssdd_bench.report.figures.palette import GREY, Palette
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.loading import load_source

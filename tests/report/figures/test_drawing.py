@@ -65,8 +65,8 @@ def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     ("module", "without"),
     [
         ("build", {"torch", "matplotlib"}),  # who has the figures drawn elsewhere
-        ("figures.boxes", {"torch", "matplotlib.pyplot", "pandas"}),  # who draws them
-        ("figures.draw", {"torch", "matplotlib.pyplot", "pandas"}),
+        ("figures.draw_boxes", {"torch", "matplotlib.pyplot", "pandas"}),  # who draws them
+        ("figures.draw_panels", {"torch", "matplotlib.pyplot", "pandas"}),
     ],
 )
 def test_charts_go_without_matplotlib_and_drawing_without_pandas(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from ssdd_bench.report.figures.canvas import Canvas
 from ssdd_bench.report.figures.chart import Boxes, Distributions, Spread
-from ssdd_bench.report.figures.draw import put_title
+from ssdd_bench.report.figures.draw_panels import put_title
 from ssdd_bench.report.figures.palette import Palette
 
 _IMAGES_SHOWN: Final = 200  # above which a distribution is a box alone
