@@ -9,7 +9,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, verb
-from ssdd_bench.plugins.registry import parse_requests
+from ssdd_bench.plugins.registry import parse_request
 
 
 @verb
@@ -22,9 +22,10 @@ def command(
     TOKENIZER, an id with options, encodes and decodes small images. Shapes, ranges, noise and the
     manifest are checked. Exits with 1 if there is a problem.
     """
+    parse_request(tokenizer)  # an unknown id or option is a mistake of the user, not a problem
+
     from ssdd_bench.evaluation.conformance import check_tokenizer
 
-    parse_requests(tokenizer)  # an unknown id or option is a mistake of the user, not a problem
     problems = check_tokenizer(tokenizer, res)
     if not print_json({"tokenizer": tokenizer, "resolution": res, "problems": problems}):
         for problem in problems:

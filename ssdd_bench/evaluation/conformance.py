@@ -21,7 +21,7 @@ from ssdd_bench.plugins.outputs import (
     range_fault,
     repeat_fault,
 )
-from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_request
 
 IDS = ("first", "second", "third")
 
@@ -53,7 +53,7 @@ def _check(tokenizer: Tokenizer | str, resolution: int) -> list[str]:
     info: TokenizerInfo | None = None
     try:
         if isinstance(tokenizer, str):
-            (request,) = parse_requests(tokenizer)
+            request = parse_request(tokenizer)
             info = TOKENIZERS.get(request.id)
             tokenizer = load_tokenizer(request)
             problems += [f"loading changes {name}, which others use" for name in tokenizer.changed]

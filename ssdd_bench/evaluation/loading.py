@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.errors import OptionError, UserError
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers, is_diffusers_autoencoder
 from ssdd_bench.plugins.guard import check_described
-from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_requests
+from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_request
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.schema import TokenizerRecord
 from ssdd_bench.weights.files import sha256_file
@@ -46,11 +46,7 @@ def load(
         WeightsError: a weights file cannot be read.
     """
     if isinstance(tokenizer, str):
-        requests = parse_requests(tokenizer)
-        if len(requests) > 1:
-            names = ", ".join(request.label for request in requests)
-            raise OptionError(f"'{tokenizer}' names {len(requests)} tokenizers ({names}): give one")
-        tokenizer = requests[0]
+        tokenizer = parse_request(tokenizer)
     if isinstance(tokenizer, TokenizerRequest):
         made = load_tokenizer(tokenizer, device=device)
         record = _describe_request(tokenizer, made, label)

@@ -45,12 +45,7 @@ def load_tokenizer(
         WeightsError: its weights are missing or damaged.
     """
     if isinstance(request, str):
-        first, *more = parse_requests(request)
-        if more:
-            raise OptionError(
-                f"'{request}' asks for {1 + len(more)} tokenizers: load one at a time"
-            )
-        request = first
+        request = parse_request(request)
     info = TOKENIZERS.get(request.id)
     resolved = info.resolve_options({**request.options, **options})
     if missing := info.missing():
@@ -123,3 +118,16 @@ parse_requests: Final = partial(
     lookup=TOKENIZERS.get,
     resolve=lambda text: resolve_path(text, TOKENIZERS.all().values()),
 )
+
+
+def parse_request(text: str) -> TokenizerRequest:
+    """Read one tokenizer with its options, see :func:`ssdd_bench.plugins.spec.parse_requests`.
+
+    Raises:
+        OptionError: it is none, or several.
+    """
+    request, *more = parse_requests(text)
+    if more:
+        names = ", ".join(one.label for one in (request, *more))
+        raise OptionError(f"'{text}' names {1 + len(more)} tokenizers ({names}): give one")
+    return request

@@ -1,6 +1,9 @@
 """Shared options: their values, and one definition for all verbs."""
 
+import subprocess
+import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -106,3 +109,36 @@ def test_options_of_one_name_take_the_same_kind_of_value() -> None:
                 kind = option.type.item if isinstance(option.type, CommaList) else option.type
                 kinds[option.opts[0]].add("path" if isinstance(kind, click.Path) else kind.name)
     assert not {name: found for name, found in kinds.items() if len(found) > 1}
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("gen sample --tokenizer klvae,ssdd --out OUT", "names 2 tokenizers"),
+        ("gen sample --tokenizer nosuch --out OUT", "unknown tokenizer 'nosuch'"),
+        (
+            "gen encode --tokenizer klvae:f=9 --data sample --res 64 --out OUT",
+            "one of 8, 16, not 9",
+        ),
+        ("check-tokenizer klvae,ssdd", "names 2 tokenizers"),
+    ],
+)
+def test_a_mistaken_name_is_told_before_torch_is_imported(
+    command: str, words: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "from ssdd_bench.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as ended:\n"
+        "    sys.exit(99 if 'torch' in sys.modules else ended.code)\n"
+    )
+    arguments = command.replace("OUT", str(tmp_path / "out")).split()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()
