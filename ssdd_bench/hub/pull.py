@@ -17,7 +17,7 @@ from ssdd_bench.hub.remote import open_snapshot
 from ssdd_bench.hub.staging import MAX_SCORES_BYTES, stage
 from ssdd_bench.hub.validate import Checked, check_repository
 from ssdd_bench.protocols.standing import MEANINGS, Standing, former_version, standing_of
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.places import RESULT_FILE, RESULTS, SCORES_FILE, path_of, scores_place
 from ssdd_bench.results.schema import Result
 
@@ -126,8 +126,8 @@ def _take(one: Checked, contents: Mapping[str, bytes], out: Path, others: Others
         kept = Outcome.SAME if same else Outcome.YOURS_KEPT
         return PulledFile(one.name, kept, standing, text, target)
     for file, content in _scores(one.result, one.name, contents, folder):
-        _write(file, content)
-    _write(target, data)
+        write_bytes(file, content)
+    write_bytes(target, data)
     return PulledFile(one.name, outcome, standing, text, target)
 
 
@@ -152,7 +152,3 @@ def scores_fit(data: bytes, result: Result) -> bool:
     known = pa.schema({"id": pa.string(), **dict.fromkeys(schema.names[1:], pa.float64())})
     columns = set(schema.names[1:]) <= result.metrics.keys()
     return schema.equals(known) and columns and rows <= result.data.n
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, lambda target: target.write_bytes(data))

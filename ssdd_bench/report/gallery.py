@@ -20,7 +20,7 @@ from ssdd_bench.report.frame import Scores, metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.ranking import is_baseline, is_ranked
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.pictures import FOLDER, Pictures, is_lossless
 
 BUDGET = 7_000_000  # characters of images in a page of a single file
@@ -91,7 +91,7 @@ def copy_to(folder: Path) -> Place:
         if target.absolute() != path.absolute():
             data = _bytes(path)
             if not (target.is_file() and target.read_bytes() == data):
-                write_atomically(target, lambda one: one.write_bytes(data), durable=False)
+                write_bytes(target, data, durable=False)
         return target.relative_to(folder).as_posix()
 
     return place

@@ -48,15 +48,23 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
         raise OutputError(f"cannot write {path}: {reason}; choose another folder") from error
 
 
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> Path:
+    """Write a whole file, as :func:`write_atomically`, and return its path.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    write_atomically(path, lambda target: target.write_bytes(data), durable)
+    return path
+
+
 def write_text(path: Path, text: str, durable: bool = True) -> Path:
     """Write text in UTF-8 and return its path; bytes of a path that are not UTF-8 are escaped.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    data = text.encode("utf-8", "backslashreplace")
-    write_atomically(path, lambda target: target.write_bytes(data), durable)
-    return path
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"), durable)
 
 
 def write_json(path: Path, data: Any, durable: bool = True) -> None:
