@@ -48,11 +48,9 @@ def has_kernels(dtype: torch.dtype, device: torch.device | str) -> bool:
         return True
     if not torch.backends.mkldnn.is_available():
         return False
-    ask = torch.ops.mkldnn
-    known = (
-        ask._is_mkldnn_bf16_supported if dtype == torch.bfloat16 else ask._is_mkldnn_fp16_supported
-    )
-    return bool(known())
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
 
 def set_memory_format(networks: Iterable[nn.Module]) -> None:

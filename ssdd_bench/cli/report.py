@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 # In a checkout; an installed package has no such folder and draws no published figure.
 _PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
-
-
+# What the processes that draw have in common.
 _DRAWING = ("ssdd_bench.report.figures.draw_boxes", "ssdd_bench.report.figures.draw_panels")
 
 

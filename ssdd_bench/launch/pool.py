@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from ssdd_bench.launch.processes import METHOD, cores, start_server, without_main
@@ -28,14 +28,8 @@ def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
     executor = None
     if cores() > 1:
         start_server(preload)
-        try:
-            executor = _Pool(
-                min(cores(), MOST),
-                multiprocessing.get_context(METHOD),
-                _begin,
-            )
-        except (ImportError, NotImplementedError, OSError):
-            executor = None
+        with suppress(ImportError, NotImplementedError, OSError):
+            executor = _Pool(min(cores(), MOST), multiprocessing.get_context(METHOD), _begin)
     try:
         yield executor
     finally:

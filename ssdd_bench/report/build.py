@@ -29,7 +29,7 @@ from ssdd_bench.report.tables.model import Table
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_text
 
-Begun = tuple[Future[Drawing] | None, tuple[Chart | Distributions, Palette, Sequence[str]]]
+_Begun = tuple[Future[Drawing] | None, tuple[Chart | Distributions, Palette, Sequence[str]]]
 Samples = Literal["copy", "link", "embed"]
 _METRICS = 4  # figures of speed of one kind
 BY_TAG = {"by-tag.md", "by-tag.csv"}
@@ -113,7 +113,7 @@ def draw_figures(
             drawn when it is asked for.
     """
     frame = pool_seeds(frame)
-    palette, seen, begun = Palette.of(frame), set[str](), list[Begun]()
+    palette, seen, begun = Palette.of(frame), set[str](), list[_Begun]()
     for chart in choose_charts(frame, published, metric):
         call = chart, palette, (".svg",) if chart.name in seen else SUFFIXES
         seen.add(chart.name)
@@ -121,7 +121,7 @@ def draw_figures(
     return _collect(sorted(begun, key=lambda pair: FIGURES.index(pair[1][0].name)))
 
 
-def _collect(begun: Iterable[Begun]) -> Iterator[Drawing]:
+def _collect(begun: Iterable[_Begun]) -> Iterator[Drawing]:
     """Wait for drawings; those that nobody draws, since a process was killed, are drawn here."""
     for future, call in begun:
         try:

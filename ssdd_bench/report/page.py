@@ -91,9 +91,10 @@ def build_page(
         "metric_name": metric_name,
         "show": format_number,
     }
-    data = _data(frame, palette, sets, extremes)
+    drawings = list(drawings)
+    data = _data(frame, drawings, palette, sets, extremes)
     data["method"] = str(headline.method["label"]) if headline else ""
-    return render("page.html.j2", **content, **_figures(palette, list(drawings), data))
+    return render("page.html.j2", data=_json(data), **content, **_figures(palette, drawings))
 
 
 def first_of_each(drawings: Iterable[Drawing]) -> dict[str, Drawing]:
@@ -170,19 +171,10 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     ]
 
 
-def _figures(
-    palette: Palette, drawings: Sequence[Drawing], data: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Collect what depends on figures; their parts by id become input of the scripts too."""
-    families = palette.families
-    owners = {owner for one in drawings for owner, _ in one.parts.values()}
+def _figures(palette: Palette, drawings: Sequence[Drawing]) -> dict[str, Any]:
+    """Collect the figures, those shown at first, and the tokenizers and metrics to choose from."""
     first = first_of_each(drawings)
-    parts = {
-        gid: [families.index(family) if family in families else -1, tip]
-        for one in drawings
-        for gid, (family, tip) in one.parts.items()
-    }
-    panels = {one.key: one.panels for one in drawings}
+    owners = {owner for one in drawings for owner, _ in one.parts.values()}
     return {
         "figures": drawings,
         "first": {one.key for one in first.values()},
@@ -190,26 +182,34 @@ def _figures(
         "choices": {one.metric: metric_name(one.metric) for one in drawings if one.metric},
         "legend": [
             (index, family, palette.color(family))
-            for index, family in enumerate(families)
+            for index, family in enumerate(palette.families)
             if family in owners
         ],
-        "data": _json({**data, "parts": parts, "panels": panels}),
     }
 
 
 def _data(
-    frame: pd.DataFrame, palette: Palette, sets: Sequence[Set], extremes: Sequence[Extremes]
+    frame: pd.DataFrame,
+    drawings: Sequence[Drawing],
+    palette: Palette,
+    sets: Sequence[Set],
+    extremes: Sequence[Extremes],
 ) -> dict[str, Any]:
-    """Collect the input of the scripts without that of figures: rows, names and images."""
+    """Collect the input of the scripts: rows, names, parts of the figures by id, and images."""
+    families = palette.families
     return {
         "metrics": {
             key: {"name": metric_name(key), "higher": higher}
             for key, higher in metric_directions(frame).items()
             if frame[key].notna().any()
         },
-        "families": palette.families,
-        "parts": {},  # of figures, as are the panels: see _figures
-        "panels": {},
+        "families": families,
+        "parts": {
+            gid: [families.index(family) if family in families else -1, tip]
+            for one in drawings
+            for gid, (family, tip) in one.parts.items()
+        },
+        "panels": {one.key: one.panels for one in drawings},
         "sets": list(map(_pack, sets)),
         "extremes": [_short(vars(one)) for one in extremes],
         "groups": [group.title for group in comparable_groups(frame)],

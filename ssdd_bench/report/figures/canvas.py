@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ssdd_bench.report.figures.drawing import Drawing, figure_key
+from ssdd_bench.report.figures.drawing import Drawing, Place, figure_key
 from ssdd_bench.report.figures.palette import GREY, GRID, INK
 from ssdd_bench.report.figures.svg import inline_svg, name_marks
 
@@ -98,18 +98,19 @@ class Canvas:
         self.figure.set_layout_engine(None)  # "none" would draw twice for every file
 
     def finish(self, suffixes: Sequence[str]) -> Drawing:
-        """Make the SVG and files of other suffixes, .png or .pdf: equal figures are equal bytes."""
+        """Make files of these suffixes, .svg, .png or .pdf: equal figures are equal bytes."""
+        files, panels, svg = dict[str, bytes](), dict[str, Place](), ""
         with _style(self.key):
-            panels = self._measure_panels()
-            bottom = max(y + height for _, y, _, height in panels.values())
-            svg = self._svg(bottom)
-            files = {".svg": svg.encode("utf-8", "backslashreplace")}
+            if ".svg" in suffixes:
+                panels = self._measure_panels()
+                svg = self._svg(max(y + height for _, y, _, height in panels.values()))
+                files[".svg"] = svg.encode("utf-8", "backslashreplace")
             if ".png" in suffixes:
                 files[".png"] = self._png()
             if ".pdf" in suffixes:
                 files[".pdf"] = self._pdf()
         names = self.name, self.title, self.metric, self.caption, self.alt
-        return Drawing(*names, self.parts, panels, files, inline_svg(svg))
+        return Drawing(*names, self.parts, panels, files, inline_svg(svg) if svg else "")
 
     def _svg(self, bottom: float) -> str:
         """Draw the SVG, which tells where its panels end, in points."""
@@ -137,7 +138,7 @@ class Canvas:
         self.figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, **about})
         return buffer.getvalue()
 
-    def _measure_panels(self) -> dict[str, tuple[float, float, float, float]]:
+    def _measure_panels(self) -> dict[str, Place]:
         """Return the place of each panel, by which the page stacks them on a narrow screen."""
         height, scale = self.figure.bbox.height, 72 / self.figure.dpi
         found = {}

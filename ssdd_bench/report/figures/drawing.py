@@ -9,9 +9,11 @@ from typing import Final
 
 from ssdd_bench.report.figures.chart import Chart, Distributions
 from ssdd_bench.report.figures.palette import Palette
-from ssdd_bench.results.files import write_atomically
+from ssdd_bench.results.files import write_bytes
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
+Place = tuple[float, float, float, float]
+"""Left, top, width and height in points."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class Drawing:
         caption: images, protocol, machine, and how to read it.
         alt: what it shows, for those who do not see it.
         parts: family and hover text, by the id of an SVG element.
-        panels: left, top, width and height in points, by the id of an SVG element.
-        files: bytes by suffix, of which ``.svg`` is always there.
-        inline: the SVG as part of a page.
+        panels: place of each, by the id of an SVG element; empty without an SVG.
+        files: bytes by suffix.
+        inline: the SVG as part of a page; "" without one.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Drawing:
     caption: str
     alt: str
     parts: Mapping[str, tuple[str, str]]
-    panels: Mapping[str, tuple[float, float, float, float]]
+    panels: Mapping[str, Place]
     files: Mapping[str, bytes]
     inline: str
 
@@ -56,8 +58,7 @@ class Drawing:
         Raises:
             OutputError: the file cannot be written.
         """
-        write_atomically(path, lambda target: target.write_bytes(self.files[path.suffix]))
-        return path
+        return write_bytes(path, self.files[path.suffix])
 
 
 def figure_key(name: str, metric: str) -> str:
@@ -68,7 +69,7 @@ def figure_key(name: str, metric: str) -> str:
 def draw(
     chart: Chart | Distributions, palette: Palette, suffixes: Sequence[str] = SUFFIXES
 ) -> Drawing:
-    """Draw a chart and make its SVG, and files of other suffixes as asked for.
+    """Draw a chart and make files of these suffixes; a page needs ``.svg``.
 
     Matplotlib is imported here, so that a process that has charts drawn elsewhere goes without.
     """

@@ -28,10 +28,10 @@ def open_png(canvas: Canvas) -> Image.Image:
 
 @pytest.mark.medium
 def test_equal_input_gives_equal_bytes_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = draw().finish([".png", ".pdf"])
+    first = draw().finish([".png", ".svg", ".pdf"])
     before = dict(mpl.rcParams)
     monkeypatch.setitem(mpl.rcParams, "font.size", 30.0)  # as a user's matplotlibrc may
-    second = draw().finish([".png", ".pdf"])
+    second = draw().finish([".png", ".svg", ".pdf"])
     assert set(first.files) == {".png", ".svg", ".pdf"}
     assert first == second
     monkeypatch.undo()
@@ -39,7 +39,9 @@ def test_equal_input_gives_equal_bytes_and_leaves_no_trace(monkeypatch: pytest.M
 
 
 def test_only_what_is_asked_for_is_made() -> None:
-    assert set(draw().finish([]).files) == {".svg"}
+    assert set(draw().finish([".svg"]).files) == {".svg"}
+    picture = draw().finish([".png"])
+    assert (set(picture.files), picture.panels, picture.inline) == ({".png"}, {}, "")
 
 
 @pytest.mark.medium
@@ -65,7 +67,7 @@ def test_png_has_150_dots_per_inch() -> None:
 def test_alternative_texts_are_in_the_files() -> None:
     canvas = draw()
     canvas.alt += ' "<b> & c"'
-    drawing = canvas.finish([])
+    drawing = canvas.finish([".svg"])
     assert ElementTree.fromstring(drawing.svg).get("aria-label") == canvas.alt
     assert 'role="group"' in drawing.inline
     with open_png(canvas) as image:

@@ -150,7 +150,7 @@ def test_distributions_need_scores_of_single_images(write_run: Callable[..., Pat
     (axes,) = axes_of(chart)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
     assert distribution_chart(source.frame, ["fd_effnet"]) is None
-    drawing = draw_boxes(chart, PALETTE).finish([])
+    drawing = draw_boxes(chart, PALETTE).finish([".svg"])
     tips = [tip for _, tip in drawing.parts.values() if tip]
     assert ["21.00, 22.00, 23.00" in tip for tip in tips] == [False, True]  # quartiles of a
     for gid in drawing.parts:

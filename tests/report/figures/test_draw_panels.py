@@ -240,7 +240,9 @@ def test_the_alternative_text_names_the_best_and_the_fastest() -> None:
 @pytest.mark.medium
 def test_every_part_of_a_family_is_in_the_svg_once() -> None:
     marks = [Mark(x, 20.0 + x, "ssdd", line="s", label=f"{x}", tip=f"tip {x}") for x in (1, 2)]
-    drawing = draw(panel(*marks, Mark(3, 25.0, "klvae", label="klvae", tip="other"))).finish([])
+    drawing = draw(panel(*marks, Mark(3, 25.0, "klvae", label="klvae", tip="other"))).finish(
+        [".svg"]
+    )
     assert [family for family, tip in drawing.parts.values() if tip] == ["ssdd", "ssdd", "klvae"]
     assert [family for family, _ in drawing.parts.values()].count(
         "ssdd"

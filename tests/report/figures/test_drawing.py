@@ -39,7 +39,7 @@ def test_every_kind_of_chart_becomes_the_files_of_its_name(tmp_path: Path) -> No
 
 
 @pytest.mark.medium
-def test_another_process_draws_the_same(tmp_path: Path) -> None:
+def test_another_process_draws_the_same() -> None:
     code = (
         "import pickle, sys\n"
         "from ssdd_bench.report.figures.drawing import draw\n"
