@@ -58,11 +58,12 @@ class Extremes:
 
     An image has its id, its score, the difference from the mean of the other tokenizers on the
     same image, and its position among the photos of the group's set; None for no difference or
-    position.
+    position. Scores of several seeds are averaged, and the crops of the first are shown.
     """
 
     group: int
     tokenizer: str
+    crops: str  # its name in :attr:`Photo.reconstructions`
     metric: str
     best: list[dict[str, Any]]
     worst: list[dict[str, Any]]
@@ -109,6 +110,8 @@ def build_sets(source: Source, place: Place = embed, budget: int | None = BUDGET
     Raises:
         UserError: a crop cannot be read.
     """
+    if not source.pictures:
+        return []
     sets, room = [], _Room(math.inf if budget is None else budget)
     for index, group in enumerate(comparable_groups(source.frame)):
         rows = [
@@ -139,10 +142,13 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
     photographs, a codec's lead would decide every difference.
     """
     found = []
-    for index, group in enumerate(comparable_groups(source.frame)):
+    pairs = zip(comparable_groups(source.pooled), comparable_groups(source.frame), strict=True)
+    for index, (group, unpooled) in enumerate(pairs):
         photos = {p.name: i for one in sets if one.group == index for i, p in enumerate(one.photos)}
         rows = group.rows[is_ranked(group.rows) & ~is_baseline(group.rows)]
         names = row_names(group.rows)[rows.index]
+        in_set = row_names(unpooled.rows) if photos else names
+        crops = dict(zip(names, in_set[rows.index], strict=True))
         for metric, higher in metric_directions(source.frame).items():
             scores = {
                 name: each[metric]
@@ -167,7 +173,8 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                     for at in (*order[:few], *order[::-1][:few])
                 ]
                 if few:
-                    found.append(Extremes(index, name, metric, images[:few], images[few:]))
+                    best, worst = images[:few], images[few:]
+                    found.append(Extremes(index, name, crops[name], metric, best, worst))
     return found
 
 

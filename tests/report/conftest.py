@@ -90,6 +90,7 @@ def write_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..
         resolutions: tuple[int, ...] = (32,),
         saved: int = 3,
         name: str = "runs",
+        seed: int = 0,
     ) -> Path:
         """Write one result per label and resolution, from the PSNR of every image.
 
@@ -107,7 +108,8 @@ def write_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..
                     {"psnr": float(np.mean(values)), "fd_effnet": 10.0 + place},
                     n=len(values),
                     note="",
-                    fingerprint=f"{resolution:032x}{place:032x}",
+                    seed=seed,
+                    fingerprint=f"{resolution:032x}{seed:016x}{place:016x}",
                 )
                 path = save_result(result, folder)
                 table = pd.DataFrame(

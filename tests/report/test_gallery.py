@@ -112,6 +112,22 @@ def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None
 
 
 @pytest.mark.medium
+def test_seeds_are_ranked_by_their_mean_and_the_first_is_shown(write_run: Write) -> None:
+    """A tokenizer is none of the others of itself: its seeds would halve every difference."""
+    seeds = {"ssdd": [24.0, 28.0, 30.0, 22.0], "klvae": [20.0, 20.0, 20.0, 20.0]}
+    folders = [write_run(seeds, name="first")]
+    folders.append(write_run(seeds | {"ssdd": [26.0, 30.0, 32.0, 20.0]}, name="second", seed=1))
+    source = load_source(folders)
+    (one,) = sets = build_sets(source)
+    assert {"ssdd (seed 0)", "ssdd (seed 1)"} <= one.photos[0].reconstructions.keys()
+    ssdd, klvae = (find_extremes(source, sets)[place] for place in (1, 0))
+    assert (ssdd.tokenizer, ssdd.crops) == ("ssdd", "ssdd (seed 0)")
+    assert [image["score"] for image in ssdd.best] == [31.0, 29.0]
+    assert [image["difference"] for image in ssdd.best] == [11.0, 9.0]
+    assert (klvae.tokenizer, klvae.crops) == ("klvae", "klvae (seed 0)")
+
+
+@pytest.mark.medium
 def test_codecs_are_ranked_where_nothing_else_is(write_run: Write) -> None:
     source = load_source([write_run({"jpeg": [30.0, 20.0], "webp": [20.0, 30.0]}, saved=1)])
     source.frame["role"] = "codec"

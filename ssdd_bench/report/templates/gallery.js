@@ -253,10 +253,10 @@ function startExtremes() {
     const node = make("li", {});
     if (photo !== null && openInGallery) {
       const saved = DATA.sets.find((set) => set.group === one.group).photos[photo];
-      const addresses = [saved.reference, saved.reconstructions[one.tokenizer]].filter(Boolean);
+      const addresses = [saved.reference, saved.reconstructions[one.crops]].filter(Boolean);
       const button = make("button", { type: "button", class: "thumb", "aria-label": `Show ${image} in the gallery` });
       button.append(...addresses.map((src) => make("img", { src, alt: "", loading: "lazy" })));
-      button.addEventListener("click", () => openInGallery(one.group, photo, one.tokenizer));
+      button.addEventListener("click", () => openInGallery(one.group, photo, one.crops));
       if (addresses.length === 2) node.append(button);
     }
     node.append(make("span", { class: "id" }, image), ` ${show(score)} `);
