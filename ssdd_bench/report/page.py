@@ -91,9 +91,10 @@ def build_page(
         "metric_name": metric_name,
         "show": format_number,
     }
-    drawings = list(drawings)
-    data = _data(frame, drawings, palette, sets, extremes)
+    data = _data(frame, palette, sets, extremes)
     data["method"] = str(headline.method["label"]) if headline else ""
+    drawings = list(drawings)
+    data |= _parts(palette, drawings)
     return render("page.html.j2", data=_json(data), **content, **_figures(palette, drawings))
 
 
@@ -189,31 +190,33 @@ def _figures(palette: Palette, drawings: Sequence[Drawing]) -> dict[str, Any]:
 
 
 def _data(
-    frame: pd.DataFrame,
-    drawings: Sequence[Drawing],
-    palette: Palette,
-    sets: Sequence[Set],
-    extremes: Sequence[Extremes],
+    frame: pd.DataFrame, palette: Palette, sets: Sequence[Set], extremes: Sequence[Extremes]
 ) -> dict[str, Any]:
-    """Collect the input of the scripts: rows, names, parts of the figures by id, and images."""
-    families = palette.families
+    """Collect the input of the scripts but for figures: rows, names and images."""
     return {
         "metrics": {
             key: {"name": metric_name(key), "higher": higher}
             for key, higher in metric_directions(frame).items()
             if frame[key].notna().any()
         },
-        "families": families,
+        "families": palette.families,
+        "sets": list(map(_pack, sets)),
+        "extremes": [_short(vars(one)) for one in extremes],
+        "groups": [group.title for group in comparable_groups(frame)],
+        "rows": to_records(frame),
+    }
+
+
+def _parts(palette: Palette, drawings: Sequence[Drawing]) -> dict[str, Any]:
+    """Collect the places of panels, and the family and hover text of the parts, by id."""
+    families = palette.families
+    return {
         "parts": {
             gid: [families.index(family) if family in families else -1, tip]
             for one in drawings
             for gid, (family, tip) in one.parts.items()
         },
         "panels": {one.key: one.panels for one in drawings},
-        "sets": list(map(_pack, sets)),
-        "extremes": [_short(vars(one)) for one in extremes],
-        "groups": [group.title for group in comparable_groups(frame)],
-        "rows": to_records(frame),
     }
 
 

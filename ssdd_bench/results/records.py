@@ -65,7 +65,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             text is printable, as in JSON.
     """
     parse = partial(tomllib.loads, parse_float=_parse_finite)
-    content: dict[str, Any] = _escape(_parse(path, parse, "not valid TOML ({})", "correct it"))
+    content: dict[str, Any] = _parse(path, parse, "not valid TOML ({})", "correct it")
     return content
 
 
@@ -83,12 +83,14 @@ def read_json(path: Path) -> Any:
         parse_float=_parse_finite,
         object_pairs_hook=_refuse_repeats,
     )
-    return _escape(_parse(path, parse, "damaged JSON ({})", "delete the file and measure again"))
+    return _parse(path, parse, "damaged JSON ({})", "delete the file and measure again")
 
 
-def _parse(path: Path, parse: Callable[[str], Record], damaged: str, advice: str) -> Record:
+def _parse(path: Path, parse: Callable[[str], Any], damaged: str, advice: str) -> Any:
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        plain = "\\" not in text and text.replace("\n", "").isprintable()
+        return parse(text) if plain else _escape(parse(text))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # also malformed UTF-8

@@ -18,6 +18,7 @@ from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory as blend
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -55,6 +56,7 @@ class Canvas:
     alt: str = ""
     figure: Figure = field(init=False)
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    panels: dict[str, Place] = field(init=False)
 
     @property
     def key(self) -> str:
@@ -86,7 +88,7 @@ class Canvas:
             yield list(panels.values())
 
     def finish_layout(self, remark: str) -> None:
-        """Write a remark below the panels and keep these where they are now."""
+        """Write a remark below the panels and keep these, and the names of axes, where they are."""
         if remark:
             width = int(17.5 * self.figure.get_figwidth())  # characters
             wrapped = "\n".join(textwrap.fill(line, width) for line in remark.splitlines())
@@ -96,21 +98,28 @@ class Canvas:
         assert engine is not None, "a figure without a layout"
         engine.execute(self.figure)
         self.figure.set_layout_engine(None)  # "none" would draw twice for every file
+        self.panels = self._measure_panels()
+        # Names of axes keep their distance from the ticks, which is else measured for every file.
+        canvas, whole = self.figure.bbox, self.figure.transFigure
+        for axes in self.figure.axes:
+            x, y = axes.xaxis.label.get_position()
+            axes.xaxis.set_label_coords(x, y / canvas.height, blend(axes.transAxes, whole))
+            x, y = axes.yaxis.label.get_position()
+            axes.yaxis.set_label_coords(x / canvas.width, y, blend(whole, axes.transAxes))
 
     def finish(self, suffixes: Sequence[str]) -> Drawing:
         """Make files of these suffixes, .svg, .png or .pdf: equal figures are equal bytes."""
-        files, panels, svg = dict[str, bytes](), dict[str, Place](), ""
+        files, svg = dict[str, bytes](), ""
         with _style(self.key):
             if ".svg" in suffixes:
-                panels = self._measure_panels()
-                svg = self._svg(max(y + height for _, y, _, height in panels.values()))
+                svg = self._svg(max(y + height for _, y, _, height in self.panels.values()))
                 files[".svg"] = svg.encode("utf-8", "backslashreplace")
             if ".png" in suffixes:
                 files[".png"] = self._png()
             if ".pdf" in suffixes:
                 files[".pdf"] = self._pdf()
         names = self.name, self.title, self.metric, self.caption, self.alt
-        return Drawing(*names, self.parts, panels, files, inline_svg(svg) if svg else "")
+        return Drawing(*names, self.parts, self.panels, files, inline_svg(svg) if svg else "")
 
     def _svg(self, bottom: float) -> str:
         """Draw the SVG, which tells where its panels end, in points."""
@@ -129,7 +138,7 @@ class Canvas:
         if self.alt:
             about.add_itxt("Description", self.alt)
         dpi = (self.figure.dpi, self.figure.dpi)
-        indexed.save(buffer, "PNG", optimize=True, dpi=dpi, pnginfo=about)
+        indexed.save(buffer, "PNG", dpi=dpi, pnginfo=about)
         return buffer.getvalue()
 
     def _pdf(self) -> bytes:

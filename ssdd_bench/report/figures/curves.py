@@ -16,11 +16,11 @@ from ssdd_bench.report.published import PublishedRow
 from ssdd_bench.report.ranking import is_baseline, is_eligible
 from ssdd_bench.report.tables.columns import format_number, format_short, metric_name
 
-_CURVES: Final = {
+_CURVES: Final = {  # beginning with the one that takes the longest to draw
+    "speed-scaling": "Speed and resolution",
     "quality-vs-rate": "Reconstruction quality and compression rate",
     "quality-vs-steps": "Reconstruction quality and decoder steps",
     "quality-vs-resolution": "Reconstruction quality and resolution",
-    "speed-scaling": "Speed and resolution",
 }
 _MARKERS: Final = ("o", "s", "^", "D", "v", "p", "<", ">", "h", "X", "P")
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from ssdd_bench.report.figures.canvas import Canvas
 from ssdd_bench.report.figures.chart import Boxes, Distributions, Spread
@@ -13,6 +15,8 @@ from ssdd_bench.report.figures.draw_panels import put_title
 from ssdd_bench.report.figures.palette import Palette
 
 _IMAGES_SHOWN: Final = 200  # above which a distribution is a box alone
+_THICK: Final[dict[str, Any]] = {"linewidth": 2.2, "zorder": 3, "solid_capstyle": "butt"}
+_THIN: Final[dict[str, Any]] = {"linewidth": 0.7, "zorder": 4, "alpha": 0.5}
 _WORDS: Final = "Box: quartiles and median. Line: 5% to 95%. Ticks: images."
 
 
@@ -37,6 +41,7 @@ def _draw_panel(axes: Axes, panel: Boxes, palette: Palette) -> dict[str, tuple[s
         _draw_box(axes, row, place, palette.color(row.family), gid)
         for part in ("", "-range", "-median", "-images"):
             parts[gid + part] = (row.family, "" if part else row.tip)
+    axes.autoscale_view()
     axes.set_yticks(range(len(panel.rows)), [row.label for row in panel.rows])
     axes.set_ylim(-0.6, len(panel.rows) - 0.4)
     axes.grid(axis="y", visible=False)
@@ -46,21 +51,13 @@ def _draw_panel(axes: Axes, panel: Boxes, palette: Palette) -> dict[str, tuple[s
 def _draw_box(axes: Axes, row: Spread, place: int, color: str, gid: str) -> None:
     """Draw one row: range, box, median and images, each a single element of the SVG."""
     low, first, median, third, high = row.quantiles
-    axes.plot([low, high], [place, place], color=color, linewidth=1.2, gid=f"{gid}-range")
-    axes.barh(
-        place,
-        third - first,
-        0.5,
-        first,
-        facecolor="white",
-        edgecolor=color,
-        linewidth=1.2,
-        zorder=2,
-    )[0].set_gid(gid)
-    (line,) = axes.plot(*_bars([median], place, 0.25), color, linewidth=2.2, zorder=3)
-    line.set(solid_capstyle="butt", gid=f"{gid}-median")
     bars = _bars(row.values if len(row.values) <= _IMAGES_SHOWN else [], place, 0.14)
-    axes.plot(*bars, "0.25", linewidth=0.7, alpha=0.5, zorder=4, gid=f"{gid}-images")
+    add = axes.add_line  # where plot would look at the limits of the axes every time
+    add(Line2D([low, high], [place, place], color=color, linewidth=1.2, gid=f"{gid}-range"))
+    box = Rectangle((first, place - 0.25), third - first, 0.5, zorder=2, gid=gid)
+    axes.add_patch(box).set(facecolor="white", edgecolor=color, linewidth=1.2)
+    add(Line2D(*_bars([median], place, 0.25), color=color, gid=f"{gid}-median", **_THICK))
+    add(Line2D(*bars, color="0.25", gid=f"{gid}-images", **_THIN))
 
 
 def _bars(xs: Any, place: int, half: float) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ class Drawing:
         caption: images, protocol, machine, and how to read it.
         alt: what it shows, for those who do not see it.
         parts: family and hover text, by the id of an SVG element.
-        panels: place of each, by the id of an SVG element; empty without an SVG.
+        panels: place of each, by the id of an SVG element.
         files: bytes by suffix.
         inline: the SVG as part of a page; "" without one.
     """
