@@ -10,6 +10,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Literal
 
+import torch  # noqa: F401 - its libraries alone would exceed a child's memory
+
 from ssdd_bench.errors import UserError, printable
 
 MEMORY = 2 << 30
