@@ -20,15 +20,16 @@ MOST: Final = 4
 def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
     """Offer as many processes as there are cores; at the end, what has not begun is dropped.
 
-    Yields None where there is one core only, or where the system has no semaphores to share.
+    Yields None where there is one core only, where the system has no semaphores to share, or where
+    this process is a copy of one that has such processes.
 
     Args:
         preload: modules that the processes share, imported while this process does other things.
     """
     executor = None
     if cores() > 1:
-        start_server(preload)
         with suppress(ImportError, NotImplementedError, OSError):
+            start_server(preload)
             executor = _Pool(min(cores(), MOST), multiprocessing.get_context(METHOD), _begin)
     try:
         yield executor

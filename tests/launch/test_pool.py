@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from forked import attempt
 
 from ssdd_bench.launch import pool
 from ssdd_bench.launch.pool import process_pool
@@ -30,6 +31,20 @@ def test_a_system_without_semaphores_has_no_pool(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ProcessPoolExecutor, "__init__", refuse)
     with process_pool(["json"]) as executor:
         assert executor is None
+
+
+def offers_none() -> None:
+    with process_pool(["json"]) as executor:
+        assert executor is None
+
+
+@pytest.mark.medium
+def test_a_copy_of_a_process_with_a_server_has_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "cores", lambda: 2)
+    with process_pool(["json"]) as executor:
+        assert executor is not None
+    ending = attempt(offers_none)
+    assert ending.is_good, ending
 
 
 @pytest.mark.medium
@@ -53,12 +68,12 @@ def test_a_killed_process_is_told_and_ends_the_others(
     began = time.monotonic()
     with process_pool(["json"]) as executor:
         assert executor is not None
-        killed = executor.submit(os.kill, executor.submit(os.getpid).result(), signal.SIGKILL)
-        later = [executor.submit(time.sleep, 60) for _ in range(4)]
-        with pytest.raises(BrokenExecutor):
-            killed.result()
-        with pytest.raises(BrokenExecutor):
-            later[-1].result()
+        process = executor.submit(os.getpid).result()
+        waiting = [executor.submit(time.sleep, 60) for _ in range(4)]
+        os.kill(process, signal.SIGKILL)
+        for one in waiting:
+            with pytest.raises(BrokenExecutor):
+                one.result()
     assert time.monotonic() - began < 30
 
 
