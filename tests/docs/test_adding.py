@@ -80,7 +80,7 @@ def test_a_tokenizer_is_added_as_the_document_says(follow: Follow) -> None:
     assert installed["tokenizer"]["id"] == "my-vae"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_metric_and_a_protocol_are_added_as_the_document_says(follow: Follow) -> None:
     found = results(follow("adding-a-metric.md") / "runs")
     assert len(found) == 4

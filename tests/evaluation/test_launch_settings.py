@@ -58,7 +58,7 @@ def is_host(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("default")  # Ray leaves sockets to the garbage collector
 def test_a_run_on_ray_that_loses_a_worker_equals_one_in_process(
     make_photos, slow_plugin, tmp_path, monkeypatch, capsys

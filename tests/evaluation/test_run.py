@@ -139,7 +139,7 @@ def plain(few, plugins, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_what_a_plugin_leaks_ends_with_its_process(few, plain, tmp_path, jobs):
     leaky = [f"naughty:fault={fault}" for fault in LEAKS]
     summary = work([*leaky, *GOOD], few, tmp_path, METRICS, jobs=jobs)
@@ -160,7 +160,7 @@ def test_leaks_are_put_back_in_one_process(few, plain, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_the_death_of_a_plugin_costs_its_own_jobs(few, plain, tmp_path, jobs):
     deadly = [f"naughty:fault={fault}" for fault in DEATHS]
     summary = work([*deadly, *GOOD], few, tmp_path, METRICS, jobs=jobs, timeout=10)
@@ -185,7 +185,7 @@ def whole(many, plugins, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2, 3, 7])
+@pytest.mark.parametrize("jobs", [1, 2, pytest.param(3, marks=pytest.mark.nightly), 7])
 def test_the_number_of_workers_changes_no_bit(many, whole, tmp_path, jobs):
     assert not work(GOOD[:2], many, tmp_path, jobs=jobs).failures
     assert measured(tmp_path) == whole
@@ -383,7 +383,7 @@ def test_torchrun_gives_the_same_bits(many, whole, tmp_path):
     assert not (tmp_path / PARTS).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_torchrun_starts_again_after_a_rank_was_killed(many, whole, tmp_path):
     process = program(many, tmp_path, module=(*TORCHRUN, "--max-restarts=1", *PROGRAM))
     deadline = time.monotonic() + 100

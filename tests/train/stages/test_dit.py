@@ -78,7 +78,7 @@ def test_resumed_run_equals_one_that_was_not_stopped(latents, recipe, objective,
     assert {value.dtype for value in files[0].values()} == {torch.float16}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_train_what_one_does(latents, tmp_path):
     (tmp_path / "nano.toml").write_text((RECIPES / "dit" / "nano.toml").read_text())
     recipe = tmp_path / "two.toml"
