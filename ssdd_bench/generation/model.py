@@ -11,7 +11,7 @@ from ssdd_bench.errors import OptionError, UserError, WeightsError
 from ssdd_bench.nn.dit import DiT, DiTConfig, load_dit
 from ssdd_bench.results.records import read_record
 from ssdd_bench.train.files import Card, LatentFacts, card_path, read_card
-from ssdd_bench.weights.files import load_safetensors, load_strict, sha256_file
+from ssdd_bench.weights.files import existing_file, load_safetensors, load_strict, sha256_file
 
 SHIPPED = Path(__file__).parent / "weights"
 NOT_REPEATED = {"config", "latents", "scores", "schema_version"}  # of a card, by a result
@@ -37,6 +37,15 @@ class LatentModel:
         return self.config.side * self.facts.f
 
 
+def find_network(path: Path) -> Path:
+    """Return the weights file of a network of latents, which may be named by its folder.
+
+    Raises:
+        WeightsError: it is missing.
+    """
+    return existing_file(path / "last.safetensors" if path.is_dir() else path)
+
+
 def load_latent_model(
     path: Path, f: int, objective: Literal["flow", "ddpm"] | None = None
 ) -> LatentModel:
@@ -54,8 +63,7 @@ def load_latent_model(
     Raises:
         UserError: the file or its card is missing or damaged, or an argument is missing.
     """
-    if path.is_dir():
-        path /= "last.safetensors"
+    path = find_network(path)
     weights = {path.name: sha256_file(path)}
     if path.suffix == ".safetensors" and card_path(path).is_file():
         card = read_card(path)

@@ -24,7 +24,7 @@ from ssdd_bench.evaluation.timing import summarise
 from ssdd_bench.generation.batches import SampleBatches, SamplesConfig, other_samples
 from ssdd_bench.generation.check import check_colours, check_latents
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
-from ssdd_bench.generation.model import LatentModel, load_latent_model, shipped_for
+from ssdd_bench.generation.model import LatentModel, find_network, load_latent_model, shipped_for
 from ssdd_bench.generation.picture import draw_columns
 from ssdd_bench.generation.sampler import Objective, default_method
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
@@ -78,9 +78,13 @@ def generate_samples(
 
     Raises:
         OptionError: the settings do not fit the network.
-        UserError: a tokenizer has another encoder, or a folder holds other samples.
+        UserError: a tokenizer has another encoder, a folder holds other samples, or a network is
+            missing.
         PluginError: decoded pixels are not finite.
     """
+    for plan in plans:
+        if isinstance(plan.dit, Path):
+            find_network(plan.dit)  # a mistake is told before a tokenizer is loaded
     if any(config.shared for plan in plans for config in plan.configs):
         turns = [plans[:1], plans[1:]]
     else:

@@ -45,9 +45,21 @@ def choose_weights(plugin: Path, f: int, given: str) -> Path:
     return Path(given).expanduser()
 
 
+def existing_file(path: Path | str) -> Path:
+    """Return the path of a weights file that is there.
+
+    Raises:
+        WeightsError: it is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file. Pass the path of a weights file")
+    return path
+
+
 def sha256_file(path: Path | str) -> str:
     """Compute the checksum of a file: 64 lower-case hexadecimal digits."""
-    path = _existing(path)
+    path = existing_file(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -60,7 +72,7 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
 
     Weights in eight bits are read as float32, see :mod:`ssdd_bench.weights.blocks`.
     """
-    path = _existing(path)
+    path = existing_file(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -91,7 +103,7 @@ def is_pickle(path: Path) -> bool:
 
 def load_tensors(path: Path | str) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file or a pickle, as :func:`load_safetensors`."""
-    path = _existing(path)
+    path = existing_file(path)
     if path.suffix not in PICKLES:
         return load_safetensors(path)
     import torch
@@ -140,13 +152,6 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
             "Use the weights and the configuration of the same model"
         )
     module.load_state_dict(state)
-
-
-def _existing(path: Path | str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file. Pass the path of a weights file")
-    return path
 
 
 def _first(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from ssdd_bench.errors import JobsFailedError, OptionError, PluginError, UserErr
 from ssdd_bench.evaluation.launch_groups import IN_PROCESS
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.generation import samples
 from ssdd_bench.generation.batches import SamplesConfig
 from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
@@ -50,6 +51,15 @@ def pixels(folder):
 def generated(generate, tmp_path):
     generate(tmp_path / "generated")
     return tmp_path / "generated"
+
+
+def test_a_missing_network_is_told_before_a_tokenizer_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "load_once", lambda *_: pytest.fail("a tokenizer was loaded"))
+    for path in (tmp_path / "none", tmp_path):  # a folder without one
+        config = SamplesConfig(out=tmp_path / "out", samples=1, settings=SETTINGS)
+        with pytest.raises(UserError, match="no such file"):
+            generate_samples([SamplingPlan("klvae", (config,), path)], CPU)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.medium
@@ -148,8 +158,8 @@ def test_a_batch_size_changes_nothing(generate, generated, tmp_path):
 
 @pytest.mark.medium
 def test_the_first_samples_do_not_depend_on_how_many_there_are(generate, tmp_path):
-    for name, samples in (("few", 5), ("many", 20)):
-        generate(tmp_path / name, samples, labels="random")
+    for name, count in (("few", 5), ("many", 20)):
+        generate(tmp_path / name, count, labels="random")
     assert np.array_equal(pixels(tmp_path / "few"), pixels(tmp_path / "many")[:5])
 
 
