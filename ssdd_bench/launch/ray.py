@@ -24,6 +24,7 @@ from typing import Any, Final, cast
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.install import install_command
+from ssdd_bench.launch.processes import cores
 from ssdd_bench.launch.slots import Answer, Call, Deliver, Died, Event, Raised, Slots
 from ssdd_bench.launch.tasks import Group, R
 
@@ -303,7 +304,7 @@ def _connect(address: str, slots: int, cpus: float) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, math.ceil(slots * cpus)),
+            num_cpus=max(cores(), math.ceil(slots * cpus)),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE,
             **quiet,

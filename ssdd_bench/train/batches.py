@@ -6,7 +6,6 @@ memory.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,12 +21,13 @@ from torch import Tensor
 
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError
+from ssdd_bench.launch.processes import cores
 from ssdd_bench.train.recipe import CropRecipe
 
 REDUCING_GAP = 2.0  # a photo is first averaged over blocks to at least this times the size
 AHEAD = 3  # shards that are decoded before the loop needs them
 CPU = torch.device("cpu")
-WORKERS = min(16, os.cpu_count() or 1)  # decoding threads
+WORKERS = min(16, cores())  # decoding threads
 
 
 @dataclass(frozen=True)
