@@ -25,7 +25,7 @@ from ssdd_bench.evaluation.settings import Settings, check_resolution, job_finge
 from ssdd_bench.evaluation.work import JobWork, describe_job
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
 from ssdd_bench.results.places import result_path
-from ssdd_bench.results.store import load_results, load_saved, save_result
+from ssdd_bench.results.store import load_result, load_saved, save_result
 
 
 def make_groups(
@@ -212,7 +212,7 @@ class EvaluationWorker(Worker[Finished]):
         one, config = self._jobs[job], self._group.config
         if one.old is not None:
             self.close()
-            (saved,) = load_results([one.old.path])
+            saved = load_result(one.old.path)
             return Finished(saved, one.old.path, reused=False)
         finished = None
         while finished is None:
@@ -276,6 +276,6 @@ def save_merged(folder: JobFolder, record: JobRecord, out: Path) -> Finished:
     """
     evaluation = merge_job(folder, record)
     path = evaluation.save(out, record.pictures, record.picture_quality)
-    (saved,) = load_results([path])
+    saved = load_result(path)
     folder.delete()
     return Finished(saved, path, reused=False)

@@ -15,7 +15,7 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores
 from ssdd_bench.report.loading import read_scores
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import find_results, load_results
+from ssdd_bench.results.store import find_results, load_result
 
 DEFAULT_PATH = "results"
 
@@ -74,7 +74,7 @@ def load_side(where: str, write: str = "") -> list[ScoredResult]:
 def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
     """Read result files and folders of them."""
     files = find_results(paths)
-    results = load_results(files)
+    results = list(map(load_result, files))
     return list(map(ScoredResult, results, read_scores(files, results)))
 
 

@@ -20,7 +20,7 @@ from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.model import Table
 from ssdd_bench.results.pictures import Pictures, find_pictures
 from ssdd_bench.results.schema import Result
-from ssdd_bench.results.store import find_results, load_results
+from ssdd_bench.results.store import find_results, load_result
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_source(paths: Iterable[Path | str]) -> Source:
     """
     files = find_results(paths)
     infos = TOKENIZERS.all()
-    results = [_note_anew(one, infos.get(one.tokenizer.id)) for one in load_results(files)]
+    results = [_note_anew(one, infos.get(one.tokenizer.id)) for one in map(load_result, files)]
     read, pictures = list[Path](), dict[str, Pictures]()
     for file, result in zip(files, results, strict=True):
         scores = [file.parent / result.scores] if result.scores else []

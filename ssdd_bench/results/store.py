@@ -42,7 +42,7 @@ def load_saved(path: Path, identity: str) -> Result | None:
         OutputError: the file holds another job, whose fingerprint begins alike.
     """
     try:
-        result = from_json(read_json(path), path)
+        result = load_result(path)
     except UserError:
         return None
     if result.fingerprint != identity:
@@ -124,7 +124,16 @@ def load_results(paths: Iterable[Path | str]) -> list[Result]:
     Raises:
         UserError: a path is missing, a folder holds no result, or a file is damaged.
     """
-    return [from_json(read_json(file), file) for file in find_results(paths)]
+    return [load_result(file) for file in find_results(paths)]
+
+
+def load_result(path: Path) -> Result:
+    """Read a result file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return from_json(read_json(path), path)
 
 
 def _check_version(data: Any, readable: int, source: Path | str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -12,7 +13,13 @@ from ssdd_bench.report.tables.model import TIED
 
 def render(name: str, **values: Any) -> str:
     """Fill in a template, which also gets the mark of ties and the reader of assets."""
-    environment = Environment(
+    return _environment().get_template(name).render(asset=asset, tied=TIED, **values)
+
+
+@cache
+def _environment() -> Environment:
+    """Keep the templates that are compiled; pages share their macros."""
+    return Environment(
         loader=PackageLoader("ssdd_bench.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -20,7 +27,6 @@ def render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(name).render(asset=asset, tied=TIED, **values)
 
 
 def asset(name: str) -> str:
