@@ -31,7 +31,10 @@ _NARROW: Final = 2.8  # inches of a panel
 _WIDE: Final = 4.2
 _WIDEST: Final = 6.4  # of one panel alone
 _FULL: Final = 8  # labels, above which a panel alone is widest
-_CROWD: Final = 16  # labels, above which only those of the front and of the best are written
+_CROWD: Final = 16  # labels at most; more are a crowd, where few are written
+_FEW_LABELS: Final = 6  # of a crowd, unless more are on the front
+_NAMED: Final = "Named: those on the front and the best."
+_BEST_NAMED: Final = "Named: the best."
 
 
 def draw_panels(chart: Chart, palette: Palette) -> Canvas:
@@ -39,7 +42,10 @@ def draw_panels(chart: Chart, palette: Palette) -> Canvas:
     panels = chart.panels
     remarks = list(dict.fromkeys(panel.remark for panel in panels))
     common = remarks[0] if len(remarks) == 1 else ""
-    caption = " ".join("\n".join(remarks).split("\n"))
+    below = [common] if common else []
+    if any(is_crowded(panel.marks) for panel in panels):
+        below.append(_NAMED if any(panel.corner for panel in panels) else _BEST_NAMED)
+    caption = " ".join("\n".join(dict.fromkeys([*remarks, *below])).split("\n"))
     canvas = Canvas(chart.name, chart.title, chart.metric, caption, describe(chart))
     few = all(panel.corner or len(panel.marks) <= _FEW for panel in panels) and len(panels) != 2
     width = _NARROW if few else _WIDE if len(panels) > 1 or not _is_full(panels[0]) else _WIDEST
@@ -50,7 +56,7 @@ def draw_panels(chart: Chart, palette: Palette) -> Canvas:
             first = place is None or place.is_first_col()
             shown = panel if first or not one_label else replace(panel, y_label="")
             prepare_axes(axes, shown, "" if common else panel.remark)
-        canvas.finish_layout(common)
+        canvas.finish_layout("\n".join(below))
         for axes, panel in zip(all_axes, panels, strict=True):
             canvas.parts |= draw_marks(axes, panel, palette)
     return canvas
@@ -150,7 +156,8 @@ def draw_marks(axes: Axes, panel: Panel, palette: Palette) -> dict[str, tuple[st
         axes.add_line(Line2D(*places, **style, zorder=3, gid=gid))
     shown = thin_out(marks, panel.higher)
     labelled = [mark for mark in shown if mark.label]
-    for mark, artists in zip(labelled, place_labels(axes, shown, ends=panel.ends), strict=True):
+    placed = place_labels(axes, shown, ends=panel.ends, crowded=is_crowded(marks))
+    for mark, artists in zip(labelled, placed, strict=True):
         for artist in artists:
             artist.set_gid(add(mark.family))
     return parts
@@ -167,13 +174,20 @@ def _bars(marks: Iterable[Mark]) -> tuple[list[float], list[float]] | None:
     return (xs, ys) if xs else None
 
 
+def is_crowded(marks: Sequence[Mark]) -> bool:
+    """Return True if there are too many labels to write all of them."""
+    return sum(bool(mark.label) for mark in marks) > _CROWD
+
+
 def thin_out(marks: Sequence[Mark], higher: bool) -> list[Mark]:
     """Drop labels of a crowd, but for those of the front and of the best; hovering tells them."""
-    if sum(bool(mark.label) for mark in marks) <= _CROWD:
+    if not is_crowded(marks):
         return list(marks)
+    labelled = [mark for mark in marks if mark.label]
     sign = 1 if higher else -1
-    ranked = sorted(marks, key=lambda mark: (not mark.front, -sign * mark.y))
-    kept = {id(mark) for mark in [one for one in ranked if one.label][:_CROWD]}
+    labelled.sort(key=lambda mark: (not mark.front, -sign * mark.y))
+    few = min(max(_FEW_LABELS, sum(mark.front for mark in labelled)), _CROWD)
+    kept = set(map(id, labelled[:few]))
     return [mark if id(mark) in kept else replace(mark, label="") for mark in marks]
 
 
@@ -263,15 +277,21 @@ def _draw_front(axes: Axes, panel: Panel) -> None:
     )
 
 
-def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> list[list[Any]]:
+def place_labels(
+    axes: Axes, marks: Sequence[Mark], *, ends: bool = False, crowded: bool = False
+) -> list[list[Any]]:
     """Put labels where they cover no mark, line or text, by textalloc's greedy search.
+
+    A label without such a place near its mark covers something; in a crowd the place may be
+    further away, and where there is none, there is no label.
 
     The search has no random part, so equal figures have equal labels. Sizes are given in pixels,
     since textalloc's relative distances stretch with the shape of the figure. Limits, scales and
     place of the axes must be final.
 
     Returns:
-        The text of each labelled mark, and the line that leads to it if it is far away.
+        The text of each labelled mark, and the line that leads to it if it is far away; in a crowd
+        also nothing.
     """
     allocate: Any = textalloc.allocate  # its annotations forbid None and say nothing of artists
     labelled = [mark for mark in marks if mark.label]
@@ -305,13 +325,14 @@ def place_labels(axes: Axes, marks: Sequence[Mark], *, ends: bool = False) -> li
             direction=["east", "northeast", "southeast"] if ends else None,
             margin=0.001,
             min_distance=0.002,
-            max_distance=0.25,
+            max_distance=0.5 if crowded else 0.25,
+            draw_all=not crowded,
             linecolor="0.6",
             linewidth=0.6,
             zorder=5,
             parse_math=False,
         )
-    found = [[text] for text in texts]
+    found = [[text] if text else [] for text in texts]
     for artists, leader in zip(found, leaders, strict=True):
         if leader is not None:
             tips = axes.transData.transform(np.column_stack(leader.get_data()))

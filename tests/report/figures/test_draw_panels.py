@@ -222,8 +222,29 @@ def test_a_common_remark_is_written_once() -> None:
 def test_labels_of_a_crowd_are_those_of_the_front_and_of_the_best() -> None:
     marks = [Mark(1.0 + i, 20.0 + i, f"t{i}", label=f"t{i}", front=i == 0) for i in range(40)]
     kept = [mark.label for mark in thin_out(marks, True) if mark.label]
-    assert kept == ["t0", *(f"t{i}" for i in range(25, 40))]
+    assert kept == ["t0", *(f"t{i}" for i in range(35, 40))]
     assert thin_out(marks[:5], True) == marks[:5]
+    for count, expected in ((30, range(14, 30)), (9, range(9))):
+        some = [replace(mark, front=place < count) for place, mark in enumerate(marks)]
+        kept = [mark.label for mark in thin_out(some, True) if mark.label]
+        assert kept == [f"t{i}" for i in expected]
+
+
+@pytest.mark.medium
+def test_a_crowd_is_told_and_its_labels_cover_nothing() -> None:
+    random = np.random.default_rng(0)
+    marks = [
+        Mark(float(x), float(y), "last", label=f"one of {i}", front=i < 3)
+        for i, (x, y) in enumerate(10 ** (0.3 * random.standard_normal((40, 2))))
+    ]
+    canvas = draw(panel(*marks))
+    (axes,) = canvas.figure.axes
+    labels = labels_in(axes)
+    assert 3 <= len(labels) <= 6
+    assert_labels_are_readable(axes, labels, marks)
+    assert canvas.caption.endswith("Named: those on the front and the best.")
+    assert "Named" in canvas.figure.get_supxlabel()
+    assert "Named" not in draw(panel(*marks[:5])).caption
 
 
 @pytest.mark.medium
