@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,11 @@ def command(
     """
     from ssdd_bench.launch.pool import process_pool
 
-    executor = click.get_current_context().with_resource(process_pool(_DRAWING))
+    context = click.get_current_context()
+    executor = context.with_resource(process_pool(_DRAWING))
+    if gc.isenabled():  # the search for garbage is a fifteenth of the time, and finds little
+        gc.disable()
+        context.call_on_close(gc.enable)
 
     from ssdd_bench.hub.validate import sound_files
     from ssdd_bench.report.build import build_report, draw_figures

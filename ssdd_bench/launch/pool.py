@@ -39,9 +39,9 @@ def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
 
 
 def _begin() -> None:
-    """Leave interrupts to the program, and what was preloaded out of the search for garbage."""
+    """Leave interrupts to the program, and garbage where it is: the process lives for seconds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
+    gc.disable()
 
 
 class _Pool(ProcessPoolExecutor):

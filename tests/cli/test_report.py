@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -94,6 +95,7 @@ def test_mistakes_are_user_errors(tmp_path: Path) -> None:
         invoke(FIXTURE, "--out", tmp_path / "file" / "below")
     with pytest.raises(UserError, match="no files of published numbers"):
         invoke(FIXTURE, "--out", tmp_path, "--published", tmp_path)
+    assert gc.isenabled(), "which a report turns off for itself"
 
 
 def test_needs_results() -> None:
