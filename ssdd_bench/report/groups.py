@@ -80,8 +80,8 @@ def row_names(rows: pd.DataFrame) -> pd.Series[str]:
 
 def describe_hardware(rows: pd.DataFrame) -> list[str]:
     """List the distinct machine settings that the speeds of these rows were measured on."""
-    timed = rows[rows["decode_ips"].notna()]
-    return list(map(describe_machine, timed[MACHINE].drop_duplicates().to_dict("records")))
+    timed = rows.loc[rows["decode_ips"].notna(), MACHINE]
+    return list(map(describe_machine, timed.drop_duplicates().to_dict("records")))
 
 
 def describe_machine(row: Any) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssdd_bench.errors import UserError
@@ -104,7 +105,8 @@ def read_scores(files: Iterable[Path], results: Iterable[Result]) -> list[Scores
         path, scores = file.parent / result.scores, dict[str, "pd.Series[float]"]()
         if result.scores and path.exists():
             try:
-                with pq.ParquetFile(path) as parquet:  # soon, where pandas' reader takes its time
+                # Soon, where pandas' reader takes its time.
+                with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as parquet:
                     table = parquet.read(use_threads=False)
                 if ids is None or not table["id"].equals(ids):
                     ids = table["id"]

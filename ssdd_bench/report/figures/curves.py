@@ -165,6 +165,8 @@ def _short_names(rows: pd.DataFrame) -> pd.Series[str]:
 
 def _step_labels(rows: pd.DataFrame, names: pd.Series[str]) -> pd.Series[str]:
     """Label each network once, and the other marks of its path by their decoder steps."""
+    if rows["steps"].nunique() < 2:
+        return names
     steps = rows["steps"].groupby(names)
     most, several = steps.transform("max"), steps.transform("nunique") > 1
     words = rows["steps"].astype(str) + " step" + (rows["steps"] != 1).map({True: "s", False: ""})
