@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import small_recipe
 import torch
 
 from ssdd_bench.data.images import open_images
@@ -16,21 +17,9 @@ ITERATIONS = 20
 @pytest.fixture(scope="module")
 def recipe(small):
     """Networks and crops of a few channels and pixels."""
-    found = load_recipe("mini-f8c4", Recipe)
-    crops = {"batch_size": 4, "resolution": 64, "min_side": 64, "max_side": 80}
-    if small:
-        crops = {"batch_size": 2, "resolution": 32, "min_side": 32, "max_side": 48}
-    stages = {name: replace(found.stage(name), **crops) for name in STAGES}
-    stages["klvae"] = replace(stages["klvae"], gan_start=2, discriminator_width=8)
-    stages["distil"] = replace(stages["distil"], teacher_steps=2)
-    narrow = {"block_out_channels": [16, 16, 16, 16], "layers_per_block": 1}
-    model = replace(found.model, size="XXS", encoder_stage_size="XXS", encoder_base=16)
-    return replace(
-        found,
-        **stages,
-        model=replace(model, klvae=model.klvae | narrow),
-        optimiser=replace(found.optimiser, ema_start=6, bf16=True),
-    )
+    crops = {} if small else {"batch_size": 4, "side": 64, "max_side": 80}
+    found = small_recipe.small(load_recipe("mini-f8c4", Recipe), **crops)
+    return replace(found, optimiser=replace(found.optimiser, bf16=True))
 
 
 @pytest.fixture(scope="module")

@@ -4,29 +4,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_recipe import narrow
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.train import loop
 from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
 from ssdd_bench.train.files import read_card
 from ssdd_bench.train.pipeline import make_trainer
-from ssdd_bench.train.recipe import SSDD_STAGES, STAGES, Recipe, load_recipe
+from ssdd_bench.train.recipe import SSDD_STAGES, Recipe, load_recipe
 
 # Dynamo looks at the gradients of its inputs, also of those that have none.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 
 
 def small():
-    recipe = load_recipe("mini-f8c4", Recipe)
-    crops = {"batch_size": 2, "resolution": 32, "min_side": 32, "max_side": 33}
-    stages = {name: replace(recipe.stage(name), **crops) for name in STAGES}
-    stages["klvae"] = replace(stages["klvae"], gan_start=1, discriminator_width=8)
-    narrow = {"block_out_channels": [16, 16, 16, 16], "layers_per_block": 1}
-    model = replace(recipe.model, size="XXS", encoder_stage_size="XXS", encoder_base=16)
+    recipe = narrow(load_recipe("mini-f8c4", Recipe), max_side=33)
     return replace(
         recipe,
-        **stages,
-        model=replace(model, klvae=model.klvae | narrow),
+        klvae=replace(recipe.klvae, gan_start=1),
         optimiser=replace(recipe.optimiser, bf16=False),
     )
 
