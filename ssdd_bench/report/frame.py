@@ -90,9 +90,9 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
     frame = frame.astype(
         dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys([*metrics, *_FLOATS], "float64")
     )
-    # Texts as Python has them: those of Arrow are dear to take one by one.
+    # Texts as Python has them, as in pandas 2: those of Arrow are dear to take one by one.
     texts = [key for key in frame if isinstance(frame[key].dtype, pd.StringDtype)]
-    frame = frame.astype(dict.fromkeys(texts, pd.StringDtype("python", na_value=math.nan)))
+    frame = frame.astype(dict.fromkeys(texts, object))
     frame.attrs[_METRICS] = _Shared(directions)
     return frame
 
