@@ -100,12 +100,12 @@ class Canvas:
         self.figure.set_layout_engine(None)  # "none" would draw twice for every file
         self.panels = self._measure_panels()
         # Names of axes keep their distance from the ticks, which is else measured for every file.
-        canvas, whole = self.figure.bbox, self.figure.transFigure
+        pixels, whole = self.figure.bbox, self.figure.transFigure
         for axes in self.figure.axes:
             x, y = axes.xaxis.label.get_position()
-            axes.xaxis.set_label_coords(x, y / canvas.height, blend(axes.transAxes, whole))
+            axes.xaxis.set_label_coords(x, y / pixels.height, blend(axes.transAxes, whole))
             x, y = axes.yaxis.label.get_position()
-            axes.yaxis.set_label_coords(x / canvas.width, y, blend(whole, axes.transAxes))
+            axes.yaxis.set_label_coords(x / pixels.width, y, blend(whole, axes.transAxes))
 
     def finish(self, suffixes: Sequence[str]) -> Drawing:
         """Make files of these suffixes, .svg, .png or .pdf: equal figures are equal bytes."""

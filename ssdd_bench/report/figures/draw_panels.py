@@ -33,8 +33,8 @@ _WIDEST: Final = 6.4  # of one panel alone
 _FULL: Final = 8  # labels, above which a panel alone is widest
 _CROWD: Final = 16  # labels at most; more are a crowd, where few are written
 _FEW_LABELS: Final = 6  # of a crowd, unless more are on the front
-_NAMED: Final = "Named: those on the front and the best."
-_BEST_NAMED: Final = "Named: the best."
+_NAMED: Final = "Named, where there is room: those on the front and the best."
+_BEST_NAMED: Final = "Named, where there is room: the best."
 
 
 def draw_panels(chart: Chart, palette: Palette) -> Canvas:
@@ -42,10 +42,9 @@ def draw_panels(chart: Chart, palette: Palette) -> Canvas:
     panels = chart.panels
     remarks = list(dict.fromkeys(panel.remark for panel in panels))
     common = remarks[0] if len(remarks) == 1 else ""
-    below = [common] if common else []
-    if any(is_crowded(panel.marks) for panel in panels):
-        below.append(_NAMED if any(panel.corner for panel in panels) else _BEST_NAMED)
-    caption = " ".join("\n".join(dict.fromkeys([*remarks, *below])).split("\n"))
+    crowded = any(is_crowded(panel.marks) for panel in panels)
+    named = (_NAMED if any(panel.corner for panel in panels) else _BEST_NAMED) if crowded else ""
+    caption = " ".join("\n".join(filter(None, [*remarks, named])).split("\n"))
     canvas = Canvas(chart.name, chart.title, chart.metric, caption, describe(chart))
     few = all(panel.corner or len(panel.marks) <= _FEW for panel in panels) and len(panels) != 2
     width = _NARROW if few else _WIDE if len(panels) > 1 or not _is_full(panels[0]) else _WIDEST
@@ -56,7 +55,7 @@ def draw_panels(chart: Chart, palette: Palette) -> Canvas:
             first = place is None or place.is_first_col()
             shown = panel if first or not one_label else replace(panel, y_label="")
             prepare_axes(axes, shown, "" if common else panel.remark)
-        canvas.finish_layout("\n".join(below))
+        canvas.finish_layout("\n".join(filter(None, [common, named])))
         for axes, panel in zip(all_axes, panels, strict=True):
             canvas.parts |= draw_marks(axes, panel, palette)
     return canvas

@@ -242,7 +242,7 @@ def test_a_crowd_is_told_and_its_labels_cover_nothing() -> None:
     labels = labels_in(axes)
     assert 3 <= len(labels) <= 6
     assert_labels_are_readable(axes, labels, marks)
-    assert canvas.caption.endswith("Named: those on the front and the best.")
+    assert canvas.caption.endswith("Named, where there is room: those on the front and the best.")
     assert "Named" in canvas.figure.get_supxlabel()
     assert "Named" not in draw(panel(*marks[:5])).caption
 
