@@ -57,8 +57,9 @@ def comparable_groups(frame: pd.DataFrame) -> Iterator[Group]:
 
 def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
     """Yield the rows that share the values of ``keys``, in order of first appearance."""
-    for index in frame.groupby(list(keys), sort=False, dropna=False).groups.values():
-        yield frame.loc[index]
+    numbers = frame.groupby(list(keys), sort=False, dropna=False).ngroup()
+    for number in dict.fromkeys(numbers):  # pandas 2 has those without a value first
+        yield frame[numbers == number]
 
 
 def row_names(rows: pd.DataFrame) -> pd.Series[str]:
