@@ -154,9 +154,10 @@ def test_the_net_that_is_asked_for_is_built(monkeypatch, tmp_path):
 
     def warn(**options):
         warnings.warn("something else", FutureWarning, stacklevel=1)
+        raise Asked
 
     monkeypatch.setattr(package, "LPIPS", warn)
-    with pytest.raises(FutureWarning):
+    with pytest.warns(FutureWarning), pytest.raises(Asked):
         load_lpips("alex", tmp_path / "none.pth")
 
 
