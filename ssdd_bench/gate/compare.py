@@ -9,12 +9,12 @@ by in all but 5% of the comparisons of a job.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ssdd_bench.gate.load import Key, ScoredResult
-from ssdd_bench.gate.paired import paired_change
+from ssdd_bench.gate.paired import any_spoilt, paired_change
 from ssdd_bench.gate.thresholds import (
     FALSE_ALARMS,
     Threshold,
@@ -96,8 +96,8 @@ def compare(
     differences: list[Difference] = []
     obstacles: list[str] = []
     pairs = _match(base, head)
-    used = {after.key for _, after in pairs if after}
-    notes = [f"{one.key}: only in HEAD" for one in head if one.key not in used]
+    used = {id(after) for _, after in pairs if after}
+    notes = [f"{one.key}: only in HEAD" for one in head if id(one) not in used]
     for before, after in pairs:
         if after is None:
             obstacles.append(f"{before.key}: not in HEAD")
@@ -124,20 +124,28 @@ def compare(
 def _match(
     base: Sequence[ScoredResult], head: Sequence[ScoredResult]
 ) -> list[tuple[ScoredResult, ScoredResult | None]]:
-    """Find the job of the head for each of the base: of the same seed, or of one left over."""
-    heads = {one.key: one for one in head}
+    """Find the result of the head for each of the base, the closest first; each is used once.
+
+    Of several jobs with one name, those of the same fingerprint belong together, then those of the
+    same images. A seed that the base lacks stands in for one that the head lacks.
+    """
     known = {one.key for one in base}
-    spare = sorted((key for key in heads if key not in known), key=lambda key: key.seed)
-    pairs: list[tuple[ScoredResult, ScoredResult | None]] = []
-    for before in base:
-        after = heads.get(before.key)
-        if after is None:
-            key = next((key for key in spare if key[:3] == before.key[:3]), None)
-            if key is not None:
-                spare.remove(key)
-                after = heads[key]
-        pairs.append((before, after))
-    return pairs
+    found: dict[int, ScoredResult] = {}
+    left = dict(enumerate(sorted(head, key=lambda one: one.key.seed)))
+    closeness: list[Callable[[ScoredResult, ScoredResult], bool]] = [
+        lambda a, b: a.key == b.key and a.result.fingerprint == b.result.fingerprint,
+        lambda a, b: a.key == b.key and a.images == b.images,
+        lambda a, b: a.key == b.key,
+        lambda a, b: a.key[:3] == b.key[:3] and a.images == b.images and b.key not in known,
+        lambda a, b: a.key[:3] == b.key[:3] and b.key not in known,
+    ]
+    for is_close in closeness:
+        for place, before in enumerate(base):
+            if place not in found:
+                after = next((i for i, one in left.items() if is_close(before, one)), None)
+                if after is not None:
+                    found[place] = left.pop(after)
+    return [(before, found.get(place)) for place, before in enumerate(base)]
 
 
 def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
@@ -197,7 +205,9 @@ def _difference(
         deviation = found.deviation
         if other_seeds:
             critical = max(critical, found.critical(FALSE_ALARMS / metrics))
-    lost = b.infinite < a.infinite and a.higher_is_better  # images that were perfect and are not
+    lost = a.higher_is_better and (
+        b.infinite < a.infinite or any_spoilt(before.scores, after.scores, key)
+    )
     verdict: Verdict = "same"
     if lost or (change is None and a.infinite != b.infinite):
         verdict = "regression" if lost else "better"

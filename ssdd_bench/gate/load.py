@@ -40,6 +40,11 @@ class ScoredResult:
     scores: Scores
 
     @property
+    def images(self) -> tuple[str, str]:
+        """Return what tells one set of images from another."""
+        return self.result.data.ids_sha256, self.result.data.pixels_sha256
+
+    @property
     def key(self) -> Key:
         """Return its job."""
         one = self.result

@@ -69,6 +69,14 @@ def paired_change(base: Scores, head: Scores, key: str) -> PairedChange | None:
     return PairedChange(float(gaps.mean()), bootstrap(gaps), len(gaps))
 
 
+def any_spoilt(base: Scores, head: Scores, key: str) -> bool:
+    """Return True if an image that was perfect is not, whatever else became perfect."""
+    if key not in base or key not in head:
+        return False
+    before, after = base[key].align(head[key], join="inner")
+    return bool((np.isposinf(before) & ~np.isposinf(after)).any())
+
+
 def _pooled_change(base: Scores, head: Scores) -> PairedChange | None:
     """Resample squared errors, in pairs; None if a sample may have no error at all."""
     sides = [_squared_errors(one) for one in (base, head)]

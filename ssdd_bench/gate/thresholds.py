@@ -107,7 +107,7 @@ def project_rules(folder: Path) -> dict[str, Threshold]:
 
 
 def learn(results: Sequence[ScoredResult]) -> dict[str, Threshold]:
-    """Learn how much worse another seed may be, by metric.
+    """Learn how much worse another seed may be on the same images, by metric.
 
     A comparison of all these jobs and metrics exceeds one of the thresholds once in 20 times at
     most. Each is a Student quantile of the spread over seeds, wider for fewer seeds and for more
@@ -118,11 +118,13 @@ def learn(results: Sequence[ScoredResult]) -> dict[str, Threshold]:
     """
     from scipy.stats import t as student
 
-    values: dict[tuple[Hashable, str], list[float]] = {}
+    seeds: dict[tuple[Hashable, str], dict[int, float]] = {}
     for one in results:
         for key, metric in one.result.metrics.items():
             if metric.value is not None:
-                values.setdefault((one.key[:3], key), []).append(metric.value)
+                job = (*one.key[:3], *one.images, *sorted(one.result.tokenizer.weights.items()))
+                seeds.setdefault((job, key), {})[one.key.seed] = metric.value
+    values = {key: [*found.values()] for key, found in seeds.items()}
     repeated = {key: found for key, found in values.items() if len(found) > 1}
     largest: dict[str, float] = {}
     deviations: dict[str, float] = {}

@@ -1,5 +1,6 @@
 """The gate: planted regressions fail it, the same model never does, and unlike is not compared."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from itertools import permutations
@@ -355,6 +356,29 @@ def test_another_seed_is_compared_where_that_of_the_base_is_missing(base):
     assert compare(several(0, 1), several(3), {}).exit_code == 2
 
 
+def test_results_of_one_name_are_matched_by_fingerprint_then_by_images():
+    one = result_with(value=2.0)
+
+    def other(name, value, **change):
+        data = replace(one.result.data, **{"pixels_sha256": name} | change)
+        metric = replace(one.result.metrics["rfid"], value=value)
+        changed = replace(one.result, data=data, fingerprint=name, metrics={"rfid": metric})
+        return ScoredResult(changed, {})
+
+    sides = [one, other("a", 5.0), other("b", 9.0, ids_sha256="b", n=3)]
+    for order in permutations(sides):
+        found = compare(sides, order, {})
+        assert [x.change for x in found.differences] == [0, 0, 0]
+        assert (found.exit_code, found.obstacles, found.notes) == (0, (), ())
+    # The weights changed, and with them the fingerprint: the images tell.
+    (worse,) = (replace(x, result=replace(x.result, fingerprint="new")) for x in [sides[1]])
+    found = compare(sides[:2], [worse, one], {})
+    assert [x.change for x in found.differences] == [0, 0]
+    found = compare(sides[:1], [one, worse], {})
+    (note,) = found.notes
+    assert "only in HEAD" in note
+
+
 SEEDS = 14
 IMAGES = 12
 
@@ -415,6 +439,15 @@ def test_a_lossless_codec_that_loses_an_image_fails(base):
     ]
     assert compare(sides[:1], sides[1:], {}).exit_code == 1
     assert compare(sides[:1], sides[:1], {}).exit_code == 0
+
+
+def test_a_spoilt_image_fails_although_another_became_perfect():
+    others = [40.0] * 5
+    base = result_with("psnr", True, [math.inf, *others], value=40.0, infinite=1)
+    head = result_with("psnr", True, [10.0, math.inf, *others[1:]], value=34.0, infinite=1)
+    assert compare([base], [head], {}).exit_code == 1
+    gained = result_with("psnr", True, [math.inf, math.inf, *others[1:]], value=40.0, infinite=2)
+    assert compare([base], [gained], {}).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,16 @@ def test_the_largest_difference_of_two_seeds_over_jobs():
         learn([*small, *other, *measured([9.0], label="b")])
 
 
+@pytest.mark.parametrize("field", ["ids_sha256", "pixels_sha256"])
+def test_other_images_or_weights_are_no_repetition(field):
+    (one,) = measured([20.0])
+    of_others = replace(one.result.data, **{field: "x"})
+    trained = replace(one.result.tokenizer, weights={"decoder": "x"})
+    for change in ({"data": of_others, "seed": 1}, {"tokenizer": trained, "seed": 1}, {}):
+        with pytest.raises(UserError, match="two seeds"):
+            learn([one, replace(one, result=replace(one.result, **change))])
+
+
 @pytest.mark.parametrize(
     ("rule", "expected", "allowed", "text"),
     [
