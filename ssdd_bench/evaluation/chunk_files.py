@@ -42,7 +42,8 @@ class ChunkFiles:
 
     Args:
         path: of the folder, which is made when something is saved.
-        identity: what all files must share: plain data, or anything that JSON has a form for.
+        identity: what all files must share: plain data, or anything that JSON has a form for;
+            ``metrics``, ``weights`` and ``intervals`` tell which of two folders has more.
         count: number of chunks.
     """
 
@@ -115,11 +116,23 @@ class ChunkFiles:
         return arrays, json.loads(arrays.pop(FACTS).tobytes())
 
     def delete(self) -> None:
-        """Delete the folder and earlier ones of the same result, with other metrics."""
+        """Delete the folder, and earlier ones of the same result that hold nothing more."""
         for path in self.path.parent.glob(f"{self.path.name.rpartition('-')[0]}-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            if path == self.path or self._covers(path):
+                shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):
             self.path.parent.rmdir()
+
+    def _covers(self, folder: Path) -> bool:
+        """Return True if the chunks in another folder have no metric that these lack."""
+        own, files = self._identity, ChunkFiles(folder, {}, 0)
+        for path in folder.glob("*.safetensors"):
+            with suppress(DamagedChunkError, ValueError):
+                held = (files._header(int(path.stem)) or {"identity": {}})["identity"]
+                return held.get("intervals", False) <= own.get("intervals", False) and not any(
+                    set(held.get(key, ())) - set(own.get(key, ())) for key in ("metrics", "weights")
+                )
+        return True
 
     def _header(self, chunk: int) -> dict[str, Any] | None:
         """Read the metadata of a chunk; None if there is no such file.

@@ -10,9 +10,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
+
+import torch
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.errors import UserError
@@ -29,7 +31,9 @@ PARTS = "parts"
 JOB, CLOCK = "job.json", "clock.json"
 PLAN = "jobs.txt"
 """Names of the jobs of a run in shares, so that a merge misses none."""
-FORMAT = 2
+FORMAT = 3
+TORCH = torch.__version__.partition("+")[0]
+"""Version of PyTorch, without the kind of its build."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class JobIdentity:
             unavailable.
         images: number of them.
         size: of a chunk.
+        torch: version that computes, which sums of two versions must not mix.
         format: of the files.
     """
 
@@ -54,6 +59,7 @@ class JobIdentity:
     strict: bool
     images: int
     size: int
+    torch: str = TORCH
     format: int = FORMAT
 
     @property
@@ -149,11 +155,11 @@ class JobFolder(ChunkFiles):
         super().__init__(path, asdict(identity), len(self.grid))
 
     def claim(self, record: JobRecord) -> JobRecord:
-        """Write what is known of the job, and return it; a record that is there is kept."""
+        """Write what is known of the job, and return it; it was created when it first was."""
         path = self.path / JOB
         if path.exists():
             with suppress(UserError):
-                return read_job(self.path)
+                record = replace(record, created=read_job(self.path).created)
         write_json(path, asdict(record), durable=False)
         return record
 

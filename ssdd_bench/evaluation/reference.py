@@ -16,9 +16,6 @@ from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.metrics.frechet import ReferenceMoments
 from ssdd_bench.weights.files import sha256_file
 
-GROUP = 64
-"""Images in memory at a time."""
-
 
 class Reference:
     """Images, moments, or both: ADM's npz has moments of all and 10,000 of the images.

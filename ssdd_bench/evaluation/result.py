@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.pictures import LOSSLESS, save_pictures
 from ssdd_bench.results.places import path_of
-from ssdd_bench.results.schema import NUMBERS_VERSION, Result
+from ssdd_bench.results.schema import NUMBERS_VERSION, MetricValue, Result
 from ssdd_bench.results.store import load_saved, save_result
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Evaluation(Result):
     ) -> Path:
         """Write the result file, the scores of single images and sample pictures.
 
+        Metrics that only an earlier result of this job has are kept, with the command they are of.
+
         Args:
             folder: of the results; ``scores/`` and ``samples/`` are made in it.
             pictures: False leaves the sample pictures out.
@@ -100,11 +102,18 @@ class Evaluation(Result):
         """
         folder = Path(folder)
         file = path_of(self, folder)
-        load_saved(file, self.fingerprint)  # raises where the file holds another job
-        record = self.record
-        if self.per_image:
+        old = load_saved(file, self.fingerprint)  # raises where the file holds another job
+        kept = {} if old is None else _only_in(old, self)
+        record = replace(self.record, metrics={**self.metrics, **kept})
+        columns: dict[str, Mapping[str, float]] = {
+            key: dict(zip(map(_to_unicode, scores), scores.values(), strict=True))
+            for key, scores in self.per_image.items()
+        }
+        if old is not None and old.scores:
+            columns |= _read_scores(folder / old.scores, kept)
+        if columns:
             scores = Path("scores") / f"{file.stem}.parquet"
-            _save_scores(self.per_image, folder / scores)
+            _save_scores(columns, folder / scores)
             record = replace(record, scores=scores.as_posix())
         if pictures and self.examples is not None:
             references, reconstructions = (
@@ -143,16 +152,42 @@ class Provenance:
         return {**self.origin, "seconds": time.perf_counter() - self._started}
 
 
-def _save_scores(per_image: Mapping[str, Mapping[str, float]], path: Path) -> None:
+def _only_in(old: Result, new: Result) -> dict[str, MetricValue]:
+    """Return the metrics of an earlier result of the same images that the new one lacks."""
+    if (old.data, old.numbers_version) != (new.data, new.numbers_version):
+        return {}
+    found = {}
+    for key, value in old.metrics.items():
+        if value.unavailable or (key in new.metrics and not new.metrics[key].unavailable):
+            continue
+        if not value.command:
+            command = old.command or "a call from Python"
+            note = f"measured by an earlier run: {command}"
+            warning = "; ".join(filter(None, (value.warning, note)))
+            value = replace(value, command=command, warning=warning)
+        found[key] = value
+    return found
+
+
+def _save_scores(columns: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Write a Parquet file with a row per image: its id, and a column per metric, float64."""
-    ids: Sequence[str] = list(next(iter(per_image.values())))
-    columns = {
+    ids: Sequence[str] = list(next(iter(columns.values())))
+    values = {
         key: pa.array([scores[name] for name in ids], pa.float64())
-        for key, scores in per_image.items()
+        for key, scores in columns.items()
     }
-    names = pa.array(map(_to_unicode, ids), pa.string())
-    table = pa.table({"id": names, **columns})
+    table = pa.table({"id": pa.array(ids, pa.string()), **values})
     write_atomically(path, lambda target: pq.write_table(table, target))
+
+
+def _read_scores(path: Path, keys: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Read columns of such a file by id; those that are not there, or damaged, are left out."""
+    try:
+        table = pq.read_table(pa.BufferReader(path.read_bytes())).to_pydict()
+        ids = table["id"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {key: dict(zip(ids, table[key], strict=True)) for key in keys if key in table}
 
 
 def _to_unicode(image_id: str) -> str:

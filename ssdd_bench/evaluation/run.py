@@ -244,6 +244,8 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
         if not folders and not plan and not results_in(out):
             raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")
         for folder in folders:
+            if not folder.exists():  # One that was merged before it has all its metrics.
+                continue
             try:
                 finished.append(merge_folder(folder, out))
                 callbacks.merged(finished[-1])

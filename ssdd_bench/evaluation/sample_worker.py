@@ -25,7 +25,7 @@ from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, DamagedChunkError
 from ssdd_bench.evaluation.chunks import METRICS, Grid, PixelDigest
 from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution
-from ssdd_bench.evaluation.folder import FORMAT, PARTS, Executed
+from ssdd_bench.evaluation.folder import FORMAT, PARTS, TORCH, Executed
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -206,6 +206,7 @@ class ScoringWorker(Worker[Evaluation]):
             "strict": plan.strict,
             "images": [grid.images for grid in grids],
             "sizes": [grid.size for grid in grids],
+            "torch": TORCH,
             "format": FORMAT,
         }
         folder = plan.parts / f"{path.stem}-{fingerprint(of_chunks)[:10]}"

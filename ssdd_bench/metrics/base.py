@@ -169,8 +169,8 @@ class MetricInfo:
 def mixed(name: str, first: str, other: str) -> str:
     """Return the reason why chunks that were computed by two backends do not merge."""
     return (
-        f"{name} was computed by {first} in some chunks and by {other} in others: run again from "
-        "the first image, with one version"
+        f"{name} was computed by {first} in some chunks and by {other} in others: run again with "
+        "--force and one version"
     )
 
 

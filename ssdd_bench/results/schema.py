@@ -97,6 +97,7 @@ class MetricValue:
     interval: tuple[float, float] | None = None  # 95%, over images and not over seeds
     interval_method: str = ""
     extra: dict[str, float] = field(default_factory=dict)  # e.g. {"fd_infinity": 0.41}
+    command: Annotated[str, ADDED] = ""  # that measured it, if an earlier one than the result's
 
 
 @dataclass(frozen=True)

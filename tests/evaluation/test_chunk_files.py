@@ -113,6 +113,35 @@ def test_the_first_difference_is_told_shortly() -> None:
     assert differences({}, expected) == "its a is None, expected 1"
 
 
+@pytest.mark.parametrize(
+    ("held", "stays"),
+    [
+        ({"metrics": ["psnr"], "weights": []}, False),
+        ({"metrics": ["psnr", "rfid"], "weights": ["inception"], "intervals": True}, False),
+        ({"metrics": ["psnr", "ssim"], "weights": []}, True),
+        ({"metrics": ["rfid"], "weights": ["inception", "alexnet"]}, True),
+    ],
+)
+def test_a_finished_job_leaves_folders_that_hold_more(tmp_path: Path, held, stays) -> None:
+    own = {"metrics": ["psnr", "rfid"], "weights": ["inception"], "intervals": True}
+    files, other = (
+        ChunkFiles(tmp_path / name, identity, 2) for name, identity in (("a-1", own), ("a-2", held))
+    )
+    for one in (files, other):
+        one.write(1, {}, {})
+    files.delete()
+    assert not files.path.exists()
+    assert other.path.exists() is stays
+    files = ChunkFiles(tmp_path / "b-1", {**own, "intervals": False}, 2)
+    other = ChunkFiles(tmp_path / "b-2", own, 2)
+    other.write(1, {}, {})
+    files.delete()
+    assert other.path.exists()
+    other.chunk_path(1).write_bytes(b"damaged")
+    files.delete()
+    assert not other.path.exists()
+
+
 def test_a_finished_job_takes_earlier_folders_of_its_result_along(files: ChunkFiles) -> None:
     parts = files.path.parent
     others = ("a-1", "a-job", "another-1")

@@ -5,11 +5,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from job_records import BASE, RECORD
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.folder import (
     FORMAT,
+    TORCH,
     ClockRecord,
     JobFolder,
     find_jobs,
@@ -31,19 +33,23 @@ def folder(tmp_path: Path) -> JobFolder:
 def test_a_folder_is_named_by_the_result_and_the_identity() -> None:
     plain = {
         "job": "ab", "metrics": ["psnr"], "weights": ["inception"], "intervals": True,
-        "strict": False, "images": 5, "size": 2, "format": FORMAT,
+        "strict": False, "images": 5, "size": 2, "torch": TORCH, "format": FORMAT,
     }  # fmt: skip
+    assert torch.__version__.startswith(TORCH)
+    assert "+" not in TORCH
     name = IDENTITY.folder_name(Path("out/ssdd_16.json"))
     assert name == f"ssdd_16-{fingerprint(plain)[:10]}"
     assert IDENTITY.grid.sizes == (2, 2, 1)
 
 
-def test_the_first_record_of_a_job_is_kept(folder: JobFolder) -> None:
+def test_a_resumed_job_has_its_first_date_and_the_present_command(folder: JobFolder) -> None:
     assert folder.missing() == (0, 1, 2)
     assert folder.claim(RECORD) == RECORD
     assert read_job(folder.path) == RECORD
-    later = replace(RECORD, created="later")
-    assert folder.claim(later) == RECORD
+    later = replace(RECORD, created="later", pictures=True, command="another")
+    resumed = replace(later, created=RECORD.created)
+    assert folder.claim(later) == resumed
+    assert read_job(folder.path) == resumed
     (folder.path / "job.json").write_text("{")
     assert folder.claim(later) == later
     assert read_job(folder.path) == later

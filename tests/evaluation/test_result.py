@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from ssdd_bench.evaluation.examples import Examples, count_kept
 from ssdd_bench.evaluation.result import Evaluation, Provenance
 from ssdd_bench.results.pictures import is_lossless, read_picture
 from ssdd_bench.results.records import read_json
-from ssdd_bench.results.schema import NUMBERS_VERSION, Result
+from ssdd_bench.results.schema import NUMBERS_VERSION, MetricValue, Result
 from ssdd_bench.results.store import from_json, load_results
 
 EXAMPLE = Path(__file__).parents[1] / "fixtures" / "result.json"
@@ -99,6 +100,39 @@ def test_all_files_of_a_result(tmp_path: Path) -> None:
         for file, image in zip(files, images, strict=True):
             assert is_lossless(file)
             assert np.array_equal(read_picture(file), image.permute(1, 2, 0).numpy())
+
+
+def test_metrics_that_an_earlier_result_has_are_kept(tmp_path: Path) -> None:
+    psnr, ssim = (replace(BASE.metrics["psnr"], value=value) for value in (20.0, 0.5))
+    gone = replace(psnr, value=None, unavailable="no weights")
+
+    def save(command: str, per_image: Mapping[str, object], **metrics: MetricValue) -> Result:
+        (saved,) = load_results(
+            [evaluation(command=command, per_image=per_image, metrics=metrics).save(tmp_path)]
+        )
+        return saved
+
+    save("first", ROWS, psnr=psnr, ssim=ssim)
+    kept = replace(ssim, command="first", warning="measured by an earlier run: first")
+    saved = save("second", {"psnr": {"a\udcff": 1.0, "b": 2.0}}, psnr=psnr, rfid=gone)
+    assert saved.metrics == {"psnr": psnr, "rfid": gone, "ssim": kept}
+    table = pq.read_table(tmp_path / saved.scores).to_pydict()
+    assert table == {"id": ["a\ufffd", "b"], "psnr": [1.0, 2.0], "ssim": [0.5, 0.25]}
+    saved = save("third", {}, rfid=psnr, ssim=gone)  # nothing replaces a value but a value
+    again = replace(psnr, command="second", warning="measured by an earlier run: second")
+    assert saved.metrics == {"rfid": psnr, "ssim": kept, "psnr": again}
+    assert pq.read_table(tmp_path / saved.scores).column_names == ["id", "psnr", "ssim"]
+    (tmp_path / saved.scores).write_bytes(b"damaged")
+    assert save("fourth", {}, rfid=psnr).scores == ""
+
+
+@pytest.mark.parametrize(
+    "change", [{"numbers_version": -1}, {"data": replace(BASE.data, pixels_sha256="x")}]
+)
+def test_metrics_of_other_numbers_or_pixels_are_not_kept(tmp_path: Path, change) -> None:
+    evaluation(**change).save(tmp_path)
+    (saved,) = load_results([evaluation(metrics={}).save(tmp_path)])
+    assert saved.metrics == {}
 
 
 def test_whole_scores_are_saved_as_floats(tmp_path: Path) -> None:

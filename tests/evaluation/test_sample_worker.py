@@ -16,7 +16,7 @@ from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.evaluation import chunks, sample_worker
 from ssdd_bench.evaluation.chunks import PixelDigest
-from ssdd_bench.evaluation.folder import FORMAT
+from ssdd_bench.evaluation.folder import FORMAT, TORCH
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.sample_row import departures, generated_label
@@ -136,6 +136,7 @@ def test_what_chunks_depend_on(samples, photos, tmp_path, monkeypatch, strict):
         "strict": strict,
         "images": [20, 24],
         "sizes": [5, 5],
+        "torch": TORCH,
         "format": FORMAT,
     }
     path = result_path(tmp_path, "samples", 16, "gfid-v1", job)

@@ -20,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench import __version__
 from ssdd_bench.errors import OutputError
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import NUMBERS_VERSION
 from ssdd_bench.weights.assets import cache_folder, cache_is_on
 
 LIMIT_BYTES = 4 << 30
@@ -46,7 +48,8 @@ class ReferenceCache:
     def __init__(self, backend: str, layers: Mapping[str, int], device: torch.device) -> None:
         self._on = cache_is_on()
         self._layers = dict(layers)
-        versions = [torch.__version__, PIL.__version__]  # Pillow resizes the input of some.
+        # Pillow resizes the input of some.
+        versions = [torch.__version__, PIL.__version__, NUMBERS_VERSION, __version__]
         name = fingerprint([backend, self._layers, versions, _arithmetic(device)])
         self._folder = _root() / name[:16]
 

@@ -8,12 +8,14 @@ import PIL
 import pytest
 import torch
 
+from ssdd_bench import __version__
 from ssdd_bench.errors import OutputError
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features import cache as reference_cache
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.features.cache import ReferenceCache, pixel_hashes, prune
 from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import NUMBERS_VERSION
 
 CPU = torch.device("cpu")
 
@@ -177,7 +179,7 @@ def test_names_of_entries_and_what_they_hold(extractor, tmp_path, photo_like, mo
     found = extractor(a)
     ReferenceCache("sums 1", Sums.layers, CPU).write(pixel_hashes(a), found)
     (path,) = entries(tmp_path)
-    versions = [torch.__version__, PIL.__version__]
+    versions = [torch.__version__, PIL.__version__, NUMBERS_VERSION, __version__]
     name = fingerprint(["sums 1", {"a": 3, "b": 1}, versions, ["cpu", "AVX9", 77]])
     assert path.parent.name == name[:16]
     both = b"".join(pixel_hashes(a))
