@@ -22,7 +22,9 @@ def command(
         option("Leave out results that do not compare, or write them to OUT/others."),
     ] = "refuse",
     scores: Annotated[bool, flag("Take the scores of single images along.")] = False,
-    revision: Annotated[str, option("Take this branch, tag or commit.  [default: main]")] = "",
+    revision: Annotated[
+        str, option("Take this branch, tag or commit.  [default: main]", show_default=False)
+    ] = "",
 ) -> None:
     """Pull results from a repository on the Hub, or from a folder.
 
