@@ -25,7 +25,7 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.results.fingerprint import fingerprint, hash_arrays
 from ssdd_bench.results.records import read_json, read_record
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SHARD_IMAGES = 1024
 
 
@@ -46,7 +46,8 @@ class LatentsConfig:
         flips: mirrored images are encoded too.
         data: name of the images.
         n: their number.
-        ids_sha256: of their ordered ids.
+        data_sha256: of their ids and some pixels, see
+            :func:`ssdd_bench.evaluation.job.data_fingerprint`.
         classes: names, in the order of the labels.
         shard_images: images per shard.
     """
@@ -63,7 +64,7 @@ class LatentsConfig:
     flips: bool
     data: str
     n: int
-    ids_sha256: str
+    data_sha256: str
     classes: tuple[str, ...]
     shard_images: int = SHARD_IMAGES
 
@@ -143,14 +144,21 @@ def _refused(path: Path, problem: str) -> UserError:
 
 
 def read_latents(folder: Path) -> LatentsRecord:
-    """Read the record of a folder of latents; ``UserError`` if it is missing or damaged."""
+    """Read the record of a folder of latents; ``UserError`` if it is missing, damaged or old."""
     path = folder / "latents.json"
     if not path.is_file():
         raise UserError(
             f"{path} is missing, and with it the statistics that latents are scaled by: run "
             "`ssdd-bench gen encode` to its end, without --shard"
         )
-    return read_record(LatentsRecord, read_json(path), str(path))
+    data = read_json(path)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version in range(SCHEMA_VERSION):
+        raise UserError(
+            f"{path}: of an earlier version, which did not look at pixels: run `ssdd-bench gen "
+            "encode` with another --out"
+        )
+    return read_record(LatentsRecord, data, str(path))
 
 
 def shard_path(folder: Path, shard: int) -> Path:

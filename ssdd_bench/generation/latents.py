@@ -34,6 +34,7 @@ from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.errors import PluginError, UserError
 from ssdd_bench.evaluation.chunks import Grid
 from ssdd_bench.evaluation.environment import choose_load_threads, hide_home
+from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Files, launch_groups
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load_once
@@ -44,7 +45,7 @@ from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.plugins.outputs import check_latent
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.files import write_atomically, write_json
-from ssdd_bench.results.fingerprint import fingerprint, hash_arrays
+from ssdd_bench.results.fingerprint import hash_arrays
 
 CPU_BATCH = 16
 """Images per call on a CPU, where the rounding of results depends on it."""
@@ -109,7 +110,7 @@ class LatentsPlan:
             flips=self.flips,
             data=source.name,
             n=len(source),
-            ids_sha256=fingerprint(source.ids),
+            data_sha256=data_fingerprint(source),
             classes=tuple(sorted(set(class_names(source.ids)))),
             shard_images=self.shard_images,
         )
@@ -216,8 +217,8 @@ class LatentsWorker(Worker[LatentsRecord]):
                     _refuse(path)
             elif found != self._key:
                 raise UserError(
-                    f"{out} holds latents of other images, options or weights: choose another "
-                    "--out, or delete it"
+                    f"{out} holds latents of other images, options or weights, or of an earlier "
+                    "version: choose another --out, or delete it"
                 )
         return Opened("latents", self._grid.sizes, tuple(missing))
 

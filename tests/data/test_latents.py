@@ -105,6 +105,15 @@ def test_a_shard_that_is_not_there_or_of_other_latents_is_refused(tmp_path, how)
         LatentSet(tmp_path)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_latents_of_an_earlier_version_are_refused(tmp_path, version):
+    record = asdict(RECORD) | {"schema_version": version}
+    record["config"]["ids_sha256"] = record["config"].pop("data_sha256")
+    (tmp_path / "latents.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"latents\.json.*--out"):
+        read_latents(tmp_path)
+
+
 def test_without_the_record_nothing_is_read(tmp_path):
     with pytest.raises(UserError, match=r"latents\.json"):
         read_latents(tmp_path)

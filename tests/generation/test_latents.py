@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from mortal import Life, MortalBlockMean, run_elsewhere
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from ssdd_bench.api import Latent
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.latents import LatentSet
+from ssdd_bench.data.npz import write_npz
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import class_names
 from ssdd_bench.data.statistics import ChannelStats
@@ -158,6 +159,49 @@ def test_without_flips(photos, encode, tmp_path):
 def test_other_latents_in_the_folder_are_refused(photos, latents, encode, block_mean, record):
     with pytest.raises(UserError, match="holds latents of other images, options or weights"):
         encode(photos, latents.folder, named=record(label="block-mean:x=1", x=1))
+
+
+@pytest.fixture(params=["npz", "folder"])
+def alike(request, photos, tmp_path):
+    """Two sets of images with the same name and the same ids; only pixels differ."""
+    source = open_images(photos)
+    found = []
+    for name in "xy":
+        path = tmp_path / name / "train"
+        images = [source.read(one) for one in source.ids]
+        if name == "y":
+            images = [ImageOps.invert(one) for one in images]
+        if request.param == "npz":
+            path = path.with_suffix(".npz")
+            arrays = [np.array(one)[None] for one in images]
+            shape = (len(images), *arrays[0].shape[1:])
+            write_npz(path, arrays, shape, np.zeros(len(images), np.int64))
+        else:
+            for image_id, image in zip(source.ids, images, strict=True):
+                (path / image_id).parent.mkdir(parents=True, exist_ok=True)
+                image.save(path / image_id)
+        found.append(path)
+    return found
+
+
+@pytest.mark.medium
+def test_other_images_of_the_same_name_and_ids_are_refused(alike, encode, tmp_path):
+    """Every npz numbers its images alike, and files of a folder can be replaced."""
+    one, other = alike
+    out = tmp_path / "out"
+    encode(one, out)
+    assert encode(other, tmp_path / "elsewhere").config.key != LatentSet(out).record.config.key
+    for missing in ((), ("shard-00001.safetensors",), ("latents.json",)):
+        for name in missing:
+            (out / name).unlink()
+        before = shards(out)
+        with pytest.raises(UserError, match="--out"):
+            encode(other, out)
+        with pytest.raises(UserError, match="--out"):
+            encode(other, out, launch=Launch(in_process=True, share=Share(1, 2)))
+        assert shards(out) == before
+    encode(one, out)
+    assert len(LatentSet(out)) == 24
 
 
 def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
