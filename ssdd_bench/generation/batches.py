@@ -142,10 +142,10 @@ class SampleBatches:
             "weights": sorted(record.weights.values()),
         }
         self.identity = fingerprint(images)
-        shared = config.shared / fingerprint(latents)[:16] if config.shared else None
-        self._folders = {
-            "images": config.out / "batches",
-            "latents": shared or config.out / "latents",
+        self._batches, self._latents = config.out / "batches", config.out / "latents"
+        self._folders = {  # named after what decides their content: others' files stay unread
+            "images": self._batches / self.identity[:16],
+            "latents": (config.shared or self._latents) / fingerprint(latents)[:16],
         }
 
     def starts(self) -> range:
@@ -162,16 +162,16 @@ class SampleBatches:
 
     def claim(self) -> None:
         """Mark the folder as that of these samples; ``UserError`` if it holds batches of others."""
-        path = self._folders["images"] / "config.json"
+        path = self._batches / "config.json"
         if path.is_file() and read_json(path) != {"fingerprint": self.identity}:
             raise other_samples(self.config.out)
         write_json(path, {"fingerprint": self.identity})
 
     def discard(self) -> None:
         """Delete the batches, but not latents that others share."""
-        shutil.rmtree(self._folders["images"], ignore_errors=True)
+        shutil.rmtree(self._batches, ignore_errors=True)
         if self.config.shared is None:
-            shutil.rmtree(self._folders["latents"], ignore_errors=True)
+            shutil.rmtree(self._latents, ignore_errors=True)
 
     def load(self, start: int) -> Arrays:
         """Return the batch that begins with a sample, from disk where it is there.

@@ -105,7 +105,7 @@ def _generate(
     }
     found = launch_groups(
         [SamplingGroup(plan, launch.crowds(device)) for plan in plans],
-        [Files(config.out, "batches/*.npz") for config in configs.values()],
+        [Files(config.out, "batches/*/*.npz") for config in configs.values()],
         lambda: {
             task: [
                 float(count * config.settings.evaluations()) for count in config.grid(device).sizes

@@ -1,5 +1,6 @@
 """Samples: the same for any number of processes, resumable, and decoded by who may decode them."""
 
+import shutil
 import signal
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mortal import Life, MortalBlockMean, run_elsewhere
+from safetensors.torch import load_file, save_file
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.npz import read_labels, write_npz
@@ -21,6 +23,7 @@ from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import SamplingPlan, generate_samples
 from ssdd_bench.launch.shares import Share
 from ssdd_bench.results.store import read_generated
+from ssdd_bench.train.files import card_path
 
 CPU = torch.device("cpu")
 SETTINGS = SamplerSettings("euler", steps=2, cfg=1.5)
@@ -81,7 +84,7 @@ def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generate
     for index in (1, 0):
         assert generate(out, share=Share(index, 2)) is None
     assert not (out / "samples.npz").exists()
-    (batch, *_) = sorted((out / "batches").glob("*.npz"))
+    (batch, *_) = sorted((out / "batches").glob("*/*.npz"))
     batch.write_bytes(b"damaged")
     generate(out)
     assert np.array_equal(pixels(out), pixels(generated))
@@ -117,7 +120,7 @@ def test_a_killed_launch_costs_one_batch(generated, trained, record, tmp_path):
     config = SamplesConfig(out, 40, settings=SETTINGS)
     plan = SamplingPlan(LoadedTokenizer(MortalBlockMean(life), record()), (config,), trained)
     assert run_elsewhere(generate_samples, [plan], tmp_path) == -signal.SIGKILL
-    assert len(list((out / "batches").glob("*.npz"))) == 2
+    assert len(list((out / "batches").glob("*/*.npz"))) == 2
     tokenizer = MortalBlockMean()
     loaded = LoadedTokenizer(tokenizer, record())
     draw(loaded, config, load_latent_model(trained, 4))
@@ -222,6 +225,37 @@ def test_what_does_not_fit_is_one_line(generate, generated, record, block_mean, 
     generate(out, share=Share(0, 2))
     with pytest.raises(UserError, match="holds samples of other settings"):
         generate(out, seed=3)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("deleted", ["batches", "batches/config.json"])
+def test_what_is_left_of_other_samples_is_not_used(generate, deleted, tmp_path):
+    """The error for other samples says to delete the folder, and only a part of it was."""
+    out = tmp_path / "out"
+    generate(out, 20, share=Share(0, 2))
+    path = out / deleted
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    generate(out, 20, seed=3)
+    generate(tmp_path / "fresh", 20, seed=3)
+    assert np.array_equal(pixels(out), pixels(tmp_path / "fresh"))
+    assert not list(out.glob("*/"))
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("which", ["network", "decoder"])
+def test_samples_of_other_weights_under_one_name_are_refused(
+    generate, trained, block_mean, record, which, tmp_path
+):
+    out, path = tmp_path / "out", tmp_path / trained.name
+    generate(out, share=Share(0, 2))
+    tensors = load_file(trained)
+    save_file({name: tensor + (which == "network") for name, tensor in tensors.items()}, path)
+    shutil.copy(card_path(trained), card_path(path))
+    weights = {"w.bin": ("cd" if which == "decoder" else "ab") * 32}
+    loaded = LoadedTokenizer(block_mean(), replace(record(), weights=weights))
+    config = SamplesConfig(out, 40, settings=SETTINGS)
+    with pytest.raises(UserError, match="holds samples of other settings or weights"):
+        draw(loaded, config, load_latent_model(path, 4))
 
 
 def test_a_published_network_fits_by_shape_alone(generate, trained, block_mean, record, tmp_path):
