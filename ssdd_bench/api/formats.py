@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -62,25 +63,97 @@ def set_memory_format(networks: Iterable[nn.Module]) -> None:
             network.to(memory_format=chosen)
 
 
+class Precision:
+    """A setting of how float32 may be rounded, by both of PyTorch's interfaces.
+
+    PyTorch 2.9 has added a newer one. Where the two differ, getters of the older one raise errors,
+    so both are always set.
+
+    Args:
+        get: read the older interface; where it raises an error, what it stands at most likely.
+        put: set the older interface, and with it the parts.
+        parts: owners of ``fp32_precision`` of the newer interface; none before PyTorch 2.9.
+    """
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], object], *parts: Any) -> None:
+        self._get, self._put, self._parts = get, put, parts
+
+    def get(self) -> tuple[Any, ...]:
+        """Read the older interface and each part; those of a part that has none are inherited."""
+        return (self._get(), *(part.fp32_precision for part in self._parts))
+
+    def put(self, value: tuple[Any, ...]) -> None:
+        """Set what :meth:`get` has returned; what stands so already is not touched."""
+        value = value[: 1 + len(self._parts)]
+        if self.get() == value:
+            return  # another thread may compute meanwhile
+        self._put(value[0])
+        for part, one in zip(self._parts, value[1:], strict=True):
+            if part.fp32_precision != one:
+                part.fp32_precision = one
+
+    @staticmethod
+    def effect(value: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what a value does: no precision at all rounds as little as that of IEEE."""
+        return tuple("ieee" if one == "none" else one for one in value)
+
+
+def _get_matmul() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # the newer interface was used alone
+        return "highest"
+
+
+def _get_cudnn() -> bool:
+    try:
+        return torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # the interfaces differ
+        return bool(_BACKENDS.cudnn.conv.fp32_precision != "tf32")
+
+
+def _put_cudnn(allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+_BACKENDS: Any = torch.backends  # whose newer attributes older versions lack
+_cuda, _cudnn, _cpu = _BACKENDS.cuda.matmul, _BACKENDS.cudnn, _BACKENDS.mkldnn
+_newer = hasattr(_cuda, "fp32_precision")
+_MATMUL = Precision(
+    _get_matmul, torch.set_float32_matmul_precision, *((_cuda, _cpu.matmul) if _newer else ())
+)
+_CONVOLUTIONS = Precision(
+    _get_cudnn, _put_cudnn, *((_cudnn.conv, _cudnn.rnn, _cpu.conv, _cpu.rnn) if _newer else ())
+)
+_INHERITED = Precision(lambda: None, lambda value: None, *((_BACKENDS, _cudnn) if _newer else ()))
+PRECISIONS: Final[Mapping[str, Precision]] = {
+    "float32": _INHERITED,  # comes first: the others may inherit it
+    "matrix products": _MATMUL,
+    "convolutions and RNNs": _CONVOLUTIONS,
+}
+"""All settings of how float32 may be rounded, by what they are of."""
+with warnings.catch_warnings():  # PyTorch 2.9 warns of the older interface, once in a process
+    warnings.simplefilter("ignore")
+    _get_matmul()
+
+
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
     """Let CUDA's convolutions and matrix products round to TF32, or not, for a while.
 
-    The settings before are restored, whichever of PyTorch's two interfaces they were made with.
+    A CPU computes in float32 as it is. The settings before are restored, whichever of PyTorch's two
+    interfaces they were made with; inside, both may be read, and agree.
     """
-    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    switches: list[tuple[Any, str, Any]]
-    if hasattr(cuda, "fp32_precision"):
-        precision = "tf32" if allowed else "ieee"
-        parts = (cuda, cudnn.conv, cudnn.rnn)  # type: ignore[attr-defined]
-        switches = [(part, "fp32_precision", precision) for part in parts]
-    else:  # before PyTorch 2.9
-        switches = [(part, "allow_tf32", allowed) for part in (cuda, cudnn)]
-    before = [getattr(part, name) for part, name, _ in switches]
+    rounded = "tf32" if allowed else "ieee"
+    wanted = {
+        _MATMUL: ("high" if allowed else "highest", rounded, "ieee"),
+        _CONVOLUTIONS: (allowed, rounded, rounded, "ieee", "ieee"),
+    }
+    before = {one: one.get() for one in wanted}
     try:
-        for part, name, value in switches:
-            setattr(part, name, value)
+        for one, value in wanted.items():
+            one.put(value)
         yield
     finally:
-        for (part, name, _), value in zip(switches, before, strict=True):
-            setattr(part, name, value)
+        for one, value in before.items():
+            one.put(value)

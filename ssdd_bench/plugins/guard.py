@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from ssdd_bench.api import LatentSpec, Tokenizer
+from ssdd_bench.api.formats import PRECISIONS
 from ssdd_bench.errors import DataError, OutputError, PluginError, SourceError
 
 ROLES: Final = ("encoder", "decoder")
@@ -32,37 +33,29 @@ PATCHABLE: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class _Setting:
-    """A global setting, by how it is read and put back."""
+    """A global setting, by how it is read and put back.
+
+    Attributes:
+        get: read a value.
+        put: set it.
+        effect: what a value does. A change without another effect is put back and not named.
+    """
 
     get: Callable[[], Any]
     put: Callable[[Any], object]
+    effect: Callable[[Any], object] = lambda value: value
 
 
 def _attribute(owner: Any, name: str) -> _Setting:
     return _Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
-def _get_precision() -> Any:
-    """Read the precision by PyTorch's newer interface, with which the older one does not mix."""
-    cuda = torch.backends.cuda.matmul
-    if not hasattr(cuda, "fp32_precision"):  # before PyTorch 2.9
-        return torch.get_float32_matmul_precision()
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    return cuda.fp32_precision, matmul.fp32_precision
-
-
-def _put_precision(value: Any) -> None:
-    if isinstance(value, str):
-        torch.set_float32_matmul_precision(value)
-        return
-    torch.set_float32_matmul_precision("highest")  # what the older interface keeps besides
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.fp32_precision, matmul.fp32_precision = value
-
-
 SETTINGS: Final[Mapping[str, _Setting]] = {
     "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
-    "torch's precision of matrix products": _Setting(_get_precision, _put_precision),
+    **{
+        f"torch's precision of {what}": _Setting(one.get, one.put, one.effect)
+        for what, one in PRECISIONS.items()
+    },
     "torch's default dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": _Setting(torch.get_default_device, torch.set_default_device),
     "torch's deterministic algorithms": _Setting(
@@ -135,9 +128,11 @@ class Guard:
         environment: Mapping[str, str],
     ) -> None:
         for name, before in settings.items():
-            if SETTINGS[name].get() != before:
-                SETTINGS[name].put(before)
-                self._changed[name] = None
+            setting = SETTINGS[name]
+            if (after := setting.get()) != before:
+                setting.put(before)
+                if setting.effect(after) != setting.effect(before):
+                    self._changed[name] = None
         for place, attributes in functions.items():
             owner = PATCHABLE[place]
             now = vars(owner)

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from ssdd_bench.api.formats import choose_memory_format, has_kernels, set_memory_format, tf32
+from ssdd_bench.api.formats import (
+    PRECISIONS,
+    choose_memory_format,
+    has_kernels,
+    set_memory_format,
+    tf32,
+)
 from ssdd_bench.evaluation.environment import memory_format
 from ssdd_bench.plugins.registry import load_tokenizer
 
@@ -57,24 +63,85 @@ def test_every_tokenizer_is_loaded_in_the_format_of_the_rule(name):
     assert memory_format(load_tokenizer(name).networks().values()) == "channels_last"
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="PyTorch before 2.9"
-)
+has_newer = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+newer = pytest.mark.skipif(not has_newer, reason="PyTorch before 2.9")
+
+
+@pytest.fixture
+def restored():
+    """Put PyTorch's precisions back."""
+    before = {one: one.get() for one in PRECISIONS.values()}
+    yield
+    for one, value in before.items():
+        one.put(value)
+    assert {one: one.get() for one in before} == before
+
+
+def parts():
+    if not has_newer:
+        return []
+    owners = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    return [part.fp32_precision for part in owners]
+
+
+@newer
 @pytest.mark.parametrize("before", ["tf32", "ieee", "none"])
-def test_tf32_is_off_and_then_as_before(before, monkeypatch):
+def test_tf32_is_off_and_then_as_before(before, restored):
     """Also where the user has set it by PyTorch's newer interface."""
-    parts = [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]
-    old = [part.fp32_precision for part in parts]
-    try:
-        torch.backends.cudnn.conv.fp32_precision = before  # and not that of the others
-        now = [part.fp32_precision for part in parts]
+    torch.backends.cudnn.conv.fp32_precision = before  # and not that of the others
+    now = parts()
+    with tf32(False):
+        assert parts() == ["ieee"] * 3
+        with tf32(True):
+            assert parts() == ["tf32"] * 3
+        assert parts() == ["ieee"] * 3
+    assert parts() == now
+
+
+def older():
+    backends = torch.backends
+    found = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+    return *found, torch.get_float32_matmul_precision()
+
+
+@pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
+@pytest.mark.parametrize("cudnn", [True, False])
+def test_tf32_is_set_by_the_older_interface_too(matmul, cudnn, restored):
+    """Its getters raise errors where the newer one says something else."""
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = cudnn
+    before = older(), parts()
+    with tf32(False):
+        assert older() == (False, False, "highest")
+        with tf32(True):
+            assert older() == (True, True, "high")
+            with torch.backends.cudnn.flags(enabled=False):  # reads and restores all flags
+                assert not torch.backends.cudnn.enabled
+            assert older() == (True, True, "high")
+        assert older() == (False, False, "highest")
+        assert parts() == ["ieee"] * len(parts())
+    assert (older(), parts()) == before == ((matmul != "highest", cudnn, matmul), before[1])
+
+
+@newer
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_mixture_of_the_interfaces_is_left_as_it_was(allowed, restored):
+    backends = torch.backends
+    backends.cuda.matmul.fp32_precision = backends.cudnn.rnn.fp32_precision = "tf32"
+    backends.cudnn.conv.fp32_precision = backends.mkldnn.conv.fp32_precision = "ieee"
+    before = [one.get() for one in PRECISIONS.values()]
+    with tf32(allowed):
+        assert older() == (allowed, allowed, "high" if allowed else "highest")
+    assert [one.get() for one in PRECISIONS.values()] == before
+
+
+def test_what_stands_already_is_not_touched(monkeypatch):
+    """Another thread may compute while a context of the same kind is entered."""
+    with tf32(False):
+        calls = []
+        for one in PRECISIONS.values():
+            monkeypatch.setattr(one, "_put", calls.append)
         with tf32(False):
-            assert [part.fp32_precision for part in parts] == ["ieee"] * 3
-            with tf32(True):
-                assert [part.fp32_precision for part in parts] == ["tf32"] * 3
-            assert [part.fp32_precision for part in parts] == ["ieee"] * 3
-        assert [part.fp32_precision for part in parts] == now
-    finally:
-        for part, value in zip(parts, old, strict=True):
-            part.fp32_precision = value
-    assert isinstance(torch.backends.cudnn.allow_tf32, bool)  # the older interface works again
+            assert older() == (False, False, "highest")
+        assert not calls
+        monkeypatch.undo()

@@ -3,6 +3,7 @@
 import inspect
 import os
 import signal
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
-from ssdd_bench.api.formats import tf32
+from ssdd_bench.api.formats import PRECISIONS, tf32
 from ssdd_bench.errors import DataError, PluginError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.evaluation.evaluate import evaluate
@@ -87,25 +88,64 @@ def test_what_an_import_of_dynamo_wraps_is_no_change(monkeypatch):
     assert guard.changed == ()
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_calls_may_lie_in_a_context_that_sets_tf32(allowed):
-    guard = Guard("plugin")
-    with tf32(allowed):
-        with guard.calls():
-            pass
-        assert guard.changed == ()
-        before = precisions()
-        with guard.calls():
-            torch.set_float32_matmul_precision("medium")
-        assert precisions() == before
-    assert guard.changed == ("torch's precision of matrix products",)
+PRECISION = "torch's precision of "
+PRODUCTS, CONVOLUTIONS = PRECISION + "matrix products", PRECISION + "convolutions and RNNs"
+PRECISION_CHANGES = [
+    (PRODUCTS, lambda: torch.set_float32_matmul_precision("medium"), False),
+    (PRODUCTS, lambda: flip(torch.backends.cuda.matmul), False),
+    (CONVOLUTIONS, lambda: flip(torch.backends.cudnn), False),
+    (PRODUCTS, lambda: set_part(torch.backends.cuda.matmul), True),
+    (PRODUCTS, lambda: set_part(torch.backends.mkldnn.matmul), True),
+    (CONVOLUTIONS, lambda: set_part(torch.backends.cudnn.conv), True),
+    (CONVOLUTIONS, lambda: set_part(torch.backends.cudnn.rnn), True),
+    (CONVOLUTIONS, lambda: set_part(torch.backends.mkldnn.conv), True),
+    (PRECISION + "float32", lambda: set_part(torch.backends), True),
+    (PRECISION + "float32", lambda: set_part(torch.backends.cudnn), True),
+]
+
+
+def flip(part):
+    part.allow_tf32 = not part.allow_tf32
+
+
+def set_part(part):
+    part.fp32_precision = "ieee" if part.fp32_precision == "tf32" else "tf32"
 
 
 def precisions():
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        return torch.get_float32_matmul_precision()
-    parts = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    return [part.fp32_precision for part in parts]
+    return [one.get() for one in PRECISIONS.values()]
+
+
+@pytest.mark.parametrize("allowed", [True, False, None])
+@pytest.mark.parametrize(("name", "change", "newer"), PRECISION_CHANGES)
+def test_precisions_are_put_back_whichever_interface_changed_them(name, change, newer, allowed):
+    """Outside of a context too, where PyTorch's defaults hold."""
+    if newer and not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("PyTorch before 2.9")
+    guard = Guard("plugin")
+    with nullcontext() if allowed is None else tf32(allowed):
+        before = precisions()
+        with guard.calls():
+            pass
+        assert guard.changed == ()
+        with guard.calls():
+            change()
+        assert precisions() == before
+        flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        assert flags == ((False, True) if allowed is None else (allowed, allowed))
+    assert guard.changed == (name,)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_flags_of_cudnn_for_a_while_are_no_change(allowed):
+    """Afterwards PyTorch leaves no precision where IEEE's was, which has the same effect."""
+    guard = Guard("plugin")
+    with tf32(allowed):
+        before = precisions()
+        with guard.calls(), torch.backends.cudnn.flags(enabled=False):
+            assert not torch.backends.cudnn.enabled
+        assert precisions() == before
+    assert guard.changed == ()
 
 
 def test_environment_is_put_back(monkeypatch):
