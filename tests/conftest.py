@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -110,6 +112,19 @@ def make_photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, tupl
         return folder
 
     return make
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let ``torch.compile`` return what it gets, at once; a list notes each reset of compilers."""
+    import torch
+
+    resets: list[str] = []
+    config = SimpleNamespace(recompile_limit=8, patch=lambda changes: nullcontext())
+    monkeypatch.setitem(vars(torch), "_dynamo", SimpleNamespace(config=config))
+    monkeypatch.setattr(torch, "compile", lambda forward, **options: forward)
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append("reset"))
+    return resets
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -77,6 +78,20 @@ class OOMSplitter:
         self.size = size // 2
         self.warnings.append(f"out of memory with {size} images at a time: reduced to {self.size}")
         return None
+
+    def fit(self, call: Callable[[int], T]) -> T:
+        """Run ``call`` with a number of images, :attr:`size` at first, until it fits.
+
+        Returns:
+            Its result, which may not be None.
+
+        Raises:
+            UserError: not even one image fits.
+        """
+        while True:
+            size = self.size
+            if (result := self.attempt(partial(call, size), size)) is not None:
+                return result
 
 
 def release_memory(device: torch.device) -> None:

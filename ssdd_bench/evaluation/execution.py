@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import choose_memory_format, tf32
+from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
 from ssdd_bench.plugins.guard import Guard
@@ -119,6 +121,7 @@ class PreparedTokenizer:
         tokenizer: ready to run.
         is_exact: True if it is what :meth:`float32` gives, so that no output can differ.
         compile_s: seconds of compilation and the first call; None without compilation.
+        splitter: knows the batch that fits, as far as it was tried.
     """
 
     def __init__(
@@ -127,9 +130,11 @@ class PreparedTokenizer:
         protocol: Protocol,
         device: torch.device,
         settings: ExecutionSettings,
+        batch: int,
     ) -> None:
         self.tokenizer = tokenizer
         self.compile_s: float | None = None
+        self.splitter = OOMSplitter(batch, device)
         self._protocol, self._device, self._settings = protocol, device, settings
         self._networks = list(tokenizer.networks().values())
         self._forwards: dict[nn.Module, Callable[..., Any]] = {}
@@ -157,15 +162,15 @@ class PreparedTokenizer:
                 same = same and chosen == automatic
         return same
 
-    def compile(self, resolution: int, batch: int) -> None:
-        """Compile the networks, and time it with the first call.
+    def compile(self, resolution: int) -> None:
+        """Compile the networks for the largest batch that fits, and time it with the first call.
 
         Args:
             resolution: side of the images in pixels.
-            batch: images per call.
 
         Raises:
-            UserError: a network is a program that was exported already.
+            UserError: a network is a program that was exported already, or not even one image fits
+                into memory.
         """
         settings = self._settings
         mode = MODES[settings.compile, settings.cuda_graphs]
@@ -175,6 +180,20 @@ class PreparedTokenizer:
             forward = torch.compile(part.forward, dynamic=False, mode=mode)
             self._forwards[part] = _cloning(forward) if settings.cuda_graphs else forward
         self._use_compiled()
+        call = partial(self._first_call, resolution)
+        size = self.splitter.size
+        seconds = self.splitter.attempt(partial(call, size), size)
+        if seconds is None:
+            # To compile anew for every half would take minutes each: eager calls find what fits.
+            torch.compiler.reset()  # frees the graphs that did not
+            self._use_eager()
+            self.splitter.fit(call)
+            self._use_compiled()
+            seconds = self.splitter.fit(call)
+        self.compile_s = seconds
+
+    def _first_call(self, resolution: int, batch: int) -> float:
+        """Encode and decode once, and return the seconds that it takes."""
         ids = [str(index) for index in range(batch)]
         images = torch.full((batch, 3, resolution, resolution), 0.5, device=self._device)
         started = time.perf_counter()
@@ -185,7 +204,7 @@ class PreparedTokenizer:
             self.tokenizer.decode(latent, KeyedNoise(0, ids, "decode"))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        self.compile_s = time.perf_counter() - started
+        return time.perf_counter() - started
 
     def _use_compiled(self) -> None:
         for part, forward in self._forwards.items():
@@ -234,17 +253,17 @@ def prepare(
         device: to run on.
         settings: of execution.
         resolution: side of the images in pixels; compiled networks are tried out on it.
-        batch: images per call, likewise.
+        batch: images per call, likewise; halved until they fit into memory.
         guard: of the tokenizer's calls; by default one of its own.
 
     Raises:
-        UserError: the device cannot do it.
+        UserError: the device cannot do it, or has no memory for one image.
     """
     settings.check(device)
     guard = guard or Guard(type(tokenizer).__name__)
     with tf32(protocol.tf32):
         with guard.calls():
-            prepared = PreparedTokenizer(tokenizer, protocol, device, settings)
+            prepared = PreparedTokenizer(tokenizer, protocol, device, settings, batch)
         try:
             with ExitStack() as stack:
                 if settings.compile != "off":
@@ -254,7 +273,7 @@ def prepare(
                     limit = "recompile_limit" if new else "cache_size_limit"
                     stack.enter_context(_dynamo.config.patch({limit: RECOMPILE_LIMIT}))
                     with guard.calls():
-                        prepared.compile(resolution, batch)
+                        prepared.compile(resolution)
                 yield prepared
         finally:
             prepared.close()

@@ -51,6 +51,7 @@ def reconstruct(
     examples_of: int | None = 0,
     guard: Guard | None = None,
     repeat: bool = True,
+    splitter: OOMSplitter | None = None,
 ) -> None:
     """Score every image of the loader, whose groups are the chunks.
 
@@ -77,6 +78,7 @@ def reconstruct(
         guard: of the tokenizer's calls; by default one with the name of its class.
         repeat: encode and decode the first image of the group ``examples_of`` once more, from the
             same noise, and warn of a difference.
+        splitter: knows the batch that fits already; by default the first one is tried.
 
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
@@ -96,6 +98,7 @@ def reconstruct(
             device,
             pool if loader.threads else None,
             guard or Guard(type(tokenizer).__name__),
+            splitter,
         )
 
         def prepare(batch: Batch) -> _Prepared:
@@ -353,6 +356,7 @@ class _RoundTrips:
         device: torch.device,
         noise_pool: Executor | None,
         guard: Guard,
+        splitter: OOMSplitter | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._guard = guard
@@ -361,7 +365,7 @@ class _RoundTrips:
         self._device = device
         self._pin = device.type == "cuda"
         self._ordered = _OrderedNoise(seed, self._pin, noise_pool)
-        self._splitter: OOMSplitter | None = None
+        self._splitter = splitter
         self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}  # asked for by the last batch
         self._decoded: list[Tensor] = []  # least and largest values
         self._repeated = False

@@ -193,6 +193,7 @@ class JobWork:
             guard=self._guard,
             # Alone, an image would compile the networks anew.
             repeat=self._execution.compile == "off",
+            splitter=prepared.splitter,
         )
 
     def time(self, record: JobRecord, examples: Examples) -> ClockRecord:

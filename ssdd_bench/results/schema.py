@@ -135,6 +135,7 @@ class SpeedComparison:
     ratio: float  # of images/s, median over the turns
     interval: tuple[float, float]  # 95% of that median
     turns: int
+    batch: Annotated[int | None, ADDED] = None  # images per call, the same for both
 
 
 @dataclass(frozen=True)

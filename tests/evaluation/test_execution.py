@@ -202,9 +202,9 @@ def test_an_exported_program_is_not_compiled(compiler):
         pass
     network = nn.Conv2d(3, 3, 1)  # it comes first, and is not compiled yet
     settings = ExecutionSettings(compile="default")
-    prepared = PreparedTokenizer(Noted(network, program), PROTOCOL, CPU, settings)
+    prepared = PreparedTokenizer(Noted(network, program), PROTOCOL, CPU, settings, 1)
     with pytest.raises(UserError, match="exported"):
-        prepared.compile(8, 1)
+        prepared.compile(8)
     prepared.close()
     assert "forward" not in vars(network)
 
@@ -362,10 +362,10 @@ def test_the_first_call_is_that_of_an_evaluation(posterior, compiler, monkeypatc
     network = nn.Conv2d(3, 3, 1)
     tokenizer = Slow(network)
     protocol = replace(AUTOCAST, posterior=posterior)
-    prepared = PreparedTokenizer(tokenizer, protocol, CPU, ExecutionSettings(compile="default"))
+    prepared = PreparedTokenizer(tokenizer, protocol, CPU, ExecutionSettings(compile="default"), 2)
     assert prepared.compile_s is None
     assert not prepared.is_exact
-    prepared.compile(8, 2)
+    prepared.compile(8)
     assert prepared.compile_s == 2.5
     ((images, encoding),), ((latent, decoding, modes),) = tokenizer.encoded, tokenizer.decoded
     assert torch.equal(images, torch.full((2, 3, 8, 8), 0.5))
@@ -400,8 +400,8 @@ def test_each_network_runs_compiled_until_the_end(settings, mode, compiler, monk
     before = [part(images) for part in parts]
     inside = [in_channels_last(part)(images) for part in parts]
     eager = [part.forward for part in parts]
-    prepared = PreparedTokenizer(Noted(*networks), PROTOCOL, CPU, settings)
-    prepared.compile(4, 1)
+    prepared = PreparedTokenizer(Noted(*networks), PROTOCOL, CPU, settings, 1)
+    prepared.compile(4)
     assert compiler.asked == [(one, {"dynamic": False, "mode": mode}) for one in eager]
     del steps[:]
     for part, expected in zip(parts, inside, strict=True):
@@ -419,8 +419,61 @@ def test_each_network_runs_compiled_until_the_end(settings, mode, compiler, monk
     assert not any("forward" in vars(part) for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("eager", "compiled", "sizes", "fits"),
+    [
+        (64, 64, ["64 compiled"], 64),
+        (64, 63, ["64 compiled", "32", "32 compiled"], 32),
+        (8, 8, ["64 compiled", "32", "16", "8", "8 compiled"], 8),
+        (16, 8, ["64 compiled", "32", "16", "16 compiled", "8 compiled"], 8),
+    ],
+)
+def test_compilation_halves_the_batch_where_memory_ends(
+    eager, compiled, sizes, fits, compiler, monkeypatch
+):
+    """Networks are not compiled for each batch on the way: eager calls find what fits."""
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+    tried, network = [], nn.Conv2d(3, 3, 1)
+
+    class Small(Noted):
+        def decode(self, latent, noise):
+            is_compiled = "forward" in vars(network)
+            tried.append(f"{len(latent)} compiled" if is_compiled else f"{len(latent)}")
+            if len(latent) > (compiled if is_compiled else eager):
+                raise torch.OutOfMemoryError("no memory left")
+            return super().decode(latent, noise)
+
+    settings = ExecutionSettings(compile="default")
+    with prepare(Small(network), PROTOCOL, CPU, settings, 8, 64) as prepared:
+        assert tried == sizes
+        assert prepared.splitter.size == fits
+        assert len(prepared.splitter.warnings) == {64: 0, 32: 1, 8: 3}[fits]
+        assert prepared.compile_s > 0
+        assert len(compiler.resets) == (fits < 64)  # the graphs that did not fit
+        assert "forward" in vars(network)
+    assert "forward" not in vars(network)
+
+
+def test_compilation_of_a_network_that_does_not_fit_at_all(compiler, monkeypatch):
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+
+    def fail(error):
+        raise error
+
+    network, settings = nn.Conv2d(3, 3, 1), ExecutionSettings(compile="default")
+    tokenizer = Noted(network)
+    for error, expected in (
+        (torch.OutOfMemoryError("no memory left"), UserError),
+        (RuntimeError("something else"), RuntimeError),
+    ):
+        tokenizer.decode = lambda latent, noise, error=error: fail(error)
+        with pytest.raises(expected), prepare(tokenizer, PROTOCOL, CPU, settings, 8, 4):
+            pass
+        assert "forward" not in vars(network)
+
+
 def test_nothing_is_reset_without_compilation(compiler):
-    prepared = PreparedTokenizer(Noted(nn.Conv2d(3, 3, 1)), PROTOCOL, CPU, DEFAULT_EXECUTION)
+    prepared = PreparedTokenizer(Noted(nn.Conv2d(3, 3, 1)), PROTOCOL, CPU, DEFAULT_EXECUTION, 1)
     prepared.close()
     assert not compiler.resets
     assert not compiler.asked
@@ -438,8 +491,8 @@ def test_the_clock_waits_for_a_gpu(compiler, monkeypatch):
     monkeypatch.setattr(module, "autocast", lambda device, protocol: nullcontext())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: seen.append(("wait", device)))
     settings = ExecutionSettings(compile="default")
-    prepared = PreparedTokenizer(Noted(nn.Conv2d(3, 3, 1)), PROTOCOL, gpu, settings)
-    prepared.compile(4, 1)
+    prepared = PreparedTokenizer(Noted(nn.Conv2d(3, 3, 1)), PROTOCOL, gpu, settings, 1)
+    prepared.compile(4)
     assert seen == [("full", gpu), ("wait", gpu)]
 
 
@@ -488,13 +541,13 @@ class Videos(nn.Sequential):
 )
 def test_another_memory_format_is_not_exact(networks, choice, exact):
     settings = ExecutionSettings(memory_format=choice)
-    assert PreparedTokenizer(Noted(*networks), PROTOCOL, CPU, settings).is_exact is exact
+    assert PreparedTokenizer(Noted(*networks), PROTOCOL, CPU, settings, 1).is_exact is exact
 
 
 def test_weights_of_videos_keep_their_format():
     network = Videos()
     settings = ExecutionSettings(memory_format="channels_last")
-    PreparedTokenizer(Noted(network), PROTOCOL, CPU, settings)
+    PreparedTokenizer(Noted(network), PROTOCOL, CPU, settings, 1)
     assert memory_format([network[0]]) == "contiguous"
 
 
@@ -511,7 +564,7 @@ def test_weights_of_videos_keep_their_format():
 )
 def test_other_numbers_are_not_exact(protocol, device, exact):
     tokenizer = Noted(nn.Conv2d(3, 3, 1))
-    assert PreparedTokenizer(tokenizer, protocol, device, DEFAULT_EXECUTION).is_exact is exact
+    assert PreparedTokenizer(tokenizer, protocol, device, DEFAULT_EXECUTION, 1).is_exact is exact
     dtype = {"float32": torch.float32, "float16": torch.float16}[protocol.dtype]
     assert tokenizer.moved == [(device, torch.float32), (device, dtype)]
 
@@ -522,7 +575,7 @@ def test_the_best_memory_format_is_that_of_the_dtype():
     for dtype, found in (("float32", "contiguous"), ("bfloat16", "channels_last")):
         network = nn.Conv2d(3, 4, 3)
         used = replace(PROTOCOL, dtype=dtype)
-        PreparedTokenizer(Noted(network), used, gpu, DEFAULT_EXECUTION)
+        PreparedTokenizer(Noted(network), used, gpu, DEFAULT_EXECUTION, 1)
         assert memory_format([network]) == found
 
 
@@ -547,7 +600,7 @@ def test_parameters_and_buffers_are_put_back():
     before = {name: one.data_ptr() for name, one in network.state_dict().items()}
     attributes = [{*vars(one)} for one in modules]
     used = replace(PROTOCOL, dtype="bfloat16")
-    prepared = PreparedTokenizer(Moved(network), used, CPU, DEFAULT_EXECUTION)
+    prepared = PreparedTokenizer(Moved(network), used, CPU, DEFAULT_EXECUTION, 1)
     floats = [one for one in network.state_dict().values() if one.is_floating_point()]
     assert {one.dtype for one in floats} == {torch.bfloat16}
     with prepared.float32() as tokenizer:

@@ -1,5 +1,6 @@
 """Decoders timed by turns: ratios to a baseline, on a clock that stands still between calls."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 import torch
 
 from ssdd_bench.data.images import open_images
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import interleave as module
 from ssdd_bench.evaluation import timing
 from ssdd_bench.evaluation.execution import ExecutionSettings
 from ssdd_bench.evaluation.interleave import TURNS, compare_by_turns
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.settings import Settings
+from ssdd_bench.evaluation.settings import BatchChoice, Settings
 from ssdd_bench.evaluation.work import first_images
 from ssdd_bench.protocols.registry import get_protocol
 
@@ -53,6 +55,7 @@ def test_ratios_are_of_images_per_second(block_mean, record, photos, monkeypatch
     assert found["b"].baseline == found["c"].baseline == "label a (bfloat16)"
     assert (found["b"].ratio, found["b"].interval, found["b"].turns) == (0.5, (0.5, 0.5), 5)
     assert found["c"].ratio == 0.25
+    assert found["b"].batch == found["c"].batch == 1
     assert now[0] == (5 + 2) * (1 + 2 + 8 * 4)
     assert formats.count([torch.bfloat16]) == 7 * 2
     networks = [tokenizers[name].tokenizer.layers["decoder"] for name in "ab"]
@@ -94,3 +97,60 @@ def test_those_of_another_device_are_left_out(block_mean, record, photos, monkey
     found = compare_by_turns(tokenizers, "network", examples, settings, 3)
     assert found.keys() == {"other"}
     assert timed == [(1, "default-v1", 6, META)] * 2
+
+
+class Limited:
+    """Makes a tokenizer that runs out of memory; notes the batches that were decoded."""
+
+    def __init__(self, base: Any, limit: int, alone: int | None = None) -> None:
+        self.batches: list[int] = []
+        layer, batches = torch.nn.Linear(1, 1), self.batches
+
+        class Network(base):  # type: ignore[misc]
+            def networks(self):
+                return {"decoder": layer}
+
+            def decode(self, latent, noise):
+                size = len(latent)
+                first = alone is not None and len(batches) < 2
+                if size > (alone if first else limit):
+                    raise torch.OutOfMemoryError("no memory left")
+                batches.append(size)
+                return super().decode(latent, noise)
+
+        self.tokenizer = Network()
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("compile", ["off", "default"])
+def test_all_take_the_batch_that_fits_the_largest(
+    compile, block_mean, record, photos, uncompiled, monkeypatch
+):
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+    monkeypatch.setattr(module, "choose_batches", lambda size, device: BatchChoice(8, (8,)))
+    made = [Limited(block_mean, 8), Limited(block_mean, 3, alone=4), Limited(block_mean, 8)]
+    tokenizers = {
+        name: LoadedTokenizer(one.tokenizer, record())
+        for name, one in zip("abc", made, strict=True)
+    }
+    settings = replace(SETTINGS, execution=ExecutionSettings(compile=compile))
+    examples = first_images(open_images(photos), settings)
+    found = compare_by_turns(tokenizers, "a", examples, settings, turns=3)
+    assert {name: one.batch for name, one in found.items()} == {"b": 2, "c": 2}
+    assert [one.batches[-3:] for one in made] == [[2] * 3] * 3
+    if compile == "default":  # the third is compiled for what fitted the second alone
+        assert made[0].batches[0] == 8
+        assert made[1].batches[0] == made[2].batches[0] == 4
+    # One for each tokenizer at the end, one where "b" was compiled, and one for the turns.
+    assert len(uncompiled) == (5 if compile == "default" else 0)
+
+
+def test_no_turns_where_one_image_does_not_fit(block_mean, record, photos, monkeypatch):
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+    made = Limited(block_mean, 1), Limited(block_mean, 0)
+    tokenizers = {
+        name: LoadedTokenizer(one.tokenizer, record()) for name, one in zip("ab", made, strict=True)
+    }
+    examples = first_images(open_images(photos), SETTINGS)
+    with pytest.raises(UserError, match="one image"):
+        compare_by_turns(tokenizers, "a", examples, SETTINGS, turns=3)

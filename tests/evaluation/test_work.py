@@ -22,7 +22,7 @@ from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.execution import ExecutionSettings
 from ssdd_bench.evaluation.folder import ClockRecord, Executed, JobFolder, JobIdentity, JobRecord
 from ssdd_bench.evaluation.loading import LoadedTokenizer
-from ssdd_bench.evaluation.settings import Settings, job_fingerprint
+from ssdd_bench.evaluation.settings import BatchChoice, Settings, job_fingerprint
 from ssdd_bench.evaluation.work import (
     JobWork,
     describe_job,
@@ -293,3 +293,32 @@ def test_networks_and_metrics_are_kept_until_the_end(
     options = PROTOCOL.metric_options
     arguments = (("psnr", "mse"), CPU, PROTOCOL.metric_batch, options, False, True)
     assert made == [(arguments, {"expected": 5})]
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_scores_take_the_batch_that_compiled_networks_fit(
+    folder: JobFolder, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No larger one is tried again, and chunks say why the batch is smaller."""
+
+    class Small(Noisy):
+        def decode(self, latent: Latent, noise: Any) -> torch.Tensor:
+            tried.append(len(latent))
+            if len(latent) > 3:
+                raise torch.OutOfMemoryError("no memory left")
+            return super().decode(latent, noise)
+
+    monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
+    monkeypatch.setattr(module, "choose_batches", lambda size, device: BatchChoice(8, (8,)))
+    tried: list[int] = []
+    folder = JobFolder(folder.path, replace(IDENTITY, images=12, size=6))
+    settings = replace(SETTINGS, execution=ExecutionSettings(compile="default"))
+    with JobWork(LoadedTokenizer(Small(), record()), letters(12), settings) as work:
+        work.compute(folder, [0], Progress())
+        work.compute(folder, [1], Progress())
+    assert tried == [8, 4, 2, 2, *[2] * 6]
+    sizes = [
+        [word for word in text.split() if word.isdigit()] for text in folder.load(0)[0].warnings
+    ]
+    assert sizes == [["8"], ["4"]]
+    assert not folder.load(1)[0].warnings
