@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from ssdd_bench.report.figures.canvas import Canvas
@@ -289,8 +290,8 @@ def place_labels(
     place of the axes must be final.
 
     Returns:
-        The text of each labelled mark, and the line that leads to it if it is far away; in a crowd
-        also nothing.
+        The text of each labelled mark, and the line that leads to it if it is far away or another
+        mark is nearer; in a crowd also nothing.
     """
     allocate: Any = textalloc.allocate  # its annotations forbid None and say nothing of artists
     labelled = [mark for mark in marks if mark.label]
@@ -332,14 +333,23 @@ def place_labels(
             parse_math=False,
         )
     found = [[text] if text else [] for text in texts]
-    for artists, leader in zip(found, leaders, strict=True):
+    points = axes.transData.transform([(mark.x, mark.y) for mark in marks])
+    for mark, artists, leader in zip(labelled, found, leaders, strict=True):
         if leader is not None:
             tips = axes.transData.transform(np.column_stack(leader.get_data()))
-            if np.hypot(*(tips[1] - tips[0])) < 2.5 * clearance:
+            near = np.hypot(*(tips[1] - tips[0])) < 2.5 * clearance
+            if near and all(marks[_nearest(points, text)] is mark for text in artists):
                 leader.remove()
             else:
                 artists.append(leader)
     return found
+
+
+def _nearest(points: npt.NDArray[np.float64], text: Text) -> int:
+    """Return which of some points, in pixels, is nearest to the box of a text."""
+    (left, low), (right, high) = text.get_window_extent().get_points()
+    gaps = np.maximum([left, low] - points, points - [right, high]).clip(min=0)
+    return int(np.hypot(*gaps.T).argmin())
 
 
 def _pieces(xs: Any, ys: Any) -> Iterator[npt.NDArray[np.float64]]:

@@ -87,8 +87,21 @@ def test_crowded_marks_get_separate_labels() -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    labels = [texts[0] for texts in place_labels(axes, marks)]
-    assert_labels_are_readable(axes, labels, [])
+    placed = place_labels(axes, marks)
+    assert_labels_are_readable(axes, [texts[0] for texts in placed], [])
+    astray = 0
+    for mark, (label, *leader) in zip(marks, placed, strict=True):
+        box = label.get_window_extent()
+        gaps = {}
+        for one in marks:
+            x, y = axes.transData.transform((one.x, one.y))
+            gaps[one.label] = np.hypot(
+                max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)
+            )
+        if gaps[mark.label] > min(gaps.values()):  # another mark is nearer
+            astray += 1
+            assert leader
+    assert astray
 
 
 def test_the_check_itself_notices_overlaps() -> None:
