@@ -348,11 +348,19 @@ class PerImageMetric(PairMetric):
             self.scores[name] = score
 
     def compute(self) -> MetricValue:
-        """Return the mean of the finite scores, its interval and the number of infinite ones."""
+        """Return the mean of the finite scores, its interval and the number of infinite ones.
+
+        Raises:
+            UnavailableError: a score is NaN.
+        """
         import numpy as np
 
         from ssdd_bench.metrics.intervals import BOOTSTRAP, RESAMPLINGS, bootstrap
 
+        if unknown := [name for name, score in self.scores.items() if math.isnan(score)]:
+            raise UnavailableError(
+                f"{len(unknown)} of {len(self.scores)} scores are NaN, first that of {min(unknown)}"
+            )
         # Sorted by id, since the order of the images must not change the interval.
         finite = [score for _, score in sorted(self.scores.items()) if math.isfinite(score)]
         found = MetricValue(

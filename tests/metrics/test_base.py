@@ -220,6 +220,13 @@ def test_means_leave_out_infinite_scores(third_party, finite):
         metric.update(["c", "d"], [1.0], None)
 
 
+def test_a_score_that_is_no_number_is_no_infinite_one(third_party):
+    metric = third_party("Given").make()
+    metric.update(["c", "b", "a"], [math.nan, math.nan, 1.0], None)
+    with pytest.raises(UnavailableError, match=r"2 of 3 .* b"):
+        metric.compute()
+
+
 @pytest.mark.parametrize(
     ("n", "reference", "needed", "there"),
     [
