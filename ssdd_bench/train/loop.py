@@ -1,7 +1,10 @@
 """Training loop of every stage, on one device or many, by accelerate.
 
 Data and random numbers depend on the seed and on the number of images seen only, so on a CPU a
-run that is stopped and resumed ends in the same weights as one that is not, bit for bit.
+run that is stopped and resumed ends in the same weights as one that is not, bit for bit. A batch
+may be cut into any number of processes and passes: losses are means over images, so the weights
+change by rounding only. The KL-VAE's adversarial loss is an exception, see
+:mod:`ssdd_bench.train.stages.klvae`.
 """
 
 from __future__ import annotations

@@ -113,7 +113,11 @@ class EvaluationRecipe:
 
 @dataclass(frozen=True)
 class StageRecipe:
-    """Length of a stage."""
+    """Length of a stage.
+
+    The number of processes and ``accumulate`` change the weights by rounding only, but for the
+    KL-VAE's adversarial loss, see :mod:`ssdd_bench.train.stages.klvae`.
+    """
 
     iterations: NonNegativeInt  # updates of the weights; 0 leaves the stage out
     lr: PositiveFloat  # learning rate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +12,55 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.files import LatentFacts
 from ssdd_bench.train.recipe import CropRecipe, OptimiserRecipe, Recipe, StageRecipe
 
 Terms = dict[str, Tensor]
 """Loss terms by name; their sum is minimised."""
+
+
+class RandomRows:
+    """Random numbers of a shard: sampled for the whole batch, of which its rows are kept.
+
+    So an image has the same ones in any cut of the batch into processes and passes. They are
+    sampled on the device, and depend on its type: a run is repeated on the same type only.
+
+    Args:
+        seed: of the training.
+        key: that no other batch of the training has.
+        shard: whose rows are kept.
+        device: of the numbers.
+    """
+
+    def __init__(self, seed: int, key: int, shard: Shard, device: torch.device) -> None:
+        self.shard = shard
+        self.generator = torch.Generator(device).manual_seed(seed * 1_000_003 + key)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Sample standard normals in the shape of ``like``, whose rows are those of the shard."""
+        return self._rows(self._sample(torch.randn, *like.shape[1:]))
+
+    def uniform(self) -> Tensor:
+        """Sample a number in [0, 1) for each row: (size,)."""
+        return self._rows(self._sample(torch.rand))
+
+    def integers(self, end: int) -> Tensor:
+        """Sample an integer from 0 to ``end``, exclusive, for each row: (size,)."""
+        return self._rows(self._sample(partial(torch.randint, end)))
+
+    def times(self, mean: float = 0.0, std: float = 1.0) -> Tensor:
+        """Sample a training time for each row, see :func:`logit_normal_times`: (size,)."""
+        return self._rows(logit_normal_times(self.shard.batch_size, self.generator, mean, std))
+
+    def _sample(self, sample: Callable[..., Tensor], *shape: int) -> Tensor:
+        size = (self.shard.batch_size, *shape)
+        return sample(size, generator=self.generator, device=self.generator.device)
+
+    def _rows(self, batch: Tensor) -> Tensor:
+        """Keep the shard's rows, in memory of their own so that those of others are freed."""
+        return batch if self.shard.size == len(batch) else batch[self.shard.rows].clone()
 
 
 class Stage(nn.Module):
@@ -67,7 +111,8 @@ class Stage(nn.Module):
 
         Args:
             batch: data of the shard, on the device of the networks.
-            shard: its place, on which all random numbers depend, so that a run can be repeated.
+            shard: its place, on which all random numbers depend by :class:`RandomRows` alone, so
+                that a run can be repeated, on another number of processes too.
             discriminator: None until it takes part.
 
         Returns:
@@ -105,18 +150,11 @@ class TokenizerStage(Stage):
         super().__init__(name, recipe.stage(name), recipe.optimiser, recipe.settings(name))
         self.recipe = recipe
 
-    def generator(self, shard: Shard, device: torch.device) -> torch.Generator:
-        """Return a generator on a device, seeded by the number of the shard's first image.
-
-        The numbers depend on the type of device: a run is repeated on the same type only.
-        """
-        return torch.Generator(device).manual_seed(self.optimiser.seed * 1_000_003 + shard.first)
+    def random(self, shard: Shard, device: torch.device) -> RandomRows:
+        """Return a source of random numbers, keyed by the number of the batch's first image."""
+        key = shard.iteration * shard.batch_size
+        return RandomRows(self.optimiser.seed, key, shard, device)
 
     @abstractmethod
     def tokenizer(self, weights: Path) -> Tokenizer:
         """Load an exported weights file of this stage as a tokenizer, on the CPU."""
-
-
-def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Sample standard normals in the shape of ``like``, on the generator's device."""
-    return torch.randn(like.shape, generator=generator, device=generator.device)

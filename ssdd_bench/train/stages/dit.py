@@ -16,12 +16,11 @@ from ssdd_bench.data.latents import LatentSet, LatentsRecord
 from ssdd_bench.errors import OptionError
 from ssdd_bench.flow.ddpm import TIMESTEPS, add_noise
 from ssdd_bench.flow.path import interpolate, velocity
-from ssdd_bench.flow.schedule import logit_normal_times
 from ssdd_bench.nn.dit import DiT, make_config
 from ssdd_bench.train.batches import Shard, to_device
 from ssdd_bench.train.files import LatentFacts, to_half
 from ssdd_bench.train.recipe import DiTRecipe
-from ssdd_bench.train.stages.base import Stage, Terms
+from ssdd_bench.train.stages.base import RandomRows, Stage, Terms
 
 POSITIONS = "pos_embed"  # a fixed table, which every network computes by itself
 
@@ -51,11 +50,7 @@ def latent_batches(
 
 
 class DiTStage(Stage):
-    """A new DiT for the latents of one tokenizer.
-
-    Random numbers are sampled for the whole batch and cut into shards, so the number of processes
-    changes the weights by rounding only.
-    """
+    """A new DiT for the latents of one tokenizer."""
 
     channels_last = False
 
@@ -87,25 +82,16 @@ class DiTStage(Stage):
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the mean squared error of the velocity or of the noise."""
         recipe, (data, labels) = self.recipe, batch
-        seed = self.optimiser.seed * 1_000_003 + shard.iteration
-        device, n = data.device, shard.batch_size
-        generator = torch.Generator(device).manual_seed(seed)
-
-        def own(values: Tensor) -> Tensor:
-            return values[shard.rows]
-
-        noise = own(torch.randn((n, *data.shape[1:]), generator=generator, device=device))
-        dropped = own(torch.rand(n, generator=generator, device=device) < recipe.label_dropout)
+        random = RandomRows(self.optimiser.seed, shard.iteration, shard, data.device)
+        noise = random.normal(data)
+        dropped = random.uniform() < recipe.label_dropout
         labels = torch.where(dropped, self.network.config.classes, labels)
         if recipe.objective == "ddpm":
-            timesteps = own(torch.randint(TIMESTEPS, (n,), generator=generator, device=device))
+            timesteps = random.integers(TIMESTEPS)
             target = noise
             predicted = self.network(add_noise(data, noise, timesteps), timesteps, labels)
         else:
-            if recipe.times == "uniform":
-                times = own(torch.rand(n, generator=generator, device=device))
-            else:
-                times = own(logit_normal_times(n, generator))
+            times = random.uniform() if recipe.times == "uniform" else random.times()
             target = velocity(data, noise)
             predicted = self.network(interpolate(data, noise, times), 1 - times, labels)
         return {"loss": nn.functional.mse_loss(predicted.float(), target)}, {}

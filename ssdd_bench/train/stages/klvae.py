@@ -3,6 +3,10 @@
 The recipe is that of latent diffusion (Rombach et al. 2022): hinge loss, a discriminator that
 takes part after a number of iterations, and an adversarial gradient at the decoder's last layer
 that is scaled to that of the reconstruction. The network is diffusers' ``AutoencoderKL``.
+
+The discriminator's batch norms and the adaptive weight are those of one shard, not of the whole
+batch: with the adversarial term, other numbers of processes and other values of ``accumulate``
+train other weights. Without it they differ by rounding only.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.recipe import Recipe
-from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
+from ssdd_bench.train.stages.base import Terms, TokenizerStage
 from ssdd_bench.weights.hub import build_model
 
 
@@ -58,7 +62,7 @@ class KLVAEStage(TokenizerStage):
         loss = self.recipe.loss
         found = self.vae.encode(images).latent_dist
         posterior = DiagonalGaussian(found.mean.float(), found.logvar.float())
-        z = posterior.sample(noise=normal(posterior.mean, self.generator(shard, images.device)))
+        z = posterior.sample(noise=self.random(shard, images.device).normal(posterior.mean))
         output = self.vae.decode(z).sample.float()
         terms = {
             "l1": (output - images).abs().mean(),

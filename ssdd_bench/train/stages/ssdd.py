@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.flow.path import interpolate, predict_x0, velocity
-from ssdd_bench.flow.schedule import logit_normal_times, power_schedule
+from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.flow.solver import euler
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
@@ -25,7 +25,7 @@ from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.losses.repa import REPA, TARGETS
 from ssdd_bench.train.recipe import FlowRecipe, Recipe
-from ssdd_bench.train.stages.base import Terms, TokenizerStage, normal
+from ssdd_bench.train.stages.base import Terms, TokenizerStage
 
 
 class DecoderLoss(nn.Module):
@@ -132,12 +132,12 @@ class FlowMatchingStage(SSDDStage):
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the loss at one random time per image, with the KL where the encoder learns."""
-        generator = self.generator(shard, images.device)
+        random = self.random(shard, images.device)
         with torch.set_grad_enabled(self.learns_encoder and torch.is_grad_enabled()):
             posterior = self.encoder(images)
-            z = posterior.sample(noise=normal(posterior.mean, generator))
-        noise = normal(images, generator)
-        t = logit_normal_times(len(images), generator, self.flow.time_mean, self.flow.time_std)
+            z = posterior.sample(noise=random.normal(posterior.mean))
+        noise = random.normal(images)
+        t = random.times(self.flow.time_mean, self.flow.time_std)
         x_t = interpolate(images, noise, t)
         predicted = self.decoder(x_t, t, z).float()
         terms = self.loss(predicted, x_t, t, noise, images, images)
@@ -174,7 +174,7 @@ class DistillationStage(SSDDStage):
         self, images: Tensor, shard: Shard, discriminator: nn.Module | None, /
     ) -> tuple[Terms, Mapping[str, Tensor]]:
         """Compute the loss of one step against the teacher's image from the same noise."""
-        noise = normal(images, self.generator(shard, images.device))
+        noise = self.random(shard, images.device).normal(images)
         with torch.no_grad():
             z = self.encoder(images).mode()
             target = euler(lambda x, t: self.teacher(x, t, z).float(), noise, self.times)
