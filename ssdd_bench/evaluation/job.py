@@ -67,15 +67,20 @@ def data_fingerprint(source: ImageSource) -> str:
 
     Ids alone would not do: every npz numbers its images alike.
     """
-    stride = max(1, len(source) // PROBES)
     return fingerprint(
         {
             "ids": source.ids,
-            "pixels": [_probe(source, image_id) for image_id in source.ids[::stride][:PROBES]],
+            "pixels": probe_pixels(source),
             # Another limit may leave other images out.
             **({} if source.max_mb == MAX_IMAGE_MB else {"max_image_mb": source.max_mb}),
         }
     )
+
+
+def probe_pixels(source: ImageSource) -> list[str]:
+    """Hash the pixels of a few images, spread over the set."""
+    stride = max(1, len(source) // PROBES)
+    return [_probe(source, image_id) for image_id in source.ids[::stride][:PROBES]]
 
 
 def _probe(source: ImageSource, image_id: str) -> str:

@@ -68,6 +68,8 @@ class Trainer:
     The folder ``out`` gets ``checkpoint.pt``, ``metrics.jsonl``, and the averaged weights
     ``last.safetensors`` and ``best.safetensors`` with their cards; the latter are the best by the
     ``evaluator``, an attribute to be set. Without ``device`` accelerate chooses one per process.
+    ``inputs`` has a hash of each thing that decides the training beside the recipe, such as its
+    ``images``, by name: a checkpoint is resumed with equal ones only.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Trainer:
         out: Path,
         origin: Origin,
         device: torch.device | None = None,
+        *,
+        inputs: Mapping[str, str],
     ) -> None:
         recipe, schedule = stage.optimiser, stage.schedule
         if device is not None and device.index is not None:
@@ -91,7 +95,7 @@ class Trainer:
         self.evaluator: Evaluator | None = None
         self.checkpoint_path = out / "checkpoint.pt"
         self.weights_path = out / "last.safetensors"
-        self.identity = json.dumps(stage.identity(), sort_keys=True)
+        self.identity = {"recipe": json.dumps(stage.identity(), sort_keys=True), **inputs}
         self.iteration = 0
         self.seconds = 0.0
         self.best: float | None = None
@@ -138,13 +142,20 @@ class Trainer:
         self.log = MetricsLog(out) if self.accelerator.is_main_process else None
 
     def resume(self) -> None:
-        """Continue from the checkpoint in ``out``, if there is one, of the same settings."""
+        """Continue from the checkpoint in ``out``, if there is one.
+
+        Raises:
+            UserError: it was made with another recipe or other inputs; names those that differ.
+        """
         if not self.checkpoint_path.exists():
             return
         state = load_checkpoint(self.checkpoint_path)
-        if state.get("identity") != self.identity:
+        saved = state.get("identity")
+        known = saved if isinstance(saved, dict) else {}  # a text in earlier versions
+        other = [name for name, value in self.identity.items() if known.get(name) != value]
+        if other:
             raise UserError(
-                f"{self.checkpoint_path} was made with another recipe or other latents: choose "
+                f"{self.checkpoint_path} has not the {' and '.join(other)} of this run: choose "
                 "another --out, or --restart to overwrite it"
             )
         for name, holder in self._stateful.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import OptionError
 from ssdd_bench.evaluation.environment import hide_home
+from ssdd_bench.evaluation.job import probe_pixels
+from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.train.batches import CropBatches
 from ssdd_bench.train.decoded import DecodedCrops
 from ssdd_bench.train.evaluation import Evaluator
@@ -27,7 +30,7 @@ from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
 from ssdd_bench.train.stages.base import TokenizerStage
 from ssdd_bench.train.stages.dit import DiTStage, latent_batches
 from ssdd_bench.train.stages.ssdd import DistillationStage, FlowMatchingStage
-from ssdd_bench.weights.files import load_safetensors
+from ssdd_bench.weights.files import load_safetensors, sha256_file
 
 # The average at the end is handed on, but distillation starts from the best by the scores.
 HANDED_ON = {"pretrain": "last", "finetune": "last", "distil": "best"}
@@ -47,10 +50,7 @@ def start_file(stage: str, recipe: Recipe, out: Path) -> Path | None:
 
 
 def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage:
-    """Build the networks of a stage, initialised by the recipe's seed or taken from ``start``.
-
-    REPA's head is taken over together with the decoder.
-    """
+    """Build the networks of a stage, initialised by the recipe's seed or taken from ``start``."""
     torch.manual_seed(recipe.optimiser.seed)
     if stage == "klvae":
         from ssdd_bench.train.stages.klvae import KLVAEStage  # diffusers takes seconds to import
@@ -63,11 +63,36 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage
         made = DistillationStage(recipe, start)
     else:
         made = FlowMatchingStage(stage, recipe, start)
-    if not (stage == "pretrain" and recipe.pretrain.new_decoder):
-        auxiliary = start.with_name(f"{start.stem}-auxiliary.safetensors")
-        if auxiliary.exists() and len(made.auxiliary):
-            made.auxiliary.load_state_dict(load_safetensors(auxiliary))
+    auxiliary = auxiliary_file(stage, recipe, start)
+    if auxiliary is not None:
+        made.auxiliary.load_state_dict(load_safetensors(auxiliary))
     return made
+
+
+def auxiliary_file(stage: str, recipe: Recipe, start: Path | None) -> Path | None:
+    """Find the file of REPA's head, which is taken over together with the decoder, if any."""
+    new = stage == "pretrain" and recipe.pretrain.new_decoder
+    if start is None or new or not recipe.loss.repa_weight:
+        return None
+    path = start.with_name(f"{start.stem}-auxiliary.safetensors")
+    return path if path.exists() else None
+
+
+def identify_inputs(
+    data: CropBatches, start: Path | None, auxiliary: Path | None
+) -> dict[str, str]:
+    """Hash the images of a training and the weights that it starts from, for its checkpoints.
+
+    Folders and files may be moved: their paths are not hashed. Nor is the limit of an image's size:
+    a training ends at a larger one, and goes on with a higher limit.
+    """
+    images = {
+        "trained_on": data.ids,
+        "held_out": data.held_out.ids if data.held_out is not None else (),
+        "pixels": probe_pixels(data.source),
+    }
+    weights = [sha256_file(path) for path in (start, auxiliary) if path is not None]
+    return {"images": fingerprint(images), "start weights": fingerprint(weights)}
 
 
 def make_trainer(
@@ -97,7 +122,8 @@ def make_trainer(
         before=(*before.origin.before, before.cost()) if before else (),
     )
     folder = out / stage
-    trainer = Trainer(made, data, folder, origin)
+    inputs = identify_inputs(data, start, auxiliary_file(stage, recipe, start))
+    trainer = Trainer(made, data, folder, origin, inputs=inputs)
     if data.held_out is not None and recipe.evaluation.is_scored:
         device = trainer.accelerator.device
         trainer.evaluator = Evaluator(made, data.held_out, device, folder / "samples")
@@ -120,7 +146,10 @@ def make_dit_trainer(
     data = TrainingData(config.data, images=config.n, trained_on=config.n)
     origin = Origin(data=data, command=hide_home(command), recipe_name=recipe_name)
     batches = partial(latent_batches, latents, recipe.optimiser.seed)
-    return Trainer(stage, batches, out, origin, device)
+    # Statistics tell latents of images with the same ids apart.
+    content = {"config": asdict(config), "statistics": asdict(latents.record.statistics)}
+    inputs = {"latents": fingerprint(content)}
+    return Trainer(stage, batches, out, origin, device, inputs=inputs)
 
 
 def finish(trainer: Trainer) -> Path | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,13 @@ from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.ssdd.checkpoints import load_ssdd
-from ssdd_bench.train.files import Scores, load_checkpoint, read_card, save_checkpoint
+from ssdd_bench.train.files import (
+    Scores,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+    save_weights,
+)
 from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.pipeline import finish, make_stage, make_trainer, start_file
 from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, Recipe, load_recipe
@@ -339,12 +346,75 @@ def test_an_unreadable_image_is_named_and_nothing_is_lost(photos, tmp_path, monk
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 2
 
 
+def refused(run):
+    """The inputs that an error of resuming names."""
+    with pytest.raises(UserError, match="--restart") as caught:
+        run.resume()
+    return {
+        name for name in ("recipe", "images", "start weights") if f" {name} " in str(caught.value)
+    }
+
+
 @pytest.mark.medium
 def test_other_recipe_is_not_resumed(photos, tmp_path):
     trainer("klvae", photos, tmp_path).save()
     other = replace(RECIPE, klvae=replace(RECIPE.klvae, lr=1.0))
-    with pytest.raises(UserError, match="--restart"):
-        trainer("klvae", photos, tmp_path, recipe=other).resume()
+    assert refused(trainer("klvae", photos, tmp_path, recipe=other)) == {"recipe"}
+
+
+@pytest.mark.medium
+def test_a_checkpoint_of_an_earlier_version_is_not_resumed(photos, tmp_path):
+    run = trainer("klvae", photos, tmp_path)
+    save_checkpoint(run.checkpoint_path, {"identity": run.identity["recipe"]})
+    assert refused(run)
+
+
+@pytest.mark.slow
+def test_other_images_are_not_resumed_and_moved_ones_are(make_photos, tmp_path):
+    folder = shutil.copytree(make_photos(10, (64, 48)), tmp_path / "photos")
+    trainer("klvae", open_images(folder), tmp_path).save()
+    moved = folder.rename(tmp_path / "moved")
+    trainer("klvae", open_images(moved, max_image_mb=9), tmp_path).resume()
+
+    held = replace(RECIPE, evaluation=replace(RECIPE.evaluation, holdout=0.3))
+    assert refused(trainer("klvae", open_images(moved), tmp_path, recipe=held)) == {"images"}
+    first, *_, last = sorted(moved.iterdir())
+    pixels = first.read_bytes()
+    shutil.copy(last, first)  # the same ids
+    assert refused(trainer("klvae", open_images(moved), tmp_path)) == {"images"}
+    first.write_bytes(pixels)
+    shutil.copy(first, moved / f"one-more{first.suffix}")
+    assert refused(trainer("klvae", open_images(moved), tmp_path)) == {"images"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("new_decoder", [True, False])
+def test_other_start_weights_are_not_resumed_and_moved_ones_are(
+    new_decoder, photos, earlier, tmp_path
+):
+    recipe = replace(RECIPE, pretrain=replace(RECIPE.pretrain, new_decoder=new_decoder))
+    start = shutil.copytree(earlier / "encoder", tmp_path / "encoder") / "last.safetensors"
+    out = tmp_path / "out"
+    run = make_trainer("pretrain", recipe, photos, out, start)
+    run.iteration = 1
+    run.save()
+    again = make_trainer("pretrain", recipe, photos, out, earlier / "encoder" / start.name)
+    again.resume()
+    assert again.iteration == 1
+
+    for name, is_used in ((start.name, True), ("last-auxiliary.safetensors", not new_decoder)):
+        file = start.with_name(name)
+        before = load_file(file)
+        save_weights(file, {key: value + 0.5 for key, value in before.items()})
+        other = make_trainer("pretrain", recipe, photos, out, start)
+        if is_used:
+            assert refused(other) == {"start weights"}
+        else:
+            other.resume()
+        save_weights(file, before)
+    other = make_trainer("pretrain", recipe, photos, out, start)
+    other.resume()
+    assert other.iteration == 1
 
 
 @pytest.mark.medium

@@ -120,7 +120,7 @@ class Stage(nn.Module):
         """
 
     def identity(self) -> dict[str, Any]:
-        """Return all that a checkpoint must have in common with this stage to be resumed.
+        """Return the settings that a checkpoint must have in common with this stage.
 
         The number of iterations is not among it: a run may be continued beyond its end.
         """

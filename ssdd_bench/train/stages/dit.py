@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +55,7 @@ class DiTStage(Stage):
 
     def __init__(self, recipe: DiTRecipe, record: LatentsRecord) -> None:
         super().__init__("dit", recipe.dit, recipe.optimiser, asdict(recipe))
-        self.recipe, self.record = recipe.dit, record
+        self.recipe = recipe.dit
         dit, latents, classes = recipe.dit, record.config, record.config.classes
         if dit.batch_size > latents.n:
             raise OptionError(
@@ -95,10 +94,6 @@ class DiTStage(Stage):
             target = velocity(data, noise)
             predicted = self.network(interpolate(data, noise, times), 1 - times, labels)
         return {"loss": nn.functional.mse_loss(predicted.float(), target)}, {}
-
-    def identity(self) -> dict[str, Any]:
-        """Add the latents: a checkpoint continues on the same ones only."""
-        return {**super().identity(), "latents": asdict(self.record.config)}
 
     def exported(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert to float16, without the fixed table of positions."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from ssdd_bench.data.latents import LatentSet
@@ -155,6 +156,16 @@ def test_a_checkpoint_of_other_settings_or_latents_is_refused(
     encode(photos, tmp_path / "other", flips=False)
     with pytest.raises(UserError, match="--restart"):
         trainer(LatentSet(tmp_path / "other"), recipe, tmp_path).resume()
+    negatives = tmp_path / photos.name
+    for path in photos.rglob("*.png"):
+        (negatives / path.parent.name).mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            ImageOps.invert(image).save(negatives / path.relative_to(photos))
+    encode(negatives, tmp_path / "negative")
+    negative = LatentSet(tmp_path / "negative")
+    assert negative.record.config == latents.record.config
+    with pytest.raises(UserError, match=" latents "):
+        trainer(negative, recipe, tmp_path).resume()
     longer = trainer(latents, changed(recipe, iterations=99), tmp_path)
     longer.resume()
     assert longer.iteration == 1
