@@ -15,7 +15,7 @@ from ssdd_bench.api.pixels import round_to_uint8
 from ssdd_bench.data.decode import MAX_IMAGE_MB, to_rgb
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import ImageSource, limited
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, UserError
 
 Paths = str | Path | Sequence[str | Path]
 Images = Paths | ImageSource | Tensor | np.ndarray[Any, Any] | Iterable[Any]
@@ -33,8 +33,16 @@ class MemoryImages(ImageSource):
         self._images = images
 
     def read(self, image_id: str) -> Image.Image:
-        """Convert one image to RGB."""
-        return _to_pillow(self._images[image_id])
+        """Convert one image to RGB.
+
+        Raises:
+            UserError: it is no image. It came from the caller and not from a damaged file, so it is
+                not left out.
+        """
+        try:
+            return _to_pillow(self._images[image_id])
+        except DataError as error:
+            raise UserError(f"image '{image_id}': {error}") from None
 
 
 def as_source(
@@ -110,7 +118,10 @@ def _to_pillow(image: Any) -> Image.Image:
         if image.is_floating_point():
             low, high = image.min().item(), image.max().item()
             if not (low >= 0 and high <= 1):
-                raise DataError(f"floats range from {low:.3g} to {high:.3g}, expected [0, 1]")
+                raise DataError(
+                    f"floats range from {low:.6g} to {high:.6g}, expected [0, 1]: scale them, or "
+                    "give images.clamp(0, 1) where resizing overshot"
+                )
             image = round_to_uint8(image)
         image = image.permute(1, 2, 0).cpu().numpy()
     try:

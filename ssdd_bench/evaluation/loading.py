@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import uuid4
 
 import torch
 from torch import nn
@@ -13,7 +14,9 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers, is_diffusers_autoencoder
+from ssdd_bench.plugins.discovery import BUILT_IN
 from ssdd_bench.plugins.guard import check_described
+from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_request
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.schema import TokenizerRecord
@@ -123,7 +126,7 @@ def _describe_request(
         family=info.family,
         role=info.role,
         licence=info.licence,
-        version=info.version,
+        version=_version(info),
         note=info.note_on(origin, given),
         stochastic=is_stochastic(tokenizer, info.stochastic),
         weights=weights,
@@ -137,7 +140,8 @@ def _describe_request(
 def _describe_object(given: object, tokenizer: Tokenizer, label: str) -> TokenizerRecord:
     """Describe a tokenizer that was made in Python; its weights are hashed in memory."""
     kind = type(given)
-    weights = _file_checksums(tokenizer)
+    networks = tokenizer.networks().items()
+    weights = _file_checksums(tokenizer) | {role: sha256_module(one) for role, one in networks}
     return TokenizerRecord(
         label=label or kind.__name__,
         id=f"{kind.__module__}.{kind.__qualname__}",
@@ -149,12 +153,26 @@ def _describe_object(given: object, tokenizer: Tokenizer, label: str) -> Tokeniz
         version="",
         note="given as a Python object",
         stochastic=is_stochastic(tokenizer, tokenizer.steps is not None),
-        weights=weights
-        or {role: sha256_module(network) for role, network in tokenizer.networks().items()},
+        # Of one that shows neither networks nor files, each evaluation is a job of its own.
+        weights=weights or {"unknown": uuid4().hex},
         extra=tokenizer.info(),
         params_encoder=_count_parameters(tokenizer, "encoder"),
         params_decoder=_count_parameters(tokenizer, "decoder"),
     )
+
+
+def _version(info: TokenizerInfo) -> str:
+    """Return the version of a plugin; a third party's has a hash of its code too: ``1+0a1b2c3d``.
+
+    So a plugin that was edited is measured again. What it imports from elsewhere is not known.
+    """
+    if info.source == BUILT_IN:
+        return info.version
+    digest = hashlib.sha256()
+    for path in sorted(info.folder.rglob("*.py")):
+        digest.update(path.relative_to(info.folder).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes())
+    return f"{info.version}+{digest.hexdigest()[:8]}"
 
 
 def is_stochastic(tokenizer: Tokenizer, otherwise: bool) -> bool:

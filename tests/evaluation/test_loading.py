@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ssdd_bench.errors import OptionError, PluginError
 from ssdd_bench.evaluation import loading as module
 from ssdd_bench.evaluation.loading import (
     LoadedTokenizer,
+    _version,
     describe_external,
     is_stochastic,
     label_of,
@@ -135,13 +137,37 @@ def test_an_object_in_memory_is_described_whole():
     assert (named.id, named.family) == (expected.id, expected.family)
 
 
-def test_files_of_an_object_are_its_weights(tmp_path):
+def test_files_and_networks_of_an_object_are_its_weights(tmp_path):
     file = tmp_path / "weights.bin"
     file.write_bytes(b"abc")
-    tokenizer = made(weights=[file], networks={"encoder": nn.Linear(1, 1)})
-    record = load(tokenizer).record
-    assert record.weights == {"weights.bin": hashlib.sha256(b"abc").hexdigest()}
+    encoder = nn.Linear(1, 1)
+    record = load(made(weights=[file], networks={"encoder": encoder})).record
+    assert record.weights == {
+        "weights.bin": hashlib.sha256(b"abc").hexdigest(),
+        "encoder": sha256_module(encoder),
+    }
     assert (record.params_encoder, record.params_decoder) == (2, 0)
+
+
+def test_objects_whose_weights_are_unknown_are_never_the_same():
+    first, second = (load(made()).record.weights for _ in range(2))
+    assert first.keys() == second.keys() == {"unknown"}
+    assert first != second
+
+
+def test_the_version_of_a_third_partys_plugin_has_its_code(tmp_path):
+    info = replace(TOKENIZERS.get("klvae"), folder=tmp_path, version="3")
+    assert _version(info) == "3"
+    info = replace(info, source="folder x")
+    seen = [_version(info)]
+    for name, text in (("plugin.py", "a"), ("plugin.py", "b"), ("more/x.py", "b"), ("x.txt", "")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        seen.append(_version(info))
+    assert len(set(seen)) == 4  # a text file is no code
+    assert seen[3] == seen[4]
+    assert all(re.fullmatch(r"3\+[0-9a-f]{8}", one) for one in seen)
 
 
 def test_an_object_says_if_it_is_stochastic():

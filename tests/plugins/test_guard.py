@@ -112,6 +112,10 @@ def set_part(part):
     part.fp32_precision = "ieee" if part.fp32_precision == "tf32" else "tf32"
 
 
+def allows_tf32():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
 def precisions():
     return [one.get() for one in PRECISIONS.values()]
 
@@ -124,15 +128,14 @@ def test_precisions_are_put_back_whichever_interface_changed_them(name, change, 
         pytest.skip("PyTorch before 2.9")
     guard = Guard("plugin")
     with nullcontext() if allowed is None else tf32(allowed):
-        before = precisions()
+        before, flags = precisions(), allows_tf32()
+        assert allowed is None or flags == (allowed, allowed)
         with guard.calls():
             pass
         assert guard.changed == ()
         with guard.calls():
             change()
-        assert precisions() == before
-        flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        assert flags == ((False, True) if allowed is None else (allowed, allowed))
+        assert (precisions(), allows_tf32()) == (before, flags)
     assert guard.changed == (name,)
 
 
