@@ -55,14 +55,20 @@ def command(
     from ssdd_bench.gate.compare import compare
     from ssdd_bench.gate.load import load_side
     from ssdd_bench.gate.speed import compare_speed
-    from ssdd_bench.gate.thresholds import Threshold, load_learnt, parse_rules, project_rules
+    from ssdd_bench.gate.thresholds import (
+        SPEED,
+        Threshold,
+        load_learnt,
+        parse_rules,
+        project_rules,
+    )
     from ssdd_bench.results.files import write_text
 
     context = click.get_current_context()
     learnt = load_learnt(noise) if noise else {}
     thresholds = {**learnt, **project_rules(Path.cwd()), **parse_rules(fail)}
     if speed_ab:
-        rule = thresholds.get("decode_ips", Threshold(0.1, True, True))
+        rule = thresholds.get(SPEED, Threshold(0.1, True, True))
         ratio = compare_speed(base, head, res, turns, rule, str(choose_device(device)))
         line = outputs.describe_speed(base, head, ratio, res)
         if markdown is not None:

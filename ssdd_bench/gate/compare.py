@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ssdd_bench.errors import UnknownNameError
 from ssdd_bench.gate.load import Key, ScoredResult
-from ssdd_bench.gate.paired import any_spoilt, paired_change
+from ssdd_bench.gate.paired import POOLED, any_spoilt, paired_change
 from ssdd_bench.gate.thresholds import (
     FALSE_ALARMS,
+    SPEED,
     Threshold,
     Thresholds,
     default_threshold,
     detectable,
 )
+from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.metrics.intervals import BOOTSTRAP
 
 Verdict = Literal["same", "better", "worse", "changed", "regression"]
 
@@ -92,7 +96,15 @@ def compare(
 
     With ``any_change`` improvements beyond a threshold fail too, for code that should change no
     score.
+
+    Raises:
+        UserError: a threshold is of a metric that nobody knows.
     """
+    measured_keys = {key for one in (*base, *head) for key in one.result.metrics}
+    known = {*METRICS.all(), *measured_keys, SPEED}
+    for key in thresholds:
+        if key not in known:
+            raise UnknownNameError("metric", key, known)
     differences: list[Difference] = []
     obstacles: list[str] = []
     pairs = _match(base, head)
@@ -113,11 +125,18 @@ def compare(
         if steps[0] != steps[1]:
             notes.append(f"{before.key}: {steps[0]} steps and {steps[1]}")
         notes += _execution_notes(before, after)
+        notes += _score_notes(before, after)
         measured = [key for key, one in before.result.metrics.items() if not one.unavailable]
         differences += [
             _difference(before, after, key, thresholds, any_change, len(measured))
             for key in measured
         ]
+    compared = {one.metric for one in differences}
+    notes += [
+        f"{key}: has a threshold, and is in no comparison"
+        for key in thresholds
+        if key not in compared and key != SPEED
+    ]
     return Comparison(tuple(differences), tuple(obstacles), tuple(notes))
 
 
@@ -181,6 +200,18 @@ def _execution_notes(before: ScoredResult, after: ScoredResult) -> Iterator[str]
         yield f"{before.key}: kernels {a.cpu_kernels} and {b.cpu_kernels}: {last}"
 
 
+def _score_notes(before: ScoredResult, after: ScoredResult) -> Iterator[str]:
+    """Name the side that lacks scores of single images, without which there is no interval."""
+    for side, one in (("BASE", before), ("HEAD", after)):
+        lacks = [
+            key
+            for key, value in one.result.metrics.items()
+            if value.interval_method == BOOTSTRAP and key != POOLED and key not in one.scores
+        ]
+        if lacks:
+            yield f"{before.key}: {side} lacks scores of single images: {', '.join(lacks)}"
+
+
 def _difference(
     before: ScoredResult,
     after: ScoredResult,
@@ -192,7 +223,8 @@ def _difference(
     a, b = before.result.metrics[key], after.result.metrics[key]
     other_seeds = before.key.seed != after.key.seed
     found = paired_change(before.scores, after.scores, key)
-    default = default_threshold(found is not None, other_seeds, a.n)
+    of_images = found is not None or (a.interval_method == BOOTSTRAP and not other_seeds)
+    default = default_threshold(of_images, other_seeds, a.n)
     threshold = thresholds.get(key, default)
     sign = 1.0 if a.higher_is_better else -1.0
     change = None  # It is unknown if a side is infinite.

@@ -27,6 +27,9 @@ RELATIVE_OF_OTHER_SEEDS = 0.25
 """Default for scores of whole sets where seeds differ, for one image; it falls with the root of
 their number. Fréchet distances of two seeds of a small SSDD differ by 12% over that root."""
 
+SPEED = "decode_ips"
+"""Key of the threshold of decoding speed, which results do not compare."""
+
 FALSE_ALARMS = 0.05
 """Two runs of one model with other seeds fail the gate so often at most."""
 

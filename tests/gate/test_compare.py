@@ -16,6 +16,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import reconstruct
 from ssdd_bench.gate.compare import compare
 from ssdd_bench.gate.load import ScoredResult, load_side
@@ -319,7 +320,7 @@ def test_a_change_in_doubt_or_within_the_threshold_passes(base):
 @pytest.mark.medium
 def test_scores_of_sets_have_a_threshold_and_a_direction(base):
     like = load_side(str(base / "results"))[0].result
-    value = replace(like.metrics["mae"], backend="x")
+    value = replace(like.metrics["mae"], backend="x", interval_method="")
 
     def rfid(number):
         return ScoredResult(replace(like, metrics={"rfid": replace(value, value=number)}), {})
@@ -377,6 +378,30 @@ def test_results_of_one_name_are_matched_by_fingerprint_then_by_images():
     found = compare(sides[:1], [one, worse], {})
     (note,) = found.notes
     assert "only in HEAD" in note
+
+
+def test_scores_of_images_that_are_missing_are_named_and_loosen_nothing(base):
+    (one, *_) = load_side(str(base / "results"))
+    bare = replace(one, scores={})
+    found = compare([bare], [bare], {})
+    (note,) = (note for note in found.notes if "BASE" in note)
+    assert "psnr" in note
+    assert "fd_effnet" not in note
+    psnr = one.result.metrics["psnr"]
+    worse = replace(psnr, value=psnr.value * 0.999)
+    head = replace(one, result=replace(one.result, metrics={**one.result.metrics, "psnr": worse}))
+    assert compare([bare], [head], {}).exit_code == 1
+    assert not [note for note in compare([one], [one], {}).notes if "lacks scores" in note]
+
+
+def test_thresholds_of_what_is_not_compared_are_named():
+    one = result_with(value=2.0)
+    with pytest.raises(UserError, match="did you mean psnr"):
+        compare([one], [one], parse_rules(["pnsr:-0.1"]))
+    found = compare([one], [one], parse_rules(["ssim:-0.1", "rfid:1%", "decode_ips:10%"]))
+    (note,) = found.notes
+    assert "ssim" in note
+    assert found.exit_code == 0
 
 
 SEEDS = 14
