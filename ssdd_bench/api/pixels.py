@@ -1,4 +1,4 @@
-"""Rounding of decoded floats to the uint8 pixels that every metric sees."""
+"""The range of float images, and the rounding of decoded ones to the uint8 of every metric."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssdd_bench.errors import PluginError
+from ssdd_bench.errors import DataError, PluginError
 
 SHOWN = 3  # ids named in a message
+
+
+def check_range(images: Tensor) -> None:
+    """Refuse floats outside [0, 1], such as those of a network in [-1, 1] or of 0 to 255.
+
+    Raises:
+        DataError: a value is smaller, larger or NaN.
+    """
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        raise DataError(
+            f"floats range from {low:.6g} to {high:.6g}, expected [0, 1]: scale them, or give "
+            "images.clamp(0, 1) where resizing overshot"
+        )
 
 
 def to_uint8(images: Tensor, ids: Sequence[str]) -> Tensor:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from ssdd_bench.errors import DataError, ResolutionError, counted
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -135,6 +137,8 @@ class Tokenizer(ABC):
             Reconstructions of the same type, shape and device, in the same range.
 
         Raises:
+            DataError: the images have another type, range or shape, or another number of ids.
+            ResolutionError: a side is not a multiple of ``latent.f``.
             PluginError: a pixel is not finite.
 
         Example:
@@ -146,6 +150,7 @@ class Tokenizer(ABC):
         from ssdd_bench.api.noise import KeyedNoise
         from ssdd_bench.api.pixels import to_uint8
 
+        _check_images(images, self.latent.f, None if ids is None else len(ids))
         ids = [str(index) for index in range(len(images))] if ids is None else list(ids)
         parameters = (p for network in self.networks().values() for p in network.parameters())
         device = next((p.device for p in parameters), torch.device("cpu"))
@@ -169,3 +174,33 @@ class Tokenizer(ABC):
         for network in self.networks().values():
             network.to(device=device, dtype=dtype)
         return self
+
+
+def _check_images(images: object, f: int, ids: int | None) -> None:
+    """Refuse what would be taken for other images, or fail deep inside a network.
+
+    Raises:
+        DataError: see :meth:`Tokenizer.reconstruct`.
+        ResolutionError: likewise.
+    """
+    import torch
+
+    from ssdd_bench.api.pixels import check_range
+
+    if not isinstance(images, torch.Tensor):
+        kind = type(images).__name__
+        raise DataError(f"images are a {kind}: give a tensor (B, 3, H, W), uint8 or float")
+    if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
+        raise DataError(f"images have shape {tuple(images.shape)}, expected (B, 3, H, W)")
+    if images.is_floating_point():
+        check_range(images)
+    elif images.dtype != torch.uint8:
+        kind = str(images.dtype).removeprefix("torch.")
+        raise DataError(f"images are {kind}: give uint8, or float in [0, 1]")
+    if ids is not None and ids != len(images):
+        raise DataError(f"{counted(ids, 'id')} for {counted(len(images), 'image')}: give one each")
+    height, width = images.shape[2:]
+    if height % f or width % f:
+        raise ResolutionError(
+            f"images of {height} x {width} px are not multiples of f = {f}: crop or resize them"
+        )

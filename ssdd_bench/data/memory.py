@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ssdd_bench.api.pixels import round_to_uint8
+from ssdd_bench.api.pixels import check_range, round_to_uint8
 from ssdd_bench.data.decode import MAX_IMAGE_MB, to_rgb
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import ImageSource, limited
@@ -116,12 +116,7 @@ def _to_pillow(image: Any) -> Image.Image:
         if image.ndim != 3 or image.shape[0] != 3:
             raise DataError(f"tensor has shape {tuple(image.shape)}, expected (3, H, W)")
         if image.is_floating_point():
-            low, high = image.min().item(), image.max().item()
-            if not (low >= 0 and high <= 1):
-                raise DataError(
-                    f"floats range from {low:.6g} to {high:.6g}, expected [0, 1]: scale them, or "
-                    "give images.clamp(0, 1) where resizing overshot"
-                )
+            check_range(image)
             image = round_to_uint8(image)
         image = image.permute(1, 2, 0).cpu().numpy()
     try:
