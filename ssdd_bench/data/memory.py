@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -94,6 +95,8 @@ def _in_memory(data: Any) -> MemoryImages:
         )
     if isinstance(data, Tensor | np.ndarray) and data.ndim != 4:
         raise DataError(f"data has shape {tuple(data.shape)}: give (N, 3, H, W) or (N, H, W, 3)")
+    if not isinstance(data, Iterable) and hasattr(data, "__len__"):
+        data = islice(data, len(data))  # an index past the end need not be an error of theirs
     images: dict[str, Any] = {}
     named = False
     for index, item in enumerate(data):

@@ -24,6 +24,17 @@ class DataSet:
         return photo(index)
 
 
+class Cycle:
+    """A data set of torch that has a length, and an item for every index."""
+
+    def __getitem__(self, index: int) -> Image.Image:
+        assert index < 2, "read past its end"
+        return photo(index % 2)
+
+    def __len__(self) -> int:
+        return 2
+
+
 @pytest.mark.parametrize(
     ("data", "ids", "numbered"),
     [
@@ -31,6 +42,7 @@ class DataSet:
         (np.stack([PIXELS, PIXELS]), ("000000", "000001"), True),
         (torch.stack([TENSOR, TENSOR]), ("000000", "000001"), True),
         (DataSet(), ("000000", "000001"), True),
+        (Cycle(), ("000000", "000001"), True),
         ([("b", PHOTO), ("a", PHOTO)], ("b", "a"), False),
         ([("b", PHOTO), PHOTO], ("b", "000001"), False),
         ([np.stack([PIXELS, PIXELS])], ("000000",), True),  # no pair, though two
