@@ -5,6 +5,7 @@ The names below are imported when they are first used: importing the package imp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,21 +68,22 @@ __all__ = [
 ]
 
 
-def load_results(*paths: str | Path) -> pd.DataFrame:
+def load_results(*paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """Lay out result files, and folders of them, as a data frame with one row per result.
 
     Args:
-        paths: such as ``"results/"``.
+        paths: such as ``"results/"``, or lists of them.
 
     Returns:
         See :func:`ssdd_bench.report.frame.to_frame`.
 
     Raises:
-        UserError: a path is missing, a folder holds no result, or a file is damaged.
+        UserError: one is no path, or is missing, a folder holds no result, or a file is damaged.
     """
+    from ssdd_bench.evaluation.arguments import texts
     from ssdd_bench.report.loading import load_source
 
-    return load_source(paths).frame
+    return load_source([path for one in paths for path in texts("paths", one)]).frame
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from torch import nn
 
 import ssdd_bench
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.arguments import whole
 from ssdd_bench.evaluation.memory import freed_memory_is_kept
 from ssdd_bench.launch.processes import cores, own_cores
 from ssdd_bench.results.schema import ExecutionRecord
@@ -123,9 +124,12 @@ def choose_load_threads(
             loading takes none from them; without such a core images are loaded in line.
         device: of the networks under test.
         has_networks: False for a codec, which uses one core.
+
+    Raises:
+        UserError: ``load_threads`` is less than 0, or no whole number.
     """
     if load_threads is not None:
-        return load_threads
+        return whole("load_threads", load_threads, 0)
     busy = 0
     if device.type == "cpu":
         busy = torch.get_num_threads() if has_networks else 1

@@ -13,8 +13,9 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource
+from ssdd_bench.evaluation.arguments import whole
 from ssdd_bench.evaluation.environment import choose_device
-from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice
+from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice, format_name
 from ssdd_bench.evaluation.folder import JobFolder
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
@@ -46,7 +47,7 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "auto",
     batch_size: BatchSize = None,
-    dtype: NumberFormat | None = None,
+    dtype: NumberFormat | torch.dtype | None = None,
     compile: Compilation = "off",
     memory_format: LayoutChoice = "auto",
     cuda_graphs: bool = False,
@@ -79,8 +80,8 @@ def evaluate(
             to double them while throughput grows by 5%. Scores on a CPU always take one, on a GPU
             the largest of the list, by default 64. The clock also takes one, and by
             default ``auto`` on a GPU.
-        dtype: of the networks' weights: ``float32``, ``bfloat16`` or ``float16``; by default that
-            of the protocol.
+        dtype: of the networks' weights: ``float32``, ``bfloat16`` or ``float16``, or these of
+            torch; by default that of the protocol.
         compile: ``off``, or a mode of ``torch.compile``: ``default`` or ``max-autotune``.
         memory_format: ``channels_last`` or ``contiguous`` of the networks; ``auto`` is the faster.
         cuda_graphs: replay compiled networks as CUDA graphs.
@@ -105,8 +106,9 @@ def evaluate(
         >>> result.metrics["psnr"].n
         2
     """
+    resolution, seed = whole("resolution", resolution), whole("seed", seed)
     chosen = choose_device(device)
-    execution = ExecutionSettings(dtype, compile, memory_format, cuda_graphs)
+    execution = ExecutionSettings(format_name(dtype), compile, memory_format, cuda_graphs)
     execution.check(chosen)
     keep_freed_memory()
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from ssdd_bench.api.formats import choose_memory_format, tf32
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation.arguments import check_choice
 from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import Compilation, NumberFormat
@@ -39,6 +40,14 @@ RECOMPILE_LIMIT = 256
 execution without a word."""
 
 
+def format_name(dtype: NumberFormat | torch.dtype | None) -> NumberFormat | None:
+    """Return the name of a number format; :class:`ExecutionSettings` refuses what has none."""
+    if not isinstance(dtype, torch.dtype):
+        return dtype
+    names = {kind: name for name, kind in DTYPES.items()}
+    return cast("NumberFormat", names.get(dtype, str(dtype)))
+
+
 @dataclass(frozen=True)
 class ExecutionSettings:
     """Settings of execution of a tokenizer's networks.
@@ -50,12 +59,21 @@ class ExecutionSettings:
         memory_format: of 4-d weights; ``auto`` is the faster one, see
             :func:`ssdd_bench.api.formats.choose_memory_format`.
         cuda_graphs: replay the kernels of a compiled network as one graph; needs a GPU.
+
+    Raises:
+        UserError: a value is none of those.
     """
 
     dtype: NumberFormat | None = None
     compile: Compilation = "off"
     memory_format: LayoutChoice = "auto"
     cuda_graphs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None:
+            check_choice("dtype", self.dtype, get_args(NumberFormat))
+        check_choice("compile", self.compile, get_args(Compilation))
+        check_choice("memory_format", self.memory_format, get_args(LayoutChoice))
 
     def check(self, device: torch.device) -> None:
         """Refuse what the device cannot do.

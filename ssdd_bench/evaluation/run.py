@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, is_paths
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError, counted
+from ssdd_bench.evaluation.arguments import texts, whole, whole_numbers
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
-from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice
+from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice, format_name
 from ssdd_bench.evaluation.folder import (
     PARTS,
     JobRecord,
@@ -46,6 +47,7 @@ from ssdd_bench.results.store import load_results
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
 LAUNCHERS: Final = ("local", "ray")
 """Launchers that :func:`run` knows."""
@@ -66,21 +68,21 @@ class RunSummary:
 
 
 def run(
-    tokenizers: str | Sequence[str | TokenizerRequest],
+    tokenizers: str | TokenizerRequest | Sequence[str | TokenizerRequest],
     *,
-    resolutions: Sequence[int] = (256,),
+    resolutions: int | Sequence[int] = (256,),
     out: Path | str = "runs",
     metrics: str | Sequence[str] | None = None,
-    protocols: Sequence[str] = ("default-v1",),
+    protocols: str | Path | Sequence[str | Path] = ("default-v1",),
     data: Images | None = None,
     limit: int | None = None,
     sample: int | None = None,
     sample_seed: int = 0,
     max_image_mb: int = MAX_IMAGE_MB,
-    seeds: Sequence[int] = (0,),
+    seeds: int | Sequence[int] = (0,),
     batch_size: BatchSize = None,
     device: str = "auto",
-    dtype: NumberFormat | None = None,
+    dtype: NumberFormat | torch.dtype | None = None,
     compile: Compilation = "off",
     memory_format: LayoutChoice = "auto",
     cuda_graphs: bool = False,
@@ -105,20 +107,21 @@ def run(
 
     Args:
         tokenizers: ids with options, such as ``["ssdd:steps=1", "klvae"]``.
-        resolutions: sides of the square crops in pixels.
+        resolutions: side of the square crops in pixels, or several.
         out: folder of the results.
         metrics: keys; by default those of each protocol.
-        protocols: ids of protocols of reconstructions, or paths of protocol files.
+        protocols: id of a protocol of reconstructions, path of a protocol file, or several.
         data: see :func:`ssdd_bench.data.memory.as_source`; by default the sample photos.
         limit: use only that many images.
         sample: draw that many before ``limit`` is applied.
         sample_seed: of the draw: each seed has other images, and 0 those of ``limit``.
         max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
-        seeds: of the noise of encoders and decoders; where there is none, only the first counts.
+        seeds: of the noise of encoders and decoders, one or several; where there is none, only
+            the first counts.
         batch_size: images per call; a list or ``auto`` for the clock, see
             :func:`ssdd_bench.evaluate`.
         device: ``auto``, or as torch names it.
-        dtype: of the networks' weights; by default that of each protocol.
+        dtype: of the networks' weights, by name or of torch; by default that of each protocol.
         compile: ``off``, or a mode of ``torch.compile``: ``default`` or ``max-autotune``.
         memory_format: ``channels_last`` or ``contiguous`` of the networks; ``auto`` is the faster.
         cuda_graphs: replay compiled networks as CUDA graphs.
@@ -146,32 +149,26 @@ def run(
         UserError: something concerns every job: the device, a name, the images, the output
             folder. A failure of a single job is in the summary.
     """
-    texts = [tokenizers] if isinstance(tokenizers, str) else tokenizers
-    requests = [
-        request
-        for text in texts
-        for request in (parse_requests(text) if isinstance(text, str) else [text])
-    ]
     config = RunConfig(
-        requests=tuple(requests),
-        resolutions=tuple(resolutions),
+        requests=tuple(_requests(tokenizers)),
+        resolutions=whole_numbers("resolutions", resolutions),
         out=Path(out),
         metrics=metric_keys(metrics),
-        protocols=tuple(protocols),
+        protocols=texts("protocols", protocols),
         data=data,
         limit=limit,
         sample=sample,
         sample_seed=sample_seed,
         max_image_mb=max_image_mb,
-        seeds=tuple(seeds),
+        seeds=whole_numbers("seeds", seeds),
         batch_size=batch_size,
         device=device,
-        execution=ExecutionSettings(dtype, compile, memory_format, cuda_graphs),
+        execution=ExecutionSettings(format_name(dtype), compile, memory_format, cuda_graphs),
         speed=speed,
         pictures=pictures,
         picture_quality=picture_quality,
         strict=strict,
-        load_threads=load_threads,
+        load_threads=None if load_threads is None else whole("load_threads", load_threads, 0),
         intervals=intervals,
         force=force,
         interleave=interleave,
@@ -189,6 +186,25 @@ def run(
     title, total = counted(planned, "job"), planned * len(source)
     with progress_bar(title, total, quiet=not progress) as bar:
         return run_jobs(config, RunBar(bar), launch, source)
+
+
+def _requests(tokenizers: Any) -> Iterator[TokenizerRequest]:
+    """Yield the tokenizers that a user asked for, one or several.
+
+    Raises:
+        UserError: one is neither an id nor a request; or see :func:`parse_requests`.
+    """
+    alone = isinstance(tokenizers, str) or not isinstance(tokenizers, Iterable)
+    for one in (tokenizers,) if alone else tokenizers:
+        if isinstance(one, str):
+            yield from parse_requests(one)
+        elif isinstance(one, TokenizerRequest):
+            yield one
+        else:
+            raise UserError(
+                f"tokenizers has a {type(one).__name__}: run takes ids with options, as workers "
+                "load them anew; give an object to ssdd_bench.evaluate"
+            )
 
 
 def run_jobs(

@@ -1,0 +1,63 @@
+"""Arguments as users give them in Python: taken where their meaning is clear, otherwise refused."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ssdd_bench.errors import UserError
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse what is none of a few names.
+
+    Raises:
+        UserError: it is not; names all of them.
+    """
+    known = tuple(choices)
+    if not isinstance(value, str) or value not in known:
+        raise UserError(f"{name} is {value!r}: give {', '.join(known[:-1])} or {known[-1]}")
+
+
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """Return a whole number of any type, such as one of numpy.
+
+    Raises:
+        UserError: it is none, or less than ``least``.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or (least is not None and number < least):
+        bound = "" if least is None else f" from {least} on"
+        raise UserError(f"{name} is {value!r}: give a whole number{bound}")
+    return number
+
+
+def whole_numbers(name: str, values: Any) -> tuple[int, ...]:
+    """Return one whole number or several.
+
+    Raises:
+        UserError: one is no whole number.
+    """
+    several = values if isinstance(values, Iterable) else (values,)
+    return tuple(whole(name, one) for one in several)
+
+
+def texts(name: str, values: Any) -> tuple[str, ...]:
+    """Return one text or path, or several, as texts.
+
+    Raises:
+        UserError: one is neither.
+    """
+    several = (values,) if isinstance(values, str | Path) else values
+    if not isinstance(several, Iterable):
+        raise UserError(f"{name} is {values!r}: give a text, a path or a list of them")
+    found = tuple(several)
+    for one in found:
+        if not isinstance(one, str | Path):
+            raise UserError(f"{name} has a {type(one).__name__}: give texts or paths")
+    return tuple(map(str, found))

@@ -1,0 +1,143 @@
+"""Arguments from Python: what is taken, and what is refused in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ssdd_bench as sb
+from ssdd_bench.api import Tokenizer
+from ssdd_bench.errors import UserError
+from ssdd_bench.evaluation import run as run_module
+from ssdd_bench.evaluation.arguments import check_choice, texts, whole, whole_numbers
+from ssdd_bench.evaluation.config import RunConfig
+
+NAMES = ("off", "default", "most")
+
+
+@pytest.mark.parametrize("value", ["OFF", True, None, 0, ["off"], np.zeros(2), torch.float64])
+def test_a_choice_is_one_of_the_names(value: object) -> None:
+    check_choice("compile", "off", NAMES)
+    with pytest.raises(UserError) as caught:
+        check_choice("compile", value, NAMES)
+    assert all(name in str(caught.value) for name in ("compile", *NAMES))
+
+
+@pytest.mark.parametrize("value", ["1", 1.0, True, None, [1], -1, torch.tensor([1, 2])])
+def test_a_whole_number_has_no_other_type(value: object) -> None:
+    found = whole("seed", np.int64(3), 0)
+    assert (found, type(found)) == (3, int)
+    assert whole("seed", -1) == -1
+    with pytest.raises(UserError, match="seed"):
+        whole("seed", value, 0)
+
+
+def test_one_is_as_good_as_several() -> None:
+    assert whole_numbers("seeds", 1) == whole_numbers("seeds", [1]) == (1,)
+    assert whole_numbers("seeds", np.arange(2)) == whole_numbers("seeds", range(2)) == (0, 1)
+    assert texts("paths", "ab") == texts("paths", Path("ab")) == texts("paths", ["ab"]) == ("ab",)
+
+
+@pytest.mark.parametrize("value", ["12", [1, "a"], 1.5])
+def test_each_of_several_numbers_is_whole(value: object) -> None:
+    with pytest.raises(UserError, match="seeds"):
+        whole_numbers("seeds", value)
+
+
+@pytest.mark.parametrize("value", [5, [5], None])
+def test_each_of_several_texts_is_one(value: object) -> None:
+    with pytest.raises(UserError, match="paths"):
+        texts("paths", value)
+
+
+class Mine(Tokenizer):
+    def encode(self, images: Any, noise: Any = None) -> Any:
+        raise AssertionError
+
+    def decode(self, latent: Any, noise: Any) -> Any:
+        raise AssertionError
+
+
+WRONG = [
+    ({"dtype": "fp16"}, "bfloat16"),
+    ({"dtype": torch.float64}, "bfloat16"),
+    ({"compile": True}, "max-autotune"),
+    ({"memory_format": "nhwc"}, "channels_last"),
+    ({"load_threads": -1}, "load_threads"),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "token"),
+    [
+        *WRONG,
+        ({"load_threads": "2"}, "load_threads"),
+        ({"seeds": 1.5}, "seeds"),
+        ({"seeds": "a"}, "seeds"),
+        ({"resolutions": [64.0]}, "resolutions"),
+        ({"protocols": 1}, "protocols"),
+        ({"tokenizers": [Mine()]}, "Mine"),
+        ({"tokenizers": Mine()}, "evaluate"),
+    ],
+)
+def test_run_refuses_before_it_starts(
+    wrong: dict[str, Any], token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "run_jobs", None)
+    given = {"tokenizers": "jpeg", "out": tmp_path, "device": "cpu", "progress": False, **wrong}
+    with pytest.raises(UserError) as caught:
+        sb.run(**given)
+    assert token in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "token"),
+    [
+        *WRONG,
+        ({"seed": "a"}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"resolution": "64"}, "resolution"),
+    ],
+)
+def test_evaluate_refuses(wrong: dict[str, Any], token: str) -> None:
+    given = {"data": torch.zeros(1, 3, 8, 8), "resolution": 8, "metrics": "mae", **wrong}
+    with pytest.raises(UserError) as caught:
+        sb.evaluate("identity", device="cpu", progress=False, **given)
+    assert token in str(caught.value)
+
+
+def test_run_takes_single_values_and_formats_of_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[RunConfig] = []
+    monkeypatch.setattr(run_module, "run_jobs", lambda config, *_: calls.append(config))
+    same: dict[str, Any] = {"out": tmp_path, "device": "cpu", "progress": False}
+    sb.run("jpeg", resolutions=64, seeds=1, protocols="ldm-v1", dtype=torch.bfloat16, **same)
+    sb.run(
+        ["jpeg"], resolutions=[64], seeds=[1], protocols=["ldm-v1"], dtype="bfloat16", **same
+    )  # fmt: skip
+    assert calls[0] == calls[1]
+
+
+@pytest.mark.medium
+def test_evaluate_takes_formats_of_torch_and_integers_of_numpy() -> None:
+    integers: dict[str, Any] = {"resolution": np.int64(8), "seed": np.int64(2)}
+    found = sb.evaluate(
+        "identity", data=torch.zeros(1, 3, 8, 8), metrics="mae", dtype=torch.bfloat16,
+        device="cpu", progress=False, **integers,
+    )  # fmt: skip
+    assert type(found.resolution) is int
+    assert found.seed == 2
+
+
+@pytest.mark.medium
+def test_results_are_loaded_from_lists_of_paths() -> None:
+    file = Path(__file__).parents[1] / "fixtures" / "result.json"
+    one, again = sb.load_results(str(file)), sb.load_results([str(file)])
+    assert list(one.fingerprint) == list(again.fingerprint)
+    wrong: Any = [5]
+    with pytest.raises(UserError, match="int"):
+        sb.load_results(wrong)
