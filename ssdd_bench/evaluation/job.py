@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, printable
 from ssdd_bench.launch.tasks import Problem
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.schema import Protocol
@@ -60,6 +60,12 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.problem}"
+
+    @property
+    def line(self) -> str:
+        """The line that tells of it in Python, where no flag shows its traceback."""
+        problem = self.problem.describe("its problem.trace shows where")
+        return printable(f"failed: {self.name}: {problem}")
 
 
 def data_fingerprint(source: ImageSource) -> str:

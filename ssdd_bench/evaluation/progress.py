@@ -80,9 +80,15 @@ class Bar(WorkProgress):
         """Move to a position, with a text beside the bar."""
         self._progress.update(self._task, completed=done, state=state)
 
+    def print(self, line: str) -> None:
+        """Print a line above the bar, which stays."""
+        from rich.text import Text
+
+        self._progress.console.print(Text(line), soft_wrap=True)
+
 
 class RunBar(Callbacks):
-    """One bar, moved by the images of all jobs."""
+    """One bar, moved by the images of all jobs, under a line for each failure."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -99,6 +105,10 @@ class RunBar(Callbacks):
         """Move over a job that was done before."""
         if finished.reused:
             self._bar.images_done(finished.result.data.n + len(finished.result.data.skipped))
+
+    def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
+        """Print the failure."""
+        self._bar.print(failure.line)
 
 
 @contextmanager

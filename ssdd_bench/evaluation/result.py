@@ -64,23 +64,10 @@ class Evaluation(Result):
         return to_frame([self.record], [scores])
 
     def __str__(self) -> str:
-        import io
-
-        from rich.console import Console
-
-        from ssdd_bench.report.tables.build import build_tables
-        from ssdd_bench.report.tables.terminal import print_tables
-
-        console = Console(file=io.StringIO(), width=TEXT_WIDTH)
-        with console.capture() as captured:
-            print_tables(build_tables(self.to_frame()), console)
-        return captured.get().rstrip()
+        return show_text(self.to_frame())
 
     def _repr_html_(self) -> str:
-        from ssdd_bench.report.tables.build import build_tables
-        from ssdd_bench.report.tables.html import render
-
-        return render("fragment.html.j2", tables=build_tables(self.to_frame()))
+        return show_html(self.to_frame())
 
     def save(
         self, folder: Path | str, pictures: bool = True, picture_quality: int = LOSSLESS
@@ -122,6 +109,29 @@ class Evaluation(Result):
             )
             save_pictures(file, record, references, reconstructions, picture_quality)
         return save_result(record, folder)
+
+
+def show_text(frame: pd.DataFrame) -> str:
+    """Return the tables of a frame of results as they are printed."""
+    import io
+
+    from rich.console import Console
+
+    from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.terminal import print_tables
+
+    console = Console(file=io.StringIO(), width=TEXT_WIDTH)
+    with console.capture() as captured:
+        print_tables(build_tables(frame), console)
+    return captured.get().rstrip()
+
+
+def show_html(frame: pd.DataFrame) -> str:
+    """Return the tables of a frame of results as HTML, for notebooks."""
+    from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.html import render
+
+    return render("fragment.html.j2", tables=build_tables(frame))
 
 
 class Provenance:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ from ssdd_bench.evaluation.launch_groups import Collector
 from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
+from ssdd_bench.evaluation.result import show_html, show_text
 from ssdd_bench.evaluation.settings import BatchSize
 from ssdd_bench.evaluation.work import job_grid
 from ssdd_bench.evaluation.worker import make_groups, merge_folder
@@ -53,9 +55,13 @@ LAUNCHERS: Final = ("local", "ray")
 """Launchers that :func:`run` knows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunSummary:
-    """The result or the failure of every job."""
+    """The result or the failure of every job.
+
+    ``print`` and the prompt show a line for each failure and a table, a notebook an HTML one. The
+    traceback of a failure is ``summary.failures[0].problem.trace``.
+    """
 
     finished: tuple[Finished, ...]
     failures: tuple[Failure, ...]
@@ -65,6 +71,25 @@ class RunSummary:
         from ssdd_bench.report.loading import load_source
 
         return load_source([finished.path for finished in self.finished]).frame
+
+    def __repr__(self) -> str:
+        lines, frame = self._shown()
+        return "\n".join([*lines, *([] if frame is None else [show_text(frame)])])
+
+    def _repr_html_(self) -> str:
+        lines, frame = self._shown()
+        paragraphs = [f"<p>{escape(line)}</p>" for line in lines]
+        return "\n".join([*paragraphs, *([] if frame is None else [show_html(frame)])])
+
+    def _shown(self) -> tuple[list[str], pd.DataFrame | None]:
+        """Return lines of text, and the frame of the table if there are results."""
+        lines = [failure.line for failure in self.failures]
+        if not self.finished:
+            return [*lines, "no results"], None
+        try:
+            return lines, self.to_frame()
+        except UserError as error:  # such as a file that was deleted since
+            return [*lines, str(error)], None
 
 
 def run(
@@ -143,7 +168,7 @@ def run(
             each GPU of it. On SLURM a program runs ``ssdd-bench run`` instead, whose command the
             jobs repeat.
         gpus_per_job: GPUs that each worker reserves on Ray; by default 1, and 0 on the CPU.
-        progress: True shows a bar on standard error.
+        progress: True shows a bar on standard error, and a line for each failure.
 
     Raises:
         UserError: something concerns every job: the device, a name, the images, the output

@@ -57,10 +57,14 @@ class Problem:
         if self.kind in ("DataError", "OutputError"):
             raise getattr(errors, self.kind)(self.text)
 
-    def __str__(self) -> str:
+    def describe(self, where: str) -> str:
+        """Return its first line, and ``where`` its traceback is unless the message is enough."""
         lines = self.text.splitlines()
         reason = lines[0] if lines else ""
-        return reason if self.is_user_error else f"{self.kind}: {reason} (--debug shows where)"
+        return reason if self.is_user_error else f"{self.kind}: {reason} ({where})"
+
+    def __str__(self) -> str:
+        return self.describe("--debug shows where")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ssdd_bench.evaluation.job import Finished, Job
+from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Bar, Callbacks, RunBar, new_progress, progress_bar
+from ssdd_bench.launch.tasks import Problem
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.records import read_json
@@ -82,6 +83,19 @@ def test_a_run_moves_over_the_images_of_all_jobs(reused: bool, moved: int) -> No
     result = replace(RESULT, data=replace(RESULT.data, skipped=("a", "b")))
     bar.job_finished(JOB, Finished(result, EXAMPLE, reused))
     assert progress.tasks[0].completed == 33 + moved
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_failure_is_a_line_above_the_bar(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("title", 8, quiet=quiet) as bar:
+        RunBar(bar).jobs_failed(
+            [JOB], Failure("[b]x\x1b" + 120 * "y", 1, Problem("UserError", "z"))
+        )
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert ("failed: [b]x\\x1b" + 120 * "y" + ": z" in lines) is not quiet
+    assert bool(lines) is not quiet
 
 
 def test_callbacks_do_nothing() -> None:

@@ -31,6 +31,7 @@ from ssdd_bench.evaluation.folder import PARTS, find_jobs, load_plan, save_plan
 from ssdd_bench.evaluation.job import Failure, Finished
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.progress import Callbacks
+from ssdd_bench.evaluation.result import show_html, show_text
 from ssdd_bench.evaluation.run import RunSummary, merge_results, run, run_jobs
 from ssdd_bench.launch.lock import locked
 from ssdd_bench.launch.ranks import Rank
@@ -879,3 +880,30 @@ def test_nothing_to_merge_is_an_error(tmp_path):
         merge_results(tmp_path)
     save_plan(tmp_path, ["jpeg at 16 px, default-v1"])
     assert len(merge_results(tmp_path).failures) == 1
+
+
+FAILED = Failure("<odd> at 16 px", 1, Problem("ValueError", "boom\nmore", "Traceback: deep"))
+
+
+@pytest.mark.medium
+def test_a_summary_shows_failures_and_the_table(tmp_path):
+    made = Finished(BASE, save_result(BASE, tmp_path), False)
+    summary = RunSummary((made,), (FAILED, FAILED))
+    text, page = repr(summary), summary._repr_html_()
+    assert str(summary) == text
+    first, second, table = text.split("\n", 2)
+    assert first == second == FAILED.line
+    assert FAILED.line.startswith("failed: <odd> at 16 px: ValueError: boom (")
+    assert "--debug" not in FAILED.line
+    assert table == show_text(summary.to_frame())
+    assert BASE.tokenizer.label in table
+    assert page.count("<p>failed: &lt;odd&gt; at 16 px") == 2
+    assert page.endswith(show_html(summary.to_frame()))
+    assert "deep" not in text + page
+    made.path.unlink()
+    assert made.path.name in repr(summary)
+
+
+def test_a_summary_without_results_says_so():
+    assert repr(RunSummary((), (FAILED,))).splitlines() == [FAILED.line, "no results"]
+    assert RunSummary((), ())._repr_html_() == "<p>no results</p>"
