@@ -17,6 +17,7 @@ from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.outputs import (
     EXACT_TOLERANCE,
     decoded_faults,
+    finite_fault,
     latent_faults,
     range_fault,
     repeat_fault,
@@ -129,10 +130,9 @@ def _check_decode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
         yield f"decode {fault}"
     elif decoded.requires_grad:
         yield "decode's images carry gradients: decode under torch.no_grad()"
-    elif not torch.isfinite(decoded).all():
-        yield "decode's images hold NaN or infinity"
-    elif fault := range_fault(*(one.item() for one in decoded.aminmax())):
-        yield fault
+    else:
+        low, high = (one.item() for one in decoded.aminmax())
+        yield from filter(None, [finite_fault(decoded) or range_fault(low, high)])
 
 
 def _check_noise(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
@@ -147,14 +147,18 @@ def _check_batches(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
         [_round_trip(tokenizer, images[i : i + 1], IDS[i : i + 1]) for i in range(len(IDS))]
     )
     worst = (together - alone).abs().max().item()
-    if not worst <= EXACT_TOLERANCE:
+    if fault := finite_fault(together, alone):
+        yield fault
+    elif worst > EXACT_TOLERANCE:
         yield f"an image decodes differently alone and in a batch, by up to {worst:.3g}"
 
 
 def _check_stochastic(tokenizer: Tokenizer, images: Tensor, said: bool) -> Iterator[str]:
     latent = tokenizer.encode(images)
     one, other = (tokenizer.decode(latent, KeyedNoise(seed, IDS, "decode")) for seed in (0, 1))
-    if torch.equal(one, other) == said:
+    if fault := finite_fault(one, other):
+        yield fault
+    elif torch.equal(one, other) == said:
         yield f"manifest says stochastic = {str(said).lower()}, but decoding " + (
             "does not depend on its noise" if said else "depends on its noise"
         )

@@ -98,8 +98,17 @@ def range_fault(low: float, high: float) -> str:
     return f"decode's images range from {low:.2f} to {high:.2f}; they should be in [0, 1]"
 
 
+def finite_fault(*decoded: Tensor) -> str:
+    """Describe decoded images of which one has a value that is not finite; else ""."""
+    if all(bool(torch.isfinite(images).all()) for images in decoded):
+        return ""
+    return "decode's images hold NaN or infinity"
+
+
 def repeat_fault(first: Tensor, again: Tensor, tolerance: float = 0.0) -> str:
     """Describe the difference of an image decoded twice from the same noise; "" if there is none.
+
+    Values that are not finite differ by no number, so they are named instead.
 
     Args:
         first: floats (1, 3, H, W).
@@ -108,6 +117,8 @@ def repeat_fault(first: Tensor, again: Tensor, tolerance: float = 0.0) -> str:
     """
     if torch.equal(first, again):
         return ""
+    if fault := finite_fault(first, again):
+        return f"{fault} when the same image is decoded twice"
     worst = (first.double() - again.double()).abs().max().item()
     if worst <= tolerance:
         return ""

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -141,6 +142,22 @@ def test_every_broken_promise_is_found(tokenizer: Tokenizer, message: str) -> No
     assert any(message in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("good", range(7))  # calls of decode before the evaluation
+def test_a_value_that_is_not_finite_is_told_as_such(value: float, good: int) -> None:
+    tokenizer = Good()
+    calls = count()
+
+    def decode(latent: Latent, noise: Noise) -> Tensor:
+        images = Good.decode(tokenizer, latent, noise)
+        return images if next(calls) < good else images * value
+
+    tokenizer.decode = decode  # type: ignore[method-assign]
+    (problem,) = check_tokenizer(tokenizer)
+    assert "NaN or infinity" in problem
+    assert "differ" not in problem
+
+
 def end_the_program(*_: Any) -> Any:
     raise SystemExit(3)
 
@@ -256,6 +273,14 @@ def test_noise_is_checked_against_the_manifest(plugin: Callable[..., list[str]])
     assert (
         plugin("candid", NOISY.replace("    def enc", "    stochastic = True\n    def enc")) == []
     )
+
+
+def test_noise_is_not_blamed_for_a_value_that_is_not_finite(
+    plugin: Callable[..., list[str]],
+) -> None:
+    late = "calls.append(0) or (0.0 if len(calls) < 9 else float('inf'))"
+    code = "calls = []" + NOISY.replace("0.01", f"({late})")
+    assert plugin("unsound", code, "stochastic = false") == ["decode's images hold NaN or infinity"]
 
 
 def test_a_plugin_that_ends_the_program_is_named_by_its_id(

@@ -13,6 +13,7 @@ from ssdd_bench.plugins.outputs import (
     check_decoded,
     check_latent,
     decoded_faults,
+    finite_fault,
     latent_faults,
     range_fault,
     repeat_fault,
@@ -118,3 +119,16 @@ def test_difference_of_two_results():
     assert "0.25" in repeat_fault(one, other)
     assert repeat_fault(one, other, 0.25) == ""
     assert repeat_fault(one, other, 0.24) != ""
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_no_difference(value):
+    one = torch.zeros(1, 3, 2, 2)
+    other = one.clone()
+    other[0, 2, 1, 0] = value
+    assert finite_fault(one, one) == ""
+    assert finite_fault(one, other) == finite_fault(other) != ""
+    for pair in ((one, other), (other, one)):
+        fault = repeat_fault(*pair, tolerance=0.5)
+        assert finite_fault(other) in fault
+        assert "differ" not in fault
