@@ -118,7 +118,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
-        """Decode to float images (B, 3, H, W), nominally in [0, 1] but not clamped or rounded.
+        """Decode to float32 images (B, 3, H, W), nominally in [0, 1] but not clamped or rounded.
 
         The evaluation clamps and rounds to uint8, once, for every tokenizer.
         """

@@ -128,6 +128,9 @@ def _check_decode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     decoded = _round_trip(tokenizer, images, IDS)
     if fault := next(decoded_faults(decoded, images.shape), ""):
         yield f"decode {fault}"
+    elif decoded.dtype != torch.float32:
+        # An evaluation takes any floats, since --dtype changes those of the weights.
+        yield f"decode returned images of {decoded.dtype}: convert them to torch.float32"
     elif decoded.requires_grad:
         yield "decode's images carry gradients: decode under torch.no_grad()"
     else:
