@@ -19,7 +19,7 @@ from ssdd_bench.results.files import write_text
 from ssdd_bench.results.records import read_toml
 
 SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
-NOT_IN_FILES: Final = ("config", "suite", "dry_run", "json")
+NOT_IN_FILES: Final = ("config", "suite", "dry_run", "json", "debug")
 # These do not say what is measured.
 NOT_SAVED: Final = (
     *("force", "quiet", "jobs", "timeout", "in_process", "shard", "wait"),

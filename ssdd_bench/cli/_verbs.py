@@ -29,6 +29,10 @@ COUNT: Final = click.IntRange(min=1)
 ValueType = click.ParamType[Any] | Callable[[Any], Any]
 """Type of click, or a function that converts a value or raises :class:`click.BadParameter`."""
 
+debug_option: Final = click.Option(
+    ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+
 
 class _PathType(click.Path):
     """Path that the system takes, whether or not there is such a file."""
@@ -101,8 +105,8 @@ def verb(function: Callable[..., None]) -> click.Command:
     """Make a command of a function, named as the function, or as its module if that is "command".
 
     Each parameter is annotated by a :class:`Declaration`, or by a dataclass of options that several
-    verbs share. The docstring is the help, and its first sentence the summary. The option
-    ``--json`` is added.
+    verbs share. The docstring is the help, and its first sentence the summary. The options
+    ``--json`` and ``--debug`` are added.
     """
     name = function.__name__
     if name == "command":
@@ -123,7 +127,7 @@ def verb(function: Callable[..., None]) -> click.Command:
     return click.Command(
         name.strip("_").replace("_", "-"),
         callback=call,
-        params=[*map(_declared, declared), json_option],
+        params=[*map(_declared, declared), json_option, debug_option],
         help=function.__doc__,
     )
 
@@ -187,6 +191,14 @@ def verbs_in(package: str) -> list[click.Command]:
     names = (module.name for module in pkgutil.iter_modules(import_module(package).__path__))
     verbs = (name for name in names if not name.startswith("_") and name != "main")
     return [import_module(f"{package}.{name}").command for name in verbs]
+
+
+def wants_traceback() -> bool:
+    """Return True if ``--debug`` was typed, before the verb or after it.
+
+    There is no click context any more where the program handles an error.
+    """
+    return "--debug" in sys.argv[1:]
 
 
 def typed() -> str:

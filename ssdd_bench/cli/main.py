@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import click
 
 from ssdd_bench import __version__
-from ssdd_bench.cli._verbs import SectionedGroup, verbs_in
+from ssdd_bench.cli._verbs import SectionedGroup, debug_option, verbs_in, wants_traceback
 from ssdd_bench.errors import UserError, one_line
 from ssdd_bench.launch.signals import Terminated, termination_interrupts
 
@@ -30,10 +30,10 @@ SECTIONS: Final = {
     sections=SECTIONS,
     commands=verbs_in("ssdd_bench.cli"),
     context_settings={"help_option_names": ["-h", "--help"]},
+    params=[debug_option],
 )
 @click.version_option(__version__, prog_name="ssdd-bench")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
+def cli() -> None:
     """Benchmark image tokenizers: quality, speed and compression."""
 
 
@@ -45,7 +45,7 @@ def main() -> NoReturn:
     """
     notes = logging.getLogger("ssdd_bench")
     notes.addHandler(logging.StreamHandler())  # plain lines on standard error
-    notes.setLevel(logging.INFO)
+    notes.setLevel(logging.DEBUG if wants_traceback() else logging.INFO)
     try:
         with termination_interrupts():
             sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))
@@ -60,7 +60,7 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    if "--debug" in sys.argv[1:]:
+    if wants_traceback():
         raise  # the error being handled by our caller
     click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,7 @@ from ssdd_bench.cli._output import (
 )
 from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
-from ssdd_bench.cli._verbs import flag, option, switch, typed, verb
+from ssdd_bench.cli._verbs import flag, option, switch, typed, verb, wants_traceback
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError, UserError, counted
 from ssdd_bench.launch.processes import start_server
@@ -250,7 +249,7 @@ def report_run(
         }
     )
     for failure in summary.failures:
-        if "--debug" in sys.argv:
+        if wants_traceback():
             click.echo(failure.problem.trace, err=True)
         click.echo(f"failed: {failure}", err=True)
     if summary.failures:

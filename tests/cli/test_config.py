@@ -78,7 +78,7 @@ def test_what_a_run_leaves_repeats_it(config, tmp_path, monkeypatch):
     saved = tmp_path / "out" / "run.toml"
     kept = read_toml(saved)
     assert (kept["res"], kept["limit"], kept["speed"]) == ([24], 2, False)
-    assert not {"config", "suite", "dry-run", "force", "quiet", "json"} & kept.keys()
+    assert not {"config", "suite", "dry-run", "force", "quiet", "json", "debug"} & kept.keys()
     assert jobs("--config", saved) == jobs(*flags)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
     again = invoke("--config", saved)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.cli import main as module
+from ssdd_bench.errors import UserError
 
 Program = Callable[..., tuple[int, str, str]]
 
@@ -56,7 +57,10 @@ def test_a_mistake_is_one_line_that_names_it(
     assert token in told
 
 
-def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["ssdd-bench", "--debug", "protocol", "show", "default-v9"])
-    with pytest.raises(module.UserError, match="default-v9"):
+@pytest.mark.parametrize(
+    "line", ["--debug protocol show default-v9", "protocol show default-v9 --debug"]
+)
+def test_debug_shows_where_an_error_comes_from(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ssdd-bench", *line.split()])
+    with pytest.raises(UserError, match="default-v9"):
         module.main()

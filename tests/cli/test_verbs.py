@@ -85,6 +85,12 @@ def test_help_texts_are_imperative_sentences(where, text):
     assert len(sentences) <= 100
 
 
+def test_every_verb_takes_json_and_debug():
+    for path, command in commands():
+        taken = {text for option in command.params for text in option.opts}
+        assert taken >= {"--json", "--debug"} or isinstance(command, click.Group), path
+
+
 def test_every_verb_is_in_one_section_of_the_help():
     listed = [name for names in SECTIONS.values() for name in names]
     assert len(listed) == len(set(listed))

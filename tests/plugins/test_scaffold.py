@@ -101,10 +101,10 @@ def test_a_plugin_that_fails_gives_one_line_and_its_traceback_on_demand(written:
     (written / "my_new_vae" / "plugin.py").write_text("def load(channels):\n    return 1 / 0\n")
 
     def run(*flags: str) -> str:
-        arguments = [*flags, "run", "--tokenizers", "my-new-vae,jpeg", "--res", "32"]
+        arguments = ["run", "--tokenizers", "my-new-vae,jpeg", "--res", "32"]
         options = ["--limit", "1", "--no-speed", "--quiet", "--metrics", "psnr", "--out", "runs"]
         done = subprocess.run(
-            [sys.executable, "-m", "ssdd_bench", *arguments, *options],
+            [sys.executable, "-m", "ssdd_bench", *arguments, *options, *flags],
             cwd=written,
             capture_output=True,
             text=True,
