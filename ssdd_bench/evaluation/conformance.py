@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.loading import is_stochastic
+from ssdd_bench.launch.tasks import Problem
 from ssdd_bench.plugins.guard import Guard, describe_faults
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.outputs import (
@@ -24,13 +26,15 @@ from ssdd_bench.plugins.outputs import (
 )
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_request
 
+LOGGER = logging.getLogger(__name__)
 IDS = ("first", "second", "third")
 
 
 def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[str]:
     """Check everything that an evaluation relies on, and evaluate three test images.
 
-    In the tests of a plugin: ``assert check_tokenizer("my-tokenizer") == []``.
+    In the tests of a plugin: ``assert check_tokenizer("my-tokenizer") == []``. The traceback of an
+    error that ends the check goes to the log, at level ``DEBUG``.
 
     Args:
         tokenizer: a loaded one, on the CPU; or its id, such as ``my-tokenizer:option=value``,
@@ -45,7 +49,7 @@ def check_tokenizer(tokenizer: Tokenizer | str, resolution: int = 64) -> list[st
         with guard.calls():
             problems = _check(tokenizer, resolution)
     except UserError as error:
-        problems = [str(error)]
+        problems = [_ended_by(error)]
     return problems + [f"changes {name}, which others use" for name in guard.changed]
 
 
@@ -81,11 +85,15 @@ def _check(tokenizer: Tokenizer | str, resolution: int) -> list[str]:
                 strict=True,
                 progress=False,
             )
-    except UserError as error:
-        problems.append(str(error))
     except Exception as error:  # a plugin's own mistake is a finding, not a crash of the check
-        problems.append(f"raised {type(error).__name__}: {error}")
+        problems.append(_ended_by(error))
     return problems
+
+
+def _ended_by(error: Exception) -> str:
+    """Describe the error that ended a check and is being handled, and log where it comes from."""
+    LOGGER.debug("the check was ended by this error:", exc_info=True)
+    return str(error) if isinstance(error, UserError) else f"raised {Problem.of(error)}"
 
 
 def make_images(resolution: int) -> Tensor:

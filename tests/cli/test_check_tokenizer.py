@@ -1,9 +1,12 @@
 """The contract from the command line: one line for each problem."""
 
+import pytest
 from click.testing import CliRunner
 
 from ssdd_bench.cli.check_tokenizer import command
 from ssdd_bench.errors import UnknownNameError
+from ssdd_bench.plugins.discovery import VARIABLE
+from ssdd_bench.plugins.registry import TOKENIZERS
 
 WRONG = """
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
@@ -42,17 +45,50 @@ def test_a_tokenizer_that_keeps_it():
     assert (done.exit_code, done.output) == (0, "jpeg:quality=50 keeps the contract\n")
 
 
-def test_one_that_does_not(tmp_path, monkeypatch):
-    folder = tmp_path / "wrong"
-    folder.mkdir()
-    (folder / "tokenizer.toml").write_text(MANIFEST)
-    (folder / "__init__.py").write_text('"""A plugin."""\n')
-    (folder / "plugin.py").write_text(WRONG)
-    monkeypatch.setenv("SSDD_BENCH_TOKENIZERS", str(tmp_path))
+@pytest.fixture
+def write_plugin(tmp_path, monkeypatch):
+    """A function that writes a plugin, given its id and its code, where the registry looks."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+
+    def write(name, code):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "tokenizer.toml").write_text(MANIFEST.replace('"wrong"', f'"{name}"'))
+        (folder / "__init__.py").write_text('"""A plugin."""\n')
+        (folder / "plugin.py").write_text(code)
+        TOKENIZERS.clear()
+
+    return write
+
+
+def test_one_that_does_not(write_plugin):
+    write_plugin("wrong", WRONG)
     done = CliRunner().invoke(command, ["wrong", "--res", "32"])
     assert done.exit_code == 1
     assert done.output.startswith("wrong: ")
     assert "shape" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("raising", "raise ValueError('no fit')"),  # the plugin's own mistake
+        ("leaving", "raise SystemExit(3)"),  # an error that the guard makes of it
+        ("refusing", "raise 5"),  # an error of loading
+    ],
+)
+def test_debug_shows_where_a_plugin_fails(name, told, write_plugin, program):
+    old = "    return Wrong" if name == "refusing" else "        return Latent"
+    write_plugin(name, WRONG.replace(old, old.replace("return", f"{told}  #")))
+    code, out, error = program("check-tokenizer", name, "--res", "32")
+    assert (code, error) == (1, "")
+    assert out.startswith(f"{name}: ")
+    assert "Traceback" not in out
+    assert ("--debug" in out) == (name == "raising")
+    debugged = program("check-tokenizer", name, "--res", "32", "--debug")
+    assert debugged[:2] == (code, out)
+    assert "plugin.py" in debugged[2]
+    assert told in debugged[2]
 
 
 def test_an_unknown_one():
