@@ -75,13 +75,22 @@ class FileContentError(UserError):
 
 
 class UnknownNameError(UserError):
-    """A tokenizer, metric, protocol or recipe id that does not exist; names the nearest ones."""
+    """A tokenizer, metric, protocol or recipe id that does not exist; names the nearest ones.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    Args:
+        kind: of the name, such as ``tokenizer``.
+        name: that is unknown.
+        known: all names.
+        faults: of places where the name may be, each with what to do.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], faults: Iterable[object] = ()
+    ) -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        super().__init__(f"unknown {kind} '{name}': {hint}")
+        super().__init__(f"unknown {kind} '{name}': {'; '.join([*map(str, faults), hint])}")
 
 
 class OptionError(UserError):

@@ -35,11 +35,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Broken:
-    """An entry that was found and cannot be used."""
+    """An entry, or a place to look for entries, that was found and cannot be used."""
 
     name: str  # the id that it would have, or the name of its folder or entry point
     source: str
     error: ManifestError
+    is_place: bool = False  # any entry may be there, of whatever id
 
 
 class Registry(Generic[Entry]):
@@ -87,7 +88,8 @@ class Registry(Generic[Entry]):
         """Look up one entry.
 
         Raises:
-            UnknownNameError: there is none of this id; names the nearest.
+            UnknownNameError: there is none of this id; names the nearest, and the places in which
+                nothing can be found.
             ManifestError: it is a broken one; says what is wrong with it.
         """
         found = self.all()
@@ -96,7 +98,8 @@ class Registry(Generic[Entry]):
         for broken in self._broken:
             if broken.name == entry_id:
                 raise broken.error
-        raise UnknownNameError(self._kind, entry_id, found)
+        faults = [broken.error for broken in self._broken if broken.is_place]
+        raise UnknownNameError(self._kind, entry_id, found, faults)
 
     def clear(self) -> None:
         """Forget what was found, so that files written since are seen."""

@@ -72,11 +72,21 @@ def _find_folders() -> Iterator[Place | Broken]:
         folder, source = Path(text), f"folder {text}" if text in foreign else BUILT_IN
         if not folder.is_dir():
             error = ManifestError(f"{folder}: no such folder: correct ${VARIABLE}")
-            yield Broken(folder.name, source, error)
+            yield Broken(folder.name, source, error, is_place=True)
+        elif (folder / FILE_NAME).is_file():
+            plugin = folder.resolve()
+            error = ManifestError(
+                f"{folder}: a plugin's own folder: name its parent {plugin.parent} in ${VARIABLE}"
+            )
+            yield Broken(_id_of(plugin), source, error, is_place=True)
         for file in sorted(folder.glob(f"*/{FILE_NAME}")):
-            name = file.parent.name
-            package = f"{tokenizers.__name__}.{name}"
-            yield Place(name.rstrip("_").replace("_", "-"), source, file, package)
+            package = f"{tokenizers.__name__}.{file.parent.name}"
+            yield Place(_id_of(file.parent), source, file, package)
+
+
+def _id_of(folder: Path) -> str:
+    """Return the id that the name of a plugin's folder stands for."""
+    return folder.name.rstrip("_").replace("_", "-")
 
 
 def _load(place: Place) -> dict[str, TokenizerInfo]:

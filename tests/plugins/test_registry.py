@@ -194,6 +194,34 @@ def test_a_wrong_folder_in_the_variable_is_told(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
     (broken,) = TOKENIZERS.broken()
     assert str(broken.error) == f"{tmp_path / 'gone'}: no such folder: correct ${VARIABLE}"
+    with pytest.raises(UnknownNameError) as caught:
+        parse_requests("bad")
+    assert str(broken.error) in str(caught.value)
+    assert "'bad'" in str(caught.value)
+
+
+def test_a_plugin_folder_in_the_variable_is_told_with_its_parent(
+    write_plugin: WritePlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_plugin("my-codec")
+    monkeypatch.setenv(VARIABLE, str(folder))
+    assert "my-codec" not in TOKENIZERS.all()
+    (broken,) = TOKENIZERS.broken()
+    assert (broken.name, broken.source) == ("my-codec", f"folder {folder}")
+    assert f"{tmp_path} in ${VARIABLE}" in str(broken.error)
+    with pytest.raises(ManifestError) as caught:
+        parse_requests("my-codec")
+    assert caught.value is broken.error
+    with pytest.raises(UnknownNameError, match="'other'") as unknown:
+        parse_requests("other")
+    assert str(broken.error) in str(unknown.value)
+
+
+def test_a_broken_plugin_has_no_part_in_unknown_names(write_plugin: WritePlugin) -> None:
+    write_plugin("bad-one", more="nonsense = 1")
+    with pytest.raises(UnknownNameError) as caught:
+        parse_requests("other")
+    assert "nonsense" not in str(caught.value)
 
 
 def test_packages_are_found_without_being_imported(
