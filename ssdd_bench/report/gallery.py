@@ -20,6 +20,7 @@ from ssdd_bench.report.frame import Scores, metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.ranking import is_baseline, is_ranked
+from ssdd_bench.report.tables.columns import sections_by_rate
 from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.pictures import FOLDER, Pictures, is_lossless
 
@@ -138,8 +139,8 @@ def build_sets(source: Source, place: Place = embed, budget: int | None = BUDGET
 def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
     """Rank the images of every tokenizer, by its lead over the others on the same image if any.
 
-    Codecs and controls beside tokenizers have no list and are none of the others: at the rates of
-    photographs, a codec's lead would decide every difference.
+    The others have the same compression rate: a higher one would decide every difference. Codecs
+    and controls beside tokenizers have no list.
     """
     found = []
     pairs = zip(comparable_groups(source.pooled), comparable_groups(source.frame), strict=True)
@@ -149,15 +150,19 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
         names = row_names(group.rows)[rows.index]
         in_set = row_names(unpooled.rows) if photos else names
         crops = dict(zip(names, in_set[rows.index], strict=True))
+        rates = dict(zip(names, sections_by_rate(rows)[rows.index], strict=True))
         for metric, higher in metric_directions(source.frame).items():
             scores = {
                 name: each[metric]
                 for name, each in zip(names, rows["scores"], strict=True)
                 if metric in each and len(each[metric]) > 1
             }
-            others = _Others(scores)
+            alike = {
+                rate: _Others({name: one for name, one in scores.items() if rates[name] == rate})
+                for rate in set(rates.values())
+            }
             for name, each in scores.items():
-                mean = others.mean(name, each.index)
+                mean = alike[rates[name]].mean(name, each.index)
                 finite = np.isfinite(each.to_numpy())
                 ids, mine = each.index.to_numpy()[finite], each.to_numpy()[finite]
                 lead = mine - mean[finite] if mean is not None else mine

@@ -112,6 +112,19 @@ def test_images_are_ranked_by_the_lead_over_the_others(write_run: Write) -> None
 
 
 @pytest.mark.medium
+def test_the_others_have_the_same_compression_rate(write_run: Write) -> None:
+    scores = {"ssdd": [24.0, 28.0], "klvae": [20.0, 20.0], "diffusion": [1.0, 9.0]}
+    source = load_source([write_run(scores, saved=1)])
+    for frame in (source.frame, source.pooled):
+        frame.loc[frame["label"] == "diffusion", ["f", "floats_per_pixel"]] = 16, 0.01
+    found = {one.tokenizer: one for one in find_extremes(source, build_sets(source))}
+    assert [image["difference"] for image in found["ssdd"].best] == [8.0]
+    assert [image["difference"] for image in found["klvae"].best] == [-4.0]
+    (alone,) = found["diffusion"].best
+    assert (alone["score"], alone["difference"]) == (9.0, None)
+
+
+@pytest.mark.medium
 def test_seeds_are_ranked_by_their_mean_and_the_first_is_shown(write_run: Write) -> None:
     """A tokenizer is none of the others of itself: its seeds would halve every difference."""
     seeds = {"ssdd": [24.0, 28.0, 30.0, 22.0], "klvae": [20.0, 20.0, 20.0, 20.0]}
