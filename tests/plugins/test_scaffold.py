@@ -53,6 +53,7 @@ def test_names_agree_everywhere(written: Path) -> None:
     texts = [path.read_text() for path in written.rglob("*") if path.is_file()]
     assert len(texts) == 6
     assert not [text for text in texts if "{{" in text or not text.endswith("\n")]
+    assert not [text for text in texts if "pypi.org" in text]  # the package is on no index
 
 
 @pytest.mark.parametrize(
