@@ -40,7 +40,13 @@ def command(
         Path | None, option("Put a short table into this page, see docs/how-to/shell.md.")
     ] = None,
     compare: Annotated[
-        str, option("Compare two results in the page's first sentence.", metavar="LABEL,LABEL")
+        str,
+        option(
+            "Compare two results in the page's first sentence.  "
+            "[default: chosen by rate and speed]",
+            metavar="LABEL,LABEL",
+            show_default=False,
+        ),
     ] = "",
     single_file: Annotated[
         bool, flag("Put photos into the page, as many as fit, not in a folder beside it.")

@@ -85,6 +85,12 @@ def test_help_texts_are_imperative_sentences(where, text):
     assert len(sentences) <= 100
 
 
+def test_no_help_shows_an_empty_default():
+    for path, command in commands():
+        text = " ".join(command.get_help(click.Context(command)).split())
+        assert '[default: ""]' not in text, path
+
+
 def test_every_verb_takes_json_and_debug():
     for path, command in commands():
         taken = {text for option in command.params for text in option.opts}
