@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,12 +60,17 @@ def by_job(comparison: Comparison) -> dict[str, list[Difference]]:
     return jobs
 
 
-def remarks(comparison: Comparison) -> Iterator[str]:
-    """Yield the obstacles, the notes, and how to set thresholds where one is not set."""
+def remarks(comparison: Comparison, shown: Container[str] = HEADINGS) -> Iterator[str]:
+    """Yield the obstacles, the notes, how to set thresholds, and what a column says.
+
+    Args:
+        comparison: of two sets of results.
+        shown: headings of the columns beside the remarks; no other one is explained.
+    """
     yield from (*comparison.obstacles, *comparison.notes)
     if any(one.threshold.is_default for one in comparison.differences):
         yield UNSET
-    if any(one.detectable is not None for one in comparison.differences):
+    if "found" in shown and any(one.detectable is not None for one in comparison.differences):
         yield FOUND
 
 
@@ -76,12 +81,25 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """
     from rich.text import Text
 
+    shown: set[str] = set()
     for job, differences in by_job(comparison).items():
         console.print(Text(job, "bold"), soft_wrap=True)
         console.print(*_grid(differences, console.width), sep="\n", soft_wrap=True)
-    for text in remarks(comparison):
+        shown |= _widths(differences, console.width).keys()
+    for text in remarks(comparison, shown):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     console.print(verdict(comparison))
+
+
+def _widths(differences: Sequence[Difference], width: int) -> dict[str, int]:
+    """Return the widths of the columns that fit, by heading."""
+    rows = [HEADINGS, *map(row_texts, differences)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    kept = dict(zip(HEADINGS, widths, strict=True))
+    for heading in OPTIONAL:
+        if sum(kept.values()) + 2 * (len(kept) - 1) > width:
+            del kept[heading]
+    return kept
 
 
 def _grid(differences: Sequence[Difference], width: int) -> Iterator[Text]:
@@ -89,11 +107,7 @@ def _grid(differences: Sequence[Difference], width: int) -> Iterator[Text]:
     from rich.text import Text
 
     rows = [HEADINGS, *map(row_texts, differences)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    kept = dict(zip(HEADINGS, widths, strict=True))
-    for heading in OPTIONAL:
-        if sum(kept.values()) + 2 * (len(kept) - 1) > width:
-            del kept[heading]
+    kept = _widths(differences, width)
     styles = ["bold", *(COLOURS.get(one.verdict, "") for one in differences)]
     for row, style in zip(rows, styles, strict=True):
         texts = dict(zip(HEADINGS, row, strict=True))
