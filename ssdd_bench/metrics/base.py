@@ -56,6 +56,7 @@ class MetricInfo:
             model against a reference set, or ``both``; ``published`` for keys that occur in
             published numbers alone.
         default_for: what it is measured on unless told otherwise.
+        unit: of the values, such as dB; "" for pure numbers.
         decimals: how values are printed; None for four significant digits.
         minimum: no value can be less; None if there is no bound.
         maximum: no finite value can be more; None if there is no bound.
@@ -79,6 +80,7 @@ class MetricInfo:
     name: str = ""
     applies_to: Literal["pairs", "samples", "both", "published"] = "pairs"
     default_for: Literal["none", "pairs", "samples", "both"] = "none"
+    unit: str = ""
     decimals: int | None = None
     minimum: float | None = None
     maximum: float | None = None

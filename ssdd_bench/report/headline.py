@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.report.frame import default_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
@@ -26,7 +27,6 @@ from ssdd_bench.results.pictures import read_picture
 
 CROP: Final = 200  # pixels of a strip's side, shown one to one
 ZOOM: Final = 4  # magnification of the detail
-_UNITS: Final = {"psnr": " dB", "psnr_pooled": " dB"}
 
 Pixels = NDArray[np.uint8]
 
@@ -69,8 +69,9 @@ class Headline:
             yield f"{name} has {metric_name(self.metric)} {mine} against {others} of {other}"
         if paired:
             difference, low, high = self._difference(paired)
-            unit = _UNITS.get(paired, f" of {metric_name(paired)}")
-            size = _signed(paired, abs(difference)) + unit
+            info = METRICS.all().get(paired)
+            unit = f" {info.unit}" if info and info.unit else ""
+            size = f"{_signed(paired, abs(difference))}{unit} of {metric_name(paired)}"
             ends = sorted((low, high) if difference >= 0 else (-low, -high))
             span = f"[{', '.join(_signed(paired, end) for end in ends)}]"
             subject = f"{name} is" if self.metric == paired else "is"

@@ -50,7 +50,8 @@ def test_the_best_that_is_no_slower_stands_against_the_best_without_noise(
     assert headline is not None
     assert (headline.method["label"], headline.baseline["label"]) == ("quick", "plain")
     # Leads of 0.5, 1, 1 and 1.5 dB on four images; the bootstrap stays within them.
-    assert headline.sentence.startswith("At f8c4 and 64 px, quick in one step is 1.00 dB [0.")
+    start = "At f8c4 and 64 px, quick in one step is 1.00 dB of PSNR [0."
+    assert headline.sentence.startswith(start)
     assert "ahead of plain and decodes 1.25 [" in headline.sentence
     assert headline.sentence.endswith("] times as fast.")
 

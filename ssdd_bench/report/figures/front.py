@@ -13,7 +13,7 @@ from ssdd_bench.metrics.intervals import NORMAL_95
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.ranking import is_eligible, is_tied
 
-PAIRED: Final = "95% of the difference from the panel's mean on the same images"
+PAIRED: Final = "95% interval of the difference from the panel's mean, image by image"
 INTERVAL: Final = "95% interval over images"
 SEEDS: Final = "range over seeds"
 COSTS: Final = ("floats_per_pixel", "bits_per_pixel")  # columns of which less is better

@@ -113,7 +113,8 @@ def _metric_label(key: str, higher: bool) -> str:
     name = metric_name(key)
     if info and not info.name:
         name = textwrap.fill(info.title.partition(",")[0], 30)
-    return f"{name} {'↑' if higher else '↓'}"
+    unit = f" ({info.unit})" if info and info.unit and info.name else ""  # titles have it
+    return f"{name}{unit} {'↑' if higher else '↓'}"
 
 
 def _describe(row: Any, metrics: list[str]) -> str:

@@ -255,7 +255,7 @@ def test_marks_tell_scores_speeds_and_intervals(make_result: Make) -> None:
         assert piece in mark.tip
     for piece in ("28 images", "sample", "default-v1", "cpu: example processor", "2 threads"):
         assert piece in panel.remark
-    assert panel.y_label == "PSNR ↑"
+    assert panel.y_label == "PSNR (dB) ↑"
 
 
 @pytest.mark.medium
