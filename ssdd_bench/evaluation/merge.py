@@ -118,9 +118,10 @@ class _Totals:
     def all_warnings(self) -> Iterator[str]:
         """Yield those about the images, then those of the chunks, each once."""
         if self.skipped:
-            first = next(iter(self.skipped))
+            first, reason = next(iter(self.skipped.items()))
             yield (
                 f"{len(self.skipped)} images could not be decoded and were left out, first {first}"
+                f": {reason}"
             )
         if self.enlarged:
             yield f"{self.enlarged} images are smaller than the resolution and were enlarged"

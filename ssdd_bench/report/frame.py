@@ -336,13 +336,7 @@ def _footnotes(result: Result) -> Iterator[Footnote]:
             yield Footnote(key, f"{same} and left out of {key}")
         if metric.n != result.data.n:
             yield Footnote(key, f"{key} is computed on {metric.n} of {result.data.n} images")
-    skipped = len(result.data.skipped)
-    for text in (
-        f"{skipped} images could not be decoded" if skipped else "",
-        former_version(result),
-        result.tokenizer.note,
-        *result.warnings,
-    ):
+    for text in (former_version(result), result.tokenizer.note, *result.warnings):
         if text:
             yield Footnote("label", text)
     if result.speed and result.speed.warning:

@@ -114,7 +114,7 @@ def test_every_field_of_a_result(folder: JobFolder) -> None:
     before, skipped, enlarged, *others = found.warnings
     assert before == "known before"
     assert skipped.startswith("1 images")
-    assert skipped.endswith("first d")
+    assert skipped.endswith("first d: truncated")
     assert enlarged.startswith("3 images")
     assert others == ["said twice", "chunk 1", "chunk 2"]
     assert found.examples is not None

@@ -143,13 +143,11 @@ def test_every_warning_becomes_a_footnote(make_result: Make) -> None:
     result = replace(
         result,
         speed=replace(result.speed, warning="other load"),
-        data=replace(result.data, skipped=("a", "b")),
     )
     notes = to_frame([result]).iloc[0]["footnotes"]
     assert {(note.column, note.text) for note in notes} >= {
         ("label", "odd colours"),
         ("label", "mini weights, trained on 720 photographs"),
-        ("label", "2 images could not be decoded"),
         ("decode_ips", "other load"),
     }
     assert any(note.column == "fd_effnet" and "biased" in note.text for note in notes)
@@ -570,15 +568,13 @@ def test_footnotes_one_by_one(make_result: Make) -> None:
         "ssim": MetricValue(None, 28, True, "", unavailable="why"),
         "mse": MetricValue(None, 28, False, "", infinite=28),
     }
-    data = replace(one.data, skipped=("x", "y"))
-    one = replace(one, metrics=metrics, data=data, speed=replace(one.speed, warning="load"))
+    one = replace(one, metrics=metrics, speed=replace(one.speed, warning="load"))
     (notes,) = to_frame([one])["footnotes"]
     assert notes == (
         Footnote("psnr", "odd"),
         Footnote("psnr", "3 of 27 images are identical to their originals and left out of psnr"),
         Footnote("psnr", "psnr is computed on 27 of 28 images"),
         Footnote("ssim", "ssim is not available: why"),
-        Footnote("label", "2 images could not be decoded"),
         Footnote("label", "mini weights, trained on 720 photographs"),
         Footnote("label", "first"),
         Footnote("label", "second"),
