@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
@@ -65,16 +66,24 @@ class Noisy(Tokenizer):
         return image + 0.1 * noise.normal((3, *latent.size))
 
 
+class Damaged(MemoryImages):
+    """Images of which one cannot be decoded."""
+
+    def __init__(self, images: dict[str, torch.Tensor], bad: str) -> None:
+        super().__init__(images)
+        self._bad = bad
+
+    def read(self, image_id: str) -> Image.Image:
+        """Decode an image."""
+        if image_id == self._bad:
+            raise DataError("truncated")
+        return super().read(image_id)
+
+
 def letters(count: int, bad: int = -1) -> MemoryImages:
-    """Images of one level each, of which one may have a wrong shape."""
-    side = [16] * count
-    if bad >= 0:
-        side[bad] = 0
-    images = {f"{i:04d}": torch.full((3, one, one), i, dtype=torch.uint8) for i, one in
-              enumerate(side)}  # fmt: skip
-    if bad >= 0:
-        images[f"{bad:04d}"] = torch.zeros(1)
-    return MemoryImages(images)
+    """Images of one level each, of which one may be damaged."""
+    images = {f"{i:04d}": torch.full((3, 16, 16), i, dtype=torch.uint8) for i in range(count)}
+    return MemoryImages(images) if bad < 0 else Damaged(images, f"{bad:04d}")
 
 
 def test_every_field_of_a_job(monkeypatch: pytest.MonkeyPatch, record: Any) -> None:
