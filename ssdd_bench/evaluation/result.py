@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.environment import describe_environment, hide_home
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
@@ -96,8 +98,13 @@ class Evaluation(Result):
             key: dict(zip(map(_to_unicode, scores), scores.values(), strict=True))
             for key, scores in self.per_image.items()
         }
-        if old is not None and old.scores:
-            columns |= _read_scores(folder / old.scores, kept)
+        if old is not None and kept:
+            from ssdd_bench.report.loading import read_scores
+
+            with suppress(UserError):  # A damaged file costs its columns.
+                (known,) = read_scores([file], [old])
+                for key in filter(known.__contains__, kept):  # in the order of the result
+                    columns[key] = {str(name): score for name, score in known[key].items()}
         if columns:
             scores = Path("scores") / f"{file.stem}.parquet"
             _save_scores(columns, folder / scores)
@@ -188,16 +195,6 @@ def _save_scores(columns: Mapping[str, Mapping[str, float]], path: Path) -> None
     }
     table = pa.table({"id": pa.array(ids, pa.string()), **values})
     write_atomically(path, lambda target: pq.write_table(table, target))
-
-
-def _read_scores(path: Path, keys: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Read columns of such a file by id; those that are not there, or damaged, are left out."""
-    try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes())).to_pydict()
-        ids = table["id"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {key: dict(zip(ids, table[key], strict=True)) for key in keys if key in table}
 
 
 def _to_unicode(image_id: str) -> str:
