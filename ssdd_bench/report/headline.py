@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.report.frame import default_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.ranking import is_ranked
-from ssdd_bench.report.tables.columns import format_metric, metric_name, sections_by_rate
+from ssdd_bench.report.tables.columns import (
+    format_metric,
+    metric_name,
+    metric_unit,
+    sections_by_rate,
+)
 from ssdd_bench.report.tables.model import section_key
 from ssdd_bench.results.pictures import read_picture
 
@@ -69,9 +73,8 @@ class Headline:
             yield f"{name} has {metric_name(self.metric)} {mine} against {others} of {other}"
         if paired:
             difference, low, high = self._difference(paired)
-            info = METRICS.all().get(paired)
-            unit = f" {info.unit}" if info and info.unit else ""
-            size = f"{_signed(paired, abs(difference))}{unit} of {metric_name(paired)}"
+            size = f"{_signed(paired, abs(difference))} {metric_unit(paired)}".rstrip()
+            size += f" of {metric_name(paired)}"
             ends = sorted((low, high) if difference >= 0 else (-low, -high))
             span = f"[{', '.join(_signed(paired, end) for end in ends)}]"
             subject = f"{name} is" if self.metric == paired else "is"

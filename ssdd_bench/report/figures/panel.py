@@ -13,7 +13,13 @@ from ssdd_bench.report.figures.chart import Mark, Panel
 from ssdd_bench.report.figures.front import COSTS, judge_quality, pareto_front
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import describe_hardware
-from ssdd_bench.report.tables.columns import NEGLIGIBLE, format_metric, format_short, metric_name
+from ssdd_bench.report.tables.columns import (
+    NEGLIGIBLE,
+    format_metric,
+    format_short,
+    metric_name,
+    metric_unit,
+)
 
 RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
 READING: Final = "Outlined: on the Pareto front, within noise."
@@ -110,11 +116,12 @@ def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
 def _metric_label(key: str, higher: bool) -> str:
     """Name a metric as papers do, or by its title where they have no name for it."""
     info = METRICS.all().get(key)
-    name = metric_name(key)
     if info and not info.name:
-        name = textwrap.fill(info.title.partition(",")[0], 30)
-    unit = f" ({info.unit})" if info and info.unit and info.name else ""  # titles have it
-    return f"{name}{unit} {'↑' if higher else '↓'}"
+        name = textwrap.fill(info.title.partition(",")[0], 30)  # with the unit
+    else:
+        unit = metric_unit(key)
+        name = f"{metric_name(key)} ({unit})" if unit else metric_name(key)
+    return f"{name} {'↑' if higher else '↓'}"
 
 
 def _describe(row: Any, metrics: list[str]) -> str:

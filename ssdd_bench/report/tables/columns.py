@@ -173,6 +173,12 @@ def metric_name(key: str) -> str:
     return (info and info.name) or key
 
 
+def metric_unit(key: str) -> str:
+    """Return the unit of a metric's values, such as dB; "" if there is none."""
+    info = METRICS.all().get(key)
+    return info.unit if info else ""
+
+
 def metric_heading(key: str, higher_is_better: bool, n: int | None = None) -> str:
     """Head a metric's column with its name, an arrow, and the number of images if it matters."""
     info = METRICS.all().get(key)
