@@ -1,4 +1,4 @@
-"""Formats of numbers and of memory that networks compute in."""
+"""Version of PyTorch, and formats of numbers and of memory that networks compute in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any, Final
 
 import torch
 from torch import nn
+
+TORCH: Final = torch.__version__.partition("+")[0]
+"""Version of PyTorch, on which numbers depend, without the kind of its build."""
 
 
 def choose_memory_format(

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
-
 from ssdd_bench.api import LatentSpec
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, differences
 from ssdd_bench.evaluation.chunks import ChunkState, Grid
@@ -32,8 +31,6 @@ JOB, CLOCK = "job.json", "clock.json"
 PLAN = "jobs.txt"
 """Names of the jobs of a run in shares, so that a merge misses none."""
 FORMAT = 3
-TORCH = torch.__version__.partition("+")[0]
-"""Version of PyTorch, without the kind of its build."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.memory import Images, as_source, to_tensor
@@ -25,7 +26,7 @@ from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, DamagedChunkError
 from ssdd_bench.evaluation.chunks import METRICS, Grid, PixelDigest
 from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution
-from ssdd_bench.evaluation.folder import FORMAT, PARTS, TORCH, Executed
+from ssdd_bench.evaluation.folder import FORMAT, PARTS, Executed
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.memory import keep_freed_memory

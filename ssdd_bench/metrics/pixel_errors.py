@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.metrics.base import PerImageMetric
 from ssdd_bench.results.schema import MetricValue
 
@@ -54,7 +55,7 @@ def decibel(mse: float) -> float:
 
 class _PixelError(PerImageMetric):
     on_device = True
-    backend = f"ssdd-bench, integer sums by torch {torch.__version__.split('+')[0]}"
+    backend = f"ssdd-bench, integer sums by torch {TORCH}"
 
 
 class PSNR(_PixelError):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.errors import ResolutionError
 from ssdd_bench.metrics.base import PerImageMetric
 
@@ -149,7 +150,7 @@ class SSIM(PerImageMetric):
     """Mean over images of :func:`ssim`."""
 
     on_device = True
-    backend = f"ssdd-bench, torch {torch.__version__.split('+')[0]}"
+    backend = f"ssdd-bench, torch {TORCH}"
     similarity: Callable[[Tensor, Tensor], Tensor] = staticmethod(ssim)
     smallest = GAUSSIAN.width
 

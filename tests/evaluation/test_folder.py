@@ -8,10 +8,10 @@ import pytest
 import torch
 from job_records import BASE, RECORD
 
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.folder import (
     FORMAT,
-    TORCH,
     ClockRecord,
     JobFolder,
     find_jobs,

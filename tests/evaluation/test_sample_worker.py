@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.evaluation import chunks, sample_worker
 from ssdd_bench.evaluation.chunks import PixelDigest
-from ssdd_bench.evaluation.folder import FORMAT, TORCH
+from ssdd_bench.evaluation.folder import FORMAT
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.sample_row import departures, generated_label
