@@ -62,21 +62,38 @@ def split(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
         yield frame[numbers == number]
 
 
-def row_names(rows: pd.DataFrame) -> pd.Series[str]:
+def row_names(rows: pd.DataFrame, with_steps: bool = True) -> pd.Series[str]:
     """Name rows by label, and by seed, machine or fingerprint where one label repeats.
 
     The names are unique among rows of one resolution and set of images.
+
+    Args:
+        rows: of a frame.
+        with_steps: add the decoder steps to a label that leaves them out, as the default, where
+            another row has the same network with other steps.
     """
+    names = _add_steps(rows) if with_steps else rows["label"]
     if not rows.duplicated(["resolution", "data_sha256", "label"]).any():
-        return rows["label"]
+        return names
     keys = ["resolution", "data_sha256", "name"]
-    named = rows.assign(name=rows["label"])
+    named = rows.assign(name=names)
     for column, form in (("seed", " (seed {})"), ("device", " ({})"), ("fingerprint", " ({:.6})")):
         repeated = named["name"].isin(named.loc[named.duplicated(keys), "name"])
         differ = named.groupby("name")[column].transform("nunique") > 1
         named["name"] += named[column].map(form.format).where(repeated & differ, "")
     counts = named.groupby(keys).cumcount()
     return named["name"].where(counts == 0, named["name"] + " #" + (counts + 1).astype(str))
+
+
+def _add_steps(rows: pd.DataFrame) -> pd.Series[str]:
+    """Tell "diffusion (8 steps)" from "diffusion:steps=1"."""
+    several = rows.groupby(["resolution", "data_sha256", "network"])["steps"].transform("nunique")
+    unsaid = (several > 1) & rows["steps"].notna() & (rows["label"] == rows["network"])
+    words = [
+        f" ({counted(steps, 'step')})" if add else ""
+        for add, steps in zip(unsaid, rows["steps"], strict=True)
+    ]
+    return rows["label"] + words
 
 
 def describe_hardware(rows: pd.DataFrame) -> list[str]:

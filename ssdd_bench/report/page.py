@@ -14,7 +14,7 @@ from ssdd_bench.report.figures.drawing import Drawing
 from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import metric_directions, to_records
 from ssdd_bench.report.gallery import Extremes, Place, Set, build_sets, find_extremes
-from ssdd_bench.report.groups import comparable_groups, describe_hardware
+from ssdd_bench.report.groups import comparable_groups, describe_hardware, row_names
 from ssdd_bench.report.headline import Headline, cut_strips, find_headline
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
@@ -92,7 +92,8 @@ def build_page(
         "show": format_number,
     }
     data = _data(frame, palette, sets, extremes)
-    data["method"] = str(headline.method["label"]) if headline else ""
+    names = row_names(headline.group.rows).to_dict() if headline else {}
+    data["method"] = names[headline.method.name] if headline else ""
     drawings = list(drawings)
     data |= _parts(palette, drawings)
     return render("page.html.j2", data=_json(data), **content, **_figures(palette, drawings))

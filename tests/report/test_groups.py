@@ -161,6 +161,22 @@ def test_names_tell_rows_apart(
     assert list(found) == [*names, "other"]
 
 
+def test_default_steps_are_said_where_others_are_shown(make_result: Make) -> None:
+    def named(*given: tuple[str, int | None], **more: bool) -> list[str]:
+        made = [make_result(label, steps=steps) for label, steps in given]
+        return list(row_names(to_frame(made), **more))
+
+    several = ("d", 8), ("d:f=16", 8), ("d:steps=1", 1), ("klvae", None)
+    assert named(*several) == ["d (8 steps)", "d:f=16", "d:steps=1", "klvae"]
+    assert named(*several, with_steps=False) == ["d", "d:f=16", "d:steps=1", "klvae"]
+    assert named(("d", 1), ("d:steps=4", 4)) == ["d (1 step)", "d:steps=4"]
+    assert named(("d", 8), ("d:f=16", 8)) == ["d", "d:f=16"]
+    twice = [make_result("d", steps=8, seed=seed) for seed in (0, 1)]
+    other = make_result("d:steps=1", steps=1)
+    found = list(row_names(to_frame([*twice, other])))
+    assert found == ["d (8 steps) (seed 0)", "d (8 steps) (seed 1)", "d:steps=1"]
+
+
 def test_machines_in_words(make_result: Make) -> None:
     machine = {"device": "x", "threads": 2, "dtype": "float32", "compile": "off"}
     assert describe_machine(machine) == "x, 2 threads, float32"

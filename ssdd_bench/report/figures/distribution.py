@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ssdd_bench.report.figures.chart import Boxes, Distributions, Spread
-from ssdd_bench.report.figures.panel import panel_title, remark_of
+from ssdd_bench.report.figures.panel import metric_label, panel_title, remark_of
 from ssdd_bench.report.frame import metric_directions
-from ssdd_bench.report.groups import comparable_groups
+from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.ranking import is_eligible
-from ssdd_bench.report.tables.columns import format_number, metric_heading, metric_name
+from ssdd_bench.report.tables.columns import format_number, metric_name
 
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _ROWS: Final = 16  # of a panel; more are thinned out evenly, the ends stay
@@ -38,7 +38,7 @@ def distribution_chart(frame: pd.DataFrame, metrics: Sequence[str]) -> Distribut
     panels, ends = list[Boxes](), list[str]()
     for rows, metric, spreads in found:
         name = panel_title(rows, rate=False)
-        panels.append(Boxes(name, f"{metric_heading(metric, higher[metric])}, per image", spreads))
+        panels.append(Boxes(name, f"{metric_label(metric, higher[metric])}, per image", spreads))
         low, high = map(_median_of, (spreads[0], spreads[-1]))
         ends.append(f"{name}, {metric_name(metric)}: medians from {low} to {high}.")
     remark = "; ".join(dict.fromkeys(remark_of(rows) for rows, _, _ in found))
@@ -53,7 +53,7 @@ def _median_of(spread: Spread) -> str:
 def _spreads(rows: pd.DataFrame, metric: str) -> tuple[Spread, ...]:
     """Collect the finite scores of single images, in the order of their medians."""
     found: dict[str, Spread] = {}
-    for label, family, scores in zip(rows["label"], rows["id"], rows["scores"], strict=True):
+    for label, family, scores in zip(row_names(rows), rows["id"], rows["scores"], strict=True):
         values = scores[metric].to_numpy(float) if metric in scores else np.empty(0)
         values = values[np.isfinite(values)]
         if len(values) > 1:

@@ -79,7 +79,7 @@ def make_panel(
         title or panel_title(rows),
         "\n".join(filter(None, (remark_of(rows, timed), read))),
         _X_LABELS[x],
-        "images/s" if speed else _metric_label(y, higher),
+        "images/s" if speed else metric_label(y, higher),
         higher,
         corner=corner,
         less_x=x in COSTS,
@@ -113,7 +113,7 @@ def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
     return "; ".join(lines) + "."
 
 
-def _metric_label(key: str, higher: bool) -> str:
+def metric_label(key: str, higher: bool) -> str:
     """Name a metric as papers do, or by its title where they have no name for it."""
     info = METRICS.all().get(key)
     if info and not info.name:

@@ -77,7 +77,7 @@ class _Builder:
     def __init__(self, group: Group, rows: pd.DataFrame, kind: str) -> None:
         sections = sections_by_rate(rows)
         self.group = group
-        self.rows = rows.assign(name=row_names(rows)).loc[sections.index]
+        self.rows = rows.assign(name=row_names(rows, with_steps=False)).loc[sections.index]
         topic = _TOPICS[self.rows["kind"].iloc[0]]
         if kind == "seeds":
             topic = f"Spread over seeds of {topic.lower()}"
