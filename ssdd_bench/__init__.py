@@ -80,7 +80,7 @@ def load_results(*paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     Raises:
         UserError: one is no path, or is missing, a folder holds no result, or a file is damaged.
     """
-    from ssdd_bench.evaluation.arguments import texts
+    from ssdd_bench.arguments import texts
     from ssdd_bench.report.loading import load_source
 
     return load_source([path for one in paths for path in texts("paths", one)]).frame

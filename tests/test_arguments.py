@@ -9,10 +9,11 @@ import torch
 
 import ssdd_bench as sb
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.arguments import check_choice, texts, whole, whole_numbers
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import run as run_module
-from ssdd_bench.evaluation.arguments import check_choice, texts, whole, whole_numbers
 from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.protocols.registry import find_protocol, get_protocol
 
 NAMES = ("off", "default", "most")
 
@@ -66,6 +67,15 @@ WRONG = [
     ({"compile": True}, "max-autotune"),
     ({"memory_format": "nhwc"}, "channels_last"),
     ({"load_threads": -1}, "load_threads"),
+    ({"batch_size": 1.5}, "auto"),
+    ({"batch_size": "2"}, "auto"),
+    ({"metrics": 5}, "metrics"),
+]
+WRONG_IMAGES = [
+    ({"limit": 1.5}, "1.5"),
+    ({"limit": "2"}, "'2'"),
+    ({"sample": 2.0}, "2.0"),
+    ({"sample": 1, "sample_seed": "a"}, "sample_seed"),
 ]
 
 
@@ -78,6 +88,7 @@ WRONG = [
         ({"seeds": "a"}, "seeds"),
         ({"resolutions": [64.0]}, "resolutions"),
         ({"protocols": 1}, "protocols"),
+        *WRONG_IMAGES,
         ({"tokenizers": [Mine()]}, "Mine"),
         ({"tokenizers": Mine()}, "evaluate"),
     ],
@@ -100,6 +111,8 @@ def test_run_refuses_before_it_starts(
         ({"seed": "a"}, "seed"),
         ({"seed": 1.5}, "seed"),
         ({"resolution": "64"}, "resolution"),
+        *WRONG_IMAGES,
+        ({"protocol": 5}, "protocol"),
     ],
 )
 def test_evaluate_refuses(wrong: dict[str, Any], token: str) -> None:
@@ -122,6 +135,33 @@ def test_run_takes_single_values_and_formats_of_torch(
     assert calls[0] == calls[1]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "token"),
+    [
+        ({"resolution": "8"}, "resolution"),
+        ({"protocol": 5}, "protocol"),
+        ({"metrics": 5}, "metrics"),
+    ],
+)
+def test_pairs_are_refused(wrong: dict[str, Any], token: str) -> None:
+    images = torch.zeros(1, 3, 8, 8)
+    given = {"metrics": "mae", "device": "cpu", "progress": False, **wrong}
+    with pytest.raises(UserError) as caught:
+        sb.evaluate_pairs(images, images, **given)
+    assert token in str(caught.value)
+
+
+def test_a_protocol_is_an_id_a_file_or_an_object(tmp_path: Path) -> None:
+    file = tmp_path / "mine-v1.toml"
+    file.write_text('base = "ldm-v1"\ndescription = "mine"\n')
+    found = get_protocol(file)
+    assert found.id == "mine-v1"
+    assert get_protocol(found) is found
+    assert get_protocol(str(file)) == found
+    with pytest.raises(UserError, match="gfid-v1"):
+        get_protocol(find_protocol("gfid-v1"))
+
+
 @pytest.mark.medium
 def test_evaluate_takes_formats_of_torch_and_integers_of_numpy() -> None:
     integers: dict[str, Any] = {"resolution": np.int64(8), "seed": np.int64(2)}
@@ -135,7 +175,7 @@ def test_evaluate_takes_formats_of_torch_and_integers_of_numpy() -> None:
 
 @pytest.mark.medium
 def test_results_are_loaded_from_lists_of_paths() -> None:
-    file = Path(__file__).parents[1] / "fixtures" / "result.json"
+    file = Path(__file__).parent / "fixtures" / "result.json"
     one, again = sb.load_results(str(file)), sb.load_results([str(file)])
     assert list(one.fingerprint) == list(again.fingerprint)
     wrong: Any = [5]

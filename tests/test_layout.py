@@ -24,7 +24,7 @@ PLUGINS = ROOT / "tokenizers"
 
 # A unit is a module or folder of ssdd_bench. It may import its own level and those below it.
 LEVELS = (
-    ("errors", "api", "flow", "install"),
+    ("arguments", "errors", "api", "flow", "install"),
     ("tokenizers", "plugins", "results"),
     ("data", "launch", "weights"),
     ("nn", "metrics"),
@@ -40,6 +40,7 @@ LEVELS = (
 )
 # These may import less than their level.
 NARROW = {
+    "arguments": {"errors"},
     "errors": set(),
     "api": {"errors"},
     "flow": {"errors"},
@@ -86,6 +87,7 @@ PLUGIN_LIBRARIES = {"torch", "numpy", "PIL", "safetensors"}  # besides what its 
 # Reading manifests, results and reports must stay quick and possible without a GPU's libraries.
 WITHOUT_TORCH = (
     "api",
+    "arguments",
     "data.named",
     "errors",
     "evaluation",

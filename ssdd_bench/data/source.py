@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
+from ssdd_bench.arguments import whole
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.errors import DataError
 
@@ -75,6 +76,7 @@ def limited(source: ImageSource, limit: int, seed: int = 0) -> ImageSource:
     smallest :func:`hash_id` are kept. A smaller limit always gives a subset of a larger one's.
     Another ``seed`` gives other images.
     """
+    limit, seed = whole("number of images", limit), whole("sample_seed", seed)
     if limit < 1:
         raise DataError(f"a limit of {limit} leaves no image: give 1 or more")
     if limit >= len(source):

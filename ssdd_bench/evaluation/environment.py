@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 import ssdd_bench
+from ssdd_bench.arguments import whole
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.arguments import whole
 from ssdd_bench.evaluation.memory import freed_memory_is_kept
 from ssdd_bench.launch.processes import cores, own_cores
 from ssdd_bench.results.schema import ExecutionRecord

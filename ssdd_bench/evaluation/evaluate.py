@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.arguments import whole
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source
 from ssdd_bench.data.source import ImageSource
-from ssdd_bench.evaluation.arguments import whole
 from ssdd_bench.evaluation.environment import choose_device
 from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice, format_name
 from ssdd_bench.evaluation.folder import JobFolder
@@ -38,7 +38,7 @@ def evaluate(
     *,
     data: Images | None,
     resolution: int,
-    protocol: str | Protocol = "default-v1",
+    protocol: str | Path | Protocol = "default-v1",
     metrics: str | Sequence[str] | None = None,
     limit: int | None = None,
     sample: int | None = None,
@@ -111,7 +111,7 @@ def evaluate(
     execution = ExecutionSettings(format_name(dtype), compile, memory_format, cuda_graphs)
     execution.check(chosen)
     keep_freed_memory()
-    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    protocol = get_protocol(protocol)
     source = as_source(
         data, limit, sample=sample, sample_seed=sample_seed, max_image_mb=max_image_mb
     )

@@ -19,8 +19,8 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import choose_memory_format, tf32
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.arguments import check_choice
 from ssdd_bench.errors import UserError
-from ssdd_bench.evaluation.arguments import check_choice
 from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import Compilation, NumberFormat

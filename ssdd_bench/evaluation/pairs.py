@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ssdd_bench.arguments import whole
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.preprocessing import CROPS
@@ -38,7 +39,7 @@ def evaluate_pairs(
     reconstructions: Images,
     *,
     resolution: int | None = None,
-    protocol: str | Protocol = "default-v1",
+    protocol: str | Path | Protocol = "default-v1",
     metrics: str | Sequence[str] | None = None,
     label: str = "",
     device: str | torch.device = "auto",
@@ -78,14 +79,15 @@ def evaluate_pairs(
         >>> evaluate_pairs(images, images, metrics=["mse"], progress=False).metrics["mse"].value
         0.0
     """
-    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    protocol = get_protocol(protocol)
     chosen = choose_device(device)
     provenance = Provenance(chosen, command)
     ours, theirs = (
         as_source(images, max_image_mb=max_image_mb) for images in (references, reconstructions)
     )
     pairs = match(ours, theirs)
-    side = resolution or min(theirs.read_named(pairs[0][1]).size)
+    smallest = min(theirs.read_named(pairs[0][1]).size)
+    side = smallest if resolution is None else whole("resolution", resolution, 1)
     crop = CROPS[protocol.crop] if resolution else None
     pixels = PixelDigest(), PixelDigest()
     examples: list[tuple[Tensor, Tensor]] = []

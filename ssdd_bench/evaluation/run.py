@@ -11,11 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ssdd_bench.arguments import texts, whole, whole_numbers
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, is_paths
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError, counted
-from ssdd_bench.evaluation.arguments import texts, whole, whole_numbers
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice, format_name
@@ -33,7 +33,7 @@ from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.result import show_html, show_text
-from ssdd_bench.evaluation.settings import BatchSize
+from ssdd_bench.evaluation.settings import BatchSize, check_batch_size
 from ssdd_bench.evaluation.work import job_grid
 from ssdd_bench.evaluation.worker import make_groups, merge_folder
 from ssdd_bench.launch.lock import clocks_in_turn, locked
@@ -174,6 +174,7 @@ def run(
         UserError: something concerns every job: the device, a name, the images, the output
             folder. A failure of a single job is in the summary.
     """
+    check_batch_size(batch_size)
     config = RunConfig(
         requests=tuple(_requests(tokenizers)),
         resolutions=whole_numbers("resolutions", resolutions),

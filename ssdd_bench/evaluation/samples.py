@@ -35,7 +35,7 @@ def evaluate_samples(
     samples: Images,
     reference: Images,
     *,
-    protocol: str | GenerationProtocol = "gfid-v1",
+    protocol: str | Path | GenerationProtocol = "gfid-v1",
     metrics: str | Sequence[str] | None = None,
     limit: int | None = None,
     label: str = "",
@@ -55,7 +55,7 @@ def evaluate_samples(
             sample`` has filled, whose record then says how the samples were made. Square, of one
             size.
         reference: images, likewise, or an npz with moments.
-        protocol: id of a protocol of generation, or an object.
+        protocol: id of a protocol of generation, path of a protocol file, or an object.
         metrics: keys of metrics of samples; by default those of the protocol and the other
             default ones.
         limit: number of reference images to use; None for all.
@@ -147,13 +147,13 @@ def _costs(images: int) -> list[float]:
     return [float(count) for count in Grid.of(images).sizes] if images else []
 
 
-def find_generation_protocol(protocol: str | GenerationProtocol) -> GenerationProtocol:
+def find_generation_protocol(protocol: str | Path | GenerationProtocol) -> GenerationProtocol:
     """Return a protocol of generation by its id, or as it is.
 
     Raises:
         UserError: there is none, or it is one of reconstructions.
     """
-    found = find_protocol(protocol) if isinstance(protocol, str) else protocol
+    found = find_protocol(protocol)
     if not isinstance(found, GenerationProtocol):
         raise UserError(f"protocol '{found.id}' is for reconstructions: choose gfid-v1 or adm-v1")
     return found

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.arguments import whole_numbers
 from ssdd_bench.errors import ResolutionError, UserError
 from ssdd_bench.evaluation.environment import device_name
 from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, ExecutionSettings
@@ -96,21 +97,35 @@ class BatchChoice:
     clock: Batches
 
 
+def check_batch_size(batch_size: BatchSize) -> tuple[int, ...]:
+    """Return the sizes that a user asked for; none where the device decides.
+
+    Raises:
+        UserError: one is no whole number from 1 on.
+    """
+    if batch_size is None or batch_size == "auto":
+        return ()
+    try:
+        sizes = whole_numbers("batch_size", batch_size)
+    except UserError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"batch_size is {batch_size!r}: give 1 or more, a list of such, or 'auto'")
+    return sizes
+
+
 def choose_batches(batch_size: BatchSize, device: torch.device) -> BatchChoice:
     """Choose the batches that suit a device.
 
     See :func:`ssdd_bench.evaluation.evaluate.evaluate`.
 
     Raises:
-        UserError: a batch is smaller than one.
+        UserError: see :func:`check_batch_size`.
     """
-    gpu = device.type == "cuda"
-    if batch_size is None or batch_size == "auto":
+    gpu, sizes = device.type == "cuda", check_batch_size(batch_size)
+    if not sizes:
         clock: Batches = "auto" if gpu or batch_size else (CPU_BATCH,)
         return BatchChoice(GPU_BATCH if gpu else CPU_BATCH, clock)
-    sizes = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
-    if not sizes or min(sizes) < 1:
-        raise UserError(f"batch_size is {batch_size}: give 1 or more, a list of such, or 'auto'")
     return BatchChoice(max(sizes) if gpu else CPU_BATCH, sizes)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ssdd_bench.arguments import texts
 from ssdd_bench.errors import UserError
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.plugins.discovery import BUILT_IN, Place, Registry
@@ -37,8 +38,12 @@ def default_metrics(kind: Kind) -> tuple[str, ...]:
 
 
 def metric_keys(metrics: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the keys that a user gave: one, several or none."""
-    return (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
+    """Return the keys that a user gave: one, several or none.
+
+    Raises:
+        UserError: one is no text.
+    """
+    return () if metrics is None else texts("metrics", metrics)
 
 
 def needed_by(asset: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from ssdd_bench.arguments import texts
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.plugins.discovery import BUILT_IN, Place, Registry
 from ssdd_bench.protocols.schema import AnyProtocol, GenerationProtocol, Protocol
@@ -26,7 +27,7 @@ KINDS: Final[dict[Any, type[AnyProtocol]]] = {
 VERSIONED: Final = re.compile(r"[a-z][a-z0-9-]*-v[1-9]\d*")
 
 
-def get_protocol(name: str) -> Protocol:
+def get_protocol(name: str | Path | Protocol) -> Protocol:
     """Look up a protocol of reconstructions, which is what a run measures.
 
     Raises:
@@ -41,13 +42,18 @@ def get_protocol(name: str) -> Protocol:
     return protocol
 
 
-def find_protocol(name: str) -> AnyProtocol:
+def find_protocol(name: str | Path | AnyProtocol) -> AnyProtocol:
     """Look up a protocol of either kind, by its id or in a file whose name ends in ``.toml``.
+
+    An object is returned as it is.
 
     Raises:
         UnknownNameError: no such protocol; names the nearest.
         UserError: the file, or the package that brings the protocol, is wrong.
     """
+    if isinstance(name, Protocol | GenerationProtocol):
+        return name
+    (name,) = texts("protocol", name)
     if not name.endswith(".toml"):
         return PROTOCOLS.get(name)
     path = Path(name)
