@@ -15,7 +15,7 @@ from typing import Literal
 
 from ssdd_bench.errors import UnknownNameError
 from ssdd_bench.gate.load import Key, ScoredResult
-from ssdd_bench.gate.paired import POOLED, any_spoilt, paired_change
+from ssdd_bench.gate.paired import any_spoilt, paired_change
 from ssdd_bench.gate.thresholds import (
     FALSE_ALARMS,
     SPEED,
@@ -26,6 +26,7 @@ from ssdd_bench.gate.thresholds import (
 )
 from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.metrics.intervals import BOOTSTRAP
+from ssdd_bench.report.pooled import POOLED
 
 Verdict = Literal["same", "better", "worse", "changed", "regression"]
 

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from ssdd_bench.metrics.intervals import NORMAL_95, bootstrap
 from ssdd_bench.report.frame import Scores
-
-POOLED = "psnr_pooled"
-"""The metric of a whole set that follows from errors of single images."""
+from ssdd_bench.report.pooled import POOLED, squared_errors
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,11 @@ def any_spoilt(base: Scores, head: Scores, key: str) -> bool:
 
 def _pooled_change(base: Scores, head: Scores) -> PairedChange | None:
     """Resample squared errors, in pairs; None if a sample may have no error at all."""
-    sides = [_squared_errors(one) for one in (base, head)]
-    if any(one is None for one in sides):
+    before, after = map(squared_errors, (base, head))
+    if before is None or after is None:
         return None
-    errors = np.stack(sides, axis=1)  # type: ignore[arg-type]
+    sides = [np.asarray(one.sort_index(), np.float64) for one in (before, after)]
+    errors = np.stack(sides, axis=1)
     if not (errors > 0).all():
         return None
     if (errors[:, 0] == errors[:, 1]).all():
@@ -94,12 +93,3 @@ def _gain(errors: NDArray[np.float64]) -> float:
     """Return the gain in dB of the second of two columns of squared errors."""
     before, after = errors.mean(axis=0)
     return float(10 * np.log10(before / after))
-
-
-def _squared_errors(scores: Scores) -> NDArray[np.float64] | None:
-    """Return the error of each image in [0, 1], which the PSNR holds too."""
-    if "mse" in scores:
-        return np.asarray(scores["mse"].sort_index(), np.float64)
-    if "psnr" in scores:
-        return np.asarray(10 ** (-scores["psnr"].sort_index() / 10), np.float64)
-    return None

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ssdd_bench.metrics.intervals import NORMAL_95
-from ssdd_bench.report.frame import metric_directions
+from ssdd_bench.report.frame import Scores, metric_directions
+from ssdd_bench.report.pooled import DECIBELS, POOLED, squared_errors
 
 ELIGIBLE_RULE: Final = (
     "Controls and lossless rows are not ranked, nor are codecs beside tokenizers."
@@ -62,8 +63,9 @@ def compare_with_best(
     """Return the difference from the best and its standard error, by row; NaN if not known.
 
     The error is that of the mean difference image by image, where the scores of single images are
-    there. Otherwise it comes from both intervals, as if each row had images of its own: then a
-    difference must be larger to count. The best and rows without a finite value are left out.
+    there; that of a pooled PSNR is of first order in the errors of the images. Otherwise it comes
+    from both intervals, as if each row had images of its own: then a difference must be larger to
+    count. The best and rows without a finite value are left out.
     """
     finite = rows[rows[metric].map(math.isfinite)]
     if finite.empty:
@@ -72,16 +74,28 @@ def compare_with_best(
     error = (finite[f"{metric}_high"] - finite[f"{metric}_low"]) / (2 * NORMAL_95)
     difference = finite[metric] - finite[metric].iloc[0]
     error = (error**2 + error.iloc[0] ** 2) ** 0.5
-    best, *others = (scores.get(metric) for scores in finite["scores"])
+    best, *others = (_of_images(scores, metric) for scores in finite["scores"])
     for index, scores in zip(finite.index[1:], others, strict=True):
         if best is not None and scores is not None and best.index.equals(scores.index):
             with np.errstate(invalid="ignore"):  # infinity less infinity, which is left out
                 each = scores.to_numpy() - best.to_numpy()
             each = each[np.isfinite(each)]
-            difference[index] = each.mean() if len(each) else math.nan
+            if metric != POOLED:
+                difference[index] = each.mean() if len(each) else math.nan
             error[index] = each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else math.nan
     pairs = zip(difference.iloc[1:], error.iloc[1:], strict=True)
     return dict(zip(finite.index[1:], pairs, strict=True))
+
+
+def _of_images(scores: Scores, metric: str) -> pd.Series[float] | None:
+    """Return what each image adds to a score, None if that is not known.
+
+    For a pooled PSNR that is its part of the error, as the first derivative has it in dB.
+    """
+    if metric != POOLED:
+        return scores.get(metric)
+    errors = squared_errors(scores)
+    return None if errors is None else -DECIBELS * errors / errors.mean()
 
 
 def is_tied(difference: Any, error: Any) -> Any:

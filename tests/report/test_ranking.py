@@ -121,6 +121,28 @@ def test_differences_image_by_image() -> None:
     assert compare_with_best(rows, "psnr", True)[20] == (-2.0, pytest.approx(2**0.5))
 
 
+def test_a_pooled_psnr_is_compared_by_the_errors_of_images() -> None:
+    """All images lose alike, so the loss is certain, though images differ by 10 dB."""
+    rng = np.random.default_rng(0)
+    psnrs = [rng.normal(25, 5, 200)]
+    psnrs += [psnrs[0] + rng.normal(-0.2, 0.5, 200)]
+    values = [-10 * np.log10(np.mean(10 ** (-one / 10))) for one in psnrs]
+    wide = {"psnr_pooled_low": [one - 1 for one in values]}
+    wide |= {"psnr_pooled_high": [one + 1 for one in values]}
+    scores = [{"psnr": pd.Series(one)} for one in psnrs]
+    rows = frame_of(values, **wide, scores=scores).assign(psnr_pooled=values)
+    difference, error = compare_with_best(rows, "psnr_pooled", True)[20]
+    assert difference == pytest.approx(values[1] - values[0])
+    drawn = rng.integers(0, 200, (4000, 200))
+    means = [np.mean(10 ** (-one[drawn] / 10), axis=1) for one in psnrs]
+    assert error == pytest.approx(np.std(10 * np.log10(means[0] / means[1])), rel=0.1)
+    assert not is_tied(difference, error)
+    rows["scores"] = [{"mse": 10 ** (-one / 10)} for one in map(pd.Series, psnrs)]
+    assert compare_with_best(rows, "psnr_pooled", True)[20] == pytest.approx((difference, error))
+    rows["scores"] = [{}, {}]
+    assert is_tied(*compare_with_best(rows, "psnr_pooled", True)[20])
+
+
 def test_a_tie_is_less_than_two_standard_errors() -> None:
     differences, errors = np.array([1.9, 2.0, -1.9, -2.1, 0.0, 1.0]), np.array([1.0] * 5 + [NAN])
     assert is_tied(differences, errors).tolist() == [True, False, True, False, True, False]
