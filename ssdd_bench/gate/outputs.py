@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,9 +83,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
     shown: set[str] = set()
     for job, differences in by_job(comparison).items():
+        widths = _widths(differences, console.width)
         console.print(Text(job, "bold"), soft_wrap=True)
-        console.print(*_grid(differences, console.width), sep="\n", soft_wrap=True)
-        shown |= _widths(differences, console.width).keys()
+        console.print(*_grid(differences, widths), sep="\n", soft_wrap=True)
+        shown |= widths.keys()
     for text in remarks(comparison, shown):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     console.print(verdict(comparison))
@@ -102,16 +103,15 @@ def _widths(differences: Sequence[Difference], width: int) -> dict[str, int]:
     return kept
 
 
-def _grid(differences: Sequence[Difference], width: int) -> Iterator[Text]:
+def _grid(differences: Sequence[Difference], widths: Mapping[str, int]) -> Iterator[Text]:
     """Yield the lines of a table, which rich's own would shorten where it does not fit."""
     from rich.text import Text
 
     rows = [HEADINGS, *map(row_texts, differences)]
-    kept = _widths(differences, width)
     styles = ["bold", *(COLOURS.get(one.verdict, "") for one in differences)]
     for row, style in zip(rows, styles, strict=True):
         texts = dict(zip(HEADINGS, row, strict=True))
-        yield Text("  ".join(texts[name].ljust(kept[name]) for name in kept).rstrip(), style)
+        yield Text("  ".join(texts[name].ljust(widths[name]) for name in widths).rstrip(), style)
 
 
 def to_markdown(comparison: Comparison) -> str:

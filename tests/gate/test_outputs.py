@@ -12,6 +12,7 @@ from ssdd_bench.gate.load import Key
 from ssdd_bench.gate.outputs import (
     HEADINGS,
     _grid,
+    _widths,
     add_to_summary,
     describe_speed,
     print_comparison,
@@ -175,11 +176,13 @@ def test_rows_have_colours_and_columns_go_where_they_do_not_fit():
     found = [
         difference(verdict=one) for one in ("regression", "changed", "better", "worse", "same")
     ]
-    lines = list(_grid(found, 200))
+    lines = list(_grid(found, _widths(found, 200)))
     assert [line.style for line in lines] == ["bold", "red", "red", "green", "yellow", ""]
     width = max(len(line) for line in lines)
-    assert [line.plain for line in _grid(found, width)] == [line.plain for line in lines]
-    (heading, *_) = _grid(found, width - 1)
+    assert [line.plain for line in _grid(found, _widths(found, width))] == [
+        line.plain for line in lines
+    ]
+    (heading, *_) = _grid(found, _widths(found, width - 1))
     assert heading.plain.split() == [one for one in HEADINGS if one != "found"]
 
 
