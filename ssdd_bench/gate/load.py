@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +83,31 @@ def read_side(paths: Sequence[Path]) -> list[ScoredResult]:
     files = find_results(paths)
     results = list(map(load_result, files))
     return list(map(ScoredResult, results, read_scores(files, results)))
+
+
+def replace_results(folder: Path, new: Path) -> None:
+    """Copy results into a folder, in place of those of the same jobs and data sets.
+
+    Args:
+        folder: of older results; made if it is not there.
+        new: folder of results.
+    """
+
+    def name_of_job(path: Path) -> str:
+        return path.stem.rpartition("_")[0]
+
+    files = find_results([new])
+    made = {(one.key, one.result.data.name) for one in read_side(files)}
+    names = set(map(name_of_job, files))
+    for path in folder.glob("*.json"):
+        if name_of_job(path) in names:
+            with suppress(UserError):  # One of a former format can only be replaced.
+                old = load_result(path)
+                if (ScoredResult(old, {}).key, old.data.name) not in made:
+                    continue
+            (path.parent / "scores" / f"{path.stem}.parquet").unlink(missing_ok=True)
+            path.unlink()
+    shutil.copytree(new, folder, dirs_exist_ok=True)
 
 
 def _extract(revision: str, path: str, folder: Path) -> None:

@@ -5,7 +5,6 @@ The plugin is active wherever ssdd-bench is installed; it imports nothing until 
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -50,7 +49,7 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
         from ssdd_bench.evaluation.config import RunConfig
         from ssdd_bench.evaluation.run import run_jobs
         from ssdd_bench.gate.compare import compare
-        from ssdd_bench.gate.load import load_side
+        from ssdd_bench.gate.load import load_side, replace_results
         from ssdd_bench.gate.outputs import add_to_summary, to_markdown
         from ssdd_bench.gate.thresholds import parse_rules, project_rules
         from ssdd_bench.metrics.catalog import METRICS
@@ -83,11 +82,7 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
                 for failure in run_jobs(config).failures:
                     pytest.fail(f"ssdd-bench run failed:\n{failure}", pytrace=False)
             if update:
-                for path in config.out.glob("**/*_*.*"):  # older results of the same jobs
-                    job = path.relative_to(config.out).as_posix().rpartition("_")[0]
-                    for old in (root / baseline).glob(f"{job}_*"):
-                        old.unlink()
-                shutil.copytree(config.out, root / baseline, dirs_exist_ok=True)
+                replace_results(root / baseline, config.out)
                 pytest.skip(f"measured anew: {root / baseline}")
             thresholds = project_rules(root) | parse_rules(fail)
             base = load_side(str(root / baseline), "pytest --ssdd-gate-update")

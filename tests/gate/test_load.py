@@ -1,5 +1,6 @@
 """Sides of the gate: files, folders and revisions of a repository."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.gate.load import Key, load_side, read_side
+from ssdd_bench.gate.load import Key, load_side, read_side, replace_results
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "result.json"
 KEY = Key("ssdd", 64, "default-v1", 0)
@@ -54,3 +55,38 @@ def test_revisions_of_the_present_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="git"):
         load_side("git:HEAD")
+
+
+def write_result(folder, name, data="sample", seed=0, scores=True):
+    whole = json.loads(FIXTURE.read_text())
+    whole["data"]["name"], whole["seed"] = data, seed
+    whole["scores"] = f"scores/{name}.parquet" if scores else ""
+    (folder / "scores").mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(whole))
+    (folder / whole["scores"]).write_text("") if scores else None
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def test_new_results_take_the_place_of_those_of_the_same_job_and_images(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    write_result(old, "ssdd_64_default-v1_aaaaaaaaaa")
+    write_result(old, "ssdd_64_default-v1_bbbbbbbbbb", data="mine")
+    write_result(old, "ssdd_64_default-v1_cccccccccc", seed=1)
+    write_result(old, "ssdd-steps-2_64_default-v1_dddddddddd")
+    (old / "ssdd_64_default-v1_eeeeeeeeee.json").write_text('{"schema_version": 1}')
+    write_result(new, "ssdd_64_default-v1_ffffffffff", scores=False)
+    replace_results(old, new)
+    kept = [
+        "ssdd-steps-2_64_default-v1_dddddddddd",
+        *(f"ssdd_64_default-v1_{10 * x}" for x in "bc"),
+    ]
+    assert files_in(old) == sorted(
+        [f"{name}.json" for name in kept]
+        + [f"scores/{name}.parquet" for name in kept]
+        + ["ssdd_64_default-v1_ffffffffff.json"]
+    )
+    replace_results(tmp_path / "nothing" / "yet", new)
+    assert files_in(tmp_path / "nothing" / "yet") == ["ssdd_64_default-v1_ffffffffff.json"]
