@@ -8,7 +8,7 @@ import click
 
 from ssdd_bench.cli._options import one_of
 from ssdd_bench.cli._output import print_columns, print_json
-from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.cli._verbs import argument, debug_option, verb
 from ssdd_bench.protocols.registry import PROTOCOLS, find_protocol
 
 Protocol = Annotated[str, argument(complete=one_of(PROTOCOLS.all))]
@@ -62,5 +62,8 @@ def _text(value: Any) -> str:
 
 
 command = click.Group(
-    "protocol", commands=[show, diff], help="Show the settings of a protocol, or how two differ."
+    "protocol",
+    commands=[show, diff],
+    params=[debug_option],
+    help="Show the settings of a protocol, or how two differ.",
 )

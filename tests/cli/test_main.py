@@ -58,7 +58,12 @@ def test_a_mistake_is_one_line_that_names_it(
 
 
 @pytest.mark.parametrize(
-    "line", ["--debug protocol show default-v9", "protocol show default-v9 --debug"]
+    "line",
+    [
+        "--debug protocol show default-v9",
+        "protocol --debug show default-v9",
+        "protocol show default-v9 --debug",
+    ],
 )
 def test_debug_shows_where_an_error_comes_from(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["ssdd-bench", *line.split()])
