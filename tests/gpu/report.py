@@ -6,7 +6,8 @@ Each row is a network at a resolution in a number format: its latency for one im
 batches, doubled at 256 px and four times as large at 512 px, until the throughput stops growing;
 memory; and how far the output is from the same network in float32, eager. A compiled network is
 measured with the batch that was the best without compilation, one with CUDA graphs with one image.
-Rows that matter most come first; what the minutes do not suffice for is listed.
+Rows that matter most come first; what the minutes do not suffice for is listed. --kernels also
+tells where the time of each row goes, and --cudnn-benchmark lets cuDNN try its convolutions.
 OUT.json and OUT.md are written anew after every row. Try it first: --device cpu --tiny.
 """
 
@@ -45,6 +46,7 @@ TITLES = [
     *("PSNR to fp32", "TFLOP/s", "GiB", "first call, s", "layout"),
 ]
 GROWTH = 1.05  # a larger batch must be faster by this factor
+KERNELS = 20  # of a row, the longest
 FIRST_COMPILATION_S = 60.0  # expected, until one was measured
 TINY = DecoderSize((16, 16, 32, 32), heads=2, depth=1, groups=4, init_std=None)
 CUDA_TIMING = TimingSettings(seconds=0.4, warmup=3, min_calls=7, max_calls=50)
@@ -79,6 +81,7 @@ class Row:
     first_call_s: float | None = None  # with the compilation, if any
     psnr_db: float | None = None  # None where the output is exact
     max_difference: float | None = None
+    kernels: list[dict[str, Any]] = field(default_factory=list)  # with --kernels, of one call
     failure: str = ""
 
     def best(self) -> dict[str, Any]:
@@ -203,6 +206,28 @@ def make_inputs(px: int, batch: int, device: torch.device) -> tuple[Tensor, Tens
     return x[rows].to(device), z[rows].to(device)
 
 
+def profile(call: Callable[[], object], device: torch.device) -> list[dict[str, Any]]:
+    """Return the kernels that take longest in a call that is warm, with calls and milliseconds."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CUDA] if gpu else [ProfilerActivity.CPU]
+    with record(activities=activities) as done:
+        call()
+        if gpu:
+            torch.cuda.synchronize(device)
+    found = [
+        {
+            "name": one.key,
+            "calls": one.count,
+            "ms": (one.self_device_time_total if gpu else one.self_cpu_time_total) / 1000,
+        }
+        for one in done.key_averages()
+    ]
+    return sorted(found, key=lambda one: -one["ms"])[:KERNELS]
+
+
 class Report:
     """Measures cases one after another, within a time, and writes what it has."""
 
@@ -217,6 +242,7 @@ class Report:
         self.max_batch = 4 if tiny else 256
         self._compilations: dict[str, float] = {}  # seconds by mode
         self._outputs: dict[tuple[str, int], Tensor] = {}  # of float32, by network and pixels
+        self.kernels = False
         self._network: tuple[str, Network] | None = None
 
     def run(self, wanted: Iterator[Case]) -> None:
@@ -236,6 +262,8 @@ class Report:
             release_memory(self.device)
             self.rows.append(row)
             click.echo(f"{time.monotonic() - self.started:5.0f} s  {self.line(row)}")
+            for one in row.kernels:
+                click.echo(f"{one['ms']:12.3f} ms {one['calls']:6} {one['name'][:100]}")
             self.write()
         self.write()
 
@@ -278,6 +306,9 @@ class Report:
                     raise
                 break
         assert found is not None
+        if self.kernels:
+            call = partial(decode, *make_inputs(case.px, row.best()["batch"], device))
+            row.kernels = profile(call, device)
         difference = (found - expected).double()
         row.max_difference = difference.abs().max().item()
         mse = difference.square().mean().item()
@@ -351,6 +382,7 @@ class Report:
             "seconds": time.monotonic() - self.started,
             "environment": self.environment,
             "timing": asdict(self.settings),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
             "rows": [row.record() for row in self.rows],
             "ratios": self.ratios(),
             "paper_ratio": PAPER_RATIO,
@@ -439,12 +471,16 @@ def main(arguments: list[str] | None = None) -> Report:
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md after every row")
     parser.add_argument("--device", default="cuda", help="as torch names it")
     parser.add_argument("--tiny", action="store_true", help="narrow networks, to try it on a CPU")
+    parser.add_argument("--kernels", action="store_true", help="profile each row")
+    parser.add_argument("--cudnn-benchmark", action="store_true", help="as PyTorch's switch")
     parser.add_argument("--only", default="", help="rows whose names this expression finds")
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     keep_freed_memory()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = options.cudnn_benchmark
     report = Report(device, options.minutes, options.tiny, options.out)
+    report.kernels = options.kernels
     wanted = tiny_cases() if options.tiny else cases()
     with torch.inference_mode():
         report.run(case for case in wanted if re.search(options.only, str(case)))

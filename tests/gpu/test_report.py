@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -50,6 +51,20 @@ def test_no_time_leaves_all_out(report, device, tmp_path):
 def test_only_some_rows(report, device):
     done = report.main(["--device", str(device), "--tiny", "--only", "^SD-VAE .* bf16"])
     assert [str(row.case) for row in done.rows] == ["SD-VAE 64 px bf16 eager channels_last"]
+
+
+def test_where_the_time_goes(report, device, monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    only = ["--only", "^SD-VAE .* fp32"]
+    done = report.main(["--device", str(device), "--tiny", "--kernels", "--cudnn-benchmark", *only])
+    (row,) = done.record()["rows"]
+    assert done.record()["cudnn_benchmark"]
+    assert 0 < len(row["kernels"]) <= report.KERNELS
+    times = [one["ms"] for one in row["kernels"]]
+    assert times == sorted(times, reverse=True)
+    assert 0 < sum(times) < 1000 * done.record()["seconds"]
+    assert any("conv" in one["name"].lower() for one in row["kernels"])
+    assert row["kernels"][0]["name"][:100] in capsys.readouterr().out
 
 
 def test_a_row_that_fails_is_a_finding(report, device, tmp_path, monkeypatch):
