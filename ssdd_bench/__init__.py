@@ -75,7 +75,7 @@ def load_results(*paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
         paths: such as ``"results/"``, or lists of them.
 
     Returns:
-        See :func:`ssdd_bench.report.frame.to_frame`.
+        The columns that :func:`ssdd_bench.report.frame.to_frame` describes.
 
     Raises:
         UserError: one is no path, or is missing, a folder holds no result, or a file is damaged.

@@ -45,7 +45,7 @@ def describe_error(error: BaseException) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun.
 
-    Example:
+    Examples:
         >>> counted(1, "problem"), counted(1200, "job")
         ('1 problem', '1200 jobs')
     """

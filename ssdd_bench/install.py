@@ -25,7 +25,7 @@ def install_command(extra: str) -> str:
     Returns:
         One line for a shell, such as ``pip install '.[train]'`` in the folder of the checkout.
 
-    Example:
+    Examples:
         >>> install_command("train").startswith("pip install ")
         True
     """

@@ -141,7 +141,7 @@ class Tokenizer(ABC):
             ResolutionError: a side is not a multiple of ``latent.f``.
             PluginError: a pixel is not finite.
 
-        Example:
+        Examples:
             >>> tokenizer = ssdd_bench.load_tokenizer("ssdd")
             >>> reconstructions = tokenizer.reconstruct(torch.rand(2, 3, 64, 64), seed=0)
         """

@@ -101,7 +101,7 @@ def evaluate(
         UserError: a name is unknown, the resolution does not fit, the images cannot be read, the
             tokenizer cannot be loaded or breaks its contract.
 
-    Example:
+    Examples:
         >>> result = evaluate("jpeg:quality=50", data="sample", resolution=64, limit=2)
         >>> result.metrics["psnr"].n
         2

@@ -74,7 +74,7 @@ def evaluate_pairs(
         DataError: the two sets do not match, or an image has another size or cannot be decoded.
         UserError: a name is unknown, or a metric is unavailable with ``strict``.
 
-    Example:
+    Examples:
         >>> images = torch.rand(2, 3, 32, 32)
         >>> evaluate_pairs(images, images, metrics=["mse"], progress=False).metrics["mse"].value
         0.0

@@ -73,7 +73,7 @@ def evaluate_samples(
         UserError: a name is unknown, an image cannot be read, or a metric is unavailable with
             ``strict``; nothing is written then.
 
-    Example:
+    Examples:
         >>> images = torch.rand(4, 3, 32, 32)
         >>> evaluate_samples(images, images, metrics=["fd_effnet"]).metrics["fd_effnet"].value
         0.0

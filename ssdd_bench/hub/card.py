@@ -67,7 +67,7 @@ def make_card(results: Sequence[Result], table: str = "") -> ModelCard:
         The card. Each metric has the resolution, the number of images, the protocol with its hash
         and the command in its ``args``.
 
-    Example:
+    Examples:
         >>> from ssdd_bench.results.store import load_results
         >>> card = make_card(select_results(load_results(["results/mini"]), "ssdd"))
         >>> card.data.model_name

@@ -190,7 +190,7 @@ def _handles(child: _Child) -> list[Connection | int]:
 def describe_exit(code: int | None) -> str:
     """Say how a process ended.
 
-    Example:
+    Examples:
         >>> describe_exit(-11)
         'was killed by SIGSEGV'
     """

@@ -29,7 +29,7 @@ class Share:
         Args:
             costs: of each chunk of each job, in the order of the jobs, in any unit.
 
-        Example:
+        Examples:
             >>> Share(1, 2).of({(0, 0): [1, 1, 1], (0, 1): [1]})
             {(0, 0): range(2, 3), (0, 1): range(0, 1)}
         """

@@ -79,10 +79,10 @@ SIZES = {
 class SSDDDecoder(nn.Module):
     """Predict the velocity of the flow from noise (t = 1) to image (t = 0), given a latent.
 
-    One step of size 1 from pure noise decodes with a distilled network::
+    A distilled network decodes by one step of size 1 from pure noise (B, 3, H, W):
 
         decoder = SSDDDecoder("M", z_dim=4)
-        image = noise + decoder(noise, torch.ones(len(noise)), z)  # (B, 3, H, W) in [-1, 1]
+        image = noise + decoder(noise, torch.ones(len(noise)), z)  # in [-1, 1]
 
     Args:
         size: name in :data:`SIZES`, or widths and depth.

@@ -93,10 +93,10 @@ class GlobalAttention(nn.Module):
 class SSDDEncoder(Checkpointed):
     """Map images to a diagonal Gaussian over latents.
 
-    Example::
+    For images (B, 3, H, W) in [0, 1]:
 
         encoder = SSDDEncoder(f=8, z_dim=4)
-        z = encoder(2 * images - 1).mode()  # images (B, 3, H, W) in [0, 1]
+        z = encoder(2 * images - 1).mode()
 
     Args:
         f: image pixels per latent cell along one side: 4, 8, 16 or 32.

@@ -86,7 +86,7 @@ MEANINGS: Final[Mapping[str, Mapping[Any, str]]] = {
 def describe(setting: str, value: Any) -> str:
     """Say what a value of a setting means; "" for names, numbers and lists, which say it all.
 
-    Example:
+    Examples:
         >>> describe("posterior", "sample")
         'one sample per image'
     """

@@ -67,6 +67,8 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     assert "generated:" not in (reference / "metrics" / "index.html").read_text("utf-8")
     assert "fd_effnet_intra" in (reference / "metrics" / "index.html").read_text("utf-8")
     assert "ssdd-bench gen correlate" in (reference / "cli" / "index.html").read_text("utf-8")
+    python = (reference / "python" / "index.html").read_text("utf-8")
+    assert "<blockquote>" not in python  # which an example becomes that is not read as code
     assert (tmp_path / "reports" / "index.html").is_file()
 
 

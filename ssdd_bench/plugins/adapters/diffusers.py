@@ -93,7 +93,7 @@ def from_diffusers(
         PluginError: no adapter knows the class.
         OptionError: ``steps`` does not fit the model.
 
-    Example:
+    Examples:
         >>> from diffusers import AutoencoderKL
         >>> tokenizer = from_diffusers(AutoencoderKL(norm_num_groups=4, block_out_channels=(8,)))
         >>> tokenizer.latent

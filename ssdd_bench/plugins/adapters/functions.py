@@ -41,7 +41,7 @@ class FunctionTokenizer(Tokenizer):
     Raises:
         OptionError: an argument is of the wrong type or out of range.
 
-    Example:
+    Examples:
         >>> import torch.nn.functional as F
         >>> from ssdd_bench.api import LatentSpec
         >>> tokenizer = from_functions(
