@@ -190,7 +190,9 @@ def _record(record: dict[str, Any]) -> str:
         (
             f"`{name}`",
             _type(field),
-            field.get("description", "") + ("" if name in required else " (may be absent)"),
+            # A brace at the end of a cell would be read as its attributes.
+            field.get("description", "").replace("{", "&#123;")
+            + ("" if name in required else " (may be absent)"),
         )
         for name, field in record["properties"].items()
     )
