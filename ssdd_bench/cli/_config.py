@@ -53,7 +53,7 @@ ConfigFile = Annotated[
 Suite = Annotated[
     Path,
     option(
-        "Read such a file of ours, see `list suites`.",
+        "Read options from a suite of the package, see `list suites`.",
         "ID",
         _suite,
         one_of(find_suites),

@@ -265,7 +265,7 @@ Shard = Annotated[
     ),
 ]
 InProcess = Annotated[bool, flag("Work in this process, to debug a plugin.")]
-Wait = Annotated[float, option("Let ranks of torchrun wait so long for each other.", "S", SECONDS)]
+Wait = Annotated[float, option("Let ranks of torchrun wait S seconds at most.", "S", SECONDS)]
 Launcher = Annotated[
     Literal["local", "slurm", "slurm-local", "ray"],
     option("Work here, on SLURM or on a Ray cluster; slurm-local tries shares of SLURM here."),

@@ -18,7 +18,7 @@ def command(
     *,
     tokenizer: options.Tokenizer,
     out: Annotated[Path, option("Write this file.")] = Path("README.md"),
-    push: Annotated[str | None, option("Upload it to this model repository.", "REPO")] = None,
+    push: Annotated[str | None, option("Upload the card to this model repository.", "REPO")] = None,
     pull_request: Annotated[bool, flag("Open a pull request with --push.")] = False,
 ) -> None:
     """Write a model card for the Hugging Face Hub.

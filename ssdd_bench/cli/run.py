@@ -67,7 +67,9 @@ def command(
     picture_quality: Annotated[
         int,
         option(
-            "Write these as WebP of this quality; 100 is lossless.", "0-100", click.IntRange(0, 100)
+            "Save pictures as WebP of this quality; 100 is lossless.",
+            "0-100",
+            click.IntRange(0, 100),
         ),
     ] = 100,
     intervals: options.Intervals = False,
