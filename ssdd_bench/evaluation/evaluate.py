@@ -76,9 +76,9 @@ def evaluate(
         max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
         seed: of the noise of encoder and decoder.
         device: ``auto``, or as torch names it.
-        batch_size: images per call: a number, a list of them for the clock to try, or ``auto``
+        batch_size: images per call: a number, a list of them to time, or ``auto``
             to double them while throughput grows by 5%. Scores on a CPU always take one, on a GPU
-            the largest of the list, by default 64. The clock also takes one, and by
+            the largest of the list, by default 64. Timings also take one, and by
             default ``auto`` on a GPU.
         dtype: of the networks' weights: ``float32``, ``bfloat16`` or ``float16``, or these of
             torch; by default that of the protocol.

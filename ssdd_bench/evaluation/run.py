@@ -143,7 +143,7 @@ def run(
         max_image_mb: largest image file that is decoded, in MB as 8-bit RGB.
         seeds: of the noise of encoders and decoders, one or several; where there is none, only
             the first counts.
-        batch_size: images per call; a list or ``auto`` for the clock, see
+        batch_size: images per call; a list or ``auto`` for timings, see
             :func:`ssdd_bench.evaluate`.
         device: ``auto``, or as torch names it.
         dtype: of the networks' weights, by name or of torch; by default that of each protocol.
