@@ -7,6 +7,7 @@ atomically, with the identity of the job: what does not fit is refused and made 
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -218,6 +219,31 @@ def read_job(folder: Path) -> JobRecord:
 def find_jobs(out: Path) -> list[Path]:
     """List the folders of unfinished jobs among results."""
     return sorted(path.parent for path in (out / PARTS).glob(f"*/{JOB}"))
+
+
+def delete_merged(result: Path, created: str) -> None:
+    """Delete the files that a result was merged from, if an interruption has left some of them.
+
+    What a later run has begun for the same result stays.
+
+    Args:
+        result: its file.
+        created: date of the result, which is that of the job whose files were merged.
+    """
+    parts = result.parent / PARTS
+    for folder in parts.glob(f"{result.stem}-*"):
+        if _is_left_over(folder, created):
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                parts.rmdir()
+
+
+def _is_left_over(folder: Path, created: str) -> bool:
+    if not (folder / JOB).exists():  # A job writes it before all other files.
+        return any(folder.glob("[!.]*"))
+    with suppress(UserError):
+        return read_job(folder).created == created
+    return False
 
 
 def save_plan(out: Path, names: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice, for
 from ssdd_bench.evaluation.folder import (
     PARTS,
     JobRecord,
+    delete_merged,
     find_jobs,
     load_plan,
     read_job,
@@ -45,7 +46,7 @@ from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.pictures import LOSSLESS
 from ssdd_bench.results.schema import Compilation, NumberFormat, Result
-from ssdd_bench.results.store import load_results
+from ssdd_bench.results.store import load_result, load_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,6 +283,9 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
     failures: list[Failure] = []
     _check_writable(out)
     with locked(out):
+        for file in results_in(out):
+            with suppress(UserError):  # It is read, and named, below.
+                delete_merged(file, load_result(file).created)
         folders, plan = find_jobs(out), load_plan(out)
         if not folders and not plan and not results_in(out):
             raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")

@@ -15,7 +15,7 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.evaluation.chunk_files import DamagedChunkError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.environment import describe_environment
-from ssdd_bench.evaluation.folder import PARTS, JobFolder, JobRecord, read_job
+from ssdd_bench.evaluation.folder import PARTS, JobFolder, JobRecord, delete_merged, read_job
 from ssdd_bench.evaluation.job import Finished, Job, data_fingerprint
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -144,6 +144,8 @@ class EvaluationWorker(Worker[Finished]):
         label = job_label(self._loaded, settings)
         path = result_path(config.out, label, plan.resolution, plan.protocol.id, identity)
         old = load_saved(path, identity)
+        if old is not None:
+            delete_merged(path, old.created)
         complete = None
         if old is not None and not config.force and has_scores(old, settings.metrics, config):
             complete = Finished(old, path, reused=True)

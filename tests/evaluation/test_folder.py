@@ -1,6 +1,7 @@
 """Files of a job besides its chunks, and the names of those that a merge has to find."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ssdd_bench.evaluation.folder import (
     FORMAT,
     ClockRecord,
     JobFolder,
+    delete_merged,
     find_jobs,
     load_plan,
     missing_images,
@@ -83,6 +85,25 @@ def test_unfinished_jobs_are_listed(folder: JobFolder, tmp_path: Path) -> None:
         one.claim(RECORD)
     (tmp_path / "parts" / "no-job").mkdir()
     assert find_jobs(tmp_path) == [other.path, folder.path]
+
+
+def test_files_of_a_result_that_an_interruption_has_left_are_deleted(tmp_path: Path) -> None:
+    result, parts = tmp_path / "job.json", tmp_path / "parts"
+    later = replace(RECORD, created="later")
+    for name, record in (("job-1", RECORD), ("job-2", later), ("another-1", RECORD)):
+        JobFolder(parts / name, IDENTITY).claim(record)
+    for name in ("job-3", "job-4", "job-5"):
+        (parts / name).mkdir()
+    (parts / "job-3" / "clock.json").touch()  # of a share that was at work during the merge
+    (parts / "job-4" / ".job.json.12.tmp").touch()  # a job that begins
+    (parts / "job-5" / "job.json").write_text("{")
+    delete_merged(result, RECORD.created)
+    left = sorted(path.name for path in parts.iterdir())
+    assert left == ["another-1", "job-2", "job-4", "job-5"]
+    for name in left[1:]:
+        shutil.rmtree(parts / name)
+    delete_merged(tmp_path / "another.json", RECORD.created)
+    assert not parts.exists()
 
 
 def test_names_of_jobs_that_a_merge_has_to_find(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -854,6 +855,21 @@ def test_a_job_that_cannot_be_merged_leaves_the_others(shared, monkeypatch):
     assert told.seen == [("failed", [], failure), ("merged", finished)]
     assert find_jobs(shared) == [first]
     assert len(load_plan(shared)) == 1  # has been begun: it is no second failure
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("lost", ["00000.safetensors", "job.json", None])
+def test_a_merge_that_was_killed_while_it_deleted_is_over(shared, few, tmp_path, lost):
+    copy = tmp_path / "copy"
+    shutil.copytree(shared / PARTS, copy)
+    assert len(merge_results(shared).finished) == 2
+    for again in (merge_results, lambda out: run_jobs(small(few, out))):
+        shutil.copytree(copy, shared / PARTS)
+        (shared / PARTS / "jobs.txt").unlink()
+        for path in (shared / PARTS).glob(f"*/{lost}"):
+            path.unlink()
+        assert not again(shared).failures
+        assert not (shared / PARTS).exists()
 
 
 @pytest.mark.parametrize("error", [DataError("twice"), OutputError("full")])
