@@ -30,6 +30,8 @@ TIMEOUT: Final = 3600.0
 PORTS: Final = range(20_000, 60_000)
 """Ports that steps of SLURM choose from, by the number of the job."""
 
+_ADVICE: Final = "for a run of one process, unset the variables of torchrun"
+
 _stores: Final[list[Any]] = []
 _connections: Final = count()
 
@@ -64,6 +66,9 @@ def find_rank(environment: Mapping[str, str] | None = None) -> Rank | None:
 
     Args:
         environment: by default, that of this process.
+
+    Raises:
+        UserError: a variable is no number, or the rank is not below the number of ranks.
     """
     found = os.environ if environment is None else environment
     if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= found.keys():
@@ -72,11 +77,23 @@ def find_rank(environment: Mapping[str, str] | None = None) -> Rank | None:
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "")
     else:
         return None
-    rank, count = (int(found[name]) for name in names[:2])
-    local = int(found.get(names[2], 0))
+    rank, count = (_number(found, name) for name in names[:2])
+    if rank >= count:
+        raise UserError(f"{names[0]} is {rank}, and {names[1]} {count}: {_ADVICE}")
+    local = _number(found, names[2]) if names[2] in found else 0
     tasks = re.match(r"\d+", found.get("SLURM_STEP_TASKS_PER_NODE", ""))
-    local_count = int(found.get(names[3]) or (tasks[0] if tasks else count))
+    if names[3] in found:
+        local_count = _number(found, names[3])
+    else:
+        local_count = int(tasks[0]) if tasks else count
     return Rank(rank, count, local, local_count) if count > 1 else None
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    text = environment[name]
+    if not re.fullmatch("[0-9]+", text):
+        raise UserError(f"{name} is '{text}', expected a number: {_ADVICE}")
+    return int(text)
 
 
 class Ranks:
@@ -115,7 +132,7 @@ class Ranks:
                 )
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"rank {own.rank} of {own.count} found no others: {_first_line(error)}"
+                f"rank {own.rank} of {own.count} found no others: {_first_line(error)}; {_ADVICE}"
             ) from error
         try:
             yield self
@@ -234,6 +251,7 @@ class Ranks:
         for path, (_, size) in zip(files, names, strict=True):
             if size:
                 dist.send(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8), dst=0)
+        dist.recv(torch.empty(1), src=0)  # All of them are on disk there.
         for path in files:
             path.unlink()
 
@@ -252,6 +270,7 @@ class Ranks:
             if not (out / name).exists():
                 content = data.numpy().tobytes()
                 write_atomically(out / name, partial(_write, content=content))
+        dist.send(torch.ones(1), dst=rank)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ssdd_bench.errors import UserError
 from ssdd_bench.launch.ranks import Rank, find_rank
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
@@ -28,6 +29,14 @@ def test_a_rank_is_found_in_the_environment(environment: dict[str, str]) -> None
 )
 def test_one_process_is_no_rank(environment: dict[str, str]) -> None:
     assert find_rank(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RANK", "abc"), ("RANK", "8"), ("WORLD_SIZE", ""), ("LOCAL_RANK", "-1")]
+)
+def test_variables_that_make_no_rank_are_named(name: str, value: str) -> None:
+    with pytest.raises(UserError, match=rf"^{name} is '?{value}'?,"):
+        find_rank({**TORCHRUN, name: value})
 
 
 RANKS = """
@@ -60,7 +69,30 @@ print("fine")
 """
 
 
-def start_ranks(folder: Path, what: str) -> list[tuple[int, str, str]]:
+FULL = """
+import sys
+from pathlib import Path
+from ssdd_bench.errors import OutputError
+from ssdd_bench.launch.ranks import Ranks, find_rank
+from ssdd_bench.results import files
+own = find_rank()
+out = Path(sys.argv[1]) / str(own.rank)
+(out / "parts").mkdir(parents=True)
+if own.rank == 2:
+    for name in "ab":
+        (out / "parts" / name).write_text(name)
+write = files.write_atomically
+def full(path, *rest):
+    if path.name == "b":
+        raise OutputError("the disk is full")
+    write(path, *rest)
+files.write_atomically = full
+with Ranks(own, 5).connected() as ranks:
+    ranks.collect(out, "parts")
+"""
+
+
+def start_ranks(folder: Path, what: str, code: str = RANKS) -> list[tuple[int, str, str]]:
     """Start three ranks without torchrun, which would end all when one dies."""
     port = str(29_000 + os.getpid() % 1000)
     processes = []
@@ -69,7 +101,7 @@ def start_ranks(folder: Path, what: str) -> list[tuple[int, str, str]]:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", RANKS, str(folder), what],
+                [sys.executable, "-c", code, str(folder), what],
                 env={**os.environ, **ranks, **address},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -86,6 +118,14 @@ def start_ranks(folder: Path, what: str) -> list[tuple[int, str, str]]:
 def test_files_come_together_at_rank_0(tmp_path: Path, what: str) -> None:
     for code, out, err in start_ranks(tmp_path, what):
         assert (code, out) == (0, "fine\n"), err
+
+
+@pytest.mark.slow
+def test_files_stay_until_rank_0_has_saved_them(tmp_path: Path) -> None:
+    first, _, last = start_ranks(tmp_path, "", FULL)
+    assert "OutputError: the disk is full" in first[2]
+    assert "UserError: rank 2: " in last[2]
+    assert sorted(path.name for path in (tmp_path / "2" / "parts").iterdir()) == ["a", "b"]
 
 
 @pytest.mark.slow
