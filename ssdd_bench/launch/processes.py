@@ -289,4 +289,6 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        if hasattr(os, "killpg"):
+            os.killpg(os.getpid(), signal.SIGKILL)  # with what a plugin has started
         os.kill(os.getpid(), signal.SIGKILL)

@@ -101,6 +101,17 @@ def test_workers_end_with_the_launcher(tmp_path: Path, number: int) -> None:
     assert len(chunks(tmp_path)) == before + 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_programs_of_a_plugin_end_with_the_launcher(tmp_path: Path, number: int) -> None:
+    process, note = launch(tmp_path, {"job": "work program"}), tmp_path / "program"
+    until(lambda: note.exists() and note.read_text())
+    program = psutil.Process(int(note.read_text()))
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    until(lambda: not alive(program), 5)
+
+
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 

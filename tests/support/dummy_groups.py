@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,12 @@ def segfault() -> None:
 
 def hang() -> None:
     time.sleep(600)
+
+
+def start_program(folder: Path) -> None:
+    process = subprocess.Popen(["sleep", "600"])
+    (folder / "program").write_text(str(process.pid))
+    hang()
 
 
 def once(folder: Path, break_it: Callable[[], None]) -> None:
@@ -57,6 +64,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     "segfault": lambda folder: segfault(),
     "kill": lambda folder: kill(),
     "hang": lambda folder: hang(),
+    "program": start_program,
     "segfault once": lambda folder: once(folder, segfault),
     "kill once": lambda folder: once(folder, kill),
     "bad images": lambda folder: fail(DataError("bad images")),
