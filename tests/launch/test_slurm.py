@@ -145,6 +145,36 @@ def test_a_share_that_is_stopped_is_submitted_again(tmp_path):
     assert len(list(work.glob("0-of-1.*"))) == 4
 
 
+STARTED_BY_A_SHELL = """
+import signal, sys
+from pathlib import Path
+from ssdd_bench.launch import slurm
+from ssdd_bench.launch.signals import termination_interrupts
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for a program in the background
+with termination_interrupts():
+    command = (sys.executable, "-c", sys.argv[1], sys.argv[2], "4", "600")
+    slurm.run_locally(slurm.Submission(command, (), Path(sys.argv[3]), 1))
+"""
+
+
+@pytest.mark.slow
+def test_shares_end_with_a_launcher_in_the_background(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    work = tmp_path / "work"
+    work.mkdir()
+    arguments = (STARTED_BY_A_SHELL, SHARE, str(work), str(tmp_path / "logs"))
+    launcher = subprocess.Popen([sys.executable, "-c", *arguments], stderr=subprocess.DEVNULL)
+    wait_for((work / "starts-0-of-1").exists)
+    shares = psutil.Process(launcher.pid).children(recursive=True)
+    launcher.terminate()
+    launcher.wait(30)
+    gone, alive = psutil.wait_procs(shares, 30)
+    for process in alive:
+        process.kill()
+    assert len(gone) >= 3
+    assert not alive
+
+
 def grandchild(job):
     """The process of submitit that runs the command; a controller starts it."""
     psutil = pytest.importorskip("psutil")
