@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from ssdd_bench.data.source import ImageSource, limited
+from ssdd_bench.errors import UnavailableError
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.train.files import Scores
 from ssdd_bench.train.stages.base import TokenizerStage
+from ssdd_bench.weights.assets import require
 
 GPU_BATCH = 16
 
@@ -23,6 +25,11 @@ class Evaluator:
     """Scores weights on images that are not trained on.
 
     Every evaluation adds a picture of the first reconstructions to the folder ``pictures``.
+
+    Raises:
+        UnavailableError: the first metric, which chooses the best weights, needs a file that is not
+            on this machine.
+        WeightsError: such a file is not what its publisher released.
     """
 
     def __init__(
@@ -31,7 +38,16 @@ class Evaluator:
         self.stage, self.recipe = stage, stage.recipe.evaluation
         self.source = limited(source, self.recipe.images)
         self.device, self.pictures = device, pictures
-        self._higher_is_better = METRICS.get(self.recipe.metrics[0]).higher_is_better
+        first = METRICS.get(self.recipe.metrics[0])
+        self._higher_is_better = first.higher_is_better
+        try:
+            for name in first.assets:
+                require(name)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{stage.name} keeps the weights with the best {first.key}, which cannot be "
+                f"measured: {error}, or set images = 0 under [evaluation] in the recipe"
+            ) from error
 
     def score(self, weights: Path, iteration: int) -> Scores:
         """Measure an exported weights file; a metric that is unavailable here is left out."""
