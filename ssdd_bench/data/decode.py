@@ -92,10 +92,12 @@ def open_regular(path: Path) -> BinaryIO:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow image to RGB, so that one image gives the same pixels everywhere.
 
-    Grey is replicated; transparency (channel, palette entry or colour key) is composited on
-    white; 16-bit grey is scaled to 8 bits by round(v / 257); other modes go through Pillow. EXIF
-    orientation is ignored, as in ImageNet pipelines. Colour profiles are ignored. ``DataError``
-    for a float or 32-bit image, whose range is unknown.
+    Grey is replicated; transparency (channel, palette entry or colour key of 8 bits) is
+    composited on white; 16-bit grey is scaled to 8 bits by round(v / 257); other modes go through
+    Pillow, which keeps the upper 8 of 16 bits. EXIF orientation is ignored, as in ImageNet
+    pipelines, except that of TIFF, which Pillow applies as it decodes. Colour profiles are
+    ignored. ``DataError`` for a float image, whose range is unknown, and for a 32-bit image with
+    values that 16 bits do not hold; one without such values is taken for 16-bit grey.
     """
     if image.mode == "F":
         raise DataError("float pixels have no known range: convert the image to 8 or 16 bits")

@@ -28,8 +28,8 @@ MEANINGS: Final[Mapping[str, Mapping[Any, str]]] = {
         "sFID reads its map in the order height, width, channel"
     },
     "colour": {
-        "rgb on white": "RGB; grey replicated; alpha on white; EXIF orientation and colour profile "
-        "ignored"
+        "rgb on white": "RGB; grey replicated; alpha on white; EXIF orientation (except that of "
+        "TIFF) and colour profile ignored"
     },
     "crop": {
         "adm": "halve by box while the short side is twice the size or more, then bicubic, then "

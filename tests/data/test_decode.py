@@ -262,7 +262,22 @@ def test_exif_orientation_is_ignored():
     image = photo(0, (6, 4))
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
-    assert_pixels(reopened(image, "PNG", exif=exif), image)
+    for kind in ("PNG", "WEBP"):
+        assert_pixels(reopened(image, kind, exif=exif, lossless=True), image)
+    assert reopened(image, "JPEG", exif=exif).size == (6, 4)
+
+
+def test_pillow_applies_the_orientation_of_a_tiff():
+    image = photo(0, (6, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = image.transpose(Image.Transpose.ROTATE_270)
+    assert_pixels(reopened(image, "TIFF", exif=exif), upright)
+
+
+def test_values_of_32_bits_that_16_bits_hold_are_taken_for_16_bits():
+    values = np.array([[0, 255, 257, 65535]], np.int32)
+    assert np.asarray(reopened(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 1, 1, 255]
 
 
 def test_first_frame_of_an_animation():
