@@ -1,8 +1,11 @@
 """KL-VAE, the baseline: L1, perceptual distance, KL and a PatchGAN with an adaptive weight.
 
-The recipe is that of latent diffusion (Rombach et al. 2022): hinge loss, a discriminator that
-takes part after a number of iterations, and an adversarial gradient at the decoder's last layer
-that is scaled to that of the reconstruction. The network is diffusers' ``AutoencoderKL``.
+The adversarial loss is that of latent diffusion (Rombach et al. 2022): hinge loss, a discriminator
+that takes part after a number of iterations, and an adversarial gradient at the decoder's last
+layer that is scaled to that of the reconstruction. The network is diffusers' ``AutoencoderKL``.
+
+The other terms have SSDD's weights, and means over the values of an image in place of the sums of
+latent diffusion: the same ``kl_weight`` is 3 * H * W times as much here, 196,608 times at 256 px.
 
 The discriminator's batch norms and the adaptive weight are those of one shard, not of the whole
 batch: with the adversarial term, other numbers of processes and other values of ``accumulate``
