@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ssdd_bench.data.decode import check_size
 from ssdd_bench.data.source import ImageSource, limited
 from ssdd_bench.errors import DataError
 from ssdd_bench.launch.processes import cores
@@ -114,9 +115,19 @@ class CropBatches:
         return self.recipe.min_side, self.recipe.max_side
 
     def crop(self, n: int) -> NDArray[np.uint8]:
-        """Return the ``n``-th image of the run: uint8 (side, side, 3)."""
-        image = self.source.read_named(self.ids[self.photo(n)])
+        """Return the ``n``-th image of the run: uint8 (side, side, 3).
+
+        Raises:
+            DataError: its photo cannot be decoded, or is so elongated that it would not fit into
+                memory when it is resized; names the photo.
+        """
+        name = self.ids[self.photo(n)]
+        image = self.source.read_named(name)
         place, side = self.place(n, image.size), self.recipe.resolution
+        try:
+            check_size(place.width, place.height, self.source.max_mb)
+        except DataError as error:
+            raise DataError(f"{self.source.name}: {name}: resized, {error}") from error
         size = (place.width, place.height)
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
         box = (place.left, place.top, place.left + side, place.top + side)

@@ -5,9 +5,11 @@ from itertools import repeat
 
 import pytest
 import torch
+from PIL import Image
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.source import limited
+from ssdd_bench.errors import DataError
 from ssdd_bench.train.batches import CropBatches, Shard
 from ssdd_bench.train.recipe import Recipe, load_recipe
 
@@ -49,3 +51,12 @@ def test_held_out_photos_are_those_that_a_limited_run_scores(photos):
     everything = CropBatches(photos, STAGE, 0.0, seed=0)
     assert everything.ids == photos.ids
     assert everything.held_out is None
+
+
+def test_a_line_of_pixels_is_named_before_memory_runs_out(tmp_path):
+    Image.new("RGB", (1000, 1)).save(tmp_path / "line.png")
+    recipe = replace(STAGE, min_side=48, max_side=49)
+    with pytest.raises(DataError, match=r"line\.png.* 48000 x 48 pixels are 7 MB"):
+        CropBatches(open_images(tmp_path, max_image_mb=6), recipe, 0.0, seed=0).crop(0)
+    larger = CropBatches(open_images(tmp_path, max_image_mb=7), recipe, 0.0, seed=0)
+    assert larger.crop(0).shape == (32, 32, 3)
