@@ -70,12 +70,12 @@ def decode_image(source: bytes | Path, max_mb: int = MAX_IMAGE_MB) -> Image.Imag
         raise DataError(f"cannot decode: {reason}") from error
 
 
-def check_size(width: int, height: int, max_mb: int = MAX_IMAGE_MB) -> None:
-    """Raise ``DataError`` for an image of more than so many MB as 8-bit RGB."""
+def check_size(width: int, height: int, max_mb: int = MAX_IMAGE_MB, advice: str = _ADVICE) -> None:
+    """Raise ``DataError`` with ``advice`` for an image of more than so many MB as 8-bit RGB."""
     if width * height * 3 > max_mb * MB:
         size = width * height * 3 / MB
         raise DataError(
-            f"{width} x {height} pixels are {size:,.0f} MB, more than {max_mb}: {_ADVICE}"
+            f"{width} x {height} pixels are {size:,.0f} MB, more than {max_mb}: {advice}"
         )
 
 

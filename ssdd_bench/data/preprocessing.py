@@ -50,6 +50,6 @@ CROPS: dict[str, Crop] = {"adm": adm_center_crop, "bilinear": bilinear_center_cr
 def _crop(
     image: Image.Image, resized: tuple[int, int], by: Resampling, left: int, top: int, size: int
 ) -> NDArray[np.uint8]:
-    check_size(*resized)
+    check_size(*resized, advice="crop it to a less elongated shape")
     image = image.resize(resized, by).crop((left, top, left + size, top + size))
     return np.asarray(image, dtype=np.uint8)
