@@ -41,6 +41,8 @@ def test_named_values():
     pair = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in fixture_pair()]
     assert value(make("psnr"), *pair).value == pytest.approx(30.174362158972663, rel=1e-12)
     assert value(make("ssim"), *pair).value == pytest.approx(0.6547028516042274, abs=1e-12)
+    uniform = value(make("ssim_skimage7"), *pair).value
+    assert uniform == pytest.approx(0.7176716109637903, abs=1e-12)
     with_borders = structural_similarity_index_measure(
         pair[1].double() / 255, pair[0].double() / 255, data_range=1.0
     )

@@ -161,6 +161,30 @@ def test_parameter_counts(size, count):
     assert sum(p.numel() for p in network.parameters()) == count
 
 
+@pytest.mark.medium
+def test_parameters_of_the_parts_of_m():
+    with torch.device("meta"):
+        parts = SSDDDecoder("M").named_children()
+    assert {name: sum(p.numel() for p in part.parameters()) for name, part in parts} == {
+        "conv_in": 6_144,
+        "time_embedding": 185_088,
+        "ada_ctx_proj": 86_592,
+        "down_blocks": 10_087_584,
+        "mid_block": 16_815_024,
+        "up_blocks": 23_096_928,
+        "conv_norm_out": 192,
+        "conv_out": 2_595,
+    }
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(("size", "count"), [("S", 14_070_883), ("M", 50_300_883)])
+def test_parameters_with_sixteen_channels_of_the_latent(size, count):
+    with torch.device("meta"):
+        network = SSDDDecoder(size, z_dim=16)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
 @pytest.mark.parametrize(
     ("f", "z_dim", "count"),
     [(8, 4, 34_163_664), (16, 4, 45_966_800), (16, 16, 46_078_400), (32, 64, 58_339_456)],
