@@ -24,6 +24,9 @@ TILE = 8
 MASKED = -1e7
 KERNELS = 256  # of FlexAttention, that a process may compile
 
+Bias = Callable[..., Tensor]
+"""A :class:`RelativePositionBias`, or its call."""
+
 
 class Kernel(StrEnum):
     """Ways to compute the attention of a neighbourhood, with equal results."""
@@ -83,7 +86,7 @@ def neighbourhood_attention(
     k: Tensor,
     v: Tensor,
     grid: tuple[int, int],
-    bias: RelativePositionBias,
+    bias: Bias,
     kernel: Kernel | None = None,
 ) -> Tensor:
     """Compute softmax(q k / sqrt(d) + bias) v over each token's neighbourhood.
@@ -93,7 +96,7 @@ def neighbourhood_attention(
         k: keys, same shape.
         v: values, same shape.
         grid: (rows, columns).
-        bias: of the relative positions.
+        bias: of the relative positions; a :class:`RelativePositionBias` or its call.
         kernel: None is that of :func:`choose_kernel`.
     """
     kernel = kernel or choose_kernel(q.device, grid[0] * grid[1])
@@ -111,9 +114,7 @@ def _count_tiles(grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int
     return (rows, columns), (rows * TILE - grid[0], columns * TILE - grid[1])
 
 
-def _tiled_attention(
-    q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
-) -> Tensor:
+def _tiled_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: Bias) -> Tensor:
     rows, columns = grid
     counts, extra = _count_tiles(grid)
     window = TILE + 2 * RADIUS
@@ -142,9 +143,7 @@ def _tiled_attention(
     return out.flatten(2, 3)
 
 
-def _flex_attention(
-    q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: RelativePositionBias
-) -> Tensor:
+def _flex_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: Bias) -> Tensor:
     from torch.nn.attention.flex_attention import BlockMask  # takes a third of a second
 
     rows, columns = grid

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssdd_bench.nn.attention import RelativePositionBias, neighbourhood_attention
+from ssdd_bench.nn.attention import Bias, RelativePositionBias, neighbourhood_attention
 from ssdd_bench.nn.constants import kept
 from ssdd_bench.nn.norm import GroupNorm, modulated_group_norm
 
@@ -223,11 +223,12 @@ class UpBlock(Checkpointed):
         if resize:
             self.upsamplers.append(named(conv=DoublingConvolution(channels)))
 
-    def forward(self, maps: list[Tensor], context: Tensor, time: Tensor) -> Tensor:
+    def forward(self, maps: list[Tensor], context: Tensor, time: Tensor) -> list[Tensor]:
         """Consume the input and one skip per block from the end of ``maps``.
 
         The input comes in the list, where it is dropped after its use: a caller's variable would
-        keep the largest map alive.
+        keep the largest map alive. Return the maps that are left, and the output at their end: a
+        hook of accelerate passes a copy of the list.
         """
         x = maps.pop()
         for block in self.resnets:
@@ -235,7 +236,7 @@ class UpBlock(Checkpointed):
             x = self.run(block, x, context, time, True)  # overwrites x
         for upsample in self.upsamplers:
             x = upsample(x)
-        return x
+        return [*maps, x]
 
 
 class AdaLN(nn.Module):
@@ -267,7 +268,7 @@ class Attention(nn.Module):
         )
         self.out_proj = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, grid: tuple[int, int], bias: RelativePositionBias) -> Tensor:
+    def forward(self, x: Tensor, grid: tuple[int, int], bias: Bias) -> Tensor:
         """Map (B, tokens, C) to the same shape."""
         q, k, v = (
             projection(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -305,7 +306,9 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, grid: tuple[int, int]) -> Tensor:
         """Map (B, tokens, C) to the same shape."""
-        x = x + self.attn1(self.norm1(x, context, grid), grid, self.relative_position_bias)
+        # Not the module itself: a hook of accelerate on `attn1` would move it, without weights.
+        bias = self.relative_position_bias.__call__
+        x = x + self.attn1(self.norm1(x, context, grid), grid, bias)
         return x + self.ff(self.norm2(x))
 
 

@@ -172,5 +172,5 @@ class SSDDDecoder(nn.Module):
         maps.append(self.mid_block(h, context))
         del h, skips
         for up in self.up_blocks:
-            maps.append(up(maps, context, time))
+            maps = up(maps, context, time)
         return self.conv_out(activate(self.conv_norm_out(maps.pop())))

@@ -84,6 +84,23 @@ def test_a_model_made_without_memory_takes_its_weights_from_a_map(vae):
     torch.testing.assert_close(empty.decode(z).sample, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_device_map_may_leave_the_decoder_on_the_disk(vae, tmp_path):
+    """Hooks on every module copy its lists, and move what has weights."""
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = vae(images).sample
+    vae.save_pretrained(tmp_path / "saved")
+    offloaded = AutoencoderSSDD.from_pretrained(
+        tmp_path / "saved",
+        device_map={"encoder": "cpu", "decoder": "disk"},
+        offload_folder=tmp_path / "disk",
+    )
+    assert {one.device.type for one in offloaded.decoder.parameters()} == {"meta"}
+    z = offloaded.encode(images).latent_dist.mode()
+    torch.testing.assert_close(offloaded.decode(z).sample, expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.medium
 def test_encode_and_decode_call_the_hook_that_brings_the_model(vae, monkeypatch):
     """Offload as enable_model_cpu_offload does: the UNet leaves when the decoder is called.
