@@ -190,12 +190,20 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             batches: images (B, 3, H, W) in [-1, 1].
 
         Raises:
+            OptionError: there is no batch.
             ResolutionError: a side of the images is no multiple of f and of 8.
         """
+        kept = {name: self.config[name] for name in ("channel_mean", "channel_std")}
         self.register_to_config(channel_mean=[], channel_std=[])  # type: ignore[no-untyped-call]
-        means = (self.encode(images).latent_dist.mode().float().cpu().numpy() for images in batches)
-        stats = reduce(operator.add, map(ChannelSums.of, means)).stats()
-        self.register_to_config(channel_mean=list(stats.mean), channel_std=list(stats.std))  # type: ignore[no-untyped-call]
+        try:
+            modes = (self.encode(images).latent_dist.mode().float().cpu() for images in batches)
+            sums = [ChannelSums.of(mode.numpy()) for mode in modes]
+            if not sums:
+                raise OptionError("batches is empty. Pass batches of images (B, 3, H, W)")
+            stats = reduce(operator.add, sums).stats()
+            kept = {"channel_mean": list(stats.mean), "channel_std": list(stats.std)}
+        finally:  # An error leaves the statistics that were there.
+            self.register_to_config(**kept)  # type: ignore[no-untyped-call]
 
     @apply_forward_hook  # type: ignore[untyped-decorator]
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
@@ -239,10 +247,17 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
 
         Returns:
             An object whose ``sample`` are images (B, 3, h * f, w * f), nominally in [-1, 1].
+
+        Raises:
+            ResolutionError: the noise has not the images' shape.
         """
+        size = (z.shape[-2] * self.f, z.shape[-1] * self.f)
         if noise is None:
-            size = (z.shape[-2] * self.f, z.shape[-1] * self.f)
             noise = decoder_noise(len(z), size, z.device, self.config["noise_seed"], generator)
+        elif noise.shape != (len(z), 3, *size):
+            raise ResolutionError(
+                f"noise is {tuple(noise.shape)}. Pass the images' shape, {(len(z), 3, *size)}"
+            )
         if stats := self._stats:
             z = stats.denormalise(z)
         pairs = zip(z.split(1), noise.split(1), strict=True) if self.use_slicing else [(z, noise)]

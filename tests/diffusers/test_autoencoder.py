@@ -246,6 +246,24 @@ def test_wrong_values_are_refused(wrong):
         AutoencoderSSDD(**(TINY | wrong))
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (2, 3, 16, 16), (2, 1, 32, 32)])
+def test_noise_of_another_shape_is_refused(shape):
+    model = make_tiny(block_out_channels=(8, 16, 32))
+    with pytest.raises(ResolutionError, match=r"\(2, 3, 32, 32\)"):
+        model.decode(torch.zeros(2, 4, 8, 8), noise=torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("batches", "error"), [([], OptionError), ([torch.zeros(1, 3, 36, 36)], ResolutionError)]
+)
+def test_statistics_that_cannot_be_measured_leave_the_former(batches, error):
+    model = make_tiny(channel_mean=[1.0] * 4, channel_std=[2.0] * 4)
+    with pytest.raises(error):
+        model.standardise(batches)
+    assert model.config.channel_mean == [1.0] * 4
+    assert model.config.channel_std == [2.0] * 4
+
+
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ResolutionError, match=r"36 x 32 px.*multiples of 8"):
         make_tiny().encode(torch.zeros(1, 3, 32, 36))
