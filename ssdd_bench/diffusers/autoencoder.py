@@ -20,7 +20,7 @@ from diffusers.models.autoencoders.vae import (
 )
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
@@ -160,6 +160,11 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
     def f(self) -> int:
         """Pixels per latent cell along one side."""
         return self.encoder.f
+
+    @property
+    def post_quant_conv(self) -> nn.Module:
+        """First layer of the decoder, whose dtype pipelines ask for after ``force_upcast``."""
+        return self.decoder.conv_in
 
     def enable_tiling(self, tile: int = 512, overlap: float = 0.25) -> None:
         """Encode and decode large images in overlapping tiles, which bounds the memory.

@@ -6,7 +6,13 @@ import torch
 from accelerate import cpu_offload, cpu_offload_with_hook, init_empty_weights
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module, attach_align_device_hook
 from diffusers import DiTPipeline
-from tiny_pipelines import call, make_dit, make_stable_diffusion, sample_classes
+from tiny_pipelines import (
+    call,
+    make_dit,
+    make_stable_diffusion,
+    make_stable_diffusion_xl,
+    sample_classes,
+)
 
 from ssdd_bench.diffusers import AutoencoderSSDD
 
@@ -57,6 +63,26 @@ def test_a_pipeline_is_loaded_in_16_bits(vae, tmp_path, dtype):
     # A seed makes the transformer, whose embeddings of positions are rounded at other moments.
     found = in_half(lambda: sample_classes(pipe), dtype)
     assert (found - expected).abs().mean() < 0.01
+
+
+@pytest.mark.medium
+@pytest.mark.filterwarnings("ignore:`upcast_vae`:FutureWarning")  # of the pipeline, for itself
+def test_a_pipeline_that_upcasts_decodes_in_float32(vae):
+    """Pipelines of SDXL ask the layer after the latents for the dtype that they decode in."""
+    vae.register_to_config(force_upcast=True)
+    pipe = make_stable_diffusion_xl(vae)
+    embeddings = {"prompt_embeds": torch.zeros(1, 4, 8), "pooled_prompt_embeds": torch.zeros(1, 8)}
+    settings = {"guidance_scale": 1.0, "num_inference_steps": 1, "output_type": "pt"}
+    decoded = []
+    original = vae.decode
+
+    def decode(z, **more):
+        decoded.append((z.dtype, vae.dtype))
+        return original(z, **more)
+
+    vae.to(torch.float16).decode = decode
+    assert pipe(**embeddings, **settings).images.isfinite().all()
+    assert decoded == [(torch.float32, torch.float32)]
 
 
 @pytest.mark.slow

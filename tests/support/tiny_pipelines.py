@@ -6,11 +6,12 @@ from diffusers import (
     DiTPipeline,
     DiTTransformer2DModel,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 
 
-def make_unet(side=8):
+def make_unet(side=8, **more):
     """Build a text-to-image UNet for latents of 4 channels."""
     torch.manual_seed(0)
     return UNet2DConditionModel(
@@ -22,6 +23,7 @@ def make_unet(side=8):
         cross_attention_dim=8,
         attention_head_dim=8,
         norm_num_groups=4,
+        **more,
     )
 
 
@@ -36,6 +38,27 @@ def make_stable_diffusion(vae, kind=StableDiffusionPipeline, side=8):
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def make_stable_diffusion_xl(vae):
+    """Build a pipeline of Stable Diffusion XL without its text encoders."""
+    unet = make_unet(
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 8,
+    )
+    pipe = StableDiffusionXLPipeline(
+        vae=vae,
+        text_encoder=None,
+        text_encoder_2=None,
+        tokenizer=None,
+        tokenizer_2=None,
+        unet=unet,
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
+        add_watermarker=False,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
