@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from ssdd_bench.diffusers.networks import copy_kl_encoder, describe_encoder
 from ssdd_bench.errors import PluginError, UnknownNameError
@@ -19,7 +20,8 @@ from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.weights.hub import fetch
 
 ADDRESS: Final = re.compile(
-    r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:blob|resolve)/(?P<revision>[^/]+)/(?P<file>.+)"
+    r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:blob|resolve)"
+    r"/(?P<revision>[^/]+)/(?P<file>[^?#]+)(?:[?#].*)?"
 )
 
 
@@ -67,8 +69,10 @@ def from_tokenizer(tokenizer: object) -> Networks:
 def from_checkpoint(path: Path | str, vae: Any = None) -> Networks:
     """Load a checkpoint of SSDD; see :meth:`AutoencoderSSDD.from_single_file`."""
     if address := ADDRESS.fullmatch(str(path)):
-        folder = fetch(address["repo"], [address["file"]], address["revision"])
-        path = folder / address["file"]
+        file = unquote(address["file"])
+        card = Path(file).with_suffix(".json").as_posix()  # says how many steps suit the decoder
+        folder = fetch(address["repo"], [file], unquote(address["revision"]), [card])
+        path = folder / file
     path = Path(path)
     steps = {"steps": suitable_steps(path)}
     if vae is None:

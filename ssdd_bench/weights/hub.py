@@ -83,13 +83,16 @@ def model_files(folder: str = "") -> tuple[str, ...]:
     return (prefix + CONFIG, prefix + WEIGHTS)
 
 
-def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
+def fetch(
+    repo: str, files: Sequence[str], revision: str = "", optional: Sequence[str] = ()
+) -> Path:
     """Return a folder with files of a repository on the Hub, downloaded unless they are cached.
 
     Args:
         repo: id such as ``stabilityai/sd-vae-ft-mse``.
         files: their paths in the repository; nothing else is downloaded.
         revision: branch, tag or commit; "" for main.
+        optional: paths of files that the repository may lack.
 
     Raises:
         WeightsError: the network is forbidden or fails, there is no such file, or its content is
@@ -103,7 +106,7 @@ def fetch(repo: str, files: Sequence[str], revision: str = "") -> Path:
             snapshot_download(
                 repo,
                 revision=revision or None,
-                allow_patterns=list(files),
+                allow_patterns=[*files, *optional],
                 local_files_only=is_offline(),
                 etag_timeout=TIMEOUT_S,
             )

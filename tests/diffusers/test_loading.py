@@ -1,5 +1,6 @@
 """Networks from the registry and from checkpoints."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -80,14 +81,34 @@ def test_an_address_on_the_hub_is_fetched(monkeypatch, tmp_path):
     file = choose_weights(folder, 8, "")
     asked = []
 
-    def fetch(repo, files, revision):
-        asked.append((repo, files, revision))
+    def fetch(repo, files, revision, optional):
+        asked.append((repo, files, revision, optional))
         return file.parent
 
     monkeypatch.setattr("ssdd_bench.diffusers.loading.fetch", fetch)
     networks = from_checkpoint(f"https://huggingface.co/owner/name/blob/v1/{file.name}")
     assert networks.config["steps"] == 1  # as the card says
-    assert asked == [("owner/name", [file.name], "v1")]
+    card = file.with_suffix(".json").name
+    assert asked == [("owner/name", [file.name], "v1", [card])]
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("end", "file"),
+    [
+        ("resolve/main/a%20b.safetensors?download=true", "a b.safetensors"),
+        ("blob/main/c/d.safetensors", "c/d.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["distil", None])
+def test_a_card_on_the_hub_tells_the_steps(hub, end, file, stage):
+    shipped = choose_weights(TOKENIZERS.get("ssdd").folder, 8, "")
+    files = {file: (shipped.read_bytes())}
+    if stage:
+        files[file.replace(".safetensors", ".json")] = json.dumps({"stage": stage}).encode()
+    hub.add("owner/name", files, "model")
+    networks = from_checkpoint(f"https://huggingface.co/owner/name/{end}")
+    assert networks.config["steps"] == (1 if stage else 8)
 
 
 def test_a_missing_file_is_one_line():

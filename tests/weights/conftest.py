@@ -5,9 +5,12 @@ import http.server
 import threading
 
 import pytest
+from hub_server import hub
 
 from ssdd_bench.weights import assets as table
 from ssdd_bench.weights.assets import Asset
+
+__all__ = ["hub"]
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
