@@ -16,6 +16,7 @@ from ssdd_bench.cli._options import one_of
 from ssdd_bench.cli._verbs import option
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.files import write_text
+from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import read_toml
 
 SUITES: Final = Path(__file__).parents[1] / "evaluation" / "suites"
@@ -64,12 +65,21 @@ Suite = Annotated[
 
 def save_config(ctx: click.Context, path: Path) -> None:
     """Write the options in force, such that ``run --config`` repeats the run."""
+    write_text(path, _text(ctx))
+
+
+def submitted_config(ctx: click.Context, logs: Path) -> Path:
+    """Return the path by which jobs that wait read these options, whatever is run meanwhile."""
+    return logs / f"run-{fingerprint(_text(ctx))[:10]}.toml"
+
+
+def _text(ctx: click.Context) -> str:
     # A JSON string, number, bool or list is one of TOML too.
     lines = [
         f"{one.opts[0].lstrip('-')} = {json.dumps(value, ensure_ascii=False, default=str)}\n"
         for one, value in _in_force(ctx)
     ]
-    write_text(path, "# Written by ssdd-bench run; repeat it with --config.\n" + "".join(lines))
+    return "# Written by ssdd-bench run; repeat it with --config.\n" + "".join(lines)
 
 
 def as_flags(ctx: click.Context) -> str:

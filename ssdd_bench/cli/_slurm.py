@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from ssdd_bench.launch.slurm import Submission
 
 
-def make_submission(out: Path, launching: Launching, device: str, force: bool) -> Submission:
-    """Make a submission of the run that OUT/run.toml describes.
+def make_submission(
+    out: Path, config: Path, launching: Launching, device: str, force: bool
+) -> Submission:
+    """Make a submission of the run that a configuration file describes.
 
     Raises:
         UserError: the number of shares is missing.
@@ -30,7 +32,7 @@ def make_submission(out: Path, launching: Launching, device: str, force: bool) -
     program = (sys.executable, "-m", "ssdd_bench")
     more = [*(["--force"] if force else []), *(["--timeout", str(timeout)] if timeout else [])]
     return Submission(
-        (*program, "run", "--config", str(out / "run.toml"), *more),
+        (*program, "run", "--config", str(config), *more),
         (*program, "merge", str(out)),
         out / "logs",
         shares,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config
+from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config, submitted_config
 from ssdd_bench.cli._output import (
     describe_result,
     print_json,
@@ -151,7 +151,8 @@ def command(
     if launcher in ("slurm", "slurm-local"):
         if interleave or launching.in_process or shard:
             raise UserError("SLURM gets shares: leave --interleave, --in-process and --shard out")
-        submission = make_submission(out, launching, device, force)
+        waiting = submitted_config(ctx, out / "logs")
+        submission = make_submission(out, waiting, launching, device, force)
         if dry_run:
             show_scripts(submission)
             return
@@ -165,6 +166,8 @@ def command(
     fetch_weights(metrics, offline, strict, quiet)
     if is_first and (shard is None or shard[0] == 0):
         save_config(ctx, out / "run.toml")
+    if launcher in ("slurm", "slurm-local"):
+        save_config(ctx, waiting)
     if launcher == "slurm":
         submit_shares(submission)
         return

@@ -2,9 +2,12 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 from scores import measured
+
+from ssdd_bench.results.records import read_toml
 
 pytest.importorskip("submitit")
 
@@ -35,6 +38,19 @@ def test_dry_run_prints_what_slurm_would_get(run, tmp_path):
     scripts = json.loads(text)
     assert "gpus" not in scripts["array"], "on the CPU"
     assert "afterany" in scripts["merge"]
+
+
+def test_shares_that_wait_keep_their_command(run, photos, tmp_path, monkeypatch):
+    """Another command into the same folder comes before they start."""
+    submissions = []
+    monkeypatch.setattr("ssdd_bench.cli.run.submit_shares", submissions.append)
+    options = ("--data", photos, "--launcher", "slurm", "--jobs", 2, "--out", tmp_path)
+    for more in ((), ("--limit", 64)):
+        assert run(*options, *more)[0] == 0
+    first, second = ([Path(one) for one in each.command if ".toml" in one] for each in submissions)
+    assert "limit" not in read_toml(*first)
+    assert read_toml(*second)["limit"] == 64
+    assert {path.parent for path in (*first, *second)} == {tmp_path / "logs"}
 
 
 @pytest.mark.parametrize(
