@@ -92,7 +92,10 @@ def start_trackers(
         yield Trackers(running)
     finally:
         for tracker in running:
-            tracker.finish()
+            try:
+                tracker.finish()
+            except Exception as error:  # What is measured or trained is on disk.
+                logger.warning("%s does not finish: %s", tracker.name, reason_of(error))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str | float | bool]:

@@ -143,6 +143,28 @@ def test_a_tracker_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch) 
     assert Failing.finished == 1  # the one that had started
 
 
+def test_a_tracker_that_does_not_finish_is_named(tmp_path: Path, monkeypatch, caplog) -> None:
+    from accelerate import tracking
+
+    class Full(Failing):
+        name = "full"
+
+        def finish(self) -> None:
+            super().finish()
+            raise OSError(28, "no space")
+
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    monkeypatch.setattr(Full, "start", lambda self: None)
+    monkeypatch.setattr(Failing, "finished", 0)
+    for name in ("tensorboard", "wandb"):
+        monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, name, Full)
+    with start_trackers(["tensorboard", "wandb"], tmp_path, "mine", {}):
+        pass
+    assert Failing.finished == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert all("full" in text and "no space" in text for text in caplog.messages)
+
+
 @pytest.mark.slow
 @needs("tensorboard")
 def test_other_processes_are_not_waited_for(tmp_path: Path) -> None:
