@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ssdd_bench.data.statistics import ChannelStats
-from ssdd_bench.errors import WeightsError
+from ssdd_bench.errors import OutputError, WeightsError
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.tracking.trackers import Trackers
@@ -152,8 +152,22 @@ def pack_file(path: Path, prefix: str) -> None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state; a killed process leaves the previous file whole."""
-    write_atomically(path, lambda target: torch.save(state, target))
+    """Write a training state; a killed process leaves the previous file whole.
+
+    Raises:
+        OutputError: the folder cannot be written, such as on a full disk.
+    """
+
+    def write(target: Path) -> None:
+        try:
+            with target.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:  # torch hides the system's error
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+    write_atomically(path, write)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -178,8 +192,15 @@ class MetricsLog:
         self.trackers = Trackers()
 
     def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
-        """Write one row of the kind ``train`` or ``evaluation``."""
+        """Write one row of the kind ``train`` or ``evaluation``.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         row = {"kind": kind, "iteration": iteration, **values}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
         self.trackers.log({f"{kind}/{name}": value for name, value in values.items()}, iteration)

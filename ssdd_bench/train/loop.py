@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from ssdd_bench import __version__
 from ssdd_bench.api.formats import has_kernels
 from ssdd_bench.errors import DataError, OptionError, OutputError, UserError
+from ssdd_bench.launch.signals import Terminated
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.train.batches import Batches, Shard
 from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
@@ -347,7 +348,7 @@ class Trainer:
             if self.iteration > first or not all(file.exists() for file in files):
                 self.save()
             if stop:
-                raise KeyboardInterrupt
+                raise Terminated if signal.SIGTERM in stop else KeyboardInterrupt
         if self.evaluated != self.iteration and self.evaluate():
             self._save_state()
 

@@ -16,6 +16,7 @@ from small_recipe import small
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
+from ssdd_bench.launch.signals import Terminated
 from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.ssdd.checkpoints import load_ssdd
@@ -303,8 +304,10 @@ def test_discriminator_takes_part_after_its_start_and_learns(photos, tmp_path):
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_writes_a_checkpoint(number, photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_signal_writes_a_checkpoint(number, error, photos, tmp_path, monkeypatch):
     run = trainer("klvae", photos, tmp_path)
     step = run.step
 
@@ -313,8 +316,9 @@ def test_signal_writes_a_checkpoint(number, photos, tmp_path, monkeypatch):
         return step(parts)
 
     monkeypatch.setattr(run, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as raised:
         list(run.run(10))
+    assert raised.type is error
     assert load_checkpoint(run.checkpoint_path)["iteration"] == 1
 
 
@@ -454,7 +458,7 @@ def test_killed_while_writing_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     save_checkpoint(path, {"iteration": 1})
 
     def half(state, target):
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", half)
@@ -462,6 +466,39 @@ def test_killed_while_writing_keeps_the_old_checkpoint(tmp_path, monkeypatch):
         save_checkpoint(path, {"iteration": 2})
     assert load_checkpoint(path) == {"iteration": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from ssdd_bench.errors import OutputError
+from ssdd_bench.train.files import MetricsLog, save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+folder = Path(sys.argv[1])
+log = MetricsLog(folder)
+for write in (
+    lambda: save_checkpoint(folder / "checkpoint.pt", {"weights": torch.zeros(10_000)}),
+    lambda: [log.add("train", iteration, {"l1": 0.5}) for iteration in range(100)],
+):
+    try:
+        write()
+    except OutputError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_one_line(tmp_path):
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"cannot write {tmp_path / 'checkpoint.pt'}: File too large")
+    assert second == f"cannot write {tmp_path / 'metrics.jsonl'}: File too large"
 
 
 def test_stage_needs_the_one_before(tmp_path):
