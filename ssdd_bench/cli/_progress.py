@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import click
 from ssdd_bench.errors import PluginError, UnavailableError
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.install import install_command
+from ssdd_bench.launch.lock import locked
 from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.tracking.trackers import TrackerName, start_trackers
 
@@ -105,10 +107,25 @@ def run_trainer(
     The trainer is resumed, unless ``restart``. ``iterations`` (by default the recipe's) and
     ``minutes`` count the earlier ones in; training ends with the first of the two. The trackers
     named by ``track`` follow the main process.
+
+    Raises:
+        OutputError: another process trains in the same folder.
     """
     from ssdd_bench.evaluation.memory import keep_freed_memory
 
     keep_freed_memory()
+    with locked(trainer.out) if trainer.log else nullcontext():
+        _run_locked(trainer, iterations, minutes, restart, quiet, track)
+
+
+def _run_locked(
+    trainer: Trainer,
+    iterations: int | None,
+    minutes: float | None,
+    restart: bool,
+    quiet: bool,
+    track: Sequence[TrackerName],
+) -> None:
     if not restart:
         trainer.resume()
     iterations = iterations or trainer.schedule.iterations

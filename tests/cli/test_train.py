@@ -1,7 +1,10 @@
 """Training from the command line: its files, and the command that evaluates them."""
 
+import os
+
 import pytest
 
+from ssdd_bench.launch.lock import locked
 from ssdd_bench.train.recipe import RECIPES
 
 RECIPE = """
@@ -43,6 +46,21 @@ def test_a_cpu_without_bfloat16_is_named(
     )
     assert code == 0, error
     assert error.count("no bfloat16") == (not there)
+
+
+@pytest.mark.medium
+def test_a_second_training_in_one_folder_is_refused(program, recipe, make_photos, tmp_path):
+    arguments = (
+        *("train", "klvae", "--recipe", recipe, "--data", make_photos(4, (64, 48))),
+        *("--minutes", 0, "--out", tmp_path / "out"),
+    )
+    folder = tmp_path / "out" / "klvae"
+    folder.mkdir(parents=True)
+    with locked(folder):
+        code, _, error = program(*arguments)
+    assert code == 2
+    assert f"{folder} is in use by process {os.getpid()}" in error
+    assert not (folder / "checkpoint.pt").exists()
 
 
 @pytest.mark.slow
