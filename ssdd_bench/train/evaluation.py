@@ -37,6 +37,8 @@ class Evaluator:
     ) -> None:
         self.stage, self.recipe = stage, stage.recipe.evaluation
         self.source = limited(source, self.recipe.images)
+        own = stage.recipe.stage(stage.name).resolution
+        self.resolution = self.recipe.resolution or own
         self.device, self.pictures = device, pictures
         first = METRICS.get(self.recipe.metrics[0])
         self._higher_is_better = first.higher_is_better
@@ -54,7 +56,7 @@ class Evaluator:
         result = evaluate(
             self.stage.tokenizer(weights),
             data=self.source,
-            resolution=self.recipe.resolution,
+            resolution=self.resolution,
             protocol=self.recipe.protocol,
             metrics=self.recipe.metrics,
             device=self.device,
@@ -67,7 +69,7 @@ class Evaluator:
             metrics={k: one.value for k, one in result.metrics.items() if one.value is not None},
             images=f"{len(self.source)} of {self.source.name} that were not trained on",
             n=len(self.source),
-            resolution=self.recipe.resolution,
+            resolution=self.resolution,
             protocol=self.recipe.protocol,
             steps=self.stage.steps,
             seed=0,

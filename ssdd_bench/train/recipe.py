@@ -100,7 +100,7 @@ class EvaluationRecipe:
 
     holdout: Annotated[float, SHARE]  # share of the images, chosen by the hash of their id
     images: NonNegativeInt  # how many of them are scored, at most; 0 for no scores
-    resolution: PositiveInt  # in pixels
+    resolution: NonNegativeInt  # in pixels; 0 for the stage's own
     protocol: str
     metrics: tuple[str, ...]  # the checkpoint with the best value of the first one is kept
     steps: PositiveInt  # of the decoder before distillation, whose student takes one

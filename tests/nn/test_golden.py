@@ -153,6 +153,8 @@ def test_every_tensor_of_the_released_layout():
         ("L", 90_759_939),
         pytest.param("XL", 161_272_835, marks=pytest.mark.slow),
         pytest.param("H", 362_688_003, marks=pytest.mark.slow),
+        pytest.param("XH", 644_622_339, marks=pytest.mark.slow),
+        pytest.param("G", 1_450_019_715, marks=pytest.mark.slow),
     ],
 )
 def test_parameter_counts(size, count):

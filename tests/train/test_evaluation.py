@@ -28,3 +28,16 @@ def test_a_missing_network_of_the_first_metric_is_named_before_the_training(
     with pytest.raises(UnavailableError, match=r"rfid.*weights fetch inception.*images = 0"):
         made("rfid", "psnr")
     assert made("psnr", "rfid").evaluator is not None  # others are left out, as in every run
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(("asked", "expected"), [(0, 64), (48, 48)])
+def test_a_stage_is_scored_at_its_own_resolution_unless_told_otherwise(
+    asked, expected, make_photos, tmp_path
+):
+    recipe = small(load_recipe("mini-f8c4", Recipe))
+    scores = replace(recipe.evaluation, resolution=asked, metrics=("psnr",), images=2)
+    recipe = replace(recipe, evaluation=scores, encoder=replace(recipe.encoder, resolution=64))
+    trainer = make_trainer("encoder", recipe, open_images(make_photos(10, (64, 64))), tmp_path)
+    path = trainer.save_weights("last")
+    assert trainer.evaluator.score(path, 0).resolution == expected

@@ -101,6 +101,7 @@ def test_recipes_of_a_latent_differ_in_the_size_alone(latent):
         lr = 3e-4 if size == "H" else small.pretrain.lr
         assert recipe.pretrain == replace(small.pretrain, lr=lr)
         assert replace(recipe, model=small.model, pretrain=small.pretrain) == small
+    assert (small.evaluation.resolution, small.evaluation.steps) == (0, small.distil.teacher_steps)
 
 
 @pytest.mark.parametrize(("name", "short"), [*zip(LONG, MINI, strict=True)])
