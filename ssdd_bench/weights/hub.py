@@ -22,6 +22,7 @@ TIMEOUT_S = 10.0  # until the Hub's first answer
 REASONS = {
     "GatedRepoError": "accept its licence there and log in",
     "EntryNotFoundError": "no such file",
+    "HFValidationError": "no id of a repository: write OWNER/NAME",
     "LocalEntryNotFoundError": "no connection, and it is not in the cache",
     "RemoteEntryNotFoundError": "no such file",
     "RepositoryNotFoundError": "no such repository, or a private one",
@@ -121,7 +122,8 @@ def fetch(
     for name in files:
         if not (folder / name).is_file():
             raise WeightsError(
-                f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision"
+                f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision, or the "
+                "folder of the repository that has it"
             )
         # The Hub records the sha256 of every large file, and its cache names the file by it.
         blob = (folder / name).resolve()
@@ -147,6 +149,7 @@ def fetch_model(
     ``subfolder`` is the model's in the repository, ``files`` are its paths there where they are not
     those of :func:`model_files`; the rest as of :func:`fetch`.
     """
+    subfolder = subfolder.strip("/")
     return fetch(repo, files or model_files(subfolder), revision) / subfolder
 
 
@@ -166,6 +169,11 @@ def load_model(
     file = folder / WEIGHTS
     if not file.is_file() and file.with_suffix(".bin").is_file():
         file = file.with_suffix(".bin")
+    elif not file.is_file() and (others := sorted(folder.glob(f"{Path(WEIGHTS).stem}*"))):
+        raise WeightsError(
+            f"{folder} has {others[0].name} and no {WEIGHTS}. Load the model with its class, and "
+            "save it by save_pretrained in one file without a variant"
+        )
     return build_model(read_config(folder / CONFIG) | changes, file, classes), file
 
 

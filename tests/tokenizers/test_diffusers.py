@@ -429,6 +429,13 @@ def test_what_makes_no_sense_is_one_line_and_asks_no_network(spec, message, monk
         load_tokenizer(spec)
 
 
+def test_a_pipelines_folder_needs_the_subfolder(tmp_path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="Pass subfolder=vae"):
+        load_tokenizer("diffusers", path=str(tmp_path))
+
+
 @pytest.mark.medium
 def test_the_hub_is_asked_for_two_files_of_one_revision(twin, tmp_path, monkeypatch):
     asked = {}

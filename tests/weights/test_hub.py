@@ -8,7 +8,7 @@ import pytest
 from diffusers import AutoencoderKL
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, fetch_model
+from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, fetch_model, load_model
 
 CONTENT = b"tensors"
 
@@ -40,6 +40,31 @@ def test_a_large_file_must_have_the_checksum_that_the_hub_records(snapshot):
 def test_a_file_that_the_repository_lacks(snapshot):
     with pytest.raises(WeightsError, match=r"someone/model has no file other\.safetensors"):
         fetch("someone/model", ["other.safetensors"])
+
+
+@pytest.mark.parametrize("form", [{"variant": "fp16"}, {"max_shard_size": "1KB"}])
+def test_weights_of_another_form_are_named(tmp_path, form):
+    AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path, **form)
+    with pytest.raises(WeightsError, match=rf"has diffusion_pytorch_model.* and no {WEIGHTS}"):
+        load_model(tmp_path)
+
+
+def test_optional_files_may_be_missing(hub):
+    hub.add("someone/model", {"weights": CONTENT}, "model")
+    folder = fetch("someone/model", ["weights"], optional=["card"])
+    assert (folder / "weights").read_bytes() == CONTENT
+    hub.add("someone/other", {"weights": CONTENT, "card": b"{}"}, "model")
+    assert (fetch("someone/other", ["weights"], optional=["card"]) / "card").is_file()
+
+
+def test_a_subfolder_may_end_with_a_slash(hub):
+    hub.add("someone/pipeline", {f"vae/{name}": CONTENT for name in (CONFIG, WEIGHTS)}, "model")
+    assert (fetch_model("someone/pipeline", "vae/") / WEIGHTS).is_file()
+
+
+def test_an_address_is_no_repository(hub):
+    with pytest.raises(WeightsError, match="OWNER/NAME"):
+        fetch(f"{hub.url}/someone/model", [CONFIG])
 
 
 @pytest.mark.parametrize("change", [{"layers_per_block": 10**9}, {"block_out_channels": [10**12]}])

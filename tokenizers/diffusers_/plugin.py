@@ -37,6 +37,8 @@ def load(
         built = build_model(config, file)
     else:
         folder = _find_folder(path, repo, subfolder, revision, model, published)
+        if not (folder / CONFIG).is_file() and (folder / "vae" / CONFIG).is_file():
+            raise WeightsError(f"{folder} is a pipeline. Pass subfolder=vae")
         # The weights, which may be large, are read last.
         name = read_config(folder / CONFIG).get("_class_name")
         if name not in CLASSES:
