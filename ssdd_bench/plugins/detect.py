@@ -104,7 +104,7 @@ def _in_file(file: Path) -> Found:
                 return _of_tensors(_read_pickle(file), file)
             if ONNX.match(head):
                 return Found("onnx-program", (file,), "ONNX program")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise OptionError(f"{file}: damaged, or no weights ({type(error).__name__})") from error
     raise OptionError(f"{file}: neither safetensors, a pickle of tensors, TorchScript nor ONNX")
 
@@ -171,7 +171,7 @@ def _class_name(config: Path) -> str:
     """Return the class that a configuration of diffusers names; "" if there is none."""
     try:
         data = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     name = data.get("_class_name", "") if isinstance(data, dict) else ""
     return name if isinstance(name, str) else ""

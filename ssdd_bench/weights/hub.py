@@ -185,7 +185,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path}: {error.strerror or error}. Pass a folder in the layout of diffusers"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for brackets in brackets
         raise WeightsError(f"{path}: damaged JSON: {error}") from error
     if not isinstance(data, dict):
         raise WeightsError(f"{path}: not a JSON object")
@@ -231,6 +231,8 @@ def _check_sizes(config: Mapping[str, Any], state: Mapping[str, Any], file: Path
     """Refuse a configuration of a model far larger than its file, before it takes all memory."""
     values = sum(tensor.numel() for tensor in state.values())
     for key, value in config.items():
+        if isinstance(value, dict):  # arguments of a part of the model
+            _check_sizes(value, state, file)
         # Each layer has a tensor, and each channel a value.
         most, unit = (len(state), "tensors") if "layers" in key else (values, "values")
         for one in value if isinstance(value, list | tuple) else (value,):

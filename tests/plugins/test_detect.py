@@ -113,7 +113,8 @@ def test_autoencoder_without_a_configuration(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"", b"PK\x03\x04 no zip", b"\x80\x02 no pickle", b"\x08\x00", b"\xff" * 99, b"\2" + b"\0" * 7]
-    + [(2).to_bytes(8, "little") + text for text in (b"[]", b"{}", b"{x")],
+    + [(2).to_bytes(8, "little") + text for text in (b"[]", b"{}", b"{x")]
+    + [(200_006).to_bytes(8, "little") + b'{"x": ' + b"[" * 200_000],
 )
 def test_what_is_no_model_is_one_line(tmp_path, content):
     (tmp_path / "x.bin").write_bytes(content)
@@ -121,6 +122,12 @@ def test_what_is_no_model_is_one_line(tmp_path, content):
         detect(tmp_path / "x.bin")
     assert str(tmp_path / "x.bin") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_of_brackets_in_brackets_names_no_class(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 200_000)
+    with pytest.raises(OptionError, match=r"neither config\.json nor weights"):
+        detect(tmp_path)
 
 
 def test_pickle_is_not_executed(tmp_path):

@@ -42,6 +42,12 @@ def test_a_file_that_the_repository_lacks(snapshot):
         fetch("someone/model", ["other.safetensors"])
 
 
+def test_brackets_in_brackets_are_damage(tmp_path):
+    (tmp_path / CONFIG).write_text("[" * 200_000)
+    with pytest.raises(WeightsError, match="damaged JSON"):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize("form", [{"variant": "fp16"}, {"max_shard_size": "1KB"}])
 def test_weights_of_another_form_are_named(tmp_path, form):
     AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path, **form)
@@ -67,7 +73,14 @@ def test_an_address_is_no_repository(hub):
         fetch(f"{hub.url}/someone/model", [CONFIG])
 
 
-@pytest.mark.parametrize("change", [{"layers_per_block": 10**9}, {"block_out_channels": [10**12]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers_per_block": 10**9},
+        {"block_out_channels": [10**12]},
+        {"kl_encoder": {"layers_per_block": 10**9}},
+    ],
+)
 def test_a_model_far_larger_than_its_file_is_not_built(tmp_path, change):
     AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path)
     file = tmp_path / "diffusion_pytorch_model.safetensors"
