@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import OutputError, UnknownNameError, UserError, one_line
 from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
 from ssdd_bench.protocols.standing import superseded_version
+from ssdd_bench.report.tables.markdown import escape
 from ssdd_bench.results.places import slug
 from ssdd_bench.results.schema import Result, Timing
 
@@ -154,15 +155,18 @@ def _text(results: Sequence[Result], table: str) -> str:
     protocols = {str(one.protocol["sha256"]): _protocol(one) for one in results}
     weights = {name: value for one in results for name, value in one.tokenizer.weights.items()}
     note = f" {first.note[:1].upper()}{first.note[1:]}." if first.note else ""
+    # Texts of a result may be others': each stays in its line, and none is HTML.
+    label = one_line(first.label).replace("`", "")
+    family, note = escape(first.family), escape(note)
     parts = [
-        f"# {first.title}",
-        f"An image tokenizer ({first.family}), measured by ssdd-bench as `{first.label}`.{note}",
+        f"# {escape(first.title)}",
+        f"An image tokenizer ({family}), measured by ssdd-bench as `{label}`.{note}",
         "## Results",
         table.strip(),
         "## Reproduce",
-        "\n".join(f"    {command}" for command in commands),
+        "\n".join(f"    {one_line(command)}" for command in commands),
         "\n".join(f"- protocol {name}: sha256 `{sha}`" for sha, name in protocols.items()),
-        "\n".join(f"- weights {name}: sha256 `{sha}`" for name, sha in weights.items()),
+        "\n".join(f"- weights {escape(name)}: sha256 `{sha}`" for name, sha in weights.items()),
     ]
     return "\n\n".join(part for part in parts if part) + f"\n\n{MARK}\n"
 
@@ -205,7 +209,15 @@ def push_card(card: ModelCard, repo: str, pull_request: bool = False) -> str:
 
 
 def write_card(card: ModelCard, path: Path) -> Path:
-    """Write a card atomically; see :func:`ssdd_bench.results.files.write_text`."""
+    """Write a card atomically, over an earlier card and over no other file.
+
+    Raises:
+        OutputError: the file is there and is no card, or it cannot be written.
+    """
     from ssdd_bench.results.files import write_text
 
+    if path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise OutputError(
+            f"{path} is not a card, and would be lost. Choose another file with --out"
+        )
     return write_text(path, str(card))

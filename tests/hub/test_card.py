@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard, get_session, repocard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import OutputError, UnknownNameError, UserError
 from ssdd_bench.hub.card import (
     eval_results,
     make_card,
@@ -52,6 +52,19 @@ def test_huggingface_hub_reads_every_score_back(chosen: list[Result], tmp_path) 
     index = read.data.to_dict()["model-index"]
     assert model_index_to_eval_results(index) == ("ssdd", expected)
     assert len(index[0]["results"]) == len(chosen) == 2  # a data set per resolution
+
+
+def test_a_card_is_written_over_an_earlier_one_and_over_no_other_file(
+    chosen: list[Result], tmp_path
+) -> None:
+    path = tmp_path / "README.md"
+    write_card(make_card(chosen), path)
+    write_card(make_card(chosen, "| new |"), path)
+    assert "| new |" in path.read_text()
+    path.write_text("# My project")
+    with pytest.raises(OutputError, match="--out"):
+        write_card(make_card(chosen), path)
+    assert path.read_text() == "# My project"
 
 
 def test_a_score_says_how_it_was_made(chosen: list[Result]) -> None:
@@ -140,3 +153,22 @@ def test_the_text_names_commands_protocols_and_weights(chosen: list[Result]) -> 
     assert text.count(f"    {chosen[0].command}\n") == 1
     assert f"default-v1: sha256 `{chosen[0].protocol['sha256']}`" in text
     assert all(sha in text for sha in chosen[0].tokenizer.weights.values())
+
+
+def test_texts_of_others_stay_in_their_lines_and_are_no_html(chosen: list[Result]) -> None:
+    evil = "a <img src=x onerror=f()>\n\n# b"
+    tokenizer = dataclasses.replace(
+        chosen[0].tokenizer,
+        title=evil,
+        family=evil,
+        note=evil,
+        label=f"ssdd`{evil}",
+        weights={evil: "0"},
+    )
+    one = dataclasses.replace(chosen[0], tokenizer=tokenizer, command=evil)
+    lines = make_card([one]).text.splitlines()
+    headings = [line for line in lines if line.startswith("#")]
+    assert headings == ["# a &lt;img src=x onerror=f()>  # b", "## Results", "## Reproduce"]
+    shown = [line for line in lines if "<img" in line and not line.startswith("    ")]
+    assert [line.count("<img") for line in shown] == [1]  # the label, which is code
+    assert "`ssdda <img" in shown[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ssdd_bench.errors import one_line
 from ssdd_bench.report.tables.model import TIED, Cell, Table
 
 
@@ -22,30 +23,30 @@ def markdown_grid(
 
 
 def _lines(table: Table) -> Iterator[str]:
-    yield f"### {_plain(table.title)}\n"
-    headings = (_plain(column.heading) + _marks(column.notes) for column in table.columns)
+    yield f"### {escape(table.title)}\n"
+    headings = (escape(column.heading) + _marks(column.notes) for column in table.columns)
     body: list[list[str]] = []
     for heading, rows in table.rows():
         if heading:
-            body.append([f"*{_plain(heading)}*", *[""] * (len(table.columns) - 1)])
+            body.append([f"*{escape(heading)}*", *[""] * (len(table.columns) - 1)])
         body += [list(map(_cell, cells)) for cells in rows]
     yield from markdown_grid(headings, (column.numeric for column in table.columns), body)
-    yield f"\n{_plain(table.caption)}\n"
+    yield f"\n{escape(table.caption)}\n"
     for number, text in enumerate(table.footnotes, start=1):
-        yield f"{number}. {_plain(text)}"
+        yield f"{number}. {escape(text)}"
     if table.remarks:
         yield ""
     for text in table.remarks:
-        yield f"- {_plain(text)}"
+        yield f"- {escape(text)}"
 
 
 def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _plain(text: str) -> str:
-    """Escape what would be HTML; a greater-than sign alone is none."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+def escape(text: str) -> str:
+    """Escape what would be HTML, and join lines; a greater-than sign alone is no HTML."""
+    return one_line(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _marks(notes: tuple[int, ...]) -> str:
@@ -53,7 +54,7 @@ def _marks(notes: tuple[int, ...]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    full = _plain(cell.full)
+    full = escape(cell.full)
     text = f"**{full}**" if cell.best else full
     text = f"<ins>{text}</ins>" if cell.second else text
     return text + (TIED if cell.tied else "") + _marks(cell.notes)
