@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.api.formats import TORCH
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.diffusers.autoencoder import AutoencoderSSDD
 from ssdd_bench.diffusers.programs import DecoderProgram, EachImage, EachPair, EncoderProgram
-from ssdd_bench.errors import OutputError, PluginError
+from ssdd_bench.errors import OutputError, PluginError, UserError, reason_of
 from ssdd_bench.install import install_command
 from ssdd_bench.plugins.adapters.autoencoder import Autoencoder, SSDDAutoencoder
 from ssdd_bench.results.files import write_atomically
@@ -113,7 +114,14 @@ def _write_checked(
     found: dict[str, float],
     target: Path,
 ) -> None:
-    found[name] = write(program, examples, target)
+    try:
+        found[name] = write(program, examples, target)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # of any kind: exporters are large programs
+        raise PluginError(
+            f"PyTorch {TORCH} cannot export {name}: {reason_of(error)}. Another version may"
+        ) from error
     if not found[name] <= tolerance:
         raise OutputError(
             f"{name} differs from the network by {found[name]:.2g}, more than the tolerance "

@@ -211,6 +211,9 @@ def test_gradient_checkpointing(photos):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.6."), reason="it fails on diffusers' decorator of methods"
+)
 @torch.no_grad()
 def test_decoding_compiles_without_a_graph_break():
     model = make_tiny(block_out_channels=(8, 16, 32))

@@ -43,6 +43,9 @@ def in_half(run, dtype):
 def test_images_of_16_bits_are_those_of_32_with_rounding(vae, make, run, dtype):
     pipe = make(vae)
     plain = np.asarray(run(pipe))
+    normals = [torch.randn(32, generator=torch.manual_seed(0), dtype=one) for one in (dtype, None)]
+    if not torch.allclose(normals[0].float(), normals[1], atol=0.05):
+        pytest.skip(f"torch {torch.__version__} samples other latents in {dtype}")
     pipe.to(dtype)
     assert {one.dtype for one in pipe.vae.parameters()} == {dtype}
     half = np.asarray(in_half(lambda: run(pipe), dtype))
