@@ -7,6 +7,7 @@ by gloo, on CPU memory: what they compute with is theirs alone. Imports torch wh
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -25,10 +26,15 @@ from typing import Any, Final
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.launch.shares import Share
 
+logger = logging.getLogger(__name__)
+
 TIMEOUT: Final = 3600.0
 """Seconds that a rank waits for the others unless told otherwise."""
 PORTS: Final = range(20_000, 60_000)
 """Ports that steps of SLURM choose from, by the number of the job."""
+
+PATIENCE: Final = 15.0
+"""Seconds after which a rank says that it waits for others."""
 
 _ADVICE: Final = "for a run of one process, unset the variables of torchrun"
 
@@ -121,6 +127,9 @@ class Ranks:
         for name, value in _address().items():
             os.environ.setdefault(name, value)
         own, timeout = self.own, self._timeout
+        waiting = threading.Timer(PATIENCE, self._say_that_it_waits)
+        waiting.daemon = True
+        waiting.start()
         try:
             with _signals_end_at_once():
                 # The store of torchrun outlives a restart, and in it the addresses of dead ranks;
@@ -134,10 +143,18 @@ class Ranks:
             raise UserError(
                 f"rank {own.rank} of {own.count} found no others: {_first_line(error)}; {_ADVICE}"
             ) from error
+        finally:
+            waiting.cancel()
         try:
             yield self
         finally:
             dist.destroy_process_group()
+
+    def _say_that_it_waits(self) -> None:
+        own, place = self.own, os.environ.get("MASTER_ADDR", "")
+        logger.info(
+            "rank %d of %d waits for the others at %s; %s", own.rank, own.count, place, _ADVICE
+        )
 
     def _store(self) -> Any:
         """Return the store by which ranks find each other, the same for every connection."""

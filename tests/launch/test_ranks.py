@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.launch.ranks import Rank, find_rank
+from ssdd_bench.launch import ranks as module
+from ssdd_bench.launch.ranks import Rank, Ranks, find_rank
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
             "MASTER_ADDR": "here"}  # fmt: skip
@@ -126,6 +127,20 @@ def test_files_stay_until_rank_0_has_saved_them(tmp_path: Path) -> None:
     assert "OutputError: the disk is full" in first[2]
     assert "UserError: rank 2: " in last[2]
     assert sorted(path.name for path in (tmp_path / "2" / "parts").iterdir()) == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_a_rank_without_others_says_that_it_waits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    monkeypatch.setattr(module, "_stores", [])
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(28_000 + os.getpid() % 1000))
+    caplog.set_level("INFO", "ssdd_bench")
+    with pytest.raises(UserError, match="rank 0 of 2"), Ranks(Rank(0, 2, 0, 2), 2).connected():
+        pass
+    assert "waits for the others at 127.0.0.1" in caplog.text
 
 
 @pytest.mark.slow
