@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -130,8 +131,11 @@ def how_to_get(name: str) -> str:
     asset = get_asset(name)
     if asset.sha256:
         return f"Run: ssdd-bench weights fetch {name}"
+    folder = cache_folder() / "weights"
+    with suppress(ValueError):  # The home of a user does not belong into published results.
+        folder = "~" / folder.relative_to(Path.home())
     return (
-        f"No checksum of it is published: download {asset.url} to {cache_folder() / 'weights'}, "
+        f"No checksum of it is published: download {asset.url} to {folder}, "
         f"check it, and confirm it there by: sha256sum {asset.file} > {asset.file}.sha256"
     )
 

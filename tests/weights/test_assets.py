@@ -7,7 +7,7 @@ import pytest
 from ssdd_bench.errors import UnavailableError, WeightsError
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.weights import assets as module
-from ssdd_bench.weights.assets import assets, cached_path, inspect, require
+from ssdd_bench.weights.assets import assets, cached_path, how_to_get, inspect, require
 
 
 @pytest.fixture
@@ -37,6 +37,16 @@ def test_a_file_with_the_right_checksum(path, content):
 def test_a_missing_file_says_how_to_get_it(asset):
     with pytest.raises(UnavailableError, match=r"net.pth \(1 MB\).*ssdd-bench weights fetch net"):
         require("net")
+
+
+def test_advice_that_gets_into_results_does_not_name_the_home_of_a_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    text = how_to_get("dreamsim_ensemble")
+    assert " ~/.cache/ssdd-bench/weights," in text
+    assert str(tmp_path) not in text
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert " /elsewhere/ssdd-bench/weights," in how_to_get("dreamsim_ensemble")
 
 
 def test_a_changed_file(path, content):
