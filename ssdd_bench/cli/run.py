@@ -88,7 +88,7 @@ def command(
     ]
     | None = None,
     track: options.Track = (),
-    dry_run: Annotated[bool, flag("List jobs, missing weights and expected times.")] = False,
+    dry_run: Annotated[bool, flag("List jobs, what is missing, and expected times.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure tokenizers and show the table.

@@ -1,4 +1,4 @@
-"""Forecast of a run: jobs that have results, expected times, and weights that are missing."""
+"""Forecast of a run: jobs that have results, expected times, and what is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from ssdd_bench.data.named import require_named
+from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.job import Job
 from ssdd_bench.evaluation.run import results_in
@@ -62,7 +64,7 @@ class Forecast:
 
 
 def forecast(config: RunConfig) -> Forecast:
-    """Look at the results in the run's folder and for its weights; nothing is loaded or fetched.
+    """Look for results in the run's folder, a named data set and weights; nothing is fetched.
 
     The time of a job is that of the result with the same tokenizer, resolution and protocol, or
     else of the same tokenizer with other options or at another resolution, by pixels; it is scaled
@@ -97,6 +99,11 @@ def _equal(one: object, other: object) -> bool:
 
 
 def _missing(config: RunConfig) -> Iterator[str]:
+    if isinstance(config.data, str | Path):
+        try:
+            require_named(config.data)
+        except DataError as error:
+            yield str(error)
     for request in config.requests:
         info = TOKENIZERS.get(request.id)
         if missing := info.missing():

@@ -79,6 +79,13 @@ def test_missing_weights_come_with_their_fix(out, monkeypatch, tmp_path):
     assert not plan(out, f"sd-vae-ft-mse:path={tmp_path},jpeg").missing
 
 
+def test_a_data_set_that_is_not_here_is_missing(out):
+    (line,) = plan(out, data="imagenet-val").missing
+    assert "imagenet-val" in line
+    assert not plan(out, data="sample").missing
+    assert not plan(out, data=out).missing
+
+
 def test_jobs_are_those_of_the_run_in_order(out):
     config = RunConfig(
         requests=tuple(parse_requests("jpeg,identity")),

@@ -9,6 +9,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import option, verb
+from ssdd_bench.errors import counted
 
 
 @verb
@@ -75,6 +76,6 @@ def command(
     )
     click.echo(
         f"{res} px, patch {patch}, batch {batch_size}, {dtype}, compile {compile}, {chosen.type}, "
-        f"{torch.get_num_threads()} threads; img/s of the model alone, without decoding",
+        f"{counted(torch.get_num_threads(), 'thread')}; img/s of the model alone, without decoding",
         err=True,
     )
