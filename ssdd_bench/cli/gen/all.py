@@ -85,6 +85,22 @@ def command(
         )
     if launching.launcher in ("slurm", "slurm-local"):
         raise click.UsageError("each step needs the one before: give SLURM the four verbs")
+    training = load_recipe(recipe, DiTRecipe)
+    if data and res:  # What cannot be trained is refused before anything is loaded or encoded.
+        check_installed()
+        from ssdd_bench.train.stages.dit import check_batch_size
+
+        latents = LatentsPlan(
+            tokenizer,
+            data,
+            res,
+            out / "latents",
+            limit,
+            batch_size=batch_size,
+            max_image_mb=max_image_mb,
+            command=typed(),
+        )
+        check_batch_size(training.dit.batch_size, len(latents.open()))
     options.set_threads(threads)
     launch = launching.make(device, threads)
     connection = click.get_current_context().with_resource(ExitStack())
@@ -98,23 +114,12 @@ def command(
     for decoder in decoding:  # before hours of training
         decoder.check(encoder.sha256, encoder.label, "--decoders")
     if data and res:
-        check_installed()
         from ssdd_bench.train.pipeline import make_dit_trainer
 
-        latents = LatentsPlan(
-            tokenizer,
-            data,
-            res,
-            out / "latents",
-            limit,
-            batch_size=batch_size,
-            max_image_mb=max_image_mb,
-            command=typed(),
-        )
         encode_latents(latents, chosen, launch, progress=not quiet)
         trainer = make_dit_trainer(
             LatentSet(out / "latents"),
-            load_recipe(recipe, DiTRecipe),
+            training,
             out / "dit",
             chosen,
             recipe_name=recipe,

@@ -48,6 +48,19 @@ def latent_batches(
         yield to_device(data, device), to_device(labels, device)
 
 
+def check_batch_size(batch_size: int, images: int) -> None:
+    """Refuse more latents in a batch than there are images.
+
+    Raises:
+        OptionError: there are fewer.
+    """
+    if batch_size > images:
+        raise OptionError(
+            f"batch_size is {batch_size} and there are {images} images: use more images, or a "
+            "recipe with a smaller batch_size"
+        )
+
+
 class DiTStage(Stage):
     """A new DiT for the latents of one tokenizer."""
 
@@ -57,11 +70,7 @@ class DiTStage(Stage):
         super().__init__("dit", recipe.dit, recipe.optimiser, asdict(recipe))
         self.recipe = recipe.dit
         dit, latents, classes = recipe.dit, record.config, record.config.classes
-        if dit.batch_size > latents.n:
-            raise OptionError(
-                f"batch_size is {dit.batch_size} and there are {latents.n} images: use more "
-                "images, or a recipe with a smaller batch_size"
-            )
+        check_batch_size(dit.batch_size, latents.n)
         config = make_config(dit.size, dit.patch, latents.side, latents.channels, len(classes))
         self.config = asdict(config)
         self.latents = LatentFacts(
