@@ -19,8 +19,7 @@ def kept(make: Callable[P, Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
     The function that is returned takes a tensor of the network first. Nothing is kept within a
     compiled graph, which computes constants where it reads them, and where that tensor has no data.
     """
-    make = torch.inference_mode(False)(make)
-    cached = cache(make)
+    cached = cache(torch.inference_mode(False)(make))
 
     @wraps(make)
     def constant(like: Tensor, /, *arguments: P.args, **more: P.kwargs) -> Tensor:
