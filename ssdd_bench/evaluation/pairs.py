@@ -86,8 +86,10 @@ def evaluate_pairs(
         as_source(images, max_image_mb=max_image_mb) for images in (references, reconstructions)
     )
     pairs = match(ours, theirs)
-    smallest = min(theirs.read_named(pairs[0][1]).size)
-    side = smallest if resolution is None else whole("resolution", resolution, 1)
+    if resolution is None:
+        side = min(theirs.read_named(pairs[0][1]).size)
+    else:
+        side = whole("resolution", resolution, 1)
     crop = CROPS[protocol.crop] if resolution else None
     pixels = PixelDigest(), PixelDigest()
     examples: list[tuple[Tensor, Tensor]] = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from ssdd_bench.evaluation.environment import describe_environment, hide_home
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.results.pictures import LOSSLESS, save_pictures
-from ssdd_bench.results.places import path_of
+from ssdd_bench.results.places import path_of, scores_place
 from ssdd_bench.results.schema import NUMBERS_VERSION, MetricValue, Result
 from ssdd_bench.results.store import load_saved, save_result
 
@@ -106,7 +106,7 @@ class Evaluation(Result):
                 for key in filter(known.__contains__, kept):  # in the order of the result
                     columns[key] = {str(name): score for name, score in known[key].items()}
         if columns:
-            scores = Path("scores") / f"{file.stem}.parquet"
+            scores = scores_place(PurePosixPath(file.name))
             _save_scores(columns, folder / scores)
             record = replace(record, scores=scores.as_posix())
         if pictures and self.examples is not None:

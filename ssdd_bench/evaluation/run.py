@@ -284,8 +284,9 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
     _check_writable(out)
     with locked(out):
         for file in results_in(out):
-            with suppress(UserError):  # It is read, and named, below.
-                delete_merged(file, load_result(file).created)
+            if any((out / PARTS).glob(f"{file.stem}-*")):
+                with suppress(UserError):  # It is read, and named, below.
+                    delete_merged(file, load_result(file).created)
         folders, plan = find_jobs(out), load_plan(out)
         if not folders and not plan and not results_in(out):
             raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")

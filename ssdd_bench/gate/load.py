@@ -10,12 +10,13 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores
 from ssdd_bench.report.loading import read_scores
+from ssdd_bench.results.places import scores_place
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, load_result
 
@@ -105,7 +106,7 @@ def replace_results(folder: Path, new: Path) -> None:
                 old = load_result(path)
                 if (ScoredResult(old, {}).key, old.data.name) not in made:
                     continue
-            (path.parent / "scores" / f"{path.stem}.parquet").unlink(missing_ok=True)
+            (folder / scores_place(PurePosixPath(path.name))).unlink(missing_ok=True)
             path.unlink()
     shutil.copytree(new, folder, dirs_exist_ok=True)
 

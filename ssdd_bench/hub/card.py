@@ -197,15 +197,17 @@ def push_card(card: ModelCard, repo: str, pull_request: bool = False) -> str:
     """
     ensure_repository(repo, "model")
     snapshot = fetch_snapshot(repo, lambda name: name == README, kind="model")
-    if snapshot.names and not pull_request:
-        before = (snapshot.folder / README).read_text(encoding="utf-8", errors="replace")
-        if MARK not in before:
-            raise HubError(
-                f"{repo} has a README.md of its own, which would be lost: open a pull request with "
-                "--pull-request, and merge the two there"
-            )
+    if snapshot.names and not pull_request and not _is_card(snapshot.folder / README):
+        raise HubError(
+            f"{repo} has a README.md of its own, which would be lost: open a pull request with "
+            "--pull-request, and merge the two there"
+        )
     content = {README: str(card).encode()}
     return commit_files(repo, "model", content, "Results", snapshot.commit, pull_request)
+
+
+def _is_card(path: Path) -> bool:
+    return MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
 def write_card(card: ModelCard, path: Path) -> Path:
@@ -216,7 +218,7 @@ def write_card(card: ModelCard, path: Path) -> Path:
     """
     from ssdd_bench.results.files import write_text
 
-    if path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    if path.is_file() and not _is_card(path):
         raise OutputError(
             f"{path} is not a card, and would be lost. Choose another file with --out"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ssdd_bench.hub.findings import Problem
@@ -16,7 +16,7 @@ from ssdd_bench.protocols.standing import (
     protocol_hash,
     standing_of,
 )
-from ssdd_bench.results.places import path_of
+from ssdd_bench.results.places import path_of, scores_place
 from ssdd_bench.results.schema import MetricValue, Result, Timing
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -77,7 +77,10 @@ def _sizes(result: Result) -> Iterator[Found]:
     for name, (value, minimum) in least.items():
         if value < minimum:
             yield Problem.VALUE, f"{name} is {value}, less than {minimum}"
-    if result.scores not in ("", f"scores/{path_of(result, Path()).stem}.parquet"):
+    if result.scores not in (
+        "",
+        scores_place(PurePosixPath(path_of(result, Path()).name)).as_posix(),
+    ):
         yield Problem.VALUE, f"scores is '{result.scores}', which is not beside this result"
     try:
         datetime.fromisoformat(result.created)
