@@ -57,7 +57,7 @@ def command(
     protocol: options.Protocols = ("default-v1",),
     out: options.ResultFolder = Path("runs"),
     speed: Annotated[bool, switch("Time encoding and decoding.")] = True,
-    interleave: Annotated[bool, flag("Time the decoders by turns too, for exact ratios.")] = False,
+    interleave: Annotated[bool, flag("Time the decoders by turns, for exact ratios.")] = False,
     baseline: Annotated[
         str,
         option("Refer ratios to this tokenizer of the run.  [default: the first]", "ID"),

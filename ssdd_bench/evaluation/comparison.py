@@ -8,12 +8,11 @@ from dataclasses import replace
 import torch
 
 from ssdd_bench.evaluation.config import RunConfig
-from ssdd_bench.evaluation.interleave import compare_by_turns
+from ssdd_bench.evaluation.interleave import Turns, compare_by_turns
 from ssdd_bench.evaluation.job import Finished, Job
 from ssdd_bench.evaluation.loading import load
 from ssdd_bench.evaluation.work import first_images
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
-from ssdd_bench.results.schema import SpeedComparison
 from ssdd_bench.results.store import save_result
 
 Done = Sequence[tuple[Job, Finished]]
@@ -77,7 +76,7 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
         """Do nothing: there are no chunks."""
 
     def time(self, job: int, progress: Progress) -> None:
-        """Time the decoders by turns, and save each result with its ratio."""
+        """Time the decoders by turns, and save each result with its rate and its ratio."""
         progress.stage("speed")
         config, rows = self._group.config, self._group.plan[job]
         first = {one.request.label: one for one, _ in rows[::-1]}
@@ -89,10 +88,11 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
             self._save(finished, found.get(one.request.label)) for one, finished in rows
         )
 
-    def _save(self, finished: Finished, comparison: SpeedComparison | None) -> Finished:
-        if finished.result.speed is None:
+    def _save(self, finished: Finished, turns: Turns | None) -> Finished:
+        speed = finished.result.speed
+        if speed is None:
             return finished
-        speed = replace(finished.result.speed, comparison=comparison)
+        speed = turns.put_into(speed) if turns else replace(speed, comparison=None)
         result = replace(finished.result, speed=speed)
         save_result(result, self._group.config.out)
         return replace(finished, result=result)

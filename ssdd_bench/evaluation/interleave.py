@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,12 +16,63 @@ from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.execution import prepare
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.settings import Settings, choose_batches, job_label, tokenizer_device
-from ssdd_bench.evaluation.timing import TimedImages, speed_ratio, time_by_turns
+from ssdd_bench.evaluation.timing import (
+    TURN_WARMUP,
+    TimedImages,
+    load_warning,
+    speed_ratio,
+    summarise,
+    time_by_turns,
+)
 from ssdd_bench.protocols.schema import Protocol
-from ssdd_bench.results.schema import SpeedComparison
+from ssdd_bench.results.schema import SpeedComparison, SpeedRecord, Timing
 
 TURNS = 15
 """Timed calls of each tokenizer."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The calls of one decoder that was timed by turns with others.
+
+    Attributes:
+        seconds: float64 (turns,), of one call each.
+        batch: images per call.
+        comparison: with the baseline; None for the baseline itself.
+        warning: of other load on the machine; empty if there was none.
+    """
+
+    seconds: NDArray[np.float64]
+    batch: int
+    comparison: SpeedComparison | None
+    warning: str = ""
+
+    def put_into(self, speed: SpeedRecord) -> SpeedRecord:
+        """Return a record with the comparison, and with the rate of the same calls.
+
+        Timed one after the other, two decoders may run on a machine at two speeds, and their rates
+        then contradict their ratio. A timing of another batch stays.
+        """
+
+        def by_turns(timing: Timing | None) -> Timing | None:
+            if timing is None or timing.batch != self.batch:
+                return timing
+            return summarise(
+                self.seconds.tolist(),
+                TURN_WARMUP,
+                self.batch,
+                timing.gmac_per_image,
+                timing.peak_memory_bytes,
+                timing.peak_memory_kind,
+            )
+
+        return replace(
+            speed,
+            decode=by_turns(speed.decode) or speed.decode,
+            decode_single=by_turns(speed.decode_single),
+            comparison=self.comparison,
+            warning=speed.warning or self.warning,
+        )
 
 
 @torch.inference_mode()
@@ -30,7 +82,7 @@ def compare_by_turns(
     examples: Examples,
     settings: Settings,
     turns: int = TURNS,
-) -> dict[str, SpeedComparison]:
+) -> dict[str, Turns]:
     """Time the decoders of several tokenizers by turns; all are in memory at the same time.
 
     All take the same batch, which is halved until it fits for each of them.
@@ -43,7 +95,7 @@ def compare_by_turns(
         turns: timed calls of each.
 
     Returns:
-        A comparison by name, without the baseline and those that run on another device, such as
+        The calls by name, without those that run on another device than the baseline, such as
         codecs beside networks on a GPU.
 
     Raises:
@@ -67,7 +119,7 @@ def compare_by_turns(
             there[name] = tokenizer, used
 
         def time(batch: int) -> dict[str, NDArray[np.float64]]:
-            """Return seconds per image of each turn, by name."""
+            """Return seconds per call of each turn, by name."""
             if settings.execution.compile != "off" and batch < largest:
                 torch.compiler.reset()  # frees the graphs that did not fit
             timed = {
@@ -76,15 +128,19 @@ def compare_by_turns(
             }
             seconds = time_by_turns([one.decode for one in timed.values()], device, turns)
             return {
-                name: taken / (one.batch * one.calls)
+                name: taken / one.calls
                 for (name, one), taken in zip(timed.items(), seconds.T, strict=True)
             }
 
         largest = splitter.size
-        per_image = splitter.fit(time)
-    label = job_label(tokenizers[baseline], settings)
+        warning = "".join(load_warning())
+        found = splitter.fit(time)
+    label, batch = job_label(tokenizers[baseline], settings), splitter.size
+
+    def compare(seconds: NDArray[np.float64]) -> SpeedComparison:
+        return SpeedComparison(label, *speed_ratio(found[baseline], seconds), turns, batch)
+
     return {
-        name: SpeedComparison(label, *speed_ratio(per_image[baseline], taken), turns, splitter.size)
-        for name, taken in per_image.items()
-        if name != baseline
+        name: Turns(seconds, batch, None if name == baseline else compare(seconds), warning)
+        for name, seconds in found.items()
     }

@@ -158,8 +158,8 @@ def run(
         load_threads: threads that load images, see :func:`ssdd_bench.evaluate`.
         intervals: True adds intervals of Fréchet distances, at twenty times their cost.
         force: True repeats jobs whose results are on disk.
-        interleave: True also times the decoders of all tokenizers by turns, and adds to each
-            result the ratio of its speed to that of ``baseline``.
+        interleave: True times the decoders of all tokenizers by turns, adds to each result the
+            ratio of its speed to that of ``baseline``, and takes its decoding rate from there.
         baseline: id with options of one of the tokenizers, by default the first.
         jobs: number of worker processes, by turns on the GPUs that are visible, or on the CPU. By
             default everything is computed in this process, one job after another. No score depends

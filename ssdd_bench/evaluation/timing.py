@@ -168,7 +168,7 @@ def measure_speed(
         UserError: not even one image fits into memory.
     """
     settings = settings or default_timing(device)
-    warnings = [*_load_warning()]
+    warnings = [*load_warning()]
     if tokenizer.networks():
         warnings += _format_warning(protocol, device)
     gmac = _count_both(tokenizer, examples, protocol, seed, device, prepared)
@@ -407,7 +407,7 @@ def summarise(
     )
 
 
-def _load_warning() -> Iterator[str]:
+def load_warning() -> Iterator[str]:
     """Say if other programs use the processor."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     # Our own threads count too, hence the half core of slack above what they can fill.

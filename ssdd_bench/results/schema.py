@@ -146,7 +146,7 @@ class SpeedRecord:
     """
 
     encode: Timing  # at the batch of the highest throughput
-    decode: Timing
+    decode: Timing  # with a comparison, of the same calls where those have the same batch
     warning: str = ""  # e.g. other load on the machine
     encode_single: Annotated[Timing | None, ADDED] = None  # one image per call
     decode_single: Annotated[Timing | None, ADDED] = None

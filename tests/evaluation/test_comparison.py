@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ssdd_bench.evaluation import comparison as module
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.interleave import Turns
 from ssdd_bench.evaluation.job import Finished, Job
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
 from ssdd_bench.launch.tasks import Progress
@@ -97,7 +99,11 @@ def test_each_result_gets_its_ratio(
         seen.append((baseline, len(examples.ids), settings))
         assert loaded.keys() == {"jpeg", "identity", "downsample", "jpeg:quality=5"}
         assert loaded["identity"].record.id == "identity"
-        return {"identity": SpeedComparison(baseline, 0.5, (0.4, 0.6), 15)}
+        return {
+            "jpeg": Turns(np.array([2.0]), 8, None),
+            "identity": Turns(np.array([4.0]), 8, SpeedComparison(baseline, 0.5, (0.4, 0.6), 15)),
+            "jpeg:quality=5": Turns(np.array([2.0]), 8, None),
+        }
 
     def loads(request: TokenizerRequest, device: torch.device) -> LoadedTokenizer:
         assert device == torch.device("cpu")
@@ -126,6 +132,9 @@ def test_each_result_gets_its_ratio(
     ratios = [one.result.speed and one.result.speed.comparison for one in found]
     mine = SpeedComparison("jpeg", 0.5, (0.4, 0.6), 15)
     assert ratios == [None, None, mine, None, None]
+    rates = [one.result.speed and one.result.speed.decode.images_per_s for one in found]
+    assert BASE.speed is not None
+    assert rates == [4, 4, 2, BASE.speed.decode.images_per_s, None]
     assert found[4] == rows[4][1]
     saved = {one.tokenizer.label: one for one in load_results([tmp_path])}
     assert saved.keys() == {"jpeg", "identity", "downsample"}

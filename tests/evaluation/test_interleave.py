@@ -1,6 +1,7 @@
 """Decoders timed by turns: ratios to a baseline, on a clock that stands still between calls."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,12 +14,19 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import interleave as module
 from ssdd_bench.evaluation import timing
 from ssdd_bench.evaluation.execution import ExecutionSettings
-from ssdd_bench.evaluation.interleave import TURNS, compare_by_turns
+from ssdd_bench.evaluation.interleave import TURNS, Turns, compare_by_turns
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.settings import BatchChoice, Settings
+from ssdd_bench.evaluation.timing import TURN_WARMUP
 from ssdd_bench.evaluation.work import first_images
 from ssdd_bench.protocols.registry import get_protocol
+from ssdd_bench.results.records import read_json
+from ssdd_bench.results.schema import SpeedComparison
+from ssdd_bench.results.store import from_json
 
+EXAMPLE = Path(__file__).parents[1] / "fixtures" / "result.json"
+SPEED = from_json(read_json(EXAMPLE), EXAMPLE).speed
+assert SPEED is not None
 CPU, META = torch.device("cpu"), torch.device("meta")
 SETTINGS = Settings(16, get_protocol("default-v1"), (), CPU)
 
@@ -50,19 +58,55 @@ def test_ratios_are_of_images_per_second(block_mean, record, photos, monkeypatch
     settings = Settings(16, SETTINGS.protocol, (), CPU, execution=ExecutionSettings("bfloat16"))
     examples = first_images(open_images(photos), settings)
     assert len(examples.ids) == len(examples.references) == 8
+    monkeypatch.setattr(module, "load_warning", lambda: iter(["busy"]))
     found = compare_by_turns(tokenizers, "a", examples, settings, turns=5)
-    assert found.keys() == {"b", "c"}
-    assert found["b"].baseline == found["c"].baseline == "label a (bfloat16)"
-    assert (found["b"].ratio, found["b"].interval, found["b"].turns) == (0.5, (0.5, 0.5), 5)
-    assert found["c"].ratio == 0.25
-    assert found["b"].batch == found["c"].batch == 1
+    assert [(name, one.seconds.tolist()) for name, one in found.items()] == [
+        ("a", [1.0] * 5),
+        ("b", [2.0] * 5),
+        ("c", [4.0] * 5),
+    ]
+    assert {(one.batch, one.warning) for one in found.values()} == {(1, "busy")}
+    label = "label a (bfloat16)"
+    assert [one.comparison for one in found.values()] == [
+        None,
+        SpeedComparison(label, 0.5, (0.5, 0.5), 5, 1),
+        SpeedComparison(label, 0.25, (0.25, 0.25), 5, 1),
+    ]
     assert now[0] == (5 + 2) * (1 + 2 + 8 * 4)
     assert formats.count([torch.bfloat16]) == 7 * 2
     networks = [tokenizers[name].tokenizer.layers["decoder"] for name in "ab"]
     assert {one.weight.dtype for one in networks} == {torch.float32}
     found = compare_by_turns(tokenizers, "c", examples, settings)
-    assert found["a"].baseline == "label c"
-    assert (found["a"].ratio, found["a"].turns) == (4, TURNS)
+    assert found["a"].comparison == SpeedComparison("label c", 4, (4, 4), TURNS, 1)
+
+
+def test_rates_are_those_of_the_turns() -> None:
+    """They agree with the ratio; the memory, the work and timings of other batches stay."""
+    record = replace(
+        SPEED,
+        decode=replace(SPEED.decode, batch=8),
+        decode_single=replace(SPEED.decode, batch=1),
+    )
+    comparison = SpeedComparison("klvae", 2.0, (1.9, 2.1), 4, 8)
+    turns = Turns(np.array([1.0, 2.0, 3.0, 4.0]), 8, comparison)
+    found = turns.put_into(record)
+    assert found.decode == replace(
+        record.decode,
+        median_s=2.5,
+        q1_s=1.75,
+        q3_s=3.25,
+        repeats=4,
+        warmup=TURN_WARMUP,
+        images_per_s=3.2,
+    )
+    assert found == replace(record, decode=found.decode, comparison=comparison)
+    found = replace(turns, batch=1, comparison=None, warning="busy").put_into(record)
+    assert found.decode == record.decode
+    assert found.decode_single
+    assert found.decode_single.images_per_s == 0.4
+    assert (found.comparison, found.warning) == (None, "busy")
+    found = replace(turns, warning="busy").put_into(replace(record, warning="before"))
+    assert found.warning == "before"
 
 
 def test_those_of_another_device_are_left_out(block_mean, record, photos, monkeypatch):
@@ -95,7 +139,7 @@ def test_those_of_another_device_are_left_out(block_mean, record, photos, monkey
     settings = Settings(16, SETTINGS.protocol, (), META, seed=6, batch_size=(4, 2))
     examples = first_images(open_images(photos), settings)
     found = compare_by_turns(tokenizers, "network", examples, settings, 3)
-    assert found.keys() == {"other"}
+    assert found.keys() == {"network", "other"}
     assert timed == [(1, "default-v1", 6, META)] * 2
 
 
@@ -136,7 +180,9 @@ def test_all_take_the_batch_that_fits_the_largest(
     settings = replace(SETTINGS, execution=ExecutionSettings(compile=compile))
     examples = first_images(open_images(photos), settings)
     found = compare_by_turns(tokenizers, "a", examples, settings, turns=3)
-    assert {name: one.batch for name, one in found.items()} == {"b": 2, "c": 2}
+    assert {name: one.batch for name, one in found.items()} == {"a": 2, "b": 2, "c": 2}
+    assert found["b"].comparison
+    assert found["b"].comparison.batch == 2
     assert [one.batches[-3:] for one in made] == [[2] * 3] * 3
     if compile == "default":  # the third is compiled for what fitted the second alone
         assert made[0].batches[0] == 8
