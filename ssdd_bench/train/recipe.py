@@ -44,7 +44,6 @@ class LossRecipe:
     perceptual_weight: NonNegativeFloat  # of the distance between target and one-step prediction
     repa: Literal["dinov2-b", "effnet-lite1"]  # see losses.repa.TARGETS
     repa_weight: NonNegativeFloat  # of the alignment of the decoder's tokens with that network's
-    kl_weight: NonNegativeFloat  # of the posterior's divergence, summed over a latent
 
 
 @dataclass(frozen=True)
@@ -139,6 +138,7 @@ class CropRecipe(StageRecipe):
 class KLVAERecipe(CropRecipe):
     """KL-VAE with its adversarial loss."""
 
+    kl_weight: NonNegativeFloat  # of the KL, a sum over a latent, beside an L1 that is a mean
     gan_weight: NonNegativeFloat  # of the adversarial term, after its adaptive weight; 0 for none
     gan_start: NonNegativeInt  # iterations before it begins
     discriminator_width: PositiveInt  # channels of the discriminator's first layer
@@ -150,6 +150,13 @@ class FlowRecipe(CropRecipe):
 
     time_mean: float  # of the logit of the training times; 0 in the paper
     time_std: PositiveFloat  # its standard deviation; 1 in the paper
+
+
+@dataclass(frozen=True)
+class EncoderRecipe(FlowRecipe):
+    """Stage 0, which trains the encoder."""
+
+    kl_weight: NonNegativeFloat  # of the KL, a sum over a latent, beside losses that are means
 
 
 @dataclass(frozen=True)
@@ -179,7 +186,7 @@ class Recipe:
     optimiser: ScheduleFreeRecipe
     evaluation: EvaluationRecipe
     klvae: KLVAERecipe
-    encoder: FlowRecipe
+    encoder: EncoderRecipe
     pretrain: PretrainRecipe
     finetune: FlowRecipe
     distil: DistilRecipe

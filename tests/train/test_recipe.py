@@ -54,6 +54,15 @@ def test_numbers_of_the_paper():
     assert recipe.distil.teacher_steps == 12
 
 
+@pytest.mark.parametrize("name", ["paper-f8c4-S", "paper-f16c4-L"])
+def test_kl_of_the_baseline_is_that_of_latent_diffusion(name):
+    """1e-6 beside an L1 that is summed over the image; SSDD's losses are means."""
+    recipe = load_recipe(name, Recipe)
+    values = 3 * recipe.klvae.resolution**2
+    assert recipe.klvae.kl_weight == pytest.approx(1e-6 / values, rel=0.01)
+    assert recipe.encoder.kl_weight == 1e-6
+
+
 @pytest.mark.slow
 def test_cost_counts_what_is_trained():
     recipe = load_recipe("paper-f8c4-S", Recipe)

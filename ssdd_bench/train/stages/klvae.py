@@ -4,8 +4,8 @@ The adversarial loss is that of latent diffusion (Rombach et al. 2022): hinge lo
 that takes part after a number of iterations, and an adversarial gradient at the decoder's last
 layer that is scaled to that of the reconstruction. The network is diffusers' ``AutoencoderKL``.
 
-The other terms have SSDD's weights, and means over the values of an image in place of the sums of
-latent diffusion: the same ``kl_weight`` is 3 * H * W times as much here, 196,608 times at 256 px.
+L1 and perceptual distance are means over the values of an image, as SSDD's losses are, where latent
+diffusion has sums: a KL weight of 1e-6 there is one of 1e-6 / (3 * H * W) here, 5.1e-12 at 256 px.
 
 The discriminator's batch norms and the adaptive weight are those of one shard, not of the whole
 batch: with the adversarial term, other numbers of processes and other values of ``accumulate``
@@ -70,7 +70,7 @@ class KLVAEStage(TokenizerStage):
         terms = {
             "l1": (output - images).abs().mean(),
             "perceptual": loss.perceptual_weight * self.distance(output, images),
-            "kl": loss.kl_weight * posterior.kl().mean(),
+            "kl": self.gan.kl_weight * posterior.kl().mean(),
         }
         if discriminator is not None:
             assert isinstance(discriminator, PatchDiscriminator)

@@ -142,7 +142,7 @@ class FlowMatchingStage(SSDDStage):
         predicted = self.decoder(x_t, t, z).float()
         terms = self.loss(predicted, x_t, t, noise, images, images)
         if self.learns_encoder:
-            terms["kl"] = self.recipe.loss.kl_weight * posterior.kl().mean()
+            terms["kl"] = self.recipe.encoder.kl_weight * posterior.kl().mean()
         return terms, {}
 
 

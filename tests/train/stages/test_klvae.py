@@ -17,8 +17,8 @@ SHARD = Shard(3, 2, 2, 4)
 
 def made(**klvae):
     torch.manual_seed(0)
-    loss = replace(RECIPE.loss, kl_weight=0.03, perceptual_weight=0.7)
-    recipe = replace(RECIPE, loss=loss, klvae=replace(RECIPE.klvae, **klvae))
+    loss = replace(RECIPE.loss, perceptual_weight=0.7)
+    recipe = replace(RECIPE, loss=loss, klvae=replace(RECIPE.klvae, kl_weight=0.03, **klvae))
     return KLVAEStage(recipe).train()
 
 

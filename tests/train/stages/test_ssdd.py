@@ -21,8 +21,10 @@ RECIPE = small(load_recipe("mini-f8c4", Recipe))
 @pytest.mark.medium
 def test_the_encoder_learns_by_the_flow_its_distances_and_a_weighted_kl():
     torch.manual_seed(0)
-    loss = replace(RECIPE.loss, kl_weight=0.03, perceptual_weight=0.7, repa_weight=0.2)
-    stage = FlowMatchingStage("encoder", replace(RECIPE, loss=loss)).train()
+    loss = replace(RECIPE.loss, perceptual_weight=0.7, repa_weight=0.2)
+    weighted = replace(RECIPE.encoder, kl_weight=0.03)
+    recipe = replace(RECIPE, loss=loss, encoder=weighted)
+    stage = FlowMatchingStage("encoder", recipe).train()
     images = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(1)) * 2 - 1
     terms, more = stage(images, Shard(3, 2, 2, 4), None)
     posterior = stage.encoder(images)
