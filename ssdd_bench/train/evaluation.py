@@ -13,10 +13,10 @@ from ssdd_bench.errors import UnavailableError
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.train.files import Scores
 from ssdd_bench.train.stages.base import TokenizerStage
-from ssdd_bench.weights.assets import require
 
 GPU_BATCH = 16
 
@@ -27,8 +27,8 @@ class Evaluator:
     Every evaluation adds a picture of the first reconstructions to the folder ``pictures``.
 
     Raises:
-        UnavailableError: the first metric, which chooses the best weights, needs a file that is not
-            on this machine.
+        UnavailableError: the first metric, which chooses the best weights, needs a file or a
+            package that is not on this machine.
         WeightsError: such a file is not what its publisher released.
     """
 
@@ -43,8 +43,8 @@ class Evaluator:
         first = METRICS.get(self.recipe.metrics[0])
         self._higher_is_better = first.higher_is_better
         try:
-            for name in first.assets:
-                require(name)
+            with MetricSuite([first.key], device, strict=True):
+                pass  # its package and its network can be loaded
         except UnavailableError as error:
             raise UnavailableError(
                 f"{stage.name} keeps the weights with the best {first.key}, which cannot be "

@@ -7,6 +7,7 @@ from small_recipe import small
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import UnavailableError
+from ssdd_bench.metrics.pixel_errors import MAE
 from ssdd_bench.train.pipeline import make_trainer
 from ssdd_bench.train.recipe import Recipe, load_recipe
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("quick_effnet")
 
 
 @pytest.mark.medium
-def test_a_missing_network_of_the_first_metric_is_named_before_the_training(
+def test_a_missing_network_or_package_of_the_first_metric_is_named_before_the_training(
     make_photos, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("ssdd_bench.weights.assets.search_folders", lambda: (tmp_path,))
@@ -27,6 +28,13 @@ def test_a_missing_network_of_the_first_metric_is_named_before_the_training(
 
     with pytest.raises(UnavailableError, match=r"rfid.*weights fetch inception.*images = 0"):
         made("rfid", "psnr")
+
+    def load(metric):
+        raise UnavailableError("mae needs the package arithmetic")
+
+    monkeypatch.setattr(MAE, "load", load)
+    with pytest.raises(UnavailableError, match=r"the best mae.*needs the package"):
+        made("mae", "psnr")
     assert made("psnr", "rfid").evaluator is not None  # others are left out, as in every run
 
 
