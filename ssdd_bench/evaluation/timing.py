@@ -48,7 +48,7 @@ class TimingSettings:
 
 # The first calls on a GPU choose kernels and raise clocks; on a CPU one call fills the caches.
 CPU_TIMING = TimingSettings(seconds=2.0, warmup=2, min_calls=7, max_calls=30)
-CUDA_TIMING = TimingSettings(seconds=2.0, warmup=5, min_calls=10, max_calls=1000)
+CUDA_TIMING = TimingSettings(seconds=2.0, warmup=10, min_calls=30, max_calls=1000)
 
 Batches = Sequence[int] | Literal["auto"]
 """Images per call: a list to try, or ``auto`` to double them while throughput grows."""
