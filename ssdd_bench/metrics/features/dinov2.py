@@ -6,7 +6,7 @@ resize moves the features by 2%.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,11 +31,15 @@ STD = (0.229, 0.224, 0.225)
 GROUP = 8  # images at a time
 
 
-def hub_positions(table: Tensor, cells: int) -> Tensor:
-    """Resize a table of positions (1, 1 + T * T, C) to (1, 1 + cells * cells, C)."""
+def resize_positions(table: Tensor, cells: int, offset: float = 0.0) -> Tensor:
+    """Resize a table of positions (1, 1 + T * T, C) to (1, 1 + cells * cells, C), not antialiased.
+
+    The authors' code adds :data:`OFFSET` to the cells, transformers' ``Dinov2Model`` nothing.
+    """
     side = round((table.shape[1] - 1) ** 0.5)
+    how: Any = {"scale_factor": (cells + offset) / side} if offset else {"size": (cells, cells)}
     grid = table[:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid, scale_factor=(cells + OFFSET) / side, mode="bicubic")
+    grid = F.interpolate(grid, **how, mode="bicubic")
     return torch.cat([table[:, :1].float(), grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
@@ -65,7 +69,7 @@ class DINOv2Features(Extractor):
             num_classes=0,
         )
         table = torch.load(path, map_location="cpu", weights_only=True)["pos_embed"]
-        self.network.pos_embed = torch.nn.Parameter(hub_positions(table, SIDE // PATCH))
+        self.network.pos_embed = torch.nn.Parameter(resize_positions(table, SIDE // PATCH, OFFSET))
         self.network.requires_grad_(False).eval().to(device)
         self.device = device
         self.backend = f"timm {timm.__version__} {self.model} (sha256 {sha256_file(path)[:8]})"

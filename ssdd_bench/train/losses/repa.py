@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.install import install_command
-from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD
+from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD, resize_positions
 from ssdd_bench.train.losses.perceptual import EfficientNetLite1
 from ssdd_bench.weights.assets import require
 
@@ -28,41 +28,53 @@ class Target(nn.Module):
     """A frozen network with one feature vector per token of the decoder.
 
     It maps images (B, 3, H, W) in [-1, 1] to features (B, tokens, channels), row by row.
+
+    Args:
+        resolution: side of the images in pixels.
     """
 
     channels: int
+
+    def __init__(self, resolution: int) -> None:
+        super().__init__()
 
 
 class DINOv2Target(Target):
     """DINOv2 ViT-B/14, as in the paper: patches after the final norm, without the class token.
 
-    Images are resized (bicubic) so that a patch of 14 pixels covers a token of 8.
+    Images are resized (bicubic, as REPA does it) so that a patch of 14 pixels covers a token of 8,
+    and the table of positions as transformers' ``Dinov2Model`` does it; timm's own resize moves
+    the features.
     """
 
     channels = 768
 
-    def __init__(self) -> None:
+    def __init__(self, resolution: int) -> None:
         try:
             import timm
         except ImportError as error:
             raise UnavailableError(
                 f"repa = 'dinov2-b' needs the package timm: {install_command('dinov2')}"
             ) from error
-        super().__init__()
+        super().__init__(resolution)
+        cells = resolution // TOKEN
+        path = require("dinov2_vitb14")
         self.network: Any = timm.create_model(
             "vit_base_patch14_dinov2.lvd142m",
             pretrained=True,
-            pretrained_cfg_overlay={"file": str(require("dinov2_vitb14"))},
+            pretrained_cfg_overlay={"file": str(path)},
+            img_size=PATCH * cells,
             num_classes=0,
-            dynamic_img_size=True,
         )
+        table = torch.load(path, map_location="cpu", weights_only=True)["pos_embed"]
+        self.network.pos_embed = nn.Parameter(resize_positions(table, cells))
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Compute features (B, tokens, 768)."""
         size = [PATCH * side // TOKEN for side in images.shape[-2:]]
-        x = F.interpolate((images + 1) / 2, size=size, mode="bicubic", antialias=True)
+        x = F.interpolate((images + 1) / 2, size=size, mode="bicubic")
         mean, std = (x.new_tensor(value)[:, None, None] for value in (MEAN, STD))
         tokens: Tensor = self.network.forward_features((x - mean) / std)
         return tokens[:, self.network.num_prefix_tokens :]
@@ -73,8 +85,8 @@ class EffNetTarget(Target):
 
     channels = 112
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, resolution: int) -> None:
+        super().__init__(resolution)
         self.network = EfficientNetLite1()
 
     @torch.no_grad()
@@ -85,11 +97,11 @@ class EffNetTarget(Target):
         return features.flatten(2).transpose(1, 2)
 
 
-TARGETS: Mapping[str, Callable[[], Target]] = {
+TARGETS: Mapping[str, Callable[[int], Target]] = {
     "dinov2-b": DINOv2Target,
     "effnet-lite1": EffNetTarget,
 }
-"""Targets by the name that a recipe gives as ``loss.repa``."""
+"""Targets by the name that a recipe gives as ``loss.repa``; they take the resolution."""
 
 
 class REPA(nn.Module):

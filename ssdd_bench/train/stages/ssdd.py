@@ -33,9 +33,14 @@ class DecoderLoss(nn.Module):
 
     The tokens that are aligned are those of one block of ``decoder``, the network that learns;
     ``auxiliary`` holds REPA's head, which learns with it.
+
+    Args:
+        recipe: of the training.
+        decoder: the network that learns.
+        resolution: of the images, in pixels.
     """
 
-    def __init__(self, recipe: Recipe, decoder: SSDDDecoder) -> None:
+    def __init__(self, recipe: Recipe, decoder: SSDDDecoder, resolution: int) -> None:
         super().__init__()
         self.weights = recipe.loss
         if self.weights.perceptual_weight:
@@ -43,7 +48,7 @@ class DecoderLoss(nn.Module):
         self.auxiliary = nn.ModuleDict()
         self._tokens: list[Tensor] = []
         if self.weights.repa_weight:
-            self.target = TARGETS[self.weights.repa]()
+            self.target = TARGETS[self.weights.repa](resolution)
             blocks = decoder.mid_block.transformer_blocks
             aligned = blocks[min(4, len(blocks) // 2)]  # the fifth, or the one half way
             aligned.register_forward_hook(self._keep_tokens)
@@ -121,7 +126,7 @@ class FlowMatchingStage(SSDDStage):
             new = name == "pretrain" and recipe.pretrain.new_decoder
             self.decoder = SSDDDecoder(model.size, model.z_dim) if new else decoder
             self.networks = nn.ModuleDict({"decoder": self.decoder})
-        self.loss = DecoderLoss(recipe, self.decoder)
+        self.loss = DecoderLoss(recipe, self.decoder, schedule.resolution)
         self.auxiliary = self.loss.auxiliary
 
     def called(self) -> list[nn.Module]:
@@ -162,7 +167,7 @@ class DistillationStage(SSDDStage):
         self.encoder.requires_grad_(False)
         self.teacher.requires_grad_(False)
         self.networks = nn.ModuleDict({"decoder": self.student})
-        self.loss = DecoderLoss(recipe, self.student)
+        self.loss = DecoderLoss(recipe, self.student, recipe.distil.resolution)
         self.auxiliary = self.loss.auxiliary
         self.times = power_schedule(recipe.distil.teacher_steps, recipe.distil.teacher_power)
 

@@ -12,7 +12,7 @@ from sample_images import resize_by_pillow
 
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.metrics.features import dinov2 as module
-from ssdd_bench.metrics.features.dinov2 import MEAN, STD, DINOv2Features, hub_positions
+from ssdd_bench.metrics.features.dinov2 import MEAN, OFFSET, STD, DINOv2Features, resize_positions
 
 timm = pytest.importorskip("timm")
 
@@ -83,21 +83,21 @@ def resized(table, scale, old=37, new=16):
 
 def test_every_number_of_a_small_table():
     table = torch.randn(1, 26, 3, generator=torch.Generator().manual_seed(0))
-    found = hub_positions(table.double(), 2)
+    found = resize_positions(table.double(), 2, OFFSET)
     assert found.dtype == torch.float32
     np.testing.assert_array_equal(found[:, 0], table[:, 0])
     np.testing.assert_allclose(found[0, 1:], resized(table, 2.1 / 5, 5, 2), atol=1e-6)
 
 
 def test_a_table_of_one_place_is_repeated():
-    found = hub_positions(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
+    found = resize_positions(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2, OFFSET)
     torch.testing.assert_close(found, torch.tensor([[[1.0, 2.0], *[[3.0, 4.0]] * 4]]))
 
 
 @pytest.mark.slow
 def test_table_is_resized_as_the_authors_do(state):
     table = state["pos_embed"]
-    found = hub_positions(table, 16)
+    found = resize_positions(table, 16, OFFSET)
     assert found.shape == (1, 257, LENGTH)
     np.testing.assert_array_equal(found[:, 0], table[:, 0])
     np.testing.assert_allclose(found[0, 1:], resized(table, 16.1 / 37), atol=1e-5)
@@ -109,11 +109,24 @@ def test_table_of_the_same_size_keeps_its_place():
     """A grid of ones stays one, and a slope rises along the rows only."""
     rows = torch.arange(37.0).repeat_interleave(37)
     grid = torch.stack([torch.ones(37 * 37), rows], dim=1)
-    found = hub_positions(torch.cat([torch.zeros(1, 2), grid])[None], 16)[0, 1:]
+    found = resize_positions(torch.cat([torch.zeros(1, 2), grid])[None], 16, OFFSET)[0, 1:]
     torch.testing.assert_close(found[:, 0], torch.ones(256))
     by_row = found[:, 1].reshape(16, 16)
     torch.testing.assert_close(by_row, by_row[:, :1].expand(16, 16), atol=1e-4, rtol=0)
     assert by_row[-1, 0] - by_row[0, 0] > 30
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("cells", [16, 32, 64])
+def test_table_without_an_offset_is_that_of_transformers(cells):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    config = transformers.Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    model = transformers.Dinov2Model(config).eval()
+    table = torch.randn(1, 1370, 8, generator=torch.Generator().manual_seed(0))
+    model.embeddings.position_embeddings = torch.nn.Parameter(table)
+    tokens = torch.zeros(1, 1 + cells * cells, 8)
+    expected = model.embeddings.interpolate_pos_encoding(tokens, 14 * cells, 14 * cells)
+    torch.testing.assert_close(resize_positions(table, cells), expected.data, rtol=0, atol=0)
 
 
 @pytest.mark.slow
@@ -190,7 +203,7 @@ def test_the_network_is_made_from_the_verified_file(light):
         (("vit_large_patch14_dinov2.lvd142m",), options | {"img_size": 224, "num_classes": 0}),
         ((path,), {"map_location": "cpu", "weights_only": True}),
     ]
-    torch.testing.assert_close(made.network.pos_embed.data, hub_positions(table, 16))
+    torch.testing.assert_close(made.network.pos_embed.data, resize_positions(table, 16, OFFSET))
     assert not made.network.training
     assert not any(one.requires_grad for one in made.network.parameters())
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:8]

@@ -84,6 +84,6 @@ def test_the_student_is_compared_with_the_teachers_image_and_aligned_with_the_re
 @pytest.mark.parametrize(("depth", "aligned"), [(4, 2), (8, 4), (16, 4)])
 def test_the_fifth_block_is_aligned_or_the_one_half_way(depth, aligned):
     decoder = SSDDDecoder(DecoderSize((8, 8, 8, 8), 1, depth, groups=2))
-    DecoderLoss(RECIPE, decoder)
+    DecoderLoss(RECIPE, decoder, 32)
     hooked = [bool(one._forward_hooks) for one in decoder.mid_block.transformer_blocks]
     assert [place for place, one in enumerate(hooked) if one] == [aligned]
