@@ -14,10 +14,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.install import install_command
@@ -34,6 +36,8 @@ RESUBMISSIONS: Final = 100
 """Number of times that a task may reach its time limit."""
 STOP_SECONDS: Final = 20.0
 """Time that a command is given to end after SIGTERM."""
+WATCH_SECONDS: Final = 1.0
+"""Time between two looks whether the launcher of shares on this machine is there."""
 REQUEUE_SECONDS: Final = 900.0
 """Time that a task which SLURM has told to stop waits to be stopped."""
 
@@ -62,10 +66,10 @@ class Submission:
     options: Mapping[str, str] = field(default_factory=dict)
     merge_gpus: int = 0
 
-    def tasks(self) -> list[Command]:
-        """Return the command of each share."""
+    def tasks(self, launcher: int | None = None) -> list[Command]:
+        """Return the command of each share, which ends with the process ``launcher``."""
         return [
-            Command((*self.command, "--shard", f"{index}/{self.shares}"))
+            Command((*self.command, "--shard", f"{index}/{self.shares}"), launcher)
             for index in range(self.shares)
         ]
 
@@ -83,10 +87,15 @@ class Command(submitit.helpers.Checkpointable):  # type: ignore[misc, unused-ign
 
     Its process ends after SIGTERM, with what it has on disk; submitit calls ``checkpoint`` of the
     base, which submits the command once more.
+
+    Args:
+        words: program and arguments.
+        launcher: number of the process on this machine whose end stops the command; None if SLURM
+            runs it.
     """
 
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self.words = words
+    def __init__(self, words: tuple[str, ...], launcher: int | None = None) -> None:
+        self.words, self.launcher = words, launcher
 
     def __call__(self) -> None:
         """Run the command.
@@ -100,9 +109,13 @@ class Command(submitit.helpers.Checkpointable):  # type: ignore[misc, unused-ign
             process = subprocess.Popen(self.words)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+        if self.launcher is not None:
+            arguments = (process, self.launcher)
+            threading.Thread(target=_stop_with, args=arguments, daemon=True).start()
         try:
             status = process.wait()
-            if status in (-signal.SIGTERM, 128 + signal.SIGTERM) and "SLURM_JOB_ID" in os.environ:
+            stopped = status in (-signal.SIGTERM, 128 + signal.SIGTERM)
+            if stopped and self.launcher is None and "SLURM_JOB_ID" in os.environ:
                 # SLURM is about to stop the task. It runs again only if it has not ended before.
                 time.sleep(REQUEUE_SECONDS)
         finally:
@@ -119,6 +132,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _stop_with(process: subprocess.Popen[bytes], launcher: int) -> None:
+    """Stop a process when the launcher has ended, by whatever signal.
+
+    Submitit's own processes stand between the two, and outlive the launcher.
+    """
+    with suppress(psutil.NoSuchProcess):  # it has ended already
+        watched = psutil.Process(launcher)
+        while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(WATCH_SECONDS)
+    _stop(process)
 
 
 def submit(submission: Submission) -> Submitted:
@@ -280,6 +305,8 @@ def _interrupts_are_heard() -> Iterator[None]:
 def run_locally(submission: Submission) -> int:
     """Run the shares on this machine as submitit does without SLURM, all at once, and wait.
 
+    The shares end with this process, also if it is killed.
+
     Returns:
         Number of shares that failed.
     """
@@ -288,7 +315,7 @@ def run_locally(submission: Submission) -> int:
         timeout_min=_minutes(submission.options.get("time", TIME)), gpus_per_node=submission.gpus
     )
     with _interrupts_are_heard():
-        jobs = executor.submit_array(submission.tasks())
+        jobs = executor.submit_array(submission.tasks(os.getpid()))
     try:
         return sum(job.exception() is not None for job in jobs)
     except BaseException:

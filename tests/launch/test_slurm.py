@@ -158,7 +158,8 @@ with termination_interrupts():
 
 
 @pytest.mark.slow
-def test_shares_end_with_a_launcher_in_the_background(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_shares_end_with_a_launcher_in_the_background(tmp_path, number):
     psutil = pytest.importorskip("psutil")
     work = tmp_path / "work"
     work.mkdir()
@@ -166,7 +167,7 @@ def test_shares_end_with_a_launcher_in_the_background(tmp_path):
     launcher = subprocess.Popen([sys.executable, "-c", *arguments], stderr=subprocess.DEVNULL)
     wait_for((work / "starts-0-of-1").exists)
     shares = psutil.Process(launcher.pid).children(recursive=True)
-    launcher.terminate()
+    launcher.send_signal(number)
     launcher.wait(30)
     gone, alive = psutil.wait_procs(shares, 30)
     for process in alive:
