@@ -117,22 +117,8 @@ class ChunkFiles:
 
     def delete(self) -> None:
         """Delete the folder, and earlier ones of the same result that hold nothing more."""
-        for path in self.path.parent.glob(f"{self.path.name.rpartition('-')[0]}-*"):
-            if path == self.path or self._covers(path):
-                shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):
-            self.path.parent.rmdir()
-
-    def _covers(self, folder: Path) -> bool:
-        """Return True if the chunks in another folder have no metric that these lack."""
-        own, files = self._identity, ChunkFiles(folder, {}, 0)
-        for path in folder.glob("*.safetensors"):
-            with suppress(DamagedChunkError, ValueError):
-                held = (files._header(int(path.stem)) or {"identity": {}})["identity"]
-                return held.get("intervals", False) <= own.get("intervals", False) and not any(
-                    set(held.get(key, ())) - set(own.get(key, ())) for key in ("metrics", "weights")
-                )
-        return True
+        shutil.rmtree(self.path, ignore_errors=True)
+        delete_covered(self.path.parent, self.path.name.rpartition("-")[0], self._identity)
 
     def _header(self, chunk: int) -> dict[str, Any] | None:
         """Read the metadata of a chunk; None if there is no such file.
@@ -152,6 +138,33 @@ class ChunkFiles:
         if problem := differences(identity, self._identity | {"chunk": chunk}):
             raise DamagedChunkError(chunk, f"{path} cannot be used: {problem}")
         return dict(header)
+
+
+def delete_covered(parts: Path, result: str, identity: Mapping[str, Any]) -> None:
+    """Delete the folders of a result whose chunks have nothing more than the result.
+
+    Args:
+        parts: that they are in.
+        result: name of the result's file without the suffix, with which their names begin.
+        identity: ``metrics``, ``weights`` and ``intervals`` of the result.
+    """
+    for path in parts.glob(f"{result}-*"):
+        if _covers(identity, path):
+            shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        parts.rmdir()
+
+
+def _covers(own: Mapping[str, Any], folder: Path) -> bool:
+    """Return True if the chunks in a folder have no metric that a result lacks."""
+    files = ChunkFiles(folder, {}, 0)
+    for path in folder.glob("*.safetensors"):
+        with suppress(DamagedChunkError, ValueError):
+            held = (files._header(int(path.stem)) or {"identity": {}})["identity"]
+            return held.get("intervals", False) <= own.get("intervals", False) and not any(
+                set(held.get(key, ())) - set(own.get(key, ())) for key in ("metrics", "weights")
+            )
+    return True
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import chain, islice
@@ -23,7 +23,7 @@ from ssdd_bench.data.npz import read_labels
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError, UserError
-from ssdd_bench.evaluation.chunk_files import ChunkFiles, DamagedChunkError
+from ssdd_bench.evaluation.chunk_files import ChunkFiles, DamagedChunkError, delete_covered
 from ssdd_bench.evaluation.chunks import METRICS, Grid, PixelDigest
 from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution
 from ssdd_bench.evaluation.folder import FORMAT, PARTS, Executed
@@ -192,18 +192,19 @@ class ScoringWorker(Worker[Evaluation]):
         if plan.out is not None and not plan.force:
             old = load_saved(path, identity)
             if old is not None and _is_complete(old, keys):
+                # A launch that was killed when it had saved the result has left its chunks.
+                held = {"metrics": list(old.metrics), "weights": _weights(old.metrics)}
+                delete_covered(plan.parts, path.stem, held)
                 kept = {one.name: getattr(old, one.name) for one in fields(Result)}
                 return Opened(label, result=Evaluation(**kept, path=path))
         if not reference.matches(made.classes if made else ()):
             labels = None
         grids = [Grid.of(count) for count in (len(samples), reference.count) if count]
-        known = find_metrics("samples")
-        assets = {name for key in keys if key in known for name in known[key].assets}
         of_chunks = {
             "job": identity,
             "metrics": keys,
             "labels": None if labels is None else fingerprint(labels.tolist()),
-            "weights": [name for name in sorted(assets) if cached_path(name)],
+            "weights": _weights(keys),
             "strict": plan.strict,
             "images": [grid.images for grid in grids],
             "sizes": [grid.size for grid in grids],
@@ -424,6 +425,13 @@ def open_samples(
         )
     path = path / "samples.npz" if made else path
     return made, as_source(path, max_image_mb=max_image_mb), read_labels(path)
+
+
+def _weights(keys: Iterable[str]) -> list[str]:
+    """List the files of metrics that are on this machine."""
+    known = find_metrics("samples")
+    assets = {name for key in keys if key in known for name in known[key].assets}
+    return [name for name in sorted(assets) if cached_path(name)]
 
 
 def _is_complete(old: Result, keys: Sequence[str]) -> bool:

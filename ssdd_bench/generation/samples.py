@@ -189,6 +189,7 @@ class SamplingWorker(Worker[GeneratedRecord]):
         if done is not None:
             if done.fingerprint != batches.identity:
                 raise other_samples(config.out)
+            batches.discard()  # those that a launch left which was killed when it had joined them
             return Opened(config.out.name, result=done)
         batches.claim()
         self._batches[job] = batches

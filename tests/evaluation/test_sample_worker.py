@@ -340,6 +340,20 @@ def test_a_complete_result_is_kept_unless_it_is_forced(samples, photos, tmp_path
         assert opened.missing == tuple(range(9))
 
 
+def test_what_a_killed_launch_left_of_a_result_is_deleted(samples, photos, tmp_path, monkeypatch):
+    plan = plan_of(samples, photos, tmp_path, ("gfid", "fd_effnet"))
+    with monkeypatch.context() as killed:
+        killed.setattr(sample_worker.ChunkFiles, "delete", lambda files: None)
+        finish(plan)
+    more, opened = open_worker(replace(plan, metrics=("gfid", "fd_effnet", "kid")))
+    more.work(0, opened.missing[:1], Progress())
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+    (_, opened) = open_worker(replace(plan, metrics=("gfid",)))
+    assert opened.result is not None
+    (folder,) = (tmp_path / "parts").iterdir()
+    assert len(list(folder.iterdir())) == 1, "chunks with another metric stay"
+
+
 def test_a_result_is_complete_if_its_metrics_are_available():
     old = SimpleNamespace(
         metrics={"a": SimpleNamespace(unavailable=""), "b": SimpleNamespace(unavailable="why")}

@@ -98,6 +98,21 @@ def test_two_processes_and_a_resumed_run_give_the_same_images(generate, generate
     assert (out / "samples.npz").stat().st_mtime_ns == before
 
 
+@pytest.mark.medium
+def test_what_a_killed_launch_left_of_finished_samples_is_deleted(generate, tmp_path, monkeypatch):
+    out, shared = tmp_path / "out", tmp_path / "shared"
+    with monkeypatch.context() as killed:
+        killed.setattr(samples.SampleBatches, "discard", lambda batches: None)
+        generate(out)
+        generate(tmp_path / "sharing", shared=shared)
+    assert {"batches", "latents"} <= {path.name for path in out.iterdir()}
+    assert generate(out) == read_generated(out)
+    assert not {"batches", "latents"} & {path.name for path in out.iterdir()}
+    generate(tmp_path / "sharing", shared=shared)
+    assert not (tmp_path / "sharing" / "batches").exists()
+    assert any(shared.iterdir()), "latents that others share stay"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_any_number_of_workers_draws_the_same_images(generated, trained, record, jobs, tmp_path):
