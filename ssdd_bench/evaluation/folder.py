@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,8 +29,8 @@ from ssdd_bench.results.schema import ExecutionRecord, SpeedRecord, TokenizerRec
 PARTS = "parts"
 """Folder of such folders, among the results."""
 JOB, CLOCK = "job.json", "clock.json"
-PLAN = "jobs.txt"
-"""Names of the jobs of a run in shares, so that a merge misses none."""
+PLAN = "jobs"
+"""Begin of the names of files, among the parts, with the names of the jobs of a run in shares."""
 FORMAT = 3
 
 
@@ -246,23 +246,35 @@ def _is_left_over(folder: Path, created: str) -> bool:
     return False
 
 
-def save_plan(out: Path, names: Iterable[str]) -> None:
-    """Write the names of the jobs that a merge has to find; without any, delete the file."""
-    path, text = out / PARTS / PLAN, "".join(f"{name}\n" for name in names)
-    if text:
-        write_text(path, text)
-        return
-    path.unlink(missing_ok=True)
+def save_plan(out: Path, names: Sequence[str]) -> None:
+    """Write the names of the jobs of a run in shares, so that a merge misses none.
+
+    Another run in shares, of other jobs, has a file of its own.
+    """
+    path = out / PARTS / f"{PLAN}-{fingerprint(names)[:10]}.txt"
+    write_text(path, "".join(f"{name}\n" for name in names))
+
+
+def load_plans(out: Path) -> dict[str, Path]:
+    """Read the names of the jobs that a merge has to find, each with a file that it stands in."""
+    return {
+        name: path
+        for path in sorted((out / PARTS).glob(f"{PLAN}-*.txt"))
+        for name in path.read_text(encoding="utf-8").splitlines()
+    }
+
+
+def reduce_plans(out: Path, done: Container[str]) -> None:
+    """Take the names of jobs with a result out of the plans, and delete those without others."""
+    for path in (out / PARTS).glob(f"{PLAN}-*.txt"):
+        names = path.read_text(encoding="utf-8").splitlines()
+        left = [name for name in names if name not in done]
+        if left:
+            write_text(path, "".join(f"{name}\n" for name in left))
+        else:
+            path.unlink()
     with suppress(OSError):
-        path.parent.rmdir()
-
-
-def load_plan(out: Path) -> tuple[str, ...]:
-    """Read the names of the jobs that a merge has to find; none without a file."""
-    try:
-        return tuple((out / PARTS / PLAN).read_text(encoding="utf-8").splitlines())
-    except FileNotFoundError:
-        return ()
+        (out / PARTS).rmdir()
 
 
 def missing_images(record: JobRecord, chunks: Sequence[int]) -> str:

@@ -24,8 +24,9 @@ from ssdd_bench.evaluation.folder import (
     JobRecord,
     delete_merged,
     find_jobs,
-    load_plan,
+    load_plans,
     read_job,
+    reduce_plans,
     save_plan,
 )
 from ssdd_bench.evaluation.job import Failure, Finished
@@ -287,7 +288,7 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
             if any((out / PARTS).glob(f"{file.stem}-*")):
                 with suppress(UserError):  # It is read, and named, below.
                     delete_merged(file, load_result(file).created)
-        folders, plan = find_jobs(out), load_plan(out)
+        folders, plan = find_jobs(out), load_plans(out)
         if not folders and not plan and not results_in(out):
             raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")
         for folder in folders:
@@ -303,12 +304,15 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
                 callbacks.jobs_failed([], failures[-1])
         there = {_job_name(result) for result in load_results(results_in(out))}
         known = there | set(_names_begun(out))
-        for name in plan:
+        for name, file in plan.items():
             if name not in known:
-                text = "no share has begun it: run the shares that are missing, then merge"
+                text = (
+                    "no share has begun it: run the shares that are missing, then merge; or delete"
+                    f" {file} to do without"
+                )
                 failures.append(Failure(name, 1, Problem("UserError", text)))
                 callbacks.jobs_failed([], failures[-1])
-        save_plan(out, [name for name in plan if name not in there])
+        reduce_plans(out, there)
     return RunSummary(tuple(finished), tuple(failures))
 
 

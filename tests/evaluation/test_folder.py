@@ -17,9 +17,10 @@ from ssdd_bench.evaluation.folder import (
     JobFolder,
     delete_merged,
     find_jobs,
-    load_plan,
+    load_plans,
     missing_images,
     read_job,
+    reduce_plans,
     save_plan,
 )
 from ssdd_bench.results.fingerprint import fingerprint
@@ -107,18 +108,24 @@ def test_files_of_a_result_that_an_interruption_has_left_are_deleted(tmp_path: P
 
 
 def test_names_of_jobs_that_a_merge_has_to_find(tmp_path: Path) -> None:
-    assert load_plan(tmp_path) == ()
+    assert load_plans(tmp_path) == {}
     save_plan(tmp_path, ["a at 16 px", "é"])
-    assert load_plan(tmp_path) == ("a at 16 px", "é")
-    assert (tmp_path / "parts" / "jobs.txt").read_bytes() == "a at 16 px\né\n".encode()
-    save_plan(tmp_path, iter(()))
-    assert load_plan(tmp_path) == ()
-    assert not (tmp_path / "parts").exists()
-    save_plan(tmp_path, ())
-    save_plan(tmp_path, ["a"])
+    (first,) = (tmp_path / "parts").iterdir()
+    assert load_plans(tmp_path) == {"a at 16 px": first, "é": first}
+    assert first.read_bytes() == "a at 16 px\né\n".encode()
+    save_plan(tmp_path, ["a at 16 px", "b"])
+    save_plan(tmp_path, ["a at 16 px", "é"])  # another share of the first run
+    assert load_plans(tmp_path).keys() == {"a at 16 px", "é", "b"}
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+    reduce_plans(tmp_path, {"a at 16 px", "b"})
+    assert load_plans(tmp_path) == {"é": first}
     (tmp_path / "parts" / "job").mkdir()
-    save_plan(tmp_path, ())
+    reduce_plans(tmp_path, {"é"})
     assert [*(tmp_path / "parts").iterdir()] == [tmp_path / "parts" / "job"]
+    (tmp_path / "parts" / "job").rmdir()
+    reduce_plans(tmp_path, ())
+    assert not (tmp_path / "parts").exists()
+    reduce_plans(tmp_path, ())
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from ssdd_bench.evaluation import worker as worker_module
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.execution import ExecutionSettings
-from ssdd_bench.evaluation.folder import PARTS, find_jobs, load_plan, save_plan
+from ssdd_bench.evaluation.folder import PARTS, find_jobs, load_plans, save_plan
 from ssdd_bench.evaluation.job import Failure, Finished
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.progress import Callbacks
@@ -567,7 +567,7 @@ def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
     def look(watcher):
         assert isinstance(watcher, Watcher)
         there.append([path.name for path in tmp_path.glob("[!.]*.lock")])
-        there.append(load_plan(tmp_path))
+        there.append(tuple(load_plans(tmp_path)))
 
     stand = Stand(monkeypatch, look)
     launch = Launch(jobs=3, timeout=5.0, share=Share(1, 3))
@@ -740,7 +740,7 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
         ("failed", [name.format(56)], second),
     ]
     assert stand.given[0][3:] == ({(0, n): range(1) for n in range(5)}, "quiet")
-    assert not load_plan(tmp_path)
+    assert not load_plans(tmp_path)
 
 
 @pytest.mark.parametrize("error", [DataError("twice"), OutputError("full")])
@@ -791,7 +791,11 @@ def test_arguments_of_a_cluster(monkeypatch, few, tmp_path):
     assert not callbacks._bar._progress.console.quiet  # progress is shown by default
 
 
-MISSING = "no share has begun it: run the shares that are missing, then merge"
+def missing(name, out):
+    """The failure of a job that a merge does not find; the plan is the only one."""
+    (plan,) = (out / PARTS).glob("jobs-*.txt")
+    text = "no share has begun it: run the shares that are missing, then merge; or delete"
+    return Failure(name, 1, Problem("UserError", f"{text} {plan} to do without"))
 
 
 @pytest.mark.medium
@@ -803,15 +807,26 @@ def test_a_merge_tells_what_it_has_made_and_what_is_missing(few, tmp_path):
         (finished,) = summary.finished
         assert (finished.result.resolution, finished.reused) == (side, False)
         assert finished.path.is_file()
-        failures = () if index else (
-            Failure(f"jpeg at {other} px, default-v1", 1, Problem("UserError", MISSING)),
-        )  # fmt: skip
+        failures = () if index else (missing(f"jpeg at {other} px, default-v1", tmp_path),)
         assert summary.failures == failures
         assert told.seen == [("merged", finished), *(("failed", [], one) for one in failures)]
-        assert load_plan(tmp_path) == tuple(one.name for one in failures)
+        assert tuple(load_plans(tmp_path)) == tuple(one.name for one in failures)
     assert not (tmp_path / PARTS).exists()
     assert merge_results(tmp_path) == RunSummary((), ())
     assert not list(tmp_path.glob("[!.]*.lock"))
+
+
+@pytest.mark.medium
+def test_a_merge_knows_the_jobs_of_every_run_in_shares(few, tmp_path):
+    """The second command is started before the first one's last share."""
+    for side in (16, 32):
+        plan = replace(small(few, tmp_path, "jpeg,identity"), resolutions=(side,))
+        run_jobs(plan, launch=Launch(True, share=Share(0, 2)))
+    summary = merge_results(tmp_path)
+    assert len(summary.finished) == 2
+    assert {one.name for one in summary.failures} == {
+        f"identity at {side} px, default-v1" for side in (16, 32)
+    }
 
 
 def test_jobs_that_have_results_are_not_missing(tmp_path):
@@ -825,10 +840,10 @@ def test_jobs_that_have_results_are_not_missing(tmp_path):
     save_plan(tmp_path, [there[0], lost[0], there[1], lost[1]])
     told = Noting()
     summary = merge_results(tmp_path, told)
-    missing = tuple(Failure(name, 1, Problem("UserError", MISSING)) for name in lost)
-    assert summary == RunSummary((), missing)
-    assert told.seen == [("failed", [], one) for one in missing]
-    assert load_plan(tmp_path) == tuple(lost)
+    failures = tuple(missing(name, tmp_path) for name in lost)
+    assert summary == RunSummary((), failures)
+    assert told.seen == [("failed", [], one) for one in failures]
+    assert tuple(load_plans(tmp_path)) == tuple(lost)
 
 
 @pytest.fixture
@@ -854,7 +869,7 @@ def test_a_job_that_cannot_be_merged_leaves_the_others(shared, monkeypatch):
     assert "in failing" in failure.problem.trace
     assert told.seen == [("failed", [], failure), ("merged", finished)]
     assert find_jobs(shared) == [first]
-    assert len(load_plan(shared)) == 1  # has been begun: it is no second failure
+    assert len(load_plans(shared)) == 1  # has been begun: it is no second failure
 
 
 @pytest.mark.medium
@@ -865,7 +880,8 @@ def test_a_merge_that_was_killed_while_it_deleted_is_over(shared, few, tmp_path,
     assert len(merge_results(shared).finished) == 2
     for again in (merge_results, lambda out: run_jobs(small(few, out))):
         shutil.copytree(copy, shared / PARTS)
-        (shared / PARTS / "jobs.txt").unlink()
+        for path in (shared / PARTS).glob("jobs-*.txt"):
+            path.unlink()
         for path in (shared / PARTS).glob(f"*/{lost}"):
             path.unlink()
         assert not again(shared).failures
