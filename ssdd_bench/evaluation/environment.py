@@ -113,6 +113,12 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def device_of_scores(device: torch.device) -> tuple[str, ...]:
+    """Return what the fingerprint of scores has of the metrics' device; of the CPU nothing."""
+    name = device_name(device)
+    return () if name == "cpu" else (name,)
+
+
 def choose_load_threads(
     load_threads: int | None, device: torch.device, has_networks: bool = True
 ) -> int:

@@ -18,7 +18,12 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.chunks import Grid, PixelDigest
-from ssdd_bench.evaluation.environment import choose_device, choose_load_threads, describe_execution
+from ssdd_bench.evaluation.environment import (
+    choose_device,
+    choose_load_threads,
+    describe_execution,
+    device_of_scores,
+)
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
@@ -140,7 +145,9 @@ def evaluate_pairs(
         metrics=dict(scores.values),
         speed=None,
         execution=describe_execution(chosen),
-        fingerprint=fingerprint([*(one.hexdigest() for one in pixels), protocol.sha256]),
+        fingerprint=fingerprint(
+            [*(one.hexdigest() for one in pixels), protocol.sha256, *device_of_scores(chosen)]
+        ),
         warnings=tuple(_warnings(ours, theirs, resolution)),
         per_image=scores.per_image,
         examples=Examples(

@@ -25,7 +25,11 @@ from ssdd_bench.data.threads import map_ahead
 from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, DamagedChunkError, delete_covered
 from ssdd_bench.evaluation.chunks import METRICS, Grid, PixelDigest
-from ssdd_bench.evaluation.environment import choose_load_threads, describe_execution
+from ssdd_bench.evaluation.environment import (
+    choose_load_threads,
+    describe_execution,
+    device_of_scores,
+)
 from ssdd_bench.evaluation.folder import FORMAT, PARTS, Executed
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
@@ -187,7 +191,17 @@ class ScoringWorker(Worker[Evaluation]):
         label = plan.label or (generated_label(made) if made else samples.name)
         seed = made.seed if made else 0
         sets = data_fingerprint(samples), reference.identity
-        identity = fingerprint([NUMBERS_VERSION, *sets, side, protocol.sha256, label, seed])
+        identity = fingerprint(
+            [
+                NUMBERS_VERSION,
+                *sets,
+                side,
+                protocol.sha256,
+                label,
+                seed,
+                *device_of_scores(self._device),
+            ]
+        )
         path = result_path(plan.out or plan.parts, label, side, protocol.id, identity)
         if plan.out is not None and not plan.force:
             old = load_saved(path, identity)

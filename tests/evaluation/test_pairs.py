@@ -78,6 +78,16 @@ def test_every_field_of_a_result(monkeypatch: pytest.MonkeyPatch, smallest: int)
     assert labelled.tokenizer.label == "named"
 
 
+def test_scores_of_a_gpu_are_another_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(2, 3, 16, 16)
+    settings: Any = {"metrics": ["mse"], "progress": False, "device": "cpu"}
+    found = evaluate_pairs(images, images, **settings)
+    with monkeypatch.context() as gpu:
+        gpu.setattr("ssdd_bench.evaluation.environment.device_name", lambda device: "a GPU")
+        assert evaluate_pairs(images, images, **settings).fingerprint != found.fingerprint
+    assert evaluate_pairs(images, images, **settings).fingerprint == found.fingerprint
+
+
 def test_references_are_cropped_to_a_resolution() -> None:
     images = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     images[..., 4:12, 4:12] = 200  # the middle, which a crop alone would keep

@@ -15,7 +15,7 @@ from ssdd_bench.api.formats import TORCH
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.preprocessing import CROPS
-from ssdd_bench.evaluation import chunks, sample_worker
+from ssdd_bench.evaluation import chunks, environment, sample_worker
 from ssdd_bench.evaluation.chunks import PixelDigest
 from ssdd_bench.evaluation.folder import FORMAT
 from ssdd_bench.evaluation.job import data_fingerprint
@@ -144,6 +144,16 @@ def test_what_chunks_depend_on(samples, photos, tmp_path, monkeypatch, strict):
     folder = tmp_path / "parts" / f"{path.stem}-{fingerprint(of_chunks)[:10]}"
     files.assert_called_once_with(folder, of_chunks, 9)
     assert opened == Opened("samples", (5,) * 8 + (4,), (2, 3))
+
+
+def test_scores_of_a_gpu_are_another_result(samples, photos, tmp_path, monkeypatch):
+    plan = plan_of(samples, photos, tmp_path, ("gfid",))
+    on_cpu = finish(plan)
+    monkeypatch.setattr(environment, "device_name", lambda device: "a GPU")
+    worker, opened = open_worker(plan)
+    assert opened.result is None
+    assert opened.missing == tuple(range(9))
+    assert worker._jobs[0].fingerprint != on_cpu.fingerprint
 
 
 def test_chunks_of_samples_without_labels_or_of_other_classes(
