@@ -115,11 +115,14 @@ class Executed:
         execution: settings of the process.
         worker: host and process.
         seconds: that it took.
+        batch: images per call, which is always 1 on a CPU. On a GPU last digits depend on it; it is
+            not in the job's identity, since a call that runs out of memory is divided anyway.
     """
 
     execution: ExecutionRecord
     worker: str
     seconds: float
+    batch: Annotated[int, ADDED] = 1
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ssdd_bench.evaluation.result import Evaluation
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.plugins.outputs import range_fault
 from ssdd_bench.results.fingerprint import fingerprint
-from ssdd_bench.results.schema import DataRecord, ExecutionRecord, LatentRecord
+from ssdd_bench.results.schema import DataRecord, LatentRecord
 
 
 def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
@@ -67,7 +67,6 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
             )
         scores = suite.compute()
     clock = folder.load_clock()
-    executions = [one.execution for one in totals.executed]
     seconds = sum(one.seconds for one in totals.executed) + (clock.seconds if clock else 0.0)
     return Evaluation(
         tokenizer=replace(
@@ -87,7 +86,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
         ),
         metrics=dict(scores.values),
         speed=clock.speed if clock else None,
-        execution=executions[0],
+        execution=totals.executed[0].execution,
         # Speed depends on the machine more than scores do.
         environment=clock.environment if clock else record.environment,
         command=record.command,
@@ -95,7 +94,7 @@ def merge_job(folder: JobFolder, record: JobRecord) -> Evaluation:
         numbers_version=record.numbers_version,
         seconds=seconds + time.perf_counter() - started,
         fingerprint=record.identity.job,
-        warnings=(*record.warnings, *totals.all_warnings(), *execution_warnings(executions)),
+        warnings=(*record.warnings, *totals.all_warnings(), *execution_warnings(totals.executed)),
         per_image=scores.per_image,
         examples=totals.examples,
     )
@@ -130,12 +129,13 @@ class _Totals:
         yield from self.warnings
 
 
-def execution_warnings(records: Sequence[ExecutionRecord]) -> Iterator[str]:
+def execution_warnings(chunks: Sequence[Executed]) -> Iterator[str]:
     """Name the settings of execution in which the workers of a job differed."""
+    settings = [asdict(one.execution) | {"batch size": one.batch} for one in chunks]
     different = {
         name: values
-        for name in asdict(records[0])
-        if name != "compile_s" and len(values := {str(getattr(one, name)) for one in records}) > 1
+        for name in settings[0]
+        if name != "compile_s" and len(values := {str(one[name]) for one in settings}) > 1
     }
     if different:
         texts = (f"{name} {' and '.join(sorted(values))}" for name, values in different.items())

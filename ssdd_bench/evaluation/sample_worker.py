@@ -380,7 +380,6 @@ class ScoringWorker(Worker[Evaluation]):
                 suite.merge(SuiteState(found, facts["metrics"]))
                 executed.append(read_record(Executed, facts["executed"], one.label))
             scores = suite.compute()
-        executions = [two.execution for two in executed]
         seconds = sum(two.seconds for two in executed) + time.perf_counter() - started
         return Evaluation(
             tokenizer=replace(made.tokenizer, label=one.label)
@@ -399,11 +398,11 @@ class ScoringWorker(Worker[Evaluation]):
             ),
             metrics=dict(scores.values),
             speed=None,
-            execution=made.execution if made else executions[0],
+            execution=made.execution if made else executed[0].execution,
             fingerprint=one.fingerprint,
             warnings=(
                 *(departures(made, protocol, reference) if made else ()),
-                *execution_warnings(executions),
+                *execution_warnings(executed),
             ),
             generation=made.generation if made else None,
             seconds=seconds,

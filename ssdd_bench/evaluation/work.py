@@ -176,7 +176,8 @@ class JobWork:
         def save(group: int, state: ChunkState) -> None:
             nonlocal started
             now = time.perf_counter()
-            folder.save(chunks[group], state, Executed(executed, worker_name(), now - started))
+            spent, batch = now - started, self._batches.scores
+            folder.save(chunks[group], state, Executed(executed, worker_name(), spent, batch))
             started = now
 
         reconstruct(

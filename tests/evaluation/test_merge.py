@@ -211,9 +211,16 @@ def test_other_latents(folder: JobFolder, spec: LatentSpec, expected: LatentReco
 
 
 def test_settings_that_differ_between_workers() -> None:
-    assert [*execution_warnings([EXECUTION] * 2)] == []
-    timed = [replace(EXECUTION, compile_s=one) for one in (1.0, 2.0)]
-    assert [*execution_warnings(timed)] == []
-    others = [replace(EXECUTION, threads=one, onednn=one > 2) for one in (4, 2, 4)]
-    (text,) = execution_warnings(others)
+    def warn(*executions: ExecutionRecord) -> list[str]:
+        return [*execution_warnings([Executed(one, "here:1", 1.0) for one in executions])]
+
+    assert warn(EXECUTION, EXECUTION) == []
+    assert warn(*(replace(EXECUTION, compile_s=one) for one in (1.0, 2.0))) == []
+    (text,) = warn(*(replace(EXECUTION, threads=one, onednn=one > 2) for one in (4, 2, 4)))
     assert "(threads 2 and 4, onednn False and True)" in text
+
+
+def test_batches_that_differ_between_workers() -> None:
+    """A run on a GPU that was stopped and went on with another --batch-size."""
+    (text,) = execution_warnings([Executed(EXECUTION, "here:1", 1.0, one) for one in (8, 32, 8)])
+    assert "(batch size 32 and 8)" in text

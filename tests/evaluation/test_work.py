@@ -189,7 +189,7 @@ def test_chunks_are_computed_in_the_order_asked_for(
         describe_execution(CPU, [tokenizer.layer.to(memory_format=torch.contiguous_format)]),
         suffix="contiguous",
     )
-    assert executed == Executed(execution, worker_name(), 1.0)
+    assert executed == Executed(execution, worker_name(), 1.0, batch=1)
     assert folder.load(0)[1].seconds == 103.0  # the save, and two images, one of them twice
     assert (last.ids, last.examples) == (("0004",), None)
     first, _ = folder.load(0)
@@ -330,4 +330,6 @@ def test_scores_take_the_batch_that_compiled_networks_fit(
         [word for word in text.split() if word.isdigit()] for text in folder.load(0)[0].warnings
     ]
     assert sizes == [["8"], ["4"]]
-    assert not folder.load(1)[0].warnings
+    second, executed = folder.load(1)
+    assert not second.warnings
+    assert executed.batch == 8, "as the settings say"
