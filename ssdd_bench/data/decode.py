@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT, TiffImageFile
 
 from ssdd_bench.data.files import describe, is_failure
 from ssdd_bench.errors import DataError, SourceError
@@ -23,6 +25,10 @@ MAX_IMAGE_MB: Final = 256
 STRIP_PIXELS: Final = 1 << 22
 """Pixels of a large image that are converted at a time."""
 _PIXELS: Final = 1 << 29
+_UNSIGNED: Final = 1
+"""Format of a TIFF's samples."""
+_STEPS: Final = {"L;2": 85, "L;4": 17}
+"""Factor by which Pillow enlarges grey of a PNG with fewer bits."""
 _ADVICE: Final = "make it smaller, or raise max_image_mb"
 
 # Pillow suspects an attack from 89 million pixels on, by a warning. Its limit belongs to the whole
@@ -92,24 +98,52 @@ def open_regular(path: Path) -> BinaryIO:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow image to RGB, so that one image gives the same pixels everywhere.
 
-    Grey is replicated; transparency (channel, palette entry or colour key of 8 bits) is
-    composited on white; 16-bit grey is scaled to 8 bits by round(v / 257); other modes go through
-    Pillow, which keeps the upper 8 of 16 bits. EXIF orientation is ignored, as in ImageNet
-    pipelines, except that of TIFF, which Pillow applies as it decodes. Colour profiles are
-    ignored. ``DataError`` for a float image, whose range is unknown, and for a 32-bit image with
-    values that 16 bits do not hold; one without such values is taken for 16-bit grey.
+    Grey is replicated; transparency (channel, palette entry or colour key) is composited on white;
+    grey of 16 bits is scaled to 8 by round(v / 257), and that of 12 bits likewise; other modes go
+    through Pillow, which keeps the upper 8 of 16 bits, so a colour key is compared by those. EXIF
+    orientation is ignored, as in ImageNet pipelines, except that of TIFF, which Pillow applies as
+    it decodes. Colour profiles are ignored. ``DataError`` for pixels without a known range: of
+    floats, and of integers that the file stores with a sign or in 32 bits. An image of 32 bits in
+    memory is taken for 16-bit grey if its values fit.
     """
     if image.mode == "F":
         raise DataError("float pixels have no known range: convert the image to 8 or 16 bits")
-    if image.mode == "I":  # what Pillow makes of a 16-bit PGM
-        low, high = image.getextrema()
-        if low < 0 or high > 65535:  # type: ignore[operator]
-            raise DataError("32-bit pixels have no known range: convert the image to 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return _in_strips(image, _from_deep_grey)
+        return _in_strips(image, partial(_from_deep_grey, white=_white_of(image)))
     if image.has_transparency_data:
-        return _in_strips(image, _on_white)
+        return _in_strips(image, partial(_on_white, key=_colour_key(image)))
     return image.convert("RGB")
+
+
+def _white_of(image: Image.Image) -> int:
+    """Return the value of white in an image of deep grey, by the bits that its file declares.
+
+    Raises:
+        DataError: it is unknown.
+    """
+    if isinstance(image, TiffImageFile):
+        bits, kind = (image.tag_v2.get(tag, (1,))[0] for tag in (BITSPERSAMPLE, SAMPLEFORMAT))
+        known = bits <= 16 and kind == _UNSIGNED
+        white, what = 2**bits - 1, f"{bits}-bit pixels" if bits > 16 else "pixels with a sign"
+    elif image.mode == "I":  # as Pillow decodes a 16-bit PGM, and its older versions a PNG
+        low, high = cast(tuple[int, int], image.getextrema())
+        known = image.format in (None, "PNG", "PPM") and low >= 0 and high <= 65535
+        white, what = 65535, "32-bit pixels"
+    else:
+        known, white, what = True, 65535, ""
+    if not known:
+        raise DataError(f"{what} have no known range: convert the image to 8 or 16 bits")
+    return white
+
+
+def _colour_key(image: Image.Image) -> Any:
+    """Return the key of a PNG as a colour that Pillow decodes; its own is that in the file."""
+    key = image.info.get("transparency")
+    tiles = getattr(image, "tile", ())  # none if the image is decoded already
+    stored = tiles[0][3] if tiles else ""
+    if isinstance(key, tuple) and (stored == "RGB;16B" or max(key) > 255):
+        return tuple(one >> 8 for one in key)
+    return key * _STEPS.get(stored, 1) if isinstance(key, int) else key
 
 
 def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
@@ -124,14 +158,18 @@ def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]
     return whole
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image, key: Any) -> Image.Image:
+    if key != image.info.get("transparency"):
+        image = image.copy()
+        image.info["transparency"] = key
     layer = image.convert("RGBA")
     white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """Scale grey of 16 bits per pixel to 8; Pillow's own conversion clips it at 255."""
+def _from_deep_grey(image: Image.Image, white: int) -> Image.Image:
+    """Scale grey of more than 8 bits per pixel to 8; Pillow's own conversion clips it at 255."""
     values = np.asarray(image).astype(np.int64)
-    grey = ((values + 128) // 257).astype(np.uint8)
+    grey = ((values * 255 + white // 2) // white).astype(np.uint8)
+    grey[values == image.info.get("transparency", -1)] = 255
     return Image.fromarray(grey).convert("RGB")

@@ -122,7 +122,9 @@ def test_strips_change_nothing(monkeypatch):
     wide = Image.fromarray(rng.integers(0, 65536, (50, 30), dtype=np.int32), "I")
     keyed = Image.new("RGB", (30, 50), (1, 2, 3))
     keyed.info["transparency"] = (1, 2, 3)
-    for image in (rgba, palette, deep, wide, keyed):
+    key = deep.copy()
+    key.info["transparency"] = deep.getpixel((0, 0))
+    for image in (rgba, palette, deep, wide, keyed, key):
         whole = to_rgb(image).tobytes()
         for pixels in (1, 7 * 30, 49 * 30):
             monkeypatch.setattr(decode, "STRIP_PIXELS", pixels)
@@ -275,9 +277,76 @@ def test_pillow_applies_the_orientation_of_a_tiff():
     assert_pixels(reopened(image, "TIFF", exif=exif), upright)
 
 
-def test_values_of_32_bits_that_16_bits_hold_are_taken_for_16_bits():
-    values = np.array([[0, 255, 257, 65535]], np.int32)
-    assert np.asarray(reopened(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 1, 1, 255]
+def test_values_of_32_bits_are_of_unknown_range_in_a_file_and_of_16_bits_in_memory():
+    image = Image.fromarray(np.array([[0, 255, 257, 65535]], np.int32))
+    assert np.asarray(to_rgb(image))[0, :, 0].tolist() == [0, 1, 1, 255]
+    with pytest.raises(DataError, match=r"^32-bit pixels have no known range"):
+        reopened(image, "TIFF")
+
+
+def tiff(bits: int, sample_format: int, row: bytes) -> bytes:
+    """A grey TIFF of four pixels."""
+    entries = {256: 4, 257: 1, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(row),
+               339: sample_format}  # fmt: skip
+    parts = [struct.pack("<HHIHxx", tag, 3, 1, value) for tag, value in entries.items()]
+    row += b"\0" * (len(row) % 2)
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(row)) + row
+    return start + struct.pack("<H", len(parts)) + b"".join(parts) + bytes(4)
+
+
+def test_a_tiff_is_read_by_the_bits_that_it_declares():
+    twelve = bytes.fromhex("000010800fff")
+    seen = decode_image(tiff(12, 1, twelve))
+    assert np.asarray(seen)[0, :, 0].tolist() == [0, 1, 128, 255]
+    sixteen = np.array([0, 257, 32768, 32767], "<u2").tobytes()
+    seen = decode_image(tiff(16, 1, sixteen))
+    assert np.asarray(seen)[0, :, 0].tolist() == [0, 1, 128, 127]
+    with pytest.raises(DataError, match=r"^pixels with a sign have no known range"):
+        decode_image(tiff(16, 2, np.array([0, 1, 2, 3], "<i2").tobytes()))
+
+
+def keyed_png(bits: int, colour: int, key: bytes, row: bytes) -> bytes:
+    """A PNG of one row with a colour key."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    width = len(row) * 8 // bits // (3 if colour else 1)
+    size = struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(b"\0" + row))
+    header = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size)
+    return header + chunk(b"tRNS", key) + data + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "key", "expected"),
+    [
+        (1, "55", 1, [0, 255] * 4),
+        (1, "55", 0, [255] * 8),
+        (2, "1b", 1, [0, 255, 170, 255]),
+        (4, "01ef", 14, [0, 17, 255, 255]),
+        (8, "000102ff", 2, [0, 1, 255, 255]),
+        (16, "0000 0101 8000 8001 ffff", 0x8000, [0, 1, 255, 128, 255]),
+        (16, "0000 0101 8000 8001 ffff", 0, [255, 1, 128, 128, 255]),
+    ],
+)
+def test_a_colour_key_of_grey_of_any_depth_becomes_white(bits, row, key, expected):
+    data = keyed_png(bits, 0, struct.pack(">H", key), bytes.fromhex(row))
+    assert np.asarray(decode_image(data))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("key", [(0xFFFF, 0, 0), (0xC8, 0, 0), (0x102, 0x304, 0x506)])
+def test_a_colour_key_of_16_bits_becomes_white(key):
+    pixels = np.array([(0xFFFF, 0, 0), (0xC8, 0, 0), (0x102, 0x304, 0x506), (0xC800, 0, 0)], ">u2")
+    data = keyed_png(16, 2, struct.pack(">3H", *key), pixels.tobytes())
+    expected = [(one >> 8).tolist() for one in pixels]
+    expected[[*map(tuple, pixels.tolist())].index(key)] = [255] * 3
+    assert np.asarray(decode_image(data))[0].tolist() == expected
+    with Image.open(io.BytesIO(data)) as image:
+        before = dict(image.info)
+        to_rgb(image)
+        assert image.info == before
 
 
 def test_first_frame_of_an_animation():
