@@ -21,7 +21,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ssdd_bench.errors import OutputError, UserError
 from ssdd_bench.launch.shares import Share
@@ -36,7 +36,12 @@ PORTS: Final = range(20_000, 60_000)
 PATIENCE: Final = 15.0
 """Seconds after which a rank says that it waits for others."""
 
-_ADVICE: Final = "for a run of one process, unset the variables of torchrun"
+Starter = Literal["torchrun", "srun"]
+"""Program by whose variables ranks are known; accelerate sets those of torchrun."""
+_ADVICE: Final[Mapping[Starter, str]] = {
+    "torchrun": "for a run of one process, unset RANK, WORLD_SIZE and MASTER_ADDR",
+    "srun": "for a run of one process, unset SLURM_STEP_NUM_TASKS, or use srun --ntasks=1",
+}
 
 _stores: Final[list[Any]] = []
 _connections: Final = count()
@@ -51,12 +56,14 @@ class Rank:
         count: number of ranks.
         local: its number among those of its machine, which is that of its GPU.
         local_count: number of ranks of its machine.
+        starter: program that started the ranks.
     """
 
     rank: int
     count: int
     local: int
     local_count: int
+    starter: Starter = "torchrun"
 
     @property
     def share(self) -> Share:
@@ -77,28 +84,31 @@ def find_rank(environment: Mapping[str, str] | None = None) -> Rank | None:
         UserError: a variable is no number, or the rank is not below the number of ranks.
     """
     found = os.environ if environment is None else environment
+    starter: Starter
     if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= found.keys():
+        starter = "torchrun"
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     elif "SLURM_STEP_NUM_TASKS" in found:
+        starter = "srun"
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "")
     else:
         return None
-    rank, count = (_number(found, name) for name in names[:2])
+    number = partial(_number, found, advice=_ADVICE[starter])
+    rank, count = map(number, names[:2])
     if rank >= count:
-        raise UserError(f"{names[0]} is {rank}, and {names[1]} {count}: {_ADVICE}")
-    local = _number(found, names[2]) if names[2] in found else 0
+        raise UserError(f"{names[0]} is {rank}, and {names[1]} {count}: {_ADVICE[starter]}")
+    local = number(names[2]) if names[2] in found else 0
     tasks = re.match(r"\d+", found.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    local_count = int(tasks[0]) if tasks else count
     if names[3] in found:
-        local_count = _number(found, names[3])
-    else:
-        local_count = int(tasks[0]) if tasks else count
-    return Rank(rank, count, local, local_count) if count > 1 else None
+        local_count = number(names[3])
+    return Rank(rank, count, local, local_count, starter) if count > 1 else None
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
+def _number(environment: Mapping[str, str], name: str, advice: str) -> int:
     text = environment[name]
     if not re.fullmatch("[0-9]+", text):
-        raise UserError(f"{name} is '{text}', expected a number: {_ADVICE}")
+        raise UserError(f"{name} is '{text}', expected a number: {advice}")
     return int(text)
 
 
@@ -141,7 +151,8 @@ class Ranks:
                 )
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"rank {own.rank} of {own.count} found no others: {_first_line(error)}; {_ADVICE}"
+                f"rank {own.rank} of {own.count} found no others: {_first_line(error)}; "
+                f"{_ADVICE[own.starter]}"
             ) from error
         finally:
             waiting.cancel()
@@ -152,8 +163,9 @@ class Ranks:
 
     def _say_that_it_waits(self) -> None:
         own, place = self.own, os.environ.get("MASTER_ADDR", "")
+        advice = _ADVICE[own.starter]
         logger.info(
-            "rank %d of %d waits for the others at %s; %s", own.rank, own.count, place, _ADVICE
+            "rank %d of %d waits for the others at %s; %s", own.rank, own.count, place, advice
         )
 
     def _store(self) -> Any:

@@ -17,10 +17,12 @@ SRUN = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1",
         "SLURM_STEP_TASKS_PER_NODE": "2(x4)"}  # fmt: skip
 
 
-@pytest.mark.parametrize("environment", [TORCHRUN, SRUN])
-def test_a_rank_is_found_in_the_environment(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(("environment", "starter"), [(TORCHRUN, "torchrun"), (SRUN, "srun")])
+def test_a_rank_is_found_in_the_environment(
+    environment: dict[str, str], starter: module.Starter
+) -> None:
     found = find_rank(environment)
-    assert found == Rank(3, 8, 1, 2)
+    assert found == Rank(3, 8, 1, 2, starter)
     assert str(found.share) == "3/8"
 
 
@@ -36,8 +38,13 @@ def test_one_process_is_no_rank(environment: dict[str, str]) -> None:
     ("name", "value"), [("RANK", "abc"), ("RANK", "8"), ("WORLD_SIZE", ""), ("LOCAL_RANK", "-1")]
 )
 def test_variables_that_make_no_rank_are_named(name: str, value: str) -> None:
-    with pytest.raises(UserError, match=rf"^{name} is '?{value}'?,"):
+    with pytest.raises(UserError, match=rf"^{name} is '?{value}'?,.* unset RANK, "):
         find_rank({**TORCHRUN, name: value})
+
+
+def test_the_variables_of_the_program_that_started_ranks_are_named() -> None:
+    with pytest.raises(UserError, match=r"^SLURM_PROCID is 'x',.* unset SLURM_STEP_NUM_TASKS"):
+        find_rank({**SRUN, "SLURM_PROCID": "x"})
 
 
 RANKS = """
@@ -130,17 +137,25 @@ def test_files_stay_until_rank_0_has_saved_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("starter", "variable"), [("torchrun", "WORLD_SIZE"), ("srun", "SLURM_STEP_NUM_TASKS")]
+)
 def test_a_rank_without_others_says_that_it_waits(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    starter: module.Starter,
+    variable: str,
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.5)
     monkeypatch.setattr(module, "_stores", [])
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(28_000 + os.getpid() % 1000))
     caplog.set_level("INFO", "ssdd_bench")
-    with pytest.raises(UserError, match="rank 0 of 2"), Ranks(Rank(0, 2, 0, 2), 2).connected():
+    ranks = Ranks(Rank(0, 2, 0, 2, starter), 2)
+    with pytest.raises(UserError, match=f"rank 0 of 2.*{variable}"), ranks.connected():
         pass
     assert "waits for the others at 127.0.0.1" in caplog.text
+    assert variable in caplog.text
 
 
 @pytest.mark.slow
