@@ -35,7 +35,7 @@ from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.result import show_html, show_text
-from ssdd_bench.evaluation.settings import BatchSize, check_batch_size
+from ssdd_bench.evaluation.settings import BatchSize, parse_batch_size
 from ssdd_bench.evaluation.work import job_grid
 from ssdd_bench.evaluation.worker import make_groups, merge_folder
 from ssdd_bench.launch.lock import clocks_in_turn, locked
@@ -176,7 +176,7 @@ def run(
         UserError: something concerns every job: the device, a name, the images, the output
             folder. A failure of a single job is in the summary.
     """
-    check_batch_size(batch_size)
+    parse_batch_size(batch_size)
     config = RunConfig(
         requests=tuple(_requests(tokenizers)),
         resolutions=whole_numbers("resolutions", resolutions),

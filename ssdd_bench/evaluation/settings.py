@@ -97,7 +97,7 @@ class BatchChoice:
     clock: Batches
 
 
-def check_batch_size(batch_size: BatchSize) -> tuple[int, ...]:
+def parse_batch_size(batch_size: BatchSize) -> tuple[int, ...]:
     """Return the sizes that a user asked for; none where the device decides.
 
     Raises:
@@ -120,9 +120,9 @@ def choose_batches(batch_size: BatchSize, device: torch.device) -> BatchChoice:
     See :func:`ssdd_bench.evaluation.evaluate.evaluate`.
 
     Raises:
-        UserError: see :func:`check_batch_size`.
+        UserError: see :func:`parse_batch_size`.
     """
-    gpu, sizes = device.type == "cuda", check_batch_size(batch_size)
+    gpu, sizes = device.type == "cuda", parse_batch_size(batch_size)
     if not sizes:
         clock: Batches = "auto" if gpu or batch_size else (CPU_BATCH,)
         return BatchChoice(GPU_BATCH if gpu else CPU_BATCH, clock)

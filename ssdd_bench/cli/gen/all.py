@@ -88,7 +88,7 @@ def command(
     training = load_recipe(recipe, DiTRecipe)
     if data and res:  # What cannot be trained is refused before anything is loaded or encoded.
         check_installed()
-        from ssdd_bench.train.stages.dit import check_batch_size
+        from ssdd_bench.train.stages.dit import check_enough_images
 
         latents = LatentsPlan(
             tokenizer,
@@ -100,7 +100,7 @@ def command(
             max_image_mb=max_image_mb,
             command=typed(),
         )
-        check_batch_size(training.dit.batch_size, len(latents.open()))
+        check_enough_images(training.dit.batch_size, len(latents.open()))
     options.set_threads(threads)
     launch = launching.make(device, threads)
     connection = click.get_current_context().with_resource(ExitStack())

@@ -48,7 +48,7 @@ def latent_batches(
         yield to_device(data, device), to_device(labels, device)
 
 
-def check_batch_size(batch_size: int, images: int) -> None:
+def check_enough_images(batch_size: int, images: int) -> None:
     """Refuse more latents in a batch than there are images.
 
     Raises:
@@ -70,7 +70,7 @@ class DiTStage(Stage):
         super().__init__("dit", recipe.dit, recipe.optimiser, asdict(recipe))
         self.recipe = recipe.dit
         dit, latents, classes = recipe.dit, record.config, record.config.classes
-        check_batch_size(dit.batch_size, latents.n)
+        check_enough_images(dit.batch_size, latents.n)
         config = make_config(dit.size, dit.patch, latents.side, latents.channels, len(classes))
         self.config = asdict(config)
         self.latents = LatentFacts(
