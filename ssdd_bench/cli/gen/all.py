@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -100,7 +101,9 @@ def command(
             max_image_mb=max_image_mb,
             command=typed(),
         )
-        check_enough_images(training.dit.batch_size, len(latents.open()))
+        images = latents.open()
+        check_enough_images(training.dit.batch_size, len(images))
+        latents = replace(latents, data=images, limit=None)  # which are not listed again
     options.set_threads(threads)
     launch = launching.make(device, threads)
     connection = click.get_current_context().with_resource(ExitStack())

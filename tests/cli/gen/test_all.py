@@ -2,8 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ssdd_bench.data import memory
+from ssdd_bench.errors import UserError
+from ssdd_bench.generation import latents
+from ssdd_bench.generation.identity import EncoderIdentity
 
 Program = Callable[..., tuple[int, str, str]]
 
@@ -22,3 +28,28 @@ def test_a_training_that_cannot_be_is_refused_first(
     assert token in error
     assert len(error.strip().splitlines()) == 1
     assert not (out / "latents").exists()
+
+
+@pytest.mark.medium
+def test_the_images_are_listed_once(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(plan: latents.LatentsPlan, *_: Any, **__: Any) -> None:
+        assert len(plan.open()) == 8
+        raise UserError("nothing is encoded here")
+
+    def identify(names: list[str], *_: Any) -> list[EncoderIdentity]:
+        return [EncoderIdentity("klvae", "ab" * 32, 4)] * len(names)
+
+    opened = []
+    monkeypatch.setattr(latents, "encode_latents", encode)
+    monkeypatch.setattr("ssdd_bench.generation.identity.identify_encoders", identify)
+    monkeypatch.setattr("ssdd_bench.train.stages.dit.check_enough_images", lambda *_: None)
+    known = memory.open_images
+    monkeypatch.setattr(
+        memory, "open_images", lambda *given, **more: opened.append(given) or known(*given, **more)
+    )
+    line = "gen all --tokenizer klvae --data sample --limit 8 --res 64 --reference sample"
+    _, _, error = program(*line.split(), "--out", str(tmp_path / "out"))
+    assert "nothing is encoded here" in error
+    assert opened == [("sample",)]
