@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from ssdd_bench.errors import UserError
 from ssdd_bench.launch.processes import METHOD, cores, start_server, without_main
 
 MOST: Final = 4
@@ -28,7 +29,7 @@ def process_pool(preload: Sequence[str]) -> Iterator[Executor | None]:
     """
     executor = None
     if cores() > 1:
-        with suppress(ImportError, NotImplementedError, OSError):
+        with suppress(ImportError, NotImplementedError, OSError, UserError):
             start_server(preload)
             executor = _Pool(min(cores(), MOST), multiprocessing.get_context(METHOD), _begin)
     try:

@@ -23,6 +23,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, Final
 
+from ssdd_bench.errors import UserError
 from ssdd_bench.launch.slots import (
     Answer,
     Call,
@@ -63,12 +64,21 @@ def start_server(preload: Sequence[str] = ("torch",)) -> None:
     """Start the server of workers, which imports modules while this process does other things.
 
     A server that is there already is kept as it is.
+
+    Raises:
+        UserError: the server is that of another process, of which this one is a fork.
     """
     if METHOD == "forkserver":
         multiprocessing.get_context(METHOD).set_forkserver_preload(list(preload))
         resource_tracker.ensure_running()  # which lets interrupts through again
-        with _interrupts_wait():
-            forkserver.ensure_running()
+        try:
+            with _interrupts_wait():
+                forkserver.ensure_running()
+        except ChildProcessError as error:
+            raise UserError(
+                "this process is a fork of one that has worker processes, which it cannot use: "
+                "start it with the method 'spawn' of multiprocessing, or leave jobs out"
+            ) from error
 
 
 @contextmanager

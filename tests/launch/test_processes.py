@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from dummy_groups import Run, read_log
+from forked import attempt
 
 from ssdd_bench.launch import processes
 from ssdd_bench.launch.processes import CORES, describe_exit, own_cores
@@ -158,3 +159,16 @@ def test_an_interrupt_while_the_server_imports_shows_no_traceback(tmp_path: Path
     until(marker.exists)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     assert process.communicate(timeout=60) == ("interrupted\n", "")
+
+
+def begin() -> None:
+    processes.start_server(["json"])
+
+
+@pytest.mark.medium
+def test_a_fork_of_a_process_with_workers_is_refused_them() -> None:
+    begin()
+    ending = attempt(begin)
+    assert ending.kind == "refused", ending.text
+    assert ending.is_good
+    begin()
