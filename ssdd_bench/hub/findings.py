@@ -31,7 +31,7 @@ class Problem(StrEnum):
 
 FIXES: Final = {
     Problem.UNREADABLE: "Delete the file and measure again",
-    Problem.SCHEMA: "Measure again with this version of ssdd-bench",
+    Problem.SCHEMA: "Measure again with this version of ssdd-bench, or move what is no result",
     Problem.STRAY: "Remove it: only result files and their scores belong here",
     Problem.PLACE: "Move it there, or let ssdd-bench publish place it",
     Problem.DUPLICATE: "Keep one of the two",

@@ -139,7 +139,8 @@ def load_result(path: Path) -> Result:
 def _check_version(data: Any, readable: int, source: Path | str) -> None:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if type(version) is not int:
-        raise UserError(f"{source}: not a result file (no integer key 'schema_version')")
+        problem = "not a result file (no integer key 'schema_version')"
+        raise FileContentError(source, problem, "move it to another folder")
     if version != readable:
         advice = "update ssdd-bench" if version > readable else "repeat the command that wrote it"
         problem = f"key 'schema_version' is {version}, expected {readable}"

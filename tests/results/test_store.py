@@ -229,7 +229,7 @@ def test_load_takes_files_and_folders_once_each_in_name_order(
     [
         ("{", "damaged JSON"),
         ("", "damaged JSON"),
-        ("[]", "not a result file"),
+        ("[]", "not a result file.*: move it to another folder"),
         ('{"schema_version": 1, "seconds": NaN}', "NaN is not a finite number"),
         ('{"schema_version": 1, "schema_version": 1}', "key 'schema_version' twice"),
         ("\udcff", "damaged JSON"),
