@@ -12,7 +12,12 @@ from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 
 from ssdd_bench.data.files import describe, is_failure
 from ssdd_bench.errors import DataError, SourceError
@@ -109,7 +114,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise DataError("float pixels have no known range: convert the image to 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return _in_strips(image, partial(_from_deep_grey, white=_white_of(image)))
+        white, black = _white_of(image), 0
+        if isinstance(image, TiffImageFile) and not image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 1):
+            white, black = black, white  # Pillow turns it over for 8 bits only
+        return _in_strips(image, partial(_from_deep_grey, white=white, black=black))
     if image.has_transparency_data:
         return _in_strips(image, partial(_on_white, key=_colour_key(image)))
     return image.convert("RGB")
@@ -167,9 +175,10 @@ def _on_white(image: Image.Image, key: Any) -> Image.Image:
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-def _from_deep_grey(image: Image.Image, white: int) -> Image.Image:
+def _from_deep_grey(image: Image.Image, white: int, black: int) -> Image.Image:
     """Scale grey of more than 8 bits per pixel to 8; Pillow's own conversion clips it at 255."""
     values = np.asarray(image).astype(np.int64)
-    grey = ((values * 255 + white // 2) // white).astype(np.uint8)
+    most = abs(white - black)
+    grey = ((abs(values - black) * 255 + most // 2) // most).astype(np.uint8)
     grey[values == image.info.get("transparency", -1)] = 255
     return Image.fromarray(grey).convert("RGB")

@@ -284,10 +284,10 @@ def test_values_of_32_bits_are_of_unknown_range_in_a_file_and_of_16_bits_in_memo
         reopened(image, "TIFF")
 
 
-def tiff(bits: int, sample_format: int, row: bytes) -> bytes:
+def tiff(bits: int, sample_format: int, row: bytes, zero_is_black: int = 1) -> bytes:
     """A grey TIFF of four pixels."""
-    entries = {256: 4, 257: 1, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(row),
-               339: sample_format}  # fmt: skip
+    entries = {256: 4, 257: 1, 258: bits, 259: 1, 262: zero_is_black, 273: 8, 277: 1,
+               278: 1, 279: len(row), 339: sample_format}  # fmt: skip
     parts = [struct.pack("<HHIHxx", tag, 3, 1, value) for tag, value in entries.items()]
     row += b"\0" * (len(row) % 2)
     start = struct.pack("<2sHI", b"II", 42, 8 + len(row)) + row
@@ -303,6 +303,15 @@ def test_a_tiff_is_read_by_the_bits_that_it_declares():
     assert np.asarray(seen)[0, :, 0].tolist() == [0, 1, 128, 127]
     with pytest.raises(DataError, match=r"^pixels with a sign have no known range"):
         decode_image(tiff(16, 2, np.array([0, 1, 2, 3], "<i2").tobytes()))
+
+
+@pytest.mark.parametrize(
+    ("bits", "row"),
+    [(8, bytes([0, 1, 128, 255])), (16, np.array([0, 257, 32896, 65535], "<u2").tobytes())],
+)
+def test_a_tiff_may_count_from_white(bits: int, row: bytes):
+    seen = decode_image(tiff(bits, 1, row, zero_is_black=0))
+    assert np.asarray(seen)[0, :, 0].tolist() == [255, 254, 127, 0]
 
 
 def keyed_png(bits: int, colour: int, key: bytes, row: bytes) -> bytes:
