@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -24,14 +25,23 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
-from ssdd_bench.diffusers.loading import Networks, from_checkpoint, from_registry, from_tokenizer
+from ssdd_bench.diffusers.loading import (
+    Networks,
+    find_checkpoint,
+    from_checkpoint,
+    from_registry,
+    from_tokenizer,
+)
 from ssdd_bench.diffusers.networks import build_encoder
 from ssdd_bench.diffusers.noise import Generators, decoder_noise
 from ssdd_bench.diffusers.tiling import Tiling, cut
 from ssdd_bench.errors import OptionError, ResolutionError
 from ssdd_bench.flow.schedule import power_schedule
 from ssdd_bench.nn.decoder import DOWNSAMPLING, DecoderSize, SSDDDecoder
+from ssdd_bench.ssdd.checkpoints import EXPORTED, read_export
+from ssdd_bench.ssdd.load import guess_note, known_steps
 from ssdd_bench.ssdd.tokenizer import solve
+from ssdd_bench.weights.hub import build_model
 
 
 class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
@@ -134,7 +144,10 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
 
     @classmethod
     def from_single_file(cls, path: Path | str, *, vae: Any = None, **config: Any) -> Self:
-        """Load a checkpoint of SSDD: one trained here or a released one.
+        """Load a checkpoint of SSDD: one trained here, a released one, or one in a saved folder.
+
+        Beside a file that ``save_pretrained`` wrote, its config.json tells all. Another file has no
+        statistics of its latents.
 
         Args:
             path: a safetensors file, or its address on the Hugging Face Hub. The weights that
@@ -142,12 +155,20 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             vae: the ``AutoencoderKL`` whose latents the decoder was trained on, for a checkpoint
                 that holds a decoder only. Its encoder is copied, and its scaling taken over.
             config: entries of the configuration that differ, such as ``steps``: by default 1 if
-                the card beside the file says that it is distilled, or else 8.
+                the card beside the file says that it is distilled, or else 8, with a warning if
+                there is no card.
 
         Raises:
             WeightsError: the file is missing, damaged, out of reach, or no checkpoint of SSDD.
         """
-        return cls._wrap(from_checkpoint(path, vae), config)
+        file = find_checkpoint(path)
+        if vae is None and (saved := read_export(file)):
+            made: Self = build_model(saved | config, file, {EXPORTED: cls})
+            return made
+        networks = from_checkpoint(file, vae)
+        if "steps" not in config and known_steps(file) is None:
+            warnings.warn(guess_note(file, networks.config["steps"]), stacklevel=2)
+        return cls._wrap(networks, config)
 
     @classmethod
     def _wrap(cls, networks: Networks, config: dict[str, Any]) -> Self:

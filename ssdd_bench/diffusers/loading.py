@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -15,9 +15,9 @@ from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_ssdd
-from ssdd_bench.ssdd.load import suitable_steps
+from ssdd_bench.ssdd.load import STEPS, known_steps
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.hub import fetch
+from ssdd_bench.weights.hub import CONFIG, fetch
 
 ADDRESS: Final = re.compile(
     r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:blob|resolve)"
@@ -66,15 +66,24 @@ def from_tokenizer(tokenizer: object) -> Networks:
     return Networks(tokenizer.encoder, tokenizer.decoder, config)
 
 
-def from_checkpoint(path: Path | str, vae: Any = None) -> Networks:
-    """Load a checkpoint of SSDD; see :meth:`AutoencoderSSDD.from_single_file`."""
+def find_checkpoint(path: Path | str) -> Path:
+    """Return the path of a checkpoint, fetched if it is an address on the Hub.
+
+    Raises:
+        WeightsError: it is out of reach.
+    """
     if address := ADDRESS.fullmatch(str(path)):
-        file = unquote(address["file"])
-        card = Path(file).with_suffix(".json").as_posix()  # says how many steps suit the decoder
-        folder = fetch(address["repo"], [file], unquote(address["revision"]), [card])
-        path = folder / file
-    path = Path(path)
-    steps = {"steps": suitable_steps(path)}
+        file = PurePosixPath(unquote(address["file"]))
+        beside = [file.with_suffix(".json"), file.with_name(CONFIG)]  # they know the steps
+        revision = unquote(address["revision"])
+        folder = fetch(address["repo"], [str(file)], revision, list(map(str, beside)))
+        return folder / file
+    return Path(path)
+
+
+def from_checkpoint(path: Path, vae: Any = None) -> Networks:
+    """Load a checkpoint of SSDD; see :meth:`AutoencoderSSDD.from_single_file`."""
+    steps = {"steps": known_steps(path) or STEPS}
     if vae is None:
         encoder, decoder = load_ssdd(path)
         return Networks(encoder, decoder, describe_encoder(encoder) | _describe(decoder) | steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -12,10 +12,13 @@ from ssdd_bench.errors import WeightsError
 from ssdd_bench.nn.decoder import DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights.files import load_safetensors, load_strict
-from ssdd_bench.weights.hub import read_config
+from ssdd_bench.weights.hub import CONFIG, read_config
 
 State = dict[str, Tensor]
 Network = TypeVar("Network", SSDDEncoder, SSDDDecoder)
+
+EXPORTED = "AutoencoderSSDD"
+"""Class that the configuration of an exported folder names."""
 
 
 def load_ssdd(path: Path) -> tuple[SSDDEncoder, SSDDDecoder]:
@@ -61,6 +64,21 @@ def read_stage(path: Path) -> str | None:
     card = path.with_suffix(".json")
     stage = read_config(card).get("stage") if card.is_file() else None
     return stage if isinstance(stage, str) else None
+
+
+def read_export(path: Path) -> dict[str, Any]:
+    """Return the configuration beside a checkpoint that ``AutoencoderSSDD.save_pretrained`` wrote.
+
+    Empty for another file, such as one with a card of its own.
+
+    Raises:
+        WeightsError: the configuration is damaged.
+    """
+    config = path.with_name(CONFIG)
+    if path.with_suffix(".json").is_file() or not config.is_file():
+        return {}
+    saved = read_config(config)
+    return saved if saved.get("_class_name") == EXPORTED else {}
 
 
 def _read(path: Path) -> dict[str, State]:

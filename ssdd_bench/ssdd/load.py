@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.errors import OptionError, WeightsError, counted
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
-from ssdd_bench.ssdd.checkpoints import load_encoder, read_stage
+from ssdd_bench.ssdd.checkpoints import load_encoder, read_export, read_stage
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
 from ssdd_bench.weights.hub import load_model
 
@@ -29,8 +29,7 @@ def open_ssdd(
     Args:
         checkpoint: safetensors file with ``decoder.*``, and with ``encoder.*`` unless one of the
             last two is given.
-        steps: Euler steps; 0 takes 1 if the card beside the file says that it is distilled, or
-            else :data:`STEPS`.
+        steps: Euler steps; 0 takes those of :func:`known_steps`, or else :data:`STEPS`.
         t_pow_shift: exponent of :func:`ssdd_bench.flow.schedule.power_schedule`.
         encoder: checkpoint whose ``encoder.*`` made the latents; "" for none.
         vae: folder of the AutoencoderKL that made them, in the layout of diffusers; "" for none.
@@ -52,25 +51,48 @@ def open_ssdd(
     elif vae:
         found, file = _load_vae(Path(vae))
         files.append(file)
-    stage = read_stage(checkpoint)
-    taken = steps or suitable_steps(checkpoint)
+    known = known_steps(checkpoint)
+    taken = steps or known or STEPS
     made = SSDDTokenizer(checkpoint, taken, t_pow_shift, found)
     made.weights = tuple(files)
-    if stage is None and (not steps or steps == 1):
-        made.warnings = (
-            f"{checkpoint.name} is not known to be distilled: decoded in {taken} step"
-            f"{'s' * (taken > 1)}, compare with steps={1 if taken > 1 else STEPS}",
-        )
+    if known is None and (not steps or steps == 1):
+        made.warnings = (guess_note(checkpoint, taken),)
     return made
 
 
-def suitable_steps(checkpoint: Path) -> int:
-    """Return 1 if the card beside a checkpoint says that it is distilled, or else ``STEPS``.
+def known_steps(checkpoint: Path) -> int | None:
+    """Return the steps that suit a checkpoint, by the file beside it; None if there is none.
+
+    A card names the stage of training: 1 for a distilled decoder, :data:`STEPS` for another. The
+    config.json of an exported folder names the steps.
 
     Raises:
-        WeightsError: the card is damaged.
+        WeightsError: the file beside it is damaged.
+        OptionError: its number of steps is none.
     """
-    return 1 if read_stage(checkpoint) == DISTILLED else STEPS
+    if stage := read_stage(checkpoint):
+        return 1 if stage == DISTILLED else STEPS
+    saved = read_export(checkpoint)
+    return check_steps(saved.get("steps", 1)) if saved else None
+
+
+def guess_note(checkpoint: Path, steps: int) -> str:
+    """Return the warning that a number of steps is a guess, with another one to compare with."""
+    return (
+        f"{checkpoint.name} is not known to be distilled: decoded in {counted(steps, 'step')}, "
+        f"compare with steps={1 if steps > 1 else STEPS}"
+    )
+
+
+def check_steps(steps: object) -> int:
+    """Return a number of steps that is a positive integer.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise OptionError(f"steps is {steps!r}. Pass an integer of 1 or more")
+    return steps
 
 
 def _load_vae(folder: Path) -> tuple[VAEEncoder, Path]:
