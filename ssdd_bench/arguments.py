@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,39 @@ def whole_numbers(name: str, values: Any) -> tuple[int, ...]:
     """
     several = values if isinstance(values, Iterable) else (values,)
     return tuple(whole(name, one) for one in several)
+
+
+def number(name: str, value: Any, positive: bool = False) -> float:
+    """Return a finite real number of any type, such as one of numpy.
+
+    Raises:
+        UserError: it is none, or not above 0 where it must be ``positive``.
+    """
+    if not _is_number(value, positive):
+        kind = "positive number" if positive else "finite number"
+        raise UserError(f"{name} is {value!r}: give a {kind}")
+    return float(value)
+
+
+def numbers(name: str, values: Any, count: int, positive: bool = False) -> tuple[float, ...]:
+    """Return a list of as many numbers, each as of :func:`number`.
+
+    Raises:
+        UserError: there are more or fewer, or one is none.
+    """
+    kind = f"{count} {'positive' if positive else 'finite'} numbers"
+    if not isinstance(values, list | tuple):
+        raise UserError(f"{name} is {values!r}: give {kind}")
+    if len(values) != count:
+        raise UserError(f"{name} has {len(values)} values: give {kind}")
+    if wrong := [one for one in values if not _is_number(one, positive)]:
+        raise UserError(f"{name} has the value {wrong[0]!r}: give {kind}")
+    return tuple(map(float, values))
+
+
+def _is_number(value: Any, positive: bool) -> bool:
+    real = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    return real and (value > 0 or not positive)
 
 
 def texts(name: str, values: Any) -> tuple[str, ...]:

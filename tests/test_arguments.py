@@ -1,5 +1,6 @@
 """Arguments from Python: what is taken, and what is refused in one line."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 import ssdd_bench as sb
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.arguments import check_choice, texts, whole, whole_numbers
+from ssdd_bench.arguments import check_choice, numbers, texts, whole, whole_numbers
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import run as run_module
 from ssdd_bench.evaluation.config import RunConfig
@@ -149,6 +150,16 @@ def test_pairs_are_refused(wrong: dict[str, Any], token: str) -> None:
     with pytest.raises(UserError) as caught:
         sb.evaluate_pairs(images, images, **given)
     assert token in str(caught.value)
+
+
+@pytest.mark.parametrize("values", ["12", 1.0, [1.0], [1.0, "2"], [1.0, True], [1.0, math.nan]])
+def test_lists_of_numbers(values: Any) -> None:
+    assert numbers("stds", [np.float32(0.5), 2], 2, positive=True) == (0.5, 2.0)
+    assert numbers("means", (0, -1), 2) == (0.0, -1.0)
+    with pytest.raises(UserError, match="stds"):
+        numbers("stds", values, 2)
+    with pytest.raises(UserError, match="2 positive"):
+        numbers("stds", [1, 0], 2, positive=True)
 
 
 def test_a_protocol_is_an_id_a_file_or_an_object(tmp_path: Path) -> None:

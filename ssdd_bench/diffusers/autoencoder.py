@@ -24,6 +24,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.arguments import number, numbers, whole
 from ssdd_bench.data.statistics import ChannelStats, ChannelSums
 from ssdd_bench.diffusers.loading import (
     Networks,
@@ -75,7 +76,8 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         force_upcast: True lets some pipelines decode in float32 when the weights are float16.
 
     Raises:
-        OptionError: a value is out of range, or the widths are not those of an encoder.
+        UserError: a value is no number of its kind or out of range, or the widths are not those of
+            an encoder.
     """
 
     _supports_gradient_checkpointing = True
@@ -100,11 +102,15 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         force_upcast: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        whole("latent_channels", latent_channels, 1)
         for name, values in (("channel_mean", channel_mean), ("channel_std", channel_std)):
-            if values and len(values) != latent_channels:
-                raise OptionError(f"{name} has {len(values)} values for {latent_channels} channels")
-        if steps < 1:
-            raise OptionError(f"steps is {steps}. Pass 1 or more")
+            if values not in ([], (), None):
+                numbers(name, values, latent_channels, positive=name == "channel_std")
+        whole("steps", steps, 1)
+        whole("noise_seed", noise_seed)
+        number("t_pow_shift", t_pow_shift, positive=True)
+        number("scaling_factor", scaling_factor, positive=True)
+        number("shift_factor", 0 if shift_factor is None else shift_factor)
         size = DecoderSize.of(
             tuple(decoder_block_out_channels),  # type: ignore[arg-type]
             decoder_attention_heads,
@@ -216,7 +222,7 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             batches: images (B, 3, H, W) in [-1, 1].
 
         Raises:
-            OptionError: there is no batch.
+            OptionError: there is no batch, or a channel of the latents is constant.
             ResolutionError: a side of the images is no multiple of f and of 8.
         """
         kept = {name: self.config[name] for name in ("channel_mean", "channel_std")}
@@ -227,6 +233,10 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             if not sums:
                 raise OptionError("batches is empty. Pass batches of images (B, 3, H, W)")
             stats = reduce(operator.add, sums).stats()
+            if constant := [i for i, std in enumerate(stats.std) if not std > 0]:
+                raise OptionError(
+                    f"channel {constant[0]} of the latents is constant. Pass more images"
+                )
             kept = {"channel_mean": list(stats.mean), "channel_std": list(stats.std)}
         finally:  # An error leaves the statistics that were there.
             self.register_to_config(**kept)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssdd_bench.arguments import whole
 from ssdd_bench.errors import OptionError, WeightsError, counted
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.ssdd.checkpoints import load_encoder, read_export, read_stage
@@ -68,12 +69,12 @@ def known_steps(checkpoint: Path) -> int | None:
 
     Raises:
         WeightsError: the file beside it is damaged.
-        OptionError: its number of steps is none.
+        UserError: its number of steps is none.
     """
     if stage := read_stage(checkpoint):
         return 1 if stage == DISTILLED else STEPS
     saved = read_export(checkpoint)
-    return check_steps(saved.get("steps", 1)) if saved else None
+    return whole("steps", saved.get("steps", 1), 1) if saved else None
 
 
 def guess_note(checkpoint: Path, steps: int) -> str:
@@ -82,17 +83,6 @@ def guess_note(checkpoint: Path, steps: int) -> str:
         f"{checkpoint.name} is not known to be distilled: decoded in {counted(steps, 'step')}, "
         f"compare with steps={1 if steps > 1 else STEPS}"
     )
-
-
-def check_steps(steps: object) -> int:
-    """Return a number of steps that is a positive integer.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise OptionError(f"steps is {steps!r}. Pass an integer of 1 or more")
-    return steps
 
 
 def _load_vae(folder: Path) -> tuple[VAEEncoder, Path]:

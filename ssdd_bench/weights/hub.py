@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ssdd_bench.errors import WeightsError, reason_of
+from ssdd_bench.errors import UserError, WeightsError, reason_of
 from ssdd_bench.results.records import NOTHING
 from ssdd_bench.weights.download import is_offline
 from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
@@ -214,7 +214,7 @@ def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any
     _check_sizes(config, state, file)
     try:
         model: Any = kind.from_config(config)
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (UserError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise WeightsError(
             f"{file}: its configuration builds no {name}: {reason_of(error)}"
         ) from error

@@ -1,12 +1,15 @@
 """AutoencoderSSDD as an autoencoder: numbers, noise, tiles, files, number formats."""
 
+import json
+import math
+
 import pytest
 import torch
 from sample_images import sample_images
 
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.diffusers import AutoencoderSSDD
-from ssdd_bench.errors import OptionError, ResolutionError
+from ssdd_bench.errors import OptionError, ResolutionError, UserError
 from ssdd_bench.plugins.registry import load_tokenizer
 
 RAW = {"channel_mean": [], "channel_std": []}
@@ -242,11 +245,42 @@ def test_offloaded_weights_come_back_for_encode_and_decode(how, photos):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"channel_mean": [1.0]}, {"block_out_channels": (8, 8, 8, 8)}]
+    "wrong",
+    [
+        *({"steps": steps} for steps in (0, -1, 1.5, "2", True, None)),
+        *({"channel_std": std} for std in ([0, 1, 1, 1], [-1, 1, 1, 1], [1, 1], "abcd", 3)),
+        {"channel_std": ["1", 1, 1, 1]},
+        {"channel_std": [math.nan, 1, 1, 1]},
+        *({"channel_mean": mean} for mean in ([1.0], [None] * 4, [math.inf, 0, 0, 0])),
+        *({"scaling_factor": factor} for factor in (0, -0.0, math.nan, math.inf, "1", None)),
+        {"shift_factor": math.nan},
+        {"t_pow_shift": 0},
+        {"noise_seed": 0.5},
+        {"latent_channels": "4"},
+        {"block_out_channels": (8, 8, 8, 8)},
+    ],
+    ids=str,
 )
 def test_wrong_values_are_refused(wrong):
-    with pytest.raises(OptionError, match=next(iter(wrong))):
+    with pytest.raises(UserError, match=next(iter(wrong))) as caught:
         AutoencoderSSDD(**(TINY | wrong))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("wrong", [{"steps": 1.5}, {"channel_std": [0, 1, 1, 1]}], ids=str)
+def test_wrong_values_in_a_folder_are_refused(tmp_path, wrong):
+    make_tiny().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | wrong
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (file,) = tmp_path.glob("*.safetensors")
+    for load in (
+        lambda: AutoencoderSSDD.from_pretrained(tmp_path),
+        lambda: AutoencoderSSDD.from_single_file(file),
+        lambda: load_tokenizer(f"diffusers:path={tmp_path}"),
+    ):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            load()
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32, 32), (2, 3, 16, 16), (2, 1, 32, 32)])
@@ -257,7 +291,12 @@ def test_noise_of_another_shape_is_refused(shape):
 
 
 @pytest.mark.parametrize(
-    ("batches", "error"), [([], OptionError), ([torch.zeros(1, 3, 36, 36)], ResolutionError)]
+    ("batches", "error"),
+    [
+        ([], OptionError),
+        ([torch.zeros(1, 3, 36, 36)], ResolutionError),
+        ([torch.zeros(1, 3, 8, 8)], OptionError),  # one value per channel
+    ],
 )
 def test_statistics_that_cannot_be_measured_leave_the_former(batches, error):
     model = make_tiny(channel_mean=[1.0] * 4, channel_std=[2.0] * 4)
