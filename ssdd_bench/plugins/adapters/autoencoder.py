@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
+from ssdd_bench.arguments import number, numbers
 from ssdd_bench.errors import ResolutionError
 
+NORMALISATION = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
+"""Entries of a model's configuration; absent ones and None leave latents as they are."""
 TIMESTEPS = (1008, 512)
 """Timesteps of the consistency decoder's published two-step sampler, of 1024."""
 
@@ -25,6 +28,10 @@ class Autoencoder(Tokenizer):
 
     Latents are ``(z - shift_factor) * scaling_factor``; a model with statistics per channel in
     its configuration has ``(z - latents_mean) * scaling_factor / latents_std``.
+
+    Raises:
+        UserError: one of these is no positive or no finite number, or there is not one statistic
+            for each channel.
     """
 
     def __init__(
@@ -35,10 +42,12 @@ class Autoencoder(Tokenizer):
         self.latent = latent
         self.steps = steps
         config = model.config
-        self._scale: Any = config.get("scaling_factor") or 1.0
-        self._shift: Any = config.get("shift_factor") or 0.0
-        mean, std = config.get("latents_mean"), config.get("latents_std")
-        if mean is not None and std is not None and latent.channels == len(mean) == len(std):
+        given = {name: config[name] for name in NORMALISATION if config.get(name) is not None}
+        self._scale: Any = number("scaling_factor", given.get("scaling_factor", 1.0), positive=True)
+        self._shift: Any = number("shift_factor", given.get("shift_factor", 0.0))
+        if "latents_mean" in given or "latents_std" in given:
+            mean = numbers("latents_mean", given.get("latents_mean"), latent.channels)
+            std = numbers("latents_std", given.get("latents_std"), latent.channels, positive=True)
             self._shift = torch.tensor(mean).view(1, -1, 1, 1)
             self._scale = self._scale / torch.tensor(std).view(1, -1, 1, 1)
 

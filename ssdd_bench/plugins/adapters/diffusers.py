@@ -92,6 +92,7 @@ def from_diffusers(
     Raises:
         PluginError: no adapter knows the class.
         OptionError: ``steps`` does not fit the model.
+        UserError: the normalisation of its latents in its configuration is not possible.
 
     Examples:
         >>> from diffusers import AutoencoderKL

@@ -1,5 +1,6 @@
 """Autoencoders of diffusers in memory; the tests of the plugin load every class from files."""
 
+import math
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torch
 import ssdd_bench
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.errors import OptionError, PluginError
+from ssdd_bench.errors import OptionError, PluginError, UserError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.adapters.autoencoder import FrameAutoencoder
 from ssdd_bench.plugins.adapters.diffusers import (
@@ -277,6 +278,32 @@ def test_latents_are_shifted_and_scaled(name, changes, factors):
     torch.testing.assert_close(latent.data, expected)
     decoded = tokenizer.decode(latent, KeyedNoise(0, "ab", "decode"))
     torch.testing.assert_close(decoded, decode(name, model, raw), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"scaling_factor": factor} for factor in (0, math.nan, math.inf, "1")),
+        {"shift_factor": math.inf},
+        STATISTICS | {"latents_mean": [0.0] * 3},
+        STATISTICS | {"latents_std": [1.0] * 5},
+        STATISTICS | {"latents_std": [1.0, 1.0, 0.0, 1.0]},
+        {"latents_std": [1.0] * 4},
+    ],
+    ids=str,
+)
+def test_normalisation_that_is_not_possible_is_refused(wrong):
+    with pytest.raises(UserError, match=r"scaling_factor|shift_factor|latents_") as caught:
+        from_diffusers(build("AutoencoderKL", **wrong))
+    assert "\n" not in str(caught.value)
+
+
+@torch.no_grad()
+def test_factors_of_none_leave_latents_as_they_are():
+    model = build("AutoencoderKL", scaling_factor=None, shift_factor=None)
+    x = pictures(1)
+    expected = model.encode(2 * x - 1).latent_dist.mean
+    assert torch.equal(from_diffusers(model).encode(x).data, expected)
 
 
 @pytest.mark.medium
