@@ -7,7 +7,8 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from filelock import FileLock
+
 from ssdd_bench.errors import OutputError, UnavailableError, WeightsError
+from ssdd_bench.results.files import LOCK_PREFIX
 from ssdd_bench.weights.assets import Asset, cache_folder, cached_path, get_asset, require
 from ssdd_bench.weights.files import sha256_file
 
@@ -37,7 +41,8 @@ def is_offline() -> bool:
 def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     """Return the path of a verified file, downloaded into our cache if it is not on this machine.
 
-    An interrupted download leaves ``FILE.part``, which the next call resumes.
+    An interrupted download leaves ``FILE.part``, which the next call resumes. If another process is
+    at it, wait for its end.
 
     Args:
         name: of an asset.
@@ -54,6 +59,30 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     path = cache_folder() / "weights" / asset.file
     if is_offline():
         raise _failure(asset, path, "SSDD_BENCH_OFFLINE is set")
+    with _lock(path):
+        if not cached_path(name):  # which another process may have fetched meanwhile
+            _download(asset, path, progress)
+            return path
+    return require(name)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process at a time download a file, since all of them resume one part."""
+    lock = FileLock(path.with_name(f"{LOCK_PREFIX}{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(asset: Asset, path: Path, progress: Progress) -> None:
+    """Download and verify a file; see :func:`fetch`."""
     part = path.with_name(f"{path.name}.part")
     _make_room(asset, part)
     for attempt in range(1, ATTEMPTS + 1):
@@ -75,18 +104,14 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
             f"was deleted: try again, or put the published file at {path}"
         )
     part.replace(path)
-    return path
 
 
 def _make_room(asset: Asset, part: Path) -> None:
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
         free = shutil.disk_usage(part.parent).free
     except OSError as error:
-        raise OutputError(
-            f"cannot write {part}: {error.strerror}. Choose another folder with XDG_CACHE_HOME"
-        ) from error
+        raise _unwritable(part, error) from error
     if asset.bytes - part.stat().st_size > free:
         raise OutputError(
             f"{asset.file} has {asset.size}, and {part.parent} has room for {free / 1e6:.0f} MB. "
@@ -152,6 +177,12 @@ def _failure(asset: Asset, path: Path, reason: object) -> UnavailableError:
     )
 
 
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {error.strerror}. Choose another folder with XDG_CACHE_HOME"
+    )
+
+
 def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
     """Unpack members of a verified zip into a folder, all or none; do nothing if it is there.
 
@@ -174,6 +205,4 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
     except OSError as error:
         if folder.is_dir():  # another process unpacked it meanwhile
             return
-        raise OutputError(
-            f"cannot write {folder}: {error.strerror}. Choose another folder with XDG_CACHE_HOME"
-        ) from error
+        raise _unwritable(folder, error) from error

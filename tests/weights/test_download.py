@@ -2,6 +2,7 @@
 
 import socket
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -9,6 +10,11 @@ from ssdd_bench.errors import OutputError, UnavailableError, WeightsError
 from ssdd_bench.weights import download as module
 from ssdd_bench.weights.assets import cached_path, require
 from ssdd_bench.weights.download import fetch, unpack
+
+
+def visible(folder):
+    """Return the files of a folder but for hidden ones, such as locks."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def test_fetch(asset, content, server, tmp_path):
@@ -20,7 +26,7 @@ def test_fetch(asset, content, server, tmp_path):
     assert require("net") == path
     assert fetch("net") == path
     assert len(server.requests) == 1
-    assert [file.name for file in path.parent.iterdir()] == ["net.pth"]
+    assert visible(path.parent) == [path]
 
 
 def test_a_broken_download_is_resumed(asset, content, server):
@@ -53,7 +59,7 @@ def test_an_interrupted_download_is_resumed(asset, content, server, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         fetch("net", stop)
     assert cached_path("net") is None
-    (part,) = (tmp_path / "cache/ssdd-bench/weights").iterdir()
+    (part,) = visible(tmp_path / "cache/ssdd-bench/weights")
     assert part.name == "net.pth.part"
     assert part.stat().st_size == 1000
     assert fetch("net").read_bytes() == content
@@ -72,7 +78,25 @@ def test_another_file_is_not_kept(asset, tmp_path):
     with pytest.raises(WeightsError, match="expected 000000000000"):
         fetch("net")
     assert cached_path("net") is None
-    assert not list((tmp_path / "cache/ssdd-bench/weights").iterdir())
+    assert not visible(tmp_path / "cache/ssdd-bench/weights")
+
+
+@pytest.mark.medium
+def test_two_at_a_time_download_once(asset, content, server, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 300_000)
+    with ThreadPoolExecutor() as pool:
+        others = []
+
+        def begin_another(done, total):
+            if done and not others:
+                others.append(pool.submit(fetch, "net"))
+                wait(others, 0.3)
+
+        path = fetch("net", begin_another)
+        assert others[0].result() == path
+    assert path.read_bytes() == content
+    assert server.requests == ["bytes=0-"]
+    assert visible(path.parent) == [path]
 
 
 def test_missing_on_the_server(asset, server):
