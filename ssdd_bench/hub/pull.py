@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ssdd_bench.hub.findings import Problem
 from ssdd_bench.hub.remote import open_snapshot
-from ssdd_bench.hub.staging import MAX_SCORES_BYTES, stage
+from ssdd_bench.hub.staging import MAX_SCORES_BYTES, limit_of, stage
 from ssdd_bench.hub.validate import Checked, check_repository
 from ssdd_bench.protocols.standing import MEANINGS, Standing, former_version, standing_of
 from ssdd_bench.results.files import write_bytes
@@ -82,8 +82,9 @@ def pull(
     def wanted(name: str) -> bool:
         return bool(RESULT_FILE.fullmatch(name) or (scores and SCORES_FILE.fullmatch(name)))
 
-    snapshot = open_snapshot(repo, wanted, revision)
+    snapshot = open_snapshot(repo, wanted, revision, limit_of)
     pulled = [_refused(name) for name in snapshot.refused if _is_stray(name)]
+    pulled += [_too_large(name, size) for name, size in snapshot.large.items()]
     with tempfile.TemporaryDirectory() as temporary:
         staging = Path(temporary)
         contents = stage(snapshot, staging)
@@ -104,6 +105,11 @@ def _is_stray(name: str) -> bool:
 def _refused(name: str) -> PulledFile:
     text = f"not at {RESULTS}/MODEL/REVISION/PROTOCOL/FILE.json"
     return PulledFile(name, Outcome.REFUSED, Problem.STRAY, text)
+
+
+def _too_large(name: str, size: int) -> PulledFile:
+    text = f"{size} bytes, more than {limit_of(name)}"
+    return PulledFile(name, Outcome.REFUSED, Problem.UNREADABLE, text)
 
 
 def _take(one: Checked, contents: Mapping[str, bytes], out: Path, others: Others) -> PulledFile:

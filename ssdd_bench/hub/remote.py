@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Final, Literal
@@ -45,12 +46,14 @@ class Snapshot:
         folder: where the files lie.
         names: their paths in the repository, each accepted by the caller.
         refused: paths that were not.
+        large: sizes in bytes, by path, of wanted files that were not downloaded, being too large.
     """
 
     commit: str
     folder: Path
     names: tuple[str, ...]
     refused: tuple[str, ...]
+    large: Mapping[str, int] = field(default_factory=dict)
 
 
 def ensure_repository(repo: str, kind: RepoType, private: bool = False) -> None:
@@ -64,7 +67,11 @@ def ensure_repository(repo: str, kind: RepoType, private: bool = False) -> None:
 
 
 def fetch_snapshot(
-    repo: str, wanted: Callable[[str], object], revision: str = "", kind: RepoType = "dataset"
+    repo: str,
+    wanted: Callable[[str], object],
+    revision: str = "",
+    kind: RepoType = "dataset",
+    limit: Callable[[str], float] = lambda name: inf,
 ) -> Snapshot:
     """Download some files of a repository into huggingface_hub's cache.
 
@@ -73,6 +80,7 @@ def fetch_snapshot(
         wanted: is given the path of each file, and returns True if it is safe and wanted.
         revision: branch, tag or commit; "" for main.
         kind: of the repository.
+        limit: is given the path of each wanted file, and returns the most bytes to download.
 
     Raises:
         HubError: the network is forbidden or fails, or there is no such repository.
@@ -81,12 +89,14 @@ def fetch_snapshot(
 
     with _speaking_with(repo) as api:
         describe = api.dataset_info if kind == "dataset" else api.model_info
-        info = describe(repo, revision=revision or None, timeout=TIMEOUT_S)
-        listed = sorted(one.rfilename for one in info.siblings or [])
-        names = tuple(name for name in listed if wanted(name))
-        refused = tuple(name for name in listed if not wanted(name))
+        info = describe(repo, revision=revision or None, timeout=TIMEOUT_S, files_metadata=True)
+        sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
+        refused = tuple(name for name in sorted(sizes) if not wanted(name))
+        chosen = sizes.keys() - set(refused)
+        large = {name: sizes[name] for name in sorted(chosen) if sizes[name] > limit(name)}
+        names = tuple(sorted(chosen - large.keys()))
         if not names:
-            return Snapshot(info.sha or "", Path(), (), refused)
+            return Snapshot(info.sha or "", Path(), (), refused, large)
         folder = snapshot_download(
             repo,
             repo_type=kind,
@@ -95,11 +105,14 @@ def fetch_snapshot(
             endpoint=api.endpoint,
             etag_timeout=TIMEOUT_S,
         )
-    return Snapshot(info.sha or "", Path(folder), names, refused)
+    return Snapshot(info.sha or "", Path(folder), names, refused, large)
 
 
 def open_snapshot(
-    repo: str | Path, wanted: Callable[[str], object], revision: str = ""
+    repo: str | Path,
+    wanted: Callable[[str], object],
+    revision: str = "",
+    limit: Callable[[str], float] = lambda name: inf,
 ) -> Snapshot:
     """Return the files of a folder, or of a data set repository on the Hub.
 
@@ -108,12 +121,13 @@ def open_snapshot(
             ``./clone``. Links in it are refused.
         wanted: see :func:`fetch_snapshot`.
         revision: of a repository on the Hub.
+        limit: of a download, see :func:`fetch_snapshot`.
 
     Raises:
         HubError: see :func:`fetch_snapshot`; or there is no such folder.
     """
     if isinstance(repo, str) and REPOSITORY.fullmatch(repo):
-        return fetch_snapshot(repo, wanted, revision)
+        return fetch_snapshot(repo, wanted, revision, limit=limit)
     folder = Path(repo)
     if not os.path.isdir(folder):  # noqa: PTH112 (a Path fails on a name that is too long)
         raise HubError(f"'{repo!s:.99}' is neither OWNER/NAME on the Hub nor a folder")

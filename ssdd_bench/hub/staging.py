@@ -25,11 +25,15 @@ def stage(snapshot: Snapshot, folder: Path) -> dict[str, bytes]:
     """
     contents = {}
     for name in snapshot.names:
-        limit = MAX_SCORES_BYTES if name.endswith(".parquet") else MAX_BYTES
         with (snapshot.folder / name).open("rb") as file:
-            contents[name] = file.read(limit + 1)
+            contents[name] = file.read(limit_of(name) + 1)
         put(folder, name, contents[name])
     return contents
+
+
+def limit_of(name: str) -> int:
+    """Return the largest size in bytes of a file, by its path."""
+    return MAX_SCORES_BYTES if name.endswith(".parquet") else MAX_BYTES
 
 
 def put(folder: Path, name: str, data: bytes) -> None:

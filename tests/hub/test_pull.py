@@ -11,7 +11,7 @@ from hub_server import Hub
 from ssdd_bench.hub.findings import Problem
 from ssdd_bench.hub.pull import Outcome, pull, scores_fit
 from ssdd_bench.hub.remote import HubError
-from ssdd_bench.hub.staging import put
+from ssdd_bench.hub.staging import MAX_BYTES, MAX_SCORES_BYTES, put
 from ssdd_bench.protocols.standing import Standing, protocol_hash
 from ssdd_bench.results.places import place_of, scores_place
 from ssdd_bench.results.records import read_json
@@ -156,6 +156,21 @@ def test_scores_come_along_if_they_are_asked_for_and_fit(hub, save, results, tmp
     scores = f"scores/{good.stem}.parquet"
     assert everything(tmp_path / "with") == {good.name, bad.name, scores}
     assert (tmp_path / "with" / scores).read_bytes() == sound
+
+
+def test_files_that_are_too_large_are_refused_before_the_download(hub, save, tmp_path) -> None:
+    good, bad = save(0), save(1)
+    files = offer(hub, good, bad)
+    stored = hub.repositories["dataset", REPO].files
+    large = next(name for name in files if Path(name).name == bad.name)
+    scores = scores_place(Path(large)).as_posix()
+    stored |= {large: bytes(MAX_BYTES + 1), scores: bytes(MAX_SCORES_BYTES + 1)}
+    refused = [one for one in pull(REPO, tmp_path / "theirs", scores=True) if one.path is None]
+    assert {one.file for one in refused} == {large, scores}
+    assert {one.reason for one in refused} == {Problem.UNREADABLE}
+    assert str(MAX_BYTES + 1) in next(one.text for one in refused if one.file == large)
+    assert everything(tmp_path / "theirs") == {good.name}
+    assert not [one for one in hub.requests if one.endswith((large, scores))]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, rows)
             return
         sha = revision if revision != "main" else found.sha()
-        siblings = [{"rfilename": name} for name in files]
+        sized = "blobs=" in urlsplit(self.path).query
+        siblings = [
+            {"rfilename": name} | ({"size": len(data)} if sized else {})
+            for name, data in files.items()
+        ]
         self.answer(200, {"id": repo, "sha": sha, "siblings": siblings, "tags": []})
 
     def send_file(self, found: Repository, revision: str, name: str) -> None:
