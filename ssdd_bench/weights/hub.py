@@ -27,6 +27,7 @@ REASONS = {
     "RemoteEntryNotFoundError": "no such file",
     "RepositoryNotFoundError": "no such repository, or a private one",
     "RevisionNotFoundError": "no such revision",
+    "UnicodeEncodeError": "HF_TOKEN or the stored token is not ASCII: copy it again",
 }
 
 # States of a file for which the Hub raises one of these errors.

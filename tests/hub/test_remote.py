@@ -66,6 +66,12 @@ def test_without_a_token_nothing_is_written(hub, monkeypatch) -> None:
         commit_files("someone/results", "dataset", {"one": b"1"}, "Add")
 
 
+def test_a_token_that_no_header_can_hold(hub, monkeypatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_t\u00f6ken")
+    with pytest.raises(HubError, match="HF_TOKEN"):
+        ensure_repository("someone/results", "dataset")
+
+
 def test_without_a_network(hub, monkeypatch) -> None:
     monkeypatch.setenv("SSDD_BENCH_OFFLINE", "1")
     with pytest.raises(HubError, match="SSDD_BENCH_OFFLINE"):

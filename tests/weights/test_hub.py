@@ -8,7 +8,15 @@ import pytest
 from diffusers import AutoencoderKL
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights.hub import CONFIG, WEIGHTS, build_model, fetch, fetch_model, load_model
+from ssdd_bench.weights.hub import (
+    CONFIG,
+    WEIGHTS,
+    build_model,
+    fetch,
+    fetch_model,
+    inspect_remote,
+    load_model,
+)
 
 CONTENT = b"tensors"
 
@@ -66,6 +74,14 @@ def test_optional_files_may_be_missing(hub):
 def test_a_subfolder_may_end_with_a_slash(hub):
     hub.add("someone/pipeline", {f"vae/{name}": CONTENT for name in (CONFIG, WEIGHTS)}, "model")
     assert (fetch_model("someone/pipeline", "vae/") / WEIGHTS).is_file()
+
+
+def test_a_token_that_no_header_can_hold(hub, monkeypatch):
+    hub.add("someone/model", {"weights": CONTENT}, "model")
+    monkeypatch.setenv("HF_TOKEN", "hf_t\u00f6ken")
+    with pytest.raises(WeightsError, match="HF_TOKEN"):
+        fetch("someone/model", ["weights"])
+    assert "HF_TOKEN" in inspect_remote("someone/model", "weights").reason
 
 
 def test_an_address_is_no_repository(hub):
