@@ -211,6 +211,33 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         tiling.check(self._cell)
         self.tiling, self.use_tiling = tiling, True
 
+    def enable_layerwise_casting(
+        self,
+        storage_dtype: torch.dtype = torch.float8_e4m3fn,
+        compute_dtype: torch.dtype | None = None,
+        skip_modules_pattern: tuple[str, ...] | None = None,
+        skip_modules_classes: tuple[type[nn.Module], ...] | None = None,
+        non_blocking: bool = False,
+    ) -> None:
+        """Store most weights in another format than they are computed in, as in diffusers.
+
+        Weights that are not stored so are converted to ``compute_dtype``: norms here have layers of
+        their own, which take no maps of another format.
+
+        Args:
+            storage_dtype: of the weights between calls.
+            compute_dtype: of the weights in a call; None for the present one.
+            skip_modules_pattern: names of modules that are computed and stored alike.
+            skip_modules_classes: classes of such modules.
+            non_blocking: True for conversions that do not wait.
+        """
+        if compute_dtype is not None:
+            self.encoder.to(compute_dtype)
+            self.decoder.to(compute_dtype)
+        super().enable_layerwise_casting(  # type: ignore[misc]
+            storage_dtype, compute_dtype, skip_modules_pattern, skip_modules_classes, non_blocking
+        )
+
     @torch.no_grad()
     def standardise(self, batches: Iterable[Tensor]) -> None:
         """Measure the latents of images, and standardise latents by channel from now on.
@@ -285,8 +312,12 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             An object whose ``sample`` are images (B, 3, h * f, w * f), nominally in [-1, 1].
 
         Raises:
-            ResolutionError: the noise has not the images' shape.
+            ResolutionError: the latents have another number of channels, or the noise has not the
+                images' shape.
         """
+        channels = self.config["latent_channels"]
+        if z.ndim != 4 or z.shape[1] != channels:
+            raise ResolutionError(f"latents are {tuple(z.shape)}. Pass (B, {channels}, h, w)")
         size = (z.shape[-2] * self.f, z.shape[-1] * self.f)
         if noise is None:
             noise = decoder_noise(len(z), size, z.device, self.config["noise_seed"], generator)

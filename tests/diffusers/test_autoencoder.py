@@ -195,6 +195,22 @@ def test_half_precision(photos, dtype):
     assert 0 < error < 0.05 * expected.abs().mean()
 
 
+@pytest.mark.medium
+@torch.no_grad()
+@pytest.mark.parametrize("compute", [None, torch.bfloat16])
+def test_weights_stored_in_eight_bits(mini, photos, compute):
+    expected = mini(photos).sample
+    model = AutoencoderSSDD.from_mini("f8c4")
+    model.enable_layerwise_casting(torch.float8_e4m3fn, compute)
+    stored = [one.numel() for one in model.parameters() if one.dtype == torch.float8_e4m3fn]
+    assert sum(stored) > 0.9 * sum(one.numel() for one in model.parameters())
+    found = model(photos.to(model.dtype)).sample
+    assert found.dtype == (compute or torch.float32)
+    assert 0 < (found - expected).abs().mean() < 0.1  # 0.05 and 0.03
+    errors = [(image - photos).square().mean() for image in (found, expected)]
+    assert errors[0] < 1.2 * errors[1]
+
+
 @pytest.mark.slow
 def test_gradient_checkpointing(photos):
     model = make_tiny().train()
@@ -288,6 +304,14 @@ def test_noise_of_another_shape_is_refused(shape):
     model = make_tiny(block_out_channels=(8, 16, 32))
     with pytest.raises(ResolutionError, match=r"\(2, 3, 32, 32\)"):
         model.decode(torch.zeros(2, 4, 8, 8), noise=torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 4, 4), (1, 1, 4, 4), (4, 4, 4)])
+@pytest.mark.parametrize("config", [{}, {"channel_std": [2.0] * 4}])
+def test_latents_of_another_shape_are_refused(shape, config):
+    with pytest.raises(ResolutionError, match=r"\(B, 4, h, w\)") as caught:
+        make_tiny(**config).decode(torch.zeros(shape))
+    assert str(shape) in str(caught.value)
 
 
 @pytest.mark.parametrize(
