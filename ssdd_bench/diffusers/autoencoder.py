@@ -104,7 +104,8 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         super().__init__()  # type: ignore[no-untyped-call]
         whole("latent_channels", latent_channels, 1)
         for name, values in (("channel_mean", channel_mean), ("channel_std", channel_std)):
-            if values not in ([], (), None):
+            empty = values is None or (isinstance(values, list | tuple) and not values)
+            if not empty:
                 numbers(name, values, latent_channels, positive=name == "channel_std")
         whole("steps", steps, 1)
         whole("noise_seed", noise_seed)

@@ -267,6 +267,7 @@ def test_offloaded_weights_come_back_for_encode_and_decode(how, photos):
         *({"channel_std": std} for std in ([0, 1, 1, 1], [-1, 1, 1, 1], [1, 1], "abcd", 3)),
         {"channel_std": ["1", 1, 1, 1]},
         {"channel_std": [math.nan, 1, 1, 1]},
+        {"channel_std": torch.ones(4)},
         *({"channel_mean": mean} for mean in ([1.0], [None] * 4, [math.inf, 0, 0, 0])),
         *({"scaling_factor": factor} for factor in (0, -0.0, math.nan, math.inf, "1", None)),
         {"shift_factor": math.nan},
