@@ -19,7 +19,7 @@ from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.report.frame import default_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.ranking import is_ranked
+from ssdd_bench.report.ranking import apart_from_turns, is_ranked
 from ssdd_bench.report.tables.columns import (
     format_metric,
     metric_name,
@@ -60,9 +60,22 @@ class Headline:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks about either row as a whole."""
+        """Remarks about either row as a whole, and about the ratio of speeds."""
         notes = [*self.method["footnotes"], *self.baseline["footnotes"]]
-        return list(dict.fromkeys(note.text for note in notes if note.column == "label"))
+        texts = list(dict.fromkeys(note.text for note in notes if note.column == "label"))
+        apart = apart_from_turns(*self._rows) if self._by_turns else math.nan
+        if math.isfinite(apart):
+            texts.append(
+                "speeds compared by turns; images/s in figures and tables were timed one after "
+                f"another and give {apart:.2f}"
+            )
+        elif self._by_turns:
+            texts.append("speeds compared by turns")
+        return texts
+
+    @property
+    def _by_turns(self) -> bool:
+        return bool(self.method["decode_baseline"] == self.baseline["label"])
 
     def _claims(self) -> Iterator[str]:
         name, other = _name(self.method), _name(self.baseline)
@@ -108,7 +121,7 @@ class Headline:
         The ends are a 95% interval where both were timed by turns, else from the quartiles.
         """
         mine, other = self._rows
-        if mine["decode_baseline"] == other["label"]:
+        if self._by_turns:
             return mine["decode_ratio"], mine["decode_ratio_low"], mine["decode_ratio_high"]
         timed = mine["decode_ips"] > 0 and other["decode_ips"] > 0
         if not timed or any(mine[key] != other[key] for key in MACHINE):

@@ -21,7 +21,7 @@ from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import TIE_RULE
 from ssdd_bench.report.tables.build import images_of
-from ssdd_bench.report.tables.columns import format_number, metric_name
+from ssdd_bench.report.tables.columns import metric_decimals, metric_name
 from ssdd_bench.report.tables.html import asset, render
 from ssdd_bench.report.tables.model import Table, section_key
 
@@ -88,8 +88,6 @@ def build_page(
         "methods": build_method_tables(results),
         "commands": sorted({result.command for result in results}),
         "versions": versions(results),
-        "metric_name": metric_name,
-        "show": format_number,
     }
     data = _data(frame, palette, sets, extremes)
     names = row_names(headline.group.rows).to_dict() if headline else {}
@@ -156,7 +154,16 @@ def _conditions(source: Source, headline: Headline | None) -> list[str]:
     where = "; ".join(machines)
     if len(processors) == 1 and all(one.startswith("cpu") for one in machines) and machines:
         where += f", {processors[0]}"
-    return [part for part in ("; ".join(images), protocols, where) if part]
+    rate = _explain_rate(headline) if headline else ""
+    return [part for part in (rate, "; ".join(images), protocols, where) if part]
+
+
+def _explain_rate(headline: Headline) -> str:
+    """Spell out the name of a compression rate, such as f8c4; "" for another kind of name."""
+    row = headline.method
+    if headline.rate != f"f{row['f']}c{row['channels']}":
+        return ""
+    return f"{headline.rate}: {row['channels']} channels at 1/{row['f']} of the width and height"
 
 
 def _facts(source: Source) -> list[tuple[str, str]]:
@@ -196,7 +203,7 @@ def _data(
     """Collect the input of the scripts but for figures: rows, names and images."""
     return {
         "metrics": {
-            key: {"name": metric_name(key), "higher": higher}
+            key: {"name": metric_name(key), "higher": higher, "decimals": metric_decimals(key)}
             for key, higher in metric_directions(frame).items()
             if frame[key].notna().any()
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -269,10 +270,28 @@ def test_page_in_a_browser(browser: Any) -> None:
     put(browser, "extremes-tokenizer", "klvae", "change")
     thumbs = browser.find_elements(By.CSS_SELECTOR, ".extreme .thumb")
     assert len(thumbs) == 3  # of the fourth image no picture was saved
+    worst = texts(".extreme li")[-1]  # decimals as in the tables
+    assert re.fullmatch(r"photo-\d\.jpg \d+\.\d\d \([+−]\d+\.\d\d\)", worst)
     named = thumbs[0].get_attribute("aria-label")
     browser.execute_script("arguments[0].click()", thumbs[0])
     assert named == f"Show {caption.text.partition(':')[0]} in the gallery"
     assert caption.text.endswith("A original, B klvae")
+
+    # Paper has all resolutions, and no buttons to choose one of them.
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert texts(".panel > .size") == ["32 px", "64 px"]
+    assert texts(".board .tabs") == []
+    put(browser, "filter", "nothing has this name")
+    assert texts(".panel > .size") == []
+    put(browser, "filter", "")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert texts(".panel > .size") == []
+
+    # A finger scrolls the page over images that are shown whole.
+    touch = "return getComputedStyle(document.querySelector('.tile .window')).touchAction"
+    assert browser.execute_script(touch) == "none"
+    browser.execute_script("document.getElementById('zoom-reset').click()")
+    assert browser.execute_script(touch) == "pan-y pinch-zoom"
 
     for width, height in ((1300, 900), (390, 800)):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}

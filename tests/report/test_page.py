@@ -81,6 +81,7 @@ def test_the_page_shows_the_figures_of_the_files(write_run: Write) -> None:
     source = load_source([write_run(SCORES, (32, 64))])
     drawings = list(draw_figures(source.frame, PUBLISHED, "psnr"))
     page = build_page(source, PUBLISHED, "psnr", drawings)
+    assert "f8c4: 4 channels at 1/8 of the width and height" in page  # the headline's rate
     assert len({one.key for one in drawings}) == len(drawings) > 4
     for one in drawings:
         assert one.inline in page

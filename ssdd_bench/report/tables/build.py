@@ -14,6 +14,7 @@ import pandas as pd
 from ssdd_bench.metrics.intervals import NORMAL_95
 from ssdd_bench.report.frame import Footnote, metric_directions
 from ssdd_bench.report.groups import (
+    MACHINE,
     Group,
     comparable_groups,
     describe_hardware,
@@ -25,6 +26,7 @@ from ssdd_bench.report.ranking import (
     ELIGIBLE_RULE,
     TIE_RULE,
     TIED_WORDS,
+    apart_from_turns,
     best_two,
     compare_with_best,
     is_ranked,
@@ -34,6 +36,7 @@ from ssdd_bench.report.tables.columns import (
     Measure,
     format_rate,
     format_short,
+    metric_title,
     scores,
     sections_by_rate,
     speeds,
@@ -77,7 +80,9 @@ class _Builder:
     def __init__(self, group: Group, rows: pd.DataFrame, kind: str) -> None:
         sections = sections_by_rate(rows)
         self.group = group
-        self.rows = rows.assign(name=row_names(rows, with_steps=False)).loc[sections.index]
+        self.rows = rows.assign(
+            name=row_names(rows, with_steps=False), footnotes=_explain_ratios(rows)
+        ).loc[sections.index]
         topic = _TOPICS[self.rows["kind"].iloc[0]]
         if kind == "seeds":
             topic = f"Spread over seeds of {topic.lower()}"
@@ -113,7 +118,8 @@ class _Builder:
         own = [sorted(texts - shared) for texts in notes]
         steps = bool(rows["steps"].notna().any())
         names = [_name(row, steps) for row in self.records]
-        table.add("tokenizer", names, own, sorted(shared), numeric=False)
+        titles = [_title(row) for row in self.records]
+        table.add("tokenizer", names, own, sorted(shared), titles, numeric=False)
         self._add_made_by()
         if steps:
             heading = "decoder steps" if rows["model"].any() else "steps"
@@ -181,6 +187,7 @@ class _Builder:
                 *(measure.key, measure.heading, ranked, marks),
                 lower_is_better=lower,
                 main=measure.main,
+                hint=metric_title(measure.key),
             )
         )
         return []
@@ -233,6 +240,22 @@ class _Builder:
                 yield "95% of images: intervals over images, averaged over the seeds."
 
 
+def _explain_ratios(rows: pd.DataFrame) -> pd.Series[Any]:
+    """Add a footnote to each ratio by turns that the images/s of its two rows contradict."""
+    notes = dict(rows["footnotes"].items())
+    for index, row in rows[rows["decode_baseline"] != ""].iterrows():
+        wanted = row[["decode_baseline", *MACHINE]].to_numpy()
+        same = (rows[["label", *MACHINE]] == wanted).all(axis=1)
+        apart = apart_from_turns(row, rows[same].iloc[0]) if same.sum() == 1 else math.nan
+        if math.isfinite(apart):
+            text = (
+                f"the two rows' decode img/s give {apart:.2f}; they were timed one after another, "
+                "so changes of the machine's speed are in them and not in the ratio by turns"
+            )
+            notes[index] = (*notes[index], Footnote("decode_ratio", text))
+    return pd.Series(notes, rows.index, dtype=object)
+
+
 def _name(row: Any, steps: bool) -> str:
     """Name a row without what other columns say: the model of latents and the decoder's steps."""
     apart = row["name"].removeprefix(row["label"])
@@ -242,6 +265,11 @@ def _name(row: Any, steps: bool) -> str:
             row["network"].partition(f" + {row['model']}")[0] if row["model"] else row["network"]
         )
     return f"{label}{apart}"
+
+
+def _title(row: Any) -> str:
+    """Return the full name of a row's tokenizer, "" where the row has it already."""
+    return "" if row["title"].lower() == row["id"].lower() else str(row["title"])
 
 
 def _words(measure: Measure, difference: float, error: float) -> Iterator[str]:

@@ -98,7 +98,7 @@ def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
         heading, ratio = f"decode / {baseline}", ("decode_baseline", "decode_ratio")
         ends = Interval("decode_ratio_low", "decode_ratio_high", "95% interval", _two, _range)
         write = partial(_format_ratio, baseline)
-        yield Measure(heading, heading, ratio, write, interval=ends)
+        yield Measure(heading, heading, ratio, write, notes="decode_ratio", interval=ends)
     if (rows["fidelity_difference"] > 0).any():
         yield Measure("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number, main=False)
     for way in ("model", "decode"):
@@ -173,10 +173,22 @@ def metric_name(key: str) -> str:
     return (info and info.name) or key
 
 
+def metric_title(key: str) -> str:
+    """Say what a metric is; "" for what is no metric of the catalogue."""
+    info = METRICS.all().get(key)
+    return info.title if info else ""
+
+
 def metric_unit(key: str) -> str:
     """Return the unit of a metric's values, such as dB; "" if there is none."""
     info = METRICS.all().get(key)
     return info.unit if info else ""
+
+
+def metric_decimals(key: str) -> int | None:
+    """Return how many decimals a metric's values have; None for four significant digits."""
+    info = METRICS.all().get(key)
+    return info.decimals if info else None
 
 
 def metric_heading(key: str, higher_is_better: bool, n: int | None = None) -> str:
@@ -188,9 +200,9 @@ def metric_heading(key: str, higher_is_better: bool, n: int | None = None) -> st
 
 def format_metric(key: str, value: float) -> str:
     """Write a metric's value with its own decimals, or four digits."""
-    info = METRICS.all().get(key)
-    if info and info.decimals is not None and math.isfinite(value):
-        return f"{value:.{info.decimals}f}"
+    decimals = metric_decimals(key)
+    if decimals is not None and math.isfinite(value):
+        return f"{value:.{decimals}f}"
     return format_number(value)
 
 

@@ -49,6 +49,7 @@ class Column:
     numeric: bool = True  # aligned to the right
     lower_is_better: bool = False  # direction of sorting
     main: bool = True  # shown where there is no room for all
+    hint: str = ""  # meaning of the heading, for those who point at it
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Table:
         texts: Iterable[object],
         notes: Iterable[Iterable[str]] = (),
         shared: Iterable[str] = (),
+        hints: Iterable[str] = (),
         numeric: bool = True,
         lower_is_better: bool = False,
         main: bool = True,
@@ -91,6 +93,7 @@ class Table:
             texts: one per row; None and "" become a dash.
             notes: texts of footnotes per row; may be empty.
             shared: texts of footnotes of the whole column.
+            hints: per row; may be empty.
             numeric: see :class:`Column`.
             lower_is_better: see :class:`Column`.
             main: see :class:`Column`.
@@ -98,7 +101,11 @@ class Table:
         marks = self.number(shared)
         rows = [MISSING if text in (None, "") else str(text) for text in texts]
         numbers = [self.number(own) for own in notes] or [()] * len(rows)
-        cells = [Cell(text, notes=own) for text, own in zip(rows, numbers, strict=True)]
+        tips = list(hints) or [""] * len(rows)
+        cells = [
+            Cell(text, hint=tip, notes=own)
+            for text, tip, own in zip(rows, tips, numbers, strict=True)
+        ]
         self.columns.append(Column(heading, heading, cells, marks, numeric, lower_is_better, main))
 
     def lines(self) -> list[list[Cell]]:

@@ -17,11 +17,14 @@ function fill(select, items) {
   select.replaceChildren(...items.map(([value, text]) => make("option", { value }, text)));
 }
 
-function show(value) {
+// A metric's value with its own decimals, as in the tables, or four digits.
+function show(value, key) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
+  const { decimals = null } = DATA.metrics[key];
+  if (decimals !== null) return value.toFixed(decimals);
   if (size >= 1000) return value.toFixed(0);
-  return size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  return size !== 0 && size < 1e-3 ? value.toExponential(2) : value.toPrecision(4);
 }
 
 const tip = byId("tip");

@@ -37,7 +37,7 @@ function startGallery() {
       const row = make("tr", { "data-name": name }, make("th", { scope: "row" }, button));
       for (const key of keys) {
         const [value, rank] = (scores[name] || {})[key] || [null, null];
-        const text = make("td", { class: "number" }, show(value));
+        const text = make("td", { class: "number" }, show(value, key));
         if (rank) text.append(make("span", { class: "soft" }, ` (${rank})`));
         row.append(text);
       }
@@ -118,7 +118,7 @@ function startGallery() {
       button.addEventListener("click", () => compareWith(name));
       const caption = make("figcaption", {}, button);
       const [key] = Object.keys(one.scores[name] || {});
-      if (key) caption.append(make("span", { class: "soft" }, ` ${nameOf(key)} ${show(one.scores[name][key][0])}`));
+      if (key) caption.append(make("span", { class: "soft" }, ` ${nameOf(key)} ${show(one.scores[name][key][0], key)}`));
       const tile = make("figure", { class: "tile", "data-name": name }, box, caption);
       listen(box);
       return tile;
@@ -136,6 +136,7 @@ function startGallery() {
       node.style.transform = `translate(${shift.join(",")}) scale(${view.zoom})`;
     }
     byId("tiles").classList.toggle("zoomed", view.zoom > 1.5);
+    byId("tiles").classList.toggle("moved", view.zoom > 1); // a whole image lets a finger scroll the page
     byId("zoom").value = view.zoom;
     byId("zoom-value").textContent = `${view.zoom}×`;
   }
@@ -259,9 +260,9 @@ function startExtremes() {
       button.addEventListener("click", () => openInGallery(one.group, photo, one.crops));
       if (addresses.length === 2) node.append(button);
     }
-    node.append(make("span", { class: "id" }, image), ` ${show(score)} `);
+    node.append(make("span", { class: "id" }, image), ` ${show(score, one.metric)} `);
     if (difference !== null) {
-      node.append(make("span", { class: "soft" }, `(${difference < 0 ? "−" : "+"}${show(Math.abs(difference))})`));
+      node.append(make("span", { class: "soft" }, `(${difference < 0 ? "−" : "+"}${show(Math.abs(difference), one.metric)})`));
     }
     return node;
   }
