@@ -69,10 +69,15 @@ def describe_fields(kind: type) -> dict[str, str]:
         return next((comments[line] for line in lines if line in comments), "")
 
     return {
-        node.target.id: re.sub(r"\bNone\b", "null", beside(node).lstrip("# "))
+        node.target.id: _in_json(beside(node).lstrip("# "))
         for node in declared.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
+
+
+def _in_json(text: str) -> str:
+    """Write a text about a record in terms of JSON, without the marks of docstrings."""
+    return re.sub(r":\w+:`(\w+)`|``", r"\1", re.sub(r"\bNone\b", "null", text))
 
 
 def _define(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def _define(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
         note = {"description": comments[one.name]} if comments[one.name] else {}
         properties[one.name] = _convert(hints[one.name], definitions) | note
     return {
-        "description": " ".join(inspect.cleandoc(kind.__doc__ or "").split()),
+        "description": _in_json(" ".join(inspect.cleandoc(kind.__doc__ or "").split())),
         "type": "object",
         "properties": properties,
         "required": [name for name in properties if ADDED not in typing.get_args(hints[name])],

@@ -43,19 +43,19 @@ class TokenizerRecord:
     """Identity of the measured tokenizer, down to the bytes of its weights."""
 
     label: str  # canonical spec, e.g. "ssdd" or "jpeg:quality=50": defaults are left out
-    id: str
-    options: dict[str, Any]  # every option, defaults included
-    title: str
-    family: str  # display group
-    licence: str
-    version: str  # adapter version from the manifest
+    id: str  # of the plugin, e.g. "jpeg"
+    options: dict[str, Any]  # value by name of every option, defaults included
+    title: str  # full name, e.g. "KL-VAE"
+    family: str  # group of one colour in figures, e.g. "kl-vae"
+    licence: str  # of weights and adapter, as SPDX identifier where there is one
+    version: str  # of the adapter, from the manifest
     note: str  # e.g. "mini weights, trained on 720 photos"; decided by the checksums
-    stochastic: bool
+    stochastic: bool  # true if decoding samples noise
     weights: dict[str, str]  # file name -> sha256
-    params_encoder: int
-    params_decoder: int
-    extra: dict[str, Any] = field(default_factory=dict)
-    role: Role = "tokenizer"
+    params_encoder: int  # number of parameters; 0 for codecs
+    params_decoder: int  # number of parameters; 0 for codecs
+    extra: dict[str, Any] = field(default_factory=dict)  # added by the plugin; use of the codebook
+    role: Role = "tokenizer"  # place in rankings; the last two were made elsewhere
     weights_origin: Annotated[WeightsOrigin | None, ADDED] = None  # None: no weights, or not known
 
 
@@ -63,23 +63,23 @@ class TokenizerRecord:
 class LatentRecord:
     """Size of the latent at this resolution."""
 
-    kind: str
-    f: int
-    channels: int
-    shape: tuple[int, int, int] | None  # (c, h, w); None for byte streams
-    tokens: int | None  # h * w
-    floats_per_pixel: float | None  # continuous latents
-    bits_per_pixel: float | None  # discrete latents and byte streams (mean over the set)
+    kind: str  # "continuous", "discrete", "bytes" (a codec's stream) or "unknown"
+    f: int  # pixels a side per position of the latent; 0 if unknown
+    channels: int  # values per position; 0 for byte streams or if unknown
+    shape: tuple[int, int, int] | None  # channels, height, width; None for byte streams
+    tokens: int | None  # height times width of the latent; None for byte streams
+    floats_per_pixel: float | None  # channels / f^2; None unless continuous
+    bits_per_pixel: float | None  # mean over the images; None for continuous latents
 
 
 @dataclass(frozen=True)
 class DataRecord:
     """Identity of the images, so that two results are compared only on the same ones."""
 
-    name: str
-    n: PositiveInt
-    ids_sha256: str  # ordered ids
-    pixels_sha256: str  # the uint8 crops, in order
+    name: str  # of the data set or folder; for generated images of their references
+    n: PositiveInt  # number of images that were scored
+    ids_sha256: str  # of the ids, in order
+    pixels_sha256: str  # of the uint8 crops, in order
     skipped: tuple[str, ...] = ()  # ids that could not be decoded
 
 
@@ -87,15 +87,15 @@ class DataRecord:
 class MetricValue:
     """One score."""
 
-    value: float | None  # None where the metric is infinite or unavailable
-    n: NonNegativeInt
-    higher_is_better: bool
+    value: float | None  # in the unit and range of the metric; None if infinite or unavailable
+    n: NonNegativeInt  # number of images that it is computed on
+    higher_is_better: bool  # direction of better values
     backend: str  # library and version, and the weights' sha256 prefix where there are any
-    infinite: NonNegativeInt = 0  # images whose score is infinite, left out of the mean
+    infinite: NonNegativeInt = 0  # number of images whose score is infinite, left out of the mean
     warning: str = ""  # shown as a footnote
     unavailable: str = ""  # reason and fix; then value is None
-    interval: tuple[float, float] | None = None  # 95%, over images and not over seeds
-    interval_method: str = ""
+    interval: tuple[float, float] | None = None  # 95%, over images, not seeds
+    interval_method: str = ""  # how the interval was computed
     extra: dict[str, float] = field(default_factory=dict)  # e.g. {"fd_infinity": 0.41}
     command: Annotated[str, ADDED] = ""  # that measured it, if an earlier one than the result's
 
@@ -104,15 +104,15 @@ class MetricValue:
 class Timing:
     """Seconds per call of one direction; images/s is batch / median."""
 
-    median_s: float
-    q1_s: float
-    q3_s: float
-    repeats: int
-    warmup: int
-    batch: int
-    images_per_s: float
-    gmac_per_image: float | None  # convolutions and matrix products; None for codecs
-    peak_memory_bytes: int | None
+    median_s: float  # seconds per call, above 0
+    q1_s: float  # seconds per call, first quartile
+    q3_s: float  # seconds per call, third quartile
+    repeats: int  # number of timed calls
+    warmup: int  # number of calls before the clock started
+    batch: int  # images per call
+    images_per_s: float  # batch / median_s
+    gmac_per_image: float | None  # 10^9 multiply-adds of convolutions, matrices; None: codecs
+    peak_memory_bytes: int | None  # bytes; None if not measured
     peak_memory_kind: str  # "cuda allocated", "process resident", ...
 
 
@@ -124,7 +124,7 @@ class Fidelity:
     """
 
     psnr: float | None  # in dB, before rounding; None if the images are equal
-    max_difference: float  # of images in [0, 1]
+    max_difference: float  # 0 to 1, of images in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class SpeedComparison:
     """Decoding speed over that of another tokenizer, timed by turns in one process."""
 
     baseline: str  # label of the other tokenizer
-    ratio: float  # of images/s, median over the turns
+    ratio: float  # of images/s, median over the turns, above 0
     interval: tuple[float, float]  # 95% of that median
-    turns: int
+    turns: int  # number of timed calls of each tokenizer
     batch: Annotated[int | None, ADDED] = None  # images per call, the same for both
 
 
@@ -146,13 +146,13 @@ class SpeedRecord:
     """
 
     encode: Timing  # at the batch of the highest throughput
-    decode: Timing  # with a comparison, of the same calls where those have the same batch
+    decode: Timing  # likewise; of the calls by turns where those have its batch
     warning: str = ""  # e.g. other load on the machine
-    encode_single: Annotated[Timing | None, ADDED] = None  # one image per call
-    decode_single: Annotated[Timing | None, ADDED] = None
-    batches: Annotated[tuple[int, ...], ADDED] = ()  # that were tried
-    fidelity: Annotated[Fidelity | None, ADDED] = None
-    comparison: Annotated[SpeedComparison | None, ADDED] = None
+    encode_single: Annotated[Timing | None, ADDED] = None  # one image per call, if timed apart
+    decode_single: Annotated[Timing | None, ADDED] = None  # one image per call, if timed apart
+    batches: Annotated[tuple[int, ...], ADDED] = ()  # sizes of batch that were tried
+    fidelity: Annotated[Fidelity | None, ADDED] = None  # None if not measured
+    comparison: Annotated[SpeedComparison | None, ADDED] = None  # None if not timed by turns
     threads: Annotated[int | None, ADDED] = None  # of the CPU; None: those of the execution
 
 
@@ -171,10 +171,10 @@ class ExecutionRecord:
     cpu_kernels: str | None  # instruction set of torch's kernels, e.g. "AVX512"
     onednn: bool | None  # oneDNN's kernels were on
     cudnn: int | None  # version; None on a CPU
-    compile: Annotated[Compilation, ADDED] = "off"
-    cuda_graphs: Annotated[bool, ADDED] = False
-    compile_s: Annotated[float | None, ADDED] = None  # with the first call; None if eager
-    suffix: Annotated[str, ADDED] = ""  # of the label: unusual settings
+    compile: Annotated[Compilation, ADDED] = "off"  # mode of torch.compile; "off": eager
+    cuda_graphs: Annotated[bool, ADDED] = False  # true if kernels were replayed as a CUDA graph
+    compile_s: Annotated[float | None, ADDED] = None  # seconds, with the first call; None if eager
+    suffix: Annotated[str, ADDED] = ""  # of the label, for unusual settings
 
 
 @dataclass(frozen=True)
@@ -183,49 +183,49 @@ class GenerationRecord:
 
     model: str  # e.g. "DiT-XL/2"
     weights: dict[str, str]  # file name -> sha256
-    params: int
-    objective: Literal["flow", "ddpm"]
-    sampler: Literal["euler", "heun", "ddpm"]
-    steps: int
-    evaluations: int  # of the network per image, those of guidance included
-    guidance_scale: float  # 1: none
-    guidance_interval: tuple[float, float]  # times, 1 is noise
-    guided_channels: int
-    labels: Literal["equal", "random"]
-    classes: int
+    params: int  # number of parameters of the model
+    objective: Literal["flow", "ddpm"]  # that the model was trained for
+    sampler: Literal["euler", "heun", "ddpm"]  # solver
+    steps: int  # sampling steps of the model, not of the decoder
+    evaluations: int  # of the network per image, 1 or more, those of guidance included
+    guidance_scale: float  # of classifier-free guidance; 1: none
+    guidance_interval: tuple[float, float]  # times, 0 to 1, with guidance; 1 is noise
+    guided_channels: int  # number of latent channels that are guided, the first ones
+    labels: Literal["equal", "random"]  # equal numbers of each class, or random classes
+    classes: int  # number of classes that the model knows
     statistics: Literal["per channel", "by the tokenizer"]  # scaling of latents for the model
-    model_time: Timing | None
-    decoder_time: Timing | None
-    training: dict[str, Any] = field(default_factory=dict)
+    model_time: Timing | None  # time of sampling latents; None if not timed
+    decoder_time: Timing | None  # time of decoding them; None if not timed
+    training: dict[str, Any] = field(default_factory=dict)  # recipe, data and more; may be empty
 
 
 @dataclass(frozen=True)
 class Result:
     """Everything about one measured job."""
 
-    tokenizer: TokenizerRecord
-    resolution: PositiveInt
+    tokenizer: TokenizerRecord  # what was measured
+    resolution: PositiveInt  # pixels of a side of the square images
     protocol: Annotated[
         dict[str, Any], IDENTIFIED
-    ]  # {"id": "default-v1", "sha256": ..., and every setting}
-    seed: int
-    steps: int | None
-    latent: LatentRecord
-    data: DataRecord
-    metrics: dict[str, MetricValue]
-    speed: SpeedRecord | None
-    execution: ExecutionRecord
-    environment: dict[str, Any]  # versions and hardware
-    command: str
+    ]  # its id, e.g. "default-v1", sha256 and every setting
+    seed: int  # of the noise
+    steps: int | None  # number of decoder steps; None if the decoder has none
+    latent: LatentRecord  # its kind and size
+    data: DataRecord  # the images
+    metrics: dict[str, MetricValue]  # by key, e.g. "psnr"
+    speed: SpeedRecord | None  # None if not timed
+    execution: ExecutionRecord  # device, threads and number format
+    environment: dict[str, Any]  # versions of libraries, processor and memory
+    command: str  # that measured it
     created: str  # ISO 8601, UTC
-    seconds: float
+    seconds: float  # of work, summed over all processes
     fingerprint: str  # hash of whatever decides the numbers; also in the file name
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # shown as footnotes
     scores: Annotated[str, BESIDE] = ""  # Parquet file with a row per image; may be gone
     generation: GenerationRecord | None = None  # None for reconstructions
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = "ok"  # a job that failed has no file
     numbers_version: Annotated[int | None, ADDED] = None  # None: older than this field
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION  # of this file
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -106,9 +107,20 @@ def test_an_added_key_may_be_absent_and_an_unknown_one_may_not() -> None:
 def test_descriptions_are_the_comments_of_the_fields() -> None:
     found = describe_fields(schema.LatentRecord)
     assert list(found) == [one.name for one in fields(schema.LatentRecord)]
-    assert found["shape"] == "(c, h, w); null for byte streams"
-    assert found["kind"] == ""
-    assert result_schema()["$defs"]["Timing"]["properties"]["batch"] == {"type": "integer"}
+    assert found["shape"] == "channels, height, width; null for byte streams"
+    assert result_schema()["$defs"]["Timing"]["properties"]["batch"] == {
+        "type": "integer",
+        "description": "images per call",
+    }
+
+
+def test_every_field_is_described_in_terms_of_json() -> None:
+    found = result_schema()
+    for name, record in {"Result": found, **found["$defs"]}.items():
+        texts = {key: one.get("description", "") for key, one in record["properties"].items()}
+        assert [key for key, text in texts.items() if not text] == [], name
+        for text in (record["description"], *texts.values()):
+            assert not re.search(r"\bNone\b|`|\bTrue\b|\bFalse\b", text), text
 
 
 def test_a_type_without_a_translation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
