@@ -1,9 +1,10 @@
-"""``ssdd-bench weights``: list, fetch and verify the external files of metrics."""
+"""``ssdd-bench weights``: list, fetch and verify external files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 
@@ -27,6 +28,12 @@ def _names() -> dict[str, tuple[str, ...]]:
     }
 
 
+def _uses(row: Mapping[str, Any]) -> list[str]:
+    """Return what a file is for: keys of metrics, and a setting of training."""
+    training = [f"training: {row['training']}"] if row["training"] else []
+    return [*row["needed_by"], *training]
+
+
 @verb
 def list_() -> None:
     """List files, their checksums and where they are."""
@@ -47,7 +54,7 @@ def list_() -> None:
                 "MB": f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "?",
                 "sha256": row["sha256"][:8] or "none",
                 "licence": row["licence"],
-                "for": "\n".join(row["needed_by"]),
+                "for": "\n".join(_uses(row)),
                 "found": row["found"] or "no",
             }
             for name, row in rows.items()
@@ -96,5 +103,5 @@ command = click.Group(
     "weights",
     commands=[list_, fetch, verify],
     params=[debug_option],
-    help="List, fetch or verify the weights that metrics need.",
+    help="List, fetch or verify the weights that metrics and training need.",
 )

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError
-from ssdd_bench.results.records import read_record, read_toml
+from ssdd_bench.results.records import ADDED, read_record, read_toml
 from ssdd_bench.weights.files import sha256_file
 
 TABLE = Path(__file__).with_name("assets.toml")
@@ -29,6 +30,7 @@ class Asset:
         bytes: its size; 0 if unknown.
         sha256: its checksum; "" if none is known, in which case it is never fetched.
         licence: licence of the weights.
+        training: the setting of recipes that needs it; "" for files of metrics alone.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Asset:
     bytes: int
     sha256: str
     licence: str
+    training: Annotated[str, ADDED] = ""
 
     @property
     def size(self) -> str:

@@ -49,6 +49,14 @@ def test_list(path):
     )
 
 
+def test_list_tells_what_training_needs(monkeypatch):
+    asset = Asset("t.pth", "https://example.org/t.pth", 1, "", "MIT", "repa = 'mine'")
+    monkeypatch.setattr(table, "assets", lambda: {"inception": asset})
+    uses = [line.split("MIT")[-1].strip() for line in invoke("list").stdout.splitlines()[2:]]
+    assert uses[0].startswith("rfid")
+    assert uses[-1] == "training: repa = 'mine'"
+
+
 def test_fetch_takes_metrics_and_leaves_out_of_all_what_has_no_checksum(path):
     for name in ("inception", "rfid", "all"):
         assert invoke("fetch", name).stdout.strip() == str(path)

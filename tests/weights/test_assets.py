@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from ssdd_bench.errors import UnavailableError, WeightsError
-from ssdd_bench.metrics.catalog import find_metrics
+from ssdd_bench.metrics.catalog import find_metrics, needed_by
 from ssdd_bench.weights import assets as module
 from ssdd_bench.weights.assets import assets, cached_path, how_to_get, inspect, require
 
@@ -32,6 +32,12 @@ def test_order_of_the_folders(asset, content, tmp_path):
 def test_a_file_with_the_right_checksum(path, content):
     assert require("net") == path
     assert inspect("net") == (path, hashlib.sha256(content).hexdigest())
+
+
+def test_each_file_has_a_use():
+    assert [
+        name for name, one in assets().items() if not needed_by(name) and not one.training
+    ] == []
 
 
 def test_a_missing_file_says_how_to_get_it(asset):
