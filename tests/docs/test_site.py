@@ -69,6 +69,8 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     assert "ssdd-bench gen correlate" in (reference / "cli" / "index.html").read_text("utf-8")
     python = (reference / "python" / "index.html").read_text("utf-8")
     assert "<blockquote>" not in python  # which an example becomes that is not read as code
+    assert "max_image_mb" in python
+    assert "MAX_IMAGE_MB" not in python  # its number stands there
     assert (tmp_path / "reports" / "index.html").is_file()
 
 
