@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
@@ -49,10 +48,10 @@ def fetch_weights(metrics: Iterable[str], offline: bool, strict: bool, quiet: bo
         UnavailableError: a file is missing and the network is forbidden, or ``strict``.
     """
     from ssdd_bench.weights.assets import cached_path, require
-    from ssdd_bench.weights.download import is_offline
+    from ssdd_bench.weights.download import go_offline, is_offline
 
     if offline:
-        os.environ["SSDD_BENCH_OFFLINE"] = "1"
+        go_offline()
     known = METRICS.all()
     keys = {name: key for key in metrics if key in known for name in known[key].assets}
     for name in [name for name in keys if cached_path(name) is None]:

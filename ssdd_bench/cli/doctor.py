@@ -20,7 +20,7 @@ from ssdd_bench.metrics.catalog import METRICS, find_metrics
 from ssdd_bench.plugins.manifest import Published
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders
-from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import RemoteFile, inspect_remote, model_files
 
 CONNECTIONS = 8  # requests to the Hub at a time
@@ -69,7 +69,7 @@ def command(
 def _look_online() -> tuple[dict[str, str], bool]:
     """Describe the published weights on the Hub by tokenizer; True if something is wrong."""
     if is_offline():
-        raise UserError("SSDD_BENCH_OFFLINE is set: unset it, or leave out --online")
+        raise UserError(f"{OFFLINE_REASON}: unset it, or leave out --online")
     known = {
         name: info.published
         for name, info in TOKENIZERS.all().items()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.errors import DataError, SourceError
-from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import REASONS
 
 READ_AHEAD: Final = 1 << 20
@@ -181,7 +181,7 @@ def file_system(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     if is_offline() and url.partition("://")[0] not in _LOCAL:
-        raise DataError(f"{url} needs the network, and SSDD_BENCH_OFFLINE is set: download it")
+        raise DataError(f"{url} needs the network, and {OFFLINE_REASON}: download it")
     try:
         system, path = url_to_fs(url)
     except Exception as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.plugins.paths import REPOSITORY
-from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import REASONS, TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _speaking_with(repo: str) -> Iterator[HfApi]:
     if not REPOSITORY.fullmatch(repo):
         raise HubError(f"'{repo}' is no repository on the Hub: write OWNER/NAME")
     if is_offline():
-        raise HubError(f"{repo} cannot be reached: SSDD_BENCH_OFFLINE is set. Unset it")
+        raise HubError(f"{repo} cannot be reached: {OFFLINE_REASON}. Unset it")
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         yield HfApi(endpoint, library_name="ssdd-bench", library_version=__version__)

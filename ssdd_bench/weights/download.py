@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -33,9 +33,18 @@ WINDOW_S = 30.0
 Progress = Callable[[int, int], None]
 
 
+_OFFLINE: Final = "SSDD_BENCH_OFFLINE"
+OFFLINE_REASON: Final = f"{_OFFLINE} is set"
+
+
 def is_offline() -> bool:
     """Return True if ``$SSDD_BENCH_OFFLINE`` forbids the network."""
-    return os.environ.get("SSDD_BENCH_OFFLINE", "") not in ("", "0")
+    return os.environ.get(_OFFLINE, "") not in ("", "0")
+
+
+def go_offline() -> None:
+    """Forbid the network to this process and those that it starts."""
+    os.environ[_OFFLINE] = "1"
 
 
 def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
@@ -58,7 +67,7 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
         return require(name)
     path = cache_folder() / "weights" / asset.file
     if is_offline():
-        raise _failure(asset, path, "SSDD_BENCH_OFFLINE is set")
+        raise _failure(asset, path, OFFLINE_REASON)
     with _lock(path):
         if not cached_path(name):  # which another process may have fetched meanwhile
             _download(asset, path, progress)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ssdd_bench.errors import UserError, WeightsError, reason_of
 from ssdd_bench.results.records import NOTHING
-from ssdd_bench.weights.download import is_offline
+from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
 
 CONFIG = "config.json"
@@ -115,7 +115,7 @@ def fetch(
         )
     except (OSError, ValueError, HfHubHTTPError) as error:
         name = type(error).__name__
-        reason = "SSDD_BENCH_OFFLINE is set" if is_offline() else REASONS.get(name, name)
+        reason = OFFLINE_REASON if is_offline() else REASONS.get(name, name)
         raise WeightsError(
             f"{repo} cannot be fetched from the Hugging Face Hub ({reason}). Download it elsewhere "
             "and pass its path as an option"
