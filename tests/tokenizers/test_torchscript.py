@@ -1,6 +1,7 @@
 """Exported programs: TorchScript and ONNX, continuous and discrete."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.noise import KeyedNoise
-from ssdd_bench.errors import PluginError, WeightsError
+from ssdd_bench.errors import PluginError, ResolutionError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.registry import load_tokenizer
 
@@ -133,6 +134,41 @@ def test_onnx(tmp_path):
     (tmp_path / "bad.onnx").write_text("no")
     with pytest.raises(WeightsError, match="no ONNX file"):
         load_tokenizer(f"{spec.partition(',')[0]},decoder={tmp_path / 'bad.onnx'}")
+
+
+@pytest.mark.medium
+def test_an_onnx_file_of_one_size_states_it(tmp_path):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    shapes = {"x": [1, 3, 16, 24], "y": [1, 3, 4, 6]}
+    for name, (one, other) in {"encoder": "xy", "decoder": "yx"}.items():
+        kind = "AveragePool" if name == "encoder" else "ConvTranspose"
+        node = helper.make_node(kind, [one], [other], kernel_shape=[4, 4], strides=[4, 4])
+        if name == "decoder":
+            node.input.append("w")
+            node.attribute.append(helper.make_attribute("group", 3))
+        ones = helper.make_tensor("w", TensorProto.FLOAT, [3, 1, 4, 4], [1.0] * 48)
+        graph = helper.make_graph(
+            [node],
+            name,
+            *(
+                [helper.make_tensor_value_info(side, TensorProto.FLOAT, shapes[side])]
+                for side in (one, other)
+            ),
+            [ones] if name == "decoder" else [],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    spec = f"onnx:encoder={tmp_path / 'encoder.onnx'},decoder={tmp_path / 'decoder.onnx'}"
+    tokenizer, latent, _ = check_round_trip(spec)  # without size=
+    assert tokenizer.latent.f == 4
+    with pytest.raises(ResolutionError, match="24 x 16, not 32 x 32") as caught:
+        tokenizer.encode(torch.zeros(1, 3, 32, 32))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ResolutionError, match="6 x 4, not 4 x 4"):
+        tokenizer.decode(replace(latent, data=latent.data[..., :4], size=(16, 16)), None)
 
 
 @pytest.mark.medium

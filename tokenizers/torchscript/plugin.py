@@ -41,18 +41,19 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
         decoded = decoding(*given)
         return (decoded.float() - low) / (1 - low)
 
-    blank = torch.zeros(1, 3, size, size)
+    height, width = encoding.sides or (size, size)
+    blank = torch.zeros(1, 3, height, width)
     flat = encoding(blank * (1 - low) + low).ndim == 3
     data = encode(blank)
     if data.is_floating_point() == bool(codes):
         fix = "Leave codes out" if codes else "Pass codes=N, the size of its codebook"
         raise WeightsError(f"{encoder} returned {data.dtype}. {fix}")
-    if data.ndim != 4 or size % data.shape[-1]:
+    if data.ndim != 4 or width % data.shape[-1]:
         raise WeightsError(
-            f"{encoder} returned shape {tuple(data.shape)} for {size} px, expected a latent of 3 "
+            f"{encoder} returned shape {tuple(data.shape)} for {width} px, expected a latent of 3 "
             "or 4 dimensions. Pass an encoder"
         )
-    f = size // data.shape[-1]
+    f = width // data.shape[-1]
     networks = {"encoder": encoding.module, "decoder": decoding.module}
     return from_functions(
         encode,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssdd_bench.errors import PluginError, WeightsError
+from ssdd_bench.errors import PluginError, ResolutionError, WeightsError
 
 
 class Program(ABC):
@@ -20,6 +20,7 @@ class Program(ABC):
     Attributes:
         inputs: number of tensors that it takes.
         module: network that can move to a GPU; None for a program that stays on the CPU.
+        sides: height and width of its first input if the file states them, else None.
 
     Raises:
         WeightsError: the file is missing or damaged.
@@ -28,6 +29,7 @@ class Program(ABC):
     FORMAT: str
     inputs: int
     module: nn.Module | None = None
+    sides: tuple[int, int] | None = None
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
@@ -45,20 +47,35 @@ class Program(ABC):
         """Run the program and return the first tensor of its result.
 
         Raises:
+            ResolutionError: the file states another size.
             PluginError: the program fails, for example at a size that it was not exported for.
         """
+        height, width = inputs[0].shape[-2:]
+        if self.sides and self.sides != (height, width):
+            raise ResolutionError(
+                f"{self.path} was exported for inputs of {_size(*self.sides)}, not "
+                f"{_size(height, width)}. Evaluate at the resolution of the export, or export it "
+                "again for this one"
+            )
         try:
             return self._run(*inputs)
         except Exception as error:
             reason = next(iter(str(error).strip().splitlines()[-1:]), "")
             shape = tuple(inputs[0].shape)
-            raise PluginError(f"{self.path} fails on shape {shape}: {reason}") from error
+            raise PluginError(
+                f"{self.path} fails on shape {shape}: {reason}. If it was exported for one size, "
+                "evaluate at that and pass it as size"
+            ) from error
 
     @abstractmethod
     def _load(self) -> None: ...
 
     @abstractmethod
     def _run(self, *inputs: Tensor) -> Tensor: ...
+
+
+def _size(height: int, width: int) -> str:
+    return f"{width} x {height}"
 
 
 class TorchScriptProgram(Program):
@@ -100,6 +117,9 @@ class OnnxProgram(Program):
         )
         self._inputs = self._session.get_inputs()
         self.inputs = len(self._inputs)
+        sides = self._inputs[0].shape[-2:]  # a name stands for a side that may differ
+        if len(self._inputs[0].shape) == 4 and all(isinstance(side, int) for side in sides):
+            self.sides = (sides[0], sides[1])
 
     def _run(self, *inputs: Tensor) -> Tensor:
         narrow: dict[str, Any] = {"tensor(float16)": np.float16, "tensor(int32)": np.int32}
