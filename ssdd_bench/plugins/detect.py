@@ -84,9 +84,25 @@ def _in_folder(folder: Path) -> Found:
             return Found("tiny-autoencoder", (folder,), encoder.words, encoder.f, encoder.channels)
         if encoder.kind == decoder.kind:
             return Found(encoder.kind, encoder.files + decoder.files, f"{encoder.words}s")
+    if not files:
+        _refuse_plugin(folder)
     names = ", ".join(one.name for one in files[:3])
     what = f"{len(files)} weights files ({names})" if files else f"neither {CONFIG} nor weights"
     raise OptionError(f"{folder} has {what}. Name one file, or a folder with one model")
+
+
+def _refuse_plugin(folder: Path) -> None:
+    """Raise an error that tells how to use a plugin, or a folder of plugins, by its id."""
+    from ssdd_bench.plugins.discovery import VARIABLE
+    from ssdd_bench.plugins.manifest import FILE_NAME
+
+    own = (folder / FILE_NAME).is_file()
+    if own or any(folder.glob(f"*/{FILE_NAME}")):
+        parent = (folder.parent if own else folder).resolve()
+        raise OptionError(
+            f"{folder} is no model but holds a plugin. Run export {VARIABLE}={parent} and name the "
+            "plugin by its id"
+        )
 
 
 def _in_file(file: Path) -> Found:

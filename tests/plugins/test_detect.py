@@ -130,6 +130,15 @@ def test_a_configuration_of_brackets_in_brackets_names_no_class(tmp_path):
         detect(tmp_path)
 
 
+def test_the_folder_of_a_plugin_is_no_model(tmp_path):
+    plugin = tmp_path / "my-vae" / "my_vae"
+    plugin.mkdir(parents=True)
+    (plugin / "tokenizer.toml").touch()
+    for folder in (plugin, plugin.parent):
+        with pytest.raises(OptionError, match=f"SSDD_BENCH_TOKENIZERS={plugin.parent} "):
+            detect(folder)
+
+
 def test_pickle_is_not_executed(tmp_path):
     class Evil:
         def __reduce__(self):
