@@ -102,7 +102,7 @@ def show_result(result: Result, path: Path | None, quiet: bool) -> None:
 
 
 def print_columns(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows, each by heading, as columns; names are never broken."""
+    """Print rows, each by heading, as columns; names are never broken. None becomes a dash."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -112,7 +112,7 @@ def print_columns(rows: Sequence[Mapping[str, object]]) -> None:
         table.add_column(heading, no_wrap=heading in NAMES)
     for row in rows:
         table.add_row(
-            *(Text(printable(str(value))) for value in row.values())
+            *(Text("–" if value is None else printable(str(value))) for value in row.values())
         )  # brackets are no markup
     _console(LIST_WIDTH).print(table)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import click
 
-from ssdd_bench.cli._output import print_json
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import argument, option, verb
 
 
@@ -20,7 +20,7 @@ def command(
 
     RESULTS are files or folders of a run such as ssdd-bench run --tokenizers ssdd --res 256
     --seed 0,1,2,3,4. Two seeds differ by more than a threshold, in any metric of any job, once in
-    20 times at most. The last column is the smallest worsening that is found with 80% probability.
+    20 times at most. The worsening found is the smallest that is found with 80% probability.
     `compare --noise` takes OUT.
     """
     from ssdd_bench.gate.load import read_side
@@ -29,7 +29,13 @@ def command(
     thresholds = dict(sorted(learn(read_side(results)).items()))
     save_learnt(thresholds, out)
     if not print_json({"path": out, "thresholds": thresholds}):
-        for key, threshold in thresholds.items():
-            found = detectable(threshold.amount, threshold.deviation or 0.0)
-            click.echo(f"{key}\t{threshold}\t{found:.4g}")
+        rows = [
+            {
+                "metric": key,
+                "threshold": one,
+                "worsening found": f"{detectable(one.amount, one.deviation or 0.0):.4g}",
+            }
+            for key, one in thresholds.items()
+        ]
+        print_columns(rows)
         click.echo(out, err=True)

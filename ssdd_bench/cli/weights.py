@@ -94,7 +94,8 @@ def verify() -> None:
         found[name] = {"path": path, "sha256": sha256, "right": bool(sha256)}
         if not wants_json():
             click.echo(f"{name}: {sha256[:12] or 'WRONG'} {path}")
-    print_json({"weights": found})
+    if not print_json({"weights": found}) and not found:
+        click.echo("none of the files of `ssdd-bench weights list` is on this machine", err=True)
     if wrong:
         raise WeightsError("; ".join(wrong))
 

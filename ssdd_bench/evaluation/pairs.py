@@ -202,8 +202,8 @@ def _read(
     if crop is None and image.size != (resolution, resolution):
         raise DataError(
             f"{source.name}: {image_id} has {image.width} x {image.height} px, expected "
-            f"{resolution} x {resolution}: reconstructions are scored at their own size; give "
-            "--res (resolution=) to crop the references"
+            f"{resolution} x {resolution}: reconstructions are scored at their own size; give that "
+            "as --res (resolution=), to which references are cropped"
         )
     return to_tensor(image if crop is None else crop(image, resolution))
 

@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ssdd_bench.cli._output import print_json
+from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import verb
 from ssdd_bench.cli.main import cli
 from ssdd_bench.errors import JobsFailedError, UserError
@@ -180,3 +180,8 @@ def test_noise_tells_its_thresholds(run_folder: Path, tmp_path: Path) -> None:
     found, _ = invoke("noise", tmp_path, "--out", tmp_path / "noise.toml")
     assert found["thresholds"]["psnr"]["amount"] > 0
     assert found["path"] == str(tmp_path / "noise.toml")
+
+
+def test_columns_show_a_dash_for_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_columns([{"id": "driver", "machine": None}])
+    assert "–" in capsys.readouterr().out

@@ -71,6 +71,8 @@ def test_verify(path):
     path.write_bytes(b"changed")
     assert isinstance(invoke("verify").exception, WeightsError)
     assert "WRONG" in invoke("verify").stdout
+    path.unlink()
+    assert "none of the files" in invoke("verify").stderr
 
 
 def test_verify_refuses_what_nobody_confirmed(path):

@@ -11,6 +11,7 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import option, switch, typed, verb
 from ssdd_bench.cli.gen._shares import on_slurm
+from ssdd_bench.errors import counted
 from ssdd_bench.plugins.registry import parse_request
 
 
@@ -64,8 +65,10 @@ def command(
     config = record and record.config
     document = {"path": out, "shard": shard, "config": config}
     if not print_json(document) and not quiet and config:
+        count = len(config.classes)
+        classes = "1 class" if count == 1 else f"{count} classes"
         click.echo(
-            f"{out}: {config.n} images of {len(config.classes)} classes, "
+            f"{out}: {counted(config.n, 'image')} of {classes}, "
             f"latents {config.channels} x {config.side} x {config.side}",
             err=True,
         )
