@@ -296,10 +296,24 @@ def test_page_in_a_browser(browser: Any) -> None:
     for width, height in ((1300, 900), (390, 800)):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        script = "for (const one of document.querySelectorAll('details')) one.open = true"
-        browser.execute_script(script)
+        browser.execute_async_script(
+            "for (const one of document.querySelectorAll('details')) one.open = true;"
+            "setTimeout(arguments[0], 50)"
+        )
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width  # only tables scroll sideways, in frames of their own
+        # The menu of columns is whole, at either end of its row.
+        for order, margin in (("-1", "0"), ("1", "auto")):
+            left, right = browser.execute_async_script(
+                "const [order, margin, done] = arguments, menu = document.querySelector('.menu');"
+                "menu.open = false; menu.style.order = order; menu.style.marginLeft = margin;"
+                "setTimeout(() => { menu.open = true; setTimeout(() => {"
+                "const box = menu.lastElementChild.getBoundingClientRect();"
+                "done([box.left, box.right]); }, 50); }, 50)",
+                order,
+                margin,
+            )
+            assert 0 <= left < right <= width
         tops = browser.execute_script(
             "return ['0', '1'].map(i => document.getElementById(`quality-vs-speed-fd_effnet-${i}`)"
             ".getBoundingClientRect().top)"

@@ -55,6 +55,15 @@ byId("theme").addEventListener("click", () => {
   root.dataset.theme = now === "dark" ? "light" : "dark";
 });
 
+// A menu opens below its button, and further to the left where it would leave its row.
+for (const menu of document.querySelectorAll("details.menu")) {
+  menu.addEventListener("toggle", () => {
+    const list = menu.lastElementChild;
+    list.style.left = "0";
+    const over = list.getBoundingClientRect().right - menu.parentElement.getBoundingClientRect().right;
+    if (over > 0) list.style.left = `${-over}px`;
+  });
+}
 addEventListener("click", ({ target }) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = menu.contains(target);
 });
