@@ -83,7 +83,8 @@ def read_json(path: Path) -> Any:
         parse_float=_parse_finite,
         object_pairs_hook=_refuse_repeats,
     )
-    return _parse(path, parse, "damaged JSON ({})", "delete the file and measure again")
+    advice = "delete the file and measure again, or move it to another folder if it is no result"
+    return _parse(path, parse, "damaged JSON ({})", advice)
 
 
 def _parse(path: Path, parse: Callable[[str], Any], damaged: str, advice: str) -> Any:
