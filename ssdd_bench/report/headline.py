@@ -19,7 +19,7 @@ from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.report.frame import default_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
 from ssdd_bench.report.loading import Source
-from ssdd_bench.report.ranking import apart_from_turns, is_ranked
+from ssdd_bench.report.ranking import is_ranked
 from ssdd_bench.report.tables.columns import (
     format_metric,
     metric_name,
@@ -63,15 +63,7 @@ class Headline:
         """Remarks about either row as a whole, and about the ratio of speeds."""
         notes = [*self.method["footnotes"], *self.baseline["footnotes"]]
         texts = list(dict.fromkeys(note.text for note in notes if note.column == "label"))
-        apart = apart_from_turns(*self._rows) if self._by_turns else math.nan
-        if math.isfinite(apart):
-            texts.append(
-                "speeds compared by turns; images/s in figures and tables were timed one after "
-                f"another and give {apart:.2f}"
-            )
-        elif self._by_turns:
-            texts.append("speeds compared by turns")
-        return texts
+        return [*texts, *(["speeds compared by turns"] if self._by_turns else [])]
 
     @property
     def _by_turns(self) -> bool:

@@ -57,22 +57,6 @@ def best_two(
     return best, second if count > 2 else set()
 
 
-def apart_from_turns(row: Any, baseline: Any) -> float:
-    """Return the ratio of two rows' decode images/s where timing by turns contradicts it.
-
-    Args:
-        row: a row of the frame that was timed by turns with the baseline.
-        baseline: the row of that other tokenizer.
-
-    Returns:
-        The ratio of medians that were timed one after another, NaN if it lies in the 95% interval
-        of the ratio by turns.
-    """
-    apart = float(row["decode_ips"] / baseline["decode_ips"])
-    inside = row["decode_ratio_low"] <= apart <= row["decode_ratio_high"]
-    return math.nan if inside else apart
-
-
 def compare_with_best(
     rows: pd.DataFrame, metric: str, higher: bool
 ) -> dict[Any, tuple[float, float]]:

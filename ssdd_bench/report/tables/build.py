@@ -14,7 +14,6 @@ import pandas as pd
 from ssdd_bench.metrics.intervals import NORMAL_95
 from ssdd_bench.report.frame import Footnote, metric_directions
 from ssdd_bench.report.groups import (
-    MACHINE,
     Group,
     comparable_groups,
     describe_hardware,
@@ -26,7 +25,6 @@ from ssdd_bench.report.ranking import (
     ELIGIBLE_RULE,
     TIE_RULE,
     TIED_WORDS,
-    apart_from_turns,
     best_two,
     compare_with_best,
     is_ranked,
@@ -80,9 +78,7 @@ class _Builder:
     def __init__(self, group: Group, rows: pd.DataFrame, kind: str) -> None:
         sections = sections_by_rate(rows)
         self.group = group
-        self.rows = rows.assign(
-            name=row_names(rows, with_steps=False), footnotes=_explain_ratios(rows)
-        ).loc[sections.index]
+        self.rows = rows.assign(name=row_names(rows, with_steps=False)).loc[sections.index]
         topic = _TOPICS[self.rows["kind"].iloc[0]]
         if kind == "seeds":
             topic = f"Spread over seeds of {topic.lower()}"
@@ -238,22 +234,6 @@ class _Builder:
             yield "Seeds: least and greatest."
             if any(column.key.endswith("95%") for column in self.table.columns):
                 yield "95% of images: intervals over images, averaged over the seeds."
-
-
-def _explain_ratios(rows: pd.DataFrame) -> pd.Series[Any]:
-    """Add a footnote to each ratio by turns that the images/s of its two rows contradict."""
-    notes = dict(rows["footnotes"].items())
-    for index, row in rows[rows["decode_baseline"] != ""].iterrows():
-        wanted = row[["decode_baseline", *MACHINE]].to_numpy()
-        same = (rows[["label", *MACHINE]] == wanted).all(axis=1)
-        apart = apart_from_turns(row, rows[same].iloc[0]) if same.sum() == 1 else math.nan
-        if math.isfinite(apart):
-            text = (
-                f"the two rows' decode img/s give {apart:.2f}; they were timed one after another, "
-                "so changes of the machine's speed are in them and not in the ratio by turns"
-            )
-            notes[index] = (*notes[index], Footnote("decode_ratio", text))
-    return pd.Series(notes, rows.index, dtype=object)
 
 
 def _name(row: Any, steps: bool) -> str:

@@ -98,7 +98,7 @@ def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
         heading, ratio = f"decode / {baseline}", ("decode_baseline", "decode_ratio")
         ends = Interval("decode_ratio_low", "decode_ratio_high", "95% interval", _two, _range)
         write = partial(_format_ratio, baseline)
-        yield Measure(heading, heading, ratio, write, notes="decode_ratio", interval=ends)
+        yield Measure(heading, heading, ratio, write, interval=ends)
     if (rows["fidelity_difference"] > 0).any():
         yield Measure("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number, main=False)
     for way in ("model", "decode"):

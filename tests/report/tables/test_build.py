@@ -19,14 +19,7 @@ from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.latex import escape_latex, to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tables.model import Table, section_key
-from ssdd_bench.results.schema import (
-    Fidelity,
-    GenerationRecord,
-    LatentRecord,
-    MetricValue,
-    Result,
-    SpeedComparison,
-)
+from ssdd_bench.results.schema import Fidelity, GenerationRecord, LatentRecord, MetricValue, Result
 
 Make = Callable[..., Result]
 GENERATION = GenerationRecord(
@@ -287,24 +280,6 @@ def measured(make: Make, label: str, psnr: float, ips: float = 20.0, **more: obj
     made = make(label, 64, ips, {"psnr": psnr}, **more)
     value = replace(made.metrics["psnr"], interval=(psnr - 0.5, psnr + 0.5))
     return replace(made, metrics={"psnr": value})
-
-
-@pytest.mark.parametrize(
-    ("low", "threads", "explained"), [(1.2, 2, True), (0.7, 2, False), (1.2, 9, False)]
-)
-def test_a_ratio_by_turns_that_the_speeds_contradict_has_a_footnote(
-    make_result: Make, low: float, threads: int, explained: bool
-) -> None:
-    base, timed = make_result("klvae", 64, 20.0), make_result("ssdd", 64, 15.0)
-    assert timed.speed is not None
-    comparison = SpeedComparison("klvae", 1.3, (low, 1.4), 15)
-    timed = replace(timed, speed=replace(timed.speed, comparison=comparison))
-    base = replace(base, execution=replace(base.execution, threads=threads))
-    timed = replace(timed, execution=replace(timed.execution, threads=2))
-    (table,) = build_tables(to_frame([timed, base]))
-    (column,) = (one for one in table.columns if one.key == "decode / klvae")
-    texts = [table.footnotes[number - 1] for cell in column.cells for number in cell.notes]
-    assert [" give 0.75;" in text for text in texts] == [True] * explained
 
 
 def test_names_and_headings_tell_what_they_mean(make_result: Make) -> None:
