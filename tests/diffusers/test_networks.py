@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.diffusers.networks import build_encoder, copy_kl_encoder, describe_encoder
 from ssdd_bench.errors import OptionError
 from ssdd_bench.nn.encoder import SSDDEncoder
@@ -37,6 +38,7 @@ def test_the_encoder_of_a_vae_is_copied_with_its_scaling():
     vae = AutoencoderKL(**KL, scaling_factor=0.5, shift_factor=0.1)
     encoder, config = copy_kl_encoder(vae)
     assert (config["scaling_factor"], config["shift_factor"]) == (0.5, 0.1)
+    assert (config["channel_mean"], config["channel_std"]) == ([], [])
     assert (encoder.f, encoder.z_dim) == (4, 8)
     made = build_encoder(tuple(config["block_out_channels"]), 8, config["kl_encoder"])
     made.load_state_dict(encoder.state_dict())
@@ -45,3 +47,18 @@ def test_the_encoder_of_a_vae_is_copied_with_its_scaling():
     assert all(p.requires_grad for p in vae.parameters())  # the copy is frozen, not the model
     with pytest.raises(OptionError, match="quant_conv"):
         copy_kl_encoder(AutoencoderKL(**KL, use_quant_conv=False))
+
+
+@pytest.mark.medium
+def test_statistics_of_a_vae_are_taken_over():
+    """A pipeline applies those of an ``AutoencoderKL`` itself; ours are within the model."""
+    mean, std = [0.1 * i for i in range(8)], [1 + 0.5 * i for i in range(8)]
+    vae = AutoencoderKL(**KL, scaling_factor=0.5, latents_mean=mean, latents_std=std)
+    encoder, config = copy_kl_encoder(vae)
+    size = {"decoder_block_out_channels": (8, 8, 8, 8), "decoder_transformer_layers": 1}
+    model = AutoencoderSSDD(**config, **size, decoder_attention_heads=1)
+    model.encoder.load_state_dict(encoder.state_dict())
+    x = torch.randn(1, 3, 16, 16)
+    own = vae.encode(x).latent_dist.mode()
+    expected = (own - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
+    torch.testing.assert_close(model.encode(x).latent_dist.mode(), expected)
