@@ -71,6 +71,7 @@ def copy_kl_encoder(vae: Any) -> tuple[VAEEncoder, dict[str, Any]]:
         "kl_encoder": {name: config[name] for name in KL_ARGUMENTS},
         "scaling_factor": config.scaling_factor,
         "shift_factor": config.shift_factor or 0.0,
-        "channel_mean": list(config.get("latents_mean") or ()),  # pipelines apply them there, we here
+        # A pipeline applies those of an AutoencoderKL itself.
+        "channel_mean": list(config.get("latents_mean") or ()),
         "channel_std": list(config.get("latents_std") or ()),
     }

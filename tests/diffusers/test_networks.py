@@ -55,7 +55,7 @@ def test_statistics_of_a_vae_are_taken_over():
     mean, std = [0.1 * i for i in range(8)], [1 + 0.5 * i for i in range(8)]
     vae = AutoencoderKL(**KL, scaling_factor=0.5, latents_mean=mean, latents_std=std)
     encoder, config = copy_kl_encoder(vae)
-    size = {"decoder_block_out_channels": (8, 8, 8, 8), "decoder_transformer_layers": 1}
+    size = {"decoder_block_out_channels": (32, 32, 32, 32), "decoder_transformer_layers": 1}
     model = AutoencoderSSDD(**config, **size, decoder_attention_heads=1)
     model.encoder.load_state_dict(encoder.state_dict())
     x = torch.randn(1, 3, 16, 16)

@@ -70,7 +70,7 @@ def test_those_timed_by_turns_come_before_faster_and_better_ones(make_result: Ma
     assert headline is not None
     assert (headline.method["label"], headline.baseline["label"]) == ("timed", "plain")
     assert headline.sentence.endswith("decodes 1.10 [1.00, 1.20] times as fast.")
-    assert headline.notes == ["speeds compared by turns"]
+    assert headline.notes[-1] == "speeds compared by turns"
 
 
 @pytest.mark.medium
