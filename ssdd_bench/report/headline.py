@@ -130,7 +130,8 @@ def find_headline(frame: pd.DataFrame, compare: str = "") -> Headline | None:
 
     Reconstructions come before generated images. The baseline is what speeds were timed against,
     else the best decoder without noise. Against it stands the best of those that were timed by
-    turns with it, else of those that are no slower, else of all. The better of both is named first.
+    turns with it, else of all, of each those that are no slower if there are any. The better of
+    both is named first.
 
     Args:
         frame: with seeds pooled.
@@ -197,8 +198,10 @@ def _choose(
     if others.empty:
         return None
     by_turns = others[others["decode_baseline"] == baseline["label"]]
+    by_turns_as_fast = by_turns[by_turns["decode_ratio_high"] >= 1]
     as_fast = others[others["decode_ips"] >= baseline["decode_ips_q1"]]
-    method = next(one.iloc[0] for one in (by_turns, as_fast, others) if not one.empty)
+    choices = (by_turns_as_fast, by_turns, as_fast, others)
+    method = next(one.iloc[0] for one in choices if not one.empty)
     lead = method[metric] - baseline[metric]
     ahead = lead >= 0 if higher else lead <= 0
     return (method, baseline) if ahead else (baseline, method)

@@ -18,6 +18,7 @@ from ssdd_bench.report.loading import load_source
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result, SpeedComparison
 
 Make = Callable[..., Result]
+Row = tuple[Result, dict[str, pd.Series]]
 Write = Callable[..., Path]
 SMALL = LatentRecord("continuous", 16, 4, (4, 4, 4), 16, 1 / 64, None)
 LEADS = [1.0, 0.5, 1.5, 1.0]
@@ -25,14 +26,14 @@ LEADS = [1.0, 0.5, 1.5, 1.0]
 
 def measured(
     make_result: Make, label: str, psnr: float, ips: float, stochastic: bool, **more: object
-) -> tuple[Result, dict[str, pd.Series]]:
+) -> Row:
     result = make_result(label, 64, ips, {"psnr": psnr}, steps=1 if stochastic else None, **more)
     result = replace(result, tokenizer=replace(result.tokenizer, stochastic=stochastic))
     shares = np.array(LEADS) * (psnr - 20)
     return result, {"psnr": pd.Series(20 + shares, ["a", "b", "c", "d"])}
 
 
-def find(*rows: tuple[Result, dict[str, pd.Series]], compare: str = "") -> Headline | None:
+def find(*rows: Row, compare: str = "") -> Headline | None:
     results, scores = zip(*rows, strict=True)
     return find_headline(pool_seeds(to_frame(results, scores)), compare)
 
@@ -56,21 +57,37 @@ def test_the_best_that_is_no_slower_stands_against_the_best_without_noise(
     assert headline.sentence.endswith("] times as fast.")
 
 
+def by_turns(make: Make, label: str, psnr: float, ratio: float) -> Row:
+    """A row that was timed by turns with another."""
+    result, scores = measured(make, label, psnr, 15.0, True)
+    assert result.speed is not None
+    comparison = SpeedComparison("plain", ratio, (ratio - 0.1, ratio + 0.1), 15)
+    return replace(result, speed=replace(result.speed, comparison=comparison)), scores
+
+
 def test_those_timed_by_turns_come_before_faster_and_better_ones(make_result: Make) -> None:
-    timed, scores = measured(make_result, "timed", 22.0, 15.0, True)
-    assert timed.speed is not None
-    comparison = SpeedComparison("plain", 1.1, (1.0, 1.2), 15)
-    timed = replace(timed, speed=replace(timed.speed, comparison=comparison))
     headline = find(
         measured(make_result, "plain", 21.0, 20.0, False),
         measured(make_result, "quick", 22.5, 25.0, True),
-        (timed, scores),
+        by_turns(make_result, "timed", 22.0, 1.1),
+        by_turns(make_result, "slow", 22.7, 0.6),
         measured(make_result, "best", 23.0, 5.0, True),
     )
     assert headline is not None
     assert (headline.method["label"], headline.baseline["label"]) == ("timed", "plain")
     assert headline.sentence.endswith("decodes 1.10 [1.00, 1.20] times as fast.")
     assert headline.notes[-1] == "speeds compared by turns"
+
+
+def test_the_best_timed_by_turns_if_all_of_them_are_slower(make_result: Make) -> None:
+    headline = find(
+        measured(make_result, "plain", 21.0, 20.0, False),
+        measured(make_result, "quick", 22.5, 25.0, True),
+        by_turns(make_result, "slow", 22.0, 0.6),
+        by_turns(make_result, "slower", 22.2, 0.3),
+    )
+    assert headline is not None
+    assert headline.method["label"] == "slower"
 
 
 @pytest.mark.medium
