@@ -104,5 +104,5 @@ command = click.Group(
     "weights",
     commands=[list_, fetch, verify],
     params=[debug_option],
-    help="List, fetch or verify the weights that metrics and training need.",
+    help="List, fetch or verify the weights of metrics and training.",
 )
