@@ -42,8 +42,8 @@ def test_noise_is_learnt_from_seeds_and_kept(measure, tmp_path):
     assert learnt["psnr"].deviation == pytest.approx(deviation)
     # Student's quantile of 1 - 0.05 / 4, for four metrics, with two degrees of freedom
     assert learnt["psnr"].amount == pytest.approx(6.205 * deviation, rel=1e-3)
-    (line,) = (one for one in done.output.splitlines() if one.startswith("psnr\t"))
-    found = float(line.split("\t")[2])
+    (line,) = (one for one in done.output.splitlines() if one.startswith("psnr "))
+    found = float(line.split()[-1])
     assert found == pytest.approx(learnt["psnr"].amount + 0.8416 * deviation, rel=1e-3)
     with pytest.raises(UserError, match="two seeds"):
         learn(results[:1])

@@ -75,7 +75,7 @@ def test_a_fault_costs_its_own_job_as_elsewhere(
 
 
 def test_a_hang_ends_with_its_actor(tmp_path: Path) -> None:
-    seen = run({"a": {"x": "work hang", "y": 2}, "b": {"x": 3}}, tmp_path, timeout=30)
+    seen = run({"a": {"x": "work hang", "y": 2}, "b": {"x": 3}}, tmp_path, timeout=60)
     assert seen.failures.keys() == {"a/x"}
     assert seen.results.keys() == {"a/y", "b/x"}
 
