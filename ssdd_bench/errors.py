@@ -42,14 +42,14 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun.
+def counted(count: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun, whose plural ends in ``plural``.
 
     Examples:
-        >>> counted(1, "problem"), counted(1200, "job")
-        ('1 problem', '1200 jobs')
+        >>> counted(1, "problem"), counted(1200, "job"), counted(3, "class", "es")
+        ('1 problem', '1200 jobs', '3 classes')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{plural}"
 
 
 class UserError(Exception):

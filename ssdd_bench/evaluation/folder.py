@@ -254,30 +254,33 @@ def save_plan(out: Path, names: Sequence[str]) -> None:
 
     Another run in shares, of other jobs, has a file of its own.
     """
-    path = out / PARTS / f"{PLAN}-{fingerprint(names)[:10]}.txt"
-    write_text(path, "".join(f"{name}\n" for name in names))
+    _write_plan(out / PARTS / f"{PLAN}-{fingerprint(names)[:10]}.txt", names)
 
 
 def load_plans(out: Path) -> dict[str, Path]:
     """Read the names of the jobs that a merge has to find, each with a file that it stands in."""
-    return {
-        name: path
-        for path in sorted((out / PARTS).glob(f"{PLAN}-*.txt"))
-        for name in path.read_text(encoding="utf-8").splitlines()
-    }
+    return {name: path for path, names in _plans(out) for name in names}
 
 
 def reduce_plans(out: Path, done: Container[str]) -> None:
     """Take the names of jobs with a result out of the plans, and delete those without others."""
-    for path in (out / PARTS).glob(f"{PLAN}-*.txt"):
-        names = path.read_text(encoding="utf-8").splitlines()
-        left = [name for name in names if name not in done]
-        if left:
-            write_text(path, "".join(f"{name}\n" for name in left))
+    for path, names in _plans(out):
+        if left := [name for name in names if name not in done]:
+            _write_plan(path, left)
         else:
             path.unlink()
     with suppress(OSError):
         (out / PARTS).rmdir()
+
+
+def _plans(out: Path) -> list[tuple[Path, list[str]]]:
+    """Read the plans, each with its file."""
+    files = sorted((out / PARTS).glob(f"{PLAN}-*.txt"))
+    return [(path, path.read_text(encoding="utf-8").splitlines()) for path in files]
+
+
+def _write_plan(path: Path, names: Sequence[str]) -> None:
+    write_text(path, "".join(f"{name}\n" for name in names))
 
 
 def missing_images(record: JobRecord, chunks: Sequence[int]) -> str:

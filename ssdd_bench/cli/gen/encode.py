@@ -65,8 +65,7 @@ def command(
     config = record and record.config
     document = {"path": out, "shard": shard, "config": config}
     if not print_json(document) and not quiet and config:
-        count = len(config.classes)
-        classes = "1 class" if count == 1 else f"{count} classes"
+        classes = counted(len(config.classes), "class", "es")
         click.echo(
             f"{out}: {counted(config.n, 'image')} of {classes}, "
             f"latents {config.channels} x {config.side} x {config.side}",
