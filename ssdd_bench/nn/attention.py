@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -114,33 +114,81 @@ def _count_tiles(grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int
     return (rows, columns), (rows * TILE - grid[0], columns * TILE - grid[1])
 
 
+class _Run(NamedTuple):
+    """Neighbouring tiles of one axis that have equal sizes, and whose keys lie alike.
+
+    Attributes:
+        tiles: how many.
+        first: cell of the first query.
+        queries: cells of each.
+        first_key: cell of the first tile's first key.
+        keys: cells of each tile's keys.
+    """
+
+    tiles: int
+    first: int
+    queries: int
+    first_key: int
+    keys: int
+
+    @property
+    def before(self) -> int:
+        """Keys before the first query of each tile."""
+        return self.first - self.first_key
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """Counts that all tiles of a run share: queries, keys, and keys before the first query."""
+        return self.queries, self.keys, self.before
+
+
+def _cut_axis(cells: int) -> list[_Run]:
+    """Cut an axis into tiles; the keys of those at its ends are fewer, since none lie outside."""
+    runs: list[_Run] = []
+    for first in range(0, cells, TILE):
+        end, first_key = min(first + TILE, cells), max(0, first - RADIUS)
+        tile = _Run(1, first, end - first, first_key, min(end + RADIUS, cells) - first_key)
+        last = runs[-1] if runs else None
+        if last and last.layout == tile.layout:
+            runs[-1] = last._replace(tiles=last.tiles + 1)
+        else:
+            runs.append(tile)
+    return runs
+
+
 def _tiled_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: Bias) -> Tensor:
-    rows, columns = grid
-    counts, extra = _count_tiles(grid)
     window = TILE + 2 * RADIUS
-
-    def cut(x: Tensor, side: int, margin: int) -> Tensor:
-        """Cut tokens (B, heads, tokens, d) to squares: (B, tiles, heads, side * side, d)."""
-        pad = (0, 0, margin, margin + extra[1], margin, margin + extra[0])
-        x = F.pad(x.unflatten(2, grid), pad).unfold(2, side, TILE).unfold(3, side, TILE)
-        x = x.permute(0, 2, 3, 1, 5, 6, 4).flatten(4, 5).flatten(1, 2)
-        return x.contiguous()  # fast kernels of attention take no other order
-
-    queries = cut(q, TILE, 0)
-    keys, values = (cut(x, window, RADIUS) for x in (k, v))
-    inside = cut(q.new_ones(1, 1, rows * columns, 1), window, RADIUS)[0, ..., 0]
     near = bias((TILE, TILE), (window, window), origin=-RADIUS).to(q.dtype)
-    mask = near[None] + MASKED * (1 - inside[:, :, None])
-    # One image at a time: the mask is the same for all and would be copied for each otherwise.
-    out = torch.stack(
-        [
-            F.scaled_dot_product_attention(*image, attn_mask=mask)
-            for image in zip(queries, keys, values, strict=True)
-        ]
-    )
-    out = out.unflatten(3, (TILE, TILE)).unflatten(1, counts).permute(0, 3, 1, 4, 2, 5, 6)
-    out = out.flatten(4, 5).flatten(2, 3)[:, :, :rows, :columns]
-    return out.flatten(2, 3)
+    near = near.unflatten(2, (window, window)).unflatten(1, (TILE, TILE))
+    queries, keys, values = (x.unflatten(2, grid) for x in (q, k, v))
+
+    def attend(y: _Run, x: _Run) -> Tensor:
+        """Compute the tiles of a run of rows and one of columns: (B, heads, rows, columns, d)."""
+
+        def cut(cells: Tensor, first: tuple[int, int], sides: tuple[int, int]) -> Tensor:
+            """Cut tokens (B, heads, rows, columns, d) to squares: (B * tiles, heads, cells, d)."""
+            for axis, (run, start, side) in enumerate(zip((y, x), first, sides, strict=True), 2):
+                length = side + TILE * (run.tiles - 1)
+                cells = cells.narrow(axis, start, length).unfold(axis, side, TILE)
+            cells = cells.permute(0, 2, 3, 1, 5, 6, 4).flatten(4, 5).flatten(0, 2)
+            return cells.contiguous()  # fast kernels of attention take no other order
+
+        mask = near[:, : y.queries, : x.queries]
+        for axis, run in ((3, y), (4, x)):
+            mask = mask.narrow(axis, RADIUS - run.before, run.keys)
+        first_keys, sides = (y.first_key, x.first_key), (y.keys, x.keys)
+        out = F.scaled_dot_product_attention(
+            cut(queries, (y.first, x.first), (y.queries, x.queries)),
+            cut(keys, first_keys, sides),
+            cut(values, first_keys, sides),
+            attn_mask=mask.flatten(3, 4).flatten(1, 2)[None],
+        )
+        out = out.unflatten(2, (y.queries, x.queries)).unflatten(0, (-1, y.tiles, x.tiles))
+        return out.permute(0, 3, 1, 4, 2, 5, 6).flatten(4, 5).flatten(2, 3)
+
+    rows, columns = map(_cut_axis, grid)
+    strips = [torch.cat([attend(y, x) for x in columns], dim=3) for y in rows]
+    return torch.cat(strips, dim=2).flatten(2, 3)
 
 
 def _flex_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: Bias) -> Tensor:

@@ -175,4 +175,4 @@ class SSDDDecoder(nn.Module):
         del h, skips
         for up in self.up_blocks:
             maps = up(maps, context, time)
-        return self.conv_out(activate(self.conv_norm_out(maps.pop())))
+        return self.conv_out(activate(self.conv_norm_out(maps.pop(), overwrite=True)))

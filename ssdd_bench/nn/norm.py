@@ -30,25 +30,25 @@ def modulated_group_norm(
     scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     if _trains_on_cpu(x) and _covers_squares(x, scale):
         return _ModulatedGroupNorm.apply(x, groups, eps, scale, shift)
-    if overwrite and _joins_passes(x):
+    if _joins_passes(x):
         mean, reciprocal = _moments(x, groups, eps)
         scale = scale * reciprocal
-        return _modulate(x, scale, shift - mean * scale, x)
+        return _modulate(x, scale, shift - mean * scale, x if overwrite else torch.empty_like(x))
     y = F.group_norm(x, groups, eps=eps)
     return _modulate(y, scale, shift, y)
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's group norm, with the backward pass of this module on a CPU."""
+    """PyTorch's group norm, with this module's passes on a CPU."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
-        if not _trains_on_cpu(x):
+    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        """Normalise (B, C, H, W); ``overwrite`` is True if nothing else reads ``x``."""
+        if not (_trains_on_cpu(x) or (overwrite and _joins_passes(x))):
             return super().forward(x)
         scale, shift = (
             own.expand(len(x), -1)[:, :, None, None] for own in (self.weight, self.bias)
         )
-        return modulated_group_norm(x, self.num_groups, self.eps, scale, shift)
+        return modulated_group_norm(x, self.num_groups, self.eps, scale, shift, overwrite)
 
 
 def _eager_on_cpu(x: Tensor) -> bool:
@@ -62,8 +62,9 @@ def _trains_on_cpu(x: Tensor) -> bool:
 def _joins_passes(x: Tensor) -> bool:
     """Return True if the scale takes in the reciprocal of the deviation, and the shift the mean.
 
-    In bfloat16 the shift of a map whose mean is large would be rounded too coarsely. Small maps
-    stay in the cache, where passes are cheap.
+    PyTorch's norm of such maps loses digits, the more the larger they are. In bfloat16 the shift
+    of a map whose mean is large would be rounded too coarsely. Small maps stay in the cache, where
+    passes are cheap.
     """
     return (
         _eager_on_cpu(x)
@@ -76,22 +77,26 @@ def _joins_passes(x: Tensor) -> bool:
 
 
 LARGE = 2**19  # elements of a map that is larger than the cache
-STRIP = 16  # rows whose sums are exact enough in float32, and that stay in the cache
+STRIP = 2**20  # elements of rows that stay in the cache
+COLUMNS = 16  # neighbours that become channels of their own: sums are shorter and vectors longer
 
 
 def _moments(x: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
     """Compute the mean of each group and the reciprocal of its deviation, each (B, C, 1, 1).
 
     The statistics of batch norms, channel by channel and strip by strip, are the fast ones of
-    maps in ``channels_last``; all cells have equally many pixels, so their means are averaged.
+    maps in ``channels_last``; all have equally many pixels, so their means are averaged.
     """
-    rows = math.gcd(x.shape[2], STRIP)
+    fitting = max(1, STRIP // x[0, :, 0].numel())
+    rows = math.gcd(x.shape[2], 2 ** (fitting.bit_length() - 1))
+    columns = math.gcd(x.shape[3], COLUMNS)
+    apart = x.permute(0, 2, 3, 1).unflatten(2, (-1, columns)).flatten(3).permute(0, 3, 1, 2)
     cells = [
         torch.ops.aten.batch_norm_update_stats(strip, None, None, 0.0)
-        for image in x.split(1)
+        for image in apart.split(1)
         for strip in image.split(rows, dim=2)
     ]
-    shape = (len(x), -1, groups, x.shape[1] // groups)
+    shape = (len(x), -1, groups, x.shape[1] // groups)  # the second: strips, and columns of each
     means, variances = (torch.stack(found).view(shape) for found in zip(*cells, strict=True))
     spread, mean = torch.var_mean(means, dim=(1, 3), correction=0)
     reciprocal = torch.rsqrt(variances.mean(dim=(1, 3)) + spread + eps)
@@ -162,7 +167,7 @@ def _modulate(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.addcmul(_spread(shift, x), x, _spread(scale, x))
-    if not _covers_squares(x, scale):
+    if scale.shape[2:] == (1, 1) or not _covers_squares(x, scale):
         return torch.addcmul(_spread(shift, x), x, _spread(scale, x), out=out)
     rows, columns = scale.shape[2:]
     cells, target = (m.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)) for m in (x, out))

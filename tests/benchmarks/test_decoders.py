@@ -46,7 +46,7 @@ class DenseReference(nn.Module):
             patch.multiple(blocks, **plain),
             patch("ssdd_bench.nn.decoder.activate", F.silu),
             patch.object(blocks.DoublingConvolution, "forward", upsample),
-            patch.object(blocks.GroupNorm, "forward", nn.GroupNorm.forward),
+            patch.object(blocks.GroupNorm, "forward", whole_group_norm),
         ):
             return self.decoder(x, t, z)
 
@@ -54,6 +54,10 @@ class DenseReference(nn.Module):
 def group_norm(x, groups, eps, scale, shift, overwrite=False):
     scale, shift = (F.interpolate(m, size=x.shape[2:], mode="nearest") for m in (scale, shift))
     return F.group_norm(x, groups, eps=eps) * scale + shift
+
+
+def whole_group_norm(layer, x, overwrite=False):
+    return nn.GroupNorm.forward(layer, x)
 
 
 def attention(q, k, v, grid, bias):
@@ -144,8 +148,9 @@ def test_ssdd_s(by_turns, side, least):
         "SD-VAE": in_better_format(decode, given[2:]),
     }
     with torch.inference_mode():
-        a, b = (calls[name]() for name in ("SSDD-S", "dense reference"))
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+        # In channels_last PyTorch's group norm loses more digits than ours.
+        plain = DenseReference(ssdd())(*given)
+        torch.testing.assert_close(calls["SSDD-S"](), plain, atol=5e-5, rtol=0)
         gmac = {name: count_gmac(call) for name, call in calls.items()}
     rate = ceiling(torch.float32)
     ratios = by_turns(calls, side=side, dtype="float32", gmac=gmac, ceiling=rate)

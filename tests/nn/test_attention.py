@@ -57,6 +57,18 @@ def test_every_kernel_equals_two_loops(bias, grid):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5, msg=kernel)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [(40, 33), (7, 64), (24, 15), (65, 8)])
+def test_tiles_equal_all_pairs(bias, grid):
+    """Several tiles have all their keys inside, others end at one border or at both."""
+    inputs = tokens(*grid)
+    tiled, dense = (
+        neighbourhood_attention(*inputs, grid, bias, kernel)
+        for kernel in (Kernel.TILES, Kernel.DENSE)
+    )
+    torch.testing.assert_close(tiled, dense, atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_of_tiles_equal_those_of_all_pairs(bias):
     found = []
     for kernel in (Kernel.TILES, Kernel.DENSE):
