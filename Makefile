@@ -8,7 +8,7 @@ NOT_SLOW = not slow and not full_size and not timing and not nightly
 # All tests on a GPU; "gpu and not slow" leaves out what compiles for a minute.
 GPU_TESTS ?= gpu
 
-.PHONY: setup check docs lint types test test-fast nightly hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report gpu-rates reports schema operations
+.PHONY: setup check docs lint types test test-fast nightly hostile fuzz mutate lowest test-lowest test-package timing bench gpu gpu-report gpu-rates gpu-session reports schema operations
 
 setup: ## install the package with everything that development needs
 	$(PYTHON) -m pip install -e ".[dev]"
@@ -72,6 +72,10 @@ gpu: ## the tests that need a GPU, minutes of one; SSDD_BENCH_GPU_TESTS_ON_CPU=1
 gpu-report: ## decoding speed of every size on one GPU, in less than six minutes: runs/gpu-report.json and .md
 	$(PYTHON) tests/gpu/report.py --out runs/gpu-report
 
+gpu-session: ## what one GPU is asked beside the report, the most wanted first, in MINUTES: runs/gpu-session
+	PYTHON=$(PYTHON) tests/gpu/session.sh $(MINUTES)
+
+MINUTES ?= 8
 # Of training: make gpu-rates PHOTOS=folder
 PHOTOS ?= sample
 gpu-rates: ## kernels of attention by size of grid, and the training of a recipe in crops a second, on one GPU

@@ -35,3 +35,13 @@ def test_every_stage_is_timed(rates, device, small):
     rows = rates.main(["training", "--device", str(device), "--tiny", *["--eager"] * small])
     assert [row["stage"] for row in rows] == [*STAGES]
     assert all(row["crops_per_s"] > 0 and row["first_step_s"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_pipeline_is_timed_beside_its_networks(load_script, device, tmp_path, capsys):
+    out = tmp_path / "pipeline.json"
+    options = ["--device", str(device), "--tiny", "--out", str(out)]
+    rates = load_script("pipeline.py").main(options)
+    assert json.loads(out.read_text())["rates"] == rates
+    assert all(value > 0 for value in rates.values())
+    assert len(capsys.readouterr().out.splitlines()) == len(rates)
