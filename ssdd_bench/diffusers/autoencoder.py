@@ -77,7 +77,7 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
 
     Raises:
         UserError: a value is no number of its kind or out of range, or the widths are not those of
-            an encoder.
+            an encoder or a decoder.
     """
 
     _supports_gradient_checkpointing = True

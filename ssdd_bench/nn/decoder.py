@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssdd_bench.errors import ResolutionError, UnknownNameError
+from ssdd_bench.errors import OptionError, ResolutionError, UnknownNameError
 from ssdd_bench.nn.blocks import (
     GROUPS,
     DownBlock,
@@ -42,6 +42,9 @@ class DecoderSize:
         depth: transformer blocks.
         groups: of every group norm.
         init_std: of new convolutions, ``None`` for 1 / sqrt(fan-in).
+
+    Raises:
+        OptionError: the widths are not four that divide into groups, or the last not into heads.
     """
 
     widths: tuple[int, int, int, int]
@@ -50,14 +53,27 @@ class DecoderSize:
     groups: int = GROUPS
     init_std: float | None = 0.02
 
+    def __post_init__(self) -> None:
+        if len(self.widths) != 4 or any(width % self.groups for width in self.widths):
+            raise OptionError(
+                f"an SSDD decoder has the widths {self.widths}. Pass four multiples of "
+                f"{self.groups}, as many as a group norm has groups"
+            )
+        if self.widths[-1] % self.heads:
+            raise OptionError(
+                f"an SSDD decoder has {self.heads} attention heads, which do not divide its last "
+                f"width, {self.widths[-1]}"
+            )
+
     @classmethod
     def of(cls, widths: tuple[int, int, int, int], heads: int, depth: int) -> DecoderSize:
         """Return the size in :data:`SIZES` with these dimensions, or else a new one like those."""
-        made = cls(widths, heads, depth)
-        known = SIZES.values()
-        return next(
-            (s for s in known if (s.widths, s.heads, s.depth) == (widths, heads, depth)), made
+        known = (
+            size
+            for size in SIZES.values()
+            if (size.widths, size.heads, size.depth) == (widths, heads, depth)
         )
+        return next(known, None) or cls(widths, heads, depth)
 
 
 SIZES = {

@@ -284,6 +284,20 @@ def test_wrong_values_are_refused(wrong):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("widths", "advice"),
+    [
+        ((16, 16, 32, 32), r"\(16, 16, 32, 32\)\. Pass four multiples of 32"),
+        ((32, 32, 64), "Pass four multiples of 32"),
+        ((32, 32, 64, 32), "3 attention heads"),
+    ],
+)
+def test_widths_that_no_decoder_has_are_refused(widths, advice):
+    wrong = {"decoder_block_out_channels": widths, "decoder_attention_heads": 3}
+    with pytest.raises(OptionError, match=advice):
+        AutoencoderSSDD(**(TINY | wrong))
+
+
 @pytest.mark.medium
 @pytest.mark.parametrize("wrong", [{"steps": 1.5}, {"channel_std": [0, 1, 1, 1]}], ids=str)
 def test_wrong_values_in_a_folder_are_refused(tmp_path, wrong):
