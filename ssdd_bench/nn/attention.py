@@ -1,8 +1,9 @@
 """Self-attention in a neighbourhood, with a learned bias per relative position.
 
 Every token sees the keys at most ``RADIUS`` cells away on both axes. Small grids are computed
-whole. Large ones are cut into tiles, so that memory and time grow linearly with the tokens: on a
-CPU each tile reads the keys around it, on a GPU FlexAttention skips the blocks out of reach.
+whole. Large ones are cut into tiles, so that memory and time grow linearly with the tokens: each
+tile reads the keys around it, but on a GPU of NVIDIA, AMD or Intel FlexAttention skips the blocks
+out of reach.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ RADIUS = 7
 SIDE = 2 * RADIUS + 1
 TILE = 8
 MASKED = -1e7
+FLEX_DEVICES = frozenset({"cuda", "xpu"})  # for which PyTorch compiles FlexAttention
 KERNELS = 256  # of FlexAttention, that a process may compile
 
 Bias = Callable[..., Tensor]
@@ -40,7 +42,9 @@ def choose_kernel(device: torch.device, tokens: int) -> Kernel:
     """Return the fastest kernel: up to a few hundred tokens all pairs cost less than tiles."""
     if device.type == "cpu":
         return Kernel.DENSE if tokens <= 256 else Kernel.TILES
-    return Kernel.DENSE if tokens <= 1024 else Kernel.FLEX
+    if tokens <= 1024:
+        return Kernel.DENSE
+    return Kernel.FLEX if device.type in FLEX_DEVICES else Kernel.TILES
 
 
 class RelativePositionBias(nn.Module):

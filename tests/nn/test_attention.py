@@ -86,6 +86,8 @@ def test_gradients_of_tiles_equal_those_of_all_pairs(bias):
         ("cpu", 1024, Kernel.TILES),
         ("cuda", 1024, Kernel.DENSE),
         ("cuda", 4096, Kernel.FLEX),
+        ("mps", 1024, Kernel.DENSE),
+        ("mps", 4096, Kernel.TILES),
     ],
 )
 def test_kernels(device, tokens, kernel):
