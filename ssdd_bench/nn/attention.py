@@ -127,6 +127,7 @@ class _Run(NamedTuple):
         queries: cells of each.
         first_key: cell of the first tile's first key.
         keys: cells of each tile's keys.
+        before: keys before the first query of each tile.
     """
 
     tiles: int
@@ -134,11 +135,7 @@ class _Run(NamedTuple):
     queries: int
     first_key: int
     keys: int
-
-    @property
-    def before(self) -> int:
-        """Keys before the first query of each tile."""
-        return self.first - self.first_key
+    before: int
 
     @property
     def layout(self) -> tuple[int, int, int]:
@@ -151,7 +148,8 @@ def _cut_axis(cells: int) -> list[_Run]:
     runs: list[_Run] = []
     for first in range(0, cells, TILE):
         end, first_key = min(first + TILE, cells), max(0, first - RADIUS)
-        tile = _Run(1, first, end - first, first_key, min(end + RADIUS, cells) - first_key)
+        keys = min(end + RADIUS, cells) - first_key
+        tile = _Run(1, first, end - first, first_key, keys, first - first_key)
         last = runs[-1] if runs else None
         if last and last.layout == tile.layout:
             runs[-1] = last._replace(tiles=last.tiles + 1)
@@ -165,6 +163,17 @@ def _tiled_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bia
     near = bias((TILE, TILE), (window, window), origin=-RADIUS).to(q.dtype)
     near = near.unflatten(2, (window, window)).unflatten(1, (TILE, TILE))
     queries, keys, values = (x.unflatten(2, grid) for x in (q, k, v))
+    rows, columns = map(_cut_axis, grid)
+    inside = None
+    if _exporting():
+        # The optimiser of a program takes a time that grows with the square of its operations, so
+        # all tiles are one run: keys outside the grid are there, and masked.
+        counts, extra = _count_tiles(grid)
+        around = (0, 0, RADIUS, RADIUS + extra[1], RADIUS, RADIUS + extra[0])
+        inside = F.pad(queries.new_ones(len(q), 1, *grid, 1), around)
+        queries = F.pad(queries, (0, 0, 0, extra[1], 0, extra[0]))
+        keys, values = (F.pad(x, around) for x in (keys, values))
+        rows, columns = ([_Run(tiles, 0, TILE, 0, window, RADIUS)] for tiles in counts)
 
     def attend(y: _Run, x: _Run) -> Tensor:
         """Compute the tiles of a run of rows and one of columns: (B, heads, rows, columns, d)."""
@@ -180,19 +189,26 @@ def _tiled_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bia
         mask = near[:, : y.queries, : x.queries]
         for axis, run in ((3, y), (4, x)):
             mask = mask.narrow(axis, RADIUS - run.before, run.keys)
+        mask = mask.flatten(3, 4).flatten(1, 2)[None]
         first_keys, sides = (y.first_key, x.first_key), (y.keys, x.keys)
+        if inside is not None:
+            mask = mask + MASKED * (1 - cut(inside, first_keys, sides).transpose(2, 3))
         out = F.scaled_dot_product_attention(
             cut(queries, (y.first, x.first), (y.queries, x.queries)),
             cut(keys, first_keys, sides),
             cut(values, first_keys, sides),
-            attn_mask=mask.flatten(3, 4).flatten(1, 2)[None],
+            attn_mask=mask,
         )
         out = out.unflatten(2, (y.queries, x.queries)).unflatten(0, (-1, y.tiles, x.tiles))
         return out.permute(0, 3, 1, 4, 2, 5, 6).flatten(4, 5).flatten(2, 3)
 
-    rows, columns = map(_cut_axis, grid)
     strips = [torch.cat([attend(y, x) for x in columns], dim=3) for y in rows]
-    return torch.cat(strips, dim=2).flatten(2, 3)
+    return torch.cat(strips, dim=2)[:, :, : grid[0], : grid[1]].flatten(2, 3)
+
+
+def _exporting() -> bool:
+    """Return True while a program is exported; before PyTorch 2.7 also while one is compiled."""
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def _flex_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bias: Bias) -> Tensor:

@@ -69,6 +69,18 @@ def test_tiles_equal_all_pairs(bias, grid):
     torch.testing.assert_close(tiled, dense, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [(24, 15), (9, 33)])
+def test_exported_tiles_equal_all_pairs(bias, grid, monkeypatch):
+    monkeypatch.setattr(attention, "_exporting", lambda: True)
+    inputs = tokens(*grid)
+    tiled, dense = (
+        neighbourhood_attention(*inputs, grid, bias, kernel)
+        for kernel in (Kernel.TILES, Kernel.DENSE)
+    )
+    torch.testing.assert_close(tiled, dense, atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_of_tiles_equal_those_of_all_pairs(bias):
     found = []
     for kernel in (Kernel.TILES, Kernel.DENSE):
