@@ -170,7 +170,7 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         """
         file = find_checkpoint(path)
         if vae is None and (saved := read_export(file)):
-            made: Self = build_model(saved | config, file, {EXPORTED: cls})
+            made: Self = build_model(saved | config, [file], {EXPORTED: cls})
             return made
         networks = from_checkpoint(file, vae)
         if "steps" not in config and known_steps(file) is None:

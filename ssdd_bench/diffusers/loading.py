@@ -17,7 +17,8 @@ from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.ssdd.checkpoints import load_decoder, load_ssdd
 from ssdd_bench.ssdd.load import STEPS, known_steps
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.hub import CONFIG, fetch
+from ssdd_bench.weights.hub import fetch
+from ssdd_bench.weights.layout import CONFIG
 
 ADDRESS: Final = re.compile(
     r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:blob|resolve)"

@@ -18,7 +18,8 @@ from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import load_results
 from ssdd_bench.weights.assets import cached_path, how_to_get
-from ssdd_bench.weights.hub import WEIGHTS, is_cached
+from ssdd_bench.weights.hub import is_cached
+from ssdd_bench.weights.layout import WEIGHTS
 
 
 @dataclass(frozen=True)

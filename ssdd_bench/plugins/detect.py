@@ -162,7 +162,7 @@ def _of_tensors(shapes: Shapes, file: Path) -> Found:
         )
     if all(name in shapes for name in KL):
         if name := _class_name(file.parent / CONFIG):
-            return Found("diffusers-model", (file.parent,), f"diffusers {name}")
+            return Found("diffusers-model", (file,), f"diffusers {name}")
         return Found("autoencoder-kl", (file,), "weights of an AutoencoderKL")
     shown = ", ".join(sorted(shapes)[:3])
     raise OptionError(f"{file}: {len(shapes)} tensors of an unknown model, such as {shown}")

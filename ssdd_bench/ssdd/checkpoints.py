@@ -12,7 +12,7 @@ from ssdd_bench.errors import WeightsError
 from ssdd_bench.nn.decoder import DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights.files import load_safetensors, load_strict
-from ssdd_bench.weights.hub import CONFIG, read_config
+from ssdd_bench.weights.layout import CONFIG, read_config
 
 State = dict[str, Tensor]
 Network = TypeVar("Network", SSDDEncoder, SSDDDecoder)

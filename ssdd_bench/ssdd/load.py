@@ -50,8 +50,8 @@ def open_ssdd(
         files.append(Path(encoder))
         found = load_encoder(files[-1])
     elif vae:
-        found, file = _load_vae(Path(vae))
-        files.append(file)
+        found, parts = _load_vae(Path(vae))
+        files += parts
     known = known_steps(checkpoint)
     taken = steps or known or STEPS
     made = SSDDTokenizer(checkpoint, taken, t_pow_shift, found)
@@ -85,11 +85,11 @@ def guess_note(checkpoint: Path, steps: int) -> str:
     )
 
 
-def _load_vae(folder: Path) -> tuple[VAEEncoder, Path]:
-    model, file = load_model(folder)
+def _load_vae(folder: Path) -> tuple[VAEEncoder, list[Path]]:
+    model, files = load_model(folder)
     if type(model).__name__ != "AutoencoderKL" or model.quant_conv is None:
         raise WeightsError(
             f"{folder} holds no AutoencoderKL with a quant_conv. Pass the folder of the model "
             "whose latents the decoder was trained on as vae"
         )
-    return VAEEncoder.of(model), file
+    return VAEEncoder.of(model), files

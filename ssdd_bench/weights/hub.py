@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,17 @@ from ssdd_bench.errors import UserError, WeightsError, reason_of
 from ssdd_bench.results.records import NOTHING
 from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
+from ssdd_bench.weights.layout import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    choose_weights,
+    find_weights,
+    is_index,
+    read_config,
+    read_index,
+)
 
-CONFIG = "config.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 TIMEOUT_S = 10.0  # until the Hub's first answer
 
 # Meanings of the errors of huggingface_hub.
@@ -73,8 +80,7 @@ def inspect_remote(repo: str, file: str, revision: str = "") -> RemoteFile:
         url = hf_hub_url(repo, file, revision=revision or None, endpoint=endpoint)
         found = get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=endpoint)
     except Exception as error:  # Errors of the transport differ between versions.
-        name = type(error).__name__
-        return RemoteFile(STATES.get(name, "unreachable"), REASONS.get(name, name))
+        return RemoteFile(STATES.get(type(error).__name__, "unreachable"), _reason(error))
     etag = found.etag or ""
     return RemoteFile("found", bytes=found.size, sha256=etag if len(etag) == 64 else "")
 
@@ -114,25 +120,46 @@ def fetch(
             )
         )
     except (OSError, ValueError, HfHubHTTPError) as error:
-        name = type(error).__name__
-        reason = OFFLINE_REASON if is_offline() else REASONS.get(name, name)
-        raise WeightsError(
-            f"{repo} cannot be fetched from the Hugging Face Hub ({reason}). Download it elsewhere "
-            "and pass its path as an option"
-        ) from error
+        reason = OFFLINE_REASON if is_offline() else _reason(error)
+        raise _unreachable(repo, reason) from error
     for name in files:
         if not (folder / name).is_file():
+            if is_offline():
+                raise _unreachable(f"{name} of {repo}", OFFLINE_REASON)
             raise WeightsError(
                 f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision, or the "
                 "folder of the repository that has it"
             )
+    for name in (*files, *optional):
         # The Hub records the sha256 of every large file, and its cache names the file by it.
         blob = (folder / name).resolve()
-        if len(blob.name) == 64 and sha256_file(blob) != blob.name:
+        if len(blob.name) == 64 and blob.is_file() and sha256_file(blob) != blob.name:
             raise WeightsError(
                 f"{blob} does not have the sha256 of its name. Delete it and try again"
             )
     return folder
+
+
+def _list_files(repo: str, revision: str) -> list[str]:
+    """Return the paths of all files of a repository on the Hub."""
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S)
+    except Exception as error:  # Errors of the transport differ between versions.
+        raise _unreachable(repo, _reason(error)) from error
+    return [one.rfilename for one in info.siblings or ()]
+
+
+def _reason(error: Exception) -> str:
+    return REASONS.get(type(error).__name__, type(error).__name__)
+
+
+def _unreachable(what: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{what} cannot be fetched from the Hugging Face Hub ({reason}). Download it elsewhere and "
+        "pass its path as an option"
+    )
 
 
 def is_cached(repo: str, file: str, revision: str = "") -> bool:
@@ -147,58 +174,64 @@ def fetch_model(
 ) -> Path:
     """Return a folder with the configuration and the weights of a diffusers model on the Hub.
 
-    ``subfolder`` is the model's in the repository, ``files`` are its paths there where they are not
-    those of :func:`model_files`; the rest as of :func:`fetch`.
+    Weights in several files, a pickle or a variant are chosen as in a folder, see
+    :func:`ssdd_bench.weights.layout.choose_weights`.
+
+    Args:
+        repo: id such as ``stabilityai/sd-vae-ft-mse``.
+        subfolder: of the repository, in which the model lies.
+        revision: branch, tag or commit; "" for main.
+        files: paths in the repository, where these are known.
+
+    Raises:
+        WeightsError: see :func:`fetch`; or an index is damaged.
     """
     subfolder = subfolder.strip("/")
-    return fetch(repo, files or model_files(subfolder), revision) / subfolder
+    if files:
+        return fetch(repo, files, revision) / subfolder
+    prefix = f"{subfolder}/" if subfolder else ""
+    config = prefix + CONFIG
+    root = fetch(repo, [config], revision, optional=[prefix + WEIGHTS, prefix + INDEX])
+    folder, commit = root / subfolder, root.name  # main may move between two downloads
+    names = {path.name for path in folder.iterdir()}
+    if names.isdisjoint({WEIGHTS, INDEX}) and not is_offline():
+        listed = _list_files(repo, commit)
+        names = {name.removeprefix(prefix) for name in listed if name.startswith(prefix)}
+    chosen = choose_weights(names, repo)
+    if chosen not in (WEIGHTS, INDEX) or chosen not in names:
+        fetch(repo, [config, prefix + chosen], commit)
+    if is_index(chosen):
+        fetch(repo, [prefix + shard for shard in read_index(folder / chosen)], commit)
+    return folder
 
 
 def load_model(
     folder: Path, classes: Mapping[str, Any] = NOTHING, **changes: str
-) -> tuple[Any, Path]:
+) -> tuple[Any, list[Path]]:
     """Load what ``save_pretrained`` of a diffusers autoencoder wrote; see :func:`build_model`.
 
     Args:
-        folder: with a config.json and the weights, safetensors or else a ``.bin`` of tensors.
+        folder: with a config.json and the weights, see
+            :func:`ssdd_bench.weights.layout.choose_weights`.
         classes: by name, beside those of diffusers.
         changes: entries that replace those of the configuration.
 
     Returns:
-        The model and its weights file.
+        The model and its weights files.
     """
-    file = folder / WEIGHTS
-    if not file.is_file() and file.with_suffix(".bin").is_file():
-        file = file.with_suffix(".bin")
-    elif not file.is_file() and (others := sorted(folder.glob(f"{Path(WEIGHTS).stem}*"))):
-        raise WeightsError(
-            f"{folder} has {others[0].name} and no {WEIGHTS}. Load the model with its class, and "
-            "save it by save_pretrained in one file without a variant"
-        )
-    return build_model(read_config(folder / CONFIG) | changes, file, classes), file
+    config = read_config(folder / CONFIG) | changes
+    files = find_weights(folder)
+    return build_model(config, files, classes), files
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object, such as the config.json of a model or the card beside weights."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: {error.strerror or error}. Pass a folder in the layout of diffusers"
-        ) from error
-    except (ValueError, RecursionError) as error:  # the latter for brackets in brackets
-        raise WeightsError(f"{path}: damaged JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise WeightsError(f"{path}: not a JSON object")
-    return data
-
-
-def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any] = NOTHING) -> Any:
+def build_model(
+    config: Mapping[str, Any], files: Sequence[Path], classes: Mapping[str, Any] = NOTHING
+) -> Any:
     """Build a diffusers autoencoder and load its weights, all of them.
 
     Args:
         config: the arguments of the class that it names as ``_class_name``.
-        file: safetensors, or a pickle of tensors.
+        files: safetensors, or a pickle of tensors; several in one folder hold a part each.
         classes: by name, beside those of diffusers.
 
     Returns:
@@ -207,11 +240,14 @@ def build_model(config: Mapping[str, Any], file: Path, classes: Mapping[str, Any
     import diffusers
     import torch
 
+    file = files[0] if len(files) == 1 else files[0].parent
     name = config.get("_class_name")
     kind = classes.get(name, getattr(diffusers, name, None)) if isinstance(name, str) else None
     if kind is None:
-        raise WeightsError(f"{file.parent}: diffusers {diffusers.__version__} has no class {name}")
-    state = load_tensors(file)
+        raise WeightsError(
+            f"{files[0].parent}: diffusers {diffusers.__version__} has no class {name}"
+        )
+    state = {name: one for part in files for name, one in load_tensors(part).items()}
     _check_sizes(config, state, file)
     try:
         model: Any = kind.from_config(config)

@@ -184,8 +184,7 @@ def test_parameters_are_those_of_the_configuration():
 def test_a_model_of_unknown_configuration_is_loaded_by_its_folder(name, other, twin):
     tokenizer = load_tokenizer(name, path=str(twin(other)))
     assert tokenizer.latent == models()[name].latent
-    with pytest.raises(WeightsError, match=r"has no config\.json"):
-        load_tokenizer(name, path=str(twin(other) / WEIGHTS))
+    assert load_tokenizer(name, path=str(twin(other) / WEIGHTS)).latent == tokenizer.latent
 
 
 def test_a_scale_that_is_not_confirmed_is_not_compared(twin, tmp_path):
@@ -369,12 +368,37 @@ def test_a_pipelines_folder_will_do_for_a_named_model(twin, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_weights_file_alone_is_built_by_the_published_configuration(twin):
-    file = twin("sdxl-vae") / WEIGHTS
+def test_a_weights_file_alone_is_built_by_the_published_configuration(twin, tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.symlink_to(twin("sdxl-vae") / WEIGHTS)
     with pytest.raises(WeightsError, match="does not fit AutoencoderKL"):  # the twin is small
         load_tokenizer("sdxl-vae", path=str(file))
     with pytest.raises(WeightsError, match=r"model\.safetensors has no config\.json"):
         load_tokenizer("diffusers", path=str(file))
+
+
+@pytest.mark.medium
+def test_a_weights_file_beside_its_configuration_is_taken_and_no_other(tmp_path):
+    model = build({**CONFIGS["sdxl-vae"], **KL})
+    for variant in (None, "fp16"):
+        model.save_pretrained(tmp_path, variant=variant)
+        model.decoder.conv_out.bias.data += 1
+    for name in (WEIGHTS, "diffusion_pytorch_model.fp16.safetensors"):
+        tokenizer = load_tokenizer("diffusers", path=str(tmp_path / name))
+        assert tokenizer.weights == (tmp_path / name,)
+        bias = load_file(tmp_path / name)["decoder.conv_out.bias"]
+        assert torch.equal(tokenizer.model.decoder.conv_out.bias, bias)
+        assert load_tokenizer(str(tmp_path / name)).weights == (tmp_path / name,)
+
+
+@pytest.mark.medium
+def test_a_model_in_several_files(twin, tmp_path):
+    reference("vq-amused", twin("vq-amused")).save_pretrained(tmp_path, max_shard_size="50KB")
+    tokenizer = load_tokenizer("diffusers", path=str(tmp_path))
+    assert tokenizer.weights == tuple(sorted(tmp_path.glob("*.safetensors")))
+    assert len(tokenizer.weights) > 1
+    x, whole = images("vq-amused"), load_tokenizer("diffusers", path=str(twin("vq-amused")))
+    assert torch.equal(tokenizer.encode(x).data, whole.encode(x).data)
 
 
 @pytest.mark.medium
@@ -437,7 +461,7 @@ def test_a_pipelines_folder_needs_the_subfolder(tmp_path):
 
 
 @pytest.mark.medium
-def test_the_hub_is_asked_for_two_files_of_one_revision(twin, tmp_path, monkeypatch):
+def test_the_hub_is_asked_for_the_files_of_one_revision(twin, tmp_path, monkeypatch):
     asked = {}
 
     def snapshot(repo, *, revision, allow_patterns, local_files_only, etag_timeout):
@@ -452,7 +476,7 @@ def test_the_hub_is_asked_for_two_files_of_one_revision(twin, tmp_path, monkeypa
     assert asked == {
         "repo": published.hub,
         "revision": published.revision,
-        "files": ["vae/config.json", f"vae/{WEIGHTS}"],
+        "files": ["vae/config.json", f"vae/{WEIGHTS}", f"vae/{WEIGHTS}.index.json"],
         "local": False,
     }
     monkeypatch.setenv("SSDD_BENCH_OFFLINE", "1")

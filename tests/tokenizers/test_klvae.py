@@ -219,7 +219,7 @@ def test_a_hub_id_is_fetched_without_pickles(folder: Path, monkeypatch: pytest.M
     assert asked == {
         "repo": "someone/model",
         "revision": "v1",
-        "files": ["vae/config.json", f"vae/{WEIGHTS}"],
+        "files": ["vae/config.json", f"vae/{WEIGHTS}", f"vae/{WEIGHTS}.index.json"],
     }
 
 

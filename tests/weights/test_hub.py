@@ -8,17 +8,11 @@ import pytest
 from diffusers import AutoencoderKL
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights.hub import (
-    CONFIG,
-    WEIGHTS,
-    build_model,
-    fetch,
-    fetch_model,
-    inspect_remote,
-    load_model,
-)
+from ssdd_bench.weights.hub import build_model, fetch, fetch_model, inspect_remote, load_model
+from ssdd_bench.weights.layout import CONFIG, INDEX, WEIGHTS
 
 CONTENT = b"tensors"
+FP16_INDEX = INDEX.replace(".json", ".fp16.json")
 
 
 @pytest.fixture
@@ -56,13 +50,6 @@ def test_brackets_in_brackets_are_damage(tmp_path):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("form", [{"variant": "fp16"}, {"max_shard_size": "1KB"}])
-def test_weights_of_another_form_are_named(tmp_path, form):
-    AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path, **form)
-    with pytest.raises(WeightsError, match=rf"has diffusion_pytorch_model.* and no {WEIGHTS}"):
-        load_model(tmp_path)
-
-
 def test_optional_files_may_be_missing(hub):
     hub.add("someone/model", {"weights": CONTENT}, "model")
     folder = fetch("someone/model", ["weights"], optional=["card"])
@@ -74,6 +61,77 @@ def test_optional_files_may_be_missing(hub):
 def test_a_subfolder_may_end_with_a_slash(hub):
     hub.add("someone/pipeline", {f"vae/{name}": CONTENT for name in (CONFIG, WEIGHTS)}, "model")
     assert (fetch_model("someone/pipeline", "vae/") / WEIGHTS).is_file()
+
+
+def saved(folder, **form):
+    """Return the files of a small model as ``save_pretrained`` writes it."""
+    AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(folder, **form)
+    return {f"vae/{path.name}": path.read_bytes() for path in folder.iterdir()}
+
+
+def asked(hub):
+    """Return the names of the files that were downloaded."""
+    return {
+        one.rpartition("/")[2] for one in hub.requests if one.startswith("GET") and "/vae/" in one
+    }
+
+
+FORMS = [
+    {},
+    {"max_shard_size": "5KB"},
+    {"variant": "fp16"},
+    {"variant": "fp16", "max_shard_size": "5KB"},
+    {"safe_serialization": False},
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_weights_is_fetched_once_and_found_offline(hub, tmp_path, monkeypatch, form):
+    files = saved(tmp_path / "saved", **form)
+    other = {"vae/diffusion_pytorch_model.fp16.bin": CONTENT, "unet/x.safetensors": CONTENT}
+    hub.add("someone/pipeline", files | other, "model")
+    folder = fetch_model("someone/pipeline", "vae")
+    assert {f"vae/{name}" for name in asked(hub)} == files.keys()
+    _, parts = load_model(folder)
+    assert {path.name for path in parts} == asked(hub) - {CONFIG, INDEX, FP16_INDEX}
+    count = len(hub.requests)
+    monkeypatch.setenv("SSDD_BENCH_OFFLINE", "1")
+    assert fetch_model("someone/pipeline", "vae") == folder
+    assert len(hub.requests) == count
+
+
+def test_a_shard_that_the_repository_lacks(hub, tmp_path):
+    files = saved(tmp_path / "saved", max_shard_size="5KB")
+    last = max(name for name in files if name.endswith(".safetensors"))
+    del files[last]
+    hub.add("someone/pipeline", files, "model")
+    with pytest.raises(WeightsError, match=f"someone/pipeline has no file {last}"):
+        fetch_model("someone/pipeline", "vae")
+
+
+def test_a_shard_that_is_not_in_the_cache(hub, tmp_path, monkeypatch):
+    hub.add("someone/pipeline", saved(tmp_path / "saved", max_shard_size="5KB"), "model")
+    last = max(fetch_model("someone/pipeline", "vae").glob("*.safetensors"))
+    last.unlink()
+    monkeypatch.setenv("SSDD_BENCH_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="SSDD_BENCH_OFFLINE"):
+        fetch_model("someone/pipeline", "vae")
+
+
+@pytest.mark.parametrize("shard", ["../../x.safetensors", "*.safetensors"])
+def test_an_index_on_the_hub_names_files_beside_it(hub, shard):
+    index = json.dumps({"weight_map": {"a": shard}}).encode()
+    files = {"vae/config.json": b"{}", f"vae/{INDEX}": index, "x.safetensors": CONTENT}
+    hub.add("someone/pipeline", files, "model")
+    with pytest.raises(WeightsError, match="no safetensors file of its folder"):
+        fetch_model("someone/pipeline", "vae")
+    assert asked(hub) == {CONFIG, INDEX}
+
+
+def test_a_repository_without_weights(hub):
+    hub.add("someone/pipeline", {"vae/config.json": b"{}"}, "model")
+    with pytest.raises(WeightsError, match=f"has no file vae/{WEIGHTS}"):
+        fetch_model("someone/pipeline", "vae")
 
 
 def test_a_token_that_no_header_can_hold(hub, monkeypatch):
@@ -102,4 +160,4 @@ def test_a_model_far_larger_than_its_file_is_not_built(tmp_path, change):
     file = tmp_path / "diffusion_pytorch_model.safetensors"
     config = json.loads((tmp_path / "config.json").read_text()) | change
     with pytest.raises(WeightsError, match="more than its"):
-        build_model(config, file)
+        build_model(config, [file])

@@ -11,7 +11,8 @@ from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import CLASSES, from_diffusers
-from ssdd_bench.weights.hub import CONFIG, build_model, fetch_model, load_model, read_config
+from ssdd_bench.weights.hub import build_model, fetch_model
+from ssdd_bench.weights.layout import CONFIG, find_weights, read_config
 
 HERE = Path(__file__).parent
 
@@ -30,25 +31,15 @@ def load(
     known = tomllib.loads((HERE / "tokenizer.toml").read_text("utf-8"))["models"].get(model, {})
     config = json.loads((HERE / "configs.json").read_text("utf-8")).get(model, {})
     published = known.get("published", {})
-    if Path(path).is_file():
-        if not config:
-            raise WeightsError(f"{path} has no {CONFIG}. Pass its folder, or name another model")
-        file = Path(path)
-        built = build_model(config, file)
+    file = Path(path) if Path(path).is_file() else None
+    if file and config:
+        built, files = build_model(config, [file]), [file]
+    elif file and not file.with_name(CONFIG).is_file():
+        raise WeightsError(f"{file} has no {CONFIG} beside it. Put it there, or name the model")
     else:
         folder = _find_folder(path, repo, subfolder, revision, model, published)
-        if not (folder / CONFIG).is_file() and (folder / "vae" / CONFIG).is_file():
-            raise WeightsError(f"{folder} is a pipeline. Pass subfolder=vae")
-        # The weights, which may be large, are read last.
-        name = read_config(folder / CONFIG).get("_class_name")
-        if name not in CLASSES:
-            raise WeightsError(
-                f"{folder}: no adapter for class {name}. Pass a model of {', '.join(CLASSES)}"
-            )
-        if not model and name == "ConsistencyDecoderVAE":
-            raise WeightsError(f"{folder}: name it, as in consistency-decoder:path={folder}")
-        built, file = load_model(folder, {AutoencoderSSDD.__name__: AutoencoderSSDD})
-    tokenizer = from_diffusers(built, weights=[file], steps=steps)
+        built, files = _build(folder, file, model)
+    tokenizer = from_diffusers(built, weights=files, steps=steps)
     if model:
         expected: dict[str, Any] = {"class": config["_class_name"]} if config else {}
         if "latents" in published["confirmed"] and "normalisation" not in published:
@@ -58,9 +49,28 @@ def load(
     return tokenizer
 
 
+def _build(folder: Path, file: Path | None, model: str) -> tuple[Any, list[Path]]:
+    """Build the model of a folder from its weights, or from the given file alone."""
+    if not (folder / CONFIG).is_file() and (folder / "vae" / CONFIG).is_file():
+        raise WeightsError(f"{folder} is a pipeline. Pass subfolder=vae")
+    config = read_config(folder / CONFIG)
+    name = config.get("_class_name")
+    # The weights, which may be large, are read last.
+    if name not in CLASSES:
+        raise WeightsError(
+            f"{folder}: no adapter for class {name}. Pass a model of {', '.join(CLASSES)}"
+        )
+    if not model and name == "ConsistencyDecoderVAE":
+        raise WeightsError(f"{folder}: name it, as in consistency-decoder:path={folder}")
+    files = [file] if file else find_weights(folder)
+    return build_model(config, files, {AutoencoderSSDD.__name__: AutoencoderSSDD}), files
+
+
 def _find_folder(
     path: str, repo: str, subfolder: str, revision: str, model: str, published: dict[str, Any]
 ) -> Path:
+    if Path(path).is_file():
+        return Path(path).parent
     if path:
         folder = Path(path) / subfolder
         inside = folder / published.get("folder", "")

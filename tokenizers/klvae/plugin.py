@@ -9,7 +9,8 @@ from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers
 from ssdd_bench.weights.files import choose_weights
-from ssdd_bench.weights.hub import build_model, fetch_model, load_model, read_config
+from ssdd_bench.weights.hub import build_model, fetch_model, load_model
+from ssdd_bench.weights.layout import read_config
 
 CLASS = "AutoencoderKL"
 
@@ -27,10 +28,10 @@ def load(f: int, path: str, subfolder: str, revision: str) -> Tokenizer:
             raise WeightsError(
                 f"{file} is a file, which has no subfolder or revision. Leave these options out"
             )
-        model = _load_file(file)
+        model, files = _load_file(file), [file]
     else:
-        model, file = load_model(_find_folder(path, subfolder, revision), _class_name=CLASS)
-    return from_diffusers(model, weights=[file])
+        model, files = load_model(_find_folder(path, subfolder, revision), _class_name=CLASS)
+    return from_diffusers(model, weights=files)
 
 
 def _load_file(file: Path) -> Any:
@@ -41,7 +42,7 @@ def _load_file(file: Path) -> Any:
     config = read_config(card).get("config")
     if not isinstance(config, dict):
         raise WeightsError(f"{card} has no key 'config'. Add it, with the arguments of {CLASS}")
-    return build_model({**config, "_class_name": CLASS}, file)
+    return build_model({**config, "_class_name": CLASS}, [file])
 
 
 def _find_folder(path: str, subfolder: str, revision: str) -> Path:

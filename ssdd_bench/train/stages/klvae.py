@@ -87,4 +87,4 @@ class KLVAEStage(TokenizerStage):
     def tokenizer(self, weights: Path) -> Tokenizer:
         """Load the file through the adapter of diffusers' autoencoders."""
         config = {**self.config, "_class_name": AutoencoderKL.__name__}
-        return from_diffusers(build_model(config, weights), weights=[weights])
+        return from_diffusers(build_model(config, [weights]), weights=[weights])
