@@ -77,6 +77,16 @@ def numbers(name: str, values: Any, count: int, positive: bool = False) -> tuple
     return tuple(map(float, values))
 
 
+def plain(value: Any) -> Any:
+    """Return the number or the flat list that a tensor or an array holds, else the value itself.
+
+    Models of diffusers have either in their configuration if they were made so.
+    """
+    if not (hasattr(value, "tolist") and hasattr(value, "flatten")):
+        return value
+    return value.flatten().tolist() if value.ndim else value.tolist()
+
+
 def _is_number(value: Any, positive: bool) -> bool:
     real = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     return real and (value > 0 or not positive)

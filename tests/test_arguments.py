@@ -10,7 +10,7 @@ import torch
 
 import ssdd_bench as sb
 from ssdd_bench.api import Tokenizer
-from ssdd_bench.arguments import check_choice, numbers, texts, whole, whole_numbers
+from ssdd_bench.arguments import check_choice, numbers, plain, texts, whole, whole_numbers
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import run as run_module
 from ssdd_bench.evaluation.config import RunConfig
@@ -160,6 +160,13 @@ def test_lists_of_numbers(values: Any) -> None:
         numbers("stds", values, 2)
     with pytest.raises(UserError, match="2 positive"):
         numbers("stds", [1, 0], 2, positive=True)
+
+
+@pytest.mark.parametrize("value", [5, None, "ab", [1, 2], (1.0,)])
+def test_tensors_and_arrays_are_plain_numbers(value: Any) -> None:
+    assert plain(value) is value
+    assert plain(torch.arange(2).view(1, 2, 1)) == plain(np.arange(2)) == [0, 1]
+    assert plain(torch.tensor(0.5)) == plain(np.float32(0.5)) == plain(np.array(0.5)) == 0.5
 
 
 def test_a_protocol_is_an_id_a_file_or_an_object(tmp_path: Path) -> None:

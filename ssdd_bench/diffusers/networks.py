@@ -7,6 +7,7 @@ from typing import Any
 from diffusers.models.autoencoders.vae import Encoder
 from torch import nn
 
+from ssdd_bench.arguments import plain
 from ssdd_bench.errors import OptionError
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder, VAEEncoder
 
@@ -69,9 +70,9 @@ def copy_kl_encoder(vae: Any) -> tuple[VAEEncoder, dict[str, Any]]:
         "block_out_channels": list(config.block_out_channels),
         "latent_channels": config.latent_channels,
         "kl_encoder": {name: config[name] for name in KL_ARGUMENTS},
-        "scaling_factor": config.scaling_factor,
-        "shift_factor": config.shift_factor or 0.0,
+        "scaling_factor": plain(config.scaling_factor),
+        "shift_factor": plain(config.shift_factor) or 0.0,
         # A pipeline applies those of an AutoencoderKL itself.
-        "channel_mean": list(config.get("latents_mean") or ()),
-        "channel_std": list(config.get("latents_std") or ()),
+        "channel_mean": list(plain(config.get("latents_mean")) or ()),
+        "channel_std": list(plain(config.get("latents_std")) or ()),
     }

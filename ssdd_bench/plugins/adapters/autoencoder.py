@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.arguments import number, numbers
+from ssdd_bench.arguments import number, numbers, plain
 from ssdd_bench.errors import ResolutionError
 
 NORMALISATION = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
@@ -42,7 +42,8 @@ class Autoencoder(Tokenizer):
         self.latent = latent
         self.steps = steps
         config = model.config
-        given = {name: config[name] for name in NORMALISATION if config.get(name) is not None}
+        named = {name: plain(config.get(name)) for name in NORMALISATION}
+        given = {name: value for name, value in named.items() if value is not None}
         self._scale: Any = number("scaling_factor", given.get("scaling_factor", 1.0), positive=True)
         self._shift: Any = number("shift_factor", given.get("shift_factor", 0.0))
         if "latents_mean" in given or "latents_std" in given:

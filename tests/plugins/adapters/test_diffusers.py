@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 
 import ssdd_bench
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.diffusers.networks import copy_kl_encoder
 from ssdd_bench.errors import OptionError, PluginError, UserError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.adapters.autoencoder import FrameAutoencoder
@@ -296,6 +298,17 @@ def test_normalisation_that_is_not_possible_is_refused(wrong):
     with pytest.raises(UserError, match=r"scaling_factor|shift_factor|latents_") as caught:
         from_diffusers(build("AutoencoderKL", **wrong))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array, lambda v: torch.tensor(v)[None, :, None]])
+def test_statistics_may_be_tensors_and_arrays(kind):
+    made = {name: kind(values) for name, values in STATISTICS.items()}
+    model = build("AutoencoderKL", scaling_factor=torch.tensor(0.5), **made)
+    expected = from_diffusers(build("AutoencoderKL", scaling_factor=0.5, **STATISTICS))
+    assert from_diffusers(model).info() == expected.info()
+    copied = copy_kl_encoder(model)[1]
+    assert copied["channel_std"] == STATISTICS["latents_std"]
+    assert copied["scaling_factor"] == 0.5
 
 
 @torch.no_grad()
