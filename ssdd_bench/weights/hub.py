@@ -54,6 +54,18 @@ OLD_NAMES = {
     ".proj_attn.": ".to_out.0.",
 }
 
+# Entries of configurations that count layers, each of which has a tensor, ...
+LAYERS = frozenset(
+    {
+        *("layers_per_block", "layers_per_down_block", "layers_per_up_block"),
+        *("decoder_layers_per_block", "encoder_layers_per_block", "decoder_transformer_layers"),
+        *("decoder_num_hidden_layers", "encoder_num_hidden_layers", "num_res_blocks"),
+        *("num_dec_blocks", "num_enc_blocks", "num_decoder_blocks", "num_encoder_blocks"),
+    }
+)
+# ... and that have no size. All others count channels or values, which a file must hold.
+SIZELESS = frozenset({"noise_seed"})
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -268,12 +280,11 @@ def _check_sizes(config: Mapping[str, Any], state: Mapping[str, Any], file: Path
     """Refuse a configuration of a model far larger than its file, before it takes all memory."""
     values = sum(tensor.numel() for tensor in state.values())
     for key, value in config.items():
-        if "seed" in key:
+        if key in SIZELESS:
             continue
         if isinstance(value, dict):  # arguments of a part of the model
             _check_sizes(value, state, file)
-        # Each layer has a tensor, and each channel a value.
-        most, unit = (len(state), "tensors") if "layers" in key else (values, "values")
+        most, unit = (len(state), "tensors") if key in LAYERS else (values, "values")
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, int) and one > most:
                 raise WeightsError(
