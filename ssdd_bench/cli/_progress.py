@@ -34,7 +34,11 @@ def fetch_with_bars(names: Iterable[str], quiet: bool = False) -> list[Path]:
 
         def fetch_one(name: str) -> Path:
             task = bars.add_task(name, total=None)
-            return fetch(name, lambda done, total: bars.update(task, completed=done, total=total))
+            return fetch(
+                name,
+                lambda done, total: bars.update(task, completed=done, total=total),
+                lambda: console.print(f"{name}: waiting for another process that downloads it"),
+            )
 
         return [fetch_one(name) for name in names]
 

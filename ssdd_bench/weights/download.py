@@ -17,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ssdd_bench.errors import OutputError, UnavailableError, WeightsError
 from ssdd_bench.results.files import LOCK_PREFIX
@@ -47,7 +47,11 @@ def go_offline() -> None:
     os.environ[_OFFLINE] = "1"
 
 
-def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
+def fetch(
+    name: str,
+    progress: Progress = lambda done, total: None,
+    waiting: Callable[[], None] = lambda: None,
+) -> Path:
     """Return the path of a verified file, downloaded into our cache if it is not on this machine.
 
     An interrupted download leaves ``FILE.part``, which the next call resumes. If another process is
@@ -56,6 +60,7 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     Args:
         name: of an asset.
         progress: called with the bytes that are here and their total.
+        waiting: called once if another process is at it.
 
     Raises:
         UnavailableError: the network is forbidden or fails, or no checksum of the file is known.
@@ -68,7 +73,7 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     path = cache_folder() / "weights" / asset.file
     if is_offline():
         raise _failure(asset, path, OFFLINE_REASON)
-    with _lock(path):
+    with _lock(path, waiting):
         if not cached_path(name):  # which another process may have fetched meanwhile
             _download(asset, path, progress)
             return path
@@ -76,12 +81,16 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Let one process at a time download a file, since all of them resume one part."""
     lock = FileLock(path.with_name(f"{LOCK_PREFIX}{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
     except OSError as error:
         raise _unwritable(path, error) from error
     try:

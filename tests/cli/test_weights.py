@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from ssdd_bench.cli.weights import command
 from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError
 from ssdd_bench.weights import assets as table
+from ssdd_bench.weights import download
 from ssdd_bench.weights.assets import Asset
 
 CONTENT = b"weights"
@@ -81,3 +82,14 @@ def test_verify_refuses_what_nobody_confirmed(path):
     assert isinstance(invoke("verify").exception, WeightsError)
     archive.with_name("d.zip.sha256").write_text(hashlib.sha256(b"zip").hexdigest())
     assert invoke("verify").exception is None
+
+
+def test_who_waits_for_another_download_says_so(path, monkeypatch):
+    def fetch(name, progress, waiting):
+        waiting()
+        return path
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    done = invoke("fetch", "inception")
+    first = done.stderr.splitlines()[0]
+    assert first == "inception: waiting for another process that downloads it"

@@ -84,16 +84,18 @@ def test_another_file_is_not_kept(asset, tmp_path):
 @pytest.mark.medium
 def test_two_at_a_time_download_once(asset, content, server, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_BYTES", 300_000)
+    said: list[str] = []
     with ThreadPoolExecutor() as pool:
         others = []
 
         def begin_another(done, total):
             if done and not others:
-                others.append(pool.submit(fetch, "net"))
+                others.append(pool.submit(fetch, "net", waiting=lambda: said.append("waits")))
                 wait(others, 0.3)
 
-        path = fetch("net", begin_another)
+        path = fetch("net", begin_another, lambda: said.append("waits without need"))
         assert others[0].result() == path
+    assert said == ["waits"]
     assert path.read_bytes() == content
     assert server.requests == ["bytes=0-"]
     assert visible(path.parent) == [path]
