@@ -197,7 +197,8 @@ def push_card(card: ModelCard, repo: str, pull_request: bool = False) -> str:
     """
     ensure_repository(repo, "model")
     snapshot = fetch_snapshot(repo, lambda name: name == README, kind="model")
-    if snapshot.names and not pull_request and not _is_card(snapshot.folder / README):
+    own = [name for name in snapshot.names if not _is_card(snapshot.folder / name)]
+    if (own or snapshot.large) and not pull_request:
         raise HubError(
             f"{repo} has a README.md of its own, which would be lost: open a pull request with "
             "--pull-request, and merge the two there"

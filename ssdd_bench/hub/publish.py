@@ -104,16 +104,18 @@ def publish(
         _refuse_others(own, before)
         for name, data in changed.items():
             put(staging, name, data)
-        sound, left_out = sound_files([staging])
+        sound, faulty = sound_files([staging])
         board = to_json(load_source(sound))
     changed |= _scores(own, changed)
+    there = before.keys() | snapshot.large.keys()
+    left_out = [one for one in snapshot.too_large if one.file not in files]
     done = Published(
         url="",
-        added=tuple(name for name in files if name not in before),
-        replaced=tuple(name for name in files if name in before and name in changed),
+        added=tuple(name for name in files if name not in there),
+        replaced=tuple(name for name in files if name in there and name in changed),
         unchanged=tuple(name for name in files if name not in changed),
         results=len(sound),
-        left_out=tuple(left_out),
+        left_out=(*left_out, *faulty),
     )
     if not changed:
         return done

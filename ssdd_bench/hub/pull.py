@@ -12,9 +12,10 @@ from typing import Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssdd_bench.hub.findings import Problem
+from ssdd_bench.hub.findings import Finding, Problem
+from ssdd_bench.hub.limits import MAX_SCORES_BYTES
 from ssdd_bench.hub.remote import open_snapshot
-from ssdd_bench.hub.staging import MAX_SCORES_BYTES, limit_of, stage
+from ssdd_bench.hub.staging import stage
 from ssdd_bench.hub.validate import Checked, check_repository
 from ssdd_bench.protocols.standing import MEANINGS, Standing, former_version, standing_of
 from ssdd_bench.results.files import write_bytes
@@ -82,9 +83,11 @@ def pull(
     def wanted(name: str) -> bool:
         return bool(RESULT_FILE.fullmatch(name) or (scores and SCORES_FILE.fullmatch(name)))
 
-    snapshot = open_snapshot(repo, wanted, revision, limit_of)
-    pulled = [_refused(name) for name in snapshot.refused if _is_stray(name)]
-    pulled += [_too_large(name, size) for name, size in snapshot.large.items()]
+    snapshot = open_snapshot(repo, wanted, revision)
+    strays = [name for name in snapshot.refused if _is_stray(name)]
+    where = f"not at {RESULTS}/MODEL/REVISION/PROTOCOL/FILE.json"
+    pulled = [_refused(Finding(name, Problem.STRAY, where)) for name in strays]
+    pulled += [_refused(one) for one in snapshot.too_large]
     with tempfile.TemporaryDirectory() as temporary:
         staging = Path(temporary)
         contents = stage(snapshot, staging)
@@ -102,21 +105,14 @@ def _is_stray(name: str) -> bool:
     return (inside or odd) and not SCORES_FILE.fullmatch(name)
 
 
-def _refused(name: str) -> PulledFile:
-    text = f"not at {RESULTS}/MODEL/REVISION/PROTOCOL/FILE.json"
-    return PulledFile(name, Outcome.REFUSED, Problem.STRAY, text)
-
-
-def _too_large(name: str, size: int) -> PulledFile:
-    text = f"{size} bytes, more than {limit_of(name)}"
-    return PulledFile(name, Outcome.REFUSED, Problem.UNREADABLE, text)
+def _refused(found: Finding) -> PulledFile:
+    return PulledFile(found.file, Outcome.REFUSED, found.problem, found.text)
 
 
 def _take(one: Checked, contents: Mapping[str, bytes], out: Path, others: Others) -> PulledFile:
     """Write one result if it passed its checks and compares."""
     if one.result is None or one.faults:
-        first = one.faults[0]
-        return PulledFile(one.name, Outcome.REFUSED, first.problem, first.text)
+        return _refused(one.faults[0])
     standing = standing_of(one.result)
     text = former_version(one.result) or MEANINGS[standing]
     if standing is Standing.CURRENT:

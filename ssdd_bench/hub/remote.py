@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Final, Literal
 
 from ssdd_bench.errors import UserError
+from ssdd_bench.hub.findings import Finding, Problem
+from ssdd_bench.hub.limits import limit_of
 from ssdd_bench.plugins.paths import REPOSITORY
 from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import REASONS, TIMEOUT_S
@@ -55,6 +56,14 @@ class Snapshot:
     refused: tuple[str, ...]
     large: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def too_large(self) -> tuple[Finding, ...]:
+        """Findings about the files that were not downloaded."""
+        return tuple(
+            Finding(name, Problem.UNREADABLE, f"{size} bytes, more than {limit_of(name)}")
+            for name, size in self.large.items()
+        )
+
 
 def ensure_repository(repo: str, kind: RepoType, private: bool = False) -> None:
     """Create a repository unless it exists.
@@ -71,16 +80,14 @@ def fetch_snapshot(
     wanted: Callable[[str], object],
     revision: str = "",
     kind: RepoType = "dataset",
-    limit: Callable[[str], float] = lambda name: inf,
 ) -> Snapshot:
-    """Download some files of a repository into huggingface_hub's cache.
+    """Download some files of a repository into huggingface_hub's cache, but none too large.
 
     Args:
         repo: id such as ``someone/results``.
         wanted: is given the path of each file, and returns True if it is safe and wanted.
         revision: branch, tag or commit; "" for main.
         kind: of the repository.
-        limit: is given the path of each wanted file, and returns the most bytes to download.
 
     Raises:
         HubError: the network is forbidden or fails, or there is no such repository.
@@ -93,7 +100,7 @@ def fetch_snapshot(
         sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
         refused = tuple(name for name in sorted(sizes) if not wanted(name))
         chosen = sizes.keys() - set(refused)
-        large = {name: sizes[name] for name in sorted(chosen) if sizes[name] > limit(name)}
+        large = {name: sizes[name] for name in sorted(chosen) if sizes[name] > limit_of(name)}
         names = tuple(sorted(chosen - large.keys()))
         if not names:
             return Snapshot(info.sha or "", Path(), (), refused, large)
@@ -112,7 +119,6 @@ def open_snapshot(
     repo: str | Path,
     wanted: Callable[[str], object],
     revision: str = "",
-    limit: Callable[[str], float] = lambda name: inf,
 ) -> Snapshot:
     """Return the files of a folder, or of a data set repository on the Hub.
 
@@ -121,13 +127,12 @@ def open_snapshot(
             ``./clone``. Links in it are refused.
         wanted: see :func:`fetch_snapshot`.
         revision: of a repository on the Hub.
-        limit: of a download, see :func:`fetch_snapshot`.
 
     Raises:
         HubError: see :func:`fetch_snapshot`; or there is no such folder.
     """
     if isinstance(repo, str) and REPOSITORY.fullmatch(repo):
-        return fetch_snapshot(repo, wanted, revision, limit=limit)
+        return fetch_snapshot(repo, wanted, revision)
     folder = Path(repo)
     if not os.path.isdir(folder):  # noqa: PTH112 (a Path fails on a name that is too long)
         raise HubError(f"'{repo!s:.99}' is neither OWNER/NAME on the Hub nor a folder")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssdd_bench.hub.limits import limit_of
 from ssdd_bench.hub.remote import Snapshot
-
-MAX_BYTES = 1 << 20
-"""Largest result file that is read."""
-MAX_SCORES_BYTES = 64 << 20
-"""Largest file of scores of single images that is taken over."""
 
 
 def stage(snapshot: Snapshot, folder: Path) -> dict[str, bytes]:
@@ -29,11 +25,6 @@ def stage(snapshot: Snapshot, folder: Path) -> dict[str, bytes]:
             contents[name] = file.read(limit_of(name) + 1)
         put(folder, name, contents[name])
     return contents
-
-
-def limit_of(name: str) -> int:
-    """Return the largest size in bytes of a file, by its path."""
-    return MAX_SCORES_BYTES if name.endswith(".parquet") else MAX_BYTES
 
 
 def put(folder: Path, name: str, data: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ssdd_bench.errors import FileContentError, UserError
 from ssdd_bench.hub.contents import content_findings
 from ssdd_bench.hub.findings import INCOMPARABLE, Finding, Problem
-from ssdd_bench.hub.staging import MAX_BYTES
+from ssdd_bench.hub.limits import MAX_BYTES
 from ssdd_bench.results.places import (
     RESULT_FILE,
     RESULTS,

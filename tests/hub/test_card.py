@@ -16,6 +16,7 @@ from ssdd_bench.hub.card import (
     select_results,
     write_card,
 )
+from ssdd_bench.hub.limits import MAX_BYTES
 from ssdd_bench.hub.remote import HubError
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Result
@@ -122,6 +123,9 @@ def test_a_pushed_card_replaces_no_other_text(hub, chosen: list[Result]) -> None
     assert push_card(card, "someone/ssdd", pull_request=True).endswith("/discussions/1")
     assert repository.files["README.md"].endswith(b"by hand")
     assert repository.pull_requests == [{"README.md": str(card).encode(), "weights": b""}]
+    repository.files["README.md"] = bytes(MAX_BYTES + 1)  # not downloaded, and none of ours
+    with pytest.raises(HubError, match="--pull-request"):
+        push_card(card, "someone/ssdd")
 
 
 def test_the_hub_refuses_a_broken_card(hub, chosen: list[Result]) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import Hub
 
+from ssdd_bench.hub.limits import MAX_BYTES
 from ssdd_bench.hub.publish import InvalidResultsError, publish
 from ssdd_bench.hub.pull import pull
 from ssdd_bench.hub.remote import HubError, fetch_snapshot
@@ -132,6 +133,22 @@ def test_a_broken_file_of_the_repository_is_no_row(hub, save) -> None:
     done = publish([save(0)], REPO)
     assert done.results == 1
     assert [one.problem for one in done.left_out] == ["unreadable"]
+
+
+@pytest.mark.medium
+def test_files_that_are_too_large_are_not_downloaded(hub, save) -> None:
+    path = save(0)
+    publish([path], REPO)
+    (own,) = (name for name in files(hub) if RESULT_FILE.fullmatch(name))
+    other = "results/m/000000000000/p/f.json"
+    large = {own: bytes(MAX_BYTES + 1), other: bytes(MAX_BYTES + 1)}
+    hub.repositories["dataset", REPO].files.update(large)
+    hub.requests.clear()
+    done = publish([path], REPO)
+    assert (done.added, done.replaced, done.results) == ((), (own,), 1)
+    assert [(one.file, one.problem) for one in done.left_out] == [(other, "unreadable")]
+    assert files(hub)[own] == path.read_bytes()
+    assert not [one for one in hub.requests if one.endswith((own, other))]
 
 
 def test_scores_go_along_as_a_large_file_and_pictures_do_not(hub, save) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hub_server import Hub
 
 from ssdd_bench.hub.findings import Problem
+from ssdd_bench.hub.limits import MAX_BYTES, MAX_SCORES_BYTES
 from ssdd_bench.hub.pull import Outcome, pull, scores_fit
 from ssdd_bench.hub.remote import HubError
-from ssdd_bench.hub.staging import MAX_BYTES, MAX_SCORES_BYTES, put
+from ssdd_bench.hub.staging import put
 from ssdd_bench.protocols.standing import Standing, protocol_hash
 from ssdd_bench.results.places import place_of, scores_place
 from ssdd_bench.results.records import read_json

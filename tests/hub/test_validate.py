@@ -7,7 +7,8 @@ import pytest
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.hub.findings import Problem
-from ssdd_bench.hub.staging import MAX_BYTES, put
+from ssdd_bench.hub.limits import MAX_BYTES
+from ssdd_bench.hub.staging import put
 from ssdd_bench.hub.validate import check_file, check_files, check_repository, scores_of
 from ssdd_bench.results.places import place_of, scores_place
 from ssdd_bench.results.records import read_json
