@@ -29,12 +29,18 @@ def command(
     --pull-request.
     """
     from ssdd_bench.hub.card import make_card, push_card, select_results, write_card
+    from ssdd_bench.plugins.paths import is_path
+    from ssdd_bench.plugins.registry import parse_request
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.tables.build import build_tables
     from ssdd_bench.report.tables.markdown import to_markdown
     from ssdd_bench.results.store import load_results
 
-    chosen = select_results(load_results(results), tokenizer)
+    found = load_results(results)
+    labels = {one.tokenizer.label for one in found}
+    if tokenizer not in labels and is_path(tokenizer):
+        tokenizer = parse_request(tokenizer).label
+    chosen = select_results(found, tokenizer)
     card = make_card(chosen, to_markdown(build_tables(to_frame(chosen))))
     written = write_card(card, out)
     url = push_card(card, push, pull_request) if push else None

@@ -35,6 +35,7 @@ ZIP: Final = b"PK\x03\x04"
 PICKLE: Final = b"\x80"
 ONNX: Final = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x2a\x32\x3a\x42]", re.DOTALL)
 """Start of an ONNX file: its version in the first field, then another field of the model."""
+SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")  # of weights in several files
 HEADER_BYTES: Final = 100_000_000  # the longest header that safetensors reads
 
 SSDD: Final = re.compile(r"decoder\.ada_ctx_proj\..+")
@@ -126,7 +127,11 @@ def _in_file(file: Path) -> Found:
 
 
 def _of_header(header: dict[str, Any], file: Path) -> Found:
-    tensors = {name: one for name, one in header.items() if isinstance(one, dict)}
+    tensors = {
+        name: one
+        for name, one in header.items()
+        if name != "__metadata__" and isinstance(one, dict)
+    }
     return _of_tensors({name: tuple(one.get("shape", ())) for name, one in tensors.items()}, file)
 
 
@@ -160,9 +165,10 @@ def _of_tensors(shapes: Shapes, file: Path) -> Found:
         return Found(
             "tiny-autoencoder", (file,), "tiny autoencoder (TAESD)", *_latent_of_taesd(encoder)
         )
+    if name := _class_name(file.parent / CONFIG):
+        whole = file.parent if SHARD.search(file.name) else file
+        return Found("diffusers-model", (whole,), f"diffusers {name}")
     if all(name in shapes for name in KL):
-        if name := _class_name(file.parent / CONFIG):
-            return Found("diffusers-model", (file,), f"diffusers {name}")
         return Found("autoencoder-kl", (file,), "weights of an AutoencoderKL")
     shown = ", ".join(sorted(shapes)[:3])
     raise OptionError(f"{file}: {len(shapes)} tensors of an unknown model, such as {shown}")

@@ -105,6 +105,27 @@ def test_diffusers_by_its_class(tmp_path, inside):
     assert detect(file) == Found("diffusers-model", (file,), "diffusers VQModel"), "it alone"
 
 
+def test_a_file_of_several_stands_for_its_folder(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "AutoencoderDC"}))
+    for index in (1, 2):
+        save_file(tensors(f"decoder.{index}"), tmp_path / f"m-0000{index}-of-00002.safetensors")
+    for file in tmp_path.glob("*.safetensors"):
+        assert detect(file) == detect(tmp_path)
+
+
+def test_a_file_of_any_class_beside_its_configuration(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "AutoencoderDC"}))
+    file = tmp_path / "w.safetensors"
+    save_file(tensors("decoder.blocks.0"), file)
+    assert detect(file) == Found("diffusers-model", (file,), "diffusers AutoencoderDC")
+
+
+def test_tensors_of_an_unknown_model_are_named_without_metadata(tmp_path):
+    save_file(tensors("a", "b"), tmp_path / "w.safetensors", metadata={"format": "pt"})
+    with pytest.raises(OptionError, match=r"2 tensors.* a, b"):
+        detect(tmp_path / "w.safetensors")
+
+
 def test_autoencoder_without_a_configuration(tmp_path):
     file = tmp_path / "w.safetensors"
     save_file(tensors(*KL), file)
