@@ -24,6 +24,7 @@ from ssdd_bench.errors import OutputError, PluginError, UserError, reason_of
 from ssdd_bench.install import install_command
 from ssdd_bench.plugins.adapters.autoencoder import Autoencoder, SSDDAutoencoder
 from ssdd_bench.results.files import write_atomically
+from ssdd_bench.weights.layout import INDEX
 
 Format = Literal["diffusers", "onnx", "torchscript"]
 SUFFIXES: Final = {"onnx": ".onnx", "torchscript": ".jit"}
@@ -49,8 +50,13 @@ def export_folder(model: Any, out: Path) -> dict[str, float]:
     """Write what ``from_pretrained`` of the model's class reads.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds weights in several files.
     """
+    if (out / INDEX).exists():
+        raise OutputError(
+            f"{out} has {INDEX}, the index of other weights, which would be read in place of "
+            "these. Choose another folder"
+        )
     with tempfile.TemporaryDirectory() as name:
         model.save_pretrained(name)
         for file in sorted(Path(name).iterdir()):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ssdd_bench.errors import UserError, WeightsError, reason_of
+from ssdd_bench.plugins.detect import PIPELINE_PART
 from ssdd_bench.results.records import NOTHING
 from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.files import load_strict, load_tensors, sha256_file
@@ -135,13 +136,7 @@ def fetch(
         reason = OFFLINE_REASON if is_offline() else _reason(error)
         raise _unreachable(repo, reason) from error
     for name in files:
-        if not (folder / name).is_file():
-            if is_offline():
-                raise _unreachable(f"{name} of {repo}", OFFLINE_REASON)
-            raise WeightsError(
-                f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision, or the "
-                "folder of the repository that has it"
-            )
+        _check_present(repo, folder, name)
     for name in (*files, *optional):
         # The Hub records the sha256 of every large file, and its cache names the file by it.
         blob = (folder / name).resolve()
@@ -150,6 +145,18 @@ def fetch(
                 f"{blob} does not have the sha256 of its name. Delete it and try again"
             )
     return folder
+
+
+def _check_present(repo: str, folder: Path, name: str) -> None:
+    """Refuse a snapshot of a repository that lacks a file."""
+    if (folder / name).is_file():
+        return
+    if is_offline():
+        raise _unreachable(f"{name} of {repo}", OFFLINE_REASON)
+    raise WeightsError(
+        f"{repo} has no file {name} on the Hugging Face Hub. Pass another revision, or the "
+        "folder of the repository that has it"
+    )
 
 
 def _list_files(repo: str, revision: str) -> list[str]:
@@ -202,8 +209,12 @@ def fetch_model(
     if files:
         return fetch(repo, files, revision) / subfolder
     prefix = f"{subfolder}/" if subfolder else ""
-    config = prefix + CONFIG
-    root = fetch(repo, [config], revision, optional=[prefix + WEIGHTS, prefix + INDEX])
+    config, part = prefix + CONFIG, f"{PIPELINE_PART}/{CONFIG}"
+    usual = [config, prefix + WEIGHTS, prefix + INDEX]
+    root = fetch(repo, [], revision, optional=usual if subfolder else [*usual, part])
+    if not subfolder and not (root / config).is_file() and (root / part).is_file():
+        raise WeightsError(f"{repo} is a pipeline. Pass subfolder={PIPELINE_PART}")
+    _check_present(repo, root, config)
     folder, commit = root / subfolder, root.name  # main may move between two downloads
     names = {path.name for path in folder.iterdir()}
     if names.isdisjoint({WEIGHTS, INDEX}) and not is_offline():

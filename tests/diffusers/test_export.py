@@ -109,6 +109,14 @@ def test_a_folder_is_read_by_its_class_and_by_a_tokenizer(tmp_path):
     assert AutoencoderKL.from_pretrained(tmp_path / "kl").config.norm_num_groups == 4
 
 
+def test_the_index_of_other_weights_would_be_read_in_place_of_an_export(tmp_path):
+    make_kl().save_pretrained(tmp_path, max_shard_size="5KB")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match="another folder"):
+        export_folder(make_kl(), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_other_tokenizers_are_refused():
     with pytest.raises(PluginError, match="SSDD's networks"):
         as_autoencoder(load_tokenizer("jpeg"))

@@ -140,6 +140,20 @@ def test_an_index_on_the_hub_names_files_beside_it(hub, shard):
     assert asked(hub) == {CONFIG, INDEX}
 
 
+def test_a_pipeline_needs_the_subfolder(hub, tmp_path, monkeypatch):
+    files = {"model_index.json": b"{}", "vae/model.safetensors": CONTENT}
+    hub.add("someone/pipeline", files | saved(tmp_path / "saved"), "model")
+    for offline in ("0", "1"):
+        monkeypatch.setenv("SSDD_BENCH_OFFLINE", offline)
+        with pytest.raises(WeightsError, match="subfolder=vae"):
+            fetch_model("someone/pipeline")
+    assert asked(hub) == {CONFIG}
+    hub.add("someone/other", {"vae/model.safetensors": CONTENT}, "model")
+    monkeypatch.setenv("SSDD_BENCH_OFFLINE", "0")
+    with pytest.raises(WeightsError, match=f"no file {CONFIG}"):
+        fetch_model("someone/other")
+
+
 def test_a_repository_without_weights(hub):
     hub.add("someone/pipeline", {"vae/config.json": b"{}"}, "model")
     with pytest.raises(WeightsError, match=f"has no file vae/{WEIGHTS}"):
