@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+POINTER_START = b"version https://git-lfs.github.com/spec/"
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 CONVERT = (
     'python -c "import torch; from safetensors.torch import save_file; '
@@ -79,6 +80,7 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
     try:
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
+        _refuse_pointer(path, error)
         if is_pickle(path):
             raise WeightsError(
                 f"{path} is a pickle, which is not read here. Convert its tensors: "
@@ -96,9 +98,25 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
 
 def is_pickle(path: Path) -> bool:
     """Return True for a file of ``torch.save``, by its first bytes; it is not unpickled."""
-    with path.open("rb") as file:
-        head = file.read(9)  # safetensors has the length of its header, then "{"
+    head = _head(path, 9)  # safetensors has the length of its header, then "{"
     return head.startswith(PICKLE_STARTS) and not head.endswith(b"{")
+
+
+def _refuse_pointer(path: Path, error: Exception) -> None:
+    """Raise ``WeightsError`` if a clone has only the pointer of Git LFS in place of the file."""
+    if _head(path, len(POINTER_START)) == POINTER_START:
+        raise WeightsError(
+            f"{path} is a pointer of Git LFS, not the file. Run git lfs pull in its folder"
+        ) from error
+
+
+def _head(path: Path, count: int) -> bytes:
+    """Read the first bytes of a file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
 
 
 def load_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -111,6 +129,7 @@ def load_tensors(path: Path | str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        _refuse_pointer(path, error)
         raise WeightsError(
             f"{path}: damaged, or holds more than tensors ({type(error).__name__}). Fetch it "
             "again, or save its state dict alone, as safetensors"

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights.files import load_safetensors, load_strict, sha256_file
+from ssdd_bench.weights.files import load_safetensors, load_strict, load_tensors, sha256_file
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
@@ -32,6 +32,15 @@ def test_damaged_file_is_one_line(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"w\.safetensors: damaged"):
         load_safetensors(path)
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.bin"])
+def test_pointer_of_git_lfs_is_told(tmp_path: Path, name: str) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 334643268\n"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(WeightsError, match="git lfs pull") as caught:
+        load_tensors(tmp_path / name)
+    assert "\n" not in str(caught.value)
 
 
 def test_truncated_file_is_one_line(tmp_path: Path) -> None:
