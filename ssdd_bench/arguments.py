@@ -9,7 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UserError, counted
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
@@ -67,11 +67,11 @@ def numbers(name: str, values: Any, count: int, positive: bool = False) -> tuple
     Raises:
         UserError: there are more or fewer, or one is none.
     """
-    kind = f"{count} {'positive' if positive else 'finite'} numbers"
+    kind = counted(count, f"{'positive' if positive else 'finite'} number")
     if not isinstance(values, list | tuple):
         raise UserError(f"{name} is {values!r}: give {kind}")
     if len(values) != count:
-        raise UserError(f"{name} has {len(values)} values: give {kind}")
+        raise UserError(f"{name} has {counted(len(values), 'value')}: give {kind}")
     if wrong := [one for one in values if not _is_number(one, positive)]:
         raise UserError(f"{name} has the value {wrong[0]!r}: give {kind}")
     return tuple(map(float, values))

@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from ssdd_bench.cli._verbs import COUNT, Complete, Declaration, flag, option, switch
 from ssdd_bench.data.named import DATA_SETS
+from ssdd_bench.errors import counted
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.protocols.registry import PROTOCOLS
@@ -53,7 +54,9 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
         except click.BadParameter as error:
             self.fail(f"{error.message} Write a list such as {self.example}.", param, ctx)
         if self.length != 0 and len(items) != (self.length or max(len(items), 1)):
-            self.fail(f"'{value}' has {len(items)} items. Write {self.example}.", param, ctx)
+            self.fail(
+                f"'{value}' has {counted(len(items), 'item')}. Write {self.example}.", param, ctx
+            )
         return items
 
 

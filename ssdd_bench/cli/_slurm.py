@@ -10,7 +10,7 @@ import click
 
 from ssdd_bench.cli._options import Launching
 from ssdd_bench.cli._output import print_json
-from ssdd_bench.errors import JobsFailedError, UserError
+from ssdd_bench.errors import JobsFailedError, UserError, counted
 
 if TYPE_CHECKING:
     from ssdd_bench.launch.slurm import Submission
@@ -57,8 +57,9 @@ def submit_shares(submission: Submission) -> None:
     jobs = submit(submission)
     if not print_json({"array": jobs.shares, "merge": jobs.merge, "logs": str(submission.logs)}):
         click.echo(
-            f"array {jobs.shares} computes {submission.shares} shares, then job {jobs.merge} makes"
-            f" the results; squeue --jobs={jobs.shares},{jobs.merge}; logs: {submission.logs}"
+            f"array {jobs.shares} computes {counted(submission.shares, 'share')}, then job "
+            f"{jobs.merge} makes the results; squeue --jobs={jobs.shares},{jobs.merge}; "
+            f"logs: {submission.logs}"
         )
 
 
@@ -71,7 +72,7 @@ def run_shares_here(submission: Submission) -> None:
     from ssdd_bench.launch.slurm import run_locally
 
     failed = run_locally(submission)
-    text = f"{failed} of {submission.shares} shares failed, see {submission.logs}"
+    text = f"{failed} of {counted(submission.shares, 'share')} failed, see {submission.logs}"
     if failed == submission.shares:
         raise JobsFailedError(text)
     if failed:

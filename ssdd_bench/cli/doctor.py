@@ -13,7 +13,7 @@ import click
 
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._verbs import flag, verb
-from ssdd_bench.errors import UnavailableError, UserError, WeightsError, reason_of
+from ssdd_bench.errors import UnavailableError, UserError, WeightsError, counted, reason_of
 from ssdd_bench.install import install_command
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
@@ -91,7 +91,7 @@ def _inspect(known: Published) -> tuple[str, list[str]]:
     if any(one.state == "gated" for one in remote.values()):
         return f"gated: accept its licence at https://huggingface.co/{known.hub}", problems
     size = sum(one.bytes or 0 for one in remote.values())
-    return f"found: {len(files)} files, {size / 1e6:.0f} MB", problems
+    return f"found: {counted(len(files), 'file')}, {size / 1e6:.0f} MB", problems
 
 
 def _differences(known: Published, file: str, remote: RemoteFile) -> Iterator[str]:

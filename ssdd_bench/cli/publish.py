@@ -9,6 +9,7 @@ import click
 
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._verbs import argument, flag, verb
+from ssdd_bench.errors import counted
 
 
 @verb
@@ -37,4 +38,6 @@ def command(
         "unchanged": len(done.unchanged),
     }
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
-    click.echo(f"{text}; {done.results} results there. {done.url or 'Nothing to commit.'}")
+    click.echo(
+        f"{text}; {counted(done.results, 'result')} there. {done.url or 'Nothing to commit.'}"
+    )

@@ -259,7 +259,7 @@ def report_run(
         click.echo(f"failed: {failure}", err=True)
     if summary.failures:
         failed = sum(failure.jobs for failure in summary.failures)
-        raise JobsFailedError(f"{failed} of {planned} jobs failed, see above")
+        raise JobsFailedError(f"{failed} of {counted(planned, 'job')} failed, see above")
 
 
 def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:

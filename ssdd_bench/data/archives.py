@@ -30,7 +30,7 @@ from ssdd_bench.data.npz import ArrayMember, array_names, find_array
 from ssdd_bench.data.pieces import Pieces
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
-from ssdd_bench.errors import DataError, SourceError, reason_of
+from ssdd_bench.errors import DataError, SourceError, counted, reason_of
 
 READERS: Final = 8
 """Threads that read the indexes of shards."""
@@ -197,7 +197,9 @@ class ParquetImages(ShardedImages):
         if key not in self._groups:
             size, rows = self._sizes[key]
             if size > rows * self.max_mb * MB:
-                raise DataError(f"row group {group} has {size / MB:,.0f} MB for {rows} images")
+                raise DataError(
+                    f"row group {group} has {size / MB:,.0f} MB for {counted(rows, 'image')}"
+                )
             # A value may be as large as all that the group's dictionary holds.
             count = max(1, min(PIECE_ROWS, self.max_mb * MB // max(1, size)))
             begin = partial(

@@ -27,7 +27,7 @@ from ssdd_bench.data.locate import (
 from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet, some_of
 from ssdd_bench.data.npz import array_names
 from ssdd_bench.data.source import ImageSource, limited
-from ssdd_bench.errors import DataError, UnknownNameError
+from ssdd_bench.errors import DataError, UnknownNameError, counted
 from ssdd_bench.plugins.manifest import ID
 
 _SHARDS: Final = {".tar": TarImages, ".parquet": ParquetImages}
@@ -127,7 +127,7 @@ def _open(path: Path | str | Sequence[Path | str] | None, max_mb: int) -> ImageS
     if path is not None and not isinstance(path, str | Path):
         if not path:
             raise DataError("an empty list of files: give one or more")
-        return _open_found(find_listed(path), f"the list of {len(path)} files", max_mb)
+        return _open_found(find_listed(path), f"the list of {counted(len(path), 'file')}", max_mb)
     name = DEFAULT if path is None else as_text(path)
     if "\0" in name:
         raise DataError(f"{name!r} is no path: it has a NUL")
@@ -156,7 +156,7 @@ def _open_set(data_set: DataSet, max_mb: int) -> ImageSource:
         source = FolderImages(source.name, files, source.base, max_mb)
     else:
         right = len(source) == data_set.images
-        wrong = "" if right else f"{len(source):,} images, not {data_set.images:,}"
+        wrong = "" if right else f"the number of images is {len(source):,}, not {data_set.images:,}"
     if wrong:
         raise DataError(
             f"{folder} is not data set '{data_set.name}': {wrong}. Complete it, or evaluate it as "

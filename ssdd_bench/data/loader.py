@@ -17,7 +17,7 @@ from torch import Tensor
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import executor
-from ssdd_bench.errors import DataError, UnknownNameError
+from ssdd_bench.errors import DataError, UnknownNameError, counted
 
 MOST_IN_TASK = 4
 """Images that a thread loads at a time."""
@@ -219,9 +219,8 @@ class ImageLoader:
 
 def nothing_decoded(name: str, count: int, first: str, reason: str) -> DataError:
     """Return the error for a set of which every image is bad."""
-    return DataError(
-        f"none of the {count} images of {name} could be decoded; the first is {first}: {reason}"
-    )
+    images = counted(count, "image")
+    return DataError(f"{name}: none of {images} could be decoded; the first is {first}: {reason}")
 
 
 def _is_decoded(task: Future[list[_Loaded]]) -> bool:

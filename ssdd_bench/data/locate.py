@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from ssdd_bench.data.files import RemoteFile, describe, file_system, is_hub
 from ssdd_bench.data.named import expand_names, some_of
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, counted
 from ssdd_bench.results.files import LOCK_PREFIX
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -108,7 +108,7 @@ def find_listed(paths: Sequence[str | Path]) -> Found:
     absolute = [Path(path).expanduser().absolute() for path in paths]
     base = os.path.commonpath([path.parent for path in absolute])
     names = [os.path.relpath(path, base) for path in absolute]
-    files = _find_below(Path(base), names, f"list of {len(paths)} files")
+    files = _find_below(Path(base), names, f"list of {counted(len(paths), 'file')}")
     return Found(_name(base), files, "several", Path(base))
 
 

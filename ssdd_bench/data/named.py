@@ -94,7 +94,7 @@ class DataSet:
             if any(parts):
                 return ", ".join(filter(None, parts))
         if len(names) != self.images:
-            return f"{len(names):,} images, not {self.images:,}"
+            return f"the number of images is {len(names):,}, not {self.images:,}"
         if self.names_sha256 and hash_names(names) != self.names_sha256:
             digest = hash_names(names)[:12]
             return f"sha256 of its file names is {digest}, not {self.names_sha256[:12]}"

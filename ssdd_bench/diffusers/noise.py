@@ -9,6 +9,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.errors import counted
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -47,7 +48,9 @@ def decoder_noise(
     if generator is None:
         return fixed_noise(seed, *size, device).expand(batch, -1, -1, -1)
     if not isinstance(generator, torch.Generator) and len(generator) != batch:
-        raise ValueError(f"{len(generator)} generators were given for {batch} images: give as many")
+        raise ValueError(
+            f"{counted(len(generator), 'generator')} for {counted(batch, 'image')}: give as many"
+        )
     each = [generator] * batch if isinstance(generator, torch.Generator) else generator
     shape = (1, 3, *size)
     return torch.cat([randn_tensor(shape, one, device, torch.float32) for one in each])

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.formats import TORCH
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UserError, counted
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, differences
 from ssdd_bench.evaluation.chunks import ChunkState, Grid
 from ssdd_bench.metrics.base import MetricOptions
@@ -288,9 +288,9 @@ def missing_images(record: JobRecord, chunks: Sequence[int]) -> str:
     grid = record.identity.grid
     count = sum(grid.sizes[chunk] for chunk in chunks)
     first = chunks[0]
-    more = f" and {len(chunks) - 1} further chunks" if len(chunks) > 1 else ""
+    more = f" and {counted(len(chunks) - 1, 'further chunk')}" if len(chunks) > 1 else ""
     until = f" until '{record.borders[first + 1]}'" if first + 1 < len(grid) else " to the last"
     return (
-        f"{count} of {grid.images} images: chunk {first}, from '{record.borders[first]}'"
+        f"{count} of {counted(grid.images, 'image')}: chunk {first}, from '{record.borders[first]}'"
         f"{until}{more}"
     )

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from ssdd_bench.data.named import require_named
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, counted
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.job import Job
 from ssdd_bench.evaluation.run import results_in
@@ -54,13 +54,15 @@ class Forecast:
         """Describe results, expected time and what is missing, for people."""
         kept = sum(one.has_result for one in self.jobs)
         if kept:
-            yield f"{kept} of {len(self.jobs)} jobs have a result in {folder}"
+            yield f"{folder} has the results of {kept} of {counted(len(self.jobs), 'job')}"
         left = [one.expected_s for one in self.jobs if not one.has_result]
         known = [seconds for seconds in left if seconds is not None]
         if known:
-            yield f"expected: {sum(known):.0f} s for {len(known)} jobs, by earlier results"
+            count = counted(len(known), "job")
+            yield f"expected: {sum(known):.0f} s for {count}, by earlier results"
         if len(known) < len(left):
-            yield f"expected time of {len(left) - len(known)} jobs: no earlier result in {folder}"
+            count = counted(len(left) - len(known), "job")
+            yield f"expected time of {count}: no earlier result in {folder}"
         yield from (f"missing: {line}" for line in self.missing)
 
 

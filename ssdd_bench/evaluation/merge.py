@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import torch
 
 from ssdd_bench.data.loader import nothing_decoded
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UserError, counted
 from ssdd_bench.evaluation.chunks import PixelDigest
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.folder import Executed, JobFolder, JobRecord, missing_images
@@ -118,15 +118,18 @@ class _Totals:
         """Yield those about the images, then those of the chunks, each once."""
         if self.skipped:
             first, reason = next(iter(self.skipped.items()))
-            yield (
-                f"{len(self.skipped)} images could not be decoded and were left out, first {first}"
-                f": {reason}"
-            )
+            images, were = _images_were(len(self.skipped))
+            yield f"{images} could not be decoded and {were} left out, first {first}: {reason}"
         if self.enlarged:
-            yield f"{self.enlarged} images are smaller than the resolution and were enlarged"
+            images, were = _images_were(self.enlarged)
+            yield f"{images} smaller than the resolution {were} enlarged"
         if fault := range_fault(min(self.decoded), max(self.decoded)):
             yield fault
         yield from self.warnings
+
+
+def _images_were(count: int) -> tuple[str, str]:
+    return counted(count, "image"), "was" if count == 1 else "were"
 
 
 def execution_warnings(chunks: Sequence[Executed]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.preprocessing import CROPS
 from ssdd_bench.data.source import ImageSource
 from ssdd_bench.data.threads import map_ahead
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, counted
 from ssdd_bench.evaluation.chunks import Grid, PixelDigest
 from ssdd_bench.evaluation.environment import (
     choose_device,
@@ -189,7 +189,7 @@ def _by_name(source: ImageSource) -> dict[str, str]:
 
 def _describe_counts(references: ImageSource, reconstructions: ImageSource) -> str:
     return (
-        f"{references.name} has {len(references)} images and {reconstructions.name} "
+        f"{references.name} has {counted(len(references), 'image')} and {reconstructions.name} "
         f"{len(reconstructions)}"
     )
 

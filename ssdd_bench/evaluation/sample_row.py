@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ssdd_bench.errors import counted
 from ssdd_bench.evaluation.reference import Reference
 from ssdd_bench.metrics.catalog import default_metrics, find_metrics
 from ssdd_bench.protocols.descriptions import describe
@@ -58,7 +59,8 @@ def departures(
     yield from made.warnings
     sampler = protocol.flow_sampler if one.objective == "flow" else protocol.ddpm_sampler
     if (one.steps, one.sampler) != (protocol.steps, sampler):
-        yield f"{one.steps} steps of {one.sampler}; {name}: {protocol.steps} of {sampler}"
+        steps = counted(one.steps, "step")
+        yield f"{steps} of {one.sampler}; {name}: {protocol.steps} of {sampler}"
     if one.labels != protocol.labels:
         yield f"{one.labels} labels; {name}: {describe('labels', protocol.labels)}"
     if one.guidance_scale != 1:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ssdd_bench.errors import UnknownNameError
+from ssdd_bench.errors import UnknownNameError, counted
 from ssdd_bench.gate.load import Key, ScoredResult
 from ssdd_bench.gate.paired import any_spoilt, paired_change
 from ssdd_bench.gate.thresholds import (
@@ -124,7 +124,7 @@ def compare(
             notes.append(f"{before.key}: other weights")
         steps = before.result.steps, after.result.steps
         if steps[0] != steps[1]:
-            notes.append(f"{before.key}: {steps[0]} steps and {steps[1]}")
+            notes.append(f"{before.key}: steps {steps[0]} and {steps[1]}")
         notes += _execution_notes(before, after)
         notes += _score_notes(before, after)
         measured = [key for key, one in before.result.metrics.items() if not one.unavailable]
@@ -174,7 +174,7 @@ def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
     if a.protocol.get("sha256") != b.protocol.get("sha256"):
         found.append(f"{name}: the protocol's hash differs")
     if a.data.n != b.data.n:
-        found.append(f"{name}: {a.data.n} images and {b.data.n}")
+        found.append(f"{name}: {counted(a.data.n, 'image')} and {b.data.n}")
     elif a.data.ids_sha256 != b.data.ids_sha256:
         found.append(f"{name}: other images")
     elif a.data.pixels_sha256 != b.data.pixels_sha256:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ssdd_bench.errors import OutputError, UnknownNameError, UserError, one_line
+from ssdd_bench.errors import OutputError, UnknownNameError, UserError, counted, one_line
 from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
 from ssdd_bench.metrics.catalog import METRICS, sort_metrics
 from ssdd_bench.protocols.standing import superseded_version
@@ -114,11 +114,12 @@ def eval_results(result: Result) -> Iterator[EvalResult]:
     config = f"{protocol}-{former.sha256[:8]}" if former else protocol
 
     def entry(key: str, name: str, value: float, args: dict[str, Any]) -> EvalResult:
+        images = counted(result.data.n, "image")
         return EvalResult(
             task_type=task,
             task_name=task_name,
             dataset_type=slug(result.data.name),
-            dataset_name=f"{result.data.name}, {result.data.n} images at {result.resolution} px",
+            dataset_name=f"{result.data.name}, {images} at {result.resolution} px",
             dataset_config=f"{config}-{result.resolution}px",
             dataset_revision=result.data.pixels_sha256,
             metric_type=key,

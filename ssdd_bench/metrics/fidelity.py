@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ssdd_bench.errors import counted
 from ssdd_bench.metrics.base import DistributionMetric
 from ssdd_bench.metrics.features.files import FeatureSets
 
@@ -38,7 +39,7 @@ class InceptionScore(DistributionMetric):
         """Warn of small parts."""
         n = features.candidate.n
         if n < 50_000:
-            yield f"ten parts of {n // PARTS} images: published values take 5,000"
+            yield f"ten parts of {counted(n // PARTS, 'image')}: published values take 5,000"
 
 
 class KID(DistributionMetric):
@@ -76,7 +77,7 @@ class KID(DistributionMetric):
     def warnings(self, features: FeatureSets) -> Iterator[str]:
         """Warn of small subsets."""
         if (size := self._size(features)) < SUBSET:
-            yield f"subsets of {size} images, not 1,000: give at least 2,000"
+            yield f"subsets of {counted(size, 'image')}, not 1,000: give at least 2,000"
 
     def _size(self, features: FeatureSets) -> int:
         sides = features.candidate.n, features.reference.n

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdd_bench.errors import UnavailableError
+from ssdd_bench.errors import UnavailableError, counted
 from ssdd_bench.metrics.base import DistributionMetric, MetricInfo
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE, jackknife_interval
 from ssdd_bench.metrics.moments import (
@@ -161,7 +161,7 @@ class IntraClassDistance(DistributionMetric):
         """Name the size of the smallest class."""
         assert features.labels is not None
         least = int(np.bincount(features.labels).min())
-        yield f"mean over classes; the smallest has {least} samples"
+        yield f"mean over classes; the smallest has {counted(least, 'sample')}"
 
 
 def moments_without(store: FeatureStore, rows: NDArray[np.int64]) -> Moments:

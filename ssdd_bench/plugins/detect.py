@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ssdd_bench.errors import OptionError
+from ssdd_bench.errors import OptionError, counted
 
 Kind = Literal[
     "autoencoder-kl",
@@ -88,7 +88,11 @@ def _in_folder(folder: Path) -> Found:
     if not files:
         _refuse_plugin(folder)
     names = ", ".join(one.name for one in files[:3])
-    what = f"{len(files)} weights files ({names})" if files else f"neither {CONFIG} nor weights"
+    what = (
+        f"{counted(len(files), 'weights file')} ({names})"
+        if files
+        else f"neither {CONFIG} nor weights"
+    )
     raise OptionError(f"{folder} has {what}. Name one file, or a folder with one model")
 
 
@@ -171,7 +175,9 @@ def _of_tensors(shapes: Shapes, file: Path) -> Found:
     if all(name in shapes for name in KL):
         return Found("autoencoder-kl", (file,), "weights of an AutoencoderKL")
     shown = ", ".join(sorted(shapes)[:3])
-    raise OptionError(f"{file}: {len(shapes)} tensors of an unknown model, such as {shown}")
+    raise OptionError(
+        f"{file}: {counted(len(shapes), 'tensor')} of an unknown model, such as {shown}"
+    )
 
 
 def _latent_of_taesd(encoder: Shapes) -> tuple[int | None, int | None]:

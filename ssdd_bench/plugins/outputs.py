@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssdd_bench.api import Latent, LatentSpec
-from ssdd_bench.errors import PluginError
+from ssdd_bench.errors import PluginError, counted
 
 RANGE = (-2.0, 3.0)
 """Decoded values outside are no overshoot of [0, 1], which is below 1 for the KL-VAE here."""
@@ -39,7 +39,7 @@ def latent_faults(spec: LatentSpec, latent: object, images: Tensor) -> Iterator[
         if isinstance(data, Tensor) or not all(isinstance(item, bytes) for item in data):
             yield "data of kind 'bytes' must be a list of bytes"
         elif len(data) != len(images):
-            yield f"{len(data)} byte streams for {len(images)} images"
+            yield f"{counted(len(data), 'byte stream')} for {counted(len(images), 'image')}"
     elif not isinstance(data, Tensor):
         yield f"data must be a tensor, not {type(data).__name__}"
     else:

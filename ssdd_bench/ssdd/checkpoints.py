@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ssdd_bench.errors import WeightsError
+from ssdd_bench.errors import WeightsError, counted
 from ssdd_bench.nn.decoder import DecoderSize, SSDDDecoder
 from ssdd_bench.nn.encoder import MULTIPLIERS, SSDDEncoder
 from ssdd_bench.weights.files import load_safetensors, load_strict
@@ -93,8 +93,8 @@ def _read(path: Path) -> dict[str, State]:
             foreign.append(name)
     if foreign:
         raise WeightsError(
-            f"{path} is not an SSDD checkpoint: it has {len(foreign)} tensors that belong neither "
-            f"to encoder.* nor to decoder.*, such as '{foreign[0]}'"
+            f"{path} is not an SSDD checkpoint: neither encoder.* nor decoder.* has "
+            f"{counted(len(foreign), 'tensor')} of it, such as '{foreign[0]}'"
         )
     return states
 

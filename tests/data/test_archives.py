@@ -515,7 +515,7 @@ def test_a_group_that_is_too_large_for_its_rows_is_refused(tmp_path, monkeypatch
     values = [bytes(3 << 20), b"x"]
     path = write_parquet(tmp_path / "x.parquet", values, rows_per_group=1)
     source = open_images(path, max_image_mb=2)
-    with pytest.raises(DataError, match="row group 0 has 3 MB for 1 images"):
+    with pytest.raises(DataError, match="row group 0 has 3 MB for 1 image"):
         source.read("000000")
     with pytest.raises(DataError, match="not an image"):
         source.read("000001")

@@ -214,7 +214,7 @@ def test_differences_of_names():
     assert one.difference(["d", "b"]) == "2 missing (a, ...), 1 not of it (d)"
     assert one.difference(["a", "b"]) == "1 missing (c)"
     counted = DataSet("x", "X", 1001, "", "", "", "", "")
-    assert counted.difference(["a"]) == "1 images, not 1,001"
+    assert counted.difference(["a"]) == "the number of images is 1, not 1,001"
     assert counted.difference([str(i) for i in range(1001)]) == ""
     hashed = DataSet("x", "X", 1, "", "", "", "", "", names_sha256=hash_names(["a"]))
     assert hashed.difference(["a"]) == ""
@@ -284,7 +284,7 @@ def test_shards_are_counted(data):
         pq.write_table(table, data / "kodak" / f"validation-{shard}.parquet")
     assert len(open_images("kodak")) == 24
     pq.write_table(pa.table({"image": [one]}), data / "kodak" / "train.parquet")
-    with pytest.raises(DataError, match="25 images, not 24"):
+    with pytest.raises(DataError, match="is 25, not 24"):
         open_images("kodak")
 
 

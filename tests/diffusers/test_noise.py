@@ -32,7 +32,7 @@ def test_a_generator_is_continued_image_by_image():
 def test_a_generator_for_each_image():
     noise = decoder_noise(2, (8, 8), CPU, 0, seeded(5, 6))
     assert torch.equal(noise[1:], decoder_noise(1, (8, 8), CPU, 0, seeded(6)))
-    with pytest.raises(ValueError, match="2 generators were given for 3 images"):
+    with pytest.raises(ValueError, match="2 generators for 3 images"):
         decoder_noise(3, (8, 8), CPU, 0, seeded(5, 6))
 
 

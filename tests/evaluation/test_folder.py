@@ -133,7 +133,7 @@ def test_names_of_jobs_that_a_merge_has_to_find(tmp_path: Path) -> None:
     [
         ((0,), "2 of 5 images: chunk 0, from 'a' until 'c'"),
         ((2,), "1 of 5 images: chunk 2, from 'e' to the last"),
-        ((1, 2), "3 of 5 images: chunk 1, from 'c' until 'e' and 1 further chunks"),
+        ((1, 2), "3 of 5 images: chunk 1, from 'c' until 'e' and 1 further chunk"),
         ((0, 1, 2), "5 of 5 images: chunk 0, from 'a' until 'c' and 2 further chunks"),
     ],
 )

@@ -53,9 +53,9 @@ def test_times_of_earlier_results(out):
 def test_lines_for_people(out):
     lines = list(plan(out, "jpeg,jpeg:quality=5,identity").lines(out))
     assert lines == [
-        f"1 of 3 jobs have a result in {out}",
-        "expected: 20 s for 1 jobs, by earlier results",
-        f"expected time of 1 jobs: no earlier result in {out}",
+        f"{out} has the results of 1 of 3 jobs",
+        "expected: 20 s for 1 job, by earlier results",
+        f"expected time of 1 job: no earlier result in {out}",
     ]
     assert not list(plan(out).lines(out))[1:]
 

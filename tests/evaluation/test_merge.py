@@ -113,7 +113,7 @@ def test_every_field_of_a_result(folder: JobFolder) -> None:
     assert 11100 < found.seconds < 11101
     before, skipped, enlarged, *others = found.warnings
     assert before == "known before"
-    assert skipped.startswith("1 images")
+    assert skipped.startswith("1 image could not be decoded and was left out")
     assert skipped.endswith("first d: truncated")
     assert enlarged.startswith("3 images")
     assert others == ["said twice", "chunk 1", "chunk 2"]
@@ -186,7 +186,7 @@ def test_no_image_at_all(tmp_path: Path) -> None:
             LatentCounts(0, 0, 0, np.zeros((0, 2), np.int64)), suite.take(),
         )  # fmt: skip
     folder.save(0, state, Executed(EXECUTION, "here:1", 1.0))
-    with pytest.raises(DataError, match=r"none of the 2 images of letters .* a: truncated"):
+    with pytest.raises(DataError, match=r"letters: none of 2 images .* a: truncated"):
         merge_job(folder, record(identity=identity))
 
 

@@ -450,7 +450,7 @@ def test_results_are_not_searched_among_chunks(stopped, tmp_path):
 
 def test_only_bad_images(loaded, tmp_path):
     plan = Plan(tmp_path, loaded("stochastic"), Pictures(6, range(6)))
-    with pytest.raises(DataError, match=r"none of the 6 images of pictures .* 0000: truncated"):
+    with pytest.raises(DataError, match=r"pictures: none of 6 images .* 0000: truncated"):
         plan.run()
 
 

@@ -187,7 +187,7 @@ def test_notes_and_obstacles_name_the_job():
     assert [difference.key.seed for difference in found.differences] == [3]
     changed = replace(one.result, tokenizer=replace(one.result.tokenizer, weights={}), steps=9)
     assert compare([one], [ScoredResult(changed, {})], {}).notes == (
-        *(f"{name}: other weights", f"{name}: 1 steps and 9"),
+        *(f"{name}: other weights", f"{name}: steps 1 and 9"),
     )
 
     def runs(**execution):

@@ -50,7 +50,7 @@ def test_good_latents(spec, latent):
         (2, {"data": torch.zeros(2, 1, 2, 2, dtype=torch.complex64)}, "torch.complex64"),
         (3, {"data": torch.zeros(2, 3)}, "list of bytes"),
         (3, {"data": [b"a", "b"]}, "list of bytes"),
-        (3, {"data": [b"a"]}, "1 byte streams for 2"),
+        (3, {"data": [b"a"]}, "1 byte stream for 2"),
     ],
 )
 def test_wrong_latents(number, changes, words):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.errors import OptionError, PluginError
+from ssdd_bench.errors import OptionError, PluginError, counted
 
 Data = Tensor | Sequence[bytes]
 
@@ -97,7 +97,7 @@ class FunctionTokenizer(Tokenizer):
         data: Any = self._encode(self._as_weights("encoder", images))
         kind, shape = self.latent.kind, self.latent.shape(*size)
         if shape is None:
-            expected = f"a list of {len(images)} bytes objects"
+            expected = f"a list of {counted(len(images), 'bytes object')}"
             is_list = isinstance(data, Sequence) and all(isinstance(one, bytes) for one in data)
             good = is_list and len(data) == len(images)
         else:

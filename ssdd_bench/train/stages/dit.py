@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssdd_bench.data.latents import LatentSet, LatentsRecord
-from ssdd_bench.errors import OptionError
+from ssdd_bench.errors import OptionError, counted
 from ssdd_bench.flow.ddpm import TIMESTEPS, add_noise
 from ssdd_bench.flow.path import interpolate, velocity
 from ssdd_bench.nn.dit import DiT, make_config
@@ -56,8 +56,8 @@ def check_enough_images(batch_size: int, images: int) -> None:
     """
     if batch_size > images:
         raise OptionError(
-            f"batch_size is {batch_size} and there are {images} images: use more images, or a "
-            "recipe with a smaller batch_size"
+            f"batch_size is {batch_size}, more than {counted(images, 'image')}: use more images, "
+            "or a recipe with a smaller batch_size"
         )
 
 
