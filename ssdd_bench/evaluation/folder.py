@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,20 +17,21 @@ from typing import Annotated, Any
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.formats import TORCH
+from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import UserError, counted
 from ssdd_bench.evaluation.chunk_files import ChunkFiles, differences
 from ssdd_bench.evaluation.chunks import ChunkState, Grid
 from ssdd_bench.metrics.base import MetricOptions
-from ssdd_bench.results.files import write_json, write_text
+from ssdd_bench.results.files import write_json
 from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.records import ADDED, read_json, read_record
-from ssdd_bench.results.schema import ExecutionRecord, SpeedRecord, TokenizerRecord
+from ssdd_bench.results.schema import DataRecord, ExecutionRecord, SpeedRecord, TokenizerRecord
 
 PARTS = "parts"
 """Folder of such folders, among the results."""
 JOB, CLOCK = "job.json", "clock.json"
 PLAN = "jobs"
-"""Begin of the names of files, among the parts, with the names of the jobs of a run in shares."""
+"""Begin of the names of files, among the parts, with the jobs of a run in shares."""
 FORMAT = 3
 
 
@@ -249,38 +250,77 @@ def _is_left_over(folder: Path, created: str) -> bool:
     return False
 
 
-def save_plan(out: Path, names: Sequence[str]) -> None:
-    """Write the names of the jobs of a run in shares, so that a merge misses none.
+@dataclass(frozen=True)
+class PlannedImages:
+    """Identity of the images of a run in shares, as far as a result states it too.
 
-    Another run in shares, of other jobs, has a file of its own.
+    Attributes:
+        name: of the data set or folder.
+        count: number of them.
+        ids_sha256: of their ids, in order.
     """
-    _write_plan(out / PARTS / f"{PLAN}-{fingerprint(names)[:10]}.txt", names)
+
+    name: str
+    count: int
+    ids_sha256: str
+
+    @classmethod
+    def of(cls, source: ImageSource) -> PlannedImages:
+        """Describe the images of a run."""
+        return cls(source.name, len(source), fingerprint(source.ids))
+
+    def match(self, data: DataRecord) -> bool:
+        """Return True if a result is of these images; the ids count unless some are left out."""
+        same = (data.name, data.n + len(data.skipped)) == (self.name, self.count)
+        return same and (bool(data.skipped) or data.ids_sha256 == self.ids_sha256)
 
 
-def load_plans(out: Path) -> dict[str, Path]:
-    """Read the names of the jobs that a merge has to find, each with a file that it stands in."""
-    return {name: path for path, names in _plans(out) for name in names}
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a run in shares that a merge has to find.
+
+    Attributes:
+        images: of all jobs.
+        jobs: their names.
+    """
+
+    images: PlannedImages
+    jobs: tuple[str, ...]
 
 
-def reduce_plans(out: Path, done: Container[str]) -> None:
-    """Take the names of jobs with a result out of the plans, and delete those without others."""
-    for path, names in _plans(out):
-        if left := [name for name in names if name not in done]:
-            _write_plan(path, left)
+def save_plan(out: Path, plan: Plan) -> None:
+    """Write the jobs of a run in shares, so that a merge misses none.
+
+    Another run in shares, of other jobs or images, has a file of its own.
+    """
+    content = asdict(plan)
+    write_json(out / PARTS / f"{PLAN}-{fingerprint(content)[:10]}.json", content)
+
+
+def load_plans(out: Path) -> dict[Path, Plan]:
+    """Read the plans, by file.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    files = sorted((out / PARTS).glob(f"{PLAN}-*.json"))
+    return {path: read_record(Plan, read_json(path), str(path)) for path in files}
+
+
+def reduce_plans(out: Path, is_done: Callable[[str, PlannedImages], bool]) -> None:
+    """Take jobs with a result out of the plans, and delete the plans without others.
+
+    Args:
+        out: folder of the results.
+        is_done: returns True if the job of that name has a result of these images.
+    """
+    for path, plan in load_plans(out).items():
+        if left := tuple(name for name in plan.jobs if not is_done(name, plan.images)):
+            write_json(path, asdict(replace(plan, jobs=left)))
         else:
             path.unlink()
     with suppress(OSError):
         (out / PARTS).rmdir()
-
-
-def _plans(out: Path) -> list[tuple[Path, list[str]]]:
-    """Read the plans, each with its file."""
-    files = sorted((out / PARTS).glob(f"{PLAN}-*.txt"))
-    return [(path, path.read_text(encoding="utf-8").splitlines()) for path in files]
-
-
-def _write_plan(path: Path, names: Sequence[str]) -> None:
-    write_text(path, "".join(f"{name}\n" for name in names))
 
 
 def missing_images(record: JobRecord, chunks: Sequence[int]) -> str:

@@ -22,6 +22,8 @@ from ssdd_bench.evaluation.execution import ExecutionSettings, LayoutChoice, for
 from ssdd_bench.evaluation.folder import (
     PARTS,
     JobRecord,
+    Plan,
+    PlannedImages,
     delete_merged,
     find_jobs,
     load_plans,
@@ -288,8 +290,8 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
             if any((out / PARTS).glob(f"{file.stem}-*")):
                 with suppress(UserError):  # It is read, and named, below.
                     delete_merged(file, load_result(file).created)
-        folders, plan = find_jobs(out), load_plans(out)
-        if not folders and not plan and not results_in(out):
+        folders, plans = find_jobs(out), load_plans(out)
+        if not folders and not plans and not results_in(out):
             raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")
         for folder in folders:
             if not folder.exists():  # One that was merged before it has all its metrics.
@@ -302,17 +304,22 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
             except Exception as error:
                 failures.append(Failure(folder.name, 1, Problem.of(error)))
                 callbacks.jobs_failed([], failures[-1])
-        there = {_job_name(result) for result in load_results(results_in(out))}
-        known = there | set(_names_begun(out))
-        for name, file in plan.items():
-            if name not in known:
+        results, begun = load_results(results_in(out)), set(_jobs_begun(out))
+
+        def is_done(name: str, images: PlannedImages) -> bool:
+            return any(_job_name(one) == name and images.match(one.data) for one in results)
+
+        for file, plan in plans.items():
+            for name in plan.jobs:
+                if (name, plan.images.name) in begun or is_done(name, plan.images):
+                    continue
                 text = (
-                    "no share has begun it: run the shares that are missing, then merge; or delete"
-                    f" {file} to do without"
+                    f"no share has begun it, on {plan.images.name}: run the shares that are "
+                    f"missing, then merge; or delete {file} to do without"
                 )
                 failures.append(Failure(name, 1, Problem("UserError", text)))
                 callbacks.jobs_failed([], failures[-1])
-        reduce_plans(out, there)
+        reduce_plans(out, is_done)
     return RunSummary(tuple(finished), tuple(failures))
 
 
@@ -321,11 +328,12 @@ def results_in(out: Path) -> list[Path]:
     return sorted(out.glob("[!.]*.json"))
 
 
-def _names_begun(out: Path) -> Iterator[str]:
-    """Yield the names of jobs that have a folder, as far as their records can be read."""
+def _jobs_begun(out: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of jobs that have a folder, and of their images, as far as they are read."""
     for folder in find_jobs(out):
         with suppress(UserError):  # The merge has failed with it, and has named the folder.
-            yield _job_name(read_job(folder))
+            record = read_job(folder)
+            yield _job_name(record), record.data
 
 
 def _job_name(found: Result | JobRecord) -> str:
@@ -377,11 +385,14 @@ class _Run(Watcher[Finished]):
         name = f"share-{share.index}-of-{share.count}" if share else "run"
         with locked(self._config.out, name), self._launch.connected():
             if self._launch.share is not None:
-                save_plan(self._config.out, [job.name for job in self._jobs.values()])
+                names = tuple(job.name for job in self._jobs.values())
+                save_plan(self._config.out, Plan(PlannedImages.of(self._source), names))
             if self._launch.rank is None:
                 with self._quiet(name) as quiet:
                     self._work(quiet)
                 self._compare_speeds()
+                if share is None:
+                    self._reduce_plans()
             else:
                 with Ranks(self._launch.rank, self._launch.wait).connected() as ranks:
                     self._work_as(ranks)
@@ -389,6 +400,12 @@ class _Run(Watcher[Finished]):
             tuple(self._finished[task] for task in self._jobs if task in self._finished),
             (*self._unique_failures(), *self._comparison_failures),
         )
+
+    def _reduce_plans(self) -> None:
+        """Take the jobs of this run that have results out of earlier plans of shares."""
+        images = PlannedImages.of(self._source)
+        done = {self._jobs[task].name for task in self._finished}
+        reduce_plans(self._config.out, lambda name, found: found == images and name in done)
 
     def _unique_failures(self) -> Iterator[Failure]:
         """Yield each failure once: that of a tokenizer stands at all its jobs."""

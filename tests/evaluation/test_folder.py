@@ -1,4 +1,4 @@
-"""Files of a job besides its chunks, and the names of those that a merge has to find."""
+"""Files of a job besides its chunks, and the jobs that a merge has to find."""
 
 import json
 import shutil
@@ -10,11 +10,14 @@ import torch
 from job_records import BASE, RECORD
 
 from ssdd_bench.api.formats import TORCH
+from ssdd_bench.data.memory import MemoryImages
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.folder import (
     FORMAT,
     ClockRecord,
     JobFolder,
+    Plan,
+    PlannedImages,
     delete_merged,
     find_jobs,
     load_plans,
@@ -24,6 +27,7 @@ from ssdd_bench.evaluation.folder import (
     save_plan,
 )
 from ssdd_bench.results.fingerprint import fingerprint
+from ssdd_bench.results.schema import DataRecord
 
 IDENTITY = RECORD.identity
 
@@ -107,25 +111,37 @@ def test_files_of_a_result_that_an_interruption_has_left_are_deleted(tmp_path: P
     assert not parts.exists()
 
 
-def test_names_of_jobs_that_a_merge_has_to_find(tmp_path: Path) -> None:
+def test_jobs_that_a_merge_has_to_find(tmp_path: Path) -> None:
+    images, others = PlannedImages("x", 2, "ab"), PlannedImages("x", 2, "cd")
+    parts = tmp_path / "parts"
     assert load_plans(tmp_path) == {}
-    save_plan(tmp_path, ["a at 16 px", "é"])
-    (first,) = (tmp_path / "parts").iterdir()
-    assert load_plans(tmp_path) == {"a at 16 px": first, "é": first}
-    assert first.read_bytes() == "a at 16 px\né\n".encode()
-    save_plan(tmp_path, ["a at 16 px", "b"])
-    save_plan(tmp_path, ["a at 16 px", "é"])  # another share of the first run
-    assert load_plans(tmp_path).keys() == {"a at 16 px", "é", "b"}
-    assert len(list((tmp_path / "parts").iterdir())) == 2
-    reduce_plans(tmp_path, {"a at 16 px", "b"})
-    assert load_plans(tmp_path) == {"é": first}
-    (tmp_path / "parts" / "job").mkdir()
-    reduce_plans(tmp_path, {"é"})
-    assert [*(tmp_path / "parts").iterdir()] == [tmp_path / "parts" / "job"]
-    (tmp_path / "parts" / "job").rmdir()
-    reduce_plans(tmp_path, ())
-    assert not (tmp_path / "parts").exists()
-    reduce_plans(tmp_path, ())
+    plan = Plan(images, ("a at 16 px", "é"))
+    save_plan(tmp_path, plan)
+    (first,) = parts.iterdir()
+    assert load_plans(tmp_path) == {first: plan}
+    save_plan(tmp_path, Plan(images, ("a at 16 px", "b")))
+    save_plan(tmp_path, Plan(others, plan.jobs))
+    save_plan(tmp_path, plan)  # another share of the first run
+    assert len(load_plans(tmp_path)) == len([*parts.iterdir()]) == 3
+    reduce_plans(tmp_path, lambda name, found: found == images and name != "é")
+    assert load_plans(tmp_path)[first] == Plan(images, ("é",))
+    assert {*load_plans(tmp_path).values()} == {Plan(images, ("é",)), Plan(others, plan.jobs)}
+    (parts / "job").mkdir()
+    reduce_plans(tmp_path, lambda name, found: True)
+    assert [*parts.iterdir()] == [parts / "job"]
+    (parts / "job").rmdir()
+    for _ in range(2):
+        reduce_plans(tmp_path, lambda name, found: True)
+        assert not parts.exists()
+
+
+def test_a_result_is_of_planned_images() -> None:
+    images = PlannedImages.of(MemoryImages(dict.fromkeys(("a", "b", "c"))))
+    whole = DataRecord("memory", 3, fingerprint(("a", "b", "c")), "pixels")
+    assert images.match(whole)
+    assert images.match(replace(whole, n=2, ids_sha256="of a and c", skipped=("b",)))
+    for change in ({"name": "x"}, {"ids_sha256": "others"}, {"skipped": ("d",)}, {"n": 2}):
+        assert not images.match(replace(whole, **change))
 
 
 @pytest.mark.parametrize(

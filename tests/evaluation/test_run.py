@@ -28,7 +28,14 @@ from ssdd_bench.evaluation import worker as worker_module
 from ssdd_bench.evaluation.comparison import ComparisonGroup
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.execution import ExecutionSettings
-from ssdd_bench.evaluation.folder import PARTS, find_jobs, load_plans, save_plan
+from ssdd_bench.evaluation.folder import (
+    PARTS,
+    Plan,
+    PlannedImages,
+    find_jobs,
+    load_plans,
+    save_plan,
+)
 from ssdd_bench.evaluation.job import Failure, Finished
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.progress import Callbacks
@@ -99,7 +106,8 @@ LEAKS = ("threads", "dtype", "device", "precision", "patch", "environ")
 DEATHS = ("exit", "hard-exit", "segfault", "hang")
 GOOD = ("jpeg:quality=30", "naughty", "ssdd:steps=1")
 METRICS = ("psnr", "psnr_pooled", "ssim", "fd_effnet")
-IMAGES = 200  # four chunks
+MANY = 200  # four chunks
+IMAGES = PlannedImages(BASE.data.name, BASE.data.n, BASE.data.ids_sha256)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +128,7 @@ def few(make_photos):
 
 @pytest.fixture(scope="module")
 def many(make_photos):
-    return make_photos(IMAGES, (16, 16))
+    return make_photos(MANY, (16, 16))
 
 
 def work(tokenizers, data, out, metrics=METRICS[:3], **more):
@@ -567,7 +575,7 @@ def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
     def look(watcher):
         assert isinstance(watcher, Watcher)
         there.append([path.name for path in tmp_path.glob("[!.]*.lock")])
-        there.append(tuple(load_plans(tmp_path)))
+        there.append(planned(tmp_path))
 
     stand = Stand(monkeypatch, look)
     launch = Launch(jobs=3, timeout=5.0, share=Share(1, 3))
@@ -586,6 +594,11 @@ def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
     )
     assert there == [["share-1-of-3.lock"], jobs]
     assert not list(tmp_path.glob("[!.]*.lock"))
+
+
+def planned(out):
+    """Names of the jobs in all plans."""
+    return tuple(name for plan in load_plans(out).values() for name in plan.jobs)
 
 
 def test_a_run_without_shares_has_no_plan(few, tmp_path, monkeypatch):
@@ -793,9 +806,12 @@ def test_arguments_of_a_cluster(monkeypatch, few, tmp_path):
 
 def missing(name, out):
     """The failure of a job that a merge does not find; the plan is the only one."""
-    (plan,) = (out / PARTS).glob("jobs-*.txt")
-    text = "no share has begun it: run the shares that are missing, then merge; or delete"
-    return Failure(name, 1, Problem("UserError", f"{text} {plan} to do without"))
+    ((file, plan),) = load_plans(out).items()
+    text = (
+        f"no share has begun it, on {plan.images.name}: run the shares that are missing, then "
+        f"merge; or delete {file} to do without"
+    )
+    return Failure(name, 1, Problem("UserError", text))
 
 
 @pytest.mark.medium
@@ -810,7 +826,7 @@ def test_a_merge_tells_what_it_has_made_and_what_is_missing(few, tmp_path):
         failures = () if index else (missing(f"jpeg at {other} px, default-v1", tmp_path),)
         assert summary.failures == failures
         assert told.seen == [("merged", finished), *(("failed", [], one) for one in failures)]
-        assert tuple(load_plans(tmp_path)) == tuple(one.name for one in failures)
+        assert planned(tmp_path) == tuple(one.name for one in failures)
     assert not (tmp_path / PARTS).exists()
     assert merge_results(tmp_path) == RunSummary((), ())
     assert not list(tmp_path.glob("[!.]*.lock"))
@@ -829,6 +845,28 @@ def test_a_merge_knows_the_jobs_of_every_run_in_shares(few, tmp_path):
     }
 
 
+def test_a_merge_tells_the_jobs_of_two_data_sets_apart(few, make_photos, tmp_path):
+    """Two commands in shares that differ in --data alone; of the second one no share was started
+    that has the first job."""
+    merged = replace(small(few, tmp_path), resolutions=(16,))
+    run_jobs(merged, launch=Launch(True, share=Share(0, 1)))
+    other = make_photos(4, (32, 32))
+    begun = replace(small(other, tmp_path), resolutions=(16, 32))
+    run_jobs(begun, launch=Launch(True, share=Share(1, 2)))
+    summary = merge_results(tmp_path)
+    assert [one.result.data.n for one in summary.finished] == [3, 4]
+    assert summary.failures == (missing("jpeg at 16 px, default-v1", tmp_path),)
+    run_jobs(begun)  # without shares: nothing is left of the plan
+    assert not (tmp_path / PARTS).exists()
+    assert merge_results(tmp_path) == RunSummary((), ())
+
+
+def test_a_run_leaves_the_plans_of_others(few, make_photos, tmp_path):
+    save_plan(tmp_path, Plan(IMAGES, ("jpeg at 16 px, default-v1",)))
+    run_jobs(replace(small(few, tmp_path), resolutions=(16,)))
+    assert planned(tmp_path) == ("jpeg at 16 px, default-v1",)
+
+
 def test_jobs_that_have_results_are_not_missing(tmp_path):
     """Settings of execution stand in the label of a result, and not in the name of its job."""
     labels = {"ssdd (compiled, bfloat16)": 0, "ssdd:steps=2": 4}
@@ -837,13 +875,13 @@ def test_jobs_that_have_results_are_not_missing(tmp_path):
         save_result(replace(finished.result, seed=seed), tmp_path)
     there = ["ssdd at 16 px, default-v1", "ssdd:steps=2 at 16 px, default-v1, seed 4"]
     lost = ["ssdd at 16 px, default-v1, seed 4", "ssdd:steps=2 at 16 px, default-v1"]
-    save_plan(tmp_path, [there[0], lost[0], there[1], lost[1]])
+    save_plan(tmp_path, Plan(IMAGES, (there[0], lost[0], there[1], lost[1])))
     told = Noting()
     summary = merge_results(tmp_path, told)
     failures = tuple(missing(name, tmp_path) for name in lost)
     assert summary == RunSummary((), failures)
     assert told.seen == [("failed", [], one) for one in failures]
-    assert tuple(load_plans(tmp_path)) == tuple(lost)
+    assert planned(tmp_path) == tuple(lost)
 
 
 @pytest.fixture
@@ -880,7 +918,7 @@ def test_a_merge_that_was_killed_while_it_deleted_is_over(shared, few, tmp_path,
     assert len(merge_results(shared).finished) == 2
     for again in (merge_results, lambda out: run_jobs(small(few, out))):
         shutil.copytree(copy, shared / PARTS)
-        for path in (shared / PARTS).glob("jobs-*.txt"):
+        for path in (shared / PARTS).glob("jobs-*.json"):
             path.unlink()
         for path in (shared / PARTS).glob(f"*/{lost}"):
             path.unlink()
@@ -910,7 +948,7 @@ def test_nothing_to_merge_is_an_error(tmp_path):
     text = f"^{tmp_path} has nothing to merge: give the folder of a run in shares$"
     with pytest.raises(UserError, match=text):
         merge_results(tmp_path)
-    save_plan(tmp_path, ["jpeg at 16 px, default-v1"])
+    save_plan(tmp_path, Plan(IMAGES, ("jpeg at 16 px, default-v1",)))
     assert len(merge_results(tmp_path).failures) == 1
 
 
