@@ -215,8 +215,9 @@ def merge_shares(out: Path, quiet: bool) -> None:
     from rich.console import Console
 
     from ssdd_bench.cli._live import follow
-    from ssdd_bench.evaluation.run import merge_results, results_in
+    from ssdd_bench.evaluation.run import merge_results
     from ssdd_bench.report.loading import load_source
+    from ssdd_bench.results.places import results_in
 
     with follow(Console(stderr=True, quiet=quiet)) as callbacks:
         summary = merge_results(out, callbacks)
@@ -267,13 +268,13 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
 
     The folder may hold results of earlier commands, which stand beside those of this run.
     """
-    from ssdd_bench.evaluation.run import results_in
     from ssdd_bench.report.figures.curves import speed_chart
     from ssdd_bench.report.figures.drawing import draw
     from ssdd_bench.report.figures.palette import Palette
     from ssdd_bench.report.frame import default_metric
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.results.places import results_in
 
     source = load_source(results_in(out))
     whole = source.frame

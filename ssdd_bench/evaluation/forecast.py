@@ -11,10 +11,10 @@ from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import DataError, counted
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.job import Job
-from ssdd_bench.evaluation.run import results_in
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS
+from ssdd_bench.results.places import results_in
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import load_results
 from ssdd_bench.weights.assets import cached_path, how_to_get

@@ -48,6 +48,7 @@ from ssdd_bench.metrics.catalog import find_metrics, metric_keys
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.pictures import LOSSLESS
+from ssdd_bench.results.places import OWN_NAME, results_in
 from ssdd_bench.results.schema import Compilation, NumberFormat, Result
 from ssdd_bench.results.store import load_result, load_results
 
@@ -176,7 +177,8 @@ def run(
 
     Raises:
         UserError: something concerns every job: the device, a name, the images, the output
-            folder. A failure of a single job is in the summary.
+            folder, a JSON file in it that is no result. A failure of a single job is in the
+            summary.
     """
     parse_batch_size(batch_size)
     config = RunConfig(
@@ -278,13 +280,14 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
         What was merged now, and the jobs that lack something.
 
     Raises:
-        UserError: the folder has neither parts nor results, or is in use.
+        UserError: the folder has neither parts nor results, has a JSON file that is no result, or
+            is in use.
         DataError: see :func:`ssdd_bench.evaluation.merge.merge_job`.
     """
     callbacks = callbacks or Callbacks()
     finished: list[Finished] = []
     failures: list[Failure] = []
-    _check_writable(out)
+    _check_folder(out)
     with locked(out):
         for file in results_in(out):
             if any((out / PARTS).glob(f"{file.stem}-*")):
@@ -321,11 +324,6 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
                 callbacks.jobs_failed([], failures[-1])
         reduce_plans(out, is_done)
     return RunSummary(tuple(finished), tuple(failures))
-
-
-def results_in(out: Path) -> list[Path]:
-    """Return the result files in a folder; they may be none."""
-    return sorted(out.glob("[!.]*.json"))
 
 
 def _jobs_begun(out: Path) -> Iterator[tuple[str, str]]:
@@ -367,7 +365,7 @@ class _Run(Watcher[Finished]):
         if self._baseline and launch.share:
             raise UserError("a share has not all tokenizers to time by turns: leave interleave out")
         keep_freed_memory()
-        _check_writable(config.out)
+        _check_folder(config.out)
         self._source = source or config.source()
         self._groups = make_groups(config, self._source, self._device)
         self._jobs = {
@@ -506,7 +504,14 @@ class _Run(Watcher[Finished]):
         self._callbacks.jobs_failed([self._jobs[task] for task in tasks], failure)
 
 
-def _check_writable(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder of results that cannot be written, or that a table cannot be made of.
+
+    Files that are named as results may be replaced: damaged ones and those of an older version.
+    """
+    for file in results_in(folder):
+        if not OWN_NAME.fullmatch(file.name):
+            load_result(file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

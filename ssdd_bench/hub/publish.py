@@ -15,8 +15,8 @@ from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fet
 from ssdd_bench.hub.staging import put, stage
 from ssdd_bench.hub.validate import Checked, check_files, scores_of, sound_files
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.rows import FILE, to_json
-from ssdd_bench.results.places import RESULT_FILE, place_of, scores_place
+from ssdd_bench.report.rows import to_json
+from ssdd_bench.results.places import REPORT, RESULT_FILE, place_of, scores_place
 from ssdd_bench.results.store import find_results
 
 README: Final = "README.md"
@@ -29,7 +29,7 @@ viewer: false
 
 # Results of image tokenizers
 
-Measured with ssdd-bench. A result lies at `results/MODEL/REVISION/PROTOCOL/FILE.json`, and
+Measured with ssdd-bench. A result lies at `results/MODEL/REVISION/PROTOCOL/REPORT.json`, and
 `report.json` holds the rows of all. `ssdd-bench report .` makes the page of the leaderboard from
 a clone, and `ssdd-bench validate .` checks a change. `ssdd-bench pull {repo}` brings the results
 that compare with yours into a folder.
@@ -119,7 +119,7 @@ def publish(
     )
     if not changed:
         return done
-    changed[FILE] = board.encode()
+    changed[REPORT] = board.encode()
     if README not in snapshot.refused:
         changed[README] = CARD.format(repo=repo).encode()
     message = f"Add {counted(len(done.added), 'result')}, replace {len(done.replaced)}"

@@ -21,13 +21,14 @@ from ssdd_bench.report.groups import pool_seeds
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
-from ssdd_bench.report.rows import FILE, to_json
+from ssdd_bench.report.rows import to_json
 from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tables.model import Table
 from ssdd_bench.report.tags import TagsOfSets, build_tag_tables, split_by_tag
 from ssdd_bench.results.files import write_text
+from ssdd_bench.results.places import REPORT
 
 _Begun = tuple[Future[Drawing] | None, tuple[Chart | Distributions, Palette, Sequence[str]]]
 Samples = Literal["copy", "link", "embed"]
@@ -74,7 +75,7 @@ def build_report(
         "table.md": to_markdown(source.tables),
         "table.csv": to_csv(frame),
         "table.tex": to_latex(shown),
-        FILE: to_json(source),
+        REPORT: to_json(source),
         "table.html": render("tables.html.j2", tables=shown),
     }
     if tags:

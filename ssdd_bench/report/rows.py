@@ -12,8 +12,6 @@ from ssdd_bench.report.loading import Source
 from ssdd_bench.results.places import place_of, revision_of
 from ssdd_bench.results.schema import Result
 
-FILE: Final = "report.json"
-"""Name of the document, in a report and at the root of a repository of results."""
 VERSION: Final = 1
 
 

@@ -15,6 +15,11 @@ from ssdd_bench.results.fingerprint import fingerprint
 from ssdd_bench.results.schema import Result
 
 RESULTS: Final = "results"
+REPORT: Final = "report.json"
+"""Name of the document of all rows, in a report and at the root of a repository of results."""
+
+OWN_NAME: Final = re.compile(r"[A-Za-z0-9.-]+_\d+_[A-Za-z0-9.-]+_[0-9a-f]{10}\.json")
+"""Names that :func:`result_path` gives."""
 
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -62,6 +67,11 @@ def place_of(result: Result) -> PurePosixPath:
     protocol = f"{slug(str(result.protocol.get('id')))}-{str(result.protocol.get('sha256'))[:8]}"
     folder = PurePosixPath(RESULTS, slug(result.tokenizer.id), revision_of(result), slug(protocol))
     return folder / path_of(result, Path()).name
+
+
+def results_in(folder: Path) -> list[Path]:
+    """List the result files of a folder; they may be none. A report in it is none."""
+    return sorted(path for path in folder.glob("[!.]*.json") if path.name != REPORT)
 
 
 def scores_place(place: PurePosixPath) -> PurePosixPath:

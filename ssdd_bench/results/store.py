@@ -10,7 +10,7 @@ from typing import Any
 
 from ssdd_bench.errors import FileContentError, OutputError, UserError
 from ssdd_bench.results.files import write_json
-from ssdd_bench.results.places import path_of, repository_files
+from ssdd_bench.results.places import path_of, repository_files, results_in
 from ssdd_bench.results.records import read_json, read_record
 from ssdd_bench.results.schema import (
     GENERATED_VERSION,
@@ -90,7 +90,9 @@ def save_result(result: Result, folder: Path) -> Path:
 
 
 def find_results(paths: Iterable[Path | str]) -> list[Path]:
-    """List result files, given themselves or by folder (``*.json``), each once.
+    """List result files, given themselves or by folder, each once.
+
+    Every ``*.json`` of a folder counts but ``report.json``, which a report writes.
 
     Of a repository of results, those in their places count, see
     :func:`ssdd_bench.results.places.repository_files`. Where another folder holds none itself,
@@ -106,11 +108,9 @@ def find_results(paths: Iterable[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{path}: no such result file or folder")
-        found = (
-            (repository_files(path) or list(path.glob("[!.]*.json"))) if path.is_dir() else [path]
-        )
-        below = (one for one in path.glob("*/[!.]*.json") if one.parent.name != "published")
-        found = found or list(below)
+        found = (repository_files(path) or results_in(path)) if path.is_dir() else [path]
+        below = (one for one in path.glob("*/") if one.name != "published")
+        found = found or [file for one in below for file in results_in(one)]
         if not found:
             raise UserError(f"{path}: no result files (*.json) in this folder")
         files += found

@@ -20,7 +20,7 @@ from PIL import Image
 from plugin_folders import write_plugin
 from scores import measured
 
-from ssdd_bench.errors import DataError, OutputError, UnknownNameError, UserError
+from ssdd_bench.errors import DataError, FileContentError, OutputError, UnknownNameError, UserError
 from ssdd_bench.evaluation import chunks as chunks_module
 from ssdd_bench.evaluation import run as module
 from ssdd_bench.evaluation import work as work_module
@@ -608,6 +608,28 @@ def test_a_run_without_shares_has_no_plan(few, tmp_path, monkeypatch):
     assert there == [tmp_path / "run.lock"]
     ((_, slots, timeout, shares, quiet),) = stand.given
     assert (slots, timeout, shares, quiet) == ((Launch(True), CPU), None, None, None)
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"loss": NaN}', '{"schema_version": 1}'])
+def test_json_that_is_no_result_is_refused_first(few, tmp_path, monkeypatch, text):
+    stand = Stand(monkeypatch)
+    (tmp_path / "trainer_state.json").write_text(text)
+    save_plan(tmp_path, Plan(IMAGES, ("jpeg at 16 px, default-v1",)))
+    for call in (lambda: run_jobs(small(few, tmp_path)), lambda: merge_results(tmp_path)):
+        with pytest.raises(FileContentError, match=r"trainer_state\.json"):
+            call()
+    assert not stand.given
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("text", ['{"tok', '{"schema_version": 1}'])
+def test_a_result_that_cannot_be_read_is_replaced(few, tmp_path, text):
+    plan = replace(small(few, tmp_path), resolutions=(16,))
+    (finished,) = run_jobs(plan).finished
+    finished.path.write_text(text)
+    (again,) = run_jobs(plan).finished
+    assert again == replace(finished, result=again.result)
+    assert again.result.metrics == finished.result.metrics
 
 
 def test_a_folder_that_cannot_be_written_is_named(few, tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ from ssdd_bench.hub.remote import HubError, fetch_snapshot
 from ssdd_bench.hub.staging import put
 from ssdd_bench.hub.validate import sound_files
 from ssdd_bench.report.loading import load_source
-from ssdd_bench.report.rows import FILE, to_json
-from ssdd_bench.results.places import RESULT_FILE, place_of
+from ssdd_bench.report.rows import to_json
+from ssdd_bench.results.places import REPORT, RESULT_FILE, place_of
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json
 
@@ -49,7 +49,7 @@ def test_a_first_publication(hub, save) -> None:
         path.name: path.read_bytes() for path in paths
     }
     assert f"ssdd-bench pull {REPO}" in files(hub)["README.md"].decode()
-    board = json.loads(files(hub)[FILE])
+    board = json.loads(files(hub)[REPORT])
     placed = [one["file"] for row in board["rows"] for one in row["results"]]
     assert sorted(placed) == sorted(stored)
     assert hub.repositories["dataset", REPO].messages[-1] == "Add 3 results, replace 0"
@@ -62,7 +62,7 @@ def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tm
     put(paths[0].parent, f"scores/{paths[0].stem}.parquet", parquet_of("psnr"))
     save(0, scores=f"scores/{paths[0].stem}.parquet")
     publish([paths[0].parent], REPO)
-    board = files(hub)[FILE].decode()
+    board = files(hub)[REPORT].decode()
     snapshot = fetch_snapshot(REPO, lambda name: True)
     links = [path for path in snapshot.folder.rglob("*.json") if path.is_symlink()]
     assert len(links) == 4
@@ -87,7 +87,7 @@ def test_a_report_leaves_out_what_publish_leaves_out(hub, save, tmp_path) -> Non
     sound, left_out = sound_files([tmp_path / "clone"])
     assert [file.name for file in sound] == [path.name]
     assert left_out == list(done.left_out)
-    assert to_json(load_source(sound)).encode() == files(hub)[FILE]
+    assert to_json(load_source(sound)).encode() == files(hub)[REPORT]
     (whole,) = sound_files([path])[0]  # a file by itself is as it was given
     assert whole == path
 
@@ -186,7 +186,7 @@ def test_a_pull_request_leaves_main_alone(hub, save) -> None:
     assert done.url.endswith("/discussions/1")
     assert files(hub) == {}
     (proposed,) = hub.repositories["dataset", REPO].pull_requests
-    assert FILE in proposed
+    assert REPORT in proposed
 
 
 @pytest.mark.slow

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from ssdd_bench.results.places import (
+    OWN_NAME,
     RESULT_FILE,
     SCORES_FILE,
+    path_of,
     place_of,
     repository_files,
+    results_in,
     revision_of,
     scores_place,
     slug,
@@ -29,6 +32,22 @@ def results() -> list[Result]:
 
 def changed(result: Result, **tokenizer: object) -> Result:
     return dataclasses.replace(result, tokenizer=dataclasses.replace(result.tokenizer, **tokenizer))
+
+
+def test_names_of_results_are_known(results: list[Result]) -> None:
+    odd = changed(results[0], label="ünnamed_×:a=1 (bfloat16)")
+    assert all(OWN_NAME.fullmatch(path_of(one, Path()).name) for one in [*results, odd])
+    for name in ("config.json", "trainer_state.json", "a_b_c_0123456789.json"):
+        assert not OWN_NAME.fullmatch(name)
+
+
+def test_a_report_among_results_is_no_result(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name in ("b.json", "a.json", "report.json", ".c.json", "table.md"):
+        (runs / name).touch()
+    assert results_in(runs) == [runs / "a.json", runs / "b.json"]
+    assert find_results([runs]) == find_results([tmp_path]) == results_in(runs)
 
 
 def test_a_repository_is_known_by_its_places(results: list[Result], tmp_path: Path) -> None:
