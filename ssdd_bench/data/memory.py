@@ -29,9 +29,14 @@ class MemoryImages(ImageSource):
     name = "memory"
 
     def __init__(self, images: Mapping[str, Any], numbered: bool = False) -> None:
-        self.ids = tuple(images)
+        self.ids = tuple(images if numbered else sorted(images))
         self.numbered = numbered
         self._images = images
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Ids in the order in which the images were given."""
+        return tuple(self._images)
 
     def read(self, image_id: str) -> Image.Image:
         """Convert one image to RGB.
@@ -59,9 +64,10 @@ def as_source(
     Args:
         data: the name of a data set, a file, several or a folder, see
             :func:`ssdd_bench.data.images.open_images`; a tensor (N, 3, H, W), uint8 or float in
-            [0, 1]; an array (N, H, W, 3), uint8; or an iterable of images or of pairs (id, image).
-            An image is a Pillow image, a tensor (3, H, W) or an array (H, W, 3). Iterables are
-            read to their end and kept in memory: give large sets as a folder or archive.
+            [0, 1]; an array (N, H, W, 3), uint8; a dict of images by id; or an iterable of images
+            or of pairs (id, image), which are sorted by their ids as files are. An image is a
+            Pillow image, a tensor (3, H, W) or an array (H, W, 3). Iterables are read to their end
+            and kept in memory: give large sets as a folder or archive.
         limit: keep only that many, see :func:`ssdd_bench.data.source.limited`.
         sample: draw that many before ``limit`` is applied, by the same rule.
         sample_seed: of the draw; each seed has other images, and 0 those of ``limit``.
@@ -97,6 +103,8 @@ def _in_memory(data: Any) -> MemoryImages:
         raise DataError(f"data has shape {tuple(data.shape)}: give (N, 3, H, W) or (N, H, W, 3)")
     if not isinstance(data, Iterable) and hasattr(data, "__len__"):
         data = islice(data, len(data))  # an index past the end need not be an error of theirs
+    if isinstance(data, Mapping):
+        data = data.items()
     images: dict[str, Any] = {}
     named = False
     for index, item in enumerate(data):

@@ -49,6 +49,11 @@ class ImageSource(ABC):
         except DataError as error:
             raise DataError(f"{self.name}: {image_id}: {error}") from error
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Ids in the order in which the images were given, to pair sets by position."""
+        return self.ids
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -166,7 +166,7 @@ def match(references: ImageSource, reconstructions: ImageSource) -> list[tuple[s
     if references.numbered != reconstructions.numbered:
         if len(references) != len(reconstructions):
             raise DataError(_describe_counts(references, reconstructions))
-        return list(zip(references.ids, reconstructions.ids, strict=True))
+        return list(zip(references.places, reconstructions.places, strict=True))
     names = _by_name(references), _by_name(reconstructions)
     if unpaired := sorted(names[0].keys() ^ names[1].keys()):
         side = references if unpaired[0] in names[0] else reconstructions

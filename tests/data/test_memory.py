@@ -43,8 +43,9 @@ class Cycle:
         (torch.stack([TENSOR, TENSOR]), ("000000", "000001"), True),
         (DataSet(), ("000000", "000001"), True),
         (Cycle(), ("000000", "000001"), True),
-        ([("b", PHOTO), ("a", PHOTO)], ("b", "a"), False),
-        ([("b", PHOTO), PHOTO], ("b", "000001"), False),
+        ([("b", PHOTO), ("a", PHOTO)], ("a", "b"), False),
+        ({"b": PHOTO, "a": PHOTO}, ("a", "b"), False),
+        ([("b", PHOTO), PHOTO], ("000001", "b"), False),
         ([np.stack([PIXELS, PIXELS])], ("000000",), True),  # no pair, though two
         ([("a", PHOTO, 0), (0, PHOTO)], ("000000", "000001"), True),
     ],

@@ -46,6 +46,16 @@ def test_batches_by_device(asked, on_cpu, on_gpu):
     assert choose_batches(asked, GPU) == on_gpu
 
 
+def test_the_order_of_images_with_ids_changes_nothing():
+    images = {name: torch.full((3, 16, 16), value) for name, value in (("b", 0.2), ("a", 0.9))}
+    made = [
+        sb.evaluate("jpeg", data=data, resolution=16, metrics=["psnr"], progress=False, speed=False)
+        for data in (images, [*images.items()], [*images.items()][::-1])
+    ]
+    assert len({(one.fingerprint, one.data) for one in made}) == 1
+    assert [*made[0].per_image["psnr"]] == ["a", "b"]
+
+
 @pytest.mark.parametrize("wrong", [0, (), (8, 0)])
 def test_a_batch_has_an_image(wrong):
     with pytest.raises(UserError, match="batch_size"):

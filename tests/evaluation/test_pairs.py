@@ -148,10 +148,12 @@ def source(*ids: str, numbered: bool = False) -> MemoryImages:
 def test_images_are_paired_by_name_or_by_place() -> None:
     ours = source("b/x.png", "a.y.png")
     assert match(ours, source("a.y.jpg", "b/x.webp")) == [
-        ("b/x.png", "b/x.webp"),
         ("a.y.png", "a.y.jpg"),
+        ("b/x.png", "b/x.webp"),
     ]
     rows = source("0", "1", numbered=True)
+    # Positions are those of the list that was given, whose ids are sorted.
+    assert match(source("b", "a"), rows) == [("b", "0"), ("a", "1")]
     assert match(ours, rows) == [("b/x.png", "0"), ("a.y.png", "1")]
     assert match(rows, ours) == [("0", "b/x.png"), ("1", "a.y.png")]
     assert match(rows, source("1", "0", numbered=True)) == [("0", "0"), ("1", "1")]
