@@ -93,8 +93,8 @@ def _read(path: Path) -> dict[str, State]:
             foreign.append(name)
     if foreign:
         raise WeightsError(
-            f"{path} is not an SSDD checkpoint: neither encoder.* nor decoder.* has "
-            f"{counted(len(foreign), 'tensor')} of it, such as '{foreign[0]}'"
+            f"{path} is not an SSDD checkpoint: it has {counted(len(foreign), 'tensor')} outside "
+            f"of encoder.* and decoder.*, such as '{foreign[0]}'"
         )
     return states
 
