@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ PATCHABLE: Final[Mapping[str, Any]] = {
     "torch.nn.Module": nn.Module,
 }
 """Owners of functions whose replacement changes what others compute."""
+TAGGING: Final = "torch._dynamo.mutation_guard"
+"""Module whose wrappers of ``nn.Module``'s methods the first compilation of a process installs."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,12 @@ def changed_warning(name: str, doing: str, setting: str) -> str:
 
 
 def _unwrapped(function: Any) -> Any:
-    """Return what PyTorch itself has wrapped, to keep it out of compiled graphs."""
+    """Return what PyTorch itself has wrapped, for compiled graphs: to keep it out, or to see it."""
     code = getattr(function, "__code__", None)
     if code is not None and code.co_filename == torch._compile.__file__:
         return getattr(function, "__wrapped__", function)
+    if getattr(function, "__module__", None) == TAGGING:
+        (function,) = inspect.getclosurevars(function).nonlocals.values()
     return function
 
 

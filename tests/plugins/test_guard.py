@@ -88,6 +88,25 @@ def test_what_an_import_of_dynamo_wraps_is_no_change(monkeypatch):
     assert guard.changed == ()
 
 
+@pytest.mark.medium  # an import of the compiler
+@pytest.mark.parametrize("before", [False, True])
+def test_what_the_first_compilation_wraps_is_no_change(monkeypatch, before):
+    """PyTorch wraps two methods of nn.Module; a plugin that changes one as well is seen."""
+    from torch._dynamo.mutation_guard import install_generation_tagging_init
+
+    plain = nn.Module.__init__
+    for name in ("__init__", "__setstate__", "___needs_generation_tag_patch"):
+        monkeypatch.setattr(nn.Module, name, getattr(nn.Module, name, True), raising=False)
+    nn.Module.___needs_generation_tag_patch = True
+    guard = Guard("plugin")
+    with guard.calls():
+        if before:
+            nn.Module.__init__ = lambda self: plain(self)
+        install_generation_tagging_init()
+    assert guard.changed == (("torch.nn.Module.__init__",) if before else ())
+    assert (nn.Module.__init__ is plain) == before
+
+
 PRECISION = "torch's precision of "
 PRODUCTS, CONVOLUTIONS = PRECISION + "matrix products", PRECISION + "convolutions and RNNs"
 PRECISION_CHANGES = [
