@@ -140,7 +140,8 @@ def _write_torchscript(program: nn.Module, examples: tuple[Tensor, ...], path: P
         exported = torch.export.export(program, examples, strict=False).module()
         traced = torch.jit.trace(exported, examples, check_trace=False)
         kind = EachImage if len(examples) == 1 else EachPair
-        torch.jit.script(kind(traced)).save(str(path))
+        height, width = examples[0].shape[-2:]
+        torch.jit.script(kind(traced, (height, width))).save(str(path))
         loaded = torch.jit.load(str(path))
         return _difference(loaded(*examples), program(*examples))
 

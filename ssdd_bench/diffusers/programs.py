@@ -34,27 +34,55 @@ class DecoderProgram(nn.Module):
         return self.model.decode(latents, **given).sample
 
 
-class EachImage(nn.Module):
-    """Apply a program of one image to each image of a batch."""
+def check_sides(input: Tensor, sides: tuple[int, int]) -> None:
+    """Refuse an input of another size. TorchScript compiles it with the modules below.
 
-    def __init__(self, program: nn.Module) -> None:
+    Raises:
+        ValueError: names both sizes; torch raises an error of its own in a loaded program.
+    """
+    height, width = sides
+    if input.shape[-2] != height or input.shape[-1] != width:
+        raise ValueError(
+            f"this program was exported for inputs of {width} x {height}, not "
+            f"{input.shape[-1]} x {input.shape[-2]}: export it again for this size"
+        )
+
+
+class EachImage(nn.Module):
+    """Apply a program of one image to each image of a batch.
+
+    Args:
+        program: maps (1, ...) to (1, ...).
+        sides: height and width of its inputs.
+    """
+
+    def __init__(self, program: nn.Module, sides: tuple[int, int]) -> None:
         super().__init__()
         self.program = program
+        self.sides = sides
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (B, ...) to (B, ...)."""
+        check_sides(input, self.sides)
         return torch.cat([self.program(input[i : i + 1]) for i in range(input.shape[0])])
 
 
 class EachPair(nn.Module):
-    """Apply a program of one latent and its noise to each of a batch."""
+    """Apply a program of one latent and its noise to each of a batch.
 
-    def __init__(self, program: nn.Module) -> None:
+    Args:
+        program: maps (1, ...) and (1, ...) to (1, ...).
+        sides: height and width of the latents.
+    """
+
+    def __init__(self, program: nn.Module, sides: tuple[int, int]) -> None:
         super().__init__()
         self.program = program
+        self.sides = sides
 
     def forward(self, input: Tensor, noise: Tensor) -> Tensor:
         """Map (B, ...) and (B, ...) to (B, ...)."""
+        check_sides(input, self.sides)
         return torch.cat(
             [self.program(input[i : i + 1], noise[i : i + 1]) for i in range(input.shape[0])]
         )

@@ -34,10 +34,10 @@ def psnr(tokenizer):
     return sb.evaluate(tokenizer, **SETTINGS).metrics["psnr"].value
 
 
-def request(name, folder, side=32):
+def request(name, folder):
     suffix = {"torchscript": "jit", "onnx": "onnx"}[name]
     files = ",".join(f"{role}={folder / role}.{suffix}" for role in ("encoder", "decoder"))
-    return f"{name}:{files},size={side}"
+    return f"{name}:{files}"
 
 
 @pytest.mark.slow

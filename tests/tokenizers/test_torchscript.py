@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.api.noise import KeyedNoise
+from ssdd_bench.diffusers.programs import EachImage
 from ssdd_bench.errors import PluginError, ResolutionError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.registry import load_tokenizer
@@ -24,6 +25,11 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.gain * avg_pool2d(x, 4), x
+
+
+class Shrink(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool2d(x, 4)
 
 
 class Enlarge(nn.Module):
@@ -169,6 +175,22 @@ def test_an_onnx_file_of_one_size_states_it(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(ResolutionError, match="6 x 4, not 4 x 4"):
         tokenizer.decode(replace(latent, data=latent.data[..., :4], size=(16, 16)), None)
+
+
+@pytest.mark.medium
+def test_an_exported_torchscript_file_states_its_size(tmp_path):
+    pytest.importorskip("diffusers")
+    encoder = export(EachImage(Shrink(), (16, 24)), tmp_path / "encoder.jit")
+    decoder = export(EachImage(Enlarge(), (4, 6)), tmp_path / "decoder.jit")
+    tokenizer, latent, _ = check_round_trip(f"torchscript:encoder={encoder},decoder={decoder}")
+    with pytest.raises(ResolutionError, match="24 x 16, not 32 x 32") as caught:
+        tokenizer.encode(torch.zeros(1, 3, 32, 32))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ResolutionError, match="6 x 4, not 4 x 4"):
+        tokenizer.decode(replace(latent, data=latent.data[..., :4], size=(16, 16)), None)
+    with pytest.raises(torch.jit.Error) as caught:  # in a program without this package
+        tokenizer.networks()["encoder"](torch.zeros(1, 3, 32, 32))
+    assert "24 x 16, not 32 x 32" in str(caught.value).strip().splitlines()[-1]
 
 
 @pytest.mark.medium

@@ -92,6 +92,9 @@ class TorchScriptProgram(Program):
             parameter.requires_grad_(False)
         forward: Any = self.module.forward
         self.inputs = len(forward.schema.arguments) - 1  # the first is the module
+        match getattr(self.module, "sides", None):  # which `ssdd-bench export` writes
+            case (int(height), int(width)):
+                self.sides = (height, width)
 
     def _run(self, *inputs: Tensor) -> Tensor:
         assert self.module is not None
