@@ -70,7 +70,8 @@ def start_server(preload: Sequence[str] = ("torch",)) -> None:
     """
     if METHOD == "forkserver":
         multiprocessing.get_context(METHOD).set_forkserver_preload(list(preload))
-        resource_tracker.ensure_running()  # which lets interrupts through again
+        with _expecting_leaks():
+            resource_tracker.ensure_running()  # which lets interrupts through again
         try:
             with _interrupts_wait():
                 forkserver.ensure_running()
@@ -93,6 +94,19 @@ def _interrupts_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _expecting_leaks() -> Iterator[None]:
+    """Let the tracker of semaphores, if it starts now, remove those of workers silently.
+
+    Workers are killed, and bars of tqdm, which compilation shows too, hold a semaphore each.
+    """
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        yield
+    finally:
+        sys.warnoptions.pop()
 
 
 @dataclass(frozen=True)

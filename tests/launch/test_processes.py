@@ -86,6 +86,14 @@ def test_a_script_needs_no_guard_and_workers_write_no_output(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_a_lock_of_a_killed_worker_is_removed_silently(tmp_path: Path) -> None:
+    """Bars of tqdm hold such a lock."""
+    process = launch(tmp_path, {"job": "work lock"})
+    out, err = process.communicate(timeout=60)
+    assert (out, err) == ("done\n", "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_the_launcher(tmp_path: Path, number: int) -> None:
     process = launch(tmp_path, {"fine": 5, "bad": "work hang"})

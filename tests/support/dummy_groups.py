@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from ssdd_bench.launch.scheduler import Task, Watcher
 from ssdd_bench.launch.tasks import Group, Opened, Problem, Progress, Worker
 from ssdd_bench.results.files import write_text
 
+LOCKS: list[object] = []
 SIZE = 3
 """Images of a chunk."""
 
@@ -69,6 +71,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     "kill once": lambda folder: once(folder, kill),
     "bad images": lambda folder: fail(DataError("bad images")),
     "close files": lambda folder: os.closerange(3, 256),
+    "lock": lambda folder: LOCKS.append(multiprocessing.RLock()),
     "no stdout": lambda folder: print("noise"),  # noqa: T201
 }
 
