@@ -224,7 +224,7 @@ BatchSizes = Annotated[
     option(
         "Put so many images into a batch; time a list, or auto.  [default: 1; GPU: 64, auto]",
         "N,...",
-        _Batches(COUNT, "1,8,32"),
+        _Batches(COUNT, "1,8,32, or auto"),
     ),
 ]
 Dtype = Annotated[
@@ -320,10 +320,18 @@ class Launching:
         Raises:
             UserError: options contradict each other.
         """
+        from ssdd_bench.errors import UserError
         from ssdd_bench.evaluation.launch_settings import Launch
         from ssdd_bench.launch.ranks import find_rank
         from ssdd_bench.launch.shares import Share
 
+        if self.sbatch and self.launcher in ("local", "ray"):
+            raise UserError("--sbatch is for SLURM: add --launcher slurm, or leave --sbatch out")
+        if self.gpus_per_job is not None and self.launcher == "local":
+            raise UserError(
+                "--gpus-per-job is for SLURM and Ray: add --launcher slurm or --launcher ray, or "
+                "leave --gpus-per-job out"
+            )
         share = Share(*shard) if shard else None
         rank = None if share else find_rank()
         gpus = self.count_gpus(device) if self.launcher == "ray" else None

@@ -44,6 +44,14 @@ def test_a_wrong_list_is_refused_with_an_example(kind: CommaList, value: str) ->
         kind.convert(value, None, None)
 
 
+def test_batch_sizes_are_a_list_or_auto() -> None:
+    kind = next(one for one in cli.commands["run"].params if one.name == "batch_size").type
+    assert kind.convert("auto", None, None) == "auto"
+    assert kind.convert("1,8", None, None) == (1, 8)
+    with pytest.raises(click.BadParameter, match="or auto"):
+        kind.convert("big", None, None)
+
+
 def test_a_shard_is_an_index_below_its_count() -> None:
     assert shard("1/4") == (1, 4)
     assert shard((0, 1)) == (0, 1)

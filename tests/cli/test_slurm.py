@@ -69,6 +69,22 @@ def test_what_cannot_be_submitted_is_refused(run, tmp_path, options, words):
     assert words in err
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--sbatch", "--partition=a"),
+        ("--sbatch", "--partition=a", "--launcher", "ray"),
+        ("--gpus-per-job", 2),
+    ],
+)
+def test_options_of_a_cluster_without_it_are_refused(run, tmp_path, options):
+    code, _, err = run(*options, "--out", tmp_path / "no", "--dry-run")
+    assert code == 2
+    assert f"{options[0]} is for" in err
+    assert "--launcher slurm" in err
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.slow
 def test_shares_here_equal_one_process(run, photos, tmp_path):
     data = ("--data", photos)
