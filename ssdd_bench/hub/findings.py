@@ -15,6 +15,7 @@ LONGEST: Final = 300
 class Problem(StrEnum):
     """Kinds of problems that a result file or a repository can have."""
 
+    NO_FILE = "no-file"
     UNREADABLE = "unreadable"
     SCHEMA = "schema"
     STRAY = "stray"
@@ -30,6 +31,7 @@ class Problem(StrEnum):
 
 
 FIXES: Final = {
+    Problem.NO_FILE: "Give the path of a result file; a link needs a copy of its file in its place",
     Problem.UNREADABLE: "Delete the file and measure again",
     Problem.SCHEMA: "Measure again with this version of ssdd-bench, or move what is no result",
     Problem.STRAY: "Remove it: only result files and their scores belong here",

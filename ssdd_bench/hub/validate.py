@@ -66,8 +66,10 @@ def check_file(path: Path, name: str = "", links: bool = False) -> Checked:
     def failed(problem: Problem, text: str) -> Checked:
         return Checked(path, name, None, (Finding(name, problem, text),))
 
-    if not path.is_file() or (path.is_symlink() and not links):
-        return failed(Problem.UNREADABLE, "no regular file")
+    if path.is_symlink() and not links:
+        return failed(Problem.NO_FILE, "a link")
+    if not path.is_file():
+        return failed(Problem.NO_FILE, "no regular file" if path.exists() else "no such file")
     if path.stat().st_size > MAX_BYTES:
         return failed(Problem.UNREADABLE, f"{path.stat().st_size} bytes, more than {MAX_BYTES}")
     try:

@@ -49,7 +49,7 @@ def test_problems_are_lines_and_the_code_is_1(program, tmp_path) -> None:
     assert code == 1
     first, second = out.splitlines()
     assert first.startswith(f"{path}: seconds is -1.0")
-    assert second.startswith(f"{tmp_path / 'absent.json'}: ")
+    assert second.startswith(f"{tmp_path / 'absent.json'}: no such file [no-file]. Give the path")
     assert error == "2 results, 2 problems, 0 notes\n"
     code, out, _ = program("validate", path, "--json")
     (found,) = json.loads(out)["findings"]

@@ -74,7 +74,7 @@ def test_a_link_is_not_followed(repository: Path, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere.json"
     first.rename(target)
     first.symlink_to(target)
-    assert [problem for _, problem in found(repository)] == [Problem.UNREADABLE]
+    assert [problem for _, problem in found(repository)] == [Problem.NO_FILE]
 
 
 def test_a_file_in_another_place(repository: Path) -> None:
