@@ -88,7 +88,7 @@ class UnknownNameError(UserError):
         self, kind: str, name: str, known: Iterable[str], faults: Iterable[object] = ()
     ) -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         super().__init__(f"unknown {kind} '{name}': {'; '.join([*map(str, faults), hint])}")
 
