@@ -15,6 +15,7 @@ from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import describe_result, print_json, show_tables, write_tables
 from ssdd_bench.cli._progress import check_installed, fetch_weights, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
+from ssdd_bench.errors import counted
 
 
 @verb
@@ -175,4 +176,5 @@ def command(
     jobs = [describe_result(one, one.path) for one in results]
     if not print_json({"dit": dit, "table": path, "jobs": jobs}) and not quiet:
         show_tables(build_tables(frame))
-        click.echo(f"{path} and {len(whole.results)} result files beside it", err=True)
+        files = counted(len(whole.results), "result file")
+        click.echo(f"{path} and {files} beside it", err=True)
