@@ -320,6 +320,14 @@ def test_page_in_a_browser(browser: Any) -> None:
         )
         assert (tops[1] - tops[0] > 100) is (width == 390)  # panels below each other
 
+    # A frame has a shadow, over its whole height, at the edges beyond which it scrolls.
+    figure = browser.find_element("css selector", "figure[data-key=published-figure]")
+    for place, shadows in ((0, (False, True)), (60, (True, True)), (9999, (True, False))):
+        browser.execute_script("arguments[0].scrollLeft = arguments[1]", figure, place)
+        shown = np.asarray(Image.open(io.BytesIO(figure.screenshot_as_png)).convert("L"), int)
+        edges = np.median(shown[10:-20, [2, -3]], axis=0)
+        assert tuple(edges < shown.max() - 20) == shadows
+
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     requests = [

@@ -26,8 +26,8 @@ def inline_svg(svg: str) -> str:
     """Make an SVG file part of a page: drop its prologue, size, comments and numbered ids.
 
     Coordinates keep two decimals. Its ink, paper and greys become the variables of the page's
-    style, for light and dark. The remark below its panels is cut off: the page has it as the
-    caption.
+    style, for light and dark; its background is the page's. The remark below its panels is cut
+    off: the page has it as the caption.
     """
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     about = re.search(r'(role="group" aria-label="[^"]*") data-bottom="(\d+)"', svg)
@@ -38,6 +38,7 @@ def inline_svg(svg: str) -> str:
     body = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", body, flags=re.DOTALL)
     for color, variable in _VARIABLES.items():
         body = re.sub(rf"(?<=[ ;:\"]){color}\b", f"var(--{variable})", body, flags=re.IGNORECASE)
+    body = body.replace('style="fill: var(--paper)"', 'style="fill: none"')
     body = re.sub(
         r' transform="rotate\(-0 [^"]*"|font-family: \'DejaVu Sans\'; |\n\s+(?=<)', "", body
     )

@@ -53,3 +53,5 @@ def test_the_page_chooses_ink_and_paper() -> None:
     for color, variable in ((INK, "ink"), (PAPER, "paper"), (GREY, "soft")):
         assert color.lower() not in inline.lower()
         assert f"var(--{variable})" in inline
+    assert '"fill: var(--paper)"' not in inline, "a background"
+    assert "{fill: var(--paper)}" not in inline, "a background"
