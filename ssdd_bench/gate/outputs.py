@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -127,10 +127,12 @@ def to_markdown(comparison: Comparison) -> str:
 def describe_speed(base: str, head: str, found: SpeedRatio, resolution: int) -> str:
     """Write the verdict on a ratio of speeds in one line."""
     low, high = found.interval
+    allowed = replace(found.threshold, is_default=False)
+    source = ", the default" if found.threshold.is_default else ""
     return (
         f"{head} decodes {found.ratio:.3f} times as fast as {base} ({low:.3f} to {high:.3f}; "
         f"{found.head_s:.4g} s and {found.base_s:.4g} s, {found.turns} turns at {resolution} px, "
-        f"allowed loss {found.threshold}): {'' if found.is_regression else 'no '}regression"
+        f"allowed loss {allowed}{source}): {'' if found.is_regression else 'no '}regression"
     )
 
 

@@ -114,6 +114,10 @@ def test_speed_is_one_line():
     assert describe_speed("a", "b", slow, 256).endswith(
         "15 turns at 256 px, allowed loss 60%): no regression"
     )
+    default = replace(ratio, threshold=Threshold(0.1, True, is_default=True))
+    assert describe_speed("a", "b", default, 256).endswith(
+        "allowed loss 10%, the default): regression"
+    )
 
 
 def test_texts_of_a_row():
