@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import click
 from click.shell_completion import CompletionItem
 
-from ssdd_bench.cli._verbs import COUNT, Complete, Declaration, flag, option, switch
+from ssdd_bench.cli._verbs import (
+    COUNT,
+    Complete,
+    Declaration,
+    IntegerRange,
+    NumberRange,
+    flag,
+    option,
+    switch,
+)
 from ssdd_bench.data.named import DATA_SETS
 from ssdd_bench.errors import counted
 from ssdd_bench.metrics.catalog import find_metrics
@@ -27,8 +36,8 @@ from ssdd_bench.tracking.trackers import TRACKERS, TrackerName
 if TYPE_CHECKING:
     from ssdd_bench.evaluation.launch_settings import Launch
 
-SEED: Final = click.IntRange(min=0)
-SECONDS: Final = click.FloatRange(min=0, min_open=True)
+SEED: Final = IntegerRange(min=0)
+SECONDS: Final = NumberRange(min=0, min_open=True)
 
 
 class CommaList(click.ParamType[tuple[Any, ...]]):
@@ -276,7 +285,7 @@ Launcher = Annotated[
 GpusPerJob = Annotated[
     int,
     option(
-        "Give a job so many GPUs on SLURM or Ray.  [default: 1; CPU: 0]", "N", click.IntRange(min=0)
+        "Give a job so many GPUs on SLURM or Ray.  [default: 1; CPU: 0]", "N", IntegerRange(min=0)
     ),
 ]
 Sbatch = Annotated[
@@ -370,7 +379,7 @@ class Scoring:
 DiTRecipe = Annotated[str, option("Follow this recipe: nano, nano-1, xl-2, or a .toml.", "NAME")]
 Iterations = Annotated[int, option("Train for so many iterations, instead of the recipe's.", "N")]
 Minutes = Annotated[
-    float, option("Stop after this time in all, resumed runs included.", "N", click.FloatRange(0))
+    float, option("Stop after this time in all, resumed runs included.", "N", NumberRange(0))
 ]
 Restart = Annotated[bool, flag("Start from scratch instead of resuming.")]
 

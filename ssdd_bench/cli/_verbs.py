@@ -25,7 +25,21 @@ from click.shell_completion import CompletionItem
 from ssdd_bench.cli._output import json_option
 
 Complete = Callable[[str], list[CompletionItem]]
-COUNT: Final = click.IntRange(min=1)
+
+
+class IntegerRange(click.IntRange):
+    """Integers in a range; an error calls a wrong text no valid integer, not "integer range"."""
+
+    name = "integer"
+
+
+class NumberRange(click.FloatRange):
+    """Numbers in a range; an error calls a wrong text no valid number, not "float range"."""
+
+    name = "number"
+
+
+COUNT: Final = IntegerRange(min=1)
 ValueType = click.ParamType[Any] | Callable[[Any], Any]
 """Type of click, or a function that converts a value or raises :class:`click.BadParameter`."""
 

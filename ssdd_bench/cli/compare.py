@@ -10,7 +10,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
-from ssdd_bench.cli._verbs import argument, flag, option, verb
+from ssdd_bench.cli._verbs import IntegerRange, argument, flag, option, verb
 
 WRITE = "ssdd-bench run --tokenizers IDS --res PX --no-speed --out"
 
@@ -37,7 +37,7 @@ def command(
     res: Annotated[int, option("Set the side of the image for --speed-ab in pixels.", "PX")] = 256,
     device: options.Device = "auto",
     turns: Annotated[
-        int, option("Call each so many times for --speed-ab.", "N", click.IntRange(min=3))
+        int, option("Call each so many times for --speed-ab.", "N", IntegerRange(min=3))
     ] = 15,
 ) -> None:
     """Compare two sets of results: a regression gate.

@@ -9,7 +9,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
-from ssdd_bench.cli._verbs import argument, option, verb
+from ssdd_bench.cli._verbs import NumberRange, argument, option, verb
 
 
 @verb
@@ -23,7 +23,7 @@ def command(
     res: options.Resolution = 256,
     tolerance: Annotated[
         float,
-        option("Allow a program to differ so much from its network.", "X", click.FloatRange(0)),
+        option("Allow a program to differ so much from its network.", "X", NumberRange(0)),
     ] = 1e-3,
 ) -> None:
     """Export a tokenizer's networks for other programs.

@@ -18,7 +18,7 @@ from ssdd_bench.cli._output import (
 )
 from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
-from ssdd_bench.cli._verbs import flag, option, switch, typed, verb, wants_traceback
+from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb, wants_traceback
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError, UserError, counted
 from ssdd_bench.launch.processes import start_server
@@ -69,7 +69,7 @@ def command(
         option(
             "Save pictures as WebP of this quality; 100 is lossless.",
             "0-100",
-            click.IntRange(0, 100),
+            IntegerRange(0, 100),
         ),
     ] = 100,
     intervals: options.Intervals = False,

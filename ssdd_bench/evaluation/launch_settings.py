@@ -70,9 +70,11 @@ class Launch:
             UserError: names them.
         """
         if self.in_process and self.jobs is not None and self.jobs > 1:
-            raise UserError(f"one process has no {self.jobs} workers: leave jobs or in-process out")
+            raise UserError(
+                f"in-process has one worker, not {self.jobs}: leave jobs or in-process out"
+            )
         if self.in_process and self.timeout is not None:
-            raise UserError("nothing can end a hang of this process: leave timeout or it out")
+            raise UserError("in-process cannot end what hangs: leave timeout or in-process out")
         if self.ray_gpus is not None and (self.in_process or self.share or self.rank):
             raise UserError("workers on Ray need no shares, ranks or in-process: leave them out")
 

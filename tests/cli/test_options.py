@@ -52,6 +52,15 @@ def test_batch_sizes_are_a_list_or_auto() -> None:
         kind.convert("big", None, None)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "kind"), [("batch_size", "big", "integer"), ("timeout", "ten", "number")]
+)
+def test_a_text_in_place_of_a_number_is_told_simply(option: str, value: str, kind: str) -> None:
+    one = next(one for one in cli.commands["run"].params if one.name == option)
+    with pytest.raises(click.BadParameter, match=f"'{value}' is not a valid {kind}\\."):
+        one.type.convert(value, one, None)
+
+
 def test_a_shard_is_an_index_below_its_count() -> None:
     assert shard("1/4") == (1, 4)
     assert shard((0, 1)) == (0, 1)
