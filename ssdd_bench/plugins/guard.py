@@ -166,7 +166,8 @@ def _unwrapped(function: Any) -> Any:
     if code is not None and code.co_filename == torch._compile.__file__:
         return getattr(function, "__wrapped__", function)
     if getattr(function, "__module__", None) == TAGGING:
-        (function,) = inspect.getclosurevars(function).nonlocals.values()
+        wrapped = [*inspect.getclosurevars(function).nonlocals.values()]
+        return wrapped[0] if len(wrapped) == 1 else function
     return function
 
 
