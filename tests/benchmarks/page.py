@@ -106,13 +106,21 @@ def draw(runs: list[dict], ceiling: float, path: Path) -> None:
         x, y, _ = zip(*places, strict=True)
         axes.plot(x, y, marker=marker, linestyle="none", markersize=8, label=name)
         for place in places:
-            axes.annotate(
-                f"{place[2]} px", place[:2], (8, -3), textcoords="offset points", fontsize=8
+            axes.annotate(  # on the left, where no line is
+                f"{place[2]} px",
+                place[:2],
+                (-8, 0),
+                textcoords="offset points",
+                fontsize=8,
+                horizontalalignment="right",
+                verticalalignment="center",
             )
     least, most = (f(x for places in points.values() for x, *_ in places) for f in (min, max))
     line = [least / 1.5, most * 1.5]
     axes.plot(line, [x / ceiling for x in line], color="0.5", label=f"{ceiling:.0f} GFLOP/s")
     axes.set(xscale="log", yscale="log", xlabel="GFLOP per image", ylabel="seconds per image")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
