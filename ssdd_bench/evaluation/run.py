@@ -307,10 +307,13 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
             except Exception as error:
                 failures.append(Failure(folder.name, 1, Problem.of(error)))
                 callbacks.jobs_failed([], failures[-1])
-        results, begun = load_results(results_in(out)), set(_jobs_begun(out))
+        begun = set(_jobs_begun(out))
+        there: dict[str, list[Result]] = {}
+        for result in load_results(results_in(out)):
+            there.setdefault(_job_name(result), []).append(result)
 
         def is_done(name: str, images: PlannedImages) -> bool:
-            return any(_job_name(one) == name and images.match(one.data) for one in results)
+            return any(images.match(one.data) for one in there.get(name, ()))
 
         for file, plan in plans.items():
             for name in plan.jobs:

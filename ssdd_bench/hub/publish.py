@@ -29,7 +29,7 @@ viewer: false
 
 # Results of image tokenizers
 
-Measured with ssdd-bench. A result lies at `results/MODEL/REVISION/PROTOCOL/REPORT.json`, and
+Measured with ssdd-bench. A result lies at `results/MODEL/REVISION/PROTOCOL/FILE.json`, and
 `report.json` holds the rows of all. `ssdd-bench report .` makes the page of the leaderboard from
 a clone, and `ssdd-bench validate .` checks a change. `ssdd-bench pull {repo}` brings the results
 that compare with yours into a folder.
