@@ -74,7 +74,9 @@ def test_a_fault_costs_its_own_job_as_elsewhere(
     assert str(seen.failures["a/x"]) == str(local.failures["a/x"])
 
 
+@pytest.mark.nightly
 def test_a_hang_ends_with_its_actor(tmp_path: Path) -> None:
+    """A minute, within which an actor starts on a slow machine too."""
     seen = run({"a": {"x": "work hang", "y": 2}, "b": {"x": 3}}, tmp_path, timeout=60)
     assert seen.failures.keys() == {"a/x"}
     assert seen.results.keys() == {"a/y", "b/x"}
