@@ -165,9 +165,11 @@ def _unwrapped(function: Any) -> Any:
     code = getattr(function, "__code__", None)
     if code is not None and code.co_filename == torch._compile.__file__:
         return getattr(function, "__wrapped__", function)
-    if getattr(function, "__module__", None) == TAGGING:
+    while getattr(function, "__module__", None) == TAGGING:
         wrapped = [*inspect.getclosurevars(function).nonlocals.values()]
-        return wrapped[0] if len(wrapped) == 1 else function
+        if len(wrapped) != 1:
+            break
+        function = wrapped[0]
     return function
 
 

@@ -16,6 +16,6 @@ class Mean(nn.Module):
 def test_images_of_a_batch_are_computed_apart():
     x, noise = torch.randn(2, 3, 3, 4, 4)
     expected = x - x.mean((1, 2, 3), keepdim=True)
-    torch.testing.assert_close(EachImage(Mean())(x), expected)
-    torch.testing.assert_close(EachPair(Mean())(x, noise), expected + noise)
+    torch.testing.assert_close(EachImage(Mean(), (4, 4))(x), expected)
+    torch.testing.assert_close(EachPair(Mean(), (4, 4))(x, noise), expected + noise)
     assert (Mean()(x) - expected).abs().max() > 1e-3

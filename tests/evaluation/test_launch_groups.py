@@ -155,7 +155,7 @@ def test_a_share_locks_its_own_files_and_does_its_own_chunks(tmp_path, monkeypat
 
 
 def test_settings_of_a_launch_are_checked_first():
-    with pytest.raises(UserError, match="2 workers"):
+    with pytest.raises(UserError, match="in-process has one worker, not 2"):
         launch_groups([], [], no_costs, CPU, Launch(True, jobs=2))
 
 

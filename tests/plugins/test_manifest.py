@@ -186,7 +186,7 @@ def test_resolving_adds_defaults_and_expands_home(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"step": 1}, "my-codec: unknown option 'step': did you mean steps or fast?"),
+        ({"step": 1}, "my-codec: unknown option 'step': did you mean steps?"),
         ({"steps": "1"}, "my-codec: option 'steps' must be an integer from 1 to 100, not '1'"),
         ({"steps": True}, "my-codec: option 'steps' must be an integer from 1 to 100, not True"),
         ({"fast": 1}, "my-codec: option 'fast' must be true or false, not 1"),
