@@ -163,8 +163,6 @@ def _tiled_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bia
     near = bias((TILE, TILE), (window, window), origin=-RADIUS).to(q.dtype)
     near = near.unflatten(2, (window, window)).unflatten(1, (TILE, TILE))
     queries, keys, values = (x.unflatten(2, grid) for x in (q, k, v))
-    rows, columns = map(_cut_axis, grid)
-    inside = None
     if _exporting():
         # The optimiser of a program takes a time that grows with the square of its operations, so
         # all tiles are one run: keys outside the grid are there, and masked.
@@ -174,6 +172,8 @@ def _tiled_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], bia
         queries = F.pad(queries, (0, 0, 0, extra[1], 0, extra[0]))
         keys, values = (F.pad(x, around) for x in (keys, values))
         rows, columns = ([_Run(tiles, 0, TILE, 0, window, RADIUS)] for tiles in counts)
+    else:
+        inside, (rows, columns) = None, map(_cut_axis, grid)
 
     def attend(y: _Run, x: _Run) -> Tensor:
         """Compute the tiles of a run of rows and one of columns: (B, heads, rows, columns, d)."""

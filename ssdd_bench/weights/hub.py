@@ -22,6 +22,7 @@ from ssdd_bench.weights.layout import (
     is_index,
     read_config,
     read_index,
+    refuse_pipeline,
 )
 
 TIMEOUT_S = 10.0  # until the Hub's first answer
@@ -212,8 +213,8 @@ def fetch_model(
     config, part = prefix + CONFIG, f"{PIPELINE_PART}/{CONFIG}"
     usual = [config, prefix + WEIGHTS, prefix + INDEX]
     root = fetch(repo, [], revision, optional=usual if subfolder else [*usual, part])
-    if not subfolder and not (root / config).is_file() and (root / part).is_file():
-        raise WeightsError(f"{repo} is a pipeline. Pass subfolder={PIPELINE_PART}")
+    if not subfolder:
+        refuse_pipeline(root, repo)
     _check_present(repo, root, config)
     folder, commit = root / subfolder, root.name  # main may move between two downloads
     names = {path.name for path in folder.iterdir()}
@@ -228,15 +229,12 @@ def fetch_model(
     return folder
 
 
-def load_model(
-    folder: Path, classes: Mapping[str, Any] = NOTHING, **changes: str
-) -> tuple[Any, list[Path]]:
+def load_model(folder: Path, **changes: str) -> tuple[Any, list[Path]]:
     """Load what ``save_pretrained`` of a diffusers autoencoder wrote; see :func:`build_model`.
 
     Args:
         folder: with a config.json and the weights, see
             :func:`ssdd_bench.weights.layout.choose_weights`.
-        classes: by name, beside those of diffusers.
         changes: entries that replace those of the configuration.
 
     Returns:
@@ -244,7 +242,7 @@ def load_model(
     """
     config = read_config(folder / CONFIG) | changes
     files = find_weights(folder)
-    return build_model(config, files, classes), files
+    return build_model(config, files), files
 
 
 def build_model(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.plugins.detect import PIPELINE_PART
 
 CONFIG: Final = "config.json"
 STEM: Final = "diffusion_pytorch_model"
@@ -37,6 +38,12 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise WeightsError(f"{path}: not a JSON object")
     return data
+
+
+def refuse_pipeline(folder: Path, where: object) -> None:
+    """Raise ``WeightsError`` for a pipeline, whose autoencoder lies in a folder of it."""
+    if not (folder / CONFIG).is_file() and (folder / PIPELINE_PART / CONFIG).is_file():
+        raise WeightsError(f"{where} is a pipeline. Pass subfolder={PIPELINE_PART}")
 
 
 def choose_weights(names: Iterable[str], where: object) -> str:

@@ -12,7 +12,7 @@ from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import CLASSES, from_diffusers
 from ssdd_bench.weights.hub import build_model, fetch_model
-from ssdd_bench.weights.layout import CONFIG, find_weights, read_config
+from ssdd_bench.weights.layout import CONFIG, find_weights, read_config, refuse_pipeline
 
 HERE = Path(__file__).parent
 
@@ -37,7 +37,9 @@ def load(
     elif file and not file.with_name(CONFIG).is_file():
         raise WeightsError(f"{file} has no {CONFIG} beside it. Put it there, or name the model")
     else:
-        folder = _find_folder(path, repo, subfolder, revision, model, published)
+        folder = (
+            file.parent if file else _find_folder(path, repo, subfolder, revision, model, published)
+        )
         built, files = _build(folder, file, model)
     tokenizer = from_diffusers(built, weights=files, steps=steps)
     if model:
@@ -51,8 +53,7 @@ def load(
 
 def _build(folder: Path, file: Path | None, model: str) -> tuple[Any, list[Path]]:
     """Build the model of a folder from its weights, or from the given file alone."""
-    if not (folder / CONFIG).is_file() and (folder / "vae" / CONFIG).is_file():
-        raise WeightsError(f"{folder} is a pipeline. Pass subfolder=vae")
+    refuse_pipeline(folder, folder)
     config = read_config(folder / CONFIG)
     name = config.get("_class_name")
     # The weights, which may be large, are read last.
@@ -69,8 +70,6 @@ def _build(folder: Path, file: Path | None, model: str) -> tuple[Any, list[Path]
 def _find_folder(
     path: str, repo: str, subfolder: str, revision: str, model: str, published: dict[str, Any]
 ) -> Path:
-    if Path(path).is_file():
-        return Path(path).parent
     if path:
         folder = Path(path) / subfolder
         inside = folder / published.get("folder", "")
