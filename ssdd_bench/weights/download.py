@@ -108,7 +108,10 @@ def _download(asset: Asset, path: Path, progress: Progress) -> None:
             _resume(asset, part, progress)
             break
         except (OSError, HTTPException) as error:
-            status = error.code if isinstance(error, HTTPError) else None
+            status = None
+            if isinstance(error, HTTPError):
+                status = error.code
+                error.close()  # its page
             if status == 416:  # the server's file is shorter than our part
                 part.unlink(missing_ok=True)
             if attempt == ATTEMPTS or (status and status < 500):
