@@ -189,7 +189,7 @@ def test_kernels_of_the_real_compiler_give_the_same_images():
         assert prepared.compile_s > 0
 
 
-@pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*(is deprecated|is not supported in Python):FutureWarning")
 def test_an_exported_program_is_not_compiled(compiler):
     program = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 8, 8))
     tokenizer = from_functions(

@@ -98,6 +98,7 @@ def test_what_the_first_compilation_wraps_is_no_change(monkeypatch, before):
     for name in ("__init__", "__setstate__", "___needs_generation_tag_patch"):
         monkeypatch.setattr(nn.Module, name, getattr(nn.Module, name, True), raising=False)
     nn.Module.___needs_generation_tag_patch = True
+    monkeypatch.delattr(nn.Module, "___has_generation_tag_patch", raising=False)  # since 2.15
     guard = Guard("plugin")
     with guard.calls():
         if before:
