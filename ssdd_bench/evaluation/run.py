@@ -287,6 +287,9 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
     callbacks = callbacks or Callbacks()
     finished: list[Finished] = []
     failures: list[Failure] = []
+    nothing = UserError(f"{out} has nothing to merge: give the folder of a run in shares")
+    if not (out.is_dir() and any(out.iterdir())):
+        raise nothing  # before there is a folder, or a lock in it
     _check_folder(out)
     with locked(out):
         for file in results_in(out):
@@ -295,7 +298,7 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
                     delete_merged(file, load_result(file).created)
         folders, plans = find_jobs(out), load_plans(out)
         if not folders and not plans and not results_in(out):
-            raise UserError(f"{out} has nothing to merge: give the folder of a run in shares")
+            raise nothing
         for folder in folders:
             if not folder.exists():  # One that was merged before it has all its metrics.
                 continue

@@ -970,6 +970,9 @@ def test_nothing_to_merge_is_an_error(tmp_path):
     text = f"^{tmp_path} has nothing to merge: give the folder of a run in shares$"
     with pytest.raises(UserError, match=text):
         merge_results(tmp_path)
+    with pytest.raises(UserError, match="nothing to merge"):
+        merge_results(tmp_path / "none" / "runs")
+    assert not any(tmp_path.iterdir())  # neither a lock nor a folder
     save_plan(tmp_path, Plan(IMAGES, ("jpeg at 16 px, default-v1",)))
     assert len(merge_results(tmp_path).failures) == 1
 
