@@ -22,6 +22,7 @@ from ssdd_bench.errors import OptionError, WeightsError, reason_of
 from ssdd_bench.nn.blocks import time_features
 from ssdd_bench.results.records import read_json
 from ssdd_bench.weights.files import load_safetensors, load_strict
+from ssdd_bench.weights.layout import CONFIG
 
 SIZES = {  # name: (depth, width, heads)
     "nano": (6, 192, 3),
@@ -242,9 +243,9 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _from_diffusers(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Rename and join diffusers' tensors; its embeddings are equal in all blocks."""
-    config = path.with_name("config.json")
+    config = path.with_name(CONFIG)
     if not config.is_file():
-        raise WeightsError(f"{path}: needs the config.json that diffusers stores beside it")
+        raise WeightsError(f"{path}: needs the {CONFIG} that diffusers stores beside it")
     side = read_json(config).get("sample_size")
     if type(side) is not int:
         raise WeightsError(f"{config}: no whole number 'sample_size': fetch it again")

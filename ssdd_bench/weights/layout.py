@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ssdd_bench.errors import WeightsError
+from ssdd_bench.plugins.detect import CONFIG as CONFIG  # as a part of this module
 from ssdd_bench.plugins.detect import PIPELINE_PART
 
-CONFIG: Final = "config.json"
 STEM: Final = "diffusion_pytorch_model"
 WEIGHTS: Final = f"{STEM}.safetensors"
 INDEX: Final = f"{WEIGHTS}.index.json"
