@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
+from ssdd_bench.cli._verbs import wants_traceback
 from ssdd_bench.errors import printable
 from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Callbacks, new_progress
@@ -20,7 +21,7 @@ from ssdd_bench.results.schema import Result
 
 
 @contextmanager
-def follow(console: Console) -> Iterator[Callbacks]:
+def follow(console: Console) -> Iterator[Lines]:
     """Show the progress of a run on standard error; the lines stay, even after an interrupt."""
     with new_progress(console) as progress:
         yield Lines(progress)
@@ -30,10 +31,14 @@ class Lines(Callbacks):
     """A line for each finished job.
 
     The bar of a current job shows images done, images per second, then the stage that follows.
+
+    Attributes:
+        failures: that a line has told of; none on a quiet console.
     """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+        self.failures: list[Failure] = []
         self.tasks: dict[str, TaskID] = {}  # by name of the job
 
     def job_started(self, job: Job, number: int, total: int, images: int, done: int) -> None:
@@ -63,13 +68,21 @@ class Lines(Callbacks):
 
     def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
         """Replace the bars by the failure."""
-        self._print(Text(f"failed: {failure}", "red"), jobs)
+        self._print(Text(describe_failure(failure), "red"), jobs)
+        if not self.progress.console.quiet:
+            self.failures.append(failure)
 
     def _print(self, line: Text, over: Sequence[Job]) -> None:
         self.progress.console.print(line, soft_wrap=True)
         for job in over:
             if job.name in self.tasks:
                 self.progress.remove_task(self.tasks.pop(job.name))
+
+
+def describe_failure(failure: Failure) -> str:
+    """Return the line of a failure, with ``--debug`` under its traceback."""
+    line = f"failed: {failure}"
+    return f"{failure.problem.trace}\n{line}" if wants_traceback() else line
 
 
 def _describe(result: Result) -> str:

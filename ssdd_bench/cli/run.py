@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import click
 
@@ -18,17 +19,20 @@ from ssdd_bench.cli._output import (
 )
 from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
-from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb, wants_traceback
+from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError, UserError, counted
 from ssdd_bench.launch.processes import start_server
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.tracking.trackers import check_trackers, start_trackers
 
+NAMED: Final = 3  # failures in the last line
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from ssdd_bench.evaluation.forecast import Forecast
+    from ssdd_bench.evaluation.job import Failure
     from ssdd_bench.evaluation.run import RunSummary
 
 
@@ -183,7 +187,7 @@ def command(
         summary = run_jobs(run_config, TrackedRun(trackers, callbacks), launch)
     if is_first:
         frame = summary.to_frame() if summary.finished and shard is None else None
-        report_run(summary, frame, out, len(planned), quiet)
+        report_run(summary, frame, out, len(planned), quiet, callbacks.failures)
 
 
 def _show_forecast(found: Forecast, out: Path) -> None:
@@ -223,11 +227,16 @@ def merge_shares(out: Path, quiet: bool) -> None:
         summary = merge_results(out, callbacks)
     frame = load_source(files).frame if (files := results_in(out)) else None
     planned = len(summary.finished) + len(summary.failures)
-    report_run(summary, frame, out, planned, quiet)
+    report_run(summary, frame, out, planned, quiet, callbacks.failures)
 
 
 def report_run(
-    summary: RunSummary, frame: pd.DataFrame | None, out: Path, planned: int, quiet: bool
+    summary: RunSummary,
+    frame: pd.DataFrame | None,
+    out: Path,
+    planned: int,
+    quiet: bool,
+    told: Sequence[Failure],
 ) -> None:
     """Show what a run has made.
 
@@ -237,10 +246,13 @@ def report_run(
         out: folder of the results, in which the tables are written.
         planned: number of jobs.
         quiet: True shows failures alone.
+        told: failures that have a line already.
 
     Raises:
         JobsFailedError: there is a failure.
     """
+    from ssdd_bench.cli._live import describe_failure
+
     files = [] if frame is None else _report(frame, out, quiet or wants_json())
     print_json(
         {
@@ -255,12 +267,16 @@ def report_run(
         }
     )
     for failure in summary.failures:
-        if wants_traceback():
-            click.echo(failure.problem.trace, err=True)
-        click.echo(f"failed: {failure}", err=True)
+        if failure not in told:  # such as that of another rank
+            click.echo(describe_failure(failure), err=True)
     if summary.failures:
         failed = sum(failure.jobs for failure in summary.failures)
-        raise JobsFailedError(f"{failed} of {counted(planned, 'job')} failed, see above")
+        names = [failure.name for failure in summary.failures]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        raise JobsFailedError(
+            f"{failed} of {counted(planned, 'job')} failed, see above: "
+            f"{'; '.join(names[:NAMED])}{more}"
+        )
 
 
 def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:

@@ -284,8 +284,19 @@ def test_failed_job_says_why_and_the_others_go_on(run, photos, tmp_path):
         "--tokenizers", "downsample,identity", "--res", "36", "--data", photos, "--out", tmp_path
     )
     assert code == 3
-    assert "multiple of" in err or "multiples of" in err
+    assert err.count("multiple of") == 1  # a line for the failure, which the last one names
+    assert "downsample at 36 px" in lines(err)[-1]
     assert [result.tokenizer.id for result in load_results([tmp_path])] == ["identity"]
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("options", [(), ("--quiet",)])
+def test_a_failure_has_one_line(run, photos, tmp_path, options):
+    code, _, err = run(
+        "--tokenizers", "downsample", "--res", "36", "--data", photos, "--out", tmp_path, *options
+    )
+    assert code == 3
+    assert sum(line.startswith("failed: ") for line in err.splitlines()) == 1
 
 
 def test_empty_folder(run, tmp_path):
