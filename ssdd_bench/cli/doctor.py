@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import RemoteFile, inspect_remote, model_files
 
 CONNECTIONS = 8  # requests to the Hub at a time
-PACKAGES = {"dreamsim": "dreamsim", "dinov2": "timm"}  # what metrics import, by our extra
 
 
 @verb
@@ -122,8 +120,8 @@ def _machine() -> dict[str, Any]:
 
 def _metric(info: MetricInfo) -> str:
     needs = []
-    if info.extra and importlib.util.find_spec(PACKAGES[info.extra]) is None:
-        needs.append(f"needs {PACKAGES[info.extra]}: {install_command(info.extra)}")
+    if package := info.missing_package:
+        needs.append(f"needs {package}: {install_command(info.extra)}")
     missing = [name for name in info.assets if get_asset(name).sha256 and not cached_path(name)]
     if missing:
         needs.append(f"needs weights: ssdd-bench weights fetch {' '.join(missing)}")

@@ -10,7 +10,8 @@ from ssdd_bench.evaluation.settings import Settings
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.frechet import FrechetDistance
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
-from ssdd_bench.results.schema import Result
+from ssdd_bench.plugins.discovery import BUILT_IN
+from ssdd_bench.results.schema import MetricValue, Result
 from ssdd_bench.weights.assets import cached_path
 
 
@@ -50,12 +51,19 @@ def extend(settings: Settings, old: Result) -> Settings:
     )
 
 
-def can_be_computed(key: str, strict: bool = False) -> bool:
-    """Return True if a metric that was unavailable may be available now."""
+def can_be_computed(key: str, unavailable: MetricValue) -> bool:
+    """Return True if a metric that was unavailable may be available now.
+
+    Args:
+        key: of the metric.
+        unavailable: its record. One with a backend was computed, and the images did not suffice.
+    """
     info = find_metrics("pairs")[key]
-    if info.source != "built-in":  # its author may have fixed it
+    if info.source != BUILT_IN:  # its author may have fixed it
         return True
-    return strict or (bool(info.assets) and all(map(cached_path, info.assets)))
+    if unavailable.backend or not info.assets or info.missing_package:
+        return False
+    return all(map(cached_path, info.assets))
 
 
 def _is_missing(old: Result, key: str, config: RunConfig) -> bool:
@@ -64,7 +72,7 @@ def _is_missing(old: Result, key: str, config: RunConfig) -> bool:
     if value is None:
         return True
     if value.unavailable:
-        return can_be_computed(key, config.strict)
+        return config.strict or can_be_computed(key, value)  # with strict it is an error
     has_interval = issubclass(find_metrics("pairs")[key].load(), FrechetDistance)
     enough = value.n >= GROUPS and not value.interval_method
     return config.intervals and has_interval and enough

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from ssdd_bench.errors import DataError, UnavailableError, UserError, describe_error
 from ssdd_bench.plugins.discovery import BUILT_IN
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ssdd_bench.metrics.features.files import FeatureSets
+
+PACKAGES: Final[Mapping[str, str]] = {"dreamsim": "dreamsim", "dinov2": "timm"}
+"""Names by which metrics import the package of an optional dependency of ours, by its key."""
 
 Reduction = Literal["sum", "by_image"]
 """Reductions of two states to one: they are added, or their ids are united."""
@@ -93,6 +97,12 @@ class MetricInfo:
     moments: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     extra: str = ""
+
+    @property
+    def missing_package(self) -> str:
+        """Name of the package of :attr:`extra` if it is not installed; else ""."""
+        package = PACKAGES.get(self.extra, "")
+        return package if package and find_spec(package) is None else ""
 
     def load(self) -> type[PairMetric] | type[DistributionMetric]:
         """Import the class behind it.

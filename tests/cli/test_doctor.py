@@ -6,8 +6,9 @@ from typing import ClassVar
 import pytest
 from click.testing import CliRunner
 
-from ssdd_bench.cli.doctor import PACKAGES, command
+from ssdd_bench.cli.doctor import command
 from ssdd_bench.errors import UserError
+from ssdd_bench.metrics.base import PACKAGES
 from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.hub import model_files

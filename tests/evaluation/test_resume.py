@@ -11,6 +11,7 @@ from ssdd_bench.evaluation import resume
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.resume import can_be_computed, extend, has_scores, has_speed
 from ssdd_bench.evaluation.settings import Settings
+from ssdd_bench.metrics import base
 from ssdd_bench.metrics.intervals import GROUPS, JACKKNIFE
 from ssdd_bench.protocols.registry import get_protocol
 from ssdd_bench.results.records import read_json
@@ -33,7 +34,7 @@ def old(skipped: tuple[str, ...] = (), **metrics: MetricValue) -> Result:
 
 
 NO_INTERVAL = replace(SCORE, interval_method="")
-MISSING = replace(SCORE, value=None, unavailable="no file")
+MISSING = replace(SCORE, value=None, backend="", unavailable="no file")
 
 
 @pytest.mark.parametrize(
@@ -79,16 +80,20 @@ def test_a_metric_can_be_computed_once_all_its_files_are_there(
 ) -> None:
     there = {"inception", "dino_vitb16"}
     monkeypatch.setattr(resume, "cached_path", lambda name: name if name in there else None)
-    assert can_be_computed("rfid")
-    assert not can_be_computed("dreamsim")  # one of two
-    assert not can_be_computed("lpips_alex")
-    assert can_be_computed("lpips_alex", strict=True)
-    assert not can_be_computed("psnr")  # no file was missing
+    assert can_be_computed("rfid", MISSING)
+    assert not can_be_computed("rfid", replace(MISSING, backend="Inception"))  # too few images
+    assert not can_be_computed("dreamsim", MISSING)  # one of two
+    assert not can_be_computed("lpips_alex", MISSING)
+    assert not can_be_computed("psnr", MISSING)  # no file was missing
+    there.add("dreamsim_ensemble")
+    for spec, there_now in ((None, False), (object(), True)):
+        monkeypatch.setattr(base, "find_spec", lambda name, spec=spec: spec)
+        assert can_be_computed("dreamsim", MISSING) is there_now
     assert not has_scores(old(rfid=MISSING), ("rfid",), config())
     known = resume.find_metrics("pairs")
     other = {**known, "psnr": replace(known["psnr"], source="a package")}
     monkeypatch.setattr(resume, "find_metrics", lambda kind: other)
-    assert can_be_computed("psnr")
+    assert can_be_computed("psnr", replace(MISSING, backend="my-metrics 1"))
 
 
 @pytest.mark.parametrize(
