@@ -8,12 +8,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -53,6 +54,18 @@ def _attribute(owner: Any, name: str) -> _Setting:
     return _Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
+def _get_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # It was deleted.
+        return ""
+
+
+def _put_folder(path: str) -> None:
+    with suppress(OSError):  # It was deleted meanwhile.
+        os.chdir(path)
+
+
 SETTINGS: Final[Mapping[str, _Setting]] = {
     "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
     **{
@@ -70,6 +83,8 @@ SETTINGS: Final[Mapping[str, _Setting]] = {
     "torch.backends.cudnn.enabled": _attribute(torch.backends.cudnn, "enabled"),
     "torch.backends.cudnn.benchmark": _attribute(torch.backends.cudnn, "benchmark"),
     "torch.backends.cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
+    "numpy's handling of errors": _Setting(np.geterr, lambda value: np.seterr(**value)),
+    "the working directory": _Setting(_get_folder, _put_folder),
     "PIL.Image.MAX_IMAGE_PIXELS": _attribute(Image, "MAX_IMAGE_PIXELS"),
 }
 

@@ -4,7 +4,9 @@ import inspect
 import os
 import signal
 from contextlib import nullcontext
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -24,6 +26,8 @@ CHANGES = {
     "torch's default dtype": lambda: torch.set_default_dtype(torch.float64),
     "torch's default device": lambda: torch.set_default_device("meta"),
     "torch.backends.mkldnn.enabled": lambda: torch._C._set_mkldnn_enabled(False),
+    "numpy's handling of errors": lambda: np.seterr(divide="raise"),
+    "the working directory": lambda: os.chdir("/"),
     "PIL.Image.MAX_IMAGE_PIXELS": lambda: setattr(Image, "MAX_IMAGE_PIXELS", 7),
     "torch.Tensor.clamp": lambda: setattr(torch.Tensor, "clamp", lambda self, *a: self),
     "torch.nn.functional.conv2d": lambda: setattr(nn.functional, "conv2d", None),
@@ -67,6 +71,7 @@ def run(tokenizer, **options):
 def test_global_settings_are_put_back_and_named(name):
     guard, other = Guard("plugin"), Guard("other")
     before = torch.Tensor.clamp, nn.functional.conv2d, Image.MAX_IMAGE_PIXELS
+    folder, errors = Path.cwd(), np.geterr()
     for one in (guard, guard):
         with one.calls():
             CHANGES[name]()
@@ -76,6 +81,24 @@ def test_global_settings_are_put_back_and_named(name):
     assert guard.changed == (name,)
     assert other.changed == ()
     assert (torch.Tensor.clamp, nn.functional.conv2d, Image.MAX_IMAGE_PIXELS) == before
+    assert (Path.cwd(), np.geterr()) == (folder, errors)
+
+
+def test_a_working_directory_that_is_gone_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # which returns to the present one at the end
+    guard = Guard("plugin")
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+    os.chdir(tmp_path / "a")
+    with guard.calls():
+        os.chdir(tmp_path / "b")
+        (tmp_path / "a").rmdir()
+    with guard.calls():
+        (tmp_path / "b").rmdir()
+        os.chdir(tmp_path)
+    with guard.calls():
+        pass
+    assert guard.changed == ("the working directory",)
 
 
 def test_what_an_import_of_dynamo_wraps_is_no_change(monkeypatch):
