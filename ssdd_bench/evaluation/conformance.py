@@ -124,6 +124,8 @@ def _check_encode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
         if not isinstance(latent, Latent):
             return
         if isinstance(data := latent.data, Tensor):
+            if data.is_floating_point() and data.dtype != torch.float32:
+                yield f"{what}: data is {data.dtype}: convert it to torch.float32"
             if data.requires_grad:
                 yield f"{what}: data carries gradients: encode under torch.no_grad()"
             if not torch.isfinite(data).all():

@@ -126,6 +126,8 @@ def test_a_good_tokenizer_has_no_problems() -> None:
         (encoding(lambda latent: replace(latent, size=(16, 16))), "size is (16, 16), the images'"),
         (with_data(lambda data: data.tolist()), "data must be a tensor, not list"),
         (with_data(lambda data: data * float("inf")), "data holds NaN or infinity"),
+        (with_data(lambda data: data.bfloat16()), "data is torch.bfloat16: convert it to"),
+        (with_data(lambda data: data.double()), "data is torch.float64: convert it to"),
         (with_data(lambda data: data.requires_grad_()), "data carries gradients"),
         (decoding(lambda images: images[:1]), "decode returned shape (1, 3, 64, 64)"),
         (decoding(lambda images: images.half()), "of torch.float16: convert them to torch.float32"),
