@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-from ssdd_bench.errors import DataError, UnavailableError, UserError, describe_error
+from ssdd_bench.errors import DataError, UnavailableError, UserError, counted, describe_error
 from ssdd_bench.plugins.discovery import BUILT_IN
 from ssdd_bench.plugins.manifest import IN_MODULE
 from ssdd_bench.results.schema import MetricValue
@@ -354,7 +354,12 @@ class PerImageMetric(PairMetric):
 
     def update(self, ids: Sequence[str], references: Tensor, reconstructions: Tensor) -> None:
         """Score a batch; ``DataError`` if an image comes twice."""
-        for name, score in zip(ids, self.score(references, reconstructions), strict=True):
+        scores = self.score(references, reconstructions)
+        if len(scores) != len(ids):
+            raise ValueError(
+                f"score returned {counted(len(scores), 'number')} for {counted(len(ids), 'image')}"
+            )
+        for name, score in zip(ids, scores, strict=True):
             if name in self.scores:
                 raise DataError(f"{self.info.key}: image '{name}' came twice")
             self.scores[name] = score

@@ -21,6 +21,7 @@ from ssdd_bench.metrics.features.base import FeaturePool, Side
 from ssdd_bench.metrics.features.files import FeatureSets
 from ssdd_bench.metrics.frechet import ReferenceMoments
 from ssdd_bench.metrics.state import SuiteState
+from ssdd_bench.plugins.guard import same_folder
 from ssdd_bench.results.schema import MetricValue
 
 
@@ -171,7 +172,8 @@ class MetricSuite:
         try:
             if self._moments:
                 self._moments.check(info)
-            metric = info.make(self.device, options, loaded=not self._only_merges)
+            with same_folder():
+                metric = info.make(self.device, options, loaded=not self._only_merges)
             if isinstance(metric, PairMetric):
                 self._pairs[key] = metric
                 return
@@ -363,7 +365,8 @@ class MetricSuite:
     def _contained(self, key: str) -> Iterator[None]:
         """Make an error of one metric the reason why it is unavailable; all others go on."""
         try:
-            yield
+            with same_folder():
+                yield
         except (Exception, SystemExit) as error:
             self._fail(key, error)
 

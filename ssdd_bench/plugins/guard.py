@@ -170,6 +170,17 @@ class Guard:
                 self._changed[f"the environment variable {name}"] = None
 
 
+@contextmanager
+def same_folder() -> Iterator[None]:
+    """Return to the working directory at the end, in which relative paths of users lie."""
+    before = _get_folder()
+    try:
+        yield
+    finally:
+        if _get_folder() != before:
+            _put_folder(before)
+
+
 def changed_warning(name: str, doing: str, setting: str) -> str:
     """Say that a plugin has changed a global setting while it did something."""
     return f"{name}: {doing} it changed {setting}, which others use; it was put back"

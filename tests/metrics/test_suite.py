@@ -1,5 +1,7 @@
 """Properties of every metric: batches, order, identity, noise; and unavailable metrics."""
 
+import os
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,6 +13,7 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import base as features
 from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.moments import Moments, frechet_distance
+from ssdd_bench.metrics.pixel_errors import PSNR
 from ssdd_bench.metrics.suite import MetricSuite
 
 CPU = torch.device("cpu")
@@ -104,6 +107,31 @@ def test_features_are_computed_once(monkeypatch, photo_like, score_pairs):
 
 @pytest.mark.medium
 @pytest.mark.usefixtures("quick_effnet")
+def test_a_score_for_each_image_or_a_reason(monkeypatch, photo_like, score_pairs):
+    monkeypatch.setattr(PSNR, "score", lambda self, references, reconstructions: [1.0])
+    images = photo_like(2)
+    found = score_pairs(["psnr", "mse"], images, images).values
+    assert "score returned 1 number for 2 images" in found["psnr"].unavailable
+    assert found["mse"].n == 2
+
+
+@pytest.mark.parametrize("method", ["__init__", "load", "score"])
+def test_a_metric_cannot_change_the_working_directory(monkeypatch, photo_like, method, tmp_path):
+    called = getattr(PSNR, method)
+
+    def leave(*arguments):
+        os.chdir(tmp_path)
+        return called(*arguments)
+
+    monkeypatch.setattr(PSNR, method, leave)
+    before, images = Path.cwd(), photo_like(2)
+    with MetricSuite(["psnr"], CPU) as suite:
+        assert Path.cwd() == before
+        suite.add_pairs("ab", images, images)
+        assert suite.compute().values["psnr"].n == 2
+    assert Path.cwd() == before
+
+
 def test_samples_and_references_may_differ_in_number_and_in_batches(photo_like, noisy):
     a = photo_like(7)
     b = noisy(photo_like(5, seed=1), 15)
