@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Final
 
 from rich import box
@@ -17,8 +18,18 @@ from ssdd_bench.report.tables.model import TIED, Cell, Column, Table, section_ke
 
 # Left out in this order until the rest fits, after metrics that have to be asked for and before
 # the others; other formats keep all columns.
-_LESS_NEEDED: Final = ("memory MB", "model GMAC", "decode GMAC", "latent", "decoder M")
+_LESS_NEEDED: Final = (
+    "memory MB",
+    "model GMAC",
+    "decode GMAC",
+    "latent",
+    "per pixel",
+    "decoder M",
+    "encode img/s",
+)
+_SPREADS: Final = "spreads"
 _GAP: Final = 2
+_FOLDED: Final = 4  # part of the width that a column of text needs at least, being folded
 _SUPERSCRIPTS: Final = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -42,29 +53,45 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
                 grid.add_row(*map(_styled, cells))
         console.print(Text(printable(table.title), "bold"))
         console.print(grid)
-        notes = [f"{_superscript((i,))} {text}" for i, text in enumerate(table.footnotes, start=1)]
-        left_out = [f"Columns left out here: {', '.join(hidden)}."] if hidden else []
+        found = [column.notes for column in columns]
+        found += [cell.notes for column in columns for cell in column.cells]
+        notes = [
+            f"{_superscript((mark,))} {table.footnotes[mark - 1]}"  # of columns that are shown
+            for mark in sorted({*chain.from_iterable(found)})
+        ]
+        left_out = [f"Left out here: {', '.join(hidden)}."] if hidden else []
         for text in (table.caption, *notes, *table.remarks, *left_out):
             console.print(Text(printable(text), "dim"))
         console.print()
 
 
 def _fit(columns: Sequence[Column], width: int) -> tuple[Sequence[Column], list[str]]:
-    """Drop the less needed columns until the rest is at most ``width`` characters wide."""
-    last_first = list(METRICS.all().items())[::-1]
-    extra = [key for key, info in last_first if info.default_for == "none"]
-    default = [key for key, info in last_first if info.default_for != "none"]
+    """Drop the less needed columns until the rest fits into ``width``.
+
+    Spreads go before scores, and the first score never goes.
+    """
+    last_first = [column.key for column in columns if column.key in METRICS.all()][::-1]
+    extra = [key for key in last_first if METRICS.all()[key].default_for == "none"]
+    default = [key for key in last_first[:-1] if key not in extra]
     hidden: list[str] = []
-    for key in (*extra, *_LESS_NEEDED, *default, "steps"):
-        if sum(_width(column) + _GAP for column in columns) <= width:
+    for key in (*extra, *_LESS_NEEDED, _SPREADS, *default, "steps"):
+        if sum(_width(column, width // _FOLDED) + _GAP for column in columns) <= width:
             break
+        if key == _SPREADS and any(cell.spread for column in columns for cell in column.cells):
+            hidden.append(key)
+            columns = [
+                replace(column, cells=[replace(cell, spread="") for cell in column.cells])
+                for column in columns
+            ]
         hidden += [column.key for column in columns if column.key == key]
         columns = [column for column in columns if column.key != key]
     return columns, hidden
 
 
-def _width(column: Column) -> int:
-    return max(map(len, [*_heading_lines(column), *map(_plain, column.cells)]))
+def _width(column: Column, most: int) -> int:
+    """Count the letters of the widest cell, of text ``most`` at most."""
+    widest = max(map(len, [*_heading_lines(column), *map(_plain, column.cells)]))
+    return widest if column.numeric else min(widest, most)
 
 
 def _heading_lines(column: Column) -> list[str]:

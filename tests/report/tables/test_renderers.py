@@ -129,6 +129,24 @@ def test_caption_states_n_protocol_data_and_machine(frame: pd.DataFrame) -> None
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("width", [80, 120])
+def test_scores_stay_where_names_and_machines_are_long(make_result: Make, width: int) -> None:
+    machine = "NVIDIA A100-SXM4-80GB"
+    label = "stabilityai-stable-diffusion-3.5-large:checkpoint=/data/checkpoints/step-250000"
+    frame = to_frame([make_result(label), make_result("b", decode_ips=99.0, device=machine)])
+    text = printed(frame, width)
+    assert "24.12" in text
+    assert "PSNR" in text
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", text).splitlines())) <= width
+
+
+@pytest.mark.medium
+def test_footnotes_of_columns_left_out_are_left_out(frame: pd.DataFrame) -> None:
+    assert "biased" in printed(frame, 200)
+    assert "biased" not in printed(frame, 40)
+
+
+@pytest.mark.medium
 def test_speeds_of_two_machines_are_not_ranked(make_result: Make) -> None:
     frame = to_frame([make_result("a"), make_result("b", decode_ips=99.0, device="cuda")])
     (table,) = build_tables(frame)
@@ -223,14 +241,14 @@ def test_terminal_cuts_no_number_and_names_what_it_leaves_out(
     assert "…" not in text
     assert all(label in text for label in labels)
     assert "1234 ±" in text or "1235 ±" in text
-    assert ("left out here: mae, mse, memory MB" in text) == (width < 200)
+    assert ("Left out here: mae, mse, memory MB" in text) == (width < 200)
 
 
 @pytest.mark.medium
 def test_a_narrow_terminal_keeps_the_first_metrics(make_result: Make) -> None:
     frame = to_frame([make_result(metrics={"rfid": 2.0, "mae": 0.1, "psnr_pooled": 20.0})])
     text = re.sub(r"\x1b\[[0-9;]*m", "", printed(frame, 60))
-    hidden = " ".join(text.partition("left out here:")[2].split())
+    hidden = " ".join(text.partition("Left out here:")[2].split())
     assert hidden.index("mae") < hidden.index("memory MB") < hidden.index("psnr_pooled")
     assert "rfid" not in hidden
     assert "rFID" in text
