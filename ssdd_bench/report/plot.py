@@ -57,7 +57,7 @@ def pareto(
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(figsize=(5.6, 3.6), layout="constrained")[1]
-    prepare_axes(ax, panels[0], panels[0].remark)
+    prepare_axes(ax, panels[0], panels[0].conditions)
     figure = ax.get_figure(root=True)
     assert figure is not None, "axes without a figure"
     figure.draw_without_rendering()  # labels need the axes' final place

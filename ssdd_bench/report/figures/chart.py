@@ -30,10 +30,11 @@ class Panel:
 
     marks: tuple[Mark, ...]
     title: str
-    remark: str  # images, protocol, machine, and what the bars are
+    conditions: tuple[str, ...]  # images and protocol; machine
     x_label: str
     y_label: str
     higher: bool  # more of y is better
+    reading: str = ""  # what outlines and bars are, or the source
     corner: bool = False  # draw the Pareto front and name the better corner
     less_x: bool = False  # less of x is better
     ticks: bool = False  # x has ticks at the marks alone

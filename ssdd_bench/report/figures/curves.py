@@ -110,10 +110,11 @@ def published_chart(rows: Sequence[PublishedRow]) -> Chart | None:
     panel = Panel(
         marks,
         f"Published, not measured here: {sizes}",
-        f"{how.capitalize()}, hardware {hardware}.\nSource: {sources}.",
+        (f"{how.capitalize()}, hardware {hardware}",),
         "decode images/s (log)",
         "rFID ↓",
         higher=False,
+        reading=f"Source: {sources}.",
     )
     return Chart("published-figure", "Published rFID and speed", (panel,))
 

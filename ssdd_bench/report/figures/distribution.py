@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ssdd_bench.report.figures.chart import Boxes, Distributions, Spread
-from ssdd_bench.report.figures.panel import metric_label, panel_title, remark_of
+from ssdd_bench.report.figures.panel import (
+    conditions_of,
+    metric_label,
+    panel_title,
+    shorten_name,
+)
 from ssdd_bench.report.frame import metric_directions
 from ssdd_bench.report.groups import comparable_groups, row_names
 from ssdd_bench.report.ranking import is_eligible
@@ -41,7 +46,8 @@ def distribution_chart(frame: pd.DataFrame, metrics: Sequence[str]) -> Distribut
         panels.append(Boxes(name, f"{metric_label(metric, higher[metric])}, per image", spreads))
         low, high = map(_median_of, (spreads[0], spreads[-1]))
         ends.append(f"{name}, {metric_name(metric)}: medians from {low} to {high}.")
-    remark = "; ".join(dict.fromkeys(remark_of(rows) for rows, _, _ in found))
+    conditions = (one for rows, _, _ in found for one in conditions_of(rows))
+    remark = "; ".join(dict.fromkeys(conditions)) + "."
     alt = f"{title}: {' '.join(ends)}"
     return Distributions("score-distributions", title, tuple(panels), remark, alt)
 
@@ -60,7 +66,7 @@ def _spreads(rows: pd.DataFrame, metric: str) -> tuple[Spread, ...]:
             quantiles = tuple(np.quantile(values, _QUANTILES).tolist())
             texts = ", ".join(map(format_number, quantiles))
             tip = f"{label}\n5%, quartiles and 95%:\n{texts}"
-            found[label] = Spread(label, family, values, quantiles, tip)
+            found[label] = Spread(shorten_name(label), family, values, quantiles, tip)
     ordered = sorted(found.values(), key=lambda one: one.quantiles[2])
     places = np.linspace(0, len(ordered) - 1, min(_ROWS, len(ordered))).round().astype(int)
     return tuple(ordered[place] for place in places)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,7 +32,9 @@ _PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
 _HEIGHT: Final = 3.1  # inches
 _FEW: Final = 3  # marks, up to which a panel is narrow
 _NARROW: Final = 2.8  # inches of a panel
+_SHORT: Final = 20  # letters of labels that a narrow panel has room for
 _WIDE: Final = 4.2
+_TICK_GAP: Final = 0.1  # of the axes' width, between ticks at marks
 _WIDEST: Final = 6.4  # of one panel alone
 _FULL: Final = 8  # labels, above which a panel alone is widest
 _CROWD: Final = 16  # labels at most; more are a crowd, where few are written
@@ -41,13 +46,18 @@ _BEST_NAMED: Final = "Named, where there is room: the best."
 def draw_panels(chart: Chart, palette: Palette) -> Canvas:
     """Draw the panels of a chart, from the left and in rows."""
     panels = chart.panels
-    remarks = list(dict.fromkeys(panel.remark for panel in panels))
-    common = remarks[0] if len(remarks) == 1 else ""
+    common = [one for one in panels[0].conditions if all(one in p.conditions for p in panels)]
+    readings = list[str]()
+    for reading, _ in Counter(panel.reading for panel in panels if panel.reading).most_common():
+        titles = "; ".join(dict.fromkeys(p.title for p in panels if p.reading == reading))
+        readings.append(f"{titles}: {reading}" if readings else reading)  # first that of the most
     crowded = any(is_crowded(panel.marks) for panel in panels)
     named = (_NAMED if any(panel.corner for panel in panels) else _BEST_NAMED) if crowded else ""
-    caption = " ".join("\n".join(filter(None, [*remarks, named])).split("\n"))
+    below = list(filter(None, ["; ".join(common) + "." if common else "", *readings, named]))
+    caption = " ".join(below)
     canvas = Canvas(chart.name, chart.title, chart.metric, caption, describe(chart))
     few = all(panel.corner or len(panel.marks) <= _FEW for panel in panels) and len(panels) != 2
+    few = few and all(len(mark.label) <= _SHORT for panel in panels for mark in panel.marks)
     width = _NARROW if few else _WIDE if len(panels) > 1 or not _is_full(panels[0]) else _WIDEST
     one_label = len({panel.y_label for panel in panels}) == 1
     with canvas.lay_out([_HEIGHT] * len(panels), width) as all_axes:
@@ -55,8 +65,8 @@ def draw_panels(chart: Chart, palette: Palette) -> Canvas:
             place = axes.get_subplotspec()
             first = place is None or place.is_first_col()
             shown = panel if first or not one_label else replace(panel, y_label="")
-            prepare_axes(axes, shown, "" if common else panel.remark)
-        canvas.finish_layout("\n".join(filter(None, [common, named])))
+            prepare_axes(axes, shown, [one for one in panel.conditions if one not in common], width)
+        canvas.finish_layout("\n".join(below))
         for axes, panel in zip(all_axes, panels, strict=True):
             canvas.parts |= draw_marks(axes, panel, palette)
     return canvas
@@ -93,19 +103,30 @@ def _name(mark: Mark, panel: Panel) -> str:
     return mark.label if mark.label.startswith(network) else f"{network} {mark.label}".strip()
 
 
-def prepare_axes(axes: Axes, panel: Panel, remark: str = "") -> None:
-    """Write titles and labels, which the place of the axes depends on, and choose the scales."""
-    put_title(axes, panel.title, room=10 if remark else 0)
-    if remark:
+def prepare_axes(
+    axes: Axes, panel: Panel, conditions: Sequence[str] = (), width: float = _WIDE
+) -> None:
+    """Write titles and labels, which the place of the axes depends on, and choose the scales.
+
+    Args:
+        axes: of the panel.
+        panel: what is drawn.
+        conditions: written below the title, in lines as wide as the axes.
+        width: inches of the panel.
+    """
+    letters = int((width - 0.7) * 72 / 4.1)  # the rest is for ticks and their label
+    lines = textwrap.wrap("; ".join(conditions), letters)
+    put_title(axes, panel.title, room=10 * len(lines))
+    if lines:
         axes.annotate(
-            remark.partition("\n")[0],
+            "\n".join(lines),
             (0, 1),
             xycoords="axes fraction",
             xytext=(0, 4),
             textcoords="offset points",
             fontsize=7,
             color=GREY,
-        )
+        ).set_in_layout(False)  # the title leaves its room
     _scale_x(axes, panel)
     _scale_y(axes, panel)
     log = " (log)" if axes.get_yscale() == "log" and panel.y_label else ""
@@ -209,13 +230,23 @@ def _scale_x(axes: Axes, panel: Panel) -> None:
     room = max(0.2 * (high - low), (0.5 - (high - low)) / 2, 0.1)
     axes.set_xlim(10 ** (low - room), 10 ** (high + (3.5 * room if panel.ends else room)))
     ticks = (
-        sorted({mark.x for mark in panel.marks})
+        _apart([mark.x for mark in panel.marks], axes)
         if panel.ticks
         else _log_ticks(axes, wide=high - low > 1.5)
     )
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(_PLAIN)
     axes.xaxis.set_minor_locator(FixedLocator([]))
+
+
+def _apart(values: Sequence[float], axes: Axes) -> list[float]:
+    """Keep of some values on x, from the least up, those whose numbers do not touch."""
+    left, right = np.log10(axes.get_xlim())
+    kept: list[float] = []
+    for value in sorted(values):
+        if not kept or math.log10(value / kept[-1]) > _TICK_GAP * (right - left):
+            kept.append(value)
+    return kept
 
 
 def _scale_y(axes: Axes, panel: Panel) -> None:
@@ -308,7 +339,7 @@ def place_labels(
         for piece in _pieces(*STEP_LOOKUP_MAP[line.get_drawstyle()](*line.get_data()))
     ]
     xs, ys, sizes = (list(values) for values in zip(*obstacles, strict=True))
-    with _already_drawn(figure):
+    with _already_drawn(figure), redirect_stdout(io.StringIO()):  # it prints what it cannot place
         _, _, texts, leaders = allocate(
             axes,
             [mark.x for mark in labelled],

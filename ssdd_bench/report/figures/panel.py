@@ -23,6 +23,7 @@ from ssdd_bench.report.tables.columns import (
 
 RATE_MARKERS: Final = {4: "^", 8: "o", 16: "s", 32: "D", 64: "v"}  # by compression rate f
 READING: Final = "Outlined: on the Pareto front, within noise."
+_LONGEST: Final = 30  # letters of a name
 _X_LABELS: Final = {
     "decode_ips": "decode images/s (log)",
     "floats_per_pixel": "floats per pixel (log)",
@@ -60,7 +61,7 @@ def make_panel(
             y=0.0 if abs(row[y]) < NEGLIGIBLE else float(row[y]),
             family=row["id"],
             marker=RATE_MARKERS.get(0 if pd.isna(row["f"]) else int(row["f"]), "p"),
-            label=label,
+            label=shorten_name(label),
             tip=_describe(row, metrics),
             line=line,
             x_range=_range(row, x) if x == "decode_ips" else None,
@@ -77,16 +78,25 @@ def make_panel(
     return Panel(
         marks,
         title or panel_title(rows),
-        "\n".join(filter(None, (remark_of(rows, timed), read))),
+        conditions_of(rows, timed),
         _X_LABELS[x],
         "images/s" if speed else metric_label(y, higher),
         higher,
+        read,
         corner=corner,
         less_x=x in COSTS,
         ticks=x in ("steps", "resolution"),
         ends=x == "resolution",
         log_y=speed,
     )
+
+
+def shorten_name(name: str) -> str:
+    """Leave out the middle of a name that is too long for a figure; hovering tells all of it."""
+    if len(name) <= _LONGEST:
+        return name
+    end = _LONGEST // 2  # where names of one family differ
+    return f"{name[: _LONGEST - end - 1]}…{name[-end:]}"
 
 
 def panel_title(rows: pd.DataFrame, *, rate: bool = True) -> str:
@@ -102,7 +112,7 @@ def guidance_title(rows: pd.DataFrame) -> str:
     return {"": "", "1": ", unguided"}.get(guidance, f", cfg {guidance}")
 
 
-def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
+def conditions_of(rows: pd.DataFrame, timed: bool = False) -> tuple[str, ...]:
     """Name the images and the protocol, and the machine if speeds are shown."""
     first = rows.iloc[0]
     images = "images" if first["kind"] == "reconstruction" else "generated images"
@@ -110,7 +120,7 @@ def remark_of(rows: pd.DataFrame, timed: bool = False) -> str:
     if timed:
         batches = ", ".join(str(batch) for batch in sorted(set(rows["batch"].dropna())))
         lines.append(f"{describe_hardware(rows)[0]}, batch {batches}")
-    return "; ".join(lines) + "."
+    return tuple(lines)
 
 
 def metric_label(key: str, higher: bool) -> str:

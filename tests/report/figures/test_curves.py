@@ -200,8 +200,18 @@ def test_rates_and_machines_get_panels_of_their_own(make_result: Make) -> None:
         *("64 px, f8", "64 px, f8", "64 px, f16"),
     ]
     assert marked(third) == ["klvae:ema=yes", "ssdd"]
-    assert first.remark.split("\n")[0] != second.remark.split("\n")[0]
+    assert first.conditions != second.conditions
     assert {mark.marker for mark in first.marks} != {mark.marker for mark in third.marks}
+
+
+def test_a_long_name_loses_its_middle_in_figures(make_result: Make) -> None:
+    label = "my-tokenizer:checkpoint=/data/experiments/checkpoints/step-250000.safetensors"
+    (panel,) = panels_of([make_result(label)])
+    (mark,) = panel.marks
+    assert label in mark.tip
+    assert len(mark.label) == 30
+    assert mark.label.startswith("my-tokenizer:")
+    assert mark.label.endswith(".safetensors")
 
 
 def test_steps_are_a_path_of_one_network(make_result: Make) -> None:
@@ -254,7 +264,7 @@ def test_marks_tell_scores_speeds_and_intervals(make_result: Make) -> None:
     for piece in ("a, 64 px", "PSNR 24", "23.5", "20 images/s"):
         assert piece in mark.tip
     for piece in ("28 images", "sample", "default-v1", "cpu: example processor", "2 threads"):
-        assert piece in panel.remark
+        assert piece in "; ".join(panel.conditions)
     assert panel.y_label == "PSNR (dB) ↑"
 
 

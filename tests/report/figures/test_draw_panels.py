@@ -29,7 +29,7 @@ NAMES = (
 
 def panel(*marks: Mark, higher: bool = True, ends: bool = False) -> Panel:
     return Panel(
-        *(marks, "64 px", "28 images", "decode images/s (log)", "PSNR"),
+        *(marks, "64 px", ("28 images",), "decode images/s (log)", "PSNR"),
         higher=higher,
         corner=not ends,
         ends=ends,
@@ -225,11 +225,48 @@ def test_panels_are_of_equal_size_in_even_rows(count: int, columns: int) -> None
 @pytest.mark.medium
 def test_a_common_remark_is_written_once() -> None:
     one = panel(Mark(1, 20.0, "a"))
-    assert draw(one, one).figure.get_supxlabel() == "28 images"
-    other = replace(one, remark="30 images")
-    drawing = draw(one, other)
-    assert drawing.figure.get_supxlabel() == ""
-    assert "28 images 30 images" in drawing.caption
+    assert draw(one, one).figure.get_supxlabel() == "28 images."
+    assert draw(one, replace(one, conditions=("30 images",))).figure.get_supxlabel() == ""
+
+
+@pytest.mark.medium
+def test_what_panels_differ_in_stands_above_each_and_stays_in_its_width() -> None:
+    machines = "NVIDIA A100-SXM4-80GB, 2 threads, bfloat16, compiled, batch 16", "cpu, 2 threads"
+    first, second = (
+        replace(panel(Mark(1, 20.0, "a"), Mark(2, 21.0, "b")), conditions=("28 images", machine))
+        for machine in machines
+    )
+    figure = draw(first, second, second).figure
+    assert figure.get_supxlabel() == "28 images."
+    for axes, machine in zip(figure.axes, (machines[0], machines[1], machines[1]), strict=True):
+        (text,) = (one for one in axes.texts if "threads" in one.get_text())
+        assert " ".join(text.get_text().split()) == machine
+        assert text.get_window_extent().x1 <= axes.get_window_extent().x1 + 1
+        assert text.get_window_extent().y1 <= axes._left_title.get_window_extent().y0 + 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.medium
+def test_a_reading_of_few_panels_names_them() -> None:
+    one = replace(panel(Mark(1, 20.0, "a")), reading="Bars: quartiles.")
+    other = replace(one, title="128 px", reading="Bars: seeds.")
+    words = "28 images. Bars: quartiles. 128 px: Bars: seeds."
+    assert draw(other, one, one).caption == words
+
+
+@pytest.mark.medium
+def test_numbers_of_many_resolutions_do_not_touch() -> None:
+    sizes = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+    marks = [Mark(size, 20.0, "a", line="a", label="a" if size == 1024 else "") for size in sizes]
+    one = replace(panel(*marks, ends=True), ticks=True, corner=False)
+    for axes in draw(one, one).figure.axes:
+        boxes = [text.get_window_extent() for text in axes.get_xticklabels()]
+        assert len(boxes) == 5  # a doubling each
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+def test_labels_without_a_place_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    draw(panel(*(Mark(1, 20.0, "a", label="a" * 60) for _ in range(3)), ends=True))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_labels_of_a_crowd_are_those_of_the_front_and_of_the_best() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from ssdd_bench.report.figures.chart import Chart, Mark, Panel
+from ssdd_bench.report.figures.chart import Boxes, Chart, Distributions, Mark, Panel, Spread
 from ssdd_bench.report.figures.drawing import draw
 from ssdd_bench.report.figures.palette import GREY, INK, PAPER, Palette
 from ssdd_bench.report.figures.svg import inline_svg
@@ -15,7 +16,7 @@ from ssdd_bench.report.figures.svg import inline_svg
 
 def draw_svg(label: str = "a", metric: str = "") -> str:
     marks = (Mark(1, 20.0, "a", label=label), Mark(9, 22.0, "b", label="b", line="b"))
-    panel = Panel(marks, "64 px", "28 images", "x", "y", higher=True, corner=True)
+    panel = Panel(marks, "64 px", ("28 images",), "x", "y", higher=True, corner=True)
     chart = Chart("figure", "A figure", (panel,), metric)
     return draw(chart, Palette({"a": "x", "b": "y"}), [".svg"]).svg
 
@@ -45,6 +46,16 @@ def test_two_figures_in_one_page_share_no_id() -> None:
         for svg in (inline_svg(draw_svg(metric=metric)) for metric in ("one", "two"))
     ]
     assert ids[0] & ids[1] == {None}
+
+
+@pytest.mark.medium
+def test_scores_of_single_images_have_colours_of_tokenizers_and_of_the_page_alone() -> None:
+    values = np.linspace(20, 30, 5)
+    row = Spread("a", "a", values, (20.0, 22.5, 25.0, 27.5, 30.0), "")
+    chart = Distributions("f", "A figure", (Boxes("64 px", "PSNR", (row,)),), "28 images.", "")
+    palette = Palette({"a": "x"})
+    inline = draw(chart, palette, [".svg"]).inline
+    assert set(re.findall("#[0-9a-f]{6}", inline.lower())) == {palette.color("a").lower()}
 
 
 @pytest.mark.medium
