@@ -302,6 +302,14 @@ def test_page_in_a_browser(browser: Any) -> None:
         )
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width  # only tables scroll sideways, in frames of their own
+        unreachable = browser.execute_script(
+            "return [...document.querySelectorAll('main *')].filter(one =>"
+            "  one.scrollWidth > one.clientWidth + 1"
+            "  && /auto|scroll/.test(getComputedStyle(one).overflowX)"
+            "  && !one.matches('[tabindex]') && !one.querySelector('[tabindex], button, a, input')"
+            ").map(one => one.outerHTML.slice(0, 80))"
+        )
+        assert unreachable == []  # what scrolls, scrolls by keys
         # The menu of columns is whole, at either end of its row.
         for order, margin in (("-1", "0"), ("1", "auto")):
             left, right = browser.execute_async_script(

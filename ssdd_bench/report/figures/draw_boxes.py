@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from ssdd_bench.report.figures.canvas import Canvas
 from ssdd_bench.report.figures.chart import Boxes, Distributions, Spread
 from ssdd_bench.report.figures.draw_panels import put_title
-from ssdd_bench.report.figures.palette import Palette
+from ssdd_bench.report.figures.palette import INK, Palette
 
 _IMAGES_SHOWN: Final = 200  # above which a distribution is a box alone
 _THICK: Final[dict[str, Any]] = {"linewidth": 2.2, "zorder": 3, "solid_capstyle": "butt"}
@@ -57,7 +57,7 @@ def _draw_box(axes: Axes, row: Spread, place: int, color: str, gid: str) -> None
     box = Rectangle((first, place - 0.25), third - first, 0.5, zorder=2, gid=gid)
     axes.add_patch(box).set(facecolor="white", edgecolor=color, linewidth=1.2)
     add(Line2D(*_bars([median], place, 0.25), color=color, gid=f"{gid}-median", **_THICK))
-    add(Line2D(*bars, color="0.25", gid=f"{gid}-images", **_THIN))
+    add(Line2D(*bars, color=INK, gid=f"{gid}-images", **_THIN))
 
 
 def _bars(xs: Any, place: int, half: float) -> tuple[np.ndarray, np.ndarray]:
