@@ -1,11 +1,14 @@
 """The script of CI: what it provides so that no test skips that need not, without installing."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+GATE = Path(__file__).parents[1] / ".github" / "workflows" / "gate.yml"
 SCRIPT = Path(__file__).parents[1] / ".ci" / "run"
 TOOLS = ("bash", "dirname", "mktemp", "rm", "mkdir", "tail")
 STUBS = {
@@ -66,3 +69,28 @@ def test_weights_beside_the_checkout_are_used(ci, tmp_path):
     folder.mkdir(parents=True)
     assert ci()[-1] == f"make check TAEF2={folder}"
     assert ci(SSDD_BENCH_TAEF2="/other")[-1] == "make check TAEF2=/other"
+
+
+@pytest.mark.parametrize("step", ["measure", "compare", "speed"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [("", []), ('--fail "decode_ips:-40%" --data "my photos"', ["decode_ips:-40%", "my photos"])],
+)
+def test_options_of_the_gate_are_read_as_a_shell_reads_them(tmp_path, step, options, words):
+    """Quotes, as the page of the gate writes them, are no part of the words."""
+    (found,) = (
+        one
+        for one in yaml.safe_load(GATE.read_text())["jobs"]["gate"]["steps"]
+        if one.get("name") == step
+    )
+    program = tmp_path / "ssdd-bench"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 2\n')
+    program.chmod(0o755)
+    environment = dict.fromkeys(("TOKENIZERS", "RES", "BASELINE", "AGAINST"), "x")
+    environment |= {"OPTIONS": options, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", "-e", "-o", "pipefail", "-c", found["run"]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2  # that of the gate
+    arguments = done.stdout.splitlines()
+    assert [one for one in arguments if one in words] == words
+    assert "" not in arguments
