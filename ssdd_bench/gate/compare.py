@@ -28,6 +28,8 @@ from ssdd_bench.metrics.catalog import METRICS
 from ssdd_bench.metrics.intervals import BOOTSTRAP
 from ssdd_bench.report.pooled import POOLED
 
+AGAIN = "measure BASE again"
+
 Verdict = Literal["same", "better", "worse", "changed", "regression"]
 
 
@@ -172,7 +174,7 @@ def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
     a, b, name = before.result, after.result, before.key
     found = []
     if a.protocol.get("sha256") != b.protocol.get("sha256"):
-        found.append(f"{name}: the protocol's hash differs")
+        found.append(f"{name}: the protocol's hash differs: {AGAIN}")
     if a.data.n != b.data.n:
         found.append(f"{name}: {counted(a.data.n, 'image')} and {b.data.n}")
     elif a.data.ids_sha256 != b.data.ids_sha256:
@@ -185,17 +187,21 @@ def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
             continue
         one, other = a.metrics[key], b.metrics[key]
         if bool(one.unavailable) != bool(other.unavailable):
-            found.append(f"{name}: {key} was not measured on both sides")
+            side = "BASE" if one.unavailable else "HEAD"
+            found.append(f"{name}: {side} has no {key}: {one.unavailable or other.unavailable}")
         elif one.backend != other.backend:
-            found.append(f"{name}: {key} by {one.backend} and by {other.backend}")
+            found.append(f"{name}: {key} by {one.backend} and by {other.backend}: {AGAIN}")
     return found
 
 
 def _execution_notes(before: ScoredResult, after: ScoredResult) -> Iterator[str]:
-    """Name what decides the rounding of a CPU's sums, where it differs."""
+    """Name what decides the rounding of sums, where it differs."""
     a, b = before.result.execution, after.result.execution
     last = "the last digits of scores may differ"
-    if a.device == b.device == "cpu" and a.threads != b.threads:
+    if a.device != b.device:
+        yield f"{before.key}: on {a.device} and {b.device}: {last}"
+        return
+    if a.device == "cpu" and a.threads != b.threads:
         yield f"{before.key}: {a.threads} and {b.threads} threads: {last}"
     if a.cpu_kernels != b.cpu_kernels:
         yield f"{before.key}: kernels {a.cpu_kernels} and {b.cpu_kernels}: {last}"

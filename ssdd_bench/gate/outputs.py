@@ -52,6 +52,19 @@ def row_texts(found: Difference) -> tuple[str, ...]:
     )
 
 
+def describe_failure(found: Difference) -> str:
+    """Write how far a metric that fails has moved, and how far it may."""
+    row = dict(zip(HEADINGS, row_texts(found), strict=True))
+    return "{base} -> {head} ({change}, allowed {allowed})".format(**row)
+
+
+def failures(comparison: Comparison) -> Iterator[str]:
+    """Yield each metric that fails, with its job."""
+    for found in comparison.differences:
+        if found.fails:
+            yield f"{found.key}: {found.metric} {describe_failure(found)}"
+
+
 def by_job(comparison: Comparison) -> dict[str, list[Difference]]:
     """Group the differences by their job, in order."""
     jobs: dict[str, list[Difference]] = {}
@@ -82,13 +95,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     from rich.text import Text
 
     shown: set[str] = set()
-    for job, differences in by_job(comparison).items():
+    jobs = by_job(comparison)
+    for job, differences in jobs.items():
         widths = _widths(differences, console.width)
         console.print(Text(job, "bold"), soft_wrap=True)
         console.print(*_grid(differences, widths), sep="\n", soft_wrap=True)
         shown |= widths.keys()
     for text in remarks(comparison, shown):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
+    if len(jobs) > 1:  # tables above may have been scrolled away
+        for text in failures(comparison):
+            console.print(Text(text, "red"), soft_wrap=True)
     console.print(verdict(comparison))
 
 
@@ -117,11 +134,17 @@ def _grid(differences: Sequence[Difference], widths: Mapping[str, int]) -> Itera
 def to_markdown(comparison: Comparison) -> str:
     """Write a table for each job with a headline, for a step summary or a comment."""
     lines = [f"### Tokenizer quality: {verdict(comparison)}", ""]
-    lines += [f"- {text}" for text in remarks(comparison)]
+    lines += [f"- **{_escape(text)}**" for text in failures(comparison)]
+    lines += [f"- {_escape(text)}" for text in remarks(comparison)]
     for job, differences in by_job(comparison).items():
         grid = markdown_grid(HEADINGS, [False] * len(HEADINGS), map(row_texts, differences))
         lines += ["", f"**{job}**", "", *grid]
     return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    """Escape the star of a default threshold, which would begin a list."""
+    return text.replace("*", "\\*")
 
 
 def describe_speed(base: str, head: str, found: SpeedRatio, resolution: int) -> str:
@@ -153,12 +176,10 @@ def to_junit(comparison: Comparison) -> str:
     """Write a test case for each metric of each job; jobs that cannot be compared are errors."""
     suite = ElementTree.Element("testsuite", name="ssdd-bench compare")
     for found in comparison.differences:
-        row = dict(zip(HEADINGS, row_texts(found), strict=True))
         job = str(found.key)
         case = ElementTree.SubElement(suite, "testcase", classname=job, name=found.metric)
         if found.fails:
-            message = "{base} -> {head} ({change}, allowed {allowed})".format(**row)
-            ElementTree.SubElement(case, "failure", message=message)
+            ElementTree.SubElement(case, "failure", message=describe_failure(found))
     for text in comparison.obstacles:
         case = ElementTree.SubElement(suite, "testcase", classname="comparable", name=text)
         ElementTree.SubElement(case, "error", message=text)

@@ -54,7 +54,7 @@ class Threshold:
         return self.amount * abs(base) if self.relative else self.amount
 
     def __str__(self) -> str:
-        text = f"{100 * self.amount:g}%" if self.relative else f"{self.amount:.4g}"
+        text = f"{100 * self.amount:.4g}%" if self.relative else f"{self.amount:.4g}"
         return f"{text}*" if self.is_default else text
 
 

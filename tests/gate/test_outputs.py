@@ -133,10 +133,11 @@ def test_markdown_and_junit_in_full():
     found = Comparison((difference(threshold=SET),), ("an obstacle <&>",), ("a note",))
     lines = to_markdown(found).split("\n")
     assert lines[0].endswith(verdict(found))
-    assert lines[1:4] == ["", "- an obstacle <&>", "- a note"]
-    assert lines[4].startswith("- found: ")
-    assert lines[5:8] == ["", f"**{JOB}**", ""]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[8:]]
+    failure = f"- **{JOB}: psnr_pooled 20.644 -> 20.144 (-0.5, allowed 0.05)**"
+    assert lines[1:5] == ["", failure, "- an obstacle <&>", "- a note"]
+    assert lines[5].startswith("- found: ")
+    assert lines[6:9] == ["", f"**{JOB}**", ""]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[9:]]
     assert cells[0] == list(HEADINGS)
     assert [cell.strip("*`") for cell in cells[2]] == list(row_texts(difference(threshold=SET)))
     assert cells[3:] == [[""]]
@@ -188,6 +189,24 @@ def test_rows_have_colours_and_columns_go_where_they_do_not_fit():
     ]
     (heading, *_) = _grid(found, _widths(found, width - 1))
     assert heading.plain.split() == [one for one in HEADINGS if one != "found"]
+
+
+def test_the_star_of_a_default_is_no_list_in_markdown():
+    lines = to_markdown(Comparison((difference(),), (), ())).split("\n")
+    assert lines[2].endswith(r"allowed 0.01%\*)**")
+    assert lines[3].startswith(r"- \* not set")
+
+
+def test_what_fails_among_many_jobs_stands_beside_the_verdict():
+    fine = difference(OTHER, "psnr", "better", SET)
+    assert printed(Comparison((difference(), fine), (), ()), 200)[-2:] == [
+        f"{JOB}: psnr_pooled 20.644 -> 20.144 (-0.5, allowed 0.01%*)",
+        "regression",
+    ]
+
+
+def test_relative_thresholds_have_few_digits():
+    assert str(Threshold(0.25 / 20**0.5, True)) == "5.59%"
 
 
 def test_the_whole_output_of_a_terminal():
