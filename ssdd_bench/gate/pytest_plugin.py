@@ -62,6 +62,7 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
         command += " --no-speed --no-pictures --quiet"
         given = {"data": data, "limit": limit, "metrics": ",".join(metrics)}
         command += "".join(f" --{name} {value}" for name, value in given.items() if value)
+        problem: UserError | None = None
         try:
             config = RunConfig(
                 requests=tuple(parse_requests(tokenizer)),
@@ -88,7 +89,9 @@ def ssdd_gate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., N
             base = load_side(str(root / baseline), "pytest --ssdd-gate-update")
             head = load_side(str(config.out))
         except UserError as error:
-            pytest.fail(f"ssdd-bench run failed:\n{error}", pytrace=False)
+            problem = error
+        if problem:  # outside the handler, whose traceback pytest would print before it
+            pytest.fail(str(problem), pytrace=False)
         found = compare(base, head, thresholds)
         table = to_markdown(found)
         add_to_summary(table)
