@@ -28,21 +28,25 @@ class LatentSpec:
     Attributes:
         kind: ``continuous`` (floats), ``discrete`` (codebook indices or quantised levels) or
             ``bytes`` (a codec's stream, whose size differs per image).
-        f: image pixels per latent cell along one side.
-        channels: values per latent cell (0 for ``bytes``).
+        f: image pixels per latent cell along one side; 0 for tokens in a row.
+        channels: values per latent cell or token (0 for ``bytes``).
         bits_per_value: bits of one value for ``discrete`` latents, else None.
+        tokens: number of tokens in a row, whatever the image's size; None for a grid of cells.
     """
 
     kind: LatentKind
     f: int
     channels: int
     bits_per_value: float | None = None
+    tokens: int | None = None
 
     def problem(self) -> str:
         """Describe the value that makes no sense; empty if all do."""
         if self.kind not in get_args(LatentKind):
             return f"kind is '{self.kind}', not one of {', '.join(get_args(LatentKind))}"
-        if self.f < 1 or self.channels < 0:
+        if self.tokens is not None and (self.tokens < 1 or self.f != 0 or self.kind == "bytes"):
+            return f"tokens is {self.tokens} with f {self.f}: a row has 1 or more, and an f of 0"
+        if (self.f < 1 and self.tokens is None) or self.channels < 0:
             return f"f is {self.f} and channels {self.channels}: give 1 and 0, or more"
         if (self.kind == "discrete") != (self.bits_per_value is not None):
             return (
@@ -51,10 +55,29 @@ class LatentSpec:
             )
         return ""
 
+    @property
+    def name(self) -> str:
+        """Its size in short: "f8c4", "32 tokens, c16", or "bytes"."""
+        if self.kind == "bytes":
+            return "bytes"
+        if self.tokens is not None:
+            return f"{self.tokens} tokens, c{self.channels}"
+        return f"f{self.f}c{self.channels}"
+
+    @property
+    def multiple(self) -> int:
+        """Number of pixels whose multiples the sides of images are."""
+        return self.f or 1
+
     def shape(self, height: int, width: int) -> tuple[int, int, int] | None:
-        """Return (channels, h, w) for an image of ``height`` x ``width``; None for ``bytes``."""
+        """Return (channels, h, w) for an image of ``height`` x ``width``; None for ``bytes``.
+
+        A row of tokens is one cell high.
+        """
         if self.kind == "bytes":
             return None
+        if self.tokens is not None:
+            return (self.channels, 1, self.tokens)
         return (self.channels, height // self.f, width // self.f)
 
 
@@ -63,7 +86,8 @@ class Latent:
     """A batch of encoded images.
 
     Attributes:
-        data: tensor (B, channels, h, w), or a list of B ``bytes`` objects for codecs.
+        data: tensor (B, channels, h, w), with h = 1 for tokens in a row, or a list of B ``bytes``
+            objects for codecs.
         size: (height, width) in pixels of the images to decode to.
     """
 
@@ -112,7 +136,8 @@ class Tokenizer(ABC):
         """Encode float images (B, 3, H, W) in [0, 1].
 
         Args:
-            images: on the tokenizer's device, float32; H and W are multiples of ``latent.f``.
+            images: on the tokenizer's device, float32; H and W are multiples of
+                ``latent.multiple``.
             noise: None encodes to the posterior's mode, otherwise to one sample of it.
         """
 
@@ -138,7 +163,7 @@ class Tokenizer(ABC):
 
         Raises:
             DataError: the images have another type, range or shape, or another number of ids.
-            ResolutionError: a side is not a multiple of ``latent.f``.
+            ResolutionError: a side is not a multiple of ``latent.multiple``.
             PluginError: a pixel is not finite.
 
         Examples:
@@ -150,7 +175,7 @@ class Tokenizer(ABC):
         from ssdd_bench.api.noise import KeyedNoise
         from ssdd_bench.api.pixels import to_uint8
 
-        _check_images(images, self.latent.f, None if ids is None else len(ids))
+        _check_images(images, self.latent.multiple, None if ids is None else len(ids))
         ids = [str(index) for index in range(len(images))] if ids is None else list(ids)
         parameters = (p for network in self.networks().values() for p in network.parameters())
         device = next((p.device for p in parameters), torch.device("cpu"))

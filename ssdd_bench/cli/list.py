@@ -165,10 +165,8 @@ def command(
 def _describe_latent(latent: LatentSpec | None) -> str:
     if latent is None:
         return "by model"
-    if latent.kind == "bytes":
-        return "bytes"
     bits = "" if latent.bits_per_value is None else f"\n{latent.bits_per_value:g} bits"
-    return f"f{latent.f}c{latent.channels}{bits}"
+    return f"{latent.name}{bits}"
 
 
 def _describe_options(info: TokenizerInfo) -> str:

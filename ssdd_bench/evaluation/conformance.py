@@ -108,7 +108,7 @@ def make_images(resolution: int) -> Tensor:
 def _check_description(tokenizer: Tokenizer, resolution: int) -> Iterator[str]:
     yield from describe_faults(tokenizer)
     spec = getattr(tokenizer, "latent", None)
-    if isinstance(spec, LatentSpec) and not spec.problem() and resolution % spec.f:
+    if isinstance(spec, LatentSpec) and not spec.problem() and resolution % spec.multiple:
         yield f"resolution {resolution} is not a multiple of f = {spec.f}: check with another one"
     for role, network in tokenizer.networks().items():
         if isinstance(network, nn.Module) and any(module.training for module in network.modules()):

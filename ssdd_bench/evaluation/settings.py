@@ -135,7 +135,7 @@ def check_resolution(tokenizer: Tokenizer, resolution: int) -> None:
     Raises:
         ResolutionError: names the nearest resolutions that fit.
     """
-    f = tokenizer.latent.f
+    f = tokenizer.latent.multiple
     if resolution < 1 or resolution % f:
         below = resolution - resolution % f
         near = f"{below} or {below + f}" if below > 0 else f"{f}"

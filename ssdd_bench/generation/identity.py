@@ -29,7 +29,7 @@ def encoder_sha256(loaded: LoadedTokenizer) -> str:
     warns of decoding with another one.
 
     Raises:
-        PluginError: the latents are not continuous, so no network can be trained on them.
+        PluginError: the latents are not continuous, or no grid: no network here models them.
     """
     tokenizer, record = loaded.tokenizer, loaded.record
     spec = tokenizer.latent
@@ -37,6 +37,11 @@ def encoder_sha256(loaded: LoadedTokenizer) -> str:
         raise PluginError(
             f"'{record.label}' has {spec.kind} latents and a DiT needs continuous ones: use a "
             "tokenizer with continuous latents"
+        )
+    if spec.tokens is not None:
+        raise PluginError(
+            f"'{record.label}' has {spec.tokens} tokens in a row and a DiT needs a grid: use a "
+            "tokenizer whose latent is a grid"
         )
     digest = hashlib.sha256(canonical_json([spec.f, spec.channels]).encode())
     encoder = tokenizer.networks().get("encoder")

@@ -227,7 +227,7 @@ def _check_latent(model: LatentModel, loaded: LoadedTokenizer) -> None:
     elif (spec.kind, spec.channels, spec.f) != ("continuous", channels, facts.f):
         raise UserError(
             f"the network samples f{facts.f}c{channels} latents and '{loaded.record.label}' "
-            f"decodes f{spec.f}c{spec.channels}: use another tokenizer"
+            f"decodes {spec.name}: use another tokenizer"
         )
 
 

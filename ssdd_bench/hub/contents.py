@@ -68,9 +68,11 @@ def _checksums(result: Result) -> Iterator[Found]:
 
 
 def _sizes(result: Result) -> Iterator[Found]:
+    shape = result.latent.shape
+    has_cells = shape is not None and shape[1] > 1
     least = {
         "seconds": (result.seconds, 0),
-        "latent.f": (result.latent.f, 1),
+        "latent.f": (result.latent.f, int(has_cells)),
         "tokenizer.params_encoder": (result.tokenizer.params_encoder, 0),
         "tokenizer.params_decoder": (result.tokenizer.params_decoder, 0),
     }

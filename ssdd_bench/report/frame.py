@@ -50,11 +50,11 @@ def to_frame(results: Sequence[Result], scores: Sequence[Scores] = ()) -> pd.Dat
         ``d:f=16,steps=4``), id, title, family, role, stochastic (the decoder draws noise), model,
         sampler, sampling_steps, guidance (of generated latents), resolution, protocol, standing
         (a value of :class:`ssdd_bench.protocols.standing.Standing`), f, channels,
-        latent ("32x32x4": height, width, channels), tokens, floats_per_pixel, bits_per_pixel,
-        steps, n, one per metric (``inf`` where every image is identical to its original, NaN where
-        unavailable), METRIC_low and
-        METRIC_high (95% intervals), WAY_ips, WAY_ips_q1 and WAY_ips_q3 (images/s of model, encode
-        and decode: median and quartiles), params_encoder, params_decoder, gmac_model,
+        latent ("32x32x4": height, width, channels; "32x16": tokens in a row, channels), tokens,
+        floats_per_pixel, bits_per_pixel, steps, n, one per metric (``inf`` where every image is
+        identical to its original, NaN where unavailable), METRIC_low and METRIC_high (95%
+        intervals), WAY_ips, WAY_ips_q1 and WAY_ips_q3 (images/s of model, encode and decode:
+        median and quartiles), params_encoder, params_decoder, gmac_model,
         gmac_decode, peak_memory_bytes, peak_memory_kind, device, threads, dtype, compile,
         cuda_graphs, memory_format, batch (of decode), decode_ms (for one image per call),
         decode_ratio with decode_ratio_low and decode_ratio_high (images/s over those of
@@ -192,6 +192,7 @@ def check_metric(frame: pd.DataFrame, metric: str) -> None:
 def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
     tokenizer, latent, data, speed = result.tokenizer, result.latent, result.data, result.speed
     shape, generation = latent.shape, result.generation
+    cells = () if shape is None else shape[1:] if latent.f else shape[2:]
     model = generation.model_time if generation else None
     spec = tokenizer.label.partition(f" + {generation.model}")[0] if generation else ""
     spec = spec or tokenizer.label
@@ -213,7 +214,7 @@ def _row(result: Result, metrics: list[str]) -> dict[str, Any]:
         "protocol": "",  # named when all results are known
         "standing": standing_of(result).value,
         **_pick(latent, "f", "channels"),
-        "latent": f"{shape[1]}x{shape[2]}x{shape[0]}" if shape else latent.kind,
+        "latent": "x".join(map(str, (*cells, shape[0]))) if shape else latent.kind,
         **_pick(latent, "tokens", "floats_per_pixel", "bits_per_pixel"),
         "steps": result.steps,
         "n": data.n,

@@ -64,7 +64,7 @@ class LatentRecord:
     """Size of the latent at this resolution."""
 
     kind: str  # "continuous", "discrete", "bytes" (a codec's stream) or "unknown"
-    f: int  # pixels a side per position of the latent; 0 if unknown
+    f: int  # pixels a side per position of the latent; 0 for tokens in a row, or if unknown
     channels: int  # values per position; 0 for byte streams or if unknown
     shape: tuple[int, int, int] | None  # channels, height, width; None for byte streams
     tokens: int | None  # height times width of the latent; None for byte streams

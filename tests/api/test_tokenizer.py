@@ -59,3 +59,37 @@ def test_what_is_no_batch_of_images_is_refused(
 def test_sides_are_multiples_of_f(images: Tensor) -> None:
     with pytest.raises(ResolutionError, match="f = 2"):
         Keeps().reconstruct(images)
+
+
+def test_tokens_in_a_row() -> None:
+    """Their number is that of no image's sides."""
+    spec = LatentSpec("continuous", 0, 16, tokens=32)
+    assert spec.problem() == ""
+    assert spec.shape(256, 256) == spec.shape(250, 512) == (16, 1, 32)
+    assert (spec.multiple, spec.name) == (1, "32 tokens, c16")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (LatentSpec("continuous", 8, 4), "f8c4"),
+        (LatentSpec("discrete", 16, 1, 10), "f16c1"),
+        (LatentSpec("bytes", 1, 0), "bytes"),
+    ],
+)
+def test_names_of_sizes(spec: LatentSpec, name: str) -> None:
+    assert (spec.problem(), spec.name) == ("", name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "token"),
+    [
+        (LatentSpec("continuous", 0, 4), "f is 0"),
+        (LatentSpec("continuous", 8, 4, tokens=32), "tokens is 32 with f 8"),
+        (LatentSpec("continuous", 0, 4, tokens=0), "tokens is 0"),
+        (LatentSpec("bytes", 0, 0, tokens=32), "tokens is 32"),
+        (LatentSpec("continuous", 0, -1, tokens=32), "channels -1"),
+    ],
+)
+def test_what_describes_no_latent(spec: LatentSpec, token: str) -> None:
+    assert token in spec.problem()

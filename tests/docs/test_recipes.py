@@ -47,7 +47,8 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(block, "docs/how-to/recipes.md", "exec"), names)
     result, row, traced = (names[name] for name in ("result", "row", "traced"))
     assert result.latent.shape == traced.latent.shape == (32, 16, 16)
-    assert (row.latent.shape, row.latent.bits_per_pixel) == ((32, 1, 1), 32 * 12 / 256**2)
+    assert (row.latent.shape, row.latent.bits_per_pixel) == ((1, 1, 32), 32 * 12 / 256**2)
+    assert row.latent.tokens == 32
     assert row.metrics["psnr"].value > 8
     value = result.metrics["psnr"].value
     assert traced.metrics["psnr"].value == pytest.approx(value, abs=1e-3)

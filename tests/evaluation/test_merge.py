@@ -198,6 +198,10 @@ def test_no_image_at_all(tmp_path: Path) -> None:
             LatentRecord("continuous", 8, 4, (4, 2, 2), 4, 64 / 1024, None),
         ),
         (LatentSpec("bytes", 1, 0), LatentRecord("bytes", 1, 0, None, None, None, 0.0)),
+        (
+            LatentSpec("continuous", 0, 4, tokens=16),
+            LatentRecord("continuous", 0, 4, (4, 1, 16), 16, 64 / 1024, None),
+        ),
     ],
 )
 def test_other_latents(folder: JobFolder, spec: LatentSpec, expected: LatentRecord) -> None:

@@ -9,7 +9,7 @@ from mortal import Life, MortalBlockMean, run_elsewhere
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
-from ssdd_bench.api import Latent
+from ssdd_bench.api import Latent, LatentSpec
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.latents import LatentSet
 from ssdd_bench.data.npz import write_npz
@@ -227,6 +227,10 @@ def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
 def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
     with pytest.raises(PluginError, match="has discrete latents and a DiT needs continuous"):
         encode(photos, tmp_path / "bad", block_mean(kind="discrete"))
+    row = block_mean()
+    row.latent = LatentSpec("continuous", 0, 3, tokens=16)
+    with pytest.raises(PluginError, match="16 tokens in a row and a DiT needs a grid"):
+        encode(photos, tmp_path / "bad", row)
     loaded = LoadedTokenizer(block_mean(), record())
     with pytest.raises(ResolutionError, match="18 px is not a multiple of f = 4"):
         encode_latents(LatentsPlan(loaded, photos, 18, tmp_path / "bad"), torch.device("cpu"))

@@ -29,6 +29,8 @@ def folder(tmp_path):
 def test_contract(folder):
     assert check_tokenizer(f"recon:dir={folder}") == []
     assert check_tokenizer(f"recon:dir={folder},f=8,channels=4") == []
+    assert check_tokenizer(f"recon:dir={folder},tokens=32,channels=16") == []
+    assert load_tokenizer(f"recon:dir={folder},tokens=32").latent.tokens == 32
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,45 @@ def test_discrete(tmp_path):
         load_tokenizer(spec)
 
 
+class Row(nn.Module):
+    """Codes in a row, (B, N)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (avg_pool2d(x.mean(dim=1), 8) * 7.5 + 7.5).round().long().flatten(1)
+
+
+class FromRow(nn.Module):
+    def forward(self, codes: Tensor) -> Tensor:
+        grey = (codes.float() - 7.5).reshape(-1, 1, 8, 8) / 7.5
+        return interpolate(grey.expand(-1, 3, -1, -1), scale_factor=8.0)
+
+
+class Tall(nn.Module):
+    """Floats in a row, (B, C, 1, N)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool2d(x, 8).flatten(2)[:, :, None]
+
+
+class FromTall(nn.Module):
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        return interpolate(z.reshape(-1, 3, 8, 8), scale_factor=8.0) + 0.01 * noise
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "more", "latent"),
+    [
+        (Row(), FromRow(), ",codes=16", LatentSpec("discrete", 0, 1, 4.0, tokens=64)),
+        (Tall(), FromTall(), "", LatentSpec("continuous", 0, 3, tokens=64)),
+    ],
+)
+def test_tokens_in_a_row(encoder, decoder, more, latent, tmp_path):
+    files = (export(encoder, tmp_path / "encoder.jit"), export(decoder, tmp_path / "decoder.jit"))
+    spec = "torchscript:encoder={},decoder={},size=64".format(*files) + more
+    assert load_tokenizer(spec).latent == latent
+    assert check_tokenizer(spec, resolution=64) == []
+
+
 @pytest.mark.medium
 def test_onnx(tmp_path):
     pytest.importorskip("onnxruntime")

@@ -69,7 +69,7 @@ class Reconstructions(Tokenizer):
         return torch.from_numpy(array).permute(2, 0, 1).float() / 255
 
 
-def load(dir: str, f: int, channels: int) -> Reconstructions:
+def load(dir: str, f: int, channels: int, tokens: int) -> Reconstructions:
     """List the folder; the manifest explains the options.
 
     Raises:
@@ -77,4 +77,5 @@ def load(dir: str, f: int, channels: int) -> Reconstructions:
     """
     if not dir or not Path(dir).is_dir():
         raise WeightsError(f"recon: no folder '{dir}'. Pass one as recon:dir=DIR")
-    return Reconstructions(Path(dir), LatentSpec("continuous", f, channels))
+    latent = LatentSpec("continuous", 0 if tokens else f, channels, tokens=tokens or None)
+    return Reconstructions(Path(dir), latent)

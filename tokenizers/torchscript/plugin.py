@@ -29,31 +29,32 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
 
     def encode(images: Tensor) -> Tensor:
         data = encoding(images * (1 - low) + low)
-        if data.ndim == 3:
+        while 1 < data.ndim < 4:  # codes without channels, or also without rows
             data = data[:, None]
         return data.float() if data.is_floating_point() else data.long()
 
     def decode(latents: Tensor, noise: Noise | None = None) -> Tensor:
-        given = [latents[:, 0] if codes and flat else latents]
+        given = [latents.flatten(0, 4 - dimensions)]
         if noise is not None:
-            sides = (side * f for side in latents.shape[-2:])
+            sides = (side * f for side in latents.shape[-2:]) if f else (height, width)
             given.append(noise.normal((3, *sides), device=latents.device))
         decoded = decoding(*given)
         return (decoded.float() - low) / (1 - low)
 
     height, width = encoding.sides or (size, size)
     blank = torch.zeros(1, 3, height, width)
-    flat = encoding(blank * (1 - low) + low).ndim == 3
+    dimensions = encoding(blank * (1 - low) + low).ndim
     data = encode(blank)
     if data.is_floating_point() == bool(codes):
         fix = "Leave codes out" if codes else "Pass codes=N, the size of its codebook"
         raise WeightsError(f"{encoder} returned {data.dtype}. {fix}")
-    if data.ndim != 4 or width % data.shape[-1]:
+    is_row = data.ndim == 4 and data.shape[2] == 1 < data.shape[3]
+    if data.ndim != 4 or (width % data.shape[3] and not is_row):
         raise WeightsError(
-            f"{encoder} returned shape {tuple(data.shape)} for {width} px, expected a latent of 3 "
-            "or 4 dimensions. Pass an encoder"
+            f"{encoder} returned shape {tuple(data.shape)} for {width} px, expected a latent of 2 "
+            "to 4 dimensions. Pass an encoder"
         )
-    f = width // data.shape[-1]
+    f = 0 if is_row else width // data.shape[3]
     networks = {"encoder": encoding.module, "decoder": decoding.module}
     return from_functions(
         encode,
@@ -63,6 +64,7 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
             f=f,
             channels=data.shape[1],
             bits_per_value=math.log2(codes) if codes else None,
+            tokens=data.shape[3] if is_row else None,
         ),
         stochastic=decoding.inputs == 2,
         networks={role: module for role, module in networks.items() if module is not None},

@@ -102,8 +102,11 @@ def shorten_name(name: str) -> str:
 def panel_title(rows: pd.DataFrame, *, rate: bool = True) -> str:
     """Name a panel by what all its rows share: resolution and compression rate."""
     first = rows.iloc[0]
-    known = rate and not pd.isna(first["f"]) and first["f"] > 1
-    return f"{first['resolution']} px" + (f", f{first['f']}" if known else "")
+    size = ""
+    if rate and not pd.isna(first["f"]) and not pd.isna(first["tokens"]):
+        f = first["f"]
+        size = f", f{f}" if f > 1 else "" if f else ", tokens in a row"
+    return f"{first['resolution']} px{size}"
 
 
 def guidance_title(rows: pd.DataFrame) -> str:

@@ -130,13 +130,15 @@ def _section(row: Any) -> tuple[tuple[int, float], str]:
         return (4, 0.0), "controls"
     if not pd.isna(row.floats_per_pixel):
         rate = row.floats_per_pixel
-        heading = f"f{row.f}c{row.channels}: {rate:.3g} floats per pixel (1/{3 / rate:.3g} of RGB)"
+        size = f"f{row.f}c{row.channels}" if row.f else f"{row.tokens:.0f} tokens, c{row.channels}"
+        heading = f"{size}: {rate:.3g} floats per pixel (1/{format_short(3 / rate)} of RGB)"
         return (1, -rate), heading
     if pd.isna(row.bits_per_pixel):
         return (3, 0.0), "latents of unknown size"
     if not pd.isna(row.tokens):
         rate = row.bits_per_pixel
-        return (2, -rate), f"f{row.f}, tokens: {rate:.3g} bits per pixel (1/{24 / rate:.3g} of RGB)"
+        size = f"f{row.f}, tokens" if row.f else f"{row.tokens:.0f} tokens"
+        return (2, -rate), f"{size}: {rate:.3g} bits per pixel (1/{format_short(24 / rate)} of RGB)"
     return (3, 0.0), "byte streams"
 
 
