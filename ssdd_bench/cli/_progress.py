@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ssdd_bench.errors import PluginError, UnavailableError
+from ssdd_bench.errors import PluginError, UnavailableError, counted
 from ssdd_bench.evaluation.progress import progress_bar
 from ssdd_bench.install import install_command
 from ssdd_bench.launch.lock import locked
@@ -140,12 +140,14 @@ def _run_locked(
         click.echo("this CPU has no bfloat16: training computes in float32", err=True)
     with (
         start_trackers(track, trainer.out, trainer.out.name, config) as trackers,
-        progress_bar(stage.name, iterations, trainer.iteration, quiet) as bar,
+        progress_bar(stage.name, iterations, quiet) as bar,
     ):
         if trainer.log:
             trainer.log.trackers = trackers
+        bar.show(trainer.iteration, state="")
         for state in trainer.run(iterations, seconds):
             terms = " ".join(f"{term} {loss:.3g}" for term, loss in state.losses.items())
             bar.show(state.iteration, state=f"{state.images_per_s:.1f} images/s {terms}")
     if not quiet:
-        click.echo(f"{trainer.weights_path}: {trainer.iteration} iterations", err=True)
+        done = counted(trainer.iteration, "iteration")
+        click.echo(f"{trainer.weights_path}: {done}", err=True)

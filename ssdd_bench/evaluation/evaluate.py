@@ -153,6 +153,7 @@ def evaluate_loaded(
     """
     check_resolution(loaded.tokenizer, settings.resolution)
     progress = progress or Progress()
+    progress.images_done(0)  # a bar is there before the first batch
     record = describe_job(loaded, source, settings, data_fingerprint(source))
     with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as path:
         folder = JobFolder(Path(path), record.identity)

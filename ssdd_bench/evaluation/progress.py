@@ -10,7 +10,7 @@ from ssdd_bench.launch.tasks import Progress as WorkProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, Task, TaskID
 
     from ssdd_bench.evaluation.job import Failure, Finished, Job
 
@@ -46,7 +46,10 @@ class Callbacks:
 
 
 def new_progress(console: Console) -> Progress:
-    """Return bars with a title, a count, a text ``state`` and the time left."""
+    """Return bars with a title, a count, a text ``state`` and the time left, a line each.
+
+    On a narrow terminal the bars are short, and the texts are cut, the longest first.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -54,19 +57,32 @@ def new_progress(console: Console) -> Progress:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
+    from rich.text import Text
+
+    class Line(TextColumn):
+        """Text that is cut where it does not fit: the other columns do not give way."""
+
+        def render(self, task: Task) -> Text:
+            text = super().render(task)
+            text.no_wrap, text.overflow = True, "ellipsis"
+            return text
+
+    def fixed() -> Column:
+        return Column(no_wrap=True)
 
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        TimeRemainingColumn(),
+        Line("{task.description}", markup=False, table_column=Column()),
+        BarColumn(max(10, min(40, console.width - 80)), table_column=fixed()),
+        MofNCompleteColumn(table_column=fixed()),
+        Line("{task.fields[state]}", markup=False, table_column=Column()),
+        TimeRemainingColumn(table_column=fixed()),
         console=console,
     )
 
 
 class Bar(WorkProgress):
-    """One bar that is on the screen."""
+    """One bar, which is on the screen from the first call on: a refusal before leaves no bar."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -74,16 +90,19 @@ class Bar(WorkProgress):
 
     def images_done(self, count: int) -> None:
         """Move forward by a number of images."""
+        self._progress.start()
         self._progress.advance(self._task, count)
 
     def show(self, done: int, state: str) -> None:
         """Move to a position, with a text beside the bar."""
+        self._progress.start()
         self._progress.update(self._task, completed=done, state=state)
 
     def print(self, line: str) -> None:
         """Print a line above the bar, which stays."""
         from rich.text import Text
 
+        self._progress.start()
         self._progress.console.print(Text(line), soft_wrap=True)
 
 
@@ -112,11 +131,13 @@ class RunBar(Callbacks):
 
 
 @contextmanager
-def progress_bar(
-    title: str, total: int | None = None, done: int = 0, quiet: bool = False
-) -> Iterator[Bar]:
-    """Show a bar on standard error, from ``done`` to ``total``; None for an unknown total."""
+def progress_bar(title: str, total: int | None = None, quiet: bool = False) -> Iterator[Bar]:
+    """Make a bar for standard error, up to ``total``; None for an unknown total."""
     from rich.console import Console
 
-    with new_progress(Console(stderr=True, quiet=quiet)) as progress:
-        yield Bar(progress, progress.add_task(title, total=total, completed=done, state=""))
+    progress = new_progress(Console(stderr=True, quiet=quiet))
+    try:
+        yield Bar(progress, progress.add_task(title, total=total, state=""))
+    finally:
+        if progress.live.is_started:
+            progress.stop()

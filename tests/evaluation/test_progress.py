@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.job import Failure, Finished, Job
 from ssdd_bench.evaluation.progress import Bar, Callbacks, RunBar, new_progress, progress_bar
 from ssdd_bench.launch.tasks import Problem
@@ -29,20 +30,18 @@ JOB = Job(parse_requests("jpeg")[0], 64, get_protocol("default-v1"))
 
 def hidden() -> Progress:
     """Bars that are never on the screen."""
-    return new_progress(Console(file=io.StringIO(), width=100))
+    made = new_progress(Console(file=io.StringIO(), width=100))
+    made.disable = True
+    return made
 
 
 def test_a_bar_has_five_columns() -> None:
     console = Console(file=io.StringIO(), width=100)
     progress = new_progress(console)
     assert progress.console is console
-    assert [type(one) for one in progress.columns] == [
-        TextColumn,
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    ]
+    kinds = (TextColumn, BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn)
+    assert len(progress.columns) == len(kinds)
+    assert all(map(isinstance, progress.columns, kinds))
     task = progress.add_task("[b]title[/b]", total=10, completed=3, state="[i]state[/i]")
     with console.capture() as captured:
         console.print(progress.get_renderable())
@@ -109,22 +108,49 @@ def test_callbacks_do_nothing() -> None:
     assert vars(calls) == {}
 
 
-@pytest.mark.parametrize(("given", "total", "done"), [({}, None, 0), ({"total": 5}, 5, 0)])
-def test_a_bar_is_on_standard_error(
-    given: dict[str, int], total: int | None, done: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("title", ["klvae", "[1/4] ssdd:checkpoint=train/f8c4/distil.safetensors"])
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_only_texts_give_way_on_a_narrow_terminal(title: str, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    progress = new_progress(console)
+    terms = "10.0 images/s l1 0.543 perceptual 0.878 kl 2.43e-05 gan -0.0121 discriminator 0.123"
+    progress.add_task(title, total=1_501_500, completed=1_000_000, state=terms)
+    with console.capture() as captured:
+        console.print(progress.get_renderable())
+    (line,) = captured.get().splitlines()
+    assert line.startswith(title[:8])
+    assert line.startswith(f"{title} ") or "…" in line.split("━")[0]
+    assert " 1000000/1501500 10.0 " in line
+    assert line.rstrip().endswith("-:--:--")
+
+
+@pytest.mark.parametrize(("given", "total"), [({}, None), ({"total": 5}, 5)])
+def test_a_bar_is_on_standard_error_from_the_first_call_on(
+    given: dict[str, int], total: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with progress_bar("title", **given) as bar:
         (task,) = bar._progress.tasks
-        assert (task.description, task.total, task.completed) == ("title", total, done)
+        assert (task.description, task.total, task.completed) == ("title", total, 0)
         assert task.fields == {"state": ""}
+        assert not bar._progress.live.is_started
+        bar.images_done(0)
+        assert bar._progress.live.is_started
+    assert not bar._progress.live.is_started
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "title" in shown.err
     assert f"0/{'?' if total is None else total}" in shown.err
 
 
+def test_a_refusal_leaves_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError), progress_bar("title", 5):
+        raise UserError("refused")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_quiet_bar_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("title", 8, 3, quiet=True) as bar:
+    with progress_bar("title", 8, quiet=True) as bar:
+        bar.show(3, "")
         (task,) = bar._progress.tasks
         assert (task.total, task.completed) == (8, 3)
     assert capsys.readouterr() == ("", "")
