@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, counted
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Pieces(Generic[T]):
             try:
                 piece = next(self._pieces)
             except StopIteration:
-                self._error = DataError(f"it ends after {self._next} items")
+                self._error = DataError(f"it ends after {counted(self._next, 'item')}")
             except DataError as error:
                 self._error = error
             except BaseException:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import UserError, counted
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class ChannelStats:
     def _like(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         if latents.shape[1] != len(self.mean):
             raise UserError(
-                f"latents have {latents.shape[1]} channels, the statistics {len(self.mean)}: use "
-                "the statistics that were stored with these latents"
+                f"latents have {counted(latents.shape[1], 'channel')}, the statistics "
+                f"{len(self.mean)}: use the statistics that were stored with these latents"
             )
         mean, std = (latents.new_tensor(one).view(1, -1, 1, 1) for one in (self.mean, self.std))
         return mean, std

@@ -23,7 +23,7 @@ def generated_label(made: GeneratedRecord) -> str:
         if (low, high) != (0.0, 1.0):
             parts[-1] += f" in {low:g} to {high:g}"
         if one.guided_channels != made.latent.channels:
-            parts[-1] += f" on {one.guided_channels} channels"
+            parts[-1] += f" on {counted(one.guided_channels, 'channel')}"
     return ", ".join(parts)
 
 
@@ -67,7 +67,7 @@ def departures(
         channels = protocol.guided_channels
         wanted = made.latent.channels if channels == "all" else min(channels, made.latent.channels)
         if one.guided_channels != wanted:
-            yield f"{one.guided_channels} guided channels; {name} guides {channels}"
+            yield f"{counted(one.guided_channels, 'guided channel')}; {name} guides {channels}"
         low, high = one.guidance_interval
         if protocol.guidance_interval == "whole" and (low, high) != (0.0, 1.0):
             yield f"guided at times {low:g} to {high:g}; {name} guides at all times"

@@ -20,6 +20,7 @@ from ssdd_bench.api import Latent, Tokenizer
 from ssdd_bench.api.formats import has_kernels
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import FixedNoise, KeyedNoise
+from ssdd_bench.errors import counted
 from ssdd_bench.evaluation.examples import Examples
 from ssdd_bench.evaluation.execution import DTYPES, PreparedTokenizer, autocast
 from ssdd_bench.evaluation.memory import peak_memory
@@ -182,7 +183,7 @@ def measure_speed(
 
         timed = splitter.attempt(attempt, batch)
         if timed is None:
-            warnings.append(f"out of memory with {batch} images per call")
+            warnings.append(f"out of memory with {counted(batch, 'image')} per call")
             break
         found[batch] = timed
     encode, decode = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ssdd_bench.data.statistics import ChannelStats
-from ssdd_bench.errors import OptionError, UserError, WeightsError
+from ssdd_bench.errors import OptionError, UserError, WeightsError, counted
 from ssdd_bench.nn.dit import DiT, DiTConfig, load_dit
 from ssdd_bench.results.records import read_record
 from ssdd_bench.train.files import Card, LatentFacts, card_path, read_card
@@ -117,7 +117,7 @@ def _latents_of(card: Card, path: Path) -> tuple[DiTConfig, LatentFacts]:
     if found != (config.channels, config.channels, config.classes):
         raise UserError(
             f"{name}: means, deviations and class names number {found}, the network has "
-            f"{config.channels} channels and {config.classes} classes: restore the card, or train "
-            "again"
+            f"{counted(config.channels, 'channel')} and {counted(config.classes, 'class', 'es')}: "
+            "restore the card, or train again"
         )
     return config, facts

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
-from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.errors import UnknownNameError, UserError, counted
 from ssdd_bench.metrics.catalog import sort_metrics
 from ssdd_bench.protocols.standing import former_version, standing_of, superseded_version
 from ssdd_bench.results.fingerprint import fingerprint
@@ -268,7 +268,8 @@ def _guidance(made: GenerationRecord, channels: int) -> str:
     if made.guidance_scale != 1:
         low, high = made.guidance_interval
         text += f" in {low:g} to {high:g}" if (low, high) != (0.0, 1.0) else ""
-        text += f" on {made.guided_channels} channels" if made.guided_channels != channels else ""
+        guided = made.guided_channels
+        text += f" on {counted(guided, 'channel')}" if guided != channels else ""
     return text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ssdd_bench.errors import counted
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import is_generation, protocol_names
 from ssdd_bench.report.tables.model import Table
@@ -75,7 +76,8 @@ def _settings(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
     generated = [r.generation for r in results if r.generation]
     models = ((one.model, f"{one.params / 1e6:.3g}") for one in generated)
     yield "model", _join(models, "{}, {} M parameters")
-    yield "samplers", _join(((one.sampler, one.steps) for one in generated), "{}, {} steps")
+    samplers = ((one.sampler, one.steps, counted(one.steps, "step")) for one in generated)
+    yield "samplers", _join(samplers, "{0}, {2}")
     yield "guidance scales", _join((one.guidance_scale for one in generated), "{:g}")
     yield "latents scaled", _join(one.statistics for one in generated)
     timed = [r for r in results if r.speed]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from ssdd_bench.errors import counted
 from ssdd_bench.report.figures.drawing import Drawing
 from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import metric_directions, to_records
@@ -163,7 +164,8 @@ def _explain_rate(headline: Headline) -> str:
     row = headline.method
     if headline.rate != f"f{row['f']}c{row['channels']}":
         return ""
-    return f"{headline.rate}: {row['channels']} channels at 1/{row['f']} of the width and height"
+    channels = counted(row["channels"], "channel")
+    return f"{headline.rate}: {channels} at 1/{row['f']} of the width and height"
 
 
 def _facts(source: Source) -> list[tuple[str, str]]:

@@ -66,6 +66,7 @@ def changed(row, **fields):
         ({}, ""),
         ({"guidance_scale": 1.5}, ", cfg 1.5"),
         ({"guidance_scale": 1.5, "guided_channels": 3}, ", cfg 1.5 on 3 channels"),
+        ({"guidance_scale": 1.5, "guided_channels": 1}, ", cfg 1.5 on 1 channel"),
         ({"guidance_scale": 4.0, "guidance_interval": (0.0, 0.75)}, ", cfg 4 in 0 to 0.75"),
         ({"guided_channels": 3, "guidance_interval": (0.0, 0.75)}, ""),  # unguided
     ],
@@ -92,6 +93,11 @@ def test_a_row_made_as_its_protocol_says_departs_in_nothing(row):
             GFID,
             {"guidance_scale": 1.5, "guided_channels": 3},
             "3 guided channels; gfid-v1 guides all",
+        ),
+        (
+            GFID,
+            {"guidance_scale": 1.5, "guided_channels": 1},
+            "1 guided channel; gfid-v1 guides all",
         ),
         (
             GFID,

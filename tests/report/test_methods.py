@@ -44,6 +44,12 @@ def test_what_many_results_share_is_said_once(make_result: Make) -> None:
     one = settings(methods.build_method_tables(results)[0], "default-v1")
     assert one["model"] == "DiT-S/2, 33 M parameters"
     assert (one["samplers"], one["guidance scales"]) == ("euler, 50 steps", "1; 1.5")
+    more = [
+        make_result(generation=replace(GENERATION, steps=steps, sampler=sampler))
+        for steps, sampler in ((100, "euler"), (1, "euler"), (9, "euler"), (1, "ddpm"))
+    ]
+    one = settings(methods.build_method_tables(more)[0], "default-v1")
+    assert one["samplers"] == "ddpm, 1 step; euler, 1 step; euler, 9 steps; euler, 100 steps"
 
 
 def test_one_name_with_two_hashes_is_two_protocols(make_result: Make) -> None:

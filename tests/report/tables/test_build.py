@@ -192,6 +192,8 @@ def test_how_latents_were_generated_is_in_columns_where_it_differs(make_result: 
     assert [cell.text for cell in guidance.cells] == ["1", "1.5"]
     assert "sampler" not in [column.heading for column in table.columns]
     assert "DiT-S/2, euler, 50 steps" in table.caption
+    single = replace(one, generation=replace(GENERATION, steps=1))
+    assert "DiT-S/2, euler, 1 step, guidance 1." in build_tables(to_frame([single]))[0].caption
 
 
 @pytest.mark.medium
