@@ -45,7 +45,7 @@ from ssdd_bench.train.files import (
     save_weights,
 )
 from ssdd_bench.train.losses.log import LossLog
-from ssdd_bench.train.optimiser import make_optimiser
+from ssdd_bench.train.optimiser import ScheduleFree, make_optimiser
 from ssdd_bench.train.stages.base import Stage, Terms
 
 CHECKPOINT_SECONDS = 180.0
@@ -187,10 +187,13 @@ class Trainer:
         save_checkpoint(self.checkpoint_path, state)
 
     def save_weights(self, name: str, scores: Scores | None = None) -> Path:
-        """Write the averaged weights with their card, and those of auxiliary modules apart."""
+        """Write the averaged weights with their card, and those of auxiliary modules apart.
+
+        Auxiliary modules have no EMA, which lags behind the optimiser's average by little.
+        """
         path = self.out / f"{name}.safetensors"
         save_weights(path, self.stage.exported(self.averaged_weights()), self._card(scores))
-        auxiliary = self.stage.auxiliary.state_dict()
+        auxiliary = self._averages(self.stage.auxiliary)
         if auxiliary:
             save_weights(self.out / f"{name}-auxiliary.safetensors", auxiliary)
         return path
@@ -218,17 +221,17 @@ class Trainer:
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and to hand on: the EMA, of the optimiser's average."""
-        if self.ema.weights:
-            return self.ema.weights
-        with self._averages():
-            return {k: v.detach().clone() for k, v in self.stage.networks.state_dict().items()}
+        return self.ema.weights or self._averages(self.stage.networks)
 
-    @contextmanager
-    def _averages(self) -> Iterator[None]:
-        """Put the averaged weights of a schedule-free optimiser into the networks."""
-        self.optimiser.eval()
-        yield
-        self.optimiser.train()
+    def _averages(self, networks: nn.Module) -> dict[str, Tensor]:
+        """Copy the weights of networks, those that a schedule-free optimiser averages.
+
+        The networks stay as they are, so that a run does not depend on when it is saved.
+        """
+        optimiser = self.optimiser.optimizer
+        averages = optimiser.averages() if isinstance(optimiser, ScheduleFree) else {}
+        state = networks.state_dict(keep_vars=True)
+        return {name: averages.get(id(v), v).detach().clone() for name, v in state.items()}
 
     def step(self, batches: Iterator[Any]) -> Terms:
         """Run one iteration on ``accumulate`` batches; return the weighted loss terms.
@@ -261,8 +264,7 @@ class Trainer:
         self.losses.add(self.iteration, terms)
         self.iteration += 1
         if self.ema.averages_at(self.iteration):
-            with self._averages():
-                self.ema.update(self.stage.networks.state_dict(), self.iteration)
+            self.ema.update(self._averages(self.stage.networks), self.iteration)
         return terms
 
     def _tuned(self) -> AbstractContextManager[None]:

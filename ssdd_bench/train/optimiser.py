@@ -12,27 +12,23 @@ NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
 
 class ScheduleFree(schedulefree.RAdamScheduleFree):  # type: ignore[misc]
-    """RAdamScheduleFree that changes between its two sets of weights in a few kernels."""
-
-    def eval(self) -> None:
-        """Put the averaged weights into the parameters."""
-        self._swap(False)
-
-    def train(self) -> None:
-        """Put the weights of the next gradient into the parameters."""
-        self._swap(True)
+    """RAdamScheduleFree that computes its averages while the parameters stay as they are."""
 
     @torch.no_grad()
-    def _swap(self, train_mode: bool) -> None:
+    def averages(self) -> dict[int, Tensor]:
+        """Compute the averaged weights in training mode, by the ``id`` of their parameters.
+
+        Parameters that no step has moved are left out. To put the averages into the parameters and
+        to take them out again, as ``eval`` and ``train`` do, would round the parameters.
+        """
+        found: dict[int, Tensor] = {}
         for group in self.param_groups:
-            if group["train_mode"] is train_mode:
-                continue
-            beta = group["betas"][0]
             moved = [p for p in group["params"] if "z" in self.state[p]]
             if moved:
                 ends = [self.state[p]["z"] for p in moved]
-                torch._foreach_lerp_(moved, ends, 1 - beta if train_mode else 1 - 1 / beta)
-            group["train_mode"] = train_mode
+                averages = torch._foreach_lerp(moved, ends, 1 - 1 / group["betas"][0])
+                found |= dict(zip(map(id, moved), averages, strict=True))
+        return found
 
 
 def make_optimiser(

@@ -97,6 +97,44 @@ def test_resumed_run_equals_one_that_was_not_stopped(name, photos, earlier, tmp_
 
 
 @pytest.mark.slow
+def test_a_run_does_not_depend_on_when_it_is_saved(photos, tmp_path):
+    """Before the EMA starts too; RAdam moves nothing in its first iterations."""
+    late = replace(RECIPE, optimiser=replace(RECIPE.optimiser, ema_start=50_000))
+    runs = [trainer("encoder", photos, tmp_path / name, recipe=late) for name in "ab"]
+    runs[1].stage.load_state_dict(runs[0].stage.state_dict())
+    for run, saves in zip(runs, (False, True), strict=True):
+        batches = ready(run)
+        for _ in range(14):
+            run.step(batches)
+            if saves:
+                run.save()
+    assert not runs[0].ema.weights
+    for parts in ("networks", "auxiliary"):
+        a, b = (getattr(run.stage, parts).state_dict() for run in runs)
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.slow
+def test_a_stage_hands_on_the_averages_of_all_that_it_trains(photos, tmp_path):
+    late = replace(RECIPE, optimiser=replace(RECIPE.optimiser, ema_start=50_000))
+    run = trainer("encoder", photos, tmp_path, recipe=late)
+    batches = ready(run)
+    for _ in range(10):
+        run.step(batches)
+    run.save_weights("last")
+    moved = {**run.stage.networks.state_dict(), **run.stage.auxiliary.state_dict()}
+    moved = {name: value.clone() for name, value in moved.items()}
+    run.optimiser.eval()
+    averages = {**run.stage.networks.state_dict(), **run.stage.auxiliary.state_dict()}
+    files = [run.out / "last.safetensors", run.out / "last-auxiliary.safetensors"]
+    written = load_file(files[0]) | load_file(files[1])
+    assert written.keys() == averages.keys()
+    assert all(torch.equal(value, averages[name]) for name, value in written.items())
+    name = "repa.head.0.weight"
+    assert not torch.equal(written[name], moved[name])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["klvae", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_loss_falls(name, photos, tmp_path):
     gentle = replace(RECIPE.klvae, gan_weight=0.0)
