@@ -13,7 +13,7 @@ from ssdd_bench.cli._progress import check_installed, run_trainer
 from ssdd_bench.cli._verbs import argument, flag, option, typed, verb
 from ssdd_bench.errors import OptionError
 from ssdd_bench.tracking.trackers import check_trackers
-from ssdd_bench.train.recipe import SSDD_STAGES, Recipe, load_recipe
+from ssdd_bench.train.recipe import LATER_STAGES, SSDD_STAGES, Recipe, load_recipe
 
 WHAT = ("ssdd", "klvae", *SSDD_STAGES)
 RUN = {
@@ -58,8 +58,11 @@ def command(
         return
     if data is None:
         raise OptionError("training needs images: give --data DIR")
-    if start is not None and len(stages) > 1:
-        raise OptionError("--start is for a single stage: ssdd begins with its encoder")
+    if start is not None and (len(stages) > 1 or stages[0] not in LATER_STAGES):
+        raise OptionError(
+            f"--start is for a single stage that has one before it: {', '.join(LATER_STAGES[:-1])} "
+            f"or {LATER_STAGES[-1]}"
+        )
     check_installed()
     check_trackers(track)
     options.set_threads(threads)

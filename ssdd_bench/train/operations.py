@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -103,9 +102,9 @@ def _build(
     """
     model, side = recipe.model, recipe.stage(stage).resolution
     if stage == "klvae":
-        from diffusers import AutoencoderKL
+        from ssdd_bench.train.stages.klvae import make_autoencoder  # imports diffusers
 
-        vae: Any = AutoencoderKL(**model.klvae)
+        vae = make_autoencoder(recipe)
         return (
             [vae],
             lambda batch: vae.encode(torch.zeros(batch, 3, side, side)).latent_dist.mean,

@@ -29,7 +29,7 @@ from ssdd_bench.train.loop import Trainer
 from ssdd_bench.train.recipe import SSDD_STAGES, DiTRecipe, Recipe
 from ssdd_bench.train.stages.base import TokenizerStage
 from ssdd_bench.train.stages.dit import DiTStage, latent_batches
-from ssdd_bench.train.stages.ssdd import DistillationStage, FlowMatchingStage
+from ssdd_bench.train.stages.ssdd import DistillationStage, FlowMatchingStage, SSDDStage
 from ssdd_bench.weights.files import load_safetensors, sha256_file
 
 # The average at the end is handed on, but distillation starts from the best by the scores.
@@ -58,11 +58,17 @@ def make_stage(stage: str, recipe: Recipe, start: Path | None) -> TokenizerStage
         return KLVAEStage(recipe)
     if start is None:
         return FlowMatchingStage(stage, recipe)
-    made: TokenizerStage
+    made: SSDDStage
     if stage == "distil":
         made = DistillationStage(recipe, start)
     else:
         made = FlowMatchingStage(stage, recipe, start)
+    found, wanted = (f"f{one.f}c{one.z_dim}" for one in (made.encoder, recipe.model))
+    if found != wanted:
+        raise OptionError(
+            f"{start} has an encoder of {found}, the recipe has {wanted}: take the recipe that it "
+            "was trained by, or other weights"
+        )
     auxiliary = auxiliary_file(stage, recipe, start)
     if auxiliary is not None:
         made.auxiliary.load_state_dict(load_safetensors(auxiliary))

@@ -21,6 +21,7 @@ RECIPES = Path(__file__).parent / "recipes"
 SHARE: Final = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
 
 SSDD_STAGES = ("encoder", "pretrain", "finetune", "distil")
+LATER_STAGES = SSDD_STAGES[1:]  # which start from the weights of an earlier one
 STAGES = ("klvae", *SSDD_STAGES)
 
 
@@ -246,18 +247,40 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
         path = kind.folder / f"{name_or_path}.toml"
     else:
         raise UnknownNameError("recipe", name_or_path, recipe_names(kind))
-    return read_record(kind, _read_tables(path), f"recipe {path}")
+    recipe = read_record(kind, _read_tables(path), f"recipe {path}")
+    if isinstance(recipe, Recipe):
+        _check_sides(recipe, f"recipe {path}")
+    return recipe
 
 
-def _read_tables(path: Path) -> dict[str, Any]:
-    """Read a recipe's file, and the one that it names as ``base`` under it."""
+def _check_sides(recipe: Recipe, source: str) -> None:
+    for stage in STAGES:
+        crops = recipe.stage(stage)
+        if crops.min_side >= crops.max_side:
+            raise UserError(
+                f"{source}: key '{stage}.max_side' must be above min_side, {crops.min_side}, "
+                f"not {crops.max_side}"
+            )
+
+
+def _read_tables(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read a recipe's file, and the one that it names as ``base`` under it.
+
+    Args:
+        path: of the file.
+        above: names of those that have it as their base.
+    """
     tables = read_toml(path)
     base = tables.pop("base", None)
     if base is None:
         return tables
     if not isinstance(base, str) or Path(base).name != base:
         raise UserError(f"recipe {path}: base is {base!r}: give the name of a file beside it")
-    return _merge(_read_tables(path.parent / f"{base}.toml"), tables)
+    below = (*above, path.stem)
+    if base in below:
+        chain = " -> ".join((*below, base))
+        raise UserError(f"recipe {path}: base leads back to itself, {chain}: name another file")
+    return _merge(_read_tables(path.parent / f"{base}.toml", below), tables)
 
 
 def _merge(below: Any, above: Any) -> Any:

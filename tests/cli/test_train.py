@@ -87,3 +87,16 @@ def test_the_last_line_evaluates_what_was_trained(
     )
     assert code == 0, error
     assert "klvae" in out
+
+
+@pytest.mark.parametrize("what", ["ssdd", "klvae", "encoder"])
+def test_what_starts_from_nothing_takes_no_start(what, program, recipe, tmp_path):
+    code, told, error = program(
+        *("train", what, "--recipe", recipe, "--data", tmp_path),
+        *("--start", tmp_path / "x.safetensors", "--out", tmp_path / "out"),
+    )
+    assert (code, told) == (2, "")
+    (line,) = error.splitlines()
+    assert "--start" in line
+    assert "pretrain" in line
+    assert not (tmp_path / "out").exists()

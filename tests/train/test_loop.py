@@ -460,6 +460,16 @@ def test_other_start_weights_are_not_resumed_and_moved_ones_are(
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("other", [{"f": 16}, {"z_dim": 8}])
+@pytest.mark.parametrize("stage", ["pretrain", "distil"])
+def test_start_weights_of_another_latent_are_refused(stage, other, earlier):
+    recipe = replace(RECIPE, model=replace(RECIPE.model, **other))
+    start = earlier / "finetune" / "last.safetensors"
+    with pytest.raises(OptionError, match=r"last\.safetensors has an encoder of f8c4, the recipe"):
+        make_stage(stage, recipe, start)
+
+
+@pytest.mark.medium
 def test_trackers_get_the_numbers_of_the_log(photos, tmp_path):
     run = trainer("klvae", photos, tmp_path)
     seen = []

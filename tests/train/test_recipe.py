@@ -200,6 +200,8 @@ def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
         (lambda text: text.replace("holdout = 0.1", "holdout = 1.0"), "evaluation.holdout"),
         (lambda text: 'base = "../x"\n' + text, "the name of a file beside it"),
         (lambda text: 'base = "gone"\n' + text, "No such file"),
+        (lambda text: 'base = "mine"\n' + text, "mine -> mine"),
+        (lambda text: text.replace("max_side = 288", "max_side = 64", 1), "'klvae.max_side'"),
         (lambda text: "[data", "recipe"),
     ],
 )

@@ -22,6 +22,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ssdd_bench.api import Tokenizer
+from ssdd_bench.errors import OptionError, reason_of
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers
 from ssdd_bench.train.batches import Shard
@@ -32,13 +33,23 @@ from ssdd_bench.train.stages.base import Terms, TokenizerStage
 from ssdd_bench.weights.hub import build_model
 
 
+def make_autoencoder(recipe: Recipe) -> Any:
+    """Build diffusers' autoencoder; ``OptionError`` if its arguments are wrong."""
+    try:
+        return AutoencoderKL(**recipe.model.klvae)
+    except Exception as error:  # any type, by the argument
+        raise OptionError(
+            f"[model.klvae] of the recipe builds no AutoencoderKL: {reason_of(error)}: correct it"
+        ) from error
+
+
 class KLVAEStage(TokenizerStage):
     """Encoder and decoder together, from scratch."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__("klvae", recipe)
         self.gan = recipe.klvae
-        self.vae: Any = AutoencoderKL(**recipe.model.klvae)
+        self.vae = make_autoencoder(recipe)
         self.config = dict(recipe.model.klvae)
         self.networks = nn.ModuleDict({"vae": cast("nn.Module", self.vae)})
         self.distance = DISTANCES[recipe.loss.perceptual]()

@@ -6,9 +6,10 @@ import pytest
 import torch
 from small_recipe import small
 
+from ssdd_bench.errors import OptionError
 from ssdd_bench.train.batches import Shard
 from ssdd_bench.train.recipe import Recipe, load_recipe
-from ssdd_bench.train.stages.klvae import KLVAEStage
+from ssdd_bench.train.stages.klvae import KLVAEStage, make_autoencoder
 
 pytestmark = pytest.mark.usefixtures("quick_effnet")
 RECIPE = small(load_recipe("mini-f8c4", Recipe))
@@ -70,3 +71,19 @@ def test_the_adversarial_term_has_a_weight_of_its_own_and_the_adaptive_one(image
 
 def test_without_a_weight_there_is_no_discriminator():
     assert made(gan_weight=0.0).make_discriminator() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"block_out_channls": [16]}, "block_out_channls"),
+        ({"norm_num_groups": 7}, "divisible by num_groups"),
+        ({"down_block_types": ["Other"] * 4}, "Other"),
+        ({"block_out_channels": 16}, "int"),
+    ],
+)
+def test_wrong_arguments_of_the_network(arguments, words):
+    recipe = load_recipe("mini-f8c4", Recipe)
+    model = replace(recipe.model, klvae=recipe.model.klvae | arguments)
+    with pytest.raises(OptionError, match=words):
+        make_autoencoder(replace(recipe, model=model))
