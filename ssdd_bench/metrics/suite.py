@@ -189,6 +189,11 @@ class MetricSuite:
             self._missing[key] = str(error)
 
     @property
+    def least(self) -> int:
+        """Return the number of images without which a metric that can be loaded has no score."""
+        return max((metric.least for metric in self._distributions.values()), default=1)
+
+    @property
     def uses_hashes(self) -> bool:
         """Return True if hashes of the references' pixels are needed."""
         return self._pool.uses_hashes

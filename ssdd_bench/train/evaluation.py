@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ssdd_bench.data.source import ImageSource, limited
-from ssdd_bench.errors import UnavailableError
+from ssdd_bench.errors import OptionError, UnavailableError, counted
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.metrics.catalog import METRICS
@@ -27,29 +27,40 @@ class Evaluator:
     Every evaluation adds a picture of the first reconstructions to the folder ``pictures``.
 
     Raises:
-        UnavailableError: the first metric, which chooses the best weights, needs a file or a
-            package that is not on this machine.
+        OptionError: the images are too few for the first metric, which chooses the best weights.
+        UnavailableError: that metric needs a file or a package that is not on this machine.
         WeightsError: such a file is not what its publisher released.
     """
 
     def __init__(
-        self, stage: TokenizerStage, source: ImageSource, device: torch.device, pictures: Path
+        self,
+        stage: TokenizerStage,
+        source: ImageSource | None,
+        device: torch.device,
+        pictures: Path,
     ) -> None:
         self.stage, self.recipe = stage, stage.recipe.evaluation
-        self.source = limited(source, self.recipe.images)
         own = stage.recipe.stage(stage.name).resolution
         self.resolution = self.recipe.resolution or own
         self.device, self.pictures = device, pictures
         first = METRICS.get(self.recipe.metrics[0])
         self._higher_is_better = first.higher_is_better
         try:
-            with MetricSuite([first.key], device, strict=True):
-                pass  # its package and its network can be loaded
+            with MetricSuite([first.key], device, strict=True) as suite:
+                least = suite.least  # and its package and its network can be loaded
         except UnavailableError as error:
             raise UnavailableError(
                 f"{stage.name} keeps the weights with the best {first.key}, which cannot be "
                 f"measured: {error}, or set images = 0 under [evaluation] in the recipe"
             ) from error
+        count = 0 if source is None else min(self.recipe.images, len(source))
+        if source is None or count < least:
+            raise OptionError(
+                f"{stage.name} keeps the weights with the best {first.key}, which takes "
+                f"{counted(least, 'image')} or more, and the recipe holds out {count}: use more "
+                "images, or set a larger holdout, or images = 0, under [evaluation]"
+            )
+        self.source = limited(source, self.recipe.images)
 
     def score(self, weights: Path, iteration: int) -> Scores:
         """Measure an exported weights file; a metric that is unavailable here is left out."""

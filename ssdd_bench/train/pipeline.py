@@ -130,7 +130,7 @@ def make_trainer(
     folder = out / stage
     inputs = identify_inputs(data, start, auxiliary_file(stage, recipe, start))
     trainer = Trainer(made, data, folder, origin, inputs=inputs)
-    if data.held_out is not None and recipe.evaluation.is_scored:
+    if recipe.evaluation.is_scored:
         device = trainer.accelerator.device
         trainer.evaluator = Evaluator(made, data.held_out, device, folder / "samples")
     return trainer

@@ -39,7 +39,7 @@ def test_a_cpu_without_bfloat16_is_named(
     there, program, recipe, make_photos, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("ssdd_bench.train.loop.has_kernels", lambda dtype, device: there)
-    photos = make_photos(4, (64, 48))
+    photos = make_photos(10, (64, 48))
     code, _, error = program(
         *("train", "klvae", "--recipe", recipe, "--data", photos),
         *("--minutes", 0, "--out", tmp_path / "out"),
@@ -51,7 +51,7 @@ def test_a_cpu_without_bfloat16_is_named(
 @pytest.mark.medium
 def test_a_second_training_in_one_folder_is_refused(program, recipe, make_photos, tmp_path):
     arguments = (
-        *("train", "klvae", "--recipe", recipe, "--data", make_photos(4, (64, 48))),
+        *("train", "klvae", "--recipe", recipe, "--data", make_photos(10, (64, 48))),
         *("--minutes", 0, "--out", tmp_path / "out"),
     )
     folder = tmp_path / "out" / "klvae"

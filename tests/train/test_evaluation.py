@@ -6,7 +6,7 @@ import pytest
 from small_recipe import small
 
 from ssdd_bench.data.images import open_images
-from ssdd_bench.errors import UnavailableError
+from ssdd_bench.errors import OptionError, UnavailableError
 from ssdd_bench.metrics.pixel_errors import MAE
 from ssdd_bench.train.pipeline import make_trainer
 from ssdd_bench.train.recipe import Recipe, load_recipe
@@ -49,3 +49,23 @@ def test_a_stage_is_scored_at_its_own_resolution_unless_told_otherwise(
     trainer = make_trainer("encoder", recipe, open_images(make_photos(10, (64, 64))), tmp_path)
     path = trainer.save_weights("last")
     assert trainer.evaluator.score(path, 0).resolution == expected
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("photos", [2, 5])
+@pytest.mark.parametrize("stage", ["klvae", "encoder"])
+def test_too_few_images_for_the_scores_are_refused_before_the_training(
+    stage, photos, make_photos, tmp_path
+):
+    recipe = small(load_recipe("mini-f8c4", Recipe))
+    images, held = open_images(make_photos(photos, (64, 48))), photos // 5
+
+    def made(**changed):
+        scores = replace(recipe.evaluation, **changed)
+        return make_trainer(stage, replace(recipe, evaluation=scores), images, tmp_path)
+
+    with pytest.raises(OptionError, match=rf"fd_effnet, which takes 2 images .* holds out {held}:"):
+        made()
+    assert made(images=0).evaluator is None
+    assert made(holdout=0.0).evaluator is None
+    assert made(holdout=0.6 if photos == 5 else 0.5, metrics=("psnr",)).evaluator is not None
