@@ -86,8 +86,10 @@ class Trainer:
         recipe, schedule = stage.optimiser, stage.schedule
         if device is not None and device.index is not None:
             torch.cuda.set_device(device)  # accelerate takes the current one
+        # Without its being said, processes of torchrun on a CPU would not find each other.
+        on_cpu = not torch.accelerator.is_available() if device is None else device.type == "cpu"
         self.accelerator = Accelerator(
-            cpu=device is not None and device.type == "cpu",
+            cpu=on_cpu,
             mixed_precision="no",  # autocast is entered below, so that stages may differ
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
