@@ -357,8 +357,8 @@ def _index_tar(shard: DataFile) -> Index:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read {shard.url}{after} ({reason}){advice}") from error
     places = np.array(list(found.values()), dtype=np.int64).reshape(-1, 2).T
-    start, size = np.ascontiguousarray(places)
-    return Index(tuple(found), {"start": start, "size": size})
+    numbers = dict(zip(("start", "size"), np.ascontiguousarray(places), strict=True))
+    return Index(tuple(found), numbers)
 
 
 # Parquet files.
