@@ -49,7 +49,7 @@ def speed_panels(frame: pd.DataFrame, metric: str) -> Iterator[Panel]:
     for group in comparable_groups(pool_seeds(frame)):
         finite = group.rows[metric].map(math.isfinite)
         rows = group.rows[finite & (group.rows["decode_ips"] > 0)]
-        rows = rows[~is_baseline(rows)].sort_values(["f", "guidance"], kind="stable")
+        rows = rows[~is_baseline(rows)].sort_values(["f", "guidance", *MACHINE], kind="stable")
         for mine in split(rows, [*MACHINE, "f", "guidance"]):
             names = _short_names(mine)
             title = panel_title(mine) + guidance_title(mine)

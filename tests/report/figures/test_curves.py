@@ -202,6 +202,9 @@ def test_rates_and_machines_get_panels_of_their_own(make_result: Make) -> None:
     assert marked(third) == ["klvae:ema=yes", "ssdd"]
     assert first.conditions != second.conditions
     assert {mark.marker for mark in first.marks} != {mark.marker for mark in third.marks}
+    for devices in (("cpu", "cuda"), ("cuda", "cpu")):
+        pair = [make_result(name, device=on) for name, on in zip("ab", devices, strict=True)]
+        assert ["cuda" in " ".join(panel.conditions) for panel in panels_of(pair)] == [False, True]
 
 
 def test_a_long_name_loses_its_middle_in_figures(make_result: Make) -> None:
