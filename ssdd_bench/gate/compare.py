@@ -80,7 +80,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for no regression, 1 for a regression, 2 if sides are not comparable."""
+        """Return 0 if nothing fails, 1 if a metric does, 2 if sides are not comparable."""
         if self.obstacles or not self.differences:
             return 2
         return int(any(found.fails for found in self.differences))

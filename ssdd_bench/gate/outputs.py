@@ -32,8 +32,11 @@ FOUND = (
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return the verdict in two words."""
-    return ("no regression", "regression", "not comparable")[comparison.exit_code]
+    """Return the verdict in two words; only improvements that fail are "changed"."""
+    if comparison.exit_code == 1:
+        lost = any(one.verdict == "regression" for one in comparison.differences)
+        return "regression" if lost else "changed"
+    return "not comparable" if comparison.exit_code else "no regression"
 
 
 def row_texts(found: Difference) -> tuple[str, ...]:

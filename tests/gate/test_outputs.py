@@ -155,12 +155,17 @@ def test_markdown_and_junit_in_full():
 
 
 def test_the_document_and_the_verdicts():
-    worse, fails = difference(verdict="worse"), difference()
+    worse, fails, better = (difference(verdict=one) for one in ("worse", "regression", "changed"))
     verdicts = [
         verdict(Comparison(*sides, ()))
-        for sides in (((worse,), ()), ((worse, fails), ()), ((worse,), ("x",)))
+        for sides in (
+            *(((worse,), ()), ((better, fails), ()), ((worse, better), ())),
+            *(((worse,), ("x",)), ((), ())),
+        )
     ]
-    assert verdicts == ["no regression", "regression", "not comparable"]
+    assert verdicts == [
+        *("no regression", "regression", "changed", "not comparable", "not comparable"),
+    ]
     document = to_document(Comparison((fails,), ("o",), ("n",)))
     assert (document["exit_code"], document["verdict"]) == (2, "not comparable")
     assert (document["obstacles"], document["notes"]) == (("o",), ("n",))
