@@ -113,6 +113,8 @@ class Guard:
     def calls(self) -> Iterator[None]:
         """Make calls of the plugin inside this context.
 
+        A process that a call forks ends where it would leave the context.
+
         Raises:
             PluginError: a call tried to end the program, or raised an error that stands for the
                 images or the disk, which are not the plugin's. A real Ctrl-C passes.
@@ -120,6 +122,7 @@ class Guard:
         settings = {name: one.get() for name, one in SETTINGS.items()}
         functions = {place: dict(vars(owner)) for place, owner in PATCHABLE.items()}
         environment = dict(os.environ)
+        process = os.getpid()
         try:
             with _interrupts() as interrupted:
                 try:
@@ -137,6 +140,8 @@ class Guard:
                 except (DataError, SourceError, OutputError) as error:
                     raise PluginError(f"{self.name}: {error}") from error
         finally:
+            if os.getpid() != process:  # a fork of the plugin's, which would do our work once more
+                os._exit(1)
             self._restore(settings, functions, environment)
 
     def _restore(

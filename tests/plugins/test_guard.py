@@ -3,6 +3,8 @@
 import inspect
 import os
 import signal
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -271,3 +273,22 @@ def test_what_a_plugin_returns_is_refused_before_a_record_is_written(fault):
         run(plugin)
     assert fault.strip() in str(caught.value)
     assert check_tokenizer(plugin, 32)
+
+
+FORKS = """
+import os
+from ssdd_bench.plugins.guard import Guard
+
+with Guard("plugin").calls():
+    child = os.fork()
+if child:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+print("went on")
+"""
+
+
+@pytest.mark.slow  # a Python with torch
+def test_a_fork_does_not_go_on_with_our_work():
+    run = [sys.executable, "-W", "ignore", "-c", FORKS]
+    found = subprocess.run(run, capture_output=True, text=True, timeout=100, check=False)
+    assert (found.returncode, found.stdout) == (0, "went on\n"), found.stderr
