@@ -223,17 +223,20 @@ class Trainer:
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and to hand on: the EMA, of the optimiser's average."""
-        return self.ema.weights or self._averages(self.stage.networks)
+        if self.ema.weights:
+            return self.ema.weights
+        return {name: v.clone() for name, v in self._averages(self.stage.networks).items()}
 
     def _averages(self, networks: nn.Module) -> dict[str, Tensor]:
-        """Copy the weights of networks, those that a schedule-free optimiser averages.
+        """Return the weights of networks, those that a schedule-free optimiser averages.
 
-        The networks stay as they are, so that a run does not depend on when it is saved.
+        The networks stay as they are, so that a run does not depend on when it is saved; weights
+        that are no averages are theirs.
         """
         optimiser = self.optimiser.optimizer
         averages = optimiser.averages() if isinstance(optimiser, ScheduleFree) else {}
         state = networks.state_dict(keep_vars=True)
-        return {name: averages.get(id(v), v).detach().clone() for name, v in state.items()}
+        return {name: averages.get(id(v), v).detach() for name, v in state.items()}
 
     def step(self, batches: Iterator[Any]) -> Terms:
         """Run one iteration on ``accumulate`` batches; return the weighted loss terms.

@@ -23,6 +23,7 @@ def small():
         recipe,
         klvae=replace(recipe.klvae, gan_start=1),
         optimiser=replace(recipe.optimiser, bf16=False),
+        evaluation=replace(recipe.evaluation, images=0),
     )
 
 
@@ -107,7 +108,6 @@ def test_bfloat16_is_for_recipes_that_allow_it_on_devices_that_have_it(
     monkeypatch.setattr(loop, "has_kernels", lambda dtype, device: there)
     recipe = small()
     recipe = replace(recipe, optimiser=replace(recipe.optimiser, bf16=wanted))
-    recipe = replace(recipe, evaluation=replace(recipe.evaluation, images=0))
     run = make_trainer("encoder", recipe, photos, tmp_path)
     with run._autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
