@@ -72,6 +72,10 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     assert "max_image_mb" in python
     assert "MAX_IMAGE_MB" not in python  # its number stands there
     assert (tmp_path / "reports" / "index.html").is_file()
+    commands = (tmp_path / "how-to" / "commands" / "index.html").read_text("utf-8")
+    assert not re.search(r'<ul class="md-nav__list"[^>]*>\s*</ul>', commands)  # an empty section
+    assert ".language-sh" in (tmp_path / "site.css").read_text("utf-8")
+    assert 'class="language-sh highlight"' in (tmp_path / "index.html").read_text("utf-8")
 
 
 @pytest.mark.slow
