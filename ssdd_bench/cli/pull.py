@@ -44,4 +44,5 @@ def command(
             click.echo(f"{one.outcome}: {file}: {one.text} [{one.reason}]", err=True)
     counts = {outcome: sum(one.outcome is outcome for one in pulled) for outcome in Outcome}
     text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    click.echo(f"{out}: {text or 'no results there'}")
+    nothing = f"nothing pulled; {repo} has no results/MODEL/REVISION/PROTOCOL/FILE.json"
+    click.echo(f"{out}: {text or nothing}")

@@ -54,7 +54,9 @@ class Forecast:
         """Describe results, expected time and what is missing, for people."""
         kept = sum(one.has_result for one in self.jobs)
         if kept:
-            yield f"{folder} has the results of {kept} of {counted(len(self.jobs), 'job')}"
+            count = counted(len(self.jobs), "job")
+            same = "kept if images, weights and settings are the same"
+            yield f"{folder} has results of {kept} of {count}, {same}"
         left = [one.expected_s for one in self.jobs if not one.has_result]
         known = [seconds for seconds in left if seconds is not None]
         if known:

@@ -40,6 +40,9 @@ def test_there_and_back(program, hub, runs: Path, tmp_path: Path) -> None:
     outcomes = sorted(one["outcome"] for one in json.loads(out)["files"])
     assert outcomes == ["apart", "same", "same"]
     assert len(load_results([theirs])) == 2  # those apart are not read along
+    code, out, _ = program("pull", runs, "--out", theirs)  # a folder of results, no repository
+    assert code == 0
+    assert str(runs) in out
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def test_times_of_earlier_results(out):
 def test_lines_for_people(out):
     lines = list(plan(out, "jpeg,jpeg:quality=5,identity").lines(out))
     assert lines == [
-        f"{out} has the results of 1 of 3 jobs",
+        f"{out} has results of 1 of 3 jobs, kept if images, weights and settings are the same",
         "expected: 20 s for 1 job, by earlier results",
         f"expected time of 1 job: no earlier result in {out}",
     ]
