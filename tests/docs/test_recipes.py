@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from ssdd_bench import evaluate
 from ssdd_bench.plugins.registry import TOKENIZERS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "how-to" / "recipes.md").read_text("utf-8")
@@ -42,7 +43,7 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     names: dict[str, Any] = {"model": Model().eval(), "tokens": Tokens()}
     blocks = BLOCK.findall(DOCUMENT)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "docs/how-to/recipes.md", "exec"), names)
     result, row, traced = (names[name] for name in ("result", "row", "traced"))
@@ -52,6 +53,10 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.metrics["psnr"].value > 8
     value = result.metrics["psnr"].value
     assert traced.metrics["psnr"].value == pytest.approx(value, abs=1e-3)
+    theirs = evaluate(
+        "recon:dir=crops,f=16,channels=32", data="sample", resolution=256, limit=2, metrics=["mse"]
+    )
+    assert theirs.metrics["mse"].value == 0  # the crops are those that are encoded
 
 
 def test_no_model_with_a_name_is_listed() -> None:
