@@ -51,7 +51,10 @@ PICTURES = {".avif", ".jpg", ".png", ".svg", ".webp"}
 # The repository in pages, whose address the site takes from $REPOSITORY_URL.
 REPOSITORY = "OWNER/ssdd-bench"
 HOST = "https://github.com/"
-PLACEHOLDER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
+# A generated table takes the place of what readers of the repository see there.
+PLACEHOLDER = re.compile(
+    r"^<!-- generated: (\S+) -->\n.*?^<!-- /generated -->$", re.DOTALL | re.MULTILINE
+)
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>|`)")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
