@@ -170,7 +170,11 @@ def _metrics(applies_to: Literal["pairs", "samples"]) -> Declaration:
 # Tokenizers and images.
 
 Tokenizers = Annotated[
-    str, option("Take these ids with options, paths or Hub ids.", complete=complete_tokenizers)
+    str,
+    option(
+        "Take these ids with options, paths or Hub ids, such as ssdd,jpeg:quality=10.",
+        complete=complete_tokenizers,
+    ),
 ]
 Tokenizer = Annotated[
     str, option("Take this id with options, path or Hub id.", "ID", complete=complete_tokenizers)

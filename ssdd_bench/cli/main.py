@@ -49,6 +49,9 @@ def main() -> NoReturn:
     try:
         with termination_interrupts():
             sys.exit(cli.main(prog_name="ssdd-bench", standalone_mode=False))
+    except click.MissingParameter as error:
+        command = error.ctx.command_path if error.ctx else "ssdd-bench"
+        _fail(f"{error.format_message()} See: {command} --help", error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except UserError as error:

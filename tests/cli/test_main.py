@@ -29,6 +29,8 @@ Program = Callable[..., tuple[int, str, str]]
         ("score absent-a absent-b --intervals --ci", "--ci"),
         ("train ssdd --recipe absent-recipe --plan", "absent-recipe"),
         ("train ssdd", "--data"),
+        ("run", "See: ssdd-bench run --help"),
+        ("gen sample", "See: ssdd-bench gen sample --help"),
         ("run --tokenizers jpeg --seed 0,x", "'x'"),
         pytest.param(
             *("gen sample --tokenizer jpeg,webp --out x", "jpeg,webp"), marks=pytest.mark.medium
