@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
@@ -248,19 +250,32 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
     else:
         raise UnknownNameError("recipe", name_or_path, recipe_names(kind))
     recipe = read_record(kind, _read_tables(path), f"recipe {path}")
-    if isinstance(recipe, Recipe):
-        _check_sides(recipe, f"recipe {path}")
+    if isinstance(recipe, Recipe) and (fault := next(_faults(recipe), "")):
+        raise UserError(f"recipe {path}: key {fault}")
     return recipe
 
 
-def _check_sides(recipe: Recipe, source: str) -> None:
-    for stage in STAGES:
-        crops = recipe.stage(stage)
-        if crops.min_side >= crops.max_side:
-            raise UserError(
-                f"{source}: key '{stage}.max_side' must be above min_side, {crops.min_side}, "
-                f"not {crops.max_side}"
-            )
+def _faults(recipe: Recipe) -> Iterator[str]:
+    """Yield the keys whose values do not fit to others, each with what it must be."""
+    from ssdd_bench.nn.decoder import DOWNSAMPLING  # imports torch
+
+    unit = math.lcm(recipe.model.f, DOWNSAMPLING)
+    for name in STAGES:
+        stage = recipe.stage(name)
+        if stage.min_side >= stage.max_side:
+            what = f"must be above min_side, {stage.min_side}"
+            yield f"'{name}.max_side' {what}, not {stage.max_side}"
+        if stage.resolution > stage.min_side:
+            what = f"must be at most min_side, {stage.min_side}"
+            yield f"'{name}.resolution' {what}, not {stage.resolution}"
+        if stage.resolution % unit:
+            yield f"'{name}.resolution' must be a multiple of {unit}, not {stage.resolution}"
+    if recipe.evaluation.is_scored:
+        if recipe.evaluation.resolution % unit:
+            side = recipe.evaluation.resolution
+            yield f"'evaluation.resolution' must be a multiple of {unit}, not {side}"
+        if not recipe.evaluation.metrics:
+            yield "'evaluation.metrics' must name a metric, or set images = 0"
 
 
 def _read_tables(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:

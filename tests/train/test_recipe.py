@@ -202,6 +202,28 @@ def test_dry_run_of_the_papers_recipe(name, make_photos, tmp_path, monkeypatch):
         (lambda text: 'base = "gone"\n' + text, "No such file"),
         (lambda text: 'base = "mine"\n' + text, "mine -> mine"),
         (lambda text: text.replace("max_side = 288", "max_side = 64", 1), "'klvae.max_side'"),
+        (
+            lambda text: text.replace("resolution = 64", "resolution = 72", 1),
+            "at most min_side, 64",
+        ),
+        (
+            lambda text: text.replace("resolution = 64", "resolution = 60", 1),
+            "multiple of 8, not 60",
+        ),
+        (
+            lambda text: text.replace("f = 8", "f = 16").replace(
+                "resolution = 128", "resolution = 136"
+            ),
+            "finetune.resolution' must be a multiple of 16",
+        ),
+        (
+            lambda text: text.replace("resolution = 256", "resolution = 250"),
+            "'evaluation.resolution'",
+        ),
+        (
+            lambda text: text.replace('metrics = ["fd_effnet", "psnr", "ssim"]', "metrics = []"),
+            "name a metric",
+        ),
         (lambda text: "[data", "recipe"),
     ],
 )
