@@ -20,7 +20,7 @@ from ssdd_bench.evaluation.memory import keep_freed_memory, peak_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 image = torch.ones(16, 1024, 1024)  # 64 MiB
-for _ in range(10):  # the heap grows for a while
+for _ in range(30):  # the heap grows for a while
     image + 1
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
@@ -45,7 +45,7 @@ def page_faults_and_peak(how):
 def test_a_large_tensor_finds_the_memory_of_the_last():
     (returned, peak, exact), (kept, peak_of_kept, _) = map(page_faults_and_peak, ("return", "keep"))
     assert returned > 20 * 100
-    assert kept < returned / 20
+    assert kept < returned / 5  # the heap may still grow once or twice
     if not exact:
         pytest.skip("this kernel does not forget a process's peak: a sample may miss it")
     for measured in (peak, peak_of_kept):
