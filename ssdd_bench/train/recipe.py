@@ -25,6 +25,7 @@ SHARE: Final = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
 SSDD_STAGES = ("encoder", "pretrain", "finetune", "distil")
 LATER_STAGES = SSDD_STAGES[1:]  # which start from the weights of an earlier one
 STAGES = ("klvae", *SSDD_STAGES)
+DOWNSAMPLING = 8  # of the decoder; as in nn.decoder, which imports torch
 
 
 @dataclass(frozen=True)
@@ -257,8 +258,6 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
 
 def _faults(recipe: Recipe) -> Iterator[str]:
     """Yield the keys whose values do not fit to others, each with what it must be."""
-    from ssdd_bench.nn.decoder import DOWNSAMPLING  # imports torch
-
     unit = math.lcm(recipe.model.f, DOWNSAMPLING)
     for name in STAGES:
         stage = recipe.stage(name)

@@ -8,9 +8,11 @@ from torch import nn
 
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import UnknownNameError, UserError
+from ssdd_bench.nn import decoder
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.ssdd.checkpoints import load_ssdd
+from ssdd_bench.train import recipe as recipes
 from ssdd_bench.train.cost import stage_cost
 from ssdd_bench.train.decoded import DecodedCrops
 from ssdd_bench.train.files import read_card
@@ -264,3 +266,7 @@ def test_dits_warm_up_linearly():
     optimiser = replace(load_recipe("nano", DiTRecipe).optimiser, warmup=4)
     assert [optimiser.lr_factor(i) for i in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
     assert replace(optimiser, warmup=0).lr_factor(0) == 1
+
+
+def test_sides_fit_the_decoder():
+    assert recipes.DOWNSAMPLING == decoder.DOWNSAMPLING
