@@ -27,8 +27,10 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
     encoding, decoding = kind(encoder), kind(decoder)
     low = float(pixels.partition("..")[0])
 
-    def encode(images: Tensor) -> Tensor:
-        data = encoding(images * (1 - low) + low)
+    def run_encoder(images: Tensor) -> Tensor:
+        return encoding(images * (1 - low) + low)
+
+    def as_grid(data: Tensor) -> Tensor:
         while 1 < data.ndim < 4:  # codes without channels, or also without rows
             data = data[:, None]
         return data.float() if data.is_floating_point() else data.long()
@@ -42,9 +44,8 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
         return (decoded.float() - low) / (1 - low)
 
     height, width = encoding.sides or (size, size)
-    blank = torch.zeros(1, 3, height, width)
-    dimensions = encoding(blank * (1 - low) + low).ndim
-    data = encode(blank)
+    found = run_encoder(torch.zeros(1, 3, height, width))
+    dimensions, data = found.ndim, as_grid(found)
     if data.is_floating_point() == bool(codes):
         fix = "Leave codes out" if codes else "Pass codes=N, the size of its codebook"
         raise WeightsError(f"{encoder} returned {data.dtype}. {fix}")
@@ -57,7 +58,7 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
     f = 0 if is_row else width // data.shape[3]
     networks = {"encoder": encoding.module, "decoder": decoding.module}
     return from_functions(
-        encode,
+        lambda images: as_grid(run_encoder(images)),
         decode,
         LatentSpec(
             "discrete" if codes else "continuous",
