@@ -181,6 +181,9 @@ def _obstacles(before: ScoredResult, after: ScoredResult) -> list[str]:
         found.append(f"{name}: other images")
     elif a.data.pixels_sha256 != b.data.pixels_sha256:
         found.append(f"{name}: the same names with other pixels")
+    if a.numbers_version != b.numbers_version:
+        numbers = f"numbers_version {a.numbers_version} and {b.numbers_version}"
+        found.append(f"{name}: {numbers}: this package's own code may have moved a score: {AGAIN}")
     for key in a.metrics:
         if key not in b.metrics:
             found.append(f"{name}: HEAD has no {key}")
@@ -198,6 +201,9 @@ def _execution_notes(before: ScoredResult, after: ScoredResult) -> Iterator[str]
     """Name what decides the rounding of sums, where it differs."""
     a, b = before.result.execution, after.result.execution
     last = "the last digits of scores may differ"
+    torch = [one.result.environment.get("torch") for one in (before, after)]
+    if torch[0] != torch[1]:
+        yield f"{before.key}: torch {torch[0]} and {torch[1]}: {last}"
     if a.device != b.device:
         yield f"{before.key}: on {a.device} and {b.device}: {last}"
         return

@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ssdd_bench.api.formats import TORCH
 from ssdd_bench.metrics.base import PerImageMetric
 from ssdd_bench.results.schema import MetricValue
 
@@ -55,7 +54,7 @@ def decibel(mse: float) -> float:
 
 class _PixelError(PerImageMetric):
     on_device = True
-    backend = f"ssdd-bench, integer sums by torch {TORCH}"
+    backend = "ssdd-bench, integer sums"
 
 
 class PSNR(_PixelError):

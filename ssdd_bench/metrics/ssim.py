@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssdd_bench.api.formats import TORCH
 from ssdd_bench.errors import ResolutionError
 from ssdd_bench.metrics.base import PerImageMetric
 
@@ -150,7 +149,7 @@ class SSIM(PerImageMetric):
     """Mean over images of :func:`ssim`."""
 
     on_device = True
-    backend = f"ssdd-bench, torch {TORCH}"
+    backend = "ssdd-bench, float64"
     similarity: Callable[[Tensor, Tensor], Tensor] = staticmethod(ssim)
     smallest = GAUSSIAN.width
 

@@ -90,7 +90,7 @@ class MetricValue:
     value: float | None  # in the unit and range of the metric; None if infinite or unavailable
     n: NonNegativeInt  # number of images that it is computed on
     higher_is_better: bool  # direction of better values
-    backend: str  # library and version, and the weights' sha256 prefix where there are any
+    backend: str  # library and version, weights' sha256 prefix; numbers_version is our own code's
     infinite: NonNegativeInt = 0  # number of images whose score is infinite, left out of the mean
     warning: str = ""  # shown as a footnote
     unavailable: str = ""  # reason and fix; then value is None

@@ -24,9 +24,16 @@ from ssdd_bench.gate.paired import paired_change
 from ssdd_bench.gate.thresholds import Threshold, learn, parse_rules
 from ssdd_bench.metrics.features.base import make_extractor
 from ssdd_bench.metrics.moments import frechet_distance, moments_of
-from ssdd_bench.metrics.pixel_errors import absolute_errors, decibel, squared_errors
+from ssdd_bench.metrics.pixel_errors import (
+    PSNR,
+    PooledPSNR,
+    absolute_errors,
+    decibel,
+    squared_errors,
+)
+from ssdd_bench.metrics.ssim import SSIM
 from ssdd_bench.plugins.registry import load_tokenizer
-from ssdd_bench.results.schema import SCHEMA_VERSION, MetricValue
+from ssdd_bench.results.schema import NUMBERS_VERSION, SCHEMA_VERSION, MetricValue
 from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
 from ssdd_bench.weights.files import load_safetensors
 
@@ -204,6 +211,12 @@ def test_notes_and_obstacles_name_the_job():
         notes = compare([runs(**before)], [runs(**after)], {}).notes
         assert len(notes) == count
         assert all(note.startswith(f"{name}: ") for note in notes)
+
+    upgraded = replace(one.result, environment={**one.result.environment, "torch": "99.0"})
+    (note,) = compare([one], [ScoredResult(upgraded, {})], {}).notes
+    assert "99.0" in note
+    plain = (PSNR.backend, PooledPSNR.backend, SSIM.backend)
+    assert not any(torch.__version__.partition("+")[0] in backend for backend in plain)
 
 
 @pytest.mark.slow
@@ -482,6 +495,7 @@ def test_a_spoilt_image_fails_although_another_became_perfect():
         (lambda r: replace(r, data=replace(r.data, n=3)), "12 images and 3"),
         (lambda r: replace(r, data=replace(r.data, ids_sha256="x")), "other images"),
         (lambda r: replace(r, data=replace(r.data, pixels_sha256="x")), "other pixels"),
+        (lambda r: replace(r, numbers_version=1), f"numbers_version {NUMBERS_VERSION} and 1"),
         (lambda r: replace(r, metrics={}), "HEAD has no psnr"),
         (
             lambda r: replace(
