@@ -71,6 +71,12 @@ def test_weights_beside_the_checkout_are_used(ci, tmp_path):
     assert ci(SSDD_BENCH_TAEF2="/other")[-1] == "make check TAEF2=/other"
 
 
+def gate_step(name):
+    steps = yaml.safe_load(GATE.read_text())["jobs"]["gate"]["steps"]
+    (found,) = (one for one in steps if one.get("name") == name)
+    return ["bash", "-e", "-o", "pipefail", "-c", found["run"]]
+
+
 @pytest.mark.parametrize("step", ["measure", "compare", "speed"])
 @pytest.mark.parametrize(
     ("options", "words"),
@@ -78,19 +84,38 @@ def test_weights_beside_the_checkout_are_used(ci, tmp_path):
 )
 def test_options_of_the_gate_are_read_as_a_shell_reads_them(tmp_path, step, options, words):
     """Quotes, as the page of the gate writes them, are no part of the words."""
-    (found,) = (
-        one
-        for one in yaml.safe_load(GATE.read_text())["jobs"]["gate"]["steps"]
-        if one.get("name") == step
-    )
     program = tmp_path / "ssdd-bench"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 2\n')
     program.chmod(0o755)
     environment = dict.fromkeys(("TOKENIZERS", "RES", "BASELINE", "AGAINST"), "x")
     environment |= {"OPTIONS": options, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = ["bash", "-e", "-o", "pipefail", "-c", found["run"]]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        gate_step(step), env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 2  # that of the gate
     arguments = done.stdout.splitlines()
     assert [one for one in arguments if one in words] == words
     assert "" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("found", "written"),
+    [
+        ("", "api --silent issues/7/comments -F body=@comment.md"),
+        ("12", "api --silent -X PATCH issues/comments/12 -F body=@comment.md"),
+    ],
+)
+def test_the_comment_of_the_gate_replaces_its_own_only(tmp_path, found, written):
+    """The program of GitHub is one that writes down its calls, and finds a comment or none."""
+    program = tmp_path / "gh"
+    program.write_text(f'#!/bin/sh\necho "$@" >> calls\n[ "$2" = --paginate ] && echo {found}\n:\n')
+    program.chmod(0o755)
+    (tmp_path / "gate.md").write_text("the verdict\n")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ISSUES": "issues", "NUMBER": "7"}
+    environment["MARK"] = "<!-- ours -->"
+    subprocess.run(gate_step("comment"), env=environment, cwd=tmp_path, check=True)
+    asked, last = (tmp_path / "calls").read_text().splitlines()
+    assert asked.startswith("api --paginate issues/7/comments")
+    assert "startswith(env.MARK)" in asked
+    assert last == written
+    assert (tmp_path / "comment.md").read_text() == "<!-- ours -->\nthe verdict\n"
