@@ -9,21 +9,11 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ssdd_bench.errors import OptionError, counted
-
-Kind = Literal[
-    "autoencoder-kl",
-    "diffusers-model",
-    "hub",
-    "onnx-program",
-    "ssdd-checkpoint",
-    "tiny-autoencoder",
-    "torchscript-program",
-]
-"""Kinds of models. ``autoencoder-kl`` is a weights file with a card of its configuration, and
-``hub`` a repository on the Hugging Face Hub; the others are named by their format."""
+from ssdd_bench.plugins.discovery import VARIABLE
+from ssdd_bench.plugins.manifest import FILE_NAME, Kind
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -98,9 +88,6 @@ def _in_folder(folder: Path) -> Found:
 
 def _refuse_plugin(folder: Path) -> None:
     """Raise an error that tells how to use a plugin, or a folder of plugins, by its id."""
-    from ssdd_bench.plugins.discovery import VARIABLE
-    from ssdd_bench.plugins.manifest import FILE_NAME
-
     own = (folder / FILE_NAME).is_file()
     if own or any(folder.glob(f"*/{FILE_NAME}")):
         parent = (folder.parent if own else folder).resolve()

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final, Literal, get_args
 from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.errors import ManifestError, OptionError, UnknownNameError, UserError
 from ssdd_bench.install import install_command
-from ssdd_bench.plugins.detect import Kind
 from ssdd_bench.plugins.discovery import Place
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, read_options
 from ssdd_bench.results.records import Rule, read_record, read_toml
@@ -28,6 +27,17 @@ IN_MODULE: Final = Rule("module:name", re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*").
 SHA256: Final = Rule("64 lower-case hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch)
 IMPORT_NAME: Final = Rule("a top-level import name", str.isidentifier)
 
+Kind = Literal[
+    "autoencoder-kl",
+    "diffusers-model",
+    "hub",
+    "onnx-program",
+    "ssdd-checkpoint",
+    "tiny-autoencoder",
+    "torchscript-program",
+]
+"""Kinds of models. ``autoencoder-kl`` is a weights file with a card of its configuration, and
+``hub`` a repository on the Hugging Face Hub; the others are named by their format."""
 
 Fact = Literal["files", "licence", "latents"]
 FACTS: Final[tuple[Fact, ...]] = get_args(Fact)
