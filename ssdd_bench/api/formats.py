@@ -16,30 +16,29 @@ TORCH: Final = torch.__version__.partition("+")[0]
 
 def choose_memory_format(
     network: nn.Module, device: torch.device | str, dtype: torch.dtype
-) -> tuple[torch.memory_format, str]:
-    """Choose the memory format of a network by what is faster, and say why.
+) -> torch.memory_format:
+    """Choose ``torch.channels_last`` for a network where its kernels are faster.
 
-    Inputs need no conversion: a convolution whose weights are channels-last converts its input.
+    oneDNN's convolutions are on a CPU, and tensor cores in half precision. Inputs need no
+    conversion: a convolution whose weights are channels-last converts its input.
 
     Args:
-        network: any module.
+        network: any module; without 2D convolutions, or with 3D ones, it stays contiguous.
         device: that it runs on.
         dtype: of its weights.
-
-    Returns:
-        ``torch.channels_last`` or ``torch.contiguous_format``, and the reason.
     """
-    kind, half = torch.device(device).type, dtype in (torch.bfloat16, torch.float16)
     dimensions = {parameter.dim() for parameter in network.parameters()}
-    if 4 not in dimensions:
-        return torch.contiguous_format, "no convolution"
-    if 5 in dimensions:
-        return torch.contiguous_format, "no channels-last format of videos"
-    if kind == "cpu" and dtype in (torch.float32, torch.bfloat16):
-        return torch.channels_last, "oneDNN convolves channels-last maps faster"
-    if kind == "cuda" and half:
-        return torch.channels_last, "tensor cores read channels-last maps"
-    return torch.contiguous_format, "no faster kernels for channels-last maps"
+    faster = {
+        "cpu": (torch.float32, torch.bfloat16),
+        "cuda": (torch.float16, torch.bfloat16),
+    }
+    if (
+        4 in dimensions
+        and 5 not in dimensions
+        and dtype in faster.get(torch.device(device).type, ())
+    ):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def has_kernels(dtype: torch.dtype, device: torch.device | str) -> bool:
@@ -62,8 +61,7 @@ def set_memory_format(networks: Iterable[nn.Module]) -> None:
     for network in networks:
         first = next((one for one in network.parameters() if one.dim() == 4), None)
         if first is not None:
-            chosen, _ = choose_memory_format(network, first.device, first.dtype)
-            network.to(memory_format=chosen)
+            network.to(memory_format=choose_memory_format(network, first.device, first.dtype))
 
 
 class Precision:

@@ -172,7 +172,7 @@ class PreparedTokenizer:
         self.tokenizer.to(self._device, DTYPES[dtype])
         same = True
         for network in self._networks:
-            automatic, _ = choose_memory_format(network, self._device, DTYPES[dtype])
+            automatic = choose_memory_format(network, self._device, DTYPES[dtype])
             chosen = LAYOUTS.get(memory_format, automatic)
             dimensions = {one.dim() for one in network.parameters()}
             if 4 in dimensions and 5 not in dimensions:  # 5-d weights have no such format
