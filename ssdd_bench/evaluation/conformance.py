@@ -14,11 +14,12 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.evaluation.loading import is_stochastic
 from ssdd_bench.launch.tasks import Problem
-from ssdd_bench.plugins.guard import Guard, describe_faults
+from ssdd_bench.plugins.guard import Guard
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.outputs import (
     EXACT_TOLERANCE,
-    decoded_faults,
+    decoded_fault,
+    describe_faults,
     finite_fault,
     latent_faults,
     range_fault,
@@ -136,7 +137,7 @@ def _check_encode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
 
 def _check_decode(tokenizer: Tokenizer, images: Tensor) -> Iterator[str]:
     decoded = _round_trip(tokenizer, images, IDS)
-    if fault := next(decoded_faults(decoded, images.shape), ""):
+    if fault := decoded_fault(decoded, images.shape):
         yield f"decode {fault}"
     elif decoded.dtype != torch.float32:
         # An evaluation takes any floats, since --dtype changes those of the weights.

@@ -15,8 +15,8 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.environment import hide_home
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers, is_diffusers_autoencoder
 from ssdd_bench.plugins.discovery import BUILT_IN
-from ssdd_bench.plugins.guard import check_described
 from ssdd_bench.plugins.manifest import TokenizerInfo
+from ssdd_bench.plugins.outputs import check_described
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer, parse_request
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.results.schema import TokenizerRecord

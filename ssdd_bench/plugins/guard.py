@@ -1,9 +1,8 @@
-"""The border of a plugin: what its calls may do to the program, and what it may return."""
+"""Calls of a plugin: what they change in the program is put back and named."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import signal
 import threading
@@ -19,11 +18,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.api.formats import PRECISIONS
 from ssdd_bench.errors import DataError, OutputError, PluginError, SourceError
 
-ROLES: Final = ("encoder", "decoder")
 PATCHABLE: Final[Mapping[str, Any]] = {
     "torch": torch,
     "torch.Tensor": torch.Tensor,
@@ -222,39 +219,3 @@ def _interrupts() -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def describe_faults(tokenizer: Tokenizer) -> Iterator[str]:
-    """Yield what is wrong with the description of a loaded tokenizer, a line each."""
-    spec = getattr(tokenizer, "latent", None)
-    if not isinstance(spec, LatentSpec):
-        yield f"attribute latent must be a LatentSpec, not {spec!r}"
-    elif problem := spec.problem():
-        yield f"latent.{problem}"
-    steps = tokenizer.steps
-    if steps is not None and (type(steps) is not int or steps < 1):
-        yield f"attribute steps must be None or an integer of at least 1, not {steps!r}"
-    for path in tokenizer.weights:
-        if not Path(path).is_file():
-            yield f"attribute weights names {path}, which is no file"
-    for role, network in tokenizer.networks().items():
-        if role not in ROLES or not isinstance(network, nn.Module):
-            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r}"
-    info: object = tokenizer.info()
-    try:
-        json.dumps(info, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        yield f"info() does not fit into JSON: {error}"
-    else:
-        if not isinstance(info, dict):
-            yield f"info() must return a dictionary, not {type(info).__name__}"
-
-
-def check_described(name: str, tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer whose description would spoil a record.
-
-    Raises:
-        PluginError: names the first fault.
-    """
-    if fault := next(describe_faults(tokenizer), ""):
-        raise PluginError(f"{name}: {fault}. Fix the plugin")

@@ -1,14 +1,19 @@
-"""The border of a tokenizer's calls: what encode and decode may return, checked in one place."""
+"""Checks of what a plugin gives: the description of its tokenizer, latents and images."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssdd_bench.api import Latent, LatentSpec
+from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.errors import PluginError, counted
+
+ROLES: Final = ("encoder", "decoder")
 
 RANGE = (-2.0, 3.0)
 """Decoded values outside are no overshoot of [0, 1], which is below 1 for the KL-VAE here."""
@@ -18,6 +23,42 @@ EXACT_TOLERANCE = 1e-3
 
 REDUCED_TOLERANCE = 0.1
 """The same with networks in a reduced number format."""
+
+
+def describe_faults(tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield what is wrong with the description of a loaded tokenizer, a line each."""
+    spec = getattr(tokenizer, "latent", None)
+    if not isinstance(spec, LatentSpec):
+        yield f"attribute latent must be a LatentSpec, not {spec!r}"
+    elif problem := spec.problem():
+        yield f"latent.{problem}"
+    steps = tokenizer.steps
+    if steps is not None and (type(steps) is not int or steps < 1):
+        yield f"attribute steps must be None or an integer of at least 1, not {steps!r}"
+    for path in tokenizer.weights:
+        if not Path(path).is_file():
+            yield f"attribute weights names {path}, which is no file"
+    for role, network in tokenizer.networks().items():
+        if role not in ROLES or not isinstance(network, nn.Module):
+            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r}"
+    info: object = tokenizer.info()
+    try:
+        json.dumps(info, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        yield f"info() does not fit into JSON: {error}"
+    else:
+        if not isinstance(info, dict):
+            yield f"info() must return a dictionary, not {type(info).__name__}"
+
+
+def check_described(name: str, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer whose description would spoil a record.
+
+    Raises:
+        PluginError: names the first fault.
+    """
+    if fault := next(describe_faults(tokenizer), ""):
+        raise PluginError(f"{name}: {fault}. Fix the plugin")
 
 
 def latent_faults(spec: LatentSpec, latent: object, images: Tensor) -> Iterator[str]:
@@ -36,7 +77,8 @@ def latent_faults(spec: LatentSpec, latent: object, images: Tensor) -> Iterator[
         yield f"size is {latent.size}, the images' is {(height, width)}"
     data = latent.data
     if spec.kind == "bytes":
-        if isinstance(data, Tensor) or not all(isinstance(item, bytes) for item in data):
+        is_list = isinstance(data, Sequence)
+        if not is_list or not all(isinstance(item, bytes) for item in data):
             yield "data of kind 'bytes' must be a list of bytes"
         elif len(data) != len(images):
             yield f"{counted(len(data), 'byte stream')} for {counted(len(images), 'image')}"
@@ -51,19 +93,20 @@ def latent_faults(spec: LatentSpec, latent: object, images: Tensor) -> Iterator[
             yield f"data of kind '{spec.kind}' has dtype {data.dtype}"
 
 
-def decoded_faults(decoded: object, shape: Sequence[int]) -> Iterator[str]:
-    """Yield what is wrong with what decode returned, without a look at its values.
+def decoded_fault(decoded: object, shape: Sequence[int]) -> str:
+    """Describe what is wrong with what decode returned, without a look at its values; else "".
 
     Args:
         decoded: what was returned.
         shape: expected, (B, 3, H, W).
     """
     if not isinstance(decoded, Tensor):
-        yield f"must return a tensor of floats, not {type(decoded).__name__}"
-    elif not decoded.is_floating_point():
-        yield f"must return a tensor of floats, not of {decoded.dtype}"
-    elif tuple(decoded.shape) != tuple(shape):
-        yield f"returned shape {tuple(decoded.shape)}, expected {tuple(shape)}"
+        return f"must return a tensor of floats, not {type(decoded).__name__}"
+    if not decoded.is_floating_point():
+        return f"must return a tensor of floats, not of {decoded.dtype}"
+    if decoded.shape != tuple(shape):
+        return f"returned shape {tuple(decoded.shape)}, expected {tuple(shape)}"
+    return ""
 
 
 def check_latent(spec: LatentSpec, latent: Latent, images: Tensor) -> None:
@@ -73,7 +116,7 @@ def check_latent(spec: LatentSpec, latent: Latent, images: Tensor) -> None:
         PluginError: names the first fault.
     """
     if fault := next(latent_faults(spec, latent, images), ""):
-        raise PluginError(f"encode: {fault}. Fix encode or latent in the plugin")
+        raise PluginError(f"encode: {fault}. Fix encode or latent")
 
 
 def check_decoded(decoded: Tensor, shape: Sequence[int]) -> None:
@@ -82,8 +125,8 @@ def check_decoded(decoded: Tensor, shape: Sequence[int]) -> None:
     Raises:
         PluginError: names the first fault.
     """
-    if fault := next(decoded_faults(decoded, shape), ""):
-        raise PluginError(f"decode {fault}. Fix decode in the plugin")
+    if fault := decoded_fault(decoded, shape):
+        raise PluginError(f"decode {fault}. Fix decode")
 
 
 def range_fault(low: float, high: float) -> str:

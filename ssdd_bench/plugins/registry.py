@@ -51,7 +51,8 @@ def load_tokenizer(
     if missing := info.missing():
         raise PluginError(f"{info.id} {missing}")
     from ssdd_bench.api.formats import set_memory_format
-    from ssdd_bench.plugins.guard import Guard, check_described
+    from ssdd_bench.plugins.guard import Guard
+    from ssdd_bench.plugins.outputs import check_described
 
     guard = Guard(info.id)
     with guard.calls():

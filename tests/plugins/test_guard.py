@@ -20,7 +20,7 @@ from ssdd_bench.errors import DataError, PluginError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.launch.signals import Terminated
-from ssdd_bench.plugins.guard import Guard, check_described
+from ssdd_bench.plugins.guard import Guard
 
 CHANGES = {
     "torch's number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
@@ -268,7 +268,6 @@ FAULTS = {
 def test_what_a_plugin_returns_is_refused_before_a_record_is_written(fault):
     plugin = Plugin()
     vars(plugin).update(FAULTS[fault])
-    check_described("plugin", Plugin())
     with pytest.raises(PluginError) as caught:
         run(plugin)
     assert fault.strip() in str(caught.value)

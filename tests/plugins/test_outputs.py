@@ -12,7 +12,7 @@ from ssdd_bench.plugins.outputs import (
     RANGE,
     check_decoded,
     check_latent,
-    decoded_faults,
+    decoded_fault,
     finite_fault,
     latent_faults,
     range_fault,
@@ -50,6 +50,7 @@ def test_good_latents(spec, latent):
         (2, {"data": torch.zeros(2, 1, 2, 2, dtype=torch.complex64)}, "torch.complex64"),
         (3, {"data": torch.zeros(2, 3)}, "list of bytes"),
         (3, {"data": [b"a", "b"]}, "list of bytes"),
+        (3, {"data": None}, "list of bytes"),
         (3, {"data": [b"a"]}, "1 byte stream for 2"),
     ],
 )
@@ -77,8 +78,7 @@ def test_a_latent_is_a_latent():
     ],
 )
 def test_wrong_images(decoded, words):
-    (fault,) = decoded_faults(decoded, IMAGES.shape)
-    assert words in fault
+    assert words in decoded_fault(decoded, IMAGES.shape)
     with pytest.raises(PluginError, match="decode"):
         check_decoded(decoded, IMAGES.shape)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
-from ssdd_bench.errors import OptionError, PluginError, counted
+from ssdd_bench.errors import OptionError
+from ssdd_bench.plugins.outputs import check_decoded, check_latent
 
 Data = Tensor | Sequence[bytes]
 
@@ -64,9 +65,9 @@ class FunctionTokenizer(Tokenizer):
     ) -> None:
         for name, function in (("encode", encode), ("decode", decode)):
             if not callable(function):
-                raise OptionError(f"{name} is {_describe(function)}. Pass a function.")
+                raise OptionError(f"{name} is {type(function).__name__}. Pass a function.")
         if not isinstance(latent, LatentSpec):
-            raise OptionError(f"latent is {_describe(latent)}. Pass a LatentSpec.")
+            raise OptionError(f"latent is {type(latent).__name__}. Pass a LatentSpec.")
         if problem := latent.problem():
             raise OptionError(f"latent.{problem}.")
         if steps is not None and steps < 1:
@@ -93,24 +94,11 @@ class FunctionTokenizer(Tokenizer):
         Raises:
             PluginError: it returned something other than ``latent`` describes.
         """
-        size = (images.shape[-2], images.shape[-1])
         data: Any = self._encode(self._as_weights("encoder", images))
-        kind, shape = self.latent.kind, self.latent.shape(*size)
-        if shape is None:
-            expected = f"a list of {counted(len(images), 'bytes object')}"
-            is_list = isinstance(data, Sequence) and all(isinstance(one, bytes) for one in data)
-            good = is_list and len(data) == len(images)
-        else:
-            numbers = "floats" if kind == "continuous" else "integers"
-            expected = f"{numbers} of shape {(len(images), *shape)}"
-            good = isinstance(data, Tensor) and data.shape == (len(images), *shape)
-            good = good and data.is_floating_point() == (kind == "continuous")
-        if not good:
-            raise PluginError(
-                f"encode returned {_describe(data)}, expected {expected}. Fix encode or latent."
-            )
         is_half = isinstance(data, Tensor) and data.dtype in (torch.bfloat16, torch.float16)
-        return Latent(data.float() if is_half else data, size)
+        latent = Latent(data.float() if is_half else data, (images.shape[-2], images.shape[-1]))
+        check_latent(self.latent, latent, images)
+        return latent
 
     @torch.no_grad()
     def decode(self, latent: Latent, noise: Noise) -> Tensor:
@@ -120,14 +108,8 @@ class FunctionTokenizer(Tokenizer):
             PluginError: it returned something other than float images of the right shape.
         """
         data = self._as_weights("decoder", latent.data)
-        images: Any = self._decode(data, *([noise] if self.stochastic else []))
-        expected = (len(latent), 3, *latent.size)
-        good = isinstance(images, Tensor) and images.is_floating_point()
-        if not good or images.shape != expected:
-            raise PluginError(
-                f"decode returned {_describe(images)}, expected floats in [0, 1] of shape "
-                f"{expected}. Fix decode."
-            )
+        images = self._decode(data, *([noise] if self.stochastic else []))
+        check_decoded(images, (len(latent), 3, *latent.size))
         return images.float()
 
     def _as_weights(self, role: str, data: Any) -> Any:
@@ -148,11 +130,3 @@ class FunctionTokenizer(Tokenizer):
 
 
 from_functions = FunctionTokenizer
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    if isinstance(value, list):
-        return f"a list of {len(value)} {type(next(iter(value), None)).__name__} objects"
-    return type(value).__name__

@@ -94,7 +94,7 @@ def test_half_precision_images_become_float32() -> None:
     ("change", "message"),
     [
         ({"encode": None}, "encode is NoneType"),
-        ({"decode": IMAGES}, "decode is torch.float32"),
+        ({"decode": IMAGES}, "decode is Tensor"),
         ({"latent": 8}, "latent is int"),
         ({"latent": LatentSpec("codes", 8, 3)}, "latent.kind is 'codes'"),  # type: ignore[arg-type]
         ({"latent": LatentSpec("continuous", 0, 3)}, "latent.f is 0"),
@@ -113,14 +113,11 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("function", "latent", "message"),
     [
-        (lambda x: x.numpy(), MEANS, "returned ndarray"),
-        (lambda x: x, MEANS, r"shape \(2, 3, 16, 24\), expected floats of shape \(2, 3, 2, 3\)"),
-        (lambda x: encode(x)[0], MEANS, r"expected floats of shape \(2, 3, 2, 3\)"),
-        (lambda x: encode(x).long(), MEANS, "torch.int64 of shape .*, expected floats"),
-        (lambda x: x, LEVELS, "torch.float32 of shape .*, expected integers"),
-        (lambda x: x, FILES, "torch.float32 of shape .*, expected a list of 2 bytes"),
-        (lambda x: ["a", "b"], FILES, "a list of 2 str objects, expected a list of 2 bytes"),
-        (lambda x: [b"a"], FILES, "a list of 1 bytes objects, expected"),
+        (lambda x: x.numpy(), MEANS, "ndarray"),
+        (lambda x: x, MEANS, r"shape \(2, 3, 16, 24\), latent describes \(2, 3, 2, 3\)"),
+        (lambda x: encode(x).long(), MEANS, "dtype torch.int64"),
+        (lambda x: None, FILES, "list of bytes"),
+        (lambda x: [b"a"], FILES, "1 byte stream for 2 images"),
     ],
 )
 def test_wrong_encoders(function: Any, latent: LatentSpec, message: str) -> None:
@@ -132,9 +129,8 @@ def test_wrong_encoders(function: Any, latent: LatentSpec, message: str) -> None
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda z: decode(z).numpy(), "returned ndarray"),
-        (lambda z: (255 * decode(z)).byte(), "torch.uint8 of shape .*, expected floats"),
-        (lambda z: z, r"shape \(2, 3, 2, 3\), expected floats .* \(2, 3, 16, 24\)"),
+        (lambda z: decode(z).numpy(), "ndarray"),
+        (lambda z: z, r"shape \(2, 3, 2, 3\), expected \(2, 3, 16, 24\)"),
     ],
 )
 def test_wrong_decoders(function: Any, message: str) -> None:
