@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ssdd_bench.api.formats import PRECISIONS
+from ssdd_bench.api.formats import PRECISIONS, Precision
 from ssdd_bench.errors import DataError, OutputError, PluginError, SourceError
 
 PATCHABLE: Final[Mapping[str, Any]] = {
@@ -63,12 +60,9 @@ def _put_folder(path: str) -> None:
         os.chdir(path)
 
 
-SETTINGS: Final[Mapping[str, _Setting]] = {
+SETTINGS: Final[Mapping[str, _Setting | Precision]] = {
     "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
-    **{
-        f"torch's precision of {what}": _Setting(one.get, one.put, one.effect)
-        for what, one in PRECISIONS.items()
-    },
+    **{f"torch's precision of {what}": one for what, one in PRECISIONS.items()},
     "torch's default dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": _Setting(torch.get_default_device, torch.set_default_device),
     "torch's deterministic algorithms": _Setting(
@@ -114,28 +108,20 @@ class Guard:
 
         Raises:
             PluginError: a call tried to end the program, or raised an error that stands for the
-                images or the disk, which are not the plugin's. A real Ctrl-C passes.
+                images or the disk, which are not the plugin's.
         """
         settings = {name: one.get() for name, one in SETTINGS.items()}
         functions = {place: dict(vars(owner)) for place, owner in PATCHABLE.items()}
         environment = dict(os.environ)
         process = os.getpid()
         try:
-            with _interrupts() as interrupted:
-                try:
-                    yield
-                except SystemExit as error:
-                    raise PluginError(
-                        f"{self.name} called sys.exit({error.code!r}): raise an error instead"
-                    ) from error
-                except KeyboardInterrupt as error:
-                    if interrupted or type(error) is not KeyboardInterrupt:
-                        raise  # a signal, whose handler raises it in whatever code runs
-                    raise PluginError(
-                        f"{self.name} raised KeyboardInterrupt: raise an error instead"
-                    ) from error
-                except (DataError, SourceError, OutputError) as error:
-                    raise PluginError(f"{self.name}: {error}") from error
+            yield
+        except SystemExit as error:
+            raise PluginError(
+                f"{self.name} called sys.exit({error.code!r}): raise an error instead"
+            ) from error
+        except (DataError, SourceError, OutputError) as error:
+            raise PluginError(f"{self.name}: {error}") from error
         finally:
             if os.getpid() != process:  # a fork of the plugin's, which would do our work once more
                 os._exit(1)
@@ -199,23 +185,3 @@ def _unwrapped(function: Any) -> Any:
             break
         function = wrapped[0]
     return function
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collect the interrupts that signals cause, which Python takes in its main thread alone."""
-    seen: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield seen
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
