@@ -93,8 +93,6 @@ def open_images(
     path: Path | str | Sequence[Path | str] | None = None,
     limit: int | None = None,
     *,
-    sample: int | None = None,
-    sample_seed: int = 0,
     max_image_mb: int = MAX_IMAGE_MB,
 ) -> ImageSource:
     """Open images for reading one by one, in a fixed order.
@@ -109,8 +107,6 @@ def open_images(
             pattern such as ``shards/{000..099}.tar`` or ``val-*.parquet``. Instead of a path, a
             URL that fsspec reads, such as ``hf://datasets/OWNER/NAME/data/val-*.parquet``.
         limit: keep only that many, see :func:`ssdd_bench.data.source.limited`.
-        sample: draw that many before ``limit`` is applied, by the same rule.
-        sample_seed: of the draw; each seed has other images, and 0 those of ``limit``.
         max_image_mb: largest image that is decoded, in MB as 8-bit RGB; the read of a larger one
             fails.
 
@@ -119,7 +115,6 @@ def open_images(
             data set of that name.
     """
     source = _open(path, max_image_mb)
-    source = source if sample is None else limited(source, sample, sample_seed)
     return source if limit is None else limited(source, limit)
 
 
