@@ -8,10 +8,7 @@ import struct
 import tarfile
 import threading
 from abc import abstractmethod
-from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -36,8 +33,6 @@ READERS: Final = 8
 """Threads that read the indexes of shards."""
 PIECE_BYTES: Final = 4 << 20
 """Size of what is decompressed at a time, if it holds more than one image."""
-KEPT_BYTES: Final = 64 << 20
-"""Size of the pieces of a file that are kept."""
 PIECE_ROWS: Final = 32
 """Rows of a Parquet file that are decompressed at a time, at most."""
 FETCHED_BYTES: Final = 8 << 20
@@ -66,13 +61,8 @@ _BAD_HEADER: Final = (
 PARQUET_ERRORS: Final = (pa.ArrowException, OSError, ValueError, RuntimeError, MemoryError)
 
 
-@dataclass(frozen=True)
-class Members:
-    """Keys of the images in a shard, and two int64 numbers for each that say where it is."""
-
-    keys: Sequence[str]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
+Members = tuple[Sequence[str], NDArray[np.int64], NDArray[np.int64]]
+"""Keys of the images in a shard, and two numbers for each that say where it is."""
 
 
 class ShardedImages(ImageSource):
@@ -95,16 +85,15 @@ class ShardedImages(ImageSource):
         ]
         found = map_ahead(self._members, self._files, min(READERS, len(shards) - 1), "index")
         ids: list[str] = []
-        numbers: list[NDArray[np.int64]] = []  # of each file: those of its images, in columns
-        for number, (prefix, shard) in enumerate(zip(shards, found, strict=True)):
-            ids += [prefix + key for key in shard.keys]
-            file = np.full(len(shard.keys), number)
-            numbers.append(np.stack([file, shard.first, shard.second], axis=1))
+        places: list[NDArray[np.int64]] = []  # of each image: the number of its file, then two more
+        for number, (prefix, (keys, first, second)) in enumerate(zip(shards, found, strict=True)):
+            ids += [prefix + key for key in keys]
+            places.append(np.stack([np.full(len(keys), number), first, second], axis=1))
         if not ids:
             more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
             raise DataError(f"no images in {self._files[0].url}{more}")
         # Numbers take a quarter of what a dictionary by id would.
-        self._places: NDArray[np.int64] = np.concatenate(numbers)
+        self._places: NDArray[np.int64] = np.concatenate(places)
         if any(one > other for one, other in pairwise(ids)):
             order = sorted(range(len(ids)), key=ids.__getitem__)
             ids = [ids[index] for index in order]
@@ -118,14 +107,9 @@ class ShardedImages(ImageSource):
         return type(self), (self.name, self._shards, self.max_mb)
 
     def _where(self, image_id: str) -> tuple[DataFile, int, int]:
-        place = bisect_left(self.ids, image_id)
-        if place == len(self.ids) or self.ids[place] != image_id:
-            raise KeyError(image_id)
-        number, first, second = self._places[place].tolist()
+        """Return the file of an image, and the two numbers that say where it is in there."""
+        number, first, second = self._places[self._index(image_id)].tolist()
         return self._files[number], first, second
-
-    def _decode(self, data: bytes) -> Image.Image:
-        return decode_image(data, self.max_mb)
 
     @abstractmethod
     def _members(self, shard: DataFile) -> Members:
@@ -141,14 +125,11 @@ class TarImages(ShardedImages):
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one member."""
-        shard, start, size = self._where(image_id)
-        if size > 4 * self.max_mb * MB:  # no image that is small enough has so large a file
-            raise DataError(f"a file of {size / MB:,.0f} MB")
-        return self._decode(shard.read(start, size))
+        return self._decode_part(*self._where(image_id))
 
     def _members(self, shard: DataFile) -> Members:
         index = cached_index(shard, f"tar 1 {sorted(SUFFIXES)}", _index_tar)
-        return Members(index.texts, index.numbers["start"], index.numbers["size"])
+        return index.texts, index.numbers["start"], index.numbers["size"]
 
 
 class ParquetImages(ShardedImages):
@@ -162,10 +143,9 @@ class ParquetImages(ShardedImages):
     def __init__(
         self, name: str, shards: Mapping[str, Path | RemoteFile], max_mb: int = MAX_IMAGE_MB
     ) -> None:
-        self._columns: dict[str, str] = {}
-        self._sizes: dict[tuple[str, int], tuple[int, int]] = {}  # bytes and rows of groups
-        self._groups: OrderedDict[tuple[str, int], Pieces[Any]] = OrderedDict()
-        self._footer = lru_cache(2)(_read_footer)
+        self._indexes: dict[str, Index] = {}
+        begin = partial(_begin_group, self._indexes, lru_cache(2)(_read_footer), max_mb)
+        self._group = lru_cache(2)(begin)  # a group is closed when two others were used since
         self._lock = threading.Lock()
         super().__init__(name, shards, max_mb)
 
@@ -178,38 +158,15 @@ class ParquetImages(ShardedImages):
         data = value["bytes"] if isinstance(value, dict) else value
         if not data:
             raise DataError("the row holds no bytes")
-        return self._decode(data)
+        return decode_image(data, self.max_mb)
 
     def _members(self, shard: DataFile) -> Members:
-        index = cached_index(shard, "parquet 1", _index_parquet)
-        rows, sizes = index.numbers["rows"], index.numbers["bytes"]
-        (self._columns[shard.url],) = index.texts
-        for group, (count, size) in enumerate(zip(rows.tolist(), sizes.tolist(), strict=True)):
-            self._sizes[shard.url, group] = size, count
-        total = sum(rows.tolist())
+        index = self._indexes[shard.url] = cached_index(shard, "parquet 1", _index_parquet)
+        rows = index.numbers["rows"]
+        total = int(rows.sum())
         _check_count(total, shard)
         groups = np.repeat(np.arange(len(rows)), rows)
-        return Members(_numbers(total), groups, np.arange(total) - (rows.cumsum() - rows)[groups])
-
-    def _group(self, shard: DataFile, group: int) -> Pieces[Any]:
-        """Return the rows of a group; it is closed when two others were used since."""
-        key = shard.url, group
-        if key not in self._groups:
-            size, rows = self._sizes[key]
-            if size > rows * self.max_mb * MB:
-                raise DataError(
-                    f"row group {group} has {size / MB:,.0f} MB for {counted(rows, 'image')}"
-                )
-            # A value may be as large as all that the group's dictionary holds.
-            count = max(1, min(PIECE_ROWS, self.max_mb * MB // max(1, size)))
-            begin = partial(
-                _row_pieces, shard, self._footer, group, self._columns[shard.url], count
-            )
-            self._groups[key] = Pieces(begin, KEPT_BYTES, _bytes)
-            while len(self._groups) > 2:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(key)
-        return self._groups[key]
+        return _numbers(total), groups, np.arange(total) - (rows.cumsum() - rows)[groups]
 
 
 class NpzImages(ImageSource):
@@ -246,7 +203,7 @@ class NpzImages(ImageSource):
             raise DataError(f"arr_0 in {path} is compressed in column order: save it again")
         if mapped is None:
             count = max(1, PIECE_BYTES // math.prod(shape[1:]))
-            self._images: Any = Pieces(partial(_image_pieces, array, count), KEPT_BYTES, _bytes)
+            self._images: Any = Pieces(partial(_image_pieces, array, count))
         else:
             self._images = mapped
 
@@ -269,11 +226,6 @@ def _check_count(images: int, file: DataFile) -> None:
     """Refuse a number of images that a compressed file can state but not hold."""
     if images > file.size:
         raise DataError(f"{file.url} has {file.size:,} bytes and cannot hold {images:,} images")
-
-
-def _bytes(piece: Any) -> int:
-    size: int = piece.nbytes
-    return size
 
 
 # Tar files.
@@ -381,6 +333,23 @@ def _index_parquet(shard: DataFile) -> Index:
             f"cannot read {shard.url} as Parquet: a group has {min(rows)} rows in {min(size)} bytes"
         )
     return Index((column,), {"rows": np.array(rows, np.int64), "bytes": np.array(size, np.int64)})
+
+
+def _begin_group(
+    indexes: Mapping[str, Index],
+    footer: Callable[[DataFile], pq.FileMetaData],
+    max_mb: int,
+    shard: DataFile,
+    group: int,
+) -> Pieces:
+    """Return the rows of a group; ``DataError`` if they hold more than so many images can."""
+    index = indexes[shard.url]
+    rows, size = (int(index.numbers[key][group]) for key in ("rows", "bytes"))
+    if size > rows * max_mb * MB:
+        raise DataError(f"row group {group} has {size / MB:,.0f} MB for {counted(rows, 'image')}")
+    # A value may be as large as all that the group's dictionary holds.
+    count = max(1, min(PIECE_ROWS, max_mb * MB // max(1, size)))
+    return Pieces(partial(_row_pieces, shard, footer, group, index.texts[0], count))
 
 
 def _row_pieces(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import zlib
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -12,7 +11,7 @@ from typing import Any, Final
 from PIL import Image
 
 from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
-from ssdd_bench.data.decode import MAX_IMAGE_MB, MB, SUFFIXES, decode_image
+from ssdd_bench.data.decode import MAX_IMAGE_MB, SUFFIXES, decode_image
 from ssdd_bench.data.files import LocalFile, RemoteFile
 from ssdd_bench.data.locate import (
     Found,
@@ -70,15 +69,10 @@ class FolderImages(ImageSource):
 
     def read(self, image_id: str) -> Image.Image:
         """Decode one file."""
-        place = bisect_left(self.ids, image_id)
-        if place == len(self.ids) or self.ids[place] != image_id:
-            raise KeyError(image_id)
-        file = self._files[place]
+        file = self._files[self._index(image_id)]
         if isinstance(file, str):
             return decode_image(self.base / file, self.max_mb)
-        if file.size > 4 * self.max_mb * MB:
-            raise DataError(f"a file of {file.size / MB:,.0f} MB")
-        return decode_image(file.read(0, file.size), self.max_mb)
+        return self._decode_part(file, 0, file.size)
 
 
 def _restore(

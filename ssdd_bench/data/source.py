@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Sequence
 from heapq import nsmallest
 from pathlib import PurePosixPath
@@ -11,7 +12,8 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from ssdd_bench.arguments import whole
-from ssdd_bench.data.decode import MAX_IMAGE_MB
+from ssdd_bench.data.decode import MAX_IMAGE_MB, MB, decode_image
+from ssdd_bench.data.files import DataFile
 from ssdd_bench.errors import DataError
 
 
@@ -56,6 +58,19 @@ class ImageSource(ABC):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _index(self, image_id: str) -> int:
+        """Return the place of an id among sorted ones: a dictionary of a million is too large."""
+        place = bisect_left(self.ids, image_id)
+        if place == len(self.ids) or self.ids[place] != image_id:
+            raise KeyError(image_id)
+        return place
+
+    def _decode_part(self, file: DataFile, start: int, size: int) -> Image.Image:
+        """Decode an image file that lies in another one."""
+        if size > 4 * self.max_mb * MB:  # no image that is small enough has so large a file
+            raise DataError(f"a file of {size / MB:,.0f} MB")
+        return decode_image(file.read(start, size), self.max_mb)
 
 
 class Subset(ImageSource):

@@ -17,7 +17,8 @@ import pytest
 from encoded_images import assert_pixels, photo, png, write_parquet, write_tar
 from PIL import Image
 
-from ssdd_bench.data import archives
+from ssdd_bench.data import archives, pieces
+from ssdd_bench.data import source as source_module
 from ssdd_bench.data.files import LocalFile
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, SourceError
@@ -157,7 +158,7 @@ def test_parquet_keeps_few_row_groups(tmp_path):
     source = open_images(write_parquet(tmp_path / "x.parquet", values, column="jpeg"))
     for image_id in source.ids:
         source.read(image_id)
-    assert len(source._groups) == 2  # of four
+    assert source._group.cache_info().currsize == 2  # of four
 
 
 def test_folder_of_parquet_files(tmp_path):
@@ -460,7 +461,7 @@ def test_groups_of_two_shards_are_told_apart(tmp_path):
 @pytest.mark.medium
 def test_a_row_group_is_read_in_pieces(tmp_path, monkeypatch):
     """Pages of few rows, which Arrow writes if it is told so; it decompresses a page at a time."""
-    monkeypatch.setattr(archives, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(pieces, "KEPT_BYTES", 100_000)
     images = 4 * [png(photo(i, (64, 64))) for i in range(300)]
     table, path = pa.table({"image": images}), tmp_path / "x.parquet"
     pq.write_table(table, path, write_batch_size=4, data_page_size=40_000, use_dictionary=False)
@@ -474,7 +475,7 @@ def test_a_row_group_is_read_in_pieces(tmp_path, monkeypatch):
 
 @pytest.mark.medium
 def test_a_page_of_all_rows_is_freed_after_the_last(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(pieces, "KEPT_BYTES", 100_000)
     images = [png(photo(i, (64, 64))) for i in range(600)]
     pq.write_table(pa.table({"image": images}), tmp_path / "x.parquet", use_dictionary=False)
     source = open_images(tmp_path / "x.parquet")
@@ -631,7 +632,7 @@ def test_a_compressed_npz_is_read_in_pieces(tmp_path, monkeypatch):
     source = open_images(tmp_path / "x.npz")
     for i in (*range(50), 3, 0, 49):
         assert_pixels(source.read(f"{i:06d}"), Image.fromarray(images[i]))
-    assert all(len(piece) == 2 for _, piece, _ in source._images._kept)
+    assert all(len(piece) == 2 for _, piece in source._images._kept)
 
 
 def test_a_damaged_compressed_npz_is_an_error_of_an_image(tmp_path):
@@ -702,7 +703,7 @@ def test_the_limit_of_a_member_is_four_times_that_of_its_pixels(tmp_path, monkey
     path = write_tar(tmp_path / "a.tar", {"x.png": data, "empty.png": b""})
     wide, narrow = open_images(path, max_image_mb=2), open_images(path, max_image_mb=1)
     assert wide.ids == ("empty.png", "x.png")
-    monkeypatch.setattr(archives, "MB", len(data) // 8)
+    monkeypatch.setattr(source_module, "MB", len(data) // 8)
     assert_pixels(wide.read("x.png"), photo(0))
     with pytest.raises(DataError, match="a file of"):
         narrow.read("x.png")

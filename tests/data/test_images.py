@@ -7,7 +7,7 @@ import pytest
 from encoded_images import assert_pixels, photo, png, write_tar
 from PIL import Image
 
-from ssdd_bench.data import images
+from ssdd_bench.data import source as source_module
 from ssdd_bench.data.files import RemoteFile
 from ssdd_bench.data.images import FolderImages, open_images
 from ssdd_bench.errors import DataError
@@ -159,7 +159,7 @@ def test_a_remote_file_larger_than_an_image_can_be_is_not_fetched(monkeypatch):
     data += bytes(-len(data) % 8)
     monkeypatch.setattr(RemoteFile, "fetch", lambda self, start, end: data[start:end])
     files = {"x.png": RemoteFile("memory://x.png", len(data), "")}
-    monkeypatch.setattr(images, "MB", len(data) // 8)
+    monkeypatch.setattr(source_module, "MB", len(data) // 8)
     assert_pixels(FolderImages("set", files, Path(), 2).read("x.png"), photo(0))
     more = {"x.png": RemoteFile("memory://x.png", len(data) + 1, "")}
     for refused, limit in ((files, 1), (more, 2)):

@@ -2,8 +2,10 @@
 
 import threading
 
+import numpy as np
 import pytest
 
+from ssdd_bench.data import pieces as module
 from ssdd_bench.data.pieces import Pieces
 from ssdd_bench.errors import DataError, SourceError
 
@@ -21,7 +23,7 @@ class Reader:
         self.passes += 1
         start, size = 0, 1
         while start < self.count:
-            piece = list(range(start, min(start + size, self.count)))
+            piece = np.arange(start, min(start + size, self.count), dtype=np.uint16)
             self.read += len(piece)
             yield piece
             start, size = start + size, size + 1
@@ -29,20 +31,21 @@ class Reader:
             raise self.error
 
 
-def numbers(reader: Reader, keep: int) -> Pieces[int]:
-    return Pieces(reader, keep, len)
+@pytest.fixture(autouse=True)
+def keep_nine_items(monkeypatch):
+    monkeypatch.setattr(module, "KEPT_BYTES", 18)
 
 
 def test_ascending_numbers_cost_one_pass():
     reader = Reader()
-    pieces = numbers(reader, 2)
+    pieces = Pieces(reader)
     assert [pieces[i] for i in range(100)] == list(range(100))
     assert (reader.passes, reader.read) == (1, 100)
 
 
 def test_a_little_disorder_costs_nothing_and_a_step_back_another_pass():
     reader = Reader()
-    pieces = numbers(reader, 9)
+    pieces = Pieces(reader)
     assert [pieces[i] for i in (3, 0, 5, 2, 9)] == [3, 0, 5, 2, 9]
     assert reader.passes == 1
     assert pieces[0] == 0
@@ -51,22 +54,22 @@ def test_a_little_disorder_costs_nothing_and_a_step_back_another_pass():
 
 
 def test_kept_pieces_have_so_many_bytes_but_are_two_at_least():
-    pieces = numbers(Reader(), 9)
+    pieces = Pieces(Reader())
     for number, kept in ((9, [2, 3, 4]), (10, [4, 5]), (54, [9, 10])):
         assert pieces[number] == number
-        assert [len(piece) for _, piece, _ in pieces._kept] == kept
+        assert [len(piece) for _, piece in pieces._kept] == kept
 
 
 def test_what_lies_ahead_is_not_read():
     reader = Reader()
-    assert numbers(reader, 2)[4] == 4
+    assert Pieces(reader)[4] == 4
     assert reader.read == 6
 
 
 @pytest.mark.parametrize("error", [None, DataError("damaged")])
 def test_items_before_the_damage_are_there_and_those_behind_cost_nothing_more(error):
     reader = Reader(10, error)
-    pieces = numbers(reader, 2)
+    pieces = Pieces(reader)
     assert pieces[9] == 9
     for number in (10, 11, 500):
         with pytest.raises(DataError, match="damaged" if error else "ends after 10"):
@@ -77,7 +80,7 @@ def test_items_before_the_damage_are_there_and_those_behind_cost_nothing_more(er
 
 def test_a_disk_that_fails_is_tried_again():
     reader = Reader(10, SourceError("no connection"))
-    pieces = numbers(reader, 2)
+    pieces = Pieces(reader)
     for _ in range(2):
         with pytest.raises(SourceError):
             pieces[10]
@@ -88,7 +91,7 @@ def test_a_disk_that_fails_is_tried_again():
 
 def test_threads_share_them():
     reader = Reader(2000)
-    pieces = numbers(reader, 4)
+    pieces = Pieces(reader)
     wrong = []
 
     def read(first: int) -> None:
