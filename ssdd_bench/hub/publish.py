@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ssdd_bench.errors import UserError, counted
 from ssdd_bench.hub.findings import Finding
-from ssdd_bench.hub.remote import HubError, commit_files, ensure_repository, fetch_snapshot
-from ssdd_bench.hub.staging import put, stage
-from ssdd_bench.hub.validate import Checked, check_files, scores_of, sound_files
+from ssdd_bench.hub.remote import (
+    commit_files,
+    copy_snapshot,
+    ensure_repository,
+    fetch_snapshot,
+)
+from ssdd_bench.hub.validate import check_files, scores_of, sound_files
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.rows import to_json
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.places import REPORT, RESULT_FILE, place_of, scores_place
 from ssdd_bench.results.store import find_results
 
@@ -89,82 +93,36 @@ def publish(
 
     Raises:
         InvalidResultsError: a result has a problem.
-        HubError: a place holds another job, or see :func:`ssdd_bench.hub.remote.commit_files`.
+        HubError: see :func:`ssdd_bench.hub.remote.commit_files`.
     """
     own = check_files(find_results(paths))
     if findings := tuple(found for one in own for found in one.problems):
         raise InvalidResultsError(findings)
+    placed = {place_of(one.result): one for one in own if one.result is not None}
+    files = {place.as_posix(): one.path.read_bytes() for place, one in placed.items()}
     ensure_repository(repo, "dataset", private)
     snapshot = fetch_snapshot(repo, RESULT_FILE.fullmatch)
     with tempfile.TemporaryDirectory() as temporary:
         staging = Path(temporary)
-        before = stage(snapshot, staging)
-        files = _placed(own)
+        before = copy_snapshot(snapshot, staging)
         changed = {name: data for name, data in files.items() if before.get(name) != data}
-        _refuse_others(own, before)
         for name, data in changed.items():
-            put(staging, name, data)
+            write_bytes(staging / name, data, durable=False)
         sound, faulty = sound_files([staging])
         board = to_json(load_source(sound))
-    changed |= _scores(own, changed)
     there = before.keys() | snapshot.large.keys()
+    added = tuple(name for name in files if name not in there)
+    replaced = tuple(name for name in files if name in there and name in changed)
+    unchanged = tuple(name for name in files if name not in changed)
+    for place, one in placed.items():
+        if place.as_posix() in changed and (scores := scores_of(one)):
+            changed[scores_place(place).as_posix()] = scores.read_bytes()
+    url = ""
+    if changed:
+        changed[REPORT] = board.encode()
+        if README not in snapshot.refused:
+            changed[README] = CARD.format(repo=repo).encode()
+        message = f"Add {counted(len(added), 'result')}, replace {len(replaced)}"
+        url = commit_files(repo, "dataset", changed, message, snapshot.commit, pull_request)
     left_out = [one for one in snapshot.too_large if one.file not in files]
-    done = Published(
-        url="",
-        added=tuple(name for name in files if name not in there),
-        replaced=tuple(name for name in files if name in there and name in changed),
-        unchanged=tuple(name for name in files if name not in changed),
-        results=len(sound),
-        left_out=(*left_out, *faulty),
-    )
-    if not changed:
-        return done
-    changed[REPORT] = board.encode()
-    if README not in snapshot.refused:
-        changed[README] = CARD.format(repo=repo).encode()
-    message = f"Add {counted(len(done.added), 'result')}, replace {len(done.replaced)}"
-    url = commit_files(repo, "dataset", changed, message, snapshot.commit, pull_request)
-    return Published(**{**vars(done), "url": url})
-
-
-def _refuse_others(checked: Iterable[Checked], before: Mapping[str, bytes]) -> None:
-    """Refuse a result whose place holds another job, whose fingerprint begins alike.
-
-    Raises:
-        HubError: there is such a place, in the repository or among the results.
-    """
-    held = {name: _fingerprint(data) for name, data in before.items()}
-    for one in checked:
-        if one.result is not None:
-            place, own = place_of(one.result).as_posix(), one.result.fingerprint
-            if held.setdefault(place, own) not in ("", own):
-                raise HubError(f"{one.name}: {place} holds another job: publish elsewhere")
-
-
-def _fingerprint(data: bytes) -> str:
-    """Return the fingerprint in a result file; "" where there is none to be read."""
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        return ""
-    return str(content.get("fingerprint", "")) if isinstance(content, dict) else ""
-
-
-def _placed(checked: Iterable[Checked]) -> dict[str, bytes]:
-    """Return the content of each result file by its path in the repository."""
-    return {
-        place_of(one.result).as_posix(): one.path.read_bytes()
-        for one in checked
-        if one.result is not None
-    }
-
-
-def _scores(checked: Iterable[Checked], changed: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the scores of single images of the results that change."""
-    found = {}
-    for one in checked:
-        if one.result is not None and (file := scores_of(one)):
-            place = place_of(one.result)
-            if place.as_posix() in changed:
-                found[scores_place(place).as_posix()] = file.read_bytes()
-    return found
+    return Published(url, added, replaced, unchanged, len(sound), (*left_out, *faulty))

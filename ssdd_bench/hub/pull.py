@@ -13,9 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssdd_bench.hub.findings import Finding, Problem
-from ssdd_bench.hub.limits import MAX_SCORES_BYTES
-from ssdd_bench.hub.remote import open_snapshot
-from ssdd_bench.hub.staging import stage
+from ssdd_bench.hub.remote import copy_snapshot, open_snapshot
 from ssdd_bench.hub.validate import Checked, check_repository
 from ssdd_bench.protocols.standing import MEANINGS, Standing, former_version, standing_of
 from ssdd_bench.results.files import write_bytes
@@ -90,7 +88,7 @@ def pull(
     pulled += [_refused(one) for one in snapshot.too_large]
     with tempfile.TemporaryDirectory() as temporary:
         staging = Path(temporary)
-        contents = stage(snapshot, staging)
+        contents = copy_snapshot(snapshot, staging)
         checked = check_repository(staging) if contents else []
         for one in checked:
             if RESULT_FILE.fullmatch(one.name) or one.faults:
@@ -144,8 +142,6 @@ def _scores(
 
 def scores_fit(data: bytes, result: Result) -> bool:
     """Return True if a Parquet file holds the scores of a result's images: ids and numbers."""
-    if len(data) > MAX_SCORES_BYTES:
-        return False
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows

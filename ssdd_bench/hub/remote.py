@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.hub.findings import Finding, Problem
-from ssdd_bench.hub.limits import limit_of
+from ssdd_bench.hub.validate import limit_of
 from ssdd_bench.plugins.paths import REPOSITORY
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import REASONS, TIMEOUT_S
 
@@ -142,6 +143,25 @@ def open_snapshot(
     listed = {path.relative_to(folder).as_posix(): path.is_symlink() for path in found}
     names = tuple(name for name, link in sorted(listed.items()) if not link and wanted(name))
     return Snapshot("", folder, names, tuple(sorted(listed.keys() - set(names))))
+
+
+def copy_snapshot(snapshot: Snapshot, folder: Path) -> dict[str, bytes]:
+    """Copy files out of the cache, where they are links, which no check follows.
+
+    Args:
+        snapshot: whose names are paths of the layout, so that none leads out of ``folder``.
+        folder: to copy to.
+
+    Returns:
+        The content of each file by its path in the repository. A file that is too large is cut
+        off, so that it fails its check.
+    """
+    contents = {}
+    for name in snapshot.names:
+        with (snapshot.folder / name).open("rb") as file:
+            contents[name] = file.read(limit_of(name) + 1)
+        write_bytes(folder / name, contents[name], durable=False)
+    return contents
 
 
 def commit_files(

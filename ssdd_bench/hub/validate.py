@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from ssdd_bench.errors import FileContentError, UserError
 from ssdd_bench.hub.contents import content_findings
 from ssdd_bench.hub.findings import INCOMPARABLE, Finding, Problem
-from ssdd_bench.hub.limits import MAX_BYTES
 from ssdd_bench.results.places import (
     RESULT_FILE,
     RESULTS,
@@ -21,6 +21,11 @@ from ssdd_bench.results.places import (
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import Result
 from ssdd_bench.results.store import find_results, from_json
+
+MAX_BYTES: Final = 1 << 20
+"""Largest result file or card; a larger one is neither downloaded nor read."""
+MAX_SCORES_BYTES: Final = 64 << 20
+"""Largest file of scores of single images; likewise."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Checked:
     def faults(self) -> tuple[Finding, ...]:
         """Findings that are more than another protocol, which a standing tells too."""
         return tuple(one for one in self.findings if one.problem not in INCOMPARABLE)
+
+
+def limit_of(name: str) -> int:
+    """Return the largest size in bytes of a file of a repository, by its path."""
+    return MAX_SCORES_BYTES if name.endswith(".parquet") else MAX_BYTES
 
 
 def check_file(path: Path, name: str = "", links: bool = False) -> Checked:
@@ -167,7 +177,7 @@ def _check_place(one: Checked) -> Checked:
     if one.result is None or (place := place_of(one.result).as_posix()) == one.name:
         return one
     found = Finding(one.name, Problem.PLACE, f"its content belongs to {place}")
-    return Checked(one.path, one.name, one.result, (*one.findings, found))
+    return replace(one, findings=(*one.findings, found))
 
 
 def _stray(path: Path, name: str, folder: Path, links: bool) -> Iterator[Finding]:
@@ -186,13 +196,13 @@ def _mark_duplicates(checked: list[Checked]) -> list[Checked]:
     first: dict[str, str] = {}
     marked = []
     for one in checked:
-        findings = one.findings
         if one.result is not None:
             before = first.setdefault(one.result.fingerprint, one.name)
             if before != one.name:
                 text = f"the job of {before}, with the same fingerprint"
-                findings = (*findings, Finding(one.name, Problem.DUPLICATE, text))
-        marked.append(Checked(one.path, one.name, one.result, findings))
+                found = Finding(one.name, Problem.DUPLICATE, text)
+                one = replace(one, findings=(*one.findings, found))
+        marked.append(one)
     return marked
 
 

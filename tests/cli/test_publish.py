@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ssdd_bench.hub.staging import put
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.schema import NUMBERS_VERSION
 from ssdd_bench.results.store import from_json, load_results, save_result
@@ -50,8 +50,8 @@ def test_a_clone_becomes_the_page_of_its_leaderboard(program, hub, runs: Path, t
     program("publish", runs, REPO)
     clone, site = tmp_path / "clone", tmp_path / "site"
     for name, data in hub.repositories["dataset", REPO].files.items():
-        put(clone, name, data)
-    put(clone, "results/stray.txt", b"")
+        write_bytes(clone / name, data)
+    write_bytes(clone / "results/stray.txt", b"")
     code, _, error = program("report", clone, "--out", site)
     assert code == 0, error
     assert [line for line in error.splitlines() if line.startswith("left out: ")] == [

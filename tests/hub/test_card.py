@@ -16,8 +16,8 @@ from ssdd_bench.hub.card import (
     select_results,
     write_card,
 )
-from ssdd_bench.hub.limits import MAX_BYTES
 from ssdd_bench.hub.remote import HubError
+from ssdd_bench.hub.validate import MAX_BYTES
 from ssdd_bench.protocols.registry import PROTOCOLS
 from ssdd_bench.results.schema import Result
 

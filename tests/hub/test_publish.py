@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import Hub
 
-from ssdd_bench.hub.limits import MAX_BYTES
 from ssdd_bench.hub.publish import InvalidResultsError, publish
 from ssdd_bench.hub.pull import pull
 from ssdd_bench.hub.remote import HubError, fetch_snapshot
-from ssdd_bench.hub.staging import put
-from ssdd_bench.hub.validate import sound_files
+from ssdd_bench.hub.validate import MAX_BYTES, sound_files
 from ssdd_bench.report.loading import load_source
 from ssdd_bench.report.rows import to_json
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.places import REPORT, RESULT_FILE, place_of
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json
@@ -59,7 +58,7 @@ def test_a_first_publication(hub, save) -> None:
 def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tmp_path) -> None:
     """The same for a snapshot of huggingface_hub, whose files are links, a clone, and pulled."""
     paths = [save(index) for index in range(3)]
-    put(paths[0].parent, f"scores/{paths[0].stem}.parquet", parquet_of("psnr"))
+    write_bytes(paths[0].parent / f"scores/{paths[0].stem}.parquet", parquet_of("psnr"))
     save(0, scores=f"scores/{paths[0].stem}.parquet")
     publish([paths[0].parent], REPO)
     board = files(hub)[REPORT].decode()
@@ -67,7 +66,7 @@ def test_the_leaderboard_is_the_rows_of_a_report_of_the_repository(hub, save, tm
     links = [path for path in snapshot.folder.rglob("*.json") if path.is_symlink()]
     assert len(links) == 4
     for name, data in files(hub).items():
-        put(tmp_path / "clone", name, data)
+        write_bytes(tmp_path / "clone" / name, data)
     pull(REPO, tmp_path / "pulled", scores=True)
     for folder in (snapshot.folder, tmp_path / "clone", tmp_path / "pulled"):
         sound, left_out = sound_files([folder])
@@ -83,27 +82,13 @@ def test_a_report_leaves_out_what_publish_leaves_out(hub, save, tmp_path) -> Non
     hub.add(REPO, {"results/m/000000000000/p/f.json": b"{"})
     done = publish([path], REPO)
     for name, data in files(hub).items():
-        put(tmp_path / "clone", name, data)
+        write_bytes(tmp_path / "clone" / name, data)
     sound, left_out = sound_files([tmp_path / "clone"])
     assert [file.name for file in sound] == [path.name]
     assert left_out == list(done.left_out)
     assert to_json(load_source(sound)).encode() == files(hub)[REPORT]
     (whole,) = sound_files([path])[0]  # a file by itself is as it was given
     assert whole == path
-
-
-@pytest.mark.medium
-def test_two_jobs_of_one_place_are_refused(hub, save, results) -> None:
-    """The known mistake: the second one would take the place of the first."""
-    first = save(0)
-    publish([first], REPO)
-    before = files(hub)
-    first.unlink()
-    other = save(0, fingerprint=results[0].fingerprint[:10] + "0" * 54)
-    assert other == first
-    with pytest.raises(HubError, match="another job"):
-        publish([other], REPO)
-    assert files(hub) == before
 
 
 @pytest.mark.medium
@@ -154,8 +139,8 @@ def test_files_that_are_too_large_are_not_downloaded(hub, save) -> None:
 def test_scores_go_along_as_a_large_file_and_pictures_do_not(hub, save) -> None:
     path = save(0)
     scores = f"scores/{path.stem}.parquet"
-    put(path.parent, scores, b"PAR1 scores")
-    put(path.parent, f"samples/{path.stem}.png", b"picture")
+    write_bytes(path.parent / scores, b"PAR1 scores")
+    write_bytes(path.parent / f"samples/{path.stem}.png", b"picture")
     publish([save(0, scores=scores)], REPO)
     (name,) = [name for name in files(hub) if name.endswith(".parquet")]
     assert files(hub)[name] == b"PAR1 scores"

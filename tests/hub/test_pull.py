@@ -9,11 +9,11 @@ import pytest
 from hub_server import Hub
 
 from ssdd_bench.hub.findings import Problem
-from ssdd_bench.hub.limits import MAX_BYTES, MAX_SCORES_BYTES
 from ssdd_bench.hub.pull import Outcome, pull, scores_fit
 from ssdd_bench.hub.remote import HubError
-from ssdd_bench.hub.staging import put
+from ssdd_bench.hub.validate import MAX_BYTES, MAX_SCORES_BYTES
 from ssdd_bench.protocols.standing import Standing, protocol_hash
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.places import place_of, scores_place
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json, load_results
@@ -195,11 +195,11 @@ def test_a_clone_in_a_folder(save, tmp_path) -> None:
     clone = tmp_path / "clone"
     for path in paths:
         place = place_of(from_json(read_json(path), path)).as_posix()
-        put(clone, place, path.read_bytes())
+        write_bytes(clone / place, path.read_bytes())
     link = clone / "results" / "m" / ("0" * 12) / "p" / "link.json"
     link.parent.mkdir(parents=True)
     link.symlink_to(paths[0])
-    put(clone, ".git/config", b"")
+    write_bytes(clone / ".git/config", b"")
     pulled = {Path(one.file).name: one for one in pull(clone, tmp_path / "theirs")}
     assert {name: one.reason for name, one in pulled.items()} == {
         paths[0].name: Standing.CURRENT,

@@ -7,9 +7,8 @@ import pytest
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.hub.findings import Problem
-from ssdd_bench.hub.limits import MAX_BYTES
-from ssdd_bench.hub.staging import put
-from ssdd_bench.hub.validate import check_file, check_files, check_repository, scores_of
+from ssdd_bench.hub.validate import MAX_BYTES, check_file, check_files, check_repository, scores_of
+from ssdd_bench.results.files import write_bytes
 from ssdd_bench.results.places import place_of, scores_place
 from ssdd_bench.results.records import read_json
 from ssdd_bench.results.store import from_json
@@ -21,7 +20,7 @@ def repository(save, tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
     for index in range(3):
         path = save(index)
-        put(folder, place_of(from_json(read_json(path), path)).as_posix(), path.read_bytes())
+        write_bytes(folder / place_of(from_json(read_json(path), path)), path.read_bytes())
     (folder / "README.md").write_text("free")
     return folder
 
@@ -97,14 +96,14 @@ def test_a_job_twice(repository: Path, save) -> None:
 
 @pytest.mark.parametrize("name", ["samples/picture.png", "notes.txt", "a/b/c.json"])
 def test_files_that_do_not_belong(repository: Path, name: str) -> None:
-    put(repository, f"results/{name}", b"")
+    write_bytes(repository / f"results/{name}", b"")
     assert found(repository) == [(f"results/{name}", Problem.STRAY)]
 
 
 def test_scores_need_their_result(repository: Path) -> None:
     first = results_of(repository)[0]
     scores = scores_place(first.relative_to(repository)).as_posix()
-    put(repository, scores, b"any")
+    write_bytes(repository / scores, b"any")
     assert found(repository) == []
     first.unlink()
     assert found(repository) == [(scores, Problem.STRAY)]
@@ -116,7 +115,7 @@ def test_scores_beside_a_result(save) -> None:
     scores = f"scores/{path.stem}.parquet"
     again = save(0, scores=scores)
     assert scores_of(check_file(again)) is None
-    put(path.parent, scores, b"any")
+    write_bytes(path.parent / scores, b"any")
     assert scores_of(check_file(again)) == path.parent / scores
 
 
