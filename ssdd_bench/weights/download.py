@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +26,6 @@ from ssdd_bench.weights.files import sha256_file
 TIMEOUT_S = 20.0  # to connect, and between two chunks
 ATTEMPTS = 3
 CHUNK_BYTES = 1 << 20
-SLOWEST = 10_000.0  # bytes per second, over a window; a slower server is as good as none
-WINDOW_S = 30.0
 
 Progress = Callable[[int, int], None]
 
@@ -152,12 +149,10 @@ def _resume(asset: Asset, part: Path, progress: Progress) -> None:
         done = done if resumed else 0
         progress(done, asset.bytes)
         with part.open("ab" if resumed else "wb") as file:
-            rate = _Rate()
             while chunk := response.read1(CHUNK_BYTES):
                 if done + len(chunk) > asset.bytes:
                     raise ConnectionError(f"the server sends more than {asset.bytes} bytes")
                 done += file.write(chunk)
-                rate.add(len(chunk))
                 progress(done, asset.bytes)
     if done < asset.bytes:
         raise ConnectionError(f"the connection broke off after {done} of {asset.bytes} bytes")
@@ -173,22 +168,6 @@ class _Redirects(HTTPRedirectHandler):
         if urlsplit(newurl).scheme not in allowed:
             raise URLError(f"redirected to {newurl}, which is not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-class _Rate:
-    """Rate of a transfer; a server that drips bytes would keep every time-out away."""
-
-    def __init__(self) -> None:
-        self._start, self._bytes = time.monotonic(), 0
-
-    def add(self, count: int) -> None:
-        """Count bytes, and raise ``ConnectionError`` at the end of a window with too few."""
-        self._bytes += count
-        seconds = time.monotonic() - self._start
-        if seconds >= WINDOW_S:
-            if self._bytes < SLOWEST * seconds:
-                raise ConnectionError(f"only {self._bytes} bytes came in {seconds:.0f} s")
-            self._start, self._bytes = time.monotonic(), 0
 
 
 def _failure(asset: Asset, path: Path, reason: object) -> UnavailableError:

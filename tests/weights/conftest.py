@@ -16,13 +16,12 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serve CONTENT; may break off, ignore ranges, drip, send more, redirect, or never answer."""
+    """Serve CONTENT; may break off, ignore ranges, send more, redirect, or never answer."""
 
     break_after: int | None = None
     ranges = True
     silent = False
     extra = 0  # bytes beyond those that the asset has
-    drip_s = 0.0  # seconds between two bytes
     location = ""  # to which it redirects
     daemon_threads = True
 
@@ -55,9 +54,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         end = len(CONTENT)
         if server.break_after is not None:
             end, server.break_after = start + server.break_after, None
-        if server.drip_s:
-            while not server.stopped.wait(server.drip_s):
-                self.wfile.write(b"x")
         self.wfile.write(CONTENT[start:end] + b"x" * server.extra)
 
     def log_message(self, *args):

@@ -117,15 +117,6 @@ def test_a_server_that_never_answers(asset, server, monkeypatch):
     assert len(server.requests) == module.ATTEMPTS
 
 
-@pytest.mark.medium
-def test_a_server_that_drips(asset, server, monkeypatch):
-    server.drip_s = 0.01
-    monkeypatch.setattr(module, "WINDOW_S", 0.2)
-    monkeypatch.setattr(module, "ATTEMPTS", 1)
-    with pytest.raises(UnavailableError, match=r"only \d+ bytes came"):
-        fetch("net")
-
-
 def test_a_body_that_is_too_long_is_not_read(asset, server, tmp_path, monkeypatch):
     server.extra = 1 << 20
     monkeypatch.setattr(module, "ATTEMPTS", 1)
