@@ -42,7 +42,7 @@ from ssdd_bench.nn.decoder import DOWNSAMPLING, DecoderSize, SSDDDecoder
 from ssdd_bench.ssdd.checkpoints import EXPORTED, read_export
 from ssdd_bench.ssdd.load import guess_note, known_steps
 from ssdd_bench.ssdd.tokenizer import solve
-from ssdd_bench.weights.hub import build_model
+from ssdd_bench.weights.models import build_model
 
 
 class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):

@@ -9,7 +9,7 @@ from ssdd_bench.errors import OptionError, WeightsError, counted
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
 from ssdd_bench.ssdd.checkpoints import load_encoder, read_export, read_stage
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.hub import load_model
+from ssdd_bench.weights.models import load_model
 
 STEPS = 8
 """Euler steps of a decoder that is not known to be distilled to one."""

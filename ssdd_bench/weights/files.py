@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssdd_bench.errors import OptionError, WeightsError
+from ssdd_bench.errors import OptionError, WeightsError, reason_of
 from ssdd_bench.weights.blocks import unpack
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SHOWN = 3  # names per kind of mismatch in a message
 DEFAULT_F = 8  # pixels per latent cell along one side
 
 
-def choose_weights(plugin: Path, f: int, given: str) -> Path:
+def shipped_or_given(plugin: Path, f: int, given: str) -> Path:
     """Return the path of the user's file, or of the mini weights in a plugin's folder.
 
     Args:
@@ -86,9 +86,9 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
                 f"{path} is a pickle, which is not read here. Convert its tensors: "
                 f"{CONVERT.format(path.name, path.with_suffix('.safetensors').name)}"
             ) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"{path}: damaged or not a safetensors file ({reason}). Fetch or export it again"
+            f"{path}: damaged or not a safetensors file ({reason_of(error)}). Fetch or export it "
+            "again"
         ) from error
     try:
         return unpack(stored)

@@ -15,7 +15,7 @@ from ssdd_bench.diffusers.loading import from_registry, from_tokenizer
 from ssdd_bench.errors import PluginError, UnknownNameError, WeightsError
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
-from ssdd_bench.weights.files import choose_weights
+from ssdd_bench.weights.files import shipped_or_given
 
 
 def names():
@@ -81,7 +81,7 @@ def test_a_checkpoint_with_a_decoder_only_takes_the_encoder_of_a_vae(tmp_path):
 @pytest.mark.medium
 def test_an_address_on_the_hub_is_fetched(monkeypatch):
     folder = TOKENIZERS.get("ssdd").folder
-    file = choose_weights(folder, 8, "")
+    file = shipped_or_given(folder, 8, "")
     asked = []
 
     def fetch(repo, files, revision, optional):
@@ -105,7 +105,7 @@ def test_an_address_on_the_hub_is_fetched(monkeypatch):
 )
 @pytest.mark.parametrize("stage", ["distil", None])
 def test_a_card_on_the_hub_tells_the_steps(hub, end, file, stage):
-    shipped = choose_weights(TOKENIZERS.get("ssdd").folder, 8, "")
+    shipped = shipped_or_given(TOKENIZERS.get("ssdd").folder, 8, "")
     files = {file: (shipped.read_bytes())}
     if stage:
         files[file.replace(".safetensors", ".json")] = json.dumps({"stage": stage}).encode()

@@ -19,7 +19,7 @@ from ssdd_bench.errors import ResolutionError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.registry import TOKENIZERS, load_tokenizer
-from ssdd_bench.weights.hub import load_model
+from ssdd_bench.weights.models import load_model
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FOLDER = TOKENIZERS.all()["diffusers"].folder

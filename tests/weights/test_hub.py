@@ -1,27 +1,16 @@
 """Files of the Hub: its cache is imitated, and no network is used."""
 
 import hashlib
-import inspect
 import json
 
-import diffusers
 import huggingface_hub
 import pytest
 from diffusers import AutoencoderKL
 
-from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.plugins.adapters.diffusers import CLASSES
-from ssdd_bench.weights.hub import (
-    LAYERS,
-    SIZELESS,
-    build_model,
-    fetch,
-    fetch_model,
-    inspect_remote,
-    load_model,
-)
+from ssdd_bench.weights.hub import fetch, fetch_model, inspect_remote
 from ssdd_bench.weights.layout import CONFIG, INDEX, WEIGHTS
+from ssdd_bench.weights.models import load_model
 
 CONTENT = b"tensors"
 FP16_INDEX = INDEX.replace(".json", ".fp16.json")
@@ -54,12 +43,6 @@ def test_a_large_file_must_have_the_checksum_that_the_hub_records(snapshot):
 def test_a_file_that_the_repository_lacks(snapshot):
     with pytest.raises(WeightsError, match=r"someone/model has no file other\.safetensors"):
         fetch("someone/model", ["other.safetensors"])
-
-
-def test_brackets_in_brackets_are_damage(tmp_path):
-    (tmp_path / CONFIG).write_text("[" * 200_000)
-    with pytest.raises(WeightsError, match="damaged JSON"):
-        load_model(tmp_path)
 
 
 def test_optional_files_may_be_missing(hub):
@@ -171,34 +154,3 @@ def test_a_token_that_no_header_can_hold(hub, monkeypatch):
 def test_an_address_is_no_repository(hub):
     with pytest.raises(WeightsError, match="OWNER/NAME"):
         fetch(f"{hub.url}/someone/model", [CONFIG])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"layers_per_block": 10**9},
-        {"block_out_channels": [10**12]},
-        {"kl_encoder": {"layers_per_block": 10**9}},
-        {"num_res_blocks": 10**4},
-    ],
-)
-def test_a_model_far_larger_than_its_file_is_not_built(tmp_path, change):
-    AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path)
-    file = tmp_path / "diffusion_pytorch_model.safetensors"
-    config = json.loads((tmp_path / "config.json").read_text()) | change
-    with pytest.raises(WeightsError, match="more than its"):
-        build_model(config, [file])
-
-
-def test_an_entry_with_a_word_for_seeds_in_its_name_is_compared_too(tmp_path):
-    AutoencoderKL(block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path)
-    config = json.loads((tmp_path / CONFIG).read_text()) | {"seeded_channels": 10**12}
-    with pytest.raises(WeightsError, match="seeded_channels"):
-        build_model(config, [tmp_path / WEIGHTS])
-
-
-def test_layers_are_entries_of_classes_with_an_adapter():
-    kinds = [getattr(diffusers, name, AutoencoderSSDD) for name in CLASSES]
-    known = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
-    assert known >= LAYERS | SIZELESS
-    assert {name for name in known if "layers" in name or "seed" in name} <= LAYERS | SIZELESS

@@ -8,7 +8,6 @@ from diffusers import AutoencoderKL
 from diffusers.utils import hub_utils
 
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.weights.hub import load_model
 from ssdd_bench.weights.layout import (
     CONFIG,
     INDEX,
@@ -18,6 +17,7 @@ from ssdd_bench.weights.layout import (
     find_weights,
     is_index,
 )
+from ssdd_bench.weights.models import load_model
 
 FP16 = hub_utils._add_variant(WEIGHTS, "fp16")
 FP16_INDEX = hub_utils._add_variant(INDEX, "fp16")

@@ -11,8 +11,9 @@ from ssdd_bench.api import LatentSpec, Tokenizer
 from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import CLASSES, from_diffusers
-from ssdd_bench.weights.hub import build_model, fetch_model
+from ssdd_bench.weights.hub import fetch_model
 from ssdd_bench.weights.layout import CONFIG, find_weights, read_config, refuse_pipeline
+from ssdd_bench.weights.models import build_model
 
 HERE = Path(__file__).parent
 

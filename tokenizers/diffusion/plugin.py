@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssdd_bench.ssdd.load import open_ssdd
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
-from ssdd_bench.weights.files import choose_weights
+from ssdd_bench.weights.files import shipped_or_given
 from ssdd_bench.weights.shared import find_encoder
 
 
@@ -14,6 +14,6 @@ def load(
     steps: int, f: int, checkpoint: str, t_pow_shift: float, encoder: str, vae: str
 ) -> SSDDTokenizer:
     """Load the networks; an empty ``checkpoint`` means the weights shipped here."""
-    path = choose_weights(Path(__file__).parent, f, checkpoint)
+    path = shipped_or_given(Path(__file__).parent, f, checkpoint)
     shared = None if checkpoint or encoder or vae else find_encoder(path)
     return open_ssdd(path, steps, t_pow_shift, shared or encoder, vae)

@@ -8,9 +8,10 @@ from typing import Any
 from ssdd_bench.api import Tokenizer
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.plugins.adapters.diffusers import from_diffusers
-from ssdd_bench.weights.files import choose_weights
-from ssdd_bench.weights.hub import build_model, fetch_model, load_model
+from ssdd_bench.weights.files import shipped_or_given
+from ssdd_bench.weights.hub import fetch_model
 from ssdd_bench.weights.layout import read_config
+from ssdd_bench.weights.models import build_model, load_model
 
 CLASS = "AutoencoderKL"
 
@@ -22,7 +23,7 @@ def load(f: int, path: str, subfolder: str, revision: str) -> Tokenizer:
         OptionError: ``f`` was given beside ``path``.
         WeightsError: the model is missing, out of reach, damaged or of another architecture.
     """
-    file = choose_weights(Path(__file__).parent, f, path)
+    file = shipped_or_given(Path(__file__).parent, f, path)
     if file.suffix == ".safetensors":
         if subfolder or revision:
             raise WeightsError(

@@ -30,7 +30,7 @@ from ssdd_bench.train.losses.gan import PatchDiscriminator, adaptive_weight
 from ssdd_bench.train.losses.perceptual import DISTANCES
 from ssdd_bench.train.recipe import Recipe
 from ssdd_bench.train.stages.base import Terms, TokenizerStage
-from ssdd_bench.weights.hub import build_model
+from ssdd_bench.weights.models import build_model
 
 
 def make_autoencoder(recipe: Recipe) -> Any:
