@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from PIL import Image
 
-from ssdd_bench.data.archives import NpzImages, ParquetImages, TarImages
 from ssdd_bench.data.decode import MAX_IMAGE_MB, SUFFIXES, decode_image
 from ssdd_bench.data.files import LocalFile, RemoteFile
 from ssdd_bench.data.locate import (
@@ -24,8 +23,10 @@ from ssdd_bench.data.locate import (
     is_url,
 )
 from ssdd_bench.data.named import DATA_SETS, DEFAULT, DataSet, some_of
-from ssdd_bench.data.npz import array_names
+from ssdd_bench.data.npz import NpzImages, array_names
+from ssdd_bench.data.parquet import ParquetImages
 from ssdd_bench.data.source import ImageSource, limited
+from ssdd_bench.data.tar import TarImages
 from ssdd_bench.errors import DataError, UnknownNameError, counted
 from ssdd_bench.plugins.manifest import ID
 

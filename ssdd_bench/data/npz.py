@@ -8,16 +8,23 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from ssdd_bench.data.decode import MAX_IMAGE_MB, check_size
 from ssdd_bench.data.files import LocalFile
+from ssdd_bench.data.pieces import Pieces
+from ssdd_bench.data.source import ImageSource, check_count, number_ids
 from ssdd_bench.errors import DataError, UserError
 from ssdd_bench.results.files import write_atomically
 
+PIECE_BYTES: Final = 4 << 20
+"""Size of what is decompressed at a time, if it holds more than one image."""
 LARGEST: Final = 1 << 30
 """Bytes of the largest array that is read whole: labels and statistics are smaller."""
 
@@ -198,3 +205,59 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read {path} as an npz file: {reason}") from error
+
+
+class NpzImages(ImageSource):
+    """The array ``arr_0``, uint8 (N, H, W, 3), of an npz as evaluation suites exchange them.
+
+    ``np.savez`` stores arrays uncompressed, so the array is mapped from the file and only the
+    images asked for are read. One written by ``np.savez_compressed`` is decompressed in pieces,
+    from its start: reading it in order costs one pass. The id is the index, zero-padded.
+    """
+
+    numbered = True
+
+    def __init__(self, path: Path, max_mb: int = MAX_IMAGE_MB) -> None:
+        self.name = path.stem
+        self._path = path
+        self.max_mb = max_mb
+        array = find_array(path, "arr_0")
+        if array is None:
+            raise DataError(
+                f"no array arr_0 in {path}, which holds: {', '.join(array_names(path))}"
+            )
+        shape, dtype = array.shape, array.dtype
+        if dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3:
+            raise DataError(
+                f"arr_0 in {path} is {dtype} {shape}: images are uint8 of shape (N, H, W, 3)"
+            )
+        if 0 in shape:
+            raise DataError(f"no images in {path}: arr_0 has shape {shape}")
+        check_size(shape[2], shape[1], max_mb)
+        check_count(shape[0], LocalFile.find(path))
+        self.ids = number_ids(shape[0])
+        mapped = array.mapped()
+        if mapped is None and array.fortran:
+            raise DataError(f"arr_0 in {path} is compressed in column order: save it again")
+        if mapped is None:
+            count = max(1, PIECE_BYTES // math.prod(shape[1:]))
+            self._images: Any = Pieces(partial(_image_pieces, array, count))
+        else:
+            self._images = mapped
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open it again in another process."""
+        return type(self), (self._path, self.max_mb)
+
+    def read(self, image_id: str) -> Image.Image:
+        """Copy one image out of the array."""
+        return Image.fromarray(np.ascontiguousarray(self._images[int(image_id)]))
+
+
+def _image_pieces(array: ArrayMember, count: int) -> Iterator[Any]:
+    """Yield the images of an array, so many at a time."""
+    images, *shape = array.shape
+    counts = [min(count, images - start) for start in range(0, images, count)]
+    size = shape[0] * shape[1] * shape[2]
+    for number, data in zip(counts, array.pieces([n * size for n in counts]), strict=True):
+        yield np.frombuffer(data, np.uint8).reshape(number, *shape)

@@ -114,6 +114,18 @@ def hash_id(image_id: str, seed: int = 0) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
+def number_ids(count: int) -> tuple[str, ...]:
+    """Return row numbers as ids, zero-padded to one width."""
+    width = max(6, len(str(count - 1)))
+    return tuple(f"{i:0{width}d}" for i in range(count))
+
+
+def check_count(images: int, file: DataFile) -> None:
+    """Refuse a number of images that a compressed file can state but not hold."""
+    if images > file.size:
+        raise DataError(f"{file.url} has {file.size:,} bytes and cannot hold {images:,} images")
+
+
 def class_names(ids: Sequence[str]) -> tuple[str, ...]:
     """Return the class of each image, the folder that it lies in; "." if there are no folders.
 

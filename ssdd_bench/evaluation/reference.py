@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ssdd_bench.data.archives import NpzImages
 from ssdd_bench.data.decode import MAX_IMAGE_MB
 from ssdd_bench.data.memory import Images, as_source
-from ssdd_bench.data.npz import array_names, read_moments
+from ssdd_bench.data.npz import NpzImages, array_names, read_moments
 from ssdd_bench.data.source import ImageSource, class_names
 from ssdd_bench.errors import DataError
 from ssdd_bench.evaluation.job import data_fingerprint
