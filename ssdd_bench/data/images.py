@@ -200,8 +200,8 @@ def _open_found(found: Found, what: str, max_mb: int) -> ImageSource:
         return FolderImages(found.name, files, found.base, max_mb)
     (suffix,) = kind
     # The shard's own path goes before the member's, so equal members do not collide.
-    whole = found.shards(files)
-    shards = {name[: -len(suffix)] + "/": file for name, file in whole.items()}
-    if found.kind == "one":
-        shards = dict(zip([""], whole.values(), strict=True))
+    shards = {
+        "" if found.kind == "one" else f"{name[: -len(suffix)]}/": found.whole(name)
+        for name in files
+    }
     return _SHARDS[suffix](found.name, shards, max_mb)

@@ -18,7 +18,6 @@ from ssdd_bench.results.files import LOCK_PREFIX
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _URL_IN_PATH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _SPECIAL: Final = re.compile(r"[*?\[{]")
-_HUB_TYPES: Final = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,10 @@ class Found:
         files = walk(folder)
         return cls(name, dict(zip(files, files, strict=True)), "folder", folder)
 
-    def shards(self, files: Iterable[str]) -> dict[str, Path | RemoteFile]:
-        """Return some of the files with their whole paths."""
-        found = {name: self.files[name] for name in files}
-        return {
-            name: self.base / file if isinstance(file, str) else file
-            for name, file in found.items()
-        }
+    def whole(self, name: str) -> Path | RemoteFile:
+        """Return a file with its whole path."""
+        file = self.files[name]
+        return self.base / file if isinstance(file, str) else file
 
 
 def as_text(path: Path | str) -> str:
@@ -229,6 +225,7 @@ def _pin(system: Any, path: str) -> tuple[str, str]:
     if not is_hub(system):
         return _name(path), path
     from huggingface_hub import HfApi
+    from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
 
     place = system.resolve_path(path)
     kind = getattr(place, "repo_type", None)
@@ -236,5 +233,5 @@ def _pin(system: Any, path: str) -> tuple[str, str]:
         return _name(path), path
     api = HfApi(endpoint=system.endpoint, token=system.token)
     commit = api.repo_info(place.repo_id, repo_type=kind, revision=place.revision).sha
-    root = f"{_HUB_TYPES[kind]}{place.repo_id}@{commit}"
+    root = f"{REPO_TYPES_URL_PREFIXES.get(kind, '')}{place.repo_id}@{commit}"
     return _name(place.repo_id), f"{root}/{place.path_in_repo}".rstrip("/")

@@ -378,9 +378,9 @@ def test_what_is_found_has_the_name_of_its_folder(tmp_path, monkeypatch):
         files,
         "folder",
     )
-    assert folder.shards(["a/1.png"]) == {"a/1.png": base / "a" / "1.png"}
+    assert folder.whole("a/1.png") == base / "a" / "1.png"
     remote = RemoteFile("memory://x", 1, "")
-    assert Found("x", {"x": remote}, "one").shards(["x"]) == {"x": remote}
+    assert Found("x", {"x": remote}, "one").whole("x") == remote
 
 
 @pytest.mark.parametrize(
