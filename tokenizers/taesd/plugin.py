@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -53,8 +52,8 @@ def load(path: str, model: str) -> Tokenizer:
             f"f{expected.f}c{expected.channels} for {name}. Load it under the name of its model"
         )
     return from_functions(
-        _caller(encoder),
-        _caller(decoder),
+        encoder,
+        decoder,
         found,
         networks={"encoder": encoder, "decoder": decoder},
         weights=files,
@@ -104,8 +103,3 @@ def _split(file: Path) -> list[dict[str, Tensor]]:
         role, index, rest = match.groups()
         states[role][f"{int(index) + (role == 'decoder')}.{rest}"] = tensor
     return list(states.values())
-
-
-def _caller(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a function that runs a network in its own dtype and returns float32."""
-    return lambda x: network(x.to(next(network.parameters()).dtype)).float()

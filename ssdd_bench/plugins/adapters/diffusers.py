@@ -140,11 +140,11 @@ def _from_rae(model: Any, latent: LatentSpec, weights: Sequence[Path]) -> Tokeni
                 f"the images are {images.shape[-1]} x {images.shape[-2]} px, this model takes "
                 f"{size} x {size}. Choose resolution {size}."
             )
-        return model.encode(images.to(model.dtype)).latent.float()
+        return model.encode(images).latent
 
     return FunctionTokenizer(
         encode,
-        lambda z: model.decode(z.to(model.dtype)).sample,
+        lambda z: model.decode(z).sample,
         latent,
         networks={"encoder": join(model.encoder), "decoder": join(model.decoder)},
         weights=weights,
