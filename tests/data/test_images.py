@@ -1,4 +1,3 @@
-import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -77,38 +76,6 @@ def test_current_folder_has_a_name(tmp_path, monkeypatch):
     photo(0).save(tmp_path / "x.png")
     monkeypatch.chdir(tmp_path)
     assert open_images(".").name == tmp_path.name
-
-
-# Limits
-
-
-def test_limit_is_a_fixed_subset_in_sorted_order(tmp_path):
-    for i in range(40):
-        photo(i, (2, 2)).save(tmp_path / f"class{i // 20}_{i:02d}.png")
-    everything = open_images(tmp_path).ids
-    ten = open_images(tmp_path, limit=10).ids
-    assert list(ten) == sorted(ten)
-    assert set(open_images(tmp_path, limit=5).ids) < set(ten) < set(everything)
-    # The first ten of the sorted list would all be of one class.
-    assert {name[:6] for name in ten} == {"class0", "class1"}
-    assert open_images(tmp_path, limit=10).ids == ten
-    assert open_images(tmp_path, limit=99).ids == everything
-    assert_pixels(open_images(tmp_path, limit=10).read(ten[0]), photo(int(ten[0][-6:-4]), (2, 2)))
-
-
-def test_limit_takes_the_smallest_digests(tmp_path):
-    for name in "abcdef":
-        photo(0, (2, 2)).save(tmp_path / f"{name}.png")
-    digest = {f"{n}.png": hashlib.sha256(f"{n}.png".encode()).hexdigest() for n in "abcdef"}
-    expected = sorted(sorted(digest, key=digest.__getitem__)[:2])
-    assert list(open_images(tmp_path, limit=2).ids) == expected
-
-
-@pytest.mark.parametrize("limit", [0, -3])
-def test_limit_below_one_is_refused(tmp_path, limit):
-    photo(0).save(tmp_path / "x.png")
-    with pytest.raises(DataError, match="give 1 or more"):
-        open_images(tmp_path, limit=limit)
 
 
 # What cannot be opened

@@ -142,9 +142,3 @@ def test_credits_are_read_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_entries_are_immutable() -> None:
-    entry: SampleSource = SOURCES["osprey.jpg"]
-    with pytest.raises(AttributeError):
-        entry.licence = "CC0-1.0"  # type: ignore[misc]

@@ -230,7 +230,7 @@ def test_latents_have_the_published_shape_and_scale(name, twin):
         assert found["shift_factor"] == info.published.shift_factor
 
 
-AFFINE = ["sd-vae-ft-mse", "sdxl-vae", "sd3-vae", "flux-vae", "asymmetric-vae", "dc-ae-f32c32"]
+AFFINE = ["sd3-vae", "dc-ae-f32c32"]  # with a shift and without; adapters are tested for each class
 
 
 @pytest.mark.medium
@@ -270,18 +270,6 @@ def test_flux2_standardises_the_cells_of_a_patch(twin):
     torch.testing.assert_close(decoded, (model.decode(z).sample + 1) / 2, atol=1e-4, rtol=1e-4)
     with pytest.raises(ResolutionError, match="multiple of 16"):
         tokenizer.encode(torch.rand(1, 3, 24, 24))
-
-
-@pytest.mark.medium
-@torch.no_grad()
-def test_statistics_per_channel_in_a_configuration_are_used(tmp_path):
-    mean, std = [0.5, -1.0, 2.0, 0.0], [2.0, 0.5, 1.0, 4.0]
-    config = {**CONFIGS["sd-vae-ft-mse"], **KL, "latents_mean": mean, "latents_std": std}
-    save(build(config), tmp_path)
-    tokenizer = load_tokenizer("diffusers", path=str(tmp_path))
-    z = reference("sd-vae-ft-mse", tmp_path).encode(2 * images("") - 1).latent_dist.mode()
-    shift, spread = (torch.tensor(one).view(1, 4, 1, 1) for one in (mean, std))
-    torch.testing.assert_close(tokenizer.encode(images("")).data, (z - shift) * 0.18215 / spread)
 
 
 @pytest.mark.slow

@@ -128,23 +128,6 @@ def test_more_steps_is_another_image():
     assert (outputs[0] - outputs[1]).abs().max() > 1e-2
 
 
-@pytest.mark.medium
-def test_mini_weights_are_small_and_have_a_card():
-    for name in ("ssdd", "diffusion"):
-        path, *_ = load_tokenizer(name).weights
-        assert path.stat().st_size < 8_000_000
-        assert path.with_suffix(".json").exists()
-
-
-@pytest.mark.slow
-def test_student_and_teacher_share_their_encoder():
-    pair = [load_tokenizer(name) for name in ("ssdd", "diffusion")]
-    encoders, decoders = ([one.networks()[role].state_dict() for one in pair] for role in ROLES)
-    assert encoders[0].keys() == encoders[1].keys()
-    assert all(torch.equal(encoders[0][key], encoders[1][key]) for key in encoders[0])
-    assert any(not torch.equal(decoders[0][key], decoders[1][key]) for key in decoders[0])
-
-
 def split(folder):
     """The mini weights as two files: a decoder alone and the whole."""
     path = load_tokenizer("ssdd").weights[0]
