@@ -34,9 +34,9 @@ def command(
     Nothing is loaded; `ssdd-bench weights verify` compares checksums. With --online, published
     weights that are absent, or that differ from their manifest, make the exit status 1.
     """
-    from ssdd_bench.data.sample import sample_sources
+    from ssdd_bench.data.sample import SAMPLE_DIR
 
-    machine = {**_machine(), "sample photographs": len(sample_sources())}
+    machine = {**_machine(), "sample photographs": len([*SAMPLE_DIR.glob("*.jpg")])}
     tables: dict[str, dict[str, Any]] = {
         "metrics": {
             **{one.name: f"broken: {one.error}" for one in METRICS.broken()},

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import subprocess
-import sys
+import tomllib
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ssdd_bench.data import sample
-from ssdd_bench.data.sample import SAMPLE_DIR, SampleSource, sample_sources
-from ssdd_bench.errors import UserError
+from ssdd_bench.data.sample import SAMPLE_DIR
 from ssdd_bench.report.tags import TAGS_FILE, read_tags
 
 LICENCES = {
@@ -27,7 +22,8 @@ LICENCES = {
     "CC0-1.0",
     "LicenseRef-public-domain",
 }
-SOURCES = sample_sources()
+SOURCES = tomllib.loads((SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8"))
+KEYS = {"title", "author", "licence", "source", "changes", "sha256"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +41,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 def test_every_photograph_has_a_source_and_every_source_a_photograph() -> None:
     files = {path.name for path in SAMPLE_DIR.iterdir() if path.suffix == ".jpg"}
-    assert files == set(SOURCES)
+    assert sorted(files) == list(SOURCES)
     assert len(files) >= 24
     notes = {".meta", ".spans"}  # of `make mutate`, beside a copy of the code
     names = {p.name for p in SAMPLE_DIR.iterdir() if p.is_file() and p.suffix not in notes}
@@ -60,11 +56,11 @@ def test_set_stays_small_enough_to_ship() -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_file_is_the_one_described(name: str) -> None:
     source = SOURCES[name]
-    assert hashlib.sha256((SAMPLE_DIR / name).read_bytes()).hexdigest() == source.sha256
-    assert source.licence in LICENCES
-    for text in (source.title, source.author, source.source, source.changes):
-        assert text == text.strip() != ""
-    assert source.url is None or source.url.startswith(("http://", "https://"))
+    assert hashlib.sha256((SAMPLE_DIR / name).read_bytes()).hexdigest() == source["sha256"]
+    assert source["licence"] in LICENCES
+    assert source.keys() | {"url"} == KEYS | {"url"}
+    assert all(text == text.strip() != "" for text in source.values())
+    assert source.get("url", "https://").startswith(("http://", "https://"))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -74,7 +70,7 @@ def test_photograph_is_plain_srgb_and_large_enough(name: str) -> None:
         assert min(image.size) >= 512
         assert not image.getexif()
         assert {"icc_profile", "comment"}.isdisjoint(image.info)
-        changes = SOURCES[name].changes
+        changes = SOURCES[name]["changes"]
         assert f"resized to {image.width}x{image.height}" in changes or "resized" not in changes
         image.load()
 
@@ -110,35 +106,7 @@ def test_all_wanted_subjects_are_shown() -> None:
 
 def test_readme_counts_licences() -> None:
     text = (SAMPLE_DIR / "README.md").read_text(encoding="utf-8")
-    counts = Counter(source.licence for source in SOURCES.values())
+    counts = Counter(source["licence"] for source in SOURCES.values())
     assert f"\n{len(SOURCES)} colour photographs" in text
     for licence, count in counts.items():
         assert f"\n| {licence} | {count} |" in text
-
-
-def test_unknown_key_in_sources_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (SAMPLE_DIR / "SOURCES.toml").read_text(encoding="utf-8")
-    (tmp_path / "SOURCES.toml").write_text(text + 'mood = "sunny"\n', encoding="utf-8")
-    monkeypatch.setattr(sample, "SAMPLE_DIR", tmp_path)
-    with pytest.raises(UserError, match="mood") as caught:
-        sample.sample_sources()
-    assert str(caught.value).startswith(f"{tmp_path / 'SOURCES.toml'}: ")
-
-
-def test_sources_are_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = "".join(f'{key} = "{key[0]}"\n' for key in ("title", "author", "licence", "source"))
-    entry += 'changes = "none"\nsha256 = "12"\n'
-    text = f'["b.jpg"]\n{entry}["a.jpg"]\n{entry}url = "https://example.org"\n'
-    (tmp_path / "SOURCES.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(sample, "SAMPLE_DIR", tmp_path)
-    one = SampleSource("t", "a", "l", "s", "none", "12", "https://example.org")
-    found = sample.sample_sources()
-    assert list(found.items()) == [("a.jpg", one), ("b.jpg", replace(one, url=None))]
-
-
-def test_credits_are_read_without_torch() -> None:
-    code = (
-        "import sys; from ssdd_bench.data.sample import sample_sources; sample_sources();"
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
