@@ -17,21 +17,21 @@ LOGGER: Final = logging.getLogger(__name__)
 REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """Id of a repository on the Hugging Face Hub."""
 
-Resolved = tuple[TokenizerInfo, dict[str, str]]
-"""A tokenizer, and its options as a user would type them."""
-
 
 def is_path(text: str) -> bool:
     """Return True for what reads as a path or the id of a repository, there or not."""
     return "/" in text or text.endswith(SUFFIXES)
 
 
-def resolve_path(text: str, known: Iterable[TokenizerInfo]) -> Resolved:
+def resolve_path(text: str, known: Iterable[TokenizerInfo]) -> tuple[TokenizerInfo, dict[str, str]]:
     """Find the tokenizer that takes a path or a repository, and say which in one line.
 
     Args:
         text: path of a file or folder, or ``org/name`` on the Hugging Face Hub.
         known: manifests; their ``accepts`` tell who takes what.
+
+    Returns:
+        The tokenizer, and its options as a user would type them.
 
     Raises:
         OptionError: nothing is there, no tokenizer takes it, or several do; lists the explicit

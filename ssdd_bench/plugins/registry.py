@@ -21,7 +21,6 @@ from ssdd_bench.plugins import spec
 from ssdd_bench.plugins.discovery import BUILT_IN, VARIABLE, Broken, Place, Registry
 from ssdd_bench.plugins.manifest import FILE_NAME, TokenizerInfo, load_manifest
 from ssdd_bench.plugins.options import OptionValue
-from ssdd_bench.plugins.paths import resolve_path
 from ssdd_bench.plugins.spec import TokenizerRequest
 
 if TYPE_CHECKING:
@@ -124,11 +123,7 @@ def _call_plugin(info: TokenizerInfo, options: dict[str, OptionValue]) -> Tokeni
 TOKENIZERS: Final = Registry(
     "tokenizer", "ssdd_bench.tokenizers", FILE_NAME, _find_folders, _load, by_id=True
 )
-parse_requests: Final = partial(
-    spec.parse_requests,
-    lookup=TOKENIZERS.get,
-    resolve=lambda text: resolve_path(text, TOKENIZERS.all().values()),
-)
+parse_requests: Final = partial(spec.parse_requests, tokenizers=TOKENIZERS)
 
 
 def parse_request(text: str) -> TokenizerRequest:

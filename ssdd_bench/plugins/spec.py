@@ -10,15 +10,16 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ssdd_bench.errors import OptionError, UnknownNameError
+from ssdd_bench.plugins.discovery import Registry
 from ssdd_bench.plugins.manifest import ID, TokenizerInfo
 from ssdd_bench.plugins.options import OptionInfo, OptionValue, format_value
-from ssdd_bench.plugins.paths import Resolved, is_path
+from ssdd_bench.plugins.paths import is_path, resolve_path
 
 SETTING: Final = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
 
@@ -42,11 +43,7 @@ class TokenizerRequest:
         return f"{self.id}:{','.join(settings)}" if settings else self.id
 
 
-def parse_requests(
-    text: str,
-    lookup: Callable[[str], TokenizerInfo],
-    resolve: Callable[[str], Resolved] | None = None,
-) -> list[TokenizerRequest]:
+def parse_requests(text: str, tokenizers: Registry[TokenizerInfo]) -> list[TokenizerRequest]:
     """Split a list of tokenizers into single requests, checked against the manifests.
 
     A piece is the first that fits of: ``option=value`` for the tokenizer before it; one more
@@ -55,14 +52,14 @@ def parse_requests(
 
     Args:
         text: what the user typed.
-        lookup: gives the manifest of an id, or raises a ``UserError``.
-        resolve: gives the tokenizer of a path, see :mod:`ssdd_bench.plugins.paths`.
+        tokenizers: all of them, by id.
 
     Returns:
         Requests in the order written, equal ones once; of several axes the last varies fastest.
 
     Raises:
         OptionError: an option or a value does not exist, or the text makes no sense.
+        UserError: a tokenizer does not exist or is broken, or a path is of none.
     """
     groups: list[_Group] = []
     for piece in _split(text):
@@ -74,7 +71,7 @@ def parse_requests(
         elif groups and groups[-1].takes(piece):
             groups[-1].add(piece)
         else:
-            groups.append(_read_tokenizer(piece, lookup, resolve))
+            groups.append(_read_tokenizer(piece, tokenizers))
     if not groups:
         raise OptionError("no tokenizer is named: see `ssdd-bench list tokenizers`")
     requests = [request for group in groups for request in group.requests()]
@@ -132,18 +129,14 @@ class _Group:
         ]
 
 
-def _read_tokenizer(
-    piece: str,
-    lookup: Callable[[str], TokenizerInfo],
-    resolve: Callable[[str], Resolved] | None,
-) -> _Group:
+def _read_tokenizer(piece: str, tokenizers: Registry[TokenizerInfo]) -> _Group:
     name, colon, rest = piece.partition(":")
     try:
-        group = _Group(lookup(name))
+        group = _Group(tokenizers.get(name))
     except UnknownNameError:
-        if resolve is None or not (is_path(name) or Path(name).exists()):
+        if not (is_path(name) or Path(name).exists()):
             raise
-        info, options = resolve(name)
+        info, options = resolve_path(name, tokenizers.all().values())
         group = _Group(info)
         for option, value in options.items():
             group.set(option, value)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from ssdd_bench.errors import OptionError, UnknownNameError, UserError
+from ssdd_bench.plugins.discovery import Place, Registry
 from ssdd_bench.plugins.manifest import TokenizerInfo
 from ssdd_bench.plugins.options import OptionInfo
 from ssdd_bench.plugins.spec import TokenizerRequest, parse_requests
@@ -46,14 +47,18 @@ KNOWN = {
 }
 
 
-def lookup(name: str) -> TokenizerInfo:
-    if name not in KNOWN:
-        raise UnknownNameError("tokenizer", name, KNOWN)
-    return KNOWN[name]
+TOKENIZERS = Registry(
+    "tokenizer",
+    "no-group",
+    "tokenizer.toml",
+    lambda: [Place(name, "test", Path(), "") for name in KNOWN],
+    lambda place: {place.name: KNOWN[place.name]},
+    by_id=True,
+)
 
 
 def labels(text: str) -> list[str]:
-    return [request.label for request in parse_requests(text, lookup)]
+    return [request.label for request in parse_requests(text, TOKENIZERS)]
 
 
 @pytest.mark.parametrize(
@@ -115,13 +120,13 @@ def test_text_becomes_requests(text: str, expected: str) -> None:
 )
 def test_any_path_survives_its_label(path: str) -> None:
     request = TokenizerRequest("klvae", {"path": path})
-    assert parse_requests(request.label, lookup) == [request]
+    assert parse_requests(request.label, TOKENIZERS) == [request]
 
 
 def test_values_are_typed() -> None:
-    (request,) = parse_requests("jpeg:quality=50,fast=true", lookup)
+    (request,) = parse_requests("jpeg:quality=50,fast=true", TOKENIZERS)
     assert request == TokenizerRequest("jpeg", {"quality": 50, "fast": True})
-    (request,) = parse_requests("ssdd:shift=3", lookup)
+    (request,) = parse_requests("ssdd:shift=3", TOKENIZERS)
     assert type(request.options["shift"]) is float
 
 
@@ -146,7 +151,7 @@ def test_label_sorts_its_options() -> None:
         ("ssdd:steps=four", OptionError, "not 'four'"),
         ("ssdd:steps=", OptionError, "not ''"),
         ("ssdd:steps=1:shift=2", OptionError, "not '1:shift=2'"),
-        ("ssdd:steps=1,org/model", UnknownNameError, "unknown tokenizer 'org/model'"),
+        ("ssdd:steps=1,org/model", OptionError, "org/model: repository on the Hugging Face Hub"),
         ("jpeg:subsampling=4:2:2", OptionError, "must be one of 4:2:0, 4:4:4, none, not '4:2:2'"),
         ("jpeg:fast=yes", OptionError, "must be true or false"),
         ("ssdd:8", OptionError, "'ssdd:8' must read ssdd:OPTION=VALUE; options of ssdd: steps, sh"),
@@ -162,13 +167,13 @@ def test_label_sorts_its_options() -> None:
 )
 def test_faults_are_one_clear_line(text: str, kind: type[UserError], message: str) -> None:
     with pytest.raises(kind) as caught:
-        parse_requests(text, lookup)
+        parse_requests(text, TOKENIZERS)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_options_of_one_tokenizer_do_not_leak_into_the_next() -> None:
     options: list[Any] = [
-        request.options for request in parse_requests("ssdd:steps=2 jpeg", lookup)
+        request.options for request in parse_requests("ssdd:steps=2 jpeg", TOKENIZERS)
     ]
     assert options == [{"steps": 2}, {}]
