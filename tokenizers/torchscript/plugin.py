@@ -30,22 +30,44 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
     def run_encoder(images: Tensor) -> Tensor:
         return encoding(images * (1 - low) + low)
 
-    def as_grid(data: Tensor) -> Tensor:
-        while 1 < data.ndim < 4:  # codes without channels, or also without rows
-            data = data[:, None]
-        return data.float() if data.is_floating_point() else data.long()
+    height, width = encoding.sides or (size, size)
+    blank = run_encoder(torch.zeros(1, 3, height, width))
+    latent = _describe(encoder, _as_grid(blank), codes, width)
 
     def decode(latents: Tensor, noise: Noise | None = None) -> Tensor:
-        given = [latents.flatten(0, 4 - dimensions)]
+        given = [latents.flatten(0, 4 - blank.ndim)]
         if noise is not None:
+            f = latent.f
             sides = (side * f for side in latents.shape[-2:]) if f else (height, width)
             given.append(noise.normal((3, *sides), device=latents.device))
         decoded = decoding(*given)
         return (decoded.float() - low) / (1 - low)
 
-    height, width = encoding.sides or (size, size)
-    found = run_encoder(torch.zeros(1, 3, height, width))
-    dimensions, data = found.ndim, as_grid(found)
+    networks = {"encoder": encoding.module, "decoder": decoding.module}
+    return from_functions(
+        lambda images: _as_grid(run_encoder(images)),
+        decode,
+        latent,
+        stochastic=decoding.inputs == 2,
+        networks={role: module for role, module in networks.items() if module is not None},
+        weights=(encoding.path, decoding.path),
+        info={"pixels": f"{low:g}..1"},
+    )
+
+
+def _as_grid(data: Tensor) -> Tensor:
+    """Give codes the dimensions that they lack: channels, or also rows."""
+    while 1 < data.ndim < 4:
+        data = data[:, None]
+    return data.float() if data.is_floating_point() else data.long()
+
+
+def _describe(encoder: str, data: Tensor, codes: int, width: int) -> LatentSpec:
+    """Describe latents by those of a blank image.
+
+    Raises:
+        WeightsError: they are not what was stated, or no latents.
+    """
     if data.is_floating_point() == bool(codes):
         fix = "Leave codes out" if codes else "Pass codes=N, the size of its codebook"
         raise WeightsError(f"{encoder} returned {data.dtype}. {fix}")
@@ -55,20 +77,10 @@ def load(encoder: str, decoder: str, pixels: str, codes: int, size: int, model: 
             f"{encoder} returned shape {tuple(data.shape)} for {width} px, expected a latent of 2 "
             "to 4 dimensions. Pass an encoder"
         )
-    f = 0 if is_row else width // data.shape[3]
-    networks = {"encoder": encoding.module, "decoder": decoding.module}
-    return from_functions(
-        lambda images: as_grid(run_encoder(images)),
-        decode,
-        LatentSpec(
-            "discrete" if codes else "continuous",
-            f=f,
-            channels=data.shape[1],
-            bits_per_value=math.log2(codes) if codes else None,
-            tokens=data.shape[3] if is_row else None,
-        ),
-        stochastic=decoding.inputs == 2,
-        networks={role: module for role, module in networks.items() if module is not None},
-        weights=(encoding.path, decoding.path),
-        info={"pixels": f"{low:g}..1"},
+    return LatentSpec(
+        "discrete" if codes else "continuous",
+        f=0 if is_row else width // data.shape[3],
+        channels=data.shape[1],
+        bits_per_value=math.log2(codes) if codes else None,
+        tokens=data.shape[3] if is_row else None,
     )
