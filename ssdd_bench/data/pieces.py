@@ -51,18 +51,12 @@ class Pieces:
             self._pieces, self._next, self._error = self._begin(), 0, None
         while True:
             try:
-                piece = next(self._pieces)
-            except StopIteration:
-                self._error = DataError(f"it ends after {counted(self._next, 'item')}")
-            except DataError as error:
-                self._error = error
-            except BaseException:
+                if (piece := next(self._pieces, None)) is None:
+                    raise DataError(f"it ends after {counted(self._next, 'item')}")
+            except BaseException as error:
                 self._pieces = None
-                self._next = 0
+                self._error = error if isinstance(error, DataError) else None
                 raise
-            if self._error:
-                self._pieces = None
-                raise self._error
             start, self._next = self._next, self._next + len(piece)
             self._kept.append((start, piece))
             while len(self._kept) > 2 and sum(one.nbytes for _, one in self._kept) > KEPT_BYTES:
