@@ -58,7 +58,7 @@ def check_described(name: str, tokenizer: Tokenizer) -> None:
         PluginError: names the first fault.
     """
     if fault := next(describe_faults(tokenizer), ""):
-        raise PluginError(f"{name}: {fault}. Fix the plugin")
+        raise PluginError(f"{name}: {fault}. Fix the tokenizer")
 
 
 def latent_faults(spec: LatentSpec, latent: object, images: Tensor) -> Iterator[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssdd_bench.api import Latent, LatentSpec, Noise, Tokenizer
 from ssdd_bench.errors import OptionError
-from ssdd_bench.plugins.outputs import check_decoded, check_latent
+from ssdd_bench.plugins.outputs import check_decoded, check_described, check_latent
 
 Data = Tensor | Sequence[bytes]
 
@@ -40,7 +40,8 @@ class FunctionTokenizer(Tokenizer):
         info: other facts for the result.
 
     Raises:
-        OptionError: an argument is of the wrong type or out of range.
+        OptionError: ``encode`` or ``decode`` is no function.
+        PluginError: another argument is of the wrong type or out of range.
 
     Examples:
         >>> import torch.nn.functional as F
@@ -66,12 +67,6 @@ class FunctionTokenizer(Tokenizer):
         for name, function in (("encode", encode), ("decode", decode)):
             if not callable(function):
                 raise OptionError(f"{name} is {type(function).__name__}. Pass a function.")
-        if not isinstance(latent, LatentSpec):
-            raise OptionError(f"latent is {type(latent).__name__}. Pass a LatentSpec.")
-        if problem := latent.problem():
-            raise OptionError(f"latent.{problem}.")
-        if steps is not None and steps < 1:
-            raise OptionError(f"steps is {steps}. Pass None or 1 or more.")
         self._encode = encode
         self._decode = decode
         self._networks = dict(networks or {})
@@ -80,10 +75,7 @@ class FunctionTokenizer(Tokenizer):
         self.steps = steps
         self.stochastic = stochastic
         self.weights = tuple(weights)
-        if unknown := self._networks.keys() - {"encoder", "decoder"}:
-            raise OptionError(
-                f"networks has the key '{min(unknown)}'. Use 'encoder' and 'decoder'."
-            )
+        check_described("from_functions", self)
         for network in self._networks.values():
             network.eval()
 

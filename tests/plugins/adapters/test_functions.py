@@ -95,18 +95,15 @@ def test_half_precision_images_become_float32() -> None:
     [
         ({"encode": None}, "encode is NoneType"),
         ({"decode": IMAGES}, "decode is Tensor"),
-        ({"latent": 8}, "latent is int"),
-        ({"latent": LatentSpec("codes", 8, 3)}, "latent.kind is 'codes'"),  # type: ignore[arg-type]
+        ({"latent": 8}, "LatentSpec, not 8"),
         ({"latent": LatentSpec("continuous", 0, 3)}, "latent.f is 0"),
-        ({"latent": LatentSpec("discrete", 8, 3)}, "bits_per_value is None"),
-        ({"latent": LatentSpec("continuous", 8, 3, 8.0)}, "bits_per_value is 8.0"),
-        ({"steps": 0}, "steps is 0"),
+        ({"steps": 0}, "steps"),
         ({"networks": {"unet": nn.Identity()}}, "'unet'"),
     ],
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"encode": encode, "decode": decode, "latent": MEANS}
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises((OptionError, PluginError), match=message):
         from_functions(**{**arguments, **change})
 
 
