@@ -20,7 +20,7 @@ from ssdd_bench.plugins.manifest import Published
 from ssdd_bench.plugins.registry import TOKENIZERS
 from ssdd_bench.weights.assets import cached_path, get_asset, inspect, search_folders
 from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
-from ssdd_bench.weights.hub import RemoteFile, inspect_remote, model_files
+from ssdd_bench.weights.hub import HubFile, inspect_remote, model_files
 
 CONNECTIONS = 8  # requests to the Hub at a time
 
@@ -92,7 +92,7 @@ def _inspect(known: Published) -> tuple[str, list[str]]:
     return f"found: {counted(len(files), 'file')}, {size / 1e6:.0f} MB", problems
 
 
-def _differences(known: Published, file: str, remote: RemoteFile) -> Iterator[str]:
+def _differences(known: Published, file: str, remote: HubFile) -> Iterator[str]:
     if remote.state in ("absent", "unreachable"):
         yield f"{known.hub}/{file}: {remote.reason}"
     expected = {"bytes": known.bytes.get(file), "sha256": known.sha256.get(file)}

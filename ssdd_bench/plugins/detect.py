@@ -7,7 +7,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +34,8 @@ KL: Final = ("encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.conv_o
 
 
 @dataclass(frozen=True)
-class Found:
-    """A model.
+class Model:
+    """A model that was found.
 
     Attributes:
         kind: of the model.
@@ -52,7 +52,7 @@ class Found:
     channels: int | None = None
 
 
-def detect(path: Path) -> Found:
+def detect(path: Path) -> Model:
     """Tell what a file or a folder holds.
 
     Raises:
@@ -61,10 +61,10 @@ def detect(path: Path) -> Found:
     return _in_folder(path) if path.is_dir() else _in_file(path)
 
 
-def _in_folder(folder: Path) -> Found:
+def _in_folder(folder: Path) -> Model:
     for inside in (folder, folder / PIPELINE_PART):
         if name := _class_name(inside / CONFIG):
-            return Found("diffusers-model", (inside,), f"diffusers {name}")
+            return Model("diffusers-model", (inside,), f"diffusers {name}")
     files = [one for one in sorted(folder.iterdir()) if one.suffix in SUFFIXES and one.is_file()]
     if len(files) == 1:
         return _in_file(files[0])
@@ -72,9 +72,10 @@ def _in_folder(folder: Path) -> Found:
     if all(len(one) == 1 for one in pairs):
         encoder, decoder = (_in_file(one) for (one,) in pairs)
         if encoder.kind == decoder.kind == "tiny-autoencoder":
-            return Found("tiny-autoencoder", (folder,), encoder.words, encoder.f, encoder.channels)
+            return replace(encoder, files=(folder,))
         if encoder.kind == decoder.kind:
-            return Found(encoder.kind, encoder.files + decoder.files, f"{encoder.words}s")
+            both = encoder.files + decoder.files
+            return replace(encoder, files=both, words=f"{encoder.words}s")
     if not files:
         _refuse_plugin(folder)
     names = ", ".join(one.name for one in files[:3])
@@ -97,7 +98,7 @@ def _refuse_plugin(folder: Path) -> None:
         )
 
 
-def _in_file(file: Path) -> Found:
+def _in_file(file: Path) -> Model:
     try:
         with file.open("rb") as stream:
             head = stream.read(8)
@@ -107,17 +108,17 @@ def _in_file(file: Path) -> Found:
                 header = json.loads(b"{" + stream.read(length - 1))
                 return _of_header(header, file)
             if head.startswith(ZIP) and _is_program(file):
-                return Found("torchscript-program", (file,), "TorchScript program")
+                return Model("torchscript-program", (file,), "TorchScript program")
             if head.startswith((ZIP, PICKLE)):
                 return _of_tensors(_read_pickle(file), file)
             if ONNX.match(head):
-                return Found("onnx-program", (file,), "ONNX program")
+                return Model("onnx-program", (file,), "ONNX program")
     except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise OptionError(f"{file}: damaged, or no weights ({type(error).__name__})") from error
     raise OptionError(f"{file}: neither safetensors, a pickle of tensors, TorchScript nor ONNX")
 
 
-def _of_header(header: dict[str, Any], file: Path) -> Found:
+def _of_header(header: dict[str, Any], file: Path) -> Model:
     tensors = {
         name: one
         for name, one in header.items()
@@ -143,9 +144,9 @@ def _read_pickle(file: Path) -> Shapes:
     return {str(name): tuple(getattr(value, "shape", ())) for name, value in state.items()}
 
 
-def _of_tensors(shapes: Shapes, file: Path) -> Found:
+def _of_tensors(shapes: Shapes, file: Path) -> Model:
     if any(map(SSDD.fullmatch, shapes)):
-        return Found("ssdd-checkpoint", (file,), "SSDD checkpoint")
+        return Model("ssdd-checkpoint", (file,), "SSDD checkpoint")
     layers = {name: match for name in shapes if (match := TAESD.fullmatch(name))}
     if layers and len(layers) == len(shapes):
         encoder = {
@@ -153,14 +154,14 @@ def _of_tensors(shapes: Shapes, file: Path) -> Found:
             for name, match in layers.items()
             if match["role"] != "decoder"
         }
-        return Found(
+        return Model(
             "tiny-autoencoder", (file,), "tiny autoencoder (TAESD)", *_latent_of_taesd(encoder)
         )
     if name := _class_name(file.parent / CONFIG):
         whole = file.parent if SHARD.search(file.name) else file
-        return Found("diffusers-model", (whole,), f"diffusers {name}")
+        return Model("diffusers-model", (whole,), f"diffusers {name}")
     if all(name in shapes for name in KL):
-        return Found("autoencoder-kl", (file,), "weights of an AutoencoderKL")
+        return Model("autoencoder-kl", (file,), "weights of an AutoencoderKL")
     shown = ", ".join(sorted(shapes)[:3])
     raise OptionError(
         f"{file}: {counted(len(shapes), 'tensor')} of an unknown model, such as {shown}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.plugins.detect import SUFFIXES, Found, detect
+from ssdd_bench.plugins.detect import SUFFIXES, Model, detect
 from ssdd_bench.plugins.manifest import TokenizerInfo
 
 LOGGER: Final = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def resolve_path(text: str, known: Iterable[TokenizerInfo]) -> tuple[TokenizerIn
         found = detect(path)
         fitting = [info for info in known if _fits(info, found)]
     elif REPOSITORY.fullmatch(text) and not text.endswith(SUFFIXES):
-        found = Found("hub", (Path(text),), "repository on the Hugging Face Hub")
+        found = Model("hub", (Path(text),), "repository on the Hugging Face Hub")
         every = list(known)
         published = [one for one in every if one.published and one.published.hub == text]
         fitting = published or [one for one in every if found.kind in one.accepts]
@@ -62,7 +62,7 @@ def resolve_path(text: str, known: Iterable[TokenizerInfo]) -> tuple[TokenizerIn
     return info, dict(zip(options, map(str, files), strict=True))
 
 
-def _fits(info: TokenizerInfo, found: Found) -> bool:
+def _fits(info: TokenizerInfo, found: Model) -> bool:
     if found.kind not in info.accepts:
         return False
     latent = info.latent
@@ -72,7 +72,7 @@ def _fits(info: TokenizerInfo, found: Found) -> bool:
     )
 
 
-def _explicit(info: TokenizerInfo, found: Found) -> str:
+def _explicit(info: TokenizerInfo, found: Model) -> str:
     """Write the form that names the tokenizer."""
     options = info.accepts.get(found.kind, ())
     given = [*map(str, found.files), *["FILE"] * len(options)]
@@ -81,5 +81,5 @@ def _explicit(info: TokenizerInfo, found: Found) -> str:
 
 
 @cache  # a command may read the same list several times
-def _say(text: str, found: Found, form: str) -> None:
+def _say(text: str, found: Model, form: str) -> None:
     LOGGER.info("%s: %s, taken as %s", text, found.words, form)

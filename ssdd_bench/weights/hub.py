@@ -47,7 +47,7 @@ STATES: Mapping[str, Literal["gated", "absent"]] = {
 
 
 @dataclass(frozen=True)
-class RemoteFile:
+class HubFile:
     """State of one file on the Hub."""
 
     state: Literal["found", "gated", "absent", "unreachable"]
@@ -56,7 +56,7 @@ class RemoteFile:
     sha256: str = ""  # of a large file; the Hub records another hash of a small one
 
 
-def inspect_remote(repo: str, file: str, revision: str = "") -> RemoteFile:
+def inspect_remote(repo: str, file: str, revision: str = "") -> HubFile:
     """Ask the Hub if it has a file, without downloading it; ``$HF_ENDPOINT`` names another Hub.
 
     Args:
@@ -71,9 +71,9 @@ def inspect_remote(repo: str, file: str, revision: str = "") -> RemoteFile:
         url = hf_hub_url(repo, file, revision=revision or None, endpoint=endpoint)
         found = get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=endpoint)
     except Exception as error:  # Errors of the transport differ between versions.
-        return RemoteFile(STATES.get(type(error).__name__, "unreachable"), _reason(error))
+        return HubFile(STATES.get(type(error).__name__, "unreachable"), _reason(error))
     etag = found.etag or ""
-    return RemoteFile("found", bytes=found.size, sha256=etag if len(etag) == 64 else "")
+    return HubFile("found", bytes=found.size, sha256=etag if len(etag) == 64 else "")
 
 
 def model_files(folder: str = "") -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ssdd_bench.errors import OptionError
-from ssdd_bench.plugins.detect import Found, detect
+from ssdd_bench.plugins.detect import Model, detect
 from ssdd_bench.weights.files import is_pickle
 
 KL = ("encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.conv_out.weight", "quant.bias")
@@ -44,7 +44,7 @@ def onnx_program(path: Path) -> None:
 def test_ssdd_by_its_tensors(tmp_path):
     file = tmp_path / "x"
     save_file(tensors("encoder.conv_in.weight", "decoder.ada_ctx_proj.0.weight"), file)
-    assert detect(file) == Found("ssdd-checkpoint", (file,), "SSDD checkpoint")
+    assert detect(file) == Model("ssdd-checkpoint", (file,), "SSDD checkpoint")
     torch.save(tensors("decoder.ada_ctx_proj.0.weight"), tmp_path / "y")
     assert detect(tmp_path / "y").kind == "ssdd-checkpoint"
 
@@ -84,7 +84,7 @@ def test_programs(tmp_path, write, kind):
     for file in files:
         write(file)
         assert detect(file).kind == kind
-    assert detect(tmp_path) == Found(kind, files, detect(files[0]).words + "s")
+    assert detect(tmp_path) == Model(kind, files, detect(files[0]).words + "s")
 
 
 def test_unlike_programs_are_no_pair(tmp_path):
@@ -100,9 +100,9 @@ def test_diffusers_by_its_class(tmp_path, inside):
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"_class_name": "VQModel"}))
     save_file(tensors(*KL), folder / "w.safetensors")
-    assert detect(tmp_path) == Found("diffusers-model", (folder,), "diffusers VQModel")
+    assert detect(tmp_path) == Model("diffusers-model", (folder,), "diffusers VQModel")
     file = folder / "w.safetensors"
-    assert detect(file) == Found("diffusers-model", (file,), "diffusers VQModel"), "it alone"
+    assert detect(file) == Model("diffusers-model", (file,), "diffusers VQModel"), "it alone"
 
 
 def test_a_file_of_several_stands_for_its_folder(tmp_path):
@@ -117,7 +117,7 @@ def test_a_file_of_any_class_beside_its_configuration(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "AutoencoderDC"}))
     file = tmp_path / "w.safetensors"
     save_file(tensors("decoder.blocks.0"), file)
-    assert detect(file) == Found("diffusers-model", (file,), "diffusers AutoencoderDC")
+    assert detect(file) == Model("diffusers-model", (file,), "diffusers AutoencoderDC")
 
 
 def test_tensors_of_an_unknown_model_are_named_without_metadata(tmp_path):
@@ -129,7 +129,7 @@ def test_tensors_of_an_unknown_model_are_named_without_metadata(tmp_path):
 def test_autoencoder_without_a_configuration(tmp_path):
     file = tmp_path / "w.safetensors"
     save_file(tensors(*KL), file)
-    assert detect(tmp_path) == Found("autoencoder-kl", (file,), "weights of an AutoencoderKL")
+    assert detect(tmp_path) == Model("autoencoder-kl", (file,), "weights of an AutoencoderKL")
 
 
 @pytest.mark.parametrize(
