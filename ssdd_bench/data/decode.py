@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from ssdd_bench.data.files import describe, is_failure
-from ssdd_bench.errors import DataError, SourceError
+from ssdd_bench.errors import DataError, SourceError, reason_of
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"))
 
@@ -77,8 +77,7 @@ def decode_image(source: bytes | Path, max_mb: int = MAX_IMAGE_MB) -> Image.Imag
     except Exception as error:
         if is_failure(error):
             raise SourceError(f"cannot read {source!s:.300}: {describe(error)}") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot decode: {reason}") from error
+        raise DataError(f"cannot decode: {reason_of(error)}") from error
 
 
 def check_size(width: int, height: int, max_mb: int = MAX_IMAGE_MB, advice: str = _ADVICE) -> None:

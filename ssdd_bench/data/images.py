@@ -145,8 +145,7 @@ def _open_set(data_set: DataSet, max_mb: int) -> ImageSource:
         files = {names[image_id]: file for image_id, file in source.items()}
         source = FolderImages(source.name, files, source.base, max_mb)
     else:
-        right = len(source) == data_set.images
-        wrong = "" if right else f"the number of images is {len(source):,}, not {data_set.images:,}"
+        wrong = data_set.wrong_count(len(source))
     if wrong:
         raise DataError(
             f"{folder} is not data set '{data_set.name}': {wrong}. Complete it, or evaluate it as "

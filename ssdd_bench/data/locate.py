@@ -17,6 +17,7 @@ from ssdd_bench.results.files import LOCK_PREFIX
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _URL_IN_PATH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+exists: Final = os.path.exists  # a Path fails on a name that no file can have
 _SPECIAL: Final = re.compile(r"[*?\[{]")
 
 
@@ -61,14 +62,6 @@ def is_url(text: str) -> bool:
 def is_pattern(text: str) -> bool:
     """Return True if a path has braces, stars, question marks or brackets."""
     return _SPECIAL.search(text) is not None
-
-
-def exists(path: Path) -> bool:
-    """Return True if a path is there; False also for one that no file can have."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def walk(folder: Path) -> list[str]:

@@ -83,6 +83,11 @@ class DataSet:
             f"or give a full path{hint} with --data"
         )
 
+    def wrong_count(self, count: int) -> str:
+        """Describe how a number of images differs from the expected one; "" if it does not."""
+        right = count == self.images
+        return "" if right else f"the number of images is {count:,}, not {self.images:,}"
+
     def difference(self, names: Sequence[str]) -> str:
         """Describe how a list of file names differs from the expected one; "" if it does not."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -93,8 +98,8 @@ class DataSet:
             parts = [some_of(missing, "missing"), some_of(strange, "not of it")]
             if any(parts):
                 return ", ".join(filter(None, parts))
-        if len(names) != self.images:
-            return f"the number of images is {len(names):,}, not {self.images:,}"
+        if wrong := self.wrong_count(len(names)):
+            return wrong
         if self.names_sha256 and hash_names(names) != self.names_sha256:
             digest = hash_names(names)[:12]
             return f"sha256 of its file names is {digest}, not {self.names_sha256[:12]}"

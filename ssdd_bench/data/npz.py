@@ -20,7 +20,7 @@ from ssdd_bench.data.decode import MAX_IMAGE_MB, check_size
 from ssdd_bench.data.files import LocalFile
 from ssdd_bench.data.pieces import Pieces
 from ssdd_bench.data.source import ImageSource, check_count, number_ids
-from ssdd_bench.errors import DataError, UserError
+from ssdd_bench.errors import DataError, UserError, reason_of
 from ssdd_bench.results.files import write_atomically
 
 PIECE_BYTES: Final = 4 << 20
@@ -203,8 +203,7 @@ def reading(path: Path) -> Iterator[None]:
     # Damaged archives and headers are answered with whatever went wrong: BadZipFile, zlib.error,
     # RuntimeError (encrypted, or too deeply nested), ValueError, SyntaxError, tokenize.TokenError.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot read {path} as an npz file: {reason}") from error
+        raise DataError(f"cannot read {path} as an npz file: {reason_of(error)}") from error
 
 
 class NpzImages(ImageSource):

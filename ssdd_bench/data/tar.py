@@ -16,7 +16,7 @@ from ssdd_bench.data.decode import MB, SUFFIXES
 from ssdd_bench.data.files import DataFile
 from ssdd_bench.data.index import Index, cached_index
 from ssdd_bench.data.shards import Members, ShardedImages
-from ssdd_bench.errors import DataError
+from ssdd_bench.errors import DataError, reason_of
 
 BLOCK: Final = 512
 """Bytes of a block of a tar."""
@@ -130,8 +130,7 @@ def _index_tar(shard: DataFile) -> Index:
     except (tarfile.TarError, OSError, *_BAD_HEADER) as error:
         after = f" after member {last[:200]!r}" if last else ""
         advice = "" if last else ": give an uncompressed .tar"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot read {shard.url}{after} ({reason}){advice}") from error
+        raise DataError(f"cannot read {shard.url}{after} ({reason_of(error)}){advice}") from error
     places = np.array(list(found.values()), dtype=np.int64).reshape(-1, 2).T
     numbers = dict(zip(("start", "size"), np.ascontiguousarray(places), strict=True))
     return Index(tuple(found), numbers)

@@ -17,6 +17,7 @@ from ssdd_bench.weights.blocks import unpack
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+FOLDER = "weights"  # of a plugin
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 POINTER_START = b"version https://git-lfs.github.com/spec/"
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -37,7 +38,7 @@ def shipped_or_given(plugin: Path, f: int, given: str) -> Path:
         given: path of the user's file; "" for the mini weights.
     """
     if not given:
-        return plugin / "weights" / f"{plugin.name}-mini-f{f}c4.safetensors"
+        return plugin / FOLDER / f"{plugin.name}-mini-f{f}c4.safetensors"
     if f != DEFAULT_F:
         raise OptionError(
             f"{plugin.name}: f={f} chooses among the mini weights, but {given} has its own f. "

@@ -7,9 +7,7 @@ from pathlib import Path
 from ssdd_bench.errors import UnknownNameError, WeightsError
 from ssdd_bench.plugins.manifest import SharedFile
 from ssdd_bench.plugins.registry import TOKENIZERS
-from ssdd_bench.weights.files import sha256_file
-
-FOLDER = "weights"  # of a plugin
+from ssdd_bench.weights.files import FOLDER, sha256_file
 
 
 def encoder_of(path: Path) -> SharedFile | None:
