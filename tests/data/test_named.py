@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from plugin_folders import install_distribution
 
 from ssdd_bench.cli.list import command as list_command
 from ssdd_bench.cli.run import command as run_command
@@ -60,17 +61,14 @@ def install(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
 
     def install(**texts):
-        info = site / "photos-1.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: photos\nVersion: 1\n")
-        points = ""
-        for number, (name, text) in enumerate(texts.items()):
-            folder = site / f"photos_{number}"
+        packages = {name: f"photos_{number}" for number, name in enumerate(texts)}
+        points = {name.replace("_", "-"): package for name, package in packages.items()}
+        install_distribution(site, "photos", DATA_SETS.group, points)
+        for name, text in texts.items():
+            folder = site / packages[name]
             (folder / "images").mkdir(parents=True)
             (folder / "__init__.py").write_text("raise SystemExit('was imported')")
             (folder / "dataset.toml").write_text(text)
-            points += f"{name.replace('_', '-')} = photos_{number}\n"
-        (info / "entry_points.txt").write_text(f"[ssdd_bench.datasets]\n{points}")
         return site
 
     return install

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from plugin_folders import install_distribution
 
 from ssdd_bench.cli import doctor, run
 from ssdd_bench.cli import list as list_
@@ -51,17 +52,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         monkeypatch.delitem(sys.modules, name)
 
     def add(distribution: str, group: str, points: dict[str, dict[str, str]]) -> Path:
-        folder = site / f"{distribution}-1.dist-info"
-        folder.mkdir(parents=True)
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1")
-        lines = []
-        for number, (name, files) in enumerate(points.items()):
-            package = f"{distribution}_{number}"
-            (site / package).mkdir()
+        packages = {name: f"{distribution}_{number}" for number, name in enumerate(points)}
+        install_distribution(site, distribution, group, packages)
+        for name, files in points.items():
+            (site / packages[name]).mkdir()
             for file, text in files.items():
-                (site / package / file).write_text(text)
-            lines.append(f"{name} = {package}")
-        (folder / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]) + "\n")
+                (site / packages[name] / file).write_text(text)
         return site
 
     return add

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from plugin_folders import install_distribution
 
 import ssdd_bench
 from ssdd_bench.api import Tokenizer
@@ -66,15 +67,6 @@ def write_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WritePlugin
         return path
 
     return write
-
-
-def install(site: Path, distribution: str, entry_points: dict[str, str]) -> None:
-    """Write what an installer leaves of a distribution."""
-    folder = site / f"{distribution}-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    lines = [f"{name} = {value}" for name, value in entry_points.items()]
-    (folder / "entry_points.txt").write_text("\n".join([f"[{TOKENIZERS.group}]", *lines]) + "\n")
 
 
 def test_built_in_tokenizers_are_all_there_and_sound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +223,8 @@ def test_packages_are_found_without_being_imported(
     folder.mkdir(parents=True)
     (tmp_path / "someones_package" / "__init__.py").write_text("raise RuntimeError('imported')")
     (folder / "tokenizer.toml").write_text(manifest("someones-codec"))
-    install(tmp_path, "someones-dist", {"any-name": "someones_package.deep.codec"})
+    points = {"any-name": "someones_package.deep.codec"}
+    install_distribution(tmp_path, "someones-dist", TOKENIZERS.group, points)
     monkeypatch.syspath_prepend(tmp_path)
     info = TOKENIZERS.all()["someones-codec"]
     assert (info.source, info.folder) == ("package someones-dist", folder)
@@ -244,7 +237,7 @@ def test_packages_are_found_without_being_imported(
 def test_a_broken_package_harms_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    install(tmp_path, "broken-dist", {"broken-codec": value})
+    install_distribution(tmp_path, "broken-dist", TOKENIZERS.group, {"broken-codec": value})
     monkeypatch.syspath_prepend(tmp_path)
     assert TOKENIZERS.all().keys() >= BUILT_IN
     (broken,) = TOKENIZERS.broken()
