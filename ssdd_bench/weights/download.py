@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request, urlopen
 
 from filelock import FileLock, Timeout
 
@@ -143,8 +142,7 @@ def _resume(asset: Asset, part: Path, progress: Progress) -> None:
     if done >= asset.bytes:  # complete, or wrong, which its checksum tells
         return
     headers = {"User-Agent": "ssdd-bench", "Range": f"bytes={done}-"}
-    opener = build_opener(_Redirects)
-    with opener.open(Request(asset.url, headers=headers), timeout=TIMEOUT_S) as response:
+    with urlopen(Request(asset.url, headers=headers), timeout=TIMEOUT_S) as response:
         resumed = response.status == 206
         done = done if resumed else 0
         progress(done, asset.bytes)
@@ -156,18 +154,6 @@ def _resume(asset: Asset, part: Path, progress: Progress) -> None:
                 progress(done, asset.bytes)
     if done < asset.bytes:
         raise ConnectionError(f"the connection broke off after {done} of {asset.bytes} bytes")
-
-
-class _Redirects(HTTPRedirectHandler):
-    """Follow redirects to other web addresses, and from https to https only."""
-
-    def redirect_request(
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
-        allowed = {"https"} if req.type == "https" else {"http", "https"}
-        if urlsplit(newurl).scheme not in allowed:
-            raise URLError(f"redirected to {newurl}, which is not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _failure(asset: Asset, path: Path, reason: object) -> UnavailableError:

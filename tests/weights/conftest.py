@@ -16,13 +16,12 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serve CONTENT; may break off, ignore ranges, send more, redirect, or never answer."""
+    """Serve CONTENT; may break off, ignore ranges, send more, or never answer."""
 
     break_after: int | None = None
     ranges = True
     silent = False
     extra = 0  # bytes beyond those that the asset has
-    location = ""  # to which it redirects
     daemon_threads = True
 
     def __init__(self):
@@ -38,11 +37,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.requests.append(wanted)
         if server.silent:
             server.stopped.wait(10)
-            return
-        if server.location and self.path == "/net.pth":
-            self.send_response(302)
-            self.send_header("Location", server.location)
-            self.end_headers()
             return
         if self.path != "/net.pth":
             self.send_error(404)

@@ -126,13 +126,6 @@ def test_a_body_that_is_too_long_is_not_read(asset, server, tmp_path, monkeypatc
     assert part.stat().st_size <= 1 << 20
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1/net.pth", "file:///etc/passwd"])
-def test_redirects_stay_on_the_web(asset, server, location):
-    server.location = location
-    with pytest.raises(UnavailableError, match=r"HTTP 302|not followed"):
-        fetch("net")
-
-
 def test_a_folder_that_cannot_be_written(asset, server, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
