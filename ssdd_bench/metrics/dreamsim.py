@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.install import install_command
 from ssdd_bench.metrics.base import PerImageMetric
-from ssdd_bench.metrics.images import Parts, exact_convolutions, resize
+from ssdd_bench.metrics.images import Parts, resize
 from ssdd_bench.weights.assets import cache_folder, require
 from ssdd_bench.weights.download import unpack
 from ssdd_bench.weights.files import sha256_file
@@ -100,11 +101,11 @@ class DreamSim(PerImageMetric):
         self.backend = f"dreamsim {version('dreamsim')} {kind} (sha256 {checksum})"
 
     @torch.inference_mode()
+    @tf32(False)
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return one minus the cosine of two embeddings, in [0, 2]."""
         sides = self._input(references), self._input(reconstructions)
-        with exact_convolutions():
-            return torch.cat(self._parts.call(self.model, *sides)).tolist()
+        return torch.cat(self._parts.call(self.model, *sides)).tolist()
 
     def _input(self, images: Tensor) -> Tensor:
         """Scale to [0, 1], at 224 px like the package."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.memory import OOMSplitter
 
 MOST_RESIZERS = 8
@@ -77,8 +75,3 @@ class Parts:
                 found.append(result)
                 start = stop
         return found
-
-
-def exact_convolutions() -> AbstractContextManager[None]:
-    """Keep convolutions and products on a GPU from rounding to TF32."""
-    return tf32(False)

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.base import PerImageMetric
-from ssdd_bench.metrics.images import Parts, exact_convolutions
+from ssdd_bench.metrics.images import Parts
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
@@ -73,12 +74,10 @@ class LPIPS(PerImageMetric):
         self.backend = f"lpips {version('lpips')} {net} (sha256 {sha256_file(path)[:8]})"
 
     @torch.inference_mode()
+    @tf32(False)
     def score(self, references: Tensor, reconstructions: Tensor) -> list[float]:
         """Return distances of at least 0."""
-        with exact_convolutions():
-            return torch.cat(
-                self._parts.call(self._distances, references, reconstructions)
-            ).tolist()
+        return torch.cat(self._parts.call(self._distances, references, reconstructions)).tolist()
 
     def _distances(self, references: Tensor, reconstructions: Tensor) -> Tensor:
         distances: Tensor = self.network(self._scaled(references), self._scaled(reconstructions))

@@ -10,7 +10,7 @@ from PIL import Image
 from ssdd_bench.api import memory
 from ssdd_bench.errors import UserError
 from ssdd_bench.metrics import images as module
-from ssdd_bench.metrics.images import Parts, exact_convolutions, resize
+from ssdd_bench.metrics.images import Parts, resize
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -95,40 +95,9 @@ def test_batches_of_other_lengths_are_refused():
         Parts(4).call(lambda x, y: x, torch.zeros(10), torch.zeros(4))
 
 
-def test_convolutions_are_not_rounded(monkeypatch):
-    monkeypatch.setattr(module, "tf32", lambda allowed: ("tf32", allowed))
-    assert exact_convolutions() == ("tf32", False)
-
-
 def test_parts_on_a_cpu_have_one_size():
     sizes = []
     a = torch.arange(10)
     found = Parts(4).call(lambda x, y: sizes.append(len(x)) or x + y, a, 2 * a)
     assert sizes == [4, 4, 2]
     assert torch.equal(torch.cat(found), 3 * a)
-
-
-@pytest.mark.slow
-def test_a_gpu_takes_whole_batches_and_halves_once_memory_is_full():
-    """A meta tensor is not on the CPU either."""
-    tried = []
-
-    def call(images):
-        tried.append(len(images))
-        if len(images) > 20:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return len(images)
-
-    parts = Parts(1)
-    images = torch.empty(64, 3, 8, 8, device="meta")
-    assert parts.call(call, images) == [16, 16, 16, 16]
-    assert tried == [64, 32, 16, 16, 16, 16]
-    assert parts.call(call, images[:20]) == [16, 4]  # what did not fit is not tried again
-
-
-def test_one_image_that_does_not_fit():
-    def call(images):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(UserError, match="one image"):
-        Parts(1).call(call, torch.empty(2, 3, 8, 8, device="meta"))

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.errors import UnavailableError
 from ssdd_bench.install import install_command
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.images import exact_convolutions, resize
+from ssdd_bench.metrics.images import resize
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
@@ -81,9 +82,9 @@ class DINOv2Features(Extractor):
             "cls": np.concatenate([self._features(x) for x in resize(images, SIDE).split(GROUP)])
         }
 
+    @tf32(False)
     def _features(self, images: Tensor) -> NDArray[np.float32]:
         x = images.to(self.device).float() / 255
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
-        with exact_convolutions():
-            features: NDArray[np.float32] = self.network((x - mean) / std).float().cpu().numpy()
+        features: NDArray[np.float32] = self.network((x - mean) / std).float().cpu().numpy()
         return features

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.images import Parts, exact_convolutions, resize
+from ssdd_bench.metrics.images import Parts, resize
 from ssdd_bench.weights.files import sha256_file
 
 EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -56,12 +57,12 @@ class EffNetFeatures(Extractor):
         self.network.to(device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
+    @tf32(False)
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
         """Return features (B, 1280) of images, uint8 (B, 3, H, W), as ``pool``."""
         x = resize(images, EFFNET_SIDE).to(self.device, torch.float32)
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
-        with exact_convolutions():
-            pooled = torch.cat(self._parts.call(self._pool, x))
+        pooled = torch.cat(self._parts.call(self._pool, x))
         return {"pool": pooled.cpu().numpy()}
 
     def _pool(self, x: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ssdd_bench.api.formats import tf32
 from ssdd_bench.metrics.features.base import Extractor
-from ssdd_bench.metrics.images import Parts, exact_convolutions
+from ssdd_bench.metrics.images import Parts
 from ssdd_bench.weights.assets import require
 from ssdd_bench.weights.files import sha256_file
 
@@ -60,9 +61,9 @@ class InceptionFeatures(Extractor):
         parts = self._parts.call(self._features, images.to(self.device))
         return {layer: np.concatenate([part[layer] for part in parts]) for layer in self.layers}
 
+    @tf32(False)
     def _features(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
-        with exact_convolutions():
-            pool, logits = self.network(images)
+        pool, logits = self.network(images)
         assert self._spatial is not None
         found = {"pool": pool, "logits": logits, "spatial": self._spatial}
         return {layer: values.float().cpu().numpy() for layer, values in found.items()}
