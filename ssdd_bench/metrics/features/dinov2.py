@@ -6,6 +6,8 @@ resize moves the features by 2%.
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +27,6 @@ from ssdd_bench.weights.files import sha256_file
 MODEL = "vit_large_patch14_dinov2.lvd142m"
 SIDE = 224
 PATCH = 14
-TABLE = 37  # side of the table in the file, made for 518 px
 OFFSET = 0.1  # The authors add it to the size before they divide, and so resize a little off.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -44,6 +45,45 @@ def resize_positions(table: Tensor, cells: int, offset: float = 0.0) -> Tensor:
     return torch.cat([table[:, :1].float(), grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
+def load_dinov2(
+    model: str, asset: str, cells: int, user: str, offset: float = 0.0
+) -> tuple[Any, Path]:
+    """Build a network of timm with the authors' weights, frozen; return their file too.
+
+    Args:
+        model: timm's name.
+        asset: name of the weights in ``ssdd_bench.weights.assets``.
+        cells: patches along one side of an image.
+        user: what needs the network, for the error.
+        offset: see :func:`resize_positions`.
+
+    Raises:
+        UnavailableError: timm or the weights are not on this machine.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        command = install_command("dinov2")
+        raise UnavailableError(f"{user} needs the package timm: {command}") from error
+    path = require(asset)
+    network = timm.create_model(
+        model,
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(path)},
+        img_size=PATCH * cells,
+        num_classes=0,
+    )
+    table = torch.load(path, map_location="cpu", weights_only=True)["pos_embed"]
+    network.pos_embed = torch.nn.Parameter(resize_positions(table, cells, offset))
+    return network.requires_grad_(False).eval(), path
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Normalise images (B, 3, H, W) in [0, 1] by ImageNet's mean and deviation."""
+    mean, std = (images.new_tensor(value)[:, None, None] for value in (MEAN, STD))
+    return (images - mean) / std
+
+
 class DINOv2Features(Extractor):
     """DINOv2's class token as ``cls``: 1024 features per image.
 
@@ -55,25 +95,10 @@ class DINOv2Features(Extractor):
     model = MODEL
 
     def __init__(self, device: torch.device) -> None:
-        try:
-            import timm
-        except ImportError as error:
-            raise UnavailableError(
-                f"fd_dinov2 needs the package timm: {install_command('dinov2')}"
-            ) from error
-        path = require("dinov2_vitl14")
-        self.network = timm.create_model(
-            self.model,
-            pretrained=True,
-            pretrained_cfg_overlay={"file": str(path)},
-            img_size=SIDE,
-            num_classes=0,
-        )
-        table = torch.load(path, map_location="cpu", weights_only=True)["pos_embed"]
-        self.network.pos_embed = torch.nn.Parameter(resize_positions(table, SIDE // PATCH, OFFSET))
-        self.network.requires_grad_(False).eval().to(device)
+        network, path = load_dinov2(self.model, "dinov2_vitl14", SIDE // PATCH, "fd_dinov2", OFFSET)
+        self.network = network.to(device)
         self.device = device
-        self.backend = f"timm {timm.__version__} {self.model} (sha256 {sha256_file(path)[:8]})"
+        self.backend = f"timm {version('timm')} {self.model} (sha256 {sha256_file(path)[:8]})"
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, NDArray[np.float32]]:
@@ -84,7 +109,6 @@ class DINOv2Features(Extractor):
 
     @tf32(False)
     def _features(self, images: Tensor) -> NDArray[np.float32]:
-        x = images.to(self.device).float() / 255
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
-        features: NDArray[np.float32] = self.network((x - mean) / std).float().cpu().numpy()
+        x = normalise(images.to(self.device).float() / 255)
+        features: NDArray[np.float32] = self.network(x).float().cpu().numpy()
         return features

@@ -7,18 +7,15 @@ after an early block and the target's features of the real image, on the same gr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssdd_bench.errors import UnavailableError
-from ssdd_bench.install import install_command
-from ssdd_bench.metrics.features.dinov2 import MEAN, PATCH, STD, resize_positions
+from ssdd_bench.metrics.features.dinov2 import PATCH, load_dinov2, normalise
 from ssdd_bench.train.losses.perceptual import EfficientNetLite1
-from ssdd_bench.weights.assets import require
 
+MODEL = "vit_base_patch14_dinov2.lvd142m"
 TOKEN = 8  # pixels of an image along a side of a token
 EFFNET_BLOCK = 14  # the last one at stride 16
 EPS = 1e-5
@@ -50,33 +47,16 @@ class DINOv2Target(Target):
     channels = 768
 
     def __init__(self, resolution: int) -> None:
-        try:
-            import timm
-        except ImportError as error:
-            raise UnavailableError(
-                f"repa = 'dinov2-b' needs the package timm: {install_command('dinov2')}"
-            ) from error
         super().__init__(resolution)
         cells = resolution // TOKEN
-        path = require("dinov2_vitb14")
-        self.network: Any = timm.create_model(
-            "vit_base_patch14_dinov2.lvd142m",
-            pretrained=True,
-            pretrained_cfg_overlay={"file": str(path)},
-            img_size=PATCH * cells,
-            num_classes=0,
-        )
-        table = torch.load(path, map_location="cpu", weights_only=True)["pos_embed"]
-        self.network.pos_embed = nn.Parameter(resize_positions(table, cells))
-        self.requires_grad_(False).eval()
+        self.network, _ = load_dinov2(MODEL, "dinov2_vitb14", cells, "repa = 'dinov2-b'")
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Compute features (B, tokens, 768)."""
         size = [PATCH * side // TOKEN for side in images.shape[-2:]]
         x = F.interpolate((images + 1) / 2, size=size, mode="bicubic")
-        mean, std = (x.new_tensor(value)[:, None, None] for value in (MEAN, STD))
-        tokens: Tensor = self.network.forward_features((x - mean) / std)
+        tokens: Tensor = self.network.forward_features(normalise(x))
         return tokens[:, self.network.num_prefix_tokens :]
 
 
@@ -105,11 +85,11 @@ TARGETS: Mapping[str, Callable[[int], Target]] = {
 
 
 class REPA(nn.Module):
-    """Head that is trained to predict the target's features from tokens of ``width`` channels."""
+    """Head that is trained to predict features of ``channels`` from tokens of ``width``."""
 
-    def __init__(self, width: int, target: Target) -> None:
+    def __init__(self, width: int, channels: int) -> None:
         super().__init__()
-        first, last = nn.Linear(width, width), nn.Linear(width, target.channels)
+        first, last = nn.Linear(width, width), nn.Linear(width, channels)
         for layer in (first, last):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

@@ -52,7 +52,7 @@ class DecoderLoss(nn.Module):
             blocks = decoder.mid_block.transformer_blocks
             aligned = blocks[min(4, len(blocks) // 2)]  # the fifth, or the one half way
             aligned.register_forward_hook(self._keep_tokens)
-            self.auxiliary["repa"] = REPA(decoder.size.widths[-1], self.target)
+            self.auxiliary["repa"] = REPA(decoder.size.widths[-1], self.target.channels)
 
     def called(self) -> list[nn.Module]:
         """List the networks of the loss."""

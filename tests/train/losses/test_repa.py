@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ssdd_bench.errors import UnavailableError
+from ssdd_bench.metrics.features import dinov2
 from ssdd_bench.metrics.features.dinov2 import resize_positions
 from ssdd_bench.train.losses import repa as module
-from ssdd_bench.train.losses.repa import REPA, DINOv2Target, EffNetTarget, Target
+from ssdd_bench.train.losses.repa import REPA, DINOv2Target, EffNetTarget
 
 
 @pytest.mark.medium
@@ -46,7 +47,7 @@ def test_dinov2_is_given_what_it_was_trained_on(monkeypatch, tmp_path):
     path = tmp_path / "dinov2_vitb14.pth"
     table = torch.randn(1, 26, 2, generator=torch.Generator().manual_seed(0))
     torch.save({"pos_embed": table}, path)
-    monkeypatch.setattr(module, "require", lambda name: tmp_path / f"{name}.pth")
+    monkeypatch.setattr(dinov2, "require", lambda name: tmp_path / f"{name}.pth")
     timm = ModuleType("timm")
     timm.create_model = lambda name, **given: asked.append((name, given)) or Tokens()
     monkeypatch.setitem(sys.modules, "timm", timm)
@@ -63,7 +64,7 @@ def test_dinov2_is_given_what_it_was_trained_on(monkeypatch, tmp_path):
         )
     ]
     torch.testing.assert_close(target.network.pos_embed.data, resize_positions(table, 3))
-    assert not target.training
+    assert not target.network.training
     assert not any(one.requires_grad for one in target.parameters())
     assert target.channels == 768
     images = torch.stack([torch.full((24, 24), value) for value in (-1.0, 0.0, 0.5)])[None]
@@ -85,7 +86,7 @@ def test_a_whole_dinov2_takes_the_size_of_a_stage(monkeypatch, tmp_path):
     path = tmp_path / "dinov2_vitb14.pth"
     state = timm.create_model(name, num_classes=0).state_dict()
     torch.save(state, path)
-    monkeypatch.setattr(module, "require", lambda name: path)
+    monkeypatch.setattr(dinov2, "require", lambda name: path)
     images = torch.rand(1, 3, 64, 64) * 2 - 1
     assert DINOv2Target(64)(images).shape == (1, 8 * 8, 768)
 
@@ -96,13 +97,9 @@ def test_timm_that_is_missing_is_named(monkeypatch):
         DINOv2Target(16)
 
 
-class Three(Target):
-    channels = 3
-
-
 def test_head_and_its_first_weights():
     torch.manual_seed(0)
-    first, between, last = REPA(64, Three(16)).head
+    first, between, last = REPA(64, 3).head
     assert isinstance(between, nn.SiLU)
     assert (first.weight.shape, last.weight.shape) == ((64, 64), (3, 64))
     for layer in (first, last):
@@ -112,7 +109,7 @@ def test_head_and_its_first_weights():
 
 
 def test_one_minus_the_mean_cosine():
-    made = REPA(2, Three(16))
+    made = REPA(2, 3)
     made.head = nn.Identity()
     tokens = torch.tensor([[[1.0, 0.0], [3.0, 4.0], [3e-6, 4e-6], [1.0, 1.0]]]).double()
     wanted = torch.tensor([[[2.0, 0.0], [4.0, 3.0], [3.0, 4.0], [-1.0, -1.0]]])
