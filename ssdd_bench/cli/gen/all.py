@@ -68,7 +68,7 @@ def command(
     from ssdd_bench.evaluation.sample_worker import ScoringPlan
     from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
     from ssdd_bench.generation.batches import SamplesConfig
-    from ssdd_bench.generation.identity import identify_encoders
+    from ssdd_bench.generation.identity import check_shared_encoder
     from ssdd_bench.generation.latents import LatentsPlan, encode_latents
     from ssdd_bench.generation.model import shipped_for
     from ssdd_bench.generation.sampler import SamplerSettings
@@ -114,9 +114,8 @@ def command(
     fetch_weights(metrics, offline, False, quiet)
     chosen = launch.choose_device(device)
     requests = parse_requests(decoders or tokenizer)
-    encoder, *decoding = identify_encoders([tokenizer, *requests], chosen, launch)
-    for decoder in decoding:  # before hours of training
-        decoder.check(encoder.sha256, encoder.label, "--decoders")
+    # Before hours of training.
+    encoder, decoding = check_shared_encoder(tokenizer, requests)
     if data and res:
         from ssdd_bench.train.pipeline import make_dit_trainer
 
@@ -132,7 +131,7 @@ def command(
         run_trainer(trainer, iterations, minutes, restart=False, quiet=quiet)
         trainer.accelerator.end_training()  # ranks meet anew to sample
         dit = trainer.weights_path
-    dit = dit or shipped_for(encoder.sha256)
+    dit = dit or shipped_for(encoder)
 
     def describe(decoder: str, scale: float, number: int) -> SamplesConfig:
         name = f"{decoder} cfg {scale:g} seed {number}"
@@ -150,11 +149,11 @@ def command(
     plans = [
         SamplingPlan(
             request,
-            tuple(describe(decoder.label, scale, number) for scale, number in product(cfg, seed)),
+            tuple(describe(label, scale, number) for scale, number in product(cfg, seed)),
             dit,
             default_sampler=sampler is None,
         )
-        for request, decoder in zip(requests, decoding, strict=True)
+        for request, label in zip(requests, decoding, strict=True)
     ]
     scoring = ScoringPlan(
         samples=tuple(config.out for plan in plans for config in plan.configs),

@@ -9,7 +9,6 @@ import pytest
 from ssdd_bench.data import memory
 from ssdd_bench.errors import UserError
 from ssdd_bench.generation import latents
-from ssdd_bench.generation.identity import EncoderIdentity
 
 Program = Callable[..., tuple[int, str, str]]
 
@@ -38,12 +37,12 @@ def test_the_images_are_listed_once(
         assert len(plan.open()) == 8
         raise UserError("nothing is encoded here")
 
-    def identify(names: list[str], *_: Any) -> list[EncoderIdentity]:
-        return [EncoderIdentity("klvae", "ab" * 32, 4)] * len(names)
+    def check(*_: Any) -> tuple[str, list[str]]:
+        return "ab" * 32, ["klvae"]
 
     opened = []
     monkeypatch.setattr(latents, "encode_latents", encode)
-    monkeypatch.setattr("ssdd_bench.generation.identity.identify_encoders", identify)
+    monkeypatch.setattr("ssdd_bench.generation.identity.check_shared_encoder", check)
     monkeypatch.setattr("ssdd_bench.train.stages.dit.check_enough_images", lambda *_: None)
     known = memory.open_images
     monkeypatch.setattr(
