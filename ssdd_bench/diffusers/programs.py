@@ -67,20 +67,10 @@ class EachImage(nn.Module):
         return torch.cat([self.program(input[i : i + 1]) for i in range(input.shape[0])])
 
 
-class EachPair(nn.Module):
-    """Apply a program of one latent and its noise to each of a batch.
+class EachPair(EachImage):
+    """Apply a program of one latent and its noise to each of a batch; ``sides`` of the latents."""
 
-    Args:
-        program: maps (1, ...) and (1, ...) to (1, ...).
-        sides: height and width of the latents.
-    """
-
-    def __init__(self, program: nn.Module, sides: tuple[int, int]) -> None:
-        super().__init__()
-        self.program = program
-        self.sides = sides
-
-    def forward(self, input: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, input: Tensor, noise: Tensor) -> Tensor:  # type: ignore[override]
         """Map (B, ...) and (B, ...) to (B, ...)."""
         check_sides(input, self.sides)
         return torch.cat(

@@ -37,66 +37,47 @@ class Tiling:
         cell: int,
         scale: int,
     ) -> Tensor:
-        """Compute a map of an image in tiles of this size, see :func:`blend_tiles`.
+        """Compute a map of an image tile by tile.
+
+        A value that several tiles cover is their mean, weighted by ramps that fall towards the
+        sides of each; the sides of the whole map have no ramp. Every tile has the full size, so
+        that none at the end is a narrow strip.
 
         Args:
-            compute: takes the rows and columns of a tile, in cells.
+            compute: takes the rows and columns of a tile, in cells, and returns (B, C, h, w) with
+                ``scale`` values per cell along each side.
             size: (height, width) of the image in pixels.
             cell: pixels per cell along one side.
             scale: values of the map per cell along one side.
+
+        Returns:
+            The whole map, in the tiles' dtype.
         """
-        tile = self.tile // cell
-        grid = (size[0] // cell, size[1] // cell)
-        return blend_tiles(compute, grid, tile, round(tile * self.overlap), scale)
+        tile, grid = self.tile // cell, [side // cell for side in size]
+        overlap = round(tile * self.overlap)
+        rows, columns = (_starts(length, tile, overlap) for length in grid)
+        total, weights = torch.zeros(()), torch.zeros(())
+        for y, x in product(rows, columns):
+            tops, lefts = slice(y, min(y + tile, grid[0])), slice(x, min(x + tile, grid[1]))
+            part = compute(tops, lefts)
+            if not total.ndim:
+                height, width = (length * scale for length in grid)
+                total = part.new_zeros((*part.shape[:2], height, width), dtype=torch.float32)
+                weights = total.new_zeros(1, 1, height, width)
+            vertical, horizontal = (
+                _ramp(cells, length, overlap, scale).to(total)
+                for cells, length in zip((tops, lefts), grid, strict=True)
+            )
+            weight = vertical[:, None] * horizontal
+            cut(total, tops, lefts, scale).add_(part * weight)
+            cut(weights, tops, lefts, scale).add_(weight)
+        return (total / weights).to(part.dtype)
 
 
 def cut(x: Tensor, rows: slice, columns: slice, scale: int) -> Tensor:
-    """Return the part of a map (B, C, H, W) that has ``scale`` values per cell along each side."""
-    return x[..., _scaled(rows, scale), _scaled(columns, scale)]
-
-
-def blend_tiles(
-    compute: Callable[[slice, slice], Tensor],
-    grid: tuple[int, int],
-    tile: int,
-    overlap: int,
-    scale: int,
-) -> Tensor:
-    """Compute a map tile by tile.
-
-    A value that several tiles cover is their mean, weighted by ramps that fall towards the sides
-    of each; the sides of the whole map have no ramp. Every tile has the full size, so that
-    none at the end is a narrow strip.
-
-    Args:
-        compute: takes the rows and columns of a tile, in cells, and returns (B, C, h, w) with
-            ``scale`` values per cell along each side.
-        grid: (rows, columns) of the map, in cells.
-        tile: side of a tile, in cells.
-        overlap: cells that neighbours share at least.
-        scale: values per cell along one side.
-
-    Returns:
-        (B, C, rows * scale, columns * scale) in the tiles' dtype.
-    """
-    rows, columns = (_starts(length, tile, overlap) for length in grid)
-    total, weights = torch.zeros(()), torch.zeros(())
-    for y, x in product(rows, columns):
-        tops, lefts = slice(y, min(y + tile, grid[0])), slice(x, min(x + tile, grid[1]))
-        part = compute(tops, lefts)
-        if not total.ndim:
-            height, width = (length * scale for length in grid)
-            total = part.new_zeros((*part.shape[:2], height, width), dtype=torch.float32)
-            weights = total.new_zeros(1, 1, height, width)
-        vertical, horizontal = (
-            _ramp(cells, length, overlap, scale).to(total)
-            for cells, length in zip((tops, lefts), grid, strict=True)
-        )
-        weight = vertical[:, None] * horizontal
-        place = (..., _scaled(tops, scale), _scaled(lefts, scale))
-        total[place] += part * weight
-        weights[place] += weight
-    return (total / weights).to(part.dtype)
+    """View the part of a map (B, C, H, W) that has ``scale`` values per cell along each side."""
+    down, across = (slice(cells.start * scale, cells.stop * scale) for cells in (rows, columns))
+    return x[..., down, across]
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -115,7 +96,3 @@ def _ramp(cells: slice, length: int, overlap: int, scale: int) -> Tensor:
     if cells.stop < length:
         weight = weight.minimum((count - places) / slope)
     return weight
-
-
-def _scaled(cells: slice, scale: int) -> slice:
-    return slice(cells.start * scale, cells.stop * scale)

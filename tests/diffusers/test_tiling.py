@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssdd_bench.diffusers.tiling import Tiling, blend_tiles
+from ssdd_bench.diffusers.tiling import Tiling
 from ssdd_bench.errors import OptionError
 
 
@@ -18,17 +18,17 @@ def test_a_local_map_is_the_same_with_tiles(grid, scale):
         top, left = rows.start * scale, columns.start * scale
         return whole[..., top : rows.stop * scale, left : columns.stop * scale]
 
-    torch.testing.assert_close(blend_tiles(compute, grid, 4, 1, scale), whole)
+    torch.testing.assert_close(Tiling(4, 0.25).blend(compute, grid, 1, scale), whole)
     assert set(sides) == {(min(grid[0], 4), min(grid[1], 4))}  # no narrow strip at the end
 
 
 def test_disagreeing_tiles_are_blended_without_a_seam():
     values = iter([0.0, 1.0, 2.0])
-    blended = blend_tiles(lambda *_: torch.full((1, 1, 8, 8), next(values)), (1, 2), 1, 0, 8)
+    blended = Tiling(1, 0).blend(lambda *_: torch.full((1, 1, 8, 8), next(values)), (1, 2), 1, 8)
     assert blended[0, 0, 0].diff().max() == 1  # without an overlap there is a seam
     values = iter([0.0, 1.0, 2.0])
-    blended = blend_tiles(
-        lambda rows, columns: torch.full((1, 1, 4, 32), next(values)), (1, 16), 8, 4, 4
+    blended = Tiling(8, 0.5).blend(
+        lambda rows, columns: torch.full((1, 1, 4, 32), next(values)), (1, 16), 1, 4
     )[0, 0, 0]
     assert (blended[0], blended[-1]) == (0, 2)
     assert 0 < blended.diff().max() < 0.15
