@@ -253,23 +253,17 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
             OptionError: there is no batch, or a channel of the latents is constant.
             ResolutionError: a side of the images is no multiple of f and of 8.
         """
-        kept = {name: self.config[name] for name in ("channel_mean", "channel_std")}
-        self.register_to_config(channel_mean=[], channel_std=[])  # type: ignore[no-untyped-call]
-        try:
-            modes = (self.encode(images).latent_dist.mode().float().cpu() for images in batches)
-            sums = [ChannelSums.of(mode.numpy()) for mode in modes]
-            if not sums:
-                raise OptionError("batches is empty. Pass batches of images (B, 3, H, W)")
-            stats = reduce(operator.add, sums).stats()
-            if constant := [i for i, std in enumerate(stats.std) if not std > 0]:
-                raise OptionError(
-                    f"channel {constant[0]} of the latents is constant. Pass more images"
-                )
-            kept = {"channel_mean": list(stats.mean), "channel_std": list(stats.std)}
-        finally:  # An error leaves the statistics that were there.
-            self.register_to_config(**kept)  # type: ignore[no-untyped-call]
+        means = (self._moments(images).chunk(2, dim=1)[0].float().cpu() for images in batches)
+        sums = [ChannelSums.of(mean.numpy()) for mean in means]
+        if not sums:
+            raise OptionError("batches is empty. Pass batches of images (B, 3, H, W)")
+        stats = reduce(operator.add, sums).stats()
+        if constant := [i for i, std in enumerate(stats.std) if not std > 0]:
+            raise OptionError(f"channel {constant[0]} of the latents is constant. Pass more images")
+        self.register_to_config(  # type: ignore[no-untyped-call]
+            channel_mean=list(stats.mean), channel_std=list(stats.std)
+        )
 
-    @apply_forward_hook  # type: ignore[untyped-decorator]
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
         """Encode images to posteriors over latents.
 
@@ -283,13 +277,12 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
         Raises:
             ResolutionError: a side of the images is no multiple of f and of 8.
         """
-        if any(side % self._cell for side in x.shape[-2:]):
-            raise ResolutionError(
-                f"images are {x.shape[-1]} x {x.shape[-2]} px. Pass sides that are multiples of "
-                f"{self._cell}"
-            )
-        parts = x.split(1) if self.use_slicing else (x,)
-        posterior = DiagonalGaussianDistribution(torch.cat([self._encode(part) for part in parts]))
+        moments = self._moments(x)
+        if stats := self._stats:
+            mean, logvar = moments.chunk(2, dim=1)
+            logvar = logvar - 2 * mean.new_tensor(stats.std).log().view(1, -1, 1, 1)
+            moments = torch.cat([stats.normalise(mean), logvar], dim=1)
+        posterior = DiagonalGaussianDistribution(moments)
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     @apply_forward_hook  # type: ignore[untyped-decorator]
@@ -367,16 +360,22 @@ class AutoencoderSSDD(ModelMixin, AutoencoderMixin, ConfigMixin):
     def _tiles(self, height: int, width: int) -> bool:
         return self.use_tiling and max(height, width) > self.tiling.tile
 
-    def _encode(self, x: Tensor) -> Tensor:
-        """Return mean and logarithm of the variance, (B, 2 * latent_channels, h, w)."""
+    @apply_forward_hook  # type: ignore[untyped-decorator]
+    def _moments(self, x: Tensor) -> Tensor:
+        """Return mean and logarithm of the variance of the encoder: (B, 2 * channels, h, w)."""
+        if any(side % self._cell for side in x.shape[-2:]):
+            raise ResolutionError(
+                f"images are {x.shape[-1]} x {x.shape[-2]} px. Pass sides that are multiples of "
+                f"{self._cell}"
+            )
+        return torch.cat(
+            [self._encode(part) for part in (x.split(1) if self.use_slicing else (x,))]
+        )
 
+    def _encode(self, x: Tensor) -> Tensor:
         def moments(part: Tensor) -> Tensor:
             posterior = self.encoder(part)
-            mean, logvar = posterior.mean, posterior.logvar
-            if stats := self._stats:
-                mean = stats.normalise(mean)
-                logvar = logvar - 2 * mean.new_tensor(stats.std).log().view(1, -1, 1, 1)
-            return torch.cat([mean, logvar], dim=1)
+            return torch.cat([posterior.mean, posterior.logvar], dim=1)
 
         height, width = x.shape[-2:]
         if not self._tiles(height, width):
