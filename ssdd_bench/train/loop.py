@@ -115,24 +115,24 @@ class Trainer:
                 "number of processes"
             )
         self.shard_size = schedule.batch_size // shards
-        adversary = stage.make_discriminator()
-        self.on_gpu = self.accelerator.device.type == "cuda"
+        self.discriminator: nn.Module | None
+        self.discriminator, self.discriminator_start = stage.make_discriminator() or (None, 0)
+        on_gpu = self.accelerator.device.type == "cuda"
         self.in_bfloat16 = recipe.bf16 and has_kernels(torch.bfloat16, self.accelerator.device)
         if stage.channels_last:
             # Frozen networks stay as they are on a CPU: the results of earlier versions are kept.
-            (stage if self.on_gpu else stage.networks).to(memory_format=torch.channels_last)
-            if adversary and self.on_gpu:
-                adversary[0].to(memory_format=torch.channels_last)
-        if recipe.compile and self.on_gpu:
-            compile_networks([*stage.called(), *(adversary[0].children() if adversary else ())])
+            (stage if on_gpu else stage.networks).to(memory_format=torch.channels_last)
+            if self.discriminator and on_gpu:
+                self.discriminator.to(memory_format=torch.channels_last)
+        if recipe.compile and on_gpu:
+            compile_networks(stage.called())
+            compile_networks(self.discriminator.children() if self.discriminator else ())
         trained = nn.ModuleDict({"networks": stage.networks, "auxiliary": stage.auxiliary})
         self.model, self.optimiser = self.accelerator.prepare(
             stage, make_optimiser(trained, recipe, schedule.lr)
         )
         self._stateful: dict[str, Any] = {**trained, "optimiser": self.optimiser}
-        self.discriminator: nn.Module | None = None
-        if adversary:
-            self.discriminator, self.discriminator_start = adversary
+        if self.discriminator:
             self.discriminator_model, self.discriminator_optimiser = self.accelerator.prepare(
                 self.discriminator, make_optimiser(self.discriminator, recipe, schedule.lr)
             )
@@ -238,6 +238,7 @@ class Trainer:
         state = networks.state_dict(keep_vars=True)
         return {name: averages.get(id(v), v).detach() for name, v in state.items()}
 
+    @tuned_convolutions()
     def step(self, batches: Iterator[Any]) -> Terms:
         """Run one iteration on ``accumulate`` batches; return the weighted loss terms.
 
@@ -252,7 +253,7 @@ class Trainer:
         for index in range(count):
             batch = next(batches)
             shard = self._shard(self.iteration, index)
-            with self._synchronised_at_last(self.model, index), self._tuned():
+            with self._synchronised_at_last(self.model, index):
                 with self._autocast():
                     found, seen = self.model(batch, shard, discriminator)
                 self._backward(found, terms)
@@ -260,7 +261,7 @@ class Trainer:
         self._update(self.optimiser, self.stage.networks, self.stage.auxiliary)
         if discriminator is not None:
             for index, seen in enumerate(shown):
-                with self._synchronised_at_last(self.discriminator_model, index), self._tuned():
+                with self._synchronised_at_last(self.discriminator_model, index):
                     with self._autocast():
                         found = self.discriminator_model(**seen)
                     self._backward(found, terms)
@@ -271,9 +272,6 @@ class Trainer:
         if self.ema.averages_at(self.iteration):
             self.ema.update(self._averages(self.stage.networks), self.iteration)
         return terms
-
-    def _tuned(self) -> AbstractContextManager[None]:
-        return tuned_convolutions() if self.on_gpu else nullcontext()
 
     def _autocast(self) -> torch.autocast:
         device = self.accelerator.device.type

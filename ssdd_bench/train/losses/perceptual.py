@@ -76,7 +76,7 @@ class LPIPSDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = load_lpips("vgg", require("vgg16")).requires_grad_(False).eval()
+        self.network = load_lpips("vgg", require("vgg16"))
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Compute the mean distance of two batches (B, 3, H, W) in [-1, 1]: a scalar."""
