@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from ssdd_bench.metrics.features import inception
-from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.features.inception import InceptionFeatures
 from ssdd_bench.metrics.suite import MetricSuite
 
@@ -38,19 +37,6 @@ def features(inception_weights, sides):
         patch.setattr(inception, "require", lambda name: inception_weights)
         extractor = InceptionFeatures(torch.device("cpu"))
         return [extractor(images) for images in sides]
-
-
-@pytest.fixture(scope="session")
-def pairs_of():
-    def make(reference, reconstruction, ids=None):
-        files = []
-        for rows in (reference, reconstruction):
-            file = FeatureStore(rows.shape[1], keep_rows=True)
-            file.append(rows.astype(np.float32))
-            files.append(file)
-        return FeatureSets(ids or [f"{i:04}" for i in range(len(reference))], *files, "test")
-
-    return make
 
 
 @pytest.fixture(scope="session")

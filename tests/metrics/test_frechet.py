@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 import scipy.linalg
+from feature_sets import feature_sets
 
 from ssdd_bench.errors import DataError, UnavailableError
 from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.frechet import ReferenceMoments
 from ssdd_bench.metrics.moments import (
     Moments,
@@ -168,11 +168,6 @@ def test_one_image_is_too_few():
         frechet_distance(moments(A[:1]), moments(B))
 
 
-def test_features_that_are_not_finite():
-    with pytest.raises(DataError, match="not finite"):
-        FeatureStore(3, keep_rows=True).append(np.full((2, 3), np.nan, np.float32))
-
-
 def points(*rows):
     return moments(np.array(rows, np.float64))
 
@@ -243,15 +238,6 @@ def test_moments_of_a_reference():
         reference.of(SAMPLES["gfid"], 5)
 
 
-def sets(x, y, paired=True, keep_rows=False, **more):
-    stores = []
-    for rows in (x, y):
-        store = FeatureStore(rows.shape[1], keep_rows)
-        store.append(np.asarray(rows, np.float32))
-        stores.append(store)
-    return FeatureSets([f"{i:03}" for i in range(len(y))], *stores, "test", paired, **more)
-
-
 @pytest.mark.parametrize(
     ("n", "key", "tokens"),
     [
@@ -265,7 +251,7 @@ def sets(x, y, paired=True, keep_rows=False, **more):
 )
 @pytest.mark.parametrize("paired", [True, False])
 def test_warnings_of_few_images(n, key, tokens, paired):
-    features = sets(normals(0, n + 1, 4), normals(1, n, 4), paired=paired)
+    features = feature_sets(normals(0, n + 1, 4), normals(1, n, 4), paired=paired)
     found = list(SAMPLES[key].make(loaded=False).warnings(features))
     assert len(found) == len(tokens)
     for text, token in zip(found, tokens, strict=True):
@@ -276,9 +262,11 @@ def test_warnings_of_few_images(n, key, tokens, paired):
 
 def test_the_smaller_side_decides_on_the_warning():
     metric = SAMPLES["gfid"].make(loaded=False)
-    (first, _) = metric.warnings(sets(normals(0, 5, 4), normals(1, 30, 4)))
+    (first, _) = metric.warnings(feature_sets(normals(0, 5, 4), normals(1, 30, 4)))
     assert "5 images" in first
-    published = sets(normals(0, 5, 4), normals(1, 50_000, 1)[:, [0] * 4], published=moments(A))
+    published = feature_sets(
+        normals(0, 5, 4), normals(1, 50_000, 1)[:, [0] * 4], published=moments(A)
+    )
     assert not list(metric.warnings(published))
 
 
@@ -304,7 +292,7 @@ def test_interval_and_limit_are_those_of_their_definitions(paired, dims, sizes):
     n = sizes[-1]
     x, y = (normals(seed, n, dims, shift=seed) for seed in (0, 1))
     x, y = x.astype(np.float32), y.astype(np.float32)
-    features = sets(x, y, paired, keep_rows=True)
+    features = feature_sets(x, y, paired=paired)
     found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
 
     def distance(rows):
@@ -324,7 +312,7 @@ def test_interval_and_limit_are_those_of_their_definitions(paired, dims, sizes):
 @pytest.mark.parametrize(("n", "limit", "interval"), [(8, True, False), (7, False, False)])
 def test_least_numbers_for_a_limit_and_an_interval(n, limit, interval):
     """Half of the images must be more than the features; there are 3."""
-    features = sets(normals(0, n, 3), normals(1, n, 3), keep_rows=True)
+    features = feature_sets(normals(0, n, 3), normals(1, n, 3))
     found = SAMPLES["fd_effnet"].make(loaded=False).compute(features, intervals=True)
     assert bool(found.extra) is limit
     assert (found.interval is not None) is interval
@@ -332,12 +320,13 @@ def test_least_numbers_for_a_limit_and_an_interval(n, limit, interval):
 
 @pytest.mark.parametrize("n", [19, 20])
 def test_an_interval_needs_as_many_images_as_groups(n):
-    features = sets(normals(0, n, 3), normals(1, n, 3), keep_rows=True)
+    features = feature_sets(normals(0, n, 3), normals(1, n, 3))
     metric = SAMPLES["fd_effnet"].make(loaded=False)
     found = metric.compute(features, intervals=True)
     assert (found.interval is None) is (n < 20)
     assert ("jackknife" in found.interval_method) is (n == 20)
-    assert metric.compute(features).extra == {}
+    plain = metric.compute(features)
+    assert (plain.extra, plain.interval) == ({}, None)
 
 
 CLASSES = np.array([0, 1, 0, 1, 1])
@@ -346,7 +335,7 @@ CLASSES = np.array([0, 1, 0, 1, 1])
 def intra(labels, reference_labels):
     x = np.array([[1.0], [5.0], [4.0], [6.0]])
     y = np.array([[0.0], [5.0], [2.0], [7.0], [9.0]])
-    features = sets(x, y, False, keep_rows=True, labels=labels, reference_labels=reference_labels)
+    features = feature_sets(x, y, paired=False, labels=labels, reference_labels=reference_labels)
     return SAMPLES["fd_effnet_intra"].make(loaded=False), features
 
 

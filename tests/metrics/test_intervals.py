@@ -1,10 +1,12 @@
 """Intervals that hold what they say, and the distance at endless images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from feature_sets import feature_sets
 
 from ssdd_bench.metrics.catalog import find_metrics
-from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.frechet import frechet_at_infinity, moments_without
 from ssdd_bench.metrics.intervals import GROUPS, NORMAL_95, bootstrap, jackknife_interval
 from ssdd_bench.metrics.moments import Moments, frechet_distance
@@ -17,12 +19,7 @@ def pairs(n, seed, noise=0.5, dims=DIMS):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, dims)) * np.arange(1, dims + 1) ** -0.5
     y = 0.9 * x + noise * rng.normal(size=x.shape) + 0.1
-    files = []
-    for rows in (x, y):
-        file = FeatureStore(dims, keep_rows=True)
-        file.append(rows.astype(np.float32))
-        files.append(file)
-    return FeatureSets([str(i) for i in range(n)], *files, "test")
+    return feature_sets(x, y)
 
 
 def distance(features):
@@ -137,22 +134,6 @@ def test_the_limit_is_nearer_the_truth():
     assert abs(np.mean(near) - truth()) < 0.5 * abs(np.mean(far) - truth())
 
 
-def test_no_limit_from_too_few_images():
-    assert frechet_at_infinity(pairs(2 * DIMS, 0)) is None
-
-
-def test_only_where_asked_for():
-    features = pairs(100, 0)
-    fd_effnet = find_metrics()["fd_effnet"].make()
-    assert fd_effnet.compute(features).interval is None
-    asked = fd_effnet.compute(features, intervals=True)
-    assert asked.interval[0] < asked.value < asked.interval[1]
-    assert "jackknife" in asked.interval_method
-    assert asked.extra["fd_infinity"] < asked.value
-    few = fd_effnet.compute(pairs(19, 0), intervals=True)
-    assert few.interval is None
-
-
 @pytest.mark.parametrize("key", ["psnr", "psnr_pooled", "mse"])
 def test_of_images(key, photo_like, noisy):
     a = photo_like(12)
@@ -177,7 +158,7 @@ def test_samples_vary_and_the_reference_does_not():
     """Unpaired: the error is the spread over sets of samples, against one reference."""
     reference = pairs(400, 1000).reference
     every = [
-        FeatureSets(one.ids, reference, one.candidate, "test", paired=False)
+        replace(one, reference=reference, paired=False)
         for one in (pairs(400, seed) for seed in range(50))
     ]
     spread = np.std([distance(one) for one in every], ddof=1)

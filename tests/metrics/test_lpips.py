@@ -9,7 +9,6 @@ import lpips as package
 import pytest
 import torch
 import torchvision
-from torchmetrics.functional.image.lpips import _LPIPS as TorchmetricsLPIPS
 
 from ssdd_bench.errors import WeightsError
 from ssdd_bench.metrics import lpips as module
@@ -73,18 +72,6 @@ def test_equals_the_package(backbone, metric, pair):
     assert metric.score(*pair) == wanted
     unscaled = [expected(x[None] / 255, y[None] / 255).item() for x, y in zip(*pair, strict=True)]
     assert unscaled != pytest.approx(wanted, rel=1e-2)  # [0, 1] in place of [-1, 1]
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_equals_torchmetrics(backbone, metric, pair):
-    net, _, layers = backbone
-    other = TorchmetricsLPIPS(net=net, pretrained=True, pnet_rand=True, eval_mode=True)
-    for slice_ in other.net.children():
-        for number, layer in slice_.named_children():
-            layer.load_state_dict(layers[int(number)].state_dict())
-    wanted = other(scaled(pair[0]), scaled(pair[1])).flatten()
-    torch.testing.assert_close(scores(metric, *pair), wanted, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.medium

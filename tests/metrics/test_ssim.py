@@ -12,21 +12,24 @@ from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ssim, uniform_ssim
 
 
-def pictures(a, b):
-    return [x.permute(1, 2, 0).numpy() for x in (a, b)]
-
-
 def one(similarity, a, b):
     return similarity(a[None], b[None]).item()
 
 
+GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+
+
 @pytest.mark.parametrize("sigma", [2, 10, 40])
-def test_uniform_is_scikit_images_default(sigma, photo_like, noisy):
+@pytest.mark.parametrize(
+    ("ours", "other", "settings"), [(uniform_ssim, ssim, {}), (ssim, uniform_ssim, GAUSSIAN)]
+)
+def test_windows_are_those_of_scikit_image(ours, other, settings, sigma, photo_like, noisy):
     a = photo_like(2)
-    for x, y in zip(a, noisy(a, sigma), strict=True):
-        expected = structural_similarity(*pictures(x, y), channel_axis=2, data_range=255)
-        assert one(uniform_ssim, x, y) == pytest.approx(expected, abs=1e-12)
-        assert abs(one(ssim, x, y) - expected) > 1e-4  # the Gaussian one is another score
+    for x, y in zip(a.numpy(), noisy(a, sigma).numpy(), strict=True):
+        expected = structural_similarity(x, y, channel_axis=0, data_range=255, **settings)
+        x, y = torch.from_numpy(x), torch.from_numpy(y)
+        assert one(ours, x, y) == pytest.approx(expected, abs=1e-12)
+        assert abs(one(other, x, y) - expected) > 1e-4
 
 
 def skimage_ms_ssim(a, b):
@@ -45,15 +48,7 @@ def skimage_ms_ssim(a, b):
                     v.reshape(v.shape[0] // 2, 2, v.shape[1] // 2, 2).mean(axis=(1, 3))
                     for v in (x, y)
                 )
-            _, full = structural_similarity(
-                x,
-                y,
-                data_range=255,
-                gaussian_weights=True,
-                sigma=1.5,
-                use_sample_covariance=False,
-                full=True,
-            )
+            _, full = structural_similarity(x, y, data_range=255, full=True, **GAUSSIAN)
             full = full[5:-5, 5:-5]
             c1 = (0.01 * 255) ** 2
             mx, my = blur(x), blur(y)

@@ -352,30 +352,22 @@ class Ratio(PairMetric):
         return MetricValue(self.sums[1] / self.sums[0], self.n, True, self.backend)
 
 
-class Stateless(Ratio):
-    def __init__(self, info, device, options):
-        PairMetric.__init__(self, info, device, options)
-
-
 @pytest.fixture
 def brought(monkeypatch):
-    """Metrics that a package brings."""
+    """A metric that a package brings."""
     code = ModuleType("mine.code")
-    infos = {}
-    for kind in (Ratio, Stateless):
-        key = kind.__name__.lower()
-        setattr(code, kind.__name__, kind)
-        infos[key] = MetricInfo(
-            key=key,
-            package="mine",
-            source="package mine",
-            title="",
-            higher_is_better=True,
-            metric=f"code:{kind.__name__}",
-        )
+    code.Ratio = Ratio
+    info = MetricInfo(
+        key="ratio",
+        package="mine",
+        source="package mine",
+        title="",
+        higher_is_better=True,
+        metric="code:Ratio",
+    )
     monkeypatch.setitem(sys.modules, "mine", ModuleType("mine"))
     monkeypatch.setitem(sys.modules, "mine.code", code)
-    monkeypatch.setattr(module, "find_metrics", lambda kind: find_metrics(kind) | infos)
+    monkeypatch.setattr(module, "find_metrics", lambda kind: find_metrics(kind) | {"ratio": info})
 
 
 def test_a_metric_of_others_merges(brought, pairs, tmp_path):
@@ -384,14 +376,6 @@ def test_a_metric_of_others_merges(brought, pairs, tmp_path):
     value = found.values["ratio"]
     assert value.value == images[2].double().sum().item() / images[1].double().sum().item()
     assert (value.n, value.backend) == (22, "mine 1")
-
-
-def test_a_metric_of_others_without_state_is_refused(brought, pairs):
-    values = at_once(["stateless", "psnr"], pairs()).values
-    assert "add_state in Stateless.__init__" in values["stateless"].unavailable
-    assert values["psnr"].n == 22
-    with pytest.raises(UnavailableError, match="add_state"):
-        MetricSuite(["stateless"], CPU, strict=True)
 
 
 @pytest.mark.slow

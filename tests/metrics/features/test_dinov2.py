@@ -94,17 +94,6 @@ def test_a_table_of_one_place_is_repeated():
     torch.testing.assert_close(found, torch.tensor([[[1.0, 2.0], *[[3.0, 4.0]] * 4]]))
 
 
-@pytest.mark.slow
-def test_table_is_resized_as_the_authors_do(state):
-    table = state["pos_embed"]
-    found = resize_positions(table, 16, OFFSET)
-    assert found.shape == (1, 257, LENGTH)
-    np.testing.assert_array_equal(found[:, 0], table[:, 0])
-    np.testing.assert_allclose(found[0, 1:], resized(table, 16.1 / 37), atol=1e-5)
-    without_offset = resized(table, 16 / 37)
-    assert np.abs(found[0, 1:].numpy() - without_offset).max() > 1e-3
-
-
 def test_table_of_the_same_size_keeps_its_place():
     """A grid of ones stays one, and a slope rises along the rows only."""
     rows = torch.arange(37.0).repeat_interleave(37)

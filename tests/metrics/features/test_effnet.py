@@ -12,10 +12,8 @@ from sample_images import resize_by_pillow
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.errors import WeightsError
-from ssdd_bench.metrics.catalog import find_metrics
 from ssdd_bench.metrics.features import effnet as module
 from ssdd_bench.metrics.features.effnet import EFFNET_SHA256, EffNetFeatures, load_effnet
-from ssdd_bench.metrics.features.files import FeatureSets, FeatureStore
 from ssdd_bench.metrics.moments import Moments, frechet_distance
 
 CPU = torch.device("cpu")
@@ -142,24 +140,6 @@ def test_distance_and_its_warning(photos, score_pairs):
     assert same.value == pytest.approx(0, abs=1e-6)
     assert f"{len(images)} images for 1280 features" in same.warning
     assert not same.higher_is_better
-
-
-def test_no_warning_with_enough_images():
-    rng = np.random.default_rng(0)
-    files = [FeatureStore(64, keep_rows=True) for _ in "ab"]
-    for file in files:
-        file.append(rng.normal(size=(128, 64)).astype(np.float32))
-    ids = [str(number) for number in range(128)]
-    metric = find_metrics()["fd_effnet"].make()
-    assert metric.compute(FeatureSets(ids, *files, "random")).warning == ""
-
-
-@pytest.mark.medium
-def test_one_image_says_why_there_is_no_score(photos, score_pairs):
-    image = next(iter(photos.values()))[None]
-    value = score_pairs(["fd_effnet"], image, image).values["fd_effnet"]
-    assert value.value is None
-    assert "at least 2 images" in value.unavailable
 
 
 def test_other_weights_are_refused_before_they_are_loaded(monkeypatch, tmp_path):
