@@ -115,8 +115,3 @@ def test_the_index_of_other_weights_would_be_read_in_place_of_an_export(tmp_path
     with pytest.raises(OutputError, match="another folder"):
         export_folder(make_kl(), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_other_tokenizers_are_refused():
-    with pytest.raises(PluginError, match="SSDD's networks"):
-        as_autoencoder(load_tokenizer("jpeg"))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gaussian_flow import MEAN, STD, gaussian_velocity
 
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import OptionError
@@ -11,16 +12,7 @@ from ssdd_bench.generation import sampler
 from ssdd_bench.generation.sampler import SamplerSettings, sample_latents
 from ssdd_bench.nn.dit import DiT, DiTConfig
 
-MEAN, STD = 1.5, 0.4
 CONFIG = DiTConfig(depth=2, width=64, heads=2, patch=1, side=4, channels=4, classes=3)
-
-
-def gaussian_velocity(x, t):
-    """Exact velocity towards data that is N(MEAN, STD^2)."""
-    t = t.view(-1, *[1] * (x.ndim - 1))
-    variance = (1 - t) ** 2 * STD**2 + t**2
-    offset = (x - (1 - t) * MEAN) / variance
-    return MEAN + (1 - t) * STD**2 * offset - t * offset
 
 
 class Oracle:

@@ -58,21 +58,11 @@ def test_every_kernel_equals_two_loops(bias, grid):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("exporting", [False, True])
 @pytest.mark.parametrize("grid", [(40, 33), (7, 64), (24, 15), (65, 8)])
-def test_tiles_equal_all_pairs(bias, grid):
+def test_tiles_equal_all_pairs(bias, grid, exporting, monkeypatch):
     """Several tiles have all their keys inside, others end at one border or at both."""
-    inputs = tokens(*grid)
-    tiled, dense = (
-        neighbourhood_attention(*inputs, grid, bias, kernel)
-        for kernel in (Kernel.TILES, Kernel.DENSE)
-    )
-    torch.testing.assert_close(tiled, dense, atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("grid", [(24, 15), (9, 33)])
-def test_exported_tiles_equal_all_pairs(bias, grid, monkeypatch):
-    monkeypatch.setattr(attention, "_exporting", lambda: True)
+    monkeypatch.setattr(attention, "_exporting", lambda: exporting)
     inputs = tokens(*grid)
     tiled, dense = (
         neighbourhood_attention(*inputs, grid, bias, kernel)

@@ -79,10 +79,6 @@ def test_starts_as_the_paper_says(name):
             assert (value == 1).all(), key
 
 
-def test_middle_is_deep_enough_everywhere():
-    assert all(size.widths[-1] % size.heads == 0 for size in SIZES.values())
-
-
 @torch.no_grad()
 def test_posterior():
     torch.manual_seed(0)

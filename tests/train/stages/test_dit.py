@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from ssdd_bench.data.latents import LatentSet
-from ssdd_bench.errors import OptionError, UserError, WeightsError
+from ssdd_bench.errors import OptionError, UserError
 from ssdd_bench.train.files import read_card
 from ssdd_bench.train.pipeline import make_dit_trainer
 from ssdd_bench.train.recipe import RECIPES
@@ -170,9 +170,6 @@ def test_a_checkpoint_of_other_settings_or_latents_is_refused(
     longer = trainer(latents, changed(recipe, iterations=99), tmp_path)
     longer.resume()
     assert longer.iteration == 1
-    (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
-    with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
-        trainer(latents, recipe, tmp_path).resume()
 
 
 def test_bad_settings_are_one_line(latents, recipe, tmp_path):
