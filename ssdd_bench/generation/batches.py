@@ -111,7 +111,7 @@ class SampleBatches:
         loaded: LoadedTokenizer,
         config: SamplesConfig,
         device: torch.device,
-        crowded: bool = False,
+        crowded: bool,
     ) -> None:
         record = loaded.record
         self.model, self.tokenizer, self.record = model, loaded.tokenizer, record
@@ -148,17 +148,10 @@ class SampleBatches:
             "latents": (config.shared or self._latents) / fingerprint(latents)[:16],
         }
 
-    def starts(self) -> range:
-        """List the numbers of the first samples of all batches."""
-        return range(0, self.config.samples, self.size)
-
     def missing(self) -> tuple[int, ...]:
         """List the numbers of the batches that are not there."""
-        return tuple(
-            number
-            for number, start in enumerate(self.starts())
-            if not self._path("images", start).is_file()
-        )
+        numbers = range(len(self.grid))
+        return tuple(one for one in numbers if not self._path("images", one).is_file())
 
     def claim(self) -> None:
         """Mark the folder as that of these samples; ``UserError`` if it holds batches of others."""
@@ -173,22 +166,22 @@ class SampleBatches:
         if self.config.shared is None:
             shutil.rmtree(self._latents, ignore_errors=True)
 
-    def load(self, start: int) -> Arrays:
-        """Return the batch that begins with a sample, from disk where it is there.
+    def load(self, number: int) -> Arrays:
+        """Return a batch, from disk where it is there.
 
         It holds ``images`` uint8 (B, H, W, 3), ``latent_sums`` and ``latent_count`` of the latents,
         ``seconds`` of network and decoder, ``fresh``: True for either that had to warm up, and
         ``changed``: the global settings that the tokenizer changed, which were put back.
         """
-        return self._kept("images", start, self._sample_and_decode)
+        return self._kept("images", number, self._sample_and_decode)
 
     def measure(self, progress: Progress) -> None:
         """Make the first batches again, alone on the device, and keep their seconds."""
         self._crowded = False
         found = []
-        for start in self.starts()[:CLOCK_BATCHES]:
+        for number in range(len(self.grid))[:CLOCK_BATCHES]:
             progress.stage("speed")
-            found.append(self._decode(start, self._sample(start)))
+            found.append(self._decode(number, self._sample(number)))
         clock = {name: np.stack([one[name] for one in found]) for name in ("seconds", "fresh")}
         write_atomically(self._clock_path, lambda target: _write(target, clock))
 
@@ -200,13 +193,13 @@ class SampleBatches:
     def _clock_path(self) -> Path:
         return self._folders["images"] / "clock.npz"
 
-    def _sample_and_decode(self, start: int) -> Arrays:
-        return self._decode(start, self._kept("latents", start, self._sample))
+    def _sample_and_decode(self, number: int) -> Arrays:
+        return self._decode(number, self._kept("latents", number, self._sample))
 
-    def _decode(self, start: int, made: Arrays) -> Arrays:
-        count = min(self.size, len(self.labels) - start)
+    def _decode(self, number: int, made: Arrays) -> Arrays:
+        count = len(self.labels[self.grid.part(number)])
         latents = torch.from_numpy(made["latents"]).to(self.device)
-        ids = self._ids(start)
+        ids = self._ids(number)
         noise = KeyedNoise(self.config.seed, ids, "decode")
         with self.guard.calls():
             decoded, seconds, fresh = self._timed(
@@ -224,8 +217,8 @@ class SampleBatches:
             "changed": np.array(self.guard.changed, np.str_),
         }
 
-    def _sample(self, start: int) -> Arrays:
-        ids = self._ids(start)
+    def _sample(self, number: int) -> Arrays:
+        ids = self._ids(number)
         labels = torch.from_numpy(self.labels[[int(one) for one in ids]]).to(self.device)
         noise = KeyedNoise(self.config.seed, ids, "sample")
         config, settings = self.model.config, self.config.settings
@@ -245,9 +238,9 @@ class SampleBatches:
             found: Tensor = self._network(x, clock, labels)
         return found.float()
 
-    def _ids(self, start: int) -> list[str]:
-        """Return the numbers of a batch; the last one is padded, so that all have one size."""
-        end = len(self.labels)
+    def _ids(self, number: int) -> list[str]:
+        """Return the samples of a batch; the last one is padded, so that all have one size."""
+        start, end = number * self.size, len(self.labels)
         return [f"{n if n < end else start:08d}" for n in range(start, start + self.size)]
 
     def _timed(self, kind: str, compute: Callable[[], Tensor]) -> tuple[Tensor, float, bool]:
@@ -260,17 +253,17 @@ class SampleBatches:
         seconds = time_call(lambda: made.append(compute()), self.device)
         return made[0], math.nan if self._crowded else seconds, fresh
 
-    def _kept(self, kind: str, start: int, make: Callable[[int], Arrays]) -> Arrays:
+    def _kept(self, kind: str, number: int, make: Callable[[int], Arrays]) -> Arrays:
         """Read a batch from its file, which is made where it is missing or damaged."""
-        path = self._path(kind, start)
+        path = self._path(kind, number)
         found = _read(path)
         if found is None:
-            found = make(start)
+            found = make(number)
             write_atomically(path, lambda target: _write(target, found))
         return found
 
-    def _path(self, kind: str, start: int) -> Path:
-        return self._folders[kind] / f"{start:08d}.npz"
+    def _path(self, kind: str, number: int) -> Path:
+        return self._folders[kind] / f"{number * self.size:08d}.npz"
 
     @torch.inference_mode()
     def count_work(self) -> tuple[float, float | None]:

@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.formats import tf32
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.data.decode import MAX_IMAGE_MB
@@ -157,42 +156,26 @@ def encode_latents(
 
 
 class LatentsGroup(Group[LatentsRecord]):
-    """A single job: the latents of one data set; its chunks are the shards.
+    """A single job: the latents of one data set, whose images are open; its chunks are shards."""
 
-    Args:
-        plan: the latents.
-        source: the images, where they are open already; they go to other processes too.
-    """
-
-    def __init__(self, plan: LatentsPlan, source: ImageSource | None = None) -> None:
+    def __init__(self, plan: LatentsPlan, source: ImageSource) -> None:
         self.plan = plan
         self._source = source
         self.name = "latents"
         self.jobs = (self.name,)
 
     def load(self, device: str) -> LatentsWorker:
-        """Load the tokenizer onto a device, and open the images."""
-        plan, chosen = self.plan, torch.device(device)
-        source = self._source or plan.open()
-        return LatentsWorker(plan, source, load_once(plan.tokenizer, chosen), chosen)
+        """Load the tokenizer onto a device."""
+        chosen = torch.device(device)
+        loaded = load_once(self.plan.tokenizer, chosen)
+        return LatentsWorker(self.plan, self._source, loaded, chosen)
 
 
 class LatentsWorker(Worker[LatentsRecord]):
-    """Encodes shards.
-
-    Args:
-        plan: the latents.
-        source: the images.
-        loaded: tokenizer on ``device``.
-        device: to encode on.
-    """
+    """Encodes shards."""
 
     def __init__(
-        self,
-        plan: LatentsPlan,
-        source: ImageSource,
-        loaded: LoadedTokenizer,
-        device: torch.device,
+        self, plan: LatentsPlan, source: ImageSource, loaded: LoadedTokenizer, device: torch.device
     ) -> None:
         self._plan, self._source, self._device = plan, source, device
         self._tokenizer, self._guard = loaded.tokenizer, Guard(loaded.record.id)
@@ -229,9 +212,7 @@ class LatentsWorker(Worker[LatentsRecord]):
         ids = [self._source.ids[self._grid.part(chunk)] for chunk in chunks]
         batches = iter(self._loader(ids))
         for chunk, chosen in zip(chunks, ids, strict=True):
-            tensors, sums = _encode(
-                batches, len(chosen), self._tokenizer, self._guard, config, self._device, progress
-            )
+            tensors, sums = self._encode(batches, len(chosen), progress)
             for text in self._guard.warnings("encoding"):
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             labels = [number[name] for name in class_names(chosen)]
@@ -240,6 +221,48 @@ class LatentsWorker(Worker[LatentsRecord]):
             facts = {"config": self._key, "sha256": hash_arrays(arrays), **sums}
             _save(shard_path(self._plan.out, chunk), tensors, facts)
             progress.chunk_done(chunk)
+
+    @torch.inference_mode()
+    @tf32(False)
+    def _encode(
+        self, batches: Iterator[Batch], count: int, progress: Progress
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Encode the next ``count`` images.
+
+        Returns:
+            Latents by name; and sums by channel, of values and squares, for the statistics.
+        """
+        config, tokenizer, device = self._config, self._tokenizer, self._device
+        found: dict[str, list[Tensor]] = {"latents": []}
+        if config.flips:
+            found["latents_flip"] = []
+        sums = torch.zeros(2, 3, dtype=torch.int64, device=device)
+        done = 0
+        while done < count:
+            batch = next(batches)
+            done += len(batch)
+            pixels = batch.images.to(device, non_blocking=True)
+            sums += pixel_sums(pixels)
+            for name, parts in found.items():
+                mirrored = name.endswith("flip")
+                images = pixels.flip(-1) if mirrored else pixels
+                key = "encode flip" if mirrored else "encode"
+                sampled = config.posterior == "sample"
+                noise = KeyedNoise(config.seed, batch.ids, key) if sampled else None
+                with self._guard.calls():
+                    latent = tokenizer.encode(images.float() / 255, noise)
+                check_latent(tokenizer.latent, latent, images)
+                data = cast(Tensor, latent.data)
+                if not torch.isfinite(data).all():
+                    raise PluginError(
+                        f"NaN or infinite latents among {batch.ids[0]} to {batch.ids[-1]}: check "
+                        "the encoder's weights"
+                    )
+                parts.append(data.float().cpu())
+            progress.images_done(len(batch))
+        latents = {name: torch.cat(parts).contiguous() for name, parts in found.items()}
+        latent_sums = [ChannelSums.of(one.numpy()).sums.tolist() for one in latents.values()]
+        return latents, {"latents": latent_sums, "pixels": sums.tolist()}
 
     def _loader(self, ids: Sequence[Sequence[str]]) -> ImageLoader:
         """Load the images of shards one after another; no batch has images of two shards."""
@@ -279,54 +302,6 @@ class LatentsWorker(Worker[LatentsRecord]):
         )
         write_json(out / "latents.json", asdict(record))
         return record
-
-
-@torch.inference_mode()
-@tf32(False)
-def _encode(
-    batches: Iterator[Batch],
-    count: int,
-    tokenizer: Tokenizer,
-    guard: Guard,
-    config: LatentsConfig,
-    device: torch.device,
-    progress: Progress,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Encode the next ``count`` images.
-
-    Returns:
-        Latents by name; and sums by channel, of values and squares, for the statistics.
-    """
-    found: dict[str, list[Tensor]] = {"latents": []}
-    if config.flips:
-        found["latents_flip"] = []
-    sums = torch.zeros(2, 3, dtype=torch.int64, device=device)
-    done = 0
-    while done < count:
-        batch = next(batches)
-        done += len(batch)
-        pixels = batch.images.to(device, non_blocking=True)
-        sums += pixel_sums(pixels)
-        for name, parts in found.items():
-            mirrored = name.endswith("flip")
-            images = pixels.flip(-1) if mirrored else pixels
-            key = "encode flip" if mirrored else "encode"
-            sampled = config.posterior == "sample"
-            noise = KeyedNoise(config.seed, batch.ids, key) if sampled else None
-            with guard.calls():
-                latent = tokenizer.encode(images.float() / 255, noise)
-            check_latent(tokenizer.latent, latent, images)
-            data = cast(Tensor, latent.data)
-            if not torch.isfinite(data).all():
-                raise PluginError(
-                    f"NaN or infinite latents among {batch.ids[0]} to {batch.ids[-1]}: check the "
-                    "encoder's weights"
-                )
-            parts.append(data.float().cpu())
-        progress.images_done(len(batch))
-    latents = {name: torch.cat(parts).contiguous() for name, parts in found.items()}
-    latent_sums = [ChannelSums.of(one.numpy()).sums.tolist() for one in latents.values()]
-    return latents, {"latents": latent_sums, "pixels": sums.tolist()}
 
 
 def pixel_sums(pixels: Tensor) -> Tensor:

@@ -124,12 +124,10 @@ def _generate(
 class SamplingGroup(Group[GeneratedRecord]):
     """Sets of samples of one network and one decoder; their chunks are batches.
 
-    Args:
-        plan: the samples.
-        crowded: True if several workers share a device: clocks are read when all are done.
+    With ``crowded``, several workers share a device, and clocks are read when all are done.
     """
 
-    def __init__(self, plan: SamplingPlan, crowded: bool = False) -> None:
+    def __init__(self, plan: SamplingPlan, crowded: bool) -> None:
         self.plan = plan
         self.crowded = crowded
         self.name = label_of(plan.tokenizer)
@@ -140,23 +138,14 @@ class SamplingGroup(Group[GeneratedRecord]):
         keep_freed_memory()
         plan, chosen = self.plan, torch.device(device)
         loaded = load_once(plan.tokenizer, chosen)
-        if isinstance(plan.dit, LatentModel):
-            return SamplingWorker(plan, plan.dit, loaded, chosen, self.crowded)
-        path = plan.dit or shipped_for(encoder_sha256(loaded))
-        model = load_latent_model(path, loaded.tokenizer.latent.f, plan.objective)
+        model = plan.dit or shipped_for(encoder_sha256(loaded))
+        if isinstance(model, Path):
+            model = load_latent_model(model, loaded.tokenizer.latent.f, plan.objective)
         return SamplingWorker(plan, model, loaded, chosen, self.crowded)
 
 
 class SamplingWorker(Worker[GeneratedRecord]):
-    """Makes batches of samples.
-
-    Args:
-        plan: the samples.
-        model: network of latents; it is moved to ``device``.
-        loaded: tokenizer on ``device``; its decoder is used.
-        device: to compute on.
-        crowded: True if others compute on it too.
-    """
+    """Makes batches of samples; for its arguments see :class:`SampleBatches`."""
 
     def __init__(
         self,
@@ -164,7 +153,7 @@ class SamplingWorker(Worker[GeneratedRecord]):
         model: LatentModel,
         loaded: LoadedTokenizer,
         device: torch.device,
-        crowded: bool = False,
+        crowded: bool,
     ) -> None:
         self._plan, self._model, self._loaded, self._device = plan, model, loaded, device
         self._crowded = crowded
@@ -196,26 +185,25 @@ class SamplingWorker(Worker[GeneratedRecord]):
         untimed = self._crowded and batches.clock() is None
         return Opened(config.out.name, batches.grid.sizes, batches.missing(), untimed)
 
+    @tf32(False)
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Make some batches."""
         batches = self._batches[job]
-        with tf32(False):
-            for chunk in chunks:
-                batches.load(chunk * batches.size)
-                progress.images_done(batches.grid.sizes[chunk])
-                progress.chunk_done(chunk)
+        for chunk in chunks:
+            batches.load(chunk)
+            progress.images_done(batches.grid.sizes[chunk])
+            progress.chunk_done(chunk)
 
+    @tf32(False)
     def time(self, job: int, progress: Progress) -> None:
         """Time some batches again, of which several workers made the others."""
-        with tf32(False):
-            self._batches[job].measure(progress)
+        self._batches[job].measure(progress)
 
+    @tf32(False)
     def finish(self, job: int, progress: Progress) -> GeneratedRecord:
         """Join all batches; one that is damaged is made again."""
-        batches = self._batches[job]
-        with tf32(False):
-            made = _join(batches)
-        batches.discard()
+        made = _join(self._batches[job])
+        self._batches[job].discard()
         return made
 
 
@@ -298,13 +286,8 @@ def _draw_first(batches: SampleBatches) -> Image.Image:
     columns: list[list[NDArray[np.uint8]]] = []
     for label in range(len(names)):
         numbers = np.flatnonzero(batches.labels == label)[: GRID[0]].tolist()
-        starts = [number - number % batches.size for number in numbers]
-        columns.append(
-            [
-                batches.load(start)["images"][number - start]
-                for number, start in zip(numbers, starts, strict=True)
-            ]
-        )
+        places = [divmod(number, batches.size) for number in numbers]
+        columns.append([batches.load(batch)["images"][row] for batch, row in places])
     return draw_columns(columns, names, batches.model.resolution)
 
 
@@ -327,8 +310,8 @@ class _Summary:
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the images of all batches."""
-        for start in self._batches.starts():
-            batch = self._batches.load(start)
+        for number in range(len(self._batches.grid)):
+            batch = self._batches.load(number)
             images = batch["images"]
             count = int(batch["latent_count"])
             self.latents += ChannelSums(len(images), count, batch["latent_sums"])
