@@ -1,8 +1,7 @@
-"""Files of a training: state to resume from, weights with their model cards, and the log."""
+"""Files of a training: state to resume from, and weights with their model cards."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ssdd_bench.data.statistics import ChannelStats
-from ssdd_bench.errors import OutputError, WeightsError
+from ssdd_bench.errors import WeightsError
 from ssdd_bench.results.files import write_atomically, write_json
 from ssdd_bench.results.records import read_json, read_record
-from ssdd_bench.tracking.trackers import Trackers
 from ssdd_bench.weights.blocks import pack
 from ssdd_bench.weights.files import load_safetensors
 
@@ -179,28 +177,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: damaged or no training state ({error}): delete it to start again"
         ) from error
     return state
-
-
-class MetricsLog:
-    """Log in ``metrics.jsonl`` and in trackers, if there are any.
-
-    A resumed run continues the same file.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "metrics.jsonl"
-        self.trackers = Trackers()
-
-    def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
-        """Write one row of the kind ``train`` or ``evaluation``.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        row = {"kind": kind, "iteration": iteration, **values}
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
-        self.trackers.log({f"{kind}/{name}": value for name, value in values.items()}, iteration)

@@ -35,7 +35,6 @@ from ssdd_bench.train.compilation import compile_networks, tuned_convolutions
 from ssdd_bench.train.evaluation import Evaluator
 from ssdd_bench.train.files import (
     Card,
-    MetricsLog,
     Origin,
     Scores,
     card_path,
@@ -44,7 +43,7 @@ from ssdd_bench.train.files import (
     save_checkpoint,
     save_weights,
 )
-from ssdd_bench.train.losses.log import LossLog
+from ssdd_bench.train.log import LossLog, MetricsLog
 from ssdd_bench.train.optimiser import ScheduleFree, make_optimiser
 from ssdd_bench.train.stages.base import Stage, Terms
 

@@ -521,7 +521,8 @@ import resource, signal, sys
 from pathlib import Path
 import torch
 from ssdd_bench.errors import OutputError
-from ssdd_bench.train.files import MetricsLog, save_checkpoint
+from ssdd_bench.train.files import save_checkpoint
+from ssdd_bench.train.log import MetricsLog
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 folder = Path(sys.argv[1])

@@ -1,13 +1,17 @@
-"""Loss terms of a training, read from the device many iterations at a time."""
+"""Logs of a training: loss terms, read from the device many at a time, and rows on disk."""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ssdd_bench.errors import UserError
+from ssdd_bench.errors import OutputError, UserError
+from ssdd_bench.tracking.trackers import Trackers
 
 
 class LossLog:
@@ -56,3 +60,28 @@ class LossLog:
         rows, self._read = self._read, []
         names = dict.fromkeys(term for row in rows for term in row)
         return {term: sum(row.get(term, 0.0) for row in rows) / len(rows) for term in names}
+
+
+class MetricsLog:
+    """Log in ``metrics.jsonl`` and in trackers, if there are any.
+
+    A resumed run continues the same file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.trackers = Trackers()
+
+    def add(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
+        """Write one row of the kind ``train`` or ``evaluation``.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        row = {"kind": kind, "iteration": iteration, **values}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self.trackers.log({f"{kind}/{name}": value for name, value in values.items()}, iteration)

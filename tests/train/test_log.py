@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssdd_bench.errors import UserError
-from ssdd_bench.train.losses.log import LossLog
+from ssdd_bench.train.log import LossLog
 
 
 def test_mean_is_over_all_iterations_since_the_last_one():
