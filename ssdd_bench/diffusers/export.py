@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -101,38 +101,26 @@ def export_programs(
         inputs += (KeyedNoise(0, ["0"], "decode").normal((3, side, side)),)
     write = _write_onnx if format == "onnx" else _write_torchscript
     found: dict[str, float] = {}
-    for name, program, examples in (
-        ("encoder", encoder, (images,)),
-        ("decoder", decoder, inputs),
-    ):
-        path = out / f"{name}{SUFFIXES[format]}"
-        checked = partial(_write_checked, write, program, examples, tolerance, path.name, found)
-        write_atomically(path, checked)
+
+    def export(name: str, program: nn.Module, examples: tuple[Tensor, ...], target: Path) -> None:
+        try:
+            found[name] = write(program, examples, target)
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # of any kind: exporters are large programs
+            raise PluginError(
+                f"PyTorch {TORCH} cannot export {name}: {reason_of(error)}. Another version may"
+            ) from error
+        if not found[name] <= tolerance:
+            raise OutputError(
+                f"{name} differs from the network by {found[name]:.2g}, more than the tolerance "
+                f"{tolerance:g}. Pass a larger one if that is enough for you"
+            )
+
+    for role, program, examples in (("encoder", encoder, (images,)), ("decoder", decoder, inputs)):
+        name = f"{role}{SUFFIXES[format]}"
+        write_atomically(out / name, partial(export, name, program, examples))
     return found
-
-
-def _write_checked(
-    write: Callable[[nn.Module, tuple[Tensor, ...], Path], float],
-    program: nn.Module,
-    examples: tuple[Tensor, ...],
-    tolerance: float,
-    name: str,
-    found: dict[str, float],
-    target: Path,
-) -> None:
-    try:
-        found[name] = write(program, examples, target)
-    except (UserError, OSError):
-        raise
-    except Exception as error:  # of any kind: exporters are large programs
-        raise PluginError(
-            f"PyTorch {TORCH} cannot export {name}: {reason_of(error)}. Another version may"
-        ) from error
-    if not found[name] <= tolerance:
-        raise OutputError(
-            f"{name} differs from the network by {found[name]:.2g}, more than the tolerance "
-            f"{tolerance:g}. Pass a larger one if that is enough for you"
-        )
 
 
 def _write_torchscript(program: nn.Module, examples: tuple[Tensor, ...], path: Path) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,14 +36,6 @@ class Scores:
 
     values: Mapping[str, MetricValue]
     per_image: Mapping[str, Mapping[str, float]]
-
-
-class _Group(NamedTuple):
-    """Ids, images uint8 (B, 3, H, W), and hashes of their pixels where they are known."""
-
-    ids: tuple[str, ...]
-    images: Tensor
-    hashes: tuple[bytes, ...] | None
 
 
 class _Images:
@@ -81,12 +73,14 @@ class _Images:
         """Return the class of each image; None if that of some is not known."""
         return None if self._labels is None else np.array(self._labels, np.int64)
 
-    def groups(self, size: int, last: bool) -> Iterator[_Group]:
-        """Yield full groups, and with ``last`` also the rest."""
+    def groups(
+        self, size: int, last: bool
+    ) -> Iterator[tuple[tuple[str, ...], Tensor, tuple[bytes, ...] | None]]:
+        """Yield ids, images and known hashes of full groups, and with ``last`` of the rest."""
         while len(self._waiting) >= (1 if last else size):
             ids, images, hashes = zip(*self._waiting[:size], strict=True)
             del self._waiting[:size]
-            yield _Group(ids, torch.stack(images), None if None in hashes else hashes)
+            yield ids, torch.stack(images), None if None in hashes else hashes
 
 
 class MetricSuite:

@@ -258,7 +258,7 @@ def load_recipe(name_or_path: str, kind: type[AnyRecipe]) -> AnyRecipe:
 
 def _faults(recipe: Recipe) -> Iterator[str]:
     """Yield the keys whose values do not fit to others, each with what it must be."""
-    unit = math.lcm(recipe.model.f, DOWNSAMPLING)
+    sides = {f"{name}.resolution": recipe.stage(name).resolution for name in STAGES}
     for name in STAGES:
         stage = recipe.stage(name)
         if stage.min_side >= stage.max_side:
@@ -267,14 +267,14 @@ def _faults(recipe: Recipe) -> Iterator[str]:
         if stage.resolution > stage.min_side:
             what = f"must be at most min_side, {stage.min_side}"
             yield f"'{name}.resolution' {what}, not {stage.resolution}"
-        if stage.resolution % unit:
-            yield f"'{name}.resolution' must be a multiple of {unit}, not {stage.resolution}"
     if recipe.evaluation.is_scored:
-        if recipe.evaluation.resolution % unit:
-            side = recipe.evaluation.resolution
-            yield f"'evaluation.resolution' must be a multiple of {unit}, not {side}"
+        sides["evaluation.resolution"] = recipe.evaluation.resolution
         if not recipe.evaluation.metrics:
             yield "'evaluation.metrics' must name a metric, or set images = 0"
+    unit = math.lcm(recipe.model.f, DOWNSAMPLING)
+    for key, side in sides.items():
+        if side % unit:
+            yield f"'{key}' must be a multiple of {unit}, not {side}"
 
 
 def _read_tables(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
