@@ -6,7 +6,7 @@ than a screen holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -21,10 +21,12 @@ from ssdd_bench.results.schema import Result
 
 
 @contextmanager
-def follow(console: Console) -> Iterator[Lines]:
+def follow(
+    console: Console, on_result: Callable[[Result], None] = lambda result: None
+) -> Iterator[Lines]:
     """Show the progress of a run on standard error; the lines stay, even after an interrupt."""
     with new_progress(console) as progress:
-        yield Lines(progress)
+        yield Lines(progress, on_result)
 
 
 class Lines(Callbacks):
@@ -32,12 +34,17 @@ class Lines(Callbacks):
 
     The bar of a current job shows images done, images per second, then the stage that follows.
 
+    Args:
+        progress: shows the bars.
+        on_result: is called with each result.
+
     Attributes:
         failures: that a line has told of; none on a quiet console.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, on_result: Callable[[Result], None]) -> None:
         self.progress = progress
+        self.on_result = on_result
         self.failures: list[Failure] = []
         self.tasks: dict[str, TaskID] = {}  # by name of the job
 
@@ -57,14 +64,12 @@ class Lines(Callbacks):
         """Show the stage that follows the images."""
         self.progress.update(self.tasks[job.name], state=name)
 
-    def job_finished(self, job: Job, finished: Finished) -> None:
-        """Replace the bar by a line with the scores."""
+    def job_finished(self, job: Job | None, finished: Finished) -> None:
+        """Replace the bar, if there is one, by a line with the scores."""
+        self.on_result(finished.result)
         end = "kept" if finished.reused else f"{finished.result.seconds:.0f} s"
-        self._print(Text(printable(f"{_describe(finished.result)}, {end}")), [job])
-
-    def merged(self, finished: Finished) -> None:
-        """Add a line with the scores."""
-        self._print(Text(f"{_describe(finished.result)}, {finished.result.seconds:.0f} s"), [])
+        line = Text(printable(f"{_describe(finished.result)}, {end}"))
+        self._print(line, [job] if job else [])
 
     def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
         """Replace the bars by the failure."""

@@ -116,7 +116,7 @@ def command(
     from ssdd_bench.evaluation.execution import ExecutionSettings
     from ssdd_bench.evaluation.forecast import forecast
     from ssdd_bench.evaluation.run import run_jobs
-    from ssdd_bench.tracking.results import TrackedRun
+    from ssdd_bench.tracking.results import result_logger
 
     ctx = click.get_current_context()
     options.set_threads(threads)
@@ -182,9 +182,9 @@ def command(
     settings = {"command": run_config.command, "tokenizers": tokenizers, "data": str(data)}
     with (
         start_trackers(track if is_first else (), out, out.name, settings) as trackers,
-        follow(Console(stderr=True, quiet=quiet)) as callbacks,
+        follow(Console(stderr=True, quiet=quiet), result_logger(trackers)) as callbacks,
     ):
-        summary = run_jobs(run_config, TrackedRun(trackers, callbacks), launch)
+        summary = run_jobs(run_config, callbacks, launch)
     if is_first:
         frame = summary.to_frame() if summary.finished and shard is None else None
         report_run(summary, frame, out, len(planned), quiet, callbacks.failures)

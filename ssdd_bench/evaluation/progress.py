@@ -35,11 +35,8 @@ class Callbacks:
     def stage(self, job: Job, name: str) -> None:
         """Take in the name of the stage that follows the images."""
 
-    def job_finished(self, job: Job, finished: Finished) -> None:
-        """Take in a result that is on disk."""
-
-    def merged(self, finished: Finished) -> None:
-        """Take in a result that a merge has made."""
+    def job_finished(self, job: Job | None, finished: Finished) -> None:
+        """Take in a result that is on disk; a merge knows no job."""
 
     def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
         """Take in that the run continues without these jobs."""
@@ -120,7 +117,7 @@ class RunBar(Callbacks):
         """Move forward."""
         self._bar.images_done(count)
 
-    def job_finished(self, job: Job, finished: Finished) -> None:
+    def job_finished(self, job: Job | None, finished: Finished) -> None:
         """Move over a job that was done before."""
         if finished.reused:
             self._bar.images_done(finished.result.data.n + len(finished.result.data.skipped))

@@ -304,7 +304,7 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
                 continue
             try:
                 finished.append(merge_folder(folder, out))
-                callbacks.merged(finished[-1])
+                callbacks.job_finished(None, finished[-1])
             except (DataError, OutputError):
                 raise
             except Exception as error:

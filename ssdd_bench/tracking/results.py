@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
+from itertools import count
 
-from ssdd_bench.evaluation.job import Failure, Finished, Job
-from ssdd_bench.evaluation.progress import Callbacks
 from ssdd_bench.results.schema import Result
 from ssdd_bench.tracking.trackers import Trackers
 
 
-class TrackedRun(Callbacks):
-    """Logs every result at the number of its job, and passes everything on.
-
-    Args:
-        trackers: that take the numbers.
-        inner: callbacks that follow the run.
-    """
-
-    def __init__(self, trackers: Trackers, inner: Callbacks) -> None:
-        self._trackers = trackers
-        self._inner = inner
-        self._results = 0
-
-    def job_started(self, job: Job, number: int, total: int, images: int, done: int) -> None:
-        """Pass it on."""
-        self._inner.job_started(job, number, total, images, done)
-
-    def images_done(self, job: Job, count: int) -> None:
-        """Pass it on."""
-        self._inner.images_done(job, count)
-
-    def stage(self, job: Job, name: str) -> None:
-        """Pass it on."""
-        self._inner.stage(job, name)
-
-    def job_finished(self, job: Job, finished: Finished) -> None:
-        """Log a result and pass it on."""
-        self._log(finished.result)
-        self._inner.job_finished(job, finished)
-
-    def merged(self, finished: Finished) -> None:
-        """Log a result and pass it on."""
-        self._log(finished.result)
-        self._inner.merged(finished)
-
-    def jobs_failed(self, jobs: Sequence[Job], failure: Failure) -> None:
-        """Pass it on."""
-        self._inner.jobs_failed(jobs, failure)
-
-    def _log(self, result: Result) -> None:
-        self._results += 1
-        self._trackers.log(result_values(result), self._results)
+def result_logger(trackers: Trackers) -> Callable[[Result], None]:
+    """Return a function that logs results, each at its number among them, from 1."""
+    numbers = count(1)
+    return lambda result: trackers.log(result_values(result), next(numbers))
 
 
 def result_values(result: Result) -> dict[str, float]:

@@ -72,11 +72,13 @@ def test_each_job_has_one_line_in_the_order_of_measuring(result: Result) -> None
 
 def test_a_line_has_every_score_the_speed_and_the_time(result: Result) -> None:
     console = screen(40, terminal=False)
-    with follow(console) as listener:
-        job = plan("jpeg").jobs()[0]
-        listener.job_finished(job, named(result, "jpeg"))
-        seeded = replace(named(result, "ssdd").result, seed=2, speed=None)
-        listener.job_finished(job, Finished(seeded, Path("ssdd.json"), reused=True))
+    told: list[Result] = []
+    with follow(console, told.append) as listener:
+        first, second = named(result, "jpeg"), named(result, "ssdd")
+        listener.job_finished(plan("jpeg").jobs()[0], first)
+        seeded = replace(second.result, seed=2, speed=None)
+        listener.job_finished(None, Finished(seeded, Path("ssdd.json"), reused=True))
+    assert told == [first.result, seeded]
     first, second = text(console).split("\n")[:2]
     assert re.fullmatch(
         r"jpeg at 64 px, default-v1: lpips_alex \S, psnr 23.46, decode [\d.]+ images/s, 12 s", first

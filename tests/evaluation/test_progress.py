@@ -104,7 +104,6 @@ def test_callbacks_do_nothing() -> None:
     calls.images_done(JOB, 5)
     calls.stage(JOB, "scores")
     calls.job_finished(JOB, finished)
-    calls.merged(finished)
     assert vars(calls) == {}
 
 

@@ -486,10 +486,7 @@ class Noting(Callbacks):
         self.seen.append(("stage", job.name, name))
 
     def job_finished(self, job, finished):
-        self.seen.append(("finished", job.name, finished))
-
-    def merged(self, finished):
-        self.seen.append(("merged", finished))
+        self.seen.append(("finished", job and job.name, finished))
 
     def jobs_failed(self, jobs, failure):
         self.seen.append(("failed", [job.name for job in jobs], failure))
@@ -847,7 +844,8 @@ def test_a_merge_tells_what_it_has_made_and_what_is_missing(few, tmp_path):
         assert finished.path.is_file()
         failures = () if index else (missing(f"jpeg at {other} px, default-v1", tmp_path),)
         assert summary.failures == failures
-        assert told.seen == [("merged", finished), *(("failed", [], one) for one in failures)]
+        failed = [("failed", [], one) for one in failures]
+        assert told.seen == [("finished", None, finished), *failed]
         assert planned(tmp_path) == tuple(one.name for one in failures)
     assert not (tmp_path / PARTS).exists()
     assert merge_results(tmp_path) == RunSummary((), ())
@@ -927,7 +925,7 @@ def test_a_job_that_cannot_be_merged_leaves_the_others(shared, monkeypatch):
     assert (failure.name, failure.jobs) == (first.name, 1)
     assert (failure.problem.kind, failure.problem.text) == ("ValueError", "of a plugin")
     assert "in failing" in failure.problem.trace
-    assert told.seen == [("failed", [], failure), ("merged", finished)]
+    assert told.seen == [("failed", [], failure), ("finished", None, finished)]
     assert find_jobs(shared) == [first]
     assert len(load_plans(shared)) == 1  # has been begun: it is no second failure
 
