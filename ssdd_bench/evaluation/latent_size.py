@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -75,27 +77,17 @@ class LatentCounter:
             self._codes = self._codes.to(codes.device)  # where they stay
             self._codes.scatter_add_(0, codes, torch.ones_like(codes))
 
-    def take(self) -> PendingCounts:
-        """Return what was counted since the last call."""
-        found = PendingCounts(self._pixels, self._values, self._bytes, self._codes)
+    def take(self) -> Callable[[], LatentCounts]:
+        """Return what was counted since the last call, once a GPU has counted all codes."""
+        found = partial(_counts, self._pixels, self._values, self._bytes, self._codes)
         self._reset(torch.zeros_like(self._codes))
         return found
 
 
-@dataclass(frozen=True)
-class PendingCounts:
-    """Counts of which those of the codes may still be computed by a GPU."""
-
-    pixels: int
-    values: int
-    bytes: int
-    codes: Tensor  # int64 (codebook,)
-
-    def wait(self) -> LatentCounts:
-        """Return them when they are there."""
-        used = self.codes.nonzero()[:, 0]
-        pairs = torch.stack((used, self.codes[used]), dim=1).cpu().numpy()
-        return LatentCounts(self.pixels, self.values, self.bytes, pairs)
+def _counts(pixels: int, values: int, bytes: int, codes: Tensor) -> LatentCounts:
+    used = codes.nonzero()[:, 0]
+    pairs = torch.stack((used, codes[used]), dim=1).cpu().numpy()
+    return LatentCounts(pixels, values, bytes, pairs)
 
 
 @dataclass

@@ -25,8 +25,9 @@ from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
 from ssdd_bench.evaluation.chunks import HASH_BYTES, ChunkState
 from ssdd_bench.evaluation.examples import Examples, count_kept
-from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts, PendingCounts
+from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts
 from ssdd_bench.evaluation.repeat import repeat_first_image, round_trip
+from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.state import SuiteState
 from ssdd_bench.metrics.suite import MetricSuite
@@ -45,13 +46,12 @@ def reconstruct(
     protocol: Protocol,
     seed: int,
     device: torch.device,
+    guard: Guard,
+    splitter: OOMSplitter,
+    chunks: Sequence[int],
     save: Callable[[int, ChunkState], None],
-    on_images: Callable[[int], None] = lambda count: None,
-    on_chunk: Callable[[int], None] = lambda group: None,
-    examples_of: int | None = 0,
-    guard: Guard | None = None,
+    progress: Progress,
     repeat: bool = True,
-    splitter: OOMSplitter | None = None,
 ) -> None:
     """Score every image of the loader, whose groups are the chunks.
 
@@ -63,29 +63,28 @@ def reconstruct(
 
     Args:
         tokenizer: on ``device``, in evaluation mode.
-        loader: the crops; each batch is also the largest one tried.
+        loader: the crops.
         suite: receives every pair of uint8 images, on ``device``; its state is taken at the end of
             each chunk.
         protocol: how to encode and to decode. With the decoder's noise in the order of the set, the
             loader has all images in one group.
         seed: of the encoder's and the decoder's noise.
         device: of the tokenizer.
-        save: receives the number of the group and what was found of it, in order, where scores
+        guard: of the tokenizer's calls.
+        splitter: knows the batch that fits.
+        chunks: number of the chunk that each group is; of chunk 0 the first images are kept.
+        save: receives the number of a chunk and what was found of it, in order, where scores
             have a thread of their own in that thread.
-        on_images: called after each batch with the number of images in it.
-        on_chunk: called with the number of a group that is saved.
-        examples_of: number of the group whose first images are kept; None for none.
-        guard: of the tokenizer's calls; by default one with the name of its class.
-        repeat: encode and decode the first image of the group ``examples_of`` once more, from the
-            same noise, and warn of a difference.
-        splitter: knows the batch that fits already; by default the first one is tried.
+        progress: receives the progress.
+        repeat: encode and decode the first image of chunk 0 once more, from the same noise, and
+            warn of a difference.
 
     Raises:
         PluginError: a pixel is not finite, or the plugin broke its contract.
         UserError: not even one image fits into memory.
         DataError: see :class:`ssdd_bench.data.loader.ImageLoader`.
     """
-    chunk = _Chunk()
+    found = _Chunk()
     counter = LatentCounter(tokenizer.latent)
     with (
         executor(1 if loader.threads else 0, "noise") as pool,
@@ -97,7 +96,7 @@ def reconstruct(
             seed,
             device,
             pool if loader.threads else None,
-            guard or Guard(type(tokenizer).__name__),
+            guard,
             splitter,
         )
 
@@ -105,38 +104,38 @@ def reconstruct(
             return _Prepared(batch, round_trips.keyed_noise(batch.ids), pixel_hashes(batch.images))
 
         def finish(
-            chunk: _Chunk,
-            group: int,
-            counts: PendingCounts,
-            found: Sequence[str],
-            decoded: _PendingRange,
+            chunk: int,
+            found: _Chunk,
+            latent: Callable[[], LatentCounts],
+            warnings: Sequence[str],
+            decoded: Sequence[Tensor],
         ) -> None:
-            latent, first = counts.wait(), group == examples_of
-            save(group, chunk.state(latent, suite.take(), found, decoded.wait(), first))
+            save(chunk, found.state(latent(), suite.take(), warnings, _range(decoded)))
 
         for batch, prepared in loader.prepared(prepare):
-            chunk.add(prepared)
-            for part in round_trips.of(prepared, repeat and batch.group == examples_of):
+            chunk = chunks[batch.group]
+            found.add(prepared)
+            for part in round_trips.of(prepared, repeat and chunk == 0):
                 counter.add(part.latent)
                 behind.call(
                     partial(suite.add_pairs, part.ids, *part.images, part.hashes),
-                    partial(on_images, len(part.ids)),
+                    partial(progress.images_done, len(part.ids)),
                 )
-                if batch.group == examples_of:
-                    chunk.add_examples(part.images)
+                if chunk == 0:
+                    found.add_examples(part.images)
             if batch.last:
                 behind.call(
                     partial(
                         finish,
                         chunk,
-                        batch.group,
+                        found,
                         counter.take(),
                         round_trips.warnings(),
-                        round_trips.decoded_range(),
+                        round_trips.take_decoded(),
                     ),
-                    partial(on_chunk, batch.group),
+                    partial(progress.chunk_done, chunk),
                 )
-                chunk = _Chunk()
+                found = _Chunk()
 
 
 class _Chunk:
@@ -169,10 +168,9 @@ class _Chunk:
         metrics: SuiteState,
         warnings: Sequence[str],
         decoded: tuple[float, float],
-        first: bool,
     ) -> ChunkState:
         examples = None
-        if first and self._examples:
+        if self._examples:
             references, reconstructions = map(torch.cat, zip(*self._examples, strict=True))
             ids = tuple(self._ids[: len(references)])
             examples = Examples(ids, references, reconstructions)
@@ -274,22 +272,12 @@ class _RoundTrip:
     hashes: tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
-class _PendingRange:
-    """Least and largest values of decoded batches, which a GPU may still compute.
-
-    Attributes:
-        parts: tensors (2,), one for each batch.
-    """
-
-    parts: Sequence[Tensor]
-
-    def wait(self) -> tuple[float, float]:
-        """Return those of all, which always include 0 and 1."""
-        values = torch.stack([*self.parts]).float().tolist() if self.parts else []
-        low = min((one for one, _ in values), default=0.0)
-        high = max((one for _, one in values), default=1.0)
-        return min(low, 0.0), max(high, 1.0)
+def _range(parts: Sequence[Tensor]) -> tuple[float, float]:
+    """Return the least and the largest value of 0, 1 and tensors (2,), which a GPU may compute."""
+    values = [0.0, 1.0]
+    if parts:
+        values += torch.cat([*parts]).float().tolist()
+    return min(values), max(values)
 
 
 class _OrderedNoise:
@@ -356,7 +344,7 @@ class _RoundTrips:
         device: torch.device,
         noise_pool: Executor | None,
         guard: Guard,
-        splitter: OOMSplitter | None = None,
+        splitter: OOMSplitter,
     ) -> None:
         self._tokenizer = tokenizer
         self._guard = guard
@@ -390,11 +378,10 @@ class _RoundTrips:
             return
         if self._protocol.decoder_noise == "ordered":
             noise["decode"] = self._ordered.start(prepared.batch.ids)
-        self._splitter = splitter = self._splitter or OOMSplitter(count, self._device)
         start = 0
         while start < count:
-            part = slice(start, min(count, start + splitter.size))
-            trip = splitter.attempt(
+            part = slice(start, min(count, start + self._splitter.size))
+            trip = self._splitter.attempt(
                 lambda part=part: self._round_trip(  # type: ignore[misc]
                     prepared, noise, part, repeat
                 ),
@@ -409,16 +396,16 @@ class _RoundTrips:
 
     def warnings(self) -> tuple[str, ...]:
         """Say where memory ran out since the last call, and what the plugin has changed."""
-        found = self._splitter.warnings if self._splitter else []
+        found = self._splitter.warnings
         said = tuple(f"{warning}; scores do not depend on it" for warning in found)
         found.clear()
         repeated, self._said = self._said, []
         return (*said, *repeated, *self._guard.warnings("running"))
 
-    def decoded_range(self) -> _PendingRange:
-        """Return the least and the largest value decoded since the last call."""
+    def take_decoded(self) -> list[Tensor]:
+        """Return the least and the largest value, (2,), of each batch since the last call."""
         found, self._decoded = self._decoded, []
-        return _PendingRange(found)
+        return found
 
     def _round_trip(
         self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice, repeat: bool

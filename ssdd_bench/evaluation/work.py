@@ -173,11 +173,11 @@ class JobWork:
             groups=[self._source.ids[folder.grid.part(chunk)] for chunk in chunks],
         )
 
-        def save(group: int, state: ChunkState) -> None:
+        def save(chunk: int, state: ChunkState) -> None:
             nonlocal started
             now = time.perf_counter()
             spent, batch = now - started, self._batches.scores
-            folder.save(chunks[group], state, Executed(executed, worker_name(), spent, batch))
+            folder.save(chunk, state, Executed(executed, worker_name(), spent, batch))
             started = now
 
         reconstruct(
@@ -187,14 +187,13 @@ class JobWork:
             self._used,
             settings.seed,
             self._device,
+            self._guard,
+            prepared.splitter,
+            chunks,
             save,
-            progress.images_done,
-            lambda group: progress.chunk_done(chunks[group]),
-            examples_of=chunks.index(0) if 0 in chunks else None,
-            guard=self._guard,
+            progress,
             # Alone, an image would compile the networks anew.
             repeat=self._execution.compile == "off",
-            splitter=prepared.splitter,
         )
 
     def time(self, record: JobRecord, examples: Examples) -> ClockRecord:

@@ -39,17 +39,17 @@ def test_each_take_begins_anew():
     counter = LatentCounter(CODES)
     counter.add(Latent(torch.tensor([[[[0, 3]]], [[[3, 1]]]]), (4, 8)))
     counter.add(Latent(torch.tensor([[[[3, 3]]]]), (4, 8)))
-    assert counts(counter.take().wait()) == (96, 6, 0, [[0, 1], [1, 1], [3, 4]])
+    assert counts(counter.take()()) == (96, 6, 0, [[0, 1], [1, 1], [3, 4]])
     counter.add(Latent(torch.tensor([[[[2, 2]]]]), (4, 8)))
-    assert counts(counter.take().wait()) == (32, 2, 0, [[2, 2]])
-    assert counts(counter.take().wait()) == (0, 0, 0, [])
+    assert counts(counter.take()()) == (32, 2, 0, [[2, 2]])
+    assert counts(counter.take()()) == (0, 0, 0, [])
 
 
 def test_bytes_are_counted_and_not_values():
     counter = LatentCounter(BYTES)
     counter.add(Latent([b"abc", b"", b"defg"], (2, 5)))
     counter.add(Latent([b"hi"], (2, 5)))
-    assert counts(counter.take().wait()) == (40, 0, 9, [])
+    assert counts(counter.take()()) == (40, 0, 9, [])
 
 
 @pytest.mark.parametrize(("code", "named"), [(4, "code 4"), (-1, "code -1"), (9, "code 9")])
@@ -63,7 +63,7 @@ def totals(spec, *latents):
     counter, found = LatentCounter(spec), LatentTotals(spec)
     for one in latents:
         counter.add(one)
-        found.add(counter.take().wait())
+        found.add(counter.take()())
     return found
 
 
@@ -83,6 +83,12 @@ def test_totals_of_codes():
         "code_usage": 0.75,
         "code_entropy_bits": pytest.approx(entropy, rel=1e-14),
     }
+
+
+def test_a_codebook_whose_size_is_no_power_of_two():
+    spec = LatentSpec("discrete", 4, 1, bits_per_value=math.log2(1000))
+    found = totals(spec, Latent(torch.tensor([[[[0, 999]]]]), (4, 8)))
+    assert found.code_use == {"code_usage": 2 / 1000, "code_entropy_bits": 1.0}
 
 
 def test_one_code_has_no_entropy():

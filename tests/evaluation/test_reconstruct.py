@@ -1,6 +1,5 @@
 """Scores belong to images: no batch size, order or memory limit may change them."""
 
-import math
 import signal
 import threading
 import time
@@ -10,9 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from passes import Done, pass_over
 from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
+from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.images import FolderImages, open_images
@@ -21,8 +22,6 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, PluginError, UserError
 from ssdd_bench.evaluation import reconstruct as module
 from ssdd_bench.evaluation.config import RunConfig
-from ssdd_bench.evaluation.latent_size import LatentTotals
-from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
@@ -66,19 +65,10 @@ def photos(make_photos):
     return open_images(make_photos(7, (40, 40)))
 
 
-def pass_over(tokenizer, loader, suite, protocol=PROTOCOL, seed=0, **more):
-    """The states of all chunks."""
-    found = []
-    reconstruct(
-        tokenizer, loader, suite, protocol, seed, CPU, lambda _, state: found.append(state), **more
-    )
-    return found
-
-
 def scores(tokenizer, photos, batch=3, seed=0):
     loader = ImageLoader(photos, 32, PROTOCOL.crop, batch)
     with MetricSuite(["psnr", "psnr_pooled", "ssim"], CPU) as suite:
-        (seen,) = pass_over(tokenizer, loader, suite, seed=seed)
+        (seen,) = pass_over(tokenizer, loader, suite, PROTOCOL, seed=seed)
         suite.merge(seen.metrics)
         return suite.compute().values, seen
 
@@ -118,16 +108,6 @@ def test_out_of_memory_halves_the_batch_and_changes_no_score(photos):
     assert "out of memory with 7 images" in seen.warnings[0]
 
 
-@pytest.mark.slow
-def test_out_of_memory_with_one_image(photos):
-    class None_(Noisy):
-        def decode(self, latent, noise):
-            raise torch.OutOfMemoryError("no memory left")
-
-    with pytest.raises(UserError, match="one image at a time"):
-        scores(None_(), photos)
-
-
 def test_a_batch_is_halved_for_the_images_that_are_left(photos, monkeypatch):
     """The third image takes all memory beside others; no size is tried again that did not fit."""
     monkeypatch.setattr("ssdd_bench.api.memory.release_memory", lambda device: None)
@@ -142,7 +122,7 @@ def test_a_batch_is_halved_for_the_images_that_are_left(photos, monkeypatch):
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 5)
     with MetricSuite(["mse"], CPU) as suite:
-        (seen,) = pass_over(Small(), loader, suite, repeat=False)
+        (seen,) = pass_over(Small(), loader, suite, PROTOCOL, repeat=False)
     names = [("0.png", "1.png", "2.png", "3.png", "4.png"), ("0.png", "1.png"), ("2.png", "3.png")]
     assert tried == [*names, *((f"{number}.png",) for number in range(2, 7))]
     assert seen.ids == photos.ids
@@ -160,8 +140,11 @@ def test_a_tokenizer_that_does_not_fit(photos, monkeypatch):
             raise torch.OutOfMemoryError("no memory left")
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
-    with MetricSuite(["mse"], CPU) as suite, pytest.raises(UserError, match="at a time on cpu: "):
-        pass_over(Large(), loader, suite)
+    with (
+        MetricSuite(["mse"], CPU) as suite,
+        pytest.raises(UserError, match="one image at a time on cpu"),
+    ):
+        pass_over(Large(), loader, suite, PROTOCOL)
 
 
 def test_what_a_tokenizer_changes_is_said_of_its_chunk(photos):
@@ -182,7 +165,7 @@ def test_enlarged_images_are_counted_over_the_batches(photos):
     for side, count in ((40, 0), (48, 7)):
         loader = ImageLoader(photos, side, PROTOCOL.crop, 3)
         with MetricSuite(["mse"], CPU) as suite:
-            (seen,) = pass_over(Noisy(), loader, suite)
+            (seen,) = pass_over(Noisy(), loader, suite, PROTOCOL)
         assert seen.enlarged == count
 
 
@@ -212,7 +195,7 @@ def test_a_chunk_without_images_has_no_examples(photos):
     some = Broken(photos.name, {name: name for name in photos.ids}, photos.base)
     loader = ImageLoader(some, 32, PROTOCOL.crop, 2, groups=[some.ids[:2], some.ids[2:]])
     with MetricSuite(["mse"], CPU) as suite:
-        first, second = pass_over(Noisy(), loader, suite, examples_of=0)
+        first, second = pass_over(Noisy(), loader, suite, PROTOCOL)
     assert (first.ids, first.examples, first.decoded) == ((), None, (0.0, 1.0))
     assert (second.ids, second.examples) == (some.ids[2:], None)
 
@@ -296,7 +279,7 @@ def test_each_chunk_has_values_of_its_own(photos):
     groups = [photos.ids[:2], photos.ids[2:4], photos.ids[4:]]
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1, groups=groups)
     with MetricSuite(["psnr"], CPU) as suite:
-        found = pass_over(Once(), loader, suite)
+        found = pass_over(Once(), loader, suite, PROTOCOL)
     assert [one.decoded for one in found] == [(0, 1), (0, 21), (0, 1)]
 
 
@@ -315,10 +298,11 @@ def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
     for overlap, threads, batch in ((False, 0, 1), (True, 2, 4)):
         monkeypatch.setattr(module, "overlaps", lambda *_, value=overlap: value)
         loader = ImageLoader(some, 32, PROTOCOL.crop, batch, threads=threads, groups=groups)
-        done = []
+        done = Done()
         with MetricSuite(["psnr"], CPU) as suite:
-            found.append(pass_over(Noisy(), loader, suite, on_chunk=done.append, examples_of=2))
-        assert done == [0, 1, 2]
+            found.append(pass_over(Noisy(), loader, suite, PROTOCOL, chunks=(4, 7, 0), done=done))
+        assert done.chunks == [4, 7, 0]
+        assert sum(done.images) == 5
         first, second, third = found[-1]
         assert first.ids == ("0.png", "1.png")
         assert (second.ids, second.skipped.keys()) == ((), {"2.png", "3.png"})
@@ -332,56 +316,6 @@ def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
         assert one.arrays().keys() == other.arrays().keys()
         for name, array in one.arrays().items():
             assert np.array_equal(array, other.arrays()[name]), name
-
-
-class Halves(Tokenizer):
-    """The code of each cell is 0 or the one given, half of them each; of eight."""
-
-    def __init__(self, spec, code=5):
-        self.latent = spec
-        self._code = code
-
-    def encode(self, images, noise=None):
-        data = torch.zeros(len(images), 1, 8, 8, dtype=torch.long)
-        data[..., :4] = self._code
-        kind = torch.float32 if self.latent.kind == "continuous" else torch.long
-        return Latent(data.to(kind), (32, 32))
-
-    def decode(self, latent, noise):
-        return torch.zeros(len(latent), 3, *latent.size)
-
-
-def count_codes(tokenizer, photos):
-    loader = ImageLoader(photos, 32, PROTOCOL.crop, 2)
-    totals = LatentTotals(tokenizer.latent)
-    with MetricSuite(["mse"], CPU) as suite:
-        for chunk in pass_over(tokenizer, loader, suite):
-            totals.add(chunk.latent)
-    return totals.code_use
-
-
-def test_usage_and_entropy(photos):
-    discrete = LatentSpec("discrete", 4, 1, bits_per_value=3)
-    assert count_codes(Halves(discrete), photos) == {"code_usage": 0.25, "code_entropy_bits": 1.0}
-    assert count_codes(Halves(discrete, code=0), photos) == {
-        "code_usage": 1 / 8,
-        "code_entropy_bits": 0,
-    }
-    # A codebook whose size is no power of two.
-    thousand = LatentSpec("discrete", 4, 1, bits_per_value=math.log2(1000))
-    assert count_codes(Halves(thousand, code=999), photos)["code_usage"] == 2 / 1000
-
-
-def test_continuous_latents_and_huge_codebooks_have_none(photos):
-    assert count_codes(Halves(LatentSpec("continuous", 4, 1)), photos) == {}
-    assert count_codes(Halves(LatentSpec("discrete", 4, 1, bits_per_value=32)), photos) == {}
-
-
-def test_a_code_outside_the_codebook_is_the_plugins_mistake(photos):
-    spec = LatentSpec("discrete", 4, 1, bits_per_value=3)
-    for code in (8, -1):
-        with pytest.raises(PluginError, match=f"code {code}"):
-            count_codes(Halves(spec, code), photos)
 
 
 def test_a_result_holds_the_use_of_the_codebook(photos, tmp_path):
@@ -518,7 +452,7 @@ def test_foreseen_noise_in_order_goes_on_where_the_batch_before_it_ended(photos,
 )
 def test_streams_whose_noise_is_keyed(noise, posterior, streams):
     protocol = replace(PROTOCOL, decoder_noise=noise, posterior=posterior)
-    trips = module._RoundTrips(Noisy(), protocol, 3, CPU, None, Guard("noisy"))
+    trips = module._RoundTrips(Noisy(), protocol, 3, CPU, None, Guard("noisy"), OOMSplitter(2, CPU))
     found = trips.keyed_noise(("a", "b"))
     assert list(found) == streams
     for stream, one in found.items():
@@ -559,7 +493,7 @@ def test_the_thread_of_the_scores(photos, monkeypatch, overlap):
             names.add(threading.current_thread().name)
 
     with Suite(["mse"], CPU) as suite:
-        pass_over(Noisy(), ImageLoader(photos, 32, PROTOCOL.crop, 3), suite)
+        pass_over(Noisy(), ImageLoader(photos, 32, PROTOCOL.crop, 3), suite, PROTOCOL)
     assert names == {"scores_0" if overlap else threading.current_thread().name}
 
 
@@ -580,10 +514,10 @@ def test_errors_come_in_the_order_of_the_batches(photos, overlapped):
             return super().decode(latent, noise)
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
-    done = []
+    done = Done()
     with Suite(["psnr"], CPU) as suite, pytest.raises(DataError, match="score of 1"):
-        pass_over(Fails(), loader, suite, on_images=done.append)
-    assert done == [1]
+        pass_over(Fails(), loader, suite, PROTOCOL, done=done)
+    assert done.images == [1]
     assert not score_threads()
 
 
@@ -604,7 +538,7 @@ def test_an_interruption_leaves_no_thread_and_waits_for_one_batch_at_most(photos
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
     with Suite(["psnr"], CPU) as suite, pytest.raises(KeyboardInterrupt):
-        pass_over(Interrupted(), loader, suite)
+        pass_over(Interrupted(), loader, suite, PROTOCOL)
     assert len(scored) <= before[0] + 1
     assert not score_threads()
     assert not [one for one in threading.enumerate() if one.name.startswith("load")]
@@ -627,7 +561,7 @@ def test_scores_of_a_batch_are_computed_while_the_next_is_reconstructed(photos, 
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 1)
     with Suite(["psnr"], CPU) as suite:
-        (seen,) = pass_over(Tells(), loader, suite)
+        (seen,) = pass_over(Tells(), loader, suite, PROTOCOL)
     assert len(seen.ids) == 7
 
 
@@ -647,7 +581,7 @@ def test_hashes_of_pixels_are_those_of_the_crops(photos, monkeypatch):
 
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 3, threads=2)
     with Suite(["psnr"], CPU) as suite:
-        (seen,) = pass_over(Noisy(), loader, suite)
+        (seen,) = pass_over(Noisy(), loader, suite, PROTOCOL)
     assert seen.hashes.tobytes() == b"".join(found.values())
     for batch in ImageLoader(photos, 32, PROTOCOL.crop, 7):
         assert found == dict(zip(batch.ids, pixel_hashes(batch.images), strict=True))
@@ -695,7 +629,7 @@ def share_in_the_tokenizer(threads, n=8192, batch=64):
     loader = ImageLoader(Slow(n, 0.008), 16, PROTOCOL.crop, batch, threads=threads)
     with MetricSuite(["psnr"], CPU) as suite:
         started = time.perf_counter()
-        (seen,) = pass_over(tokenizer, loader, suite)
+        (seen,) = pass_over(tokenizer, loader, suite, PROTOCOL)
         suite.merge(seen.metrics)
         suite.compute()
     return tokenizer.seconds / (time.perf_counter() - started)

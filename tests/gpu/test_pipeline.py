@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from passes import pass_over
 
 import ssdd_bench as sb
 from ssdd_bench.api.formats import tf32
@@ -11,7 +12,6 @@ from ssdd_bench.api.noise import BatchNoise, KeyedNoise
 from ssdd_bench.data.images import open_images
 from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation import reconstruct as module
-from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.protocols.registry import get_protocol
 
@@ -52,12 +52,7 @@ def test_scores_beside_the_network_are_those_after_it(tokenizer, device, monkeyp
         )
         # Metrics switch TF32 off and on again while the networks run, so these do without it.
         with tf32(False), MetricSuite(KEYS, device, batch=4) as suite:
-            chunks = []
-            reconstruct(
-                tokenizer, loader, suite, get_protocol(protocol), 0, device,
-                lambda _, state, chunks=chunks: chunks.append(state),
-            )  # fmt: skip
-            (seen,) = chunks
+            (seen,) = pass_over(tokenizer, loader, suite, get_protocol(protocol), device=device)
             suite.merge(seen.metrics)
             found.append((suite.compute(), seen.ids, seen.hashes.tobytes()))
             assert seen.examples.reconstructions.is_cpu
@@ -75,7 +70,7 @@ def test_images_stay_on_the_gpu_between_decoding_and_scoring(tokenizer, device):
 
     loader = ImageLoader(open_images(None, limit=4), 64, "adm", 2, pin=device.type == "cuda")
     with Watching(["psnr"], device) as suite:
-        reconstruct(tokenizer, loader, suite, PROTOCOL, 0, device, lambda _, state: None)
+        pass_over(tokenizer, loader, suite, PROTOCOL, device=device)
     assert devices == {device}
 
 

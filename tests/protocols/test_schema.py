@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as T
+from passes import pass_over
 from torch import nn
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
@@ -15,7 +16,6 @@ from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation import run, work
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.examples import Examples
-from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.evaluation.timing import TimingSettings, measure_speed
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import default_metrics
@@ -63,21 +63,14 @@ def photos(make_photos):
     return open_images(make_photos(7, (40, 40)))
 
 
-def passed(photos, protocol_id, tokenizer, batch=3, seed=0):
+def passed(photos, protocol, tokenizer, batch=3, seed=0):
     """The pass of a tokenizer, and the PSNR of its reconstructions."""
-    protocol = get_protocol(protocol_id)
+    protocol = get_protocol(protocol)
     loader = ImageLoader(photos, SIZE, protocol.crop, batch)
     with MetricSuite(["psnr"], CPU) as suite:
-        return pass_over(tokenizer, loader, suite, protocol, seed)
-
-
-def pass_over(tokenizer, loader, suite, protocol, seed=0):
-    chunks = []
-    take = lambda _, state: chunks.append(state)  # noqa: E731
-    reconstruct(tokenizer, loader, suite, protocol, seed, CPU, take, repeat=False)
-    (seen,) = chunks
-    suite.merge(seen.metrics)
-    return seen, suite.compute().values["psnr"].value
+        (seen,) = pass_over(tokenizer, loader, suite, protocol, seed, repeat=False)
+        suite.merge(seen.metrics)
+        return seen, suite.compute().values["psnr"].value
 
 
 @pytest.mark.parametrize("name", ["ssdd-paper-v1", "ldm-v1"])
@@ -155,9 +148,7 @@ def test_only_ldm_samples_the_posterior(photos):
         assert torch.equal(torch.cat(tokenizer.encode_noise), expected)
     assert found[0] == found[1]
     mode = replace(get_protocol("ldm-v1"), posterior="mode")
-    loader = ImageLoader(photos, SIZE, "bilinear", 3)
-    with MetricSuite(["psnr"], CPU) as suite:
-        assert pass_over(Plain(), loader, suite, mode)[1] > found[0] + 1
+    assert passed(photos, mode, Plain())[1] > found[0] + 1
 
 
 @pytest.mark.slow
@@ -179,7 +170,7 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
 
     loader = ImageLoader(photos, SIZE, protocol.crop, 4)
     with Watching(["psnr"], CPU) as suite:
-        pass_over(tokenizer, loader, suite, protocol)
+        pass_over(tokenizer, loader, suite, protocol, repeat=False)
     assert tokenizer.products == {dtype}
     batch = next(iter(loader))
     examples = Examples(batch.ids, batch.images, batch.images)
