@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,7 +28,7 @@ from ssdd_bench.evaluation.environment import (
 from ssdd_bench.evaluation.examples import EXAMPLES, Examples
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.progress import progress_bar
-from ssdd_bench.evaluation.result import Evaluation, Provenance
+from ssdd_bench.evaluation.result import Evaluation, describe_origin
 from ssdd_bench.metrics.catalog import metric_keys
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
@@ -86,7 +87,7 @@ def evaluate_pairs(
     """
     protocol = get_protocol(protocol)
     chosen = choose_device(device)
-    provenance = Provenance(chosen, command)
+    origin, started = describe_origin(chosen, command), time.perf_counter()
     ours, theirs = (
         as_source(images, max_image_mb=max_image_mb) for images in (references, reconstructions)
     )
@@ -153,7 +154,8 @@ def evaluate_pairs(
         examples=Examples(
             ids[:EXAMPLES], *(torch.stack(images) for images in zip(*examples, strict=True))
         ),
-        **provenance.fields(),
+        seconds=time.perf_counter() - started,
+        **origin,
     )
 
 

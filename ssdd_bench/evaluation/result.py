@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -141,32 +140,22 @@ def show_html(frame: pd.DataFrame) -> str:
     return render("fragment.html.j2", tables=build_tables(frame))
 
 
-class Provenance:
-    """The part of a record that says when, where and by which command it was made.
+def describe_origin(
+    device: torch.device, command: str = "", environment: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the fields of :class:`Result` that say when, where and by which command it was made.
 
     Args:
         device: of the networks.
         command: that the user typed; empty for calls from Python.
         environment: from :func:`describe_environment`, where it is known already.
-
-    Attributes:
-        origin: the fields of :class:`Result` with these names, but ``seconds``.
     """
-
-    def __init__(
-        self, device: torch.device, command: str = "", environment: dict[str, Any] | None = None
-    ) -> None:
-        self._started = time.perf_counter()
-        self.origin: dict[str, Any] = {
-            "environment": environment or describe_environment(device),
-            "command": hide_home(command),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "numbers_version": NUMBERS_VERSION,
-        }
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of :class:`Result` with these names, and ``seconds`` until now."""
-        return {**self.origin, "seconds": time.perf_counter() - self._started}
+    return {
+        "environment": environment or describe_environment(device),
+        "command": hide_home(command),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "numbers_version": NUMBERS_VERSION,
+    }
 
 
 def _only_in(old: Result, new: Result) -> dict[str, MetricValue]:

@@ -36,7 +36,7 @@ from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.merge import execution_warnings
 from ssdd_bench.evaluation.reference import Reference
-from ssdd_bench.evaluation.result import Evaluation, Provenance
+from ssdd_bench.evaluation.result import Evaluation, describe_origin
 from ssdd_bench.evaluation.sample_row import (
     default_sample_metrics,
     departures,
@@ -140,7 +140,7 @@ class _Job:
         grids: of the samples, and of the references if there are images; in this order the chunks
             are counted.
         files: of the chunks.
-        provenance: of the record.
+        origin: fields of the record that say when, where and by which command it was made.
     """
 
     made: GeneratedRecord | None
@@ -152,7 +152,7 @@ class _Job:
     fingerprint: str
     grids: tuple[Grid, ...]
     files: ChunkFiles
-    provenance: Provenance
+    origin: dict[str, Any]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -184,7 +184,7 @@ class ScoringWorker(Worker[Evaluation]):
     def open(self, job: int) -> Opened[Evaluation]:
         """Look up which chunks are there, or if the result is."""
         plan, protocol, reference = self._plan, self._plan.protocol, self._reference
-        provenance = Provenance(self._device, plan.command)
+        origin = describe_origin(self._device, plan.command)
         made, samples, labels = open_samples(plan.samples[job], plan.max_image_mb)
         keys = plan.metrics or default_sample_metrics(protocol, labels is not None, reference)
         side = min(samples.read_named(samples.ids[0]).size)
@@ -227,9 +227,7 @@ class ScoringWorker(Worker[Evaluation]):
         }
         folder = plan.parts / f"{path.stem}-{fingerprint(of_chunks)[:10]}"
         files = ChunkFiles(folder, of_chunks, sum(map(len, grids)))
-        one = _Job(
-            made, samples, labels, keys, side, label, identity, tuple(grids), files, provenance
-        )
+        one = _Job(made, samples, labels, keys, side, label, identity, tuple(grids), files, origin)
         self._jobs[job] = one
         return Opened(label, one.sizes, files.missing())
 
@@ -406,7 +404,7 @@ class ScoringWorker(Worker[Evaluation]):
             ),
             generation=made.generation if made else None,
             seconds=seconds,
-            **one.provenance.origin,
+            **one.origin,
         )
 
     def close(self) -> None:

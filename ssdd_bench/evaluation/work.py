@@ -30,7 +30,7 @@ from ssdd_bench.evaluation.folder import (
 )
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.reconstruct import reconstruct
-from ssdd_bench.evaluation.result import Provenance
+from ssdd_bench.evaluation.result import describe_origin
 from ssdd_bench.evaluation.settings import (
     Settings,
     choose_batches,
@@ -112,7 +112,7 @@ def describe_job(
         speed=settings.speed,
         pictures=pictures,
         picture_quality=picture_quality,
-        **Provenance(device, command, environment).origin,
+        **describe_origin(device, command, environment),
     )
 
 
