@@ -14,8 +14,7 @@ from typing import Generic
 
 import torch
 
-from ssdd_bench import errors
-from ssdd_bench.errors import JobsFailedError, UserError
+from ssdd_bench.errors import JobsFailedError
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import progress_bar
@@ -98,7 +97,10 @@ def launch_groups(
                 Scheduler(groups, alone.slots(device), watcher, launch.timeout).run()
             watcher.failures = ranks.gather(watcher.failures)[0]
     if watcher.failures:
-        raise_problem(*watcher.failures[0])
+        job, problem = watcher.failures[0]
+        if error := problem.user_error:
+            raise error
+        raise JobsFailedError(f"{job}: {problem}") from RuntimeError(problem.trace)
     return watcher.results
 
 
@@ -155,17 +157,3 @@ class Collector(Watcher[R], Generic[R]):
     def failed(self, group: int, jobs: Sequence[int], problem: Problem) -> None:
         """Keep the problem, with the first job that it ended."""
         self.failures.append((self._groups[group].jobs[jobs[0]], problem))
-
-
-def raise_problem(job: str, problem: Problem) -> None:
-    """Raise the error of a job again, as far as it is one of ours.
-
-    Raises:
-        UserError: of the same type, if the problem was one; otherwise ``JobsFailedError``.
-    """
-    if problem.is_user_error:
-        kind: type[UserError] = getattr(errors, problem.kind)
-        error = kind.__new__(kind, problem.text)
-        error.args = (problem.text,)
-        raise error
-    raise JobsFailedError(f"{job}: {problem}") from RuntimeError(problem.trace)

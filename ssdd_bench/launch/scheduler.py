@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Generic
 
+from ssdd_bench.errors import DataError, OutputError
 from ssdd_bench.launch.slots import (
     Answer,
     Call,
@@ -311,7 +312,8 @@ class Scheduler(Generic[R]):
         elif isinstance(event, Answer):
             self._answered(slot, event.value)
         elif isinstance(event, Raised):
-            event.problem.raise_if_general()
+            if isinstance(error := event.problem.user_error, DataError | OutputError):
+                raise error
             self._raised(slot, event.problem)
         else:
             self._died(slot, event)
@@ -322,9 +324,6 @@ class Scheduler(Generic[R]):
     def _images(self, task: Task, chunk: int) -> int:
         opened = self._job(task).opened
         return opened.images[chunk] if opened else 0
-
-    def _name(self, task: Task) -> str:
-        return self._groups[task[0]].jobs[task[1]]
 
     def _answered(self, slot: int, value: Any) -> None:
         seat = self._seats[slot]
@@ -337,7 +336,8 @@ class Scheduler(Generic[R]):
             self._opened(job, value)
         elif call.method == "work":
             if seat.left:
-                text = f"chunks {seat.left} of {self._name(job.task)} were not saved"
+                name = self._groups[seat.group].jobs[call.job]
+                text = f"chunks {seat.left} of {name} were not saved"
                 self._fail(seat.group, [call.job], Problem("RuntimeError", text))
         elif call.method == "time":
             job.untimed = False

@@ -41,27 +41,20 @@ class Problem:
         return cls(type(error).__name__, printable(str(error)), printable(trace))
 
     @property
-    def is_user_error(self) -> bool:
-        """Return True if the message is enough, see :class:`ssdd_bench.errors.UserError`."""
-        return isinstance(kind := getattr(errors, self.kind, None), type) and issubclass(
-            kind, errors.UserError
-        )
-
-    def raise_if_general(self) -> None:
-        """Raise the error if it concerns every job: images, or the folder of results.
-
-        Raises:
-            DataError: it was one.
-            OutputError: it was one.
-        """
-        if self.kind in ("DataError", "OutputError"):
-            raise getattr(errors, self.kind)(self.text)
+    def user_error(self) -> errors.UserError | None:
+        """Return the error if its message is enough, see :class:`ssdd_bench.errors.UserError`."""
+        kind = getattr(errors, self.kind, None)
+        if not (isinstance(kind, type) and issubclass(kind, errors.UserError)):
+            return None
+        error = kind.__new__(kind, self.text)  # whatever arguments it was made of
+        error.args = (self.text,)
+        return error
 
     def describe(self, where: str) -> str:
         """Return its first line, and ``where`` its traceback is unless the message is enough."""
         lines = self.text.splitlines()
         reason = lines[0] if lines else ""
-        return reason if self.is_user_error else f"{self.kind}: {reason} ({where})"
+        return reason if self.user_error else f"{self.kind}: {reason} ({where})"
 
     def __str__(self) -> str:
         return self.describe("--debug shows where")
@@ -119,9 +112,8 @@ class Worker(ABC, Generic[R]):
         Images of consecutive chunks are loaded ahead, so many chunks in one call cost less.
         """
 
-    @abstractmethod
     def time(self, job: int, progress: Progress) -> None:
-        """Read the clock for an open job and save it; nothing else must run meanwhile."""
+        """Read the clock for an open job that is untimed and save it; nothing else runs then."""
 
     @abstractmethod
     def finish(self, job: int, progress: Progress) -> R:

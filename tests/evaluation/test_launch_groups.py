@@ -19,13 +19,11 @@ from scores import measured
 
 from ssdd_bench.errors import (
     JobsFailedError,
-    OptionError,
     OutputError,
-    UnknownNameError,
     UserError,
 )
 from ssdd_bench.evaluation import launch_groups as module
-from ssdd_bench.evaluation.launch_groups import Collector, Files, launch_groups, raise_problem
+from ssdd_bench.evaluation.launch_groups import Collector, Files, launch_groups
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.run import run
@@ -42,16 +40,6 @@ from ssdd_bench.launch.tasks import Opened, Problem
 
 CPU = torch.device("cpu")
 SUPPORT = Path(__file__).parents[1] / "support"
-
-
-def test_an_error_of_a_worker_keeps_its_type_if_it_is_one_of_ours():
-    for error in (OptionError("steps is 0"), UnknownNameError("metric", "gfidd", ["gfid"])):
-        with pytest.raises(type(error)) as raised:
-            raise_problem("samples", Problem.of(error))
-        assert str(raised.value) == str(error)
-        assert raised.value.args == (str(error),)
-    with pytest.raises(JobsFailedError, match="samples: ValueError: of a plugin"):
-        raise_problem("samples", Problem.of(ValueError("of a plugin")))
 
 
 def test_two_launches_into_one_folder(photos, record, tmp_path):

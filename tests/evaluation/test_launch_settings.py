@@ -26,11 +26,6 @@ from ssdd_bench.plugins.registry import parse_requests
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
 
-def test_workers_on_ray_take_no_shares() -> None:
-    with pytest.raises(UserError, match="shares"):
-        Launch(ray_gpus=0, share=Share(0, 2)).check()
-
-
 def test_the_gpus_of_a_cluster_are_elsewhere() -> None:
     assert Launch(ray_gpus=1).choose_device("auto").type == "cuda"
     assert Launch(ray_gpus=0).choose_device("auto").type == "cpu"

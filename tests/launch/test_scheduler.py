@@ -93,7 +93,7 @@ def test_what_a_plugin_raises_fails_its_jobs(
     (problem, *_) = seen.failures.values()
     kinds = {"raise": "Unpicklable", "user error": "UserError", "sys.exit": "SystemExit"}
     assert problem.kind == kinds[fault]
-    assert problem.is_user_error == (fault == "user error")
+    assert bool(problem.user_error) == (fault == "user error")
     assert "dummy_groups.py" in problem.trace
 
 
