@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ssdd_bench.evaluation.environment import (
     describe_execution,
     device_of_scores,
 )
-from ssdd_bench.evaluation.folder import FORMAT, PARTS, Executed
+from ssdd_bench.evaluation.folder import FORMAT, Executed
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import describe_external
 from ssdd_bench.evaluation.memory import keep_freed_memory
@@ -75,7 +75,6 @@ class ScoringPlan:
     Attributes:
         samples: each becomes a result.
         out: folder of the results; None returns them only.
-        parts: folder of what is found of the chunks; by default below ``out``.
     """
 
     samples: tuple[Images, ...]
@@ -90,11 +89,6 @@ class ScoringPlan:
     max_image_mb: int = MAX_IMAGE_MB
     force: bool = False
     command: str = ""
-    parts: Path = field(default=Path(PARTS))
-
-    def __post_init__(self) -> None:
-        if self.out is not None:
-            object.__setattr__(self, "parts", self.out / PARTS)
 
     def open_reference(self) -> Reference:
         """Open the reference."""
@@ -106,11 +100,12 @@ class ScoringGroup(Group[Evaluation]):
 
     Args:
         plan: what to score.
+        parts: folder of what is found of the chunks.
         reference: open already in this process.
     """
 
-    def __init__(self, plan: ScoringPlan, reference: Reference | None = None) -> None:
-        self.plan = plan
+    def __init__(self, plan: ScoringPlan, parts: Path, reference: Reference | None = None) -> None:
+        self.plan, self.parts = plan, parts
         self._reference = reference
         self.name = "scores"
         self.jobs = tuple(job_name(one) for one in plan.samples)
@@ -119,7 +114,7 @@ class ScoringGroup(Group[Evaluation]):
         """Open the reference; networks are loaded for the first chunk."""
         keep_freed_memory()
         reference = self._reference or self.plan.open_reference()
-        return ScoringWorker(self.plan, reference, torch.device(device))
+        return ScoringWorker(self.plan, self.parts, reference, torch.device(device))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open images out: another process opens them itself."""
@@ -170,12 +165,15 @@ class ScoringWorker(Worker[Evaluation]):
 
     Args:
         plan: what to score.
+        parts: folder of what is found of the chunks.
         reference: that they are compared with.
         device: of the metrics' networks.
     """
 
-    def __init__(self, plan: ScoringPlan, reference: Reference, device: torch.device) -> None:
-        self._plan, self._reference, self._device = plan, reference, device
+    def __init__(
+        self, plan: ScoringPlan, parts: Path, reference: Reference, device: torch.device
+    ) -> None:
+        self._plan, self._parts, self._reference, self._device = plan, parts, reference, device
         self._threads = choose_load_threads(plan.load_threads, device, has_networks=False)
         self._jobs: dict[int, _Job] = {}
         self._suite: tuple[int, MetricSuite] | None = None
@@ -202,13 +200,13 @@ class ScoringWorker(Worker[Evaluation]):
                 *device_of_scores(self._device),
             ]
         )
-        path = result_path(plan.out or plan.parts, label, side, protocol.id, identity)
+        path = result_path(plan.out or self._parts, label, side, protocol.id, identity)
         if plan.out is not None and not plan.force:
             old = load_saved(path, identity)
             if old is not None and _is_complete(old, keys):
                 # A launch that was killed when it had saved the result has left its chunks.
                 held = {"metrics": list(old.metrics), "weights": _weights(old.metrics)}
-                delete_covered(plan.parts, path.stem, held)
+                delete_covered(self._parts, path.stem, held)
                 kept = {one.name: getattr(old, one.name) for one in fields(Result)}
                 return Opened(label, result=Evaluation(**kept, path=path))
         if not reference.matches(made.classes if made else ()):
@@ -225,7 +223,7 @@ class ScoringWorker(Worker[Evaluation]):
             "torch": TORCH,
             "format": FORMAT,
         }
-        folder = plan.parts / f"{path.stem}-{fingerprint(of_chunks)[:10]}"
+        folder = self._parts / f"{path.stem}-{fingerprint(of_chunks)[:10]}"
         files = ChunkFiles(folder, of_chunks, sum(map(len, grids)))
         one = _Job(made, samples, labels, keys, side, label, identity, tuple(grids), files, origin)
         self._jobs[job] = one
@@ -340,9 +338,6 @@ class ScoringWorker(Worker[Evaluation]):
             expected=one.expected,
             only_merges=only_merges,
         )
-
-    def time(self, job: int, progress: Progress) -> None:
-        """Do nothing: there is no clock."""
 
     def finish(self, job: int, progress: Progress) -> Evaluation:
         """Add up the chunks in the order of their numbers, and save the result.

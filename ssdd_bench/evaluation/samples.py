@@ -6,11 +6,10 @@ reference may be moments of a training set, as ADM's npz files hold them.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -122,8 +121,8 @@ def score_samples(
     # Scores of other sets may go to the same folder meanwhile.
     names = [job_name(one) for one in plan.samples]
     name = fingerprint([names, against.name, plan.protocol.id])[:10]
-    with nullcontext(plan.parts) if plan.out else tempfile.TemporaryDirectory() as parts:
-        group = ScoringGroup(replace(plan, parts=Path(parts)), against)
+    with nullcontext(plan.out / PARTS) if plan.out else TemporaryDirectory() as parts:
+        group = ScoringGroup(plan, Path(parts), against)
         files = [Files(plan.out, f"{PARTS}/**/*", f"score-{name}")] if plan.out else []
 
         def costs() -> dict[Task, list[float]]:

@@ -108,8 +108,13 @@ def plan_of(samples, reference, out, metrics=("gfid", "fd_effnet"), **more):
     return ScoringPlan((samples,), reference, GFID, out, metrics, **more)
 
 
+def worker_of(plan, reference=None):
+    parts = (plan.out or plan.samples[0].parent) / "parts"
+    return ScoringWorker(plan, parts, reference or plan.open_reference(), CPU)
+
+
 def open_worker(plan):
-    worker = ScoringWorker(plan, plan.open_reference(), CPU)
+    worker = worker_of(plan)
     return worker, worker.open(0)
 
 
@@ -179,7 +184,7 @@ def test_default_metrics(samples, images, photos, tmp_path, monkeypatch, labelle
     np.savez(tmp_path / "bare.npz", arr_0=images)
     plan = plan_of(samples if labelled else tmp_path / "bare.npz", photos, tmp_path, ())
     reference = plan.open_reference()
-    worker = ScoringWorker(plan, reference, CPU)
+    worker = worker_of(plan, reference)
     worker.open(0)
     chosen.assert_called_once_with(GFID, labelled, reference)
     assert worker._jobs[0].keys == ("fd_effnet",)
@@ -273,7 +278,7 @@ def test_scores_are_made_once_for_the_chunks_of_a_job(samples, photos, tmp_path,
     suites = mock.Mock(side_effect=MetricSuite)
     monkeypatch.setattr(sample_worker, "MetricSuite", suites)
     plan = replace(plan_of(samples, photos, tmp_path), samples=(samples, samples), strict=True)
-    worker = ScoringWorker(plan, plan.open_reference(), CPU)
+    worker = worker_of(plan)
     for job in (0, 1):
         worker.open(job)
     for job in (0, 0, 1, 0):
@@ -316,7 +321,7 @@ def test_the_record_of_samples_from_elsewhere(samples, images, photos, tmp_path,
 
 def test_the_record_of_samples_that_were_made_here(samples, made, photos, tmp_path):
     folder = write(made, samples, tmp_path / "made")
-    plan = plan_of(folder, photos, None, ("gfid",), label="mine", parts=tmp_path / "parts")
+    plan = plan_of(folder, photos, None, ("gfid",), label="mine")
     found = finish(plan)
     assert found.tokenizer == replace(made.tokenizer, label="mine")
     facts = found.seed, found.steps, found.latent, found.execution, found.generation
@@ -375,11 +380,11 @@ def test_a_result_is_complete_if_its_metrics_are_available():
 def test_a_group_opens_the_reference_once(samples, photos, tmp_path):
     plan = plan_of(samples, photos, tmp_path)
     reference = plan.open_reference()
-    group = ScoringGroup(plan, reference)
+    group = ScoringGroup(plan, tmp_path, reference)
     assert (group.name, group.jobs) == ("scores", (str(samples),))
     assert group.load("cpu")._reference is reference
     elsewhere = group.__getstate__()
     assert elsewhere["_reference"] is None
     assert elsewhere["plan"] == plan
-    opened = ScoringGroup(plan).load("cpu")._reference
+    opened = ScoringGroup(plan, tmp_path).load("cpu")._reference
     assert opened.identity == reference.identity
