@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import eq
 from pathlib import Path
 
 from ssdd_bench.data.named import require_named
@@ -89,7 +90,7 @@ def _forecast_job(job: Job, config: RunConfig, earlier: Sequence[Result]) -> Job
     if not alike:
         return JobForecast(job, has_result, None)
     # The most alike: equal label, protocol and resolution; the latest of them.
-    best = max(alike, key=lambda one: (*map(_equal, exact, _key(one)), one.created))
+    best = max(alike, key=lambda one: (*map(eq, exact, _key(one)), one.created))
     images = min(filter(None, (config.limit, config.sample, best.data.n)))
     pixels = (job.resolution / best.resolution) ** 2
     return JobForecast(job, has_result, best.seconds * pixels * images / best.data.n)
@@ -97,10 +98,6 @@ def _forecast_job(job: Job, config: RunConfig, earlier: Sequence[Result]) -> Job
 
 def _key(result: Result) -> tuple[str, int, str, int]:
     return result.tokenizer.label, result.resolution, str(result.protocol["id"]), result.seed
-
-
-def _equal(one: object, other: object) -> bool:
-    return one == other
 
 
 def _missing(config: RunConfig) -> Iterator[str]:

@@ -40,7 +40,7 @@ def make_groups(
     """
     data_hash, environment = data_fingerprint(source), describe_environment(device)
     return tuple(
-        EvaluationGroup(config, tuple(jobs), data_hash, environment, source)
+        EvaluationGroup(config, tuple(jobs), data_hash, source, environment)
         for _, jobs in groupby(config.jobs(), key=lambda job: job.request.label)
     )
 
@@ -52,9 +52,9 @@ class EvaluationGroup(Group[Finished]):
         config: of the run.
         plan: the jobs.
         data_hash: of the images, see :func:`ssdd_bench.evaluation.job.data_fingerprint`.
+        source: the images, open already; they go to other processes too.
         environment: of this process and its machine, see
             :func:`ssdd_bench.evaluation.environment.describe_environment`.
-        source: the images, where they are open already; they go to other processes too.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class EvaluationGroup(Group[Finished]):
         config: RunConfig,
         plan: tuple[Job, ...],
         data_hash: str,
+        source: ImageSource,
         environment: dict[str, Any] | None = None,
-        source: ImageSource | None = None,
     ) -> None:
         self.config = config
         self.plan = plan
@@ -74,13 +74,12 @@ class EvaluationGroup(Group[Finished]):
         self.jobs = tuple(job.name for job in plan)
 
     def load(self, device: str) -> EvaluationWorker:
-        """Load the tokenizer onto a device, and open the images."""
+        """Load the tokenizer onto a device."""
         keep_freed_memory()
         chosen = torch.device(device)
         environment = self._environment or describe_environment(chosen)
         loaded = load(self.plan[0].request, chosen)
-        source = self._source or self.config.source()
-        return EvaluationWorker(self, loaded, source, chosen, environment)
+        return EvaluationWorker(self, loaded, self._source, chosen, environment)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is another machine's; the images go along, so that all have the same."""
