@@ -70,7 +70,7 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
 
     def open(self, job: int) -> Opened[tuple[Finished, ...]]:
         """Ask for the clock alone."""
-        return Opened(self._group.jobs[job], untimed=job not in self._compared)
+        return Opened(untimed=job not in self._compared)
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Do nothing: there are no chunks."""

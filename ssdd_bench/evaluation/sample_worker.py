@@ -208,7 +208,7 @@ class ScoringWorker(Worker[Evaluation]):
                 held = {"metrics": list(old.metrics), "weights": _weights(old.metrics)}
                 delete_covered(self._parts, path.stem, held)
                 kept = {one.name: getattr(old, one.name) for one in fields(Result)}
-                return Opened(label, result=Evaluation(**kept, path=path))
+                return Opened(result=Evaluation(**kept, path=path))
         if not reference.matches(made.classes if made else ()):
             labels = None
         grids = [Grid.of(count) for count in (len(samples), reference.count) if count]
@@ -227,7 +227,7 @@ class ScoringWorker(Worker[Evaluation]):
         files = ChunkFiles(folder, of_chunks, sum(map(len, grids)))
         one = _Job(made, samples, labels, keys, side, label, identity, tuple(grids), files, origin)
         self._jobs[job] = one
-        return Opened(label, one.sizes, files.missing())
+        return Opened(one.sizes, files.missing())
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Score some chunks, first those of the samples, and save each as soon as it is done."""

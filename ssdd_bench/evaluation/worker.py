@@ -149,7 +149,7 @@ class EvaluationWorker(Worker[Finished]):
         if old is not None and not config.force and has_scores(old, settings.metrics, config):
             complete = Finished(old, path, reused=True)
         if complete and has_speed(complete.result, config):
-            return Opened(plan.name, result=complete)
+            return Opened(result=complete)
         if complete and complete.result.environment != self._environment:
             complete = None  # A result names one environment, which is that of its speed too.
         if old is not None:
@@ -158,11 +158,11 @@ class EvaluationWorker(Worker[Finished]):
         folder = JobFolder(config.out / PARTS / record.identity.folder_name(path), record.identity)
         if complete:
             self._jobs[job] = _Job(settings, folder, record, complete)
-            return Opened(plan.name, untimed=True)
+            return Opened(untimed=True)
         self._jobs[job] = _Job(settings, folder, folder.claim(record), None)
         untimed = settings.speed and folder.load_clock() is None
         sizes = folder.grid.sizes
-        return Opened(plan.name, sizes, folder.missing(), untimed, folder=folder.path.name)
+        return Opened(sizes, folder.missing(), untimed, folder=folder.path.name)
 
     def _describe(self, settings: Settings) -> JobRecord:
         group = self._group

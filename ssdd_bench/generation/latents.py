@@ -203,7 +203,7 @@ class LatentsWorker(Worker[LatentsRecord]):
                     f"{out} holds latents of other images, options or weights, or of an earlier "
                     "version: choose another --out, or delete it"
                 )
-        return Opened("latents", self._grid.sizes, tuple(missing))
+        return Opened(self._grid.sizes, tuple(missing))
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Encode some shards, and save each as soon as it is done."""

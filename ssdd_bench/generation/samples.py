@@ -179,11 +179,11 @@ class SamplingWorker(Worker[GeneratedRecord]):
             if done.fingerprint != batches.identity:
                 raise other_samples(config.out)
             batches.discard()  # those that a launch left which was killed when it had joined them
-            return Opened(config.out.name, result=done)
+            return Opened(result=done)
         batches.claim()
         self._batches[job] = batches
         untimed = self._crowded and batches.clock() is None
-        return Opened(config.out.name, batches.grid.sizes, batches.missing(), untimed)
+        return Opened(batches.grid.sizes, batches.missing(), untimed)
 
     @tf32(False)
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:

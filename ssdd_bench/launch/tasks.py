@@ -65,7 +65,6 @@ class Opened(Generic[R]):
     """A job as its worker finds it on disk.
 
     Attributes:
-        name: for progress bars and messages.
         images: number in each chunk.
         missing: numbers of the chunks that are not on disk, ascending.
         untimed: True if the clock is asked for and has not been read yet.
@@ -73,7 +72,6 @@ class Opened(Generic[R]):
         folder: name of the folder that a merge makes the result of, "" if there is none.
     """
 
-    name: str
     images: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
     untimed: bool = False

@@ -151,7 +151,7 @@ def test_a_collector_counts_what_was_done_before():
     counts, problem = [], Problem("ValueError", "bad")
     groups = [Dummy("a", {"x": 1}, Path()), Dummy("b", {"y": 1, "z": 1, "w": 1}, Path())]
     watcher = Collector(groups, counts.append)
-    watcher.started((0, 0), Opened("x", (4, 4, 3), (0, 2)))
+    watcher.started((0, 0), Opened((4, 4, 3), (0, 2)))
     watcher.images_done((0, 0), 5)
     watcher.failed(1, [1, 2], problem)
     watcher.finished((0, 0), "done")

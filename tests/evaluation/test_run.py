@@ -737,8 +737,8 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
     seen, launch, before = as_rank(monkeypatch, 0, theirs, merges)
 
     def work(watcher):
-        watcher.started((0, 0), Opened("", (3,), (0,), folder="folder-16"))
-        watcher.started((0, 3), Opened("", (3,), (0,)))
+        watcher.started((0, 0), Opened((3,), (0,), folder="folder-16"))
+        watcher.started((0, 3), Opened((3,), (0,)))
         watcher.finished((0, 3), results[3])
         watcher.failed(0, [6], Problem("ValueError", "mine"))
 

@@ -148,7 +148,7 @@ def test_what_chunks_depend_on(samples, photos, tmp_path, monkeypatch, strict):
     path = result_path(tmp_path, "samples", 16, "gfid-v1", job)
     folder = tmp_path / "parts" / f"{path.stem}-{fingerprint(of_chunks)[:10]}"
     files.assert_called_once_with(folder, of_chunks, 9)
-    assert opened == Opened("samples", (5,) * 8 + (4,), (2, 3))
+    assert opened == Opened((5,) * 8 + (4,), (2, 3))
 
 
 def test_scores_of_a_gpu_are_another_result(samples, photos, tmp_path, monkeypatch):
@@ -192,10 +192,10 @@ def test_default_metrics(samples, images, photos, tmp_path, monkeypatch, labelle
 
 def test_samples_are_named_by_how_they_were_made(samples, made, photos, tmp_path):
     folder = write(made, samples, tmp_path / "made")
-    _, opened = open_worker(plan_of(folder, photos, tmp_path))
-    assert opened.name == generated_label(made)
-    worker, opened = open_worker(plan_of(folder, photos, tmp_path, label="mine"))
-    assert opened.name == "mine"
+    worker, _ = open_worker(plan_of(folder, photos, tmp_path))
+    assert worker._jobs[0].label == generated_label(made)
+    worker, _ = open_worker(plan_of(folder, photos, tmp_path, label="mine"))
+    assert worker._jobs[0].label == "mine"
     source = data_fingerprint(open_images(folder / "samples.npz"))
     sets = source, data_fingerprint(open_images(photos))
     found = fingerprint([NUMBERS_VERSION, *sets, 16, GFID.sha256, "mine", made.seed])
@@ -347,7 +347,7 @@ def test_a_complete_result_is_kept_unless_it_is_forced(samples, photos, tmp_path
     found = finish(plan)
     _, opened = open_worker(plan)
     (saved,) = load_results([found.path])
-    assert (opened.name, opened.result.path, opened.missing) == ("samples", found.path, ())
+    assert (opened.result.path, opened.missing) == (found.path, ())
     assert opened.result.record == saved
     for other in (replace(plan, force=True), replace(plan, metrics=("gfid", "fd_effnet"))):
         _, opened = open_worker(other)

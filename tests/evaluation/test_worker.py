@@ -705,9 +705,6 @@ def test_a_group_loads_onto_a_device(tmp_path, monkeypatch):
     assert kept == [True, True]
 
 
-NAME = "test at 16 px, default-v1"
-
-
 def test_an_open_job_is_described(loaded, tmp_path):
     plan = Plan(
         tmp_path, loaded("stochastic"), Pictures(6), speed=True, command="ssdd-bench run",
@@ -715,7 +712,7 @@ def test_an_open_job_is_described(loaded, tmp_path):
     )  # fmt: skip
     opened = plan.worker().open(0)
     (path,) = find_jobs(tmp_path)
-    assert opened == Opened(NAME, (4, 2), (0, 1), True, folder=path.name)
+    assert opened == Opened((4, 2), (0, 1), True, folder=path.name)
     record = read_job(path)
     settings = plan.config.settings(plan.group.plan[0], CPU)
     expected = describe_job(
@@ -778,12 +775,12 @@ def test_the_clock_is_read_and_saved(loaded, tmp_path, clock):
     assert found == ClockRecord(record.identity, BASE.speed, {"cpu": "y"}, found.seconds)
     assert 0 < found.seconds < 60
     assert clock == [("0001", "0002", "0003")]  # of the first chunk
-    assert plan.worker().open(0) == Opened(NAME, (4, 4, 3), folder=plan.folder.path.name)
+    assert plan.worker().open(0) == Opened((4, 4, 3), folder=plan.folder.path.name)
     finished = worker.finish(0, stages)
     assert stages.seen == ["speed", "scores"]
     assert (finished.result.speed, finished.result.environment) == (BASE.speed, {"cpu": "y"})
     opened = plan.worker().open(0)
-    assert opened == Opened(NAME, result=replace(finished, reused=True))
+    assert opened == Opened(result=replace(finished, reused=True))
 
 
 @pytest.mark.medium
@@ -791,7 +788,7 @@ def test_a_speed_that_is_missing_is_added(loaded, tmp_path, clock):
     old = Plan(tmp_path, loaded("codec"), Pictures(3), command="first").run()
     plan = Plan(tmp_path, loaded("codec"), Pictures(3), speed=True, command="second")
     worker, stages = plan.worker(), Stages()
-    assert worker.open(0) == Opened(NAME, untimed=True)
+    assert worker.open(0) == Opened(untimed=True)
     assert not find_jobs(tmp_path)
     worker.time(0, stages)
     finished = worker.finish(0, stages)
@@ -810,10 +807,10 @@ def test_what_an_old_result_has_is_computed_again(loaded, tmp_path):
     old = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("psnr",)).run()
     reused = replace(old, reused=True)
     fewer = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("psnr",))
-    assert fewer.worker().open(0) == Opened(NAME, result=reused)
+    assert fewer.worker().open(0) == Opened(result=reused)
     plan = Plan(tmp_path, loaded("codec"), Pictures(3), metrics=("mse",))
     opened = plan.worker().open(0)
-    assert opened == Opened(NAME, (3,), (0,), folder=plan.folder.path.name)
+    assert opened == Opened((3,), (0,), folder=plan.folder.path.name)
     assert read_job(plan.folder.path).identity.metrics == ("mse", "psnr")
     assert plan.folder.path.name.startswith(f"{old.path.stem}-")
 

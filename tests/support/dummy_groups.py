@@ -121,13 +121,12 @@ class Counting(Worker[str]):
     def open(self, job: int) -> Opened[str]:
         self.group.log("open", job)
         self.group.break_at("open", job)
-        name = self.group.jobs[job]
         if self.path(job, "result").exists():
-            return Opened(name, result=self.path(job, "result").read_text())
+            return Opened(result=self.path(job, "result").read_text())
         count = self.chunks(job)
         missing = tuple(chunk for chunk in range(count) if not self.path(job, chunk).exists())
         untimed = self.group.clock and not self.path(job, "clock").exists()
-        return Opened(name, (SIZE,) * count, missing, untimed)
+        return Opened((SIZE,) * count, missing, untimed)
 
     def take(self, seconds: float) -> None:
         """Take time where others work meanwhile."""
