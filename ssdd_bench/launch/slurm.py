@@ -13,8 +13,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -285,23 +285,6 @@ def _minutes(text: str) -> int:
         ) from None
 
 
-@contextmanager
-def _interrupts_are_heard() -> Iterator[None]:
-    """Let processes that are started meanwhile take interrupts, by which submitit ends them.
-
-    A shell starts programs in the background with interrupts ignored, and they pass that on.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def run_locally(submission: Submission) -> int:
     """Run the shares on this machine as submitit does without SLURM, all at once, and wait.
 
@@ -314,11 +297,5 @@ def run_locally(submission: Submission) -> int:
     executor.update_parameters(
         timeout_min=_minutes(submission.options.get("time", TIME)), gpus_per_node=submission.gpus
     )
-    with _interrupts_are_heard():
-        jobs = executor.submit_array(submission.tasks(os.getpid()))
-    try:
-        return sum(job.exception() is not None for job in jobs)
-    except BaseException:
-        for job in jobs:
-            job.cancel()
-        raise
+    jobs = executor.submit_array(submission.tasks(os.getpid()))
+    return sum(job.exception() is not None for job in jobs)
