@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ssdd_bench.cli._verbs import wants_traceback
 from ssdd_bench.errors import printable
-from ssdd_bench.evaluation.job import Failure, Finished, Job
+from ssdd_bench.evaluation.job import Failure, Finished, Job, name_job
 from ssdd_bench.evaluation.progress import Callbacks, new_progress
 from ssdd_bench.results.schema import Result
 
@@ -97,8 +97,8 @@ def _describe(result: Result) -> str:
 
     frame = to_frame([result])
     row = frame.iloc[0]
-    seed = f", seed {result.seed}" if result.seed else ""
-    name = f"{result.tokenizer.label} at {result.resolution} px, {result.protocol['id']}{seed}"
+    protocol = str(result.protocol["id"])
+    name = name_job(result.tokenizer.label, result.resolution, protocol, result.seed)
     numbers = [f"{one.key} {one.cell(row).text}" for one in scores(metric_directions(frame))]
     if result.speed:
         numbers.append(f"decode {format_short(row['decode_ips'])} images/s")

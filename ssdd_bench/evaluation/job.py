@@ -31,8 +31,12 @@ class Job:
     @property
     def name(self) -> str:
         """Name for progress bars and messages."""
-        seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.request.label} at {self.resolution} px, {self.protocol.id}{seed}"
+        return name_job(self.request.label, self.resolution, self.protocol.id, self.seed)
+
+
+def name_job(label: str, resolution: int, protocol: str, seed: int) -> str:
+    """Name a job by its tokenizer, its resolution, the id of its protocol and its seed."""
+    return f"{label} at {resolution} px, {protocol}" + (f", seed {seed}" if seed else "")
 
 
 @dataclass(frozen=True)

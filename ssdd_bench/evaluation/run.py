@@ -31,8 +31,8 @@ from ssdd_bench.evaluation.folder import (
     reduce_plans,
     save_plan,
 )
-from ssdd_bench.evaluation.job import Failure, Finished
-from ssdd_bench.evaluation.launch_groups import Collector
+from ssdd_bench.evaluation.job import Failure, Finished, name_job
+from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Collector
 from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
 from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
@@ -242,7 +242,7 @@ def _requests(tokenizers: Any) -> Iterator[TokenizerRequest]:
 def run_jobs(
     config: RunConfig,
     callbacks: Callbacks | None = None,
-    launch: Launch | None = None,
+    launch: Launch = IN_PROCESS,
     source: ImageSource | None = None,
 ) -> RunSummary:
     """Evaluate every job that is not on disk yet.
@@ -265,7 +265,6 @@ def run_jobs(
     Raises:
         UserError: see :func:`run`.
     """
-    launch = launch or Launch(in_process=True)
     return _Run(config, callbacks or Callbacks(), launch, source).run()
 
 
@@ -287,6 +286,11 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
     callbacks = callbacks or Callbacks()
     finished: list[Finished] = []
     failures: list[Failure] = []
+
+    def fail(name: str, problem: Problem) -> None:
+        failures.append(Failure(name, 1, problem))
+        callbacks.jobs_failed([], failures[-1])
+
     nothing = UserError(f"{out} has nothing to merge: give the folder of a run in shares")
     if not (out.is_dir() and any(out.iterdir())):
         raise nothing  # before there is a folder, or a lock in it
@@ -302,21 +306,17 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
         for folder in folders:
             if not folder.exists():  # One that was merged before it has all its metrics.
                 continue
-            try:
-                finished.append(merge_folder(folder, out))
-                callbacks.job_finished(None, finished[-1])
-            except (DataError, OutputError):
-                raise
-            except Exception as error:
-                failures.append(Failure(folder.name, 1, Problem.of(error)))
-                callbacks.jobs_failed([], failures[-1])
+            merged = _try_to_merge(folder, out)
+            if isinstance(merged, Problem):
+                fail(folder.name, merged)
+            else:
+                finished.append(merged)
+                callbacks.job_finished(None, merged)
         begun = set(_jobs_begun(out))
-        there: dict[str, list[Result]] = {}
-        for result in load_results(results_in(out)):
-            there.setdefault(_job_name(result), []).append(result)
+        there = [(_job_name(one), one.data) for one in load_results(results_in(out))]
 
         def is_done(name: str, images: PlannedImages) -> bool:
-            return any(images.match(one.data) for one in there.get(name, ()))
+            return any(name == other and images.match(data) for other, data in there)
 
         for file, plan in plans.items():
             for name in plan.jobs:
@@ -326,10 +326,19 @@ def merge_results(out: Path, callbacks: Callbacks | None = None) -> RunSummary:
                     f"no share has begun it, on {plan.images.name}: run the shares that are "
                     f"missing, then merge; or delete {file} to do without"
                 )
-                failures.append(Failure(name, 1, Problem("UserError", text)))
-                callbacks.jobs_failed([], failures[-1])
+                fail(name, Problem("UserError", text))
         reduce_plans(out, is_done)
     return RunSummary(tuple(finished), tuple(failures))
+
+
+def _try_to_merge(folder: Path, out: Path) -> Finished | Problem:
+    """Merge the chunks in a folder; an error that concerns every job is raised."""
+    try:
+        return merge_folder(folder, out)
+    except (DataError, OutputError):
+        raise
+    except Exception as error:
+        return Problem.of(error)
 
 
 def _jobs_begun(out: Path) -> Iterator[tuple[str, str]]:
@@ -342,9 +351,8 @@ def _jobs_begun(out: Path) -> Iterator[tuple[str, str]]:
 
 def _job_name(found: Result | JobRecord) -> str:
     """Return the name of the job, without the settings of execution in the tokenizer's label."""
-    seed = f", seed {found.seed}" if found.seed else ""
     label = found.tokenizer.label.partition(" (")[0]
-    return f"{label} at {found.resolution} px, {found.protocol['id']}{seed}"
+    return name_job(label, found.resolution, str(found.protocol["id"]), found.seed)
 
 
 class _Run(Watcher[Finished]):
@@ -400,9 +408,11 @@ class _Run(Watcher[Finished]):
             else:
                 with Ranks(self._launch.rank, self._launch.wait).connected() as ranks:
                     self._work_as(ranks)
+        failures = (self._failures[task] for task in self._jobs if task in self._failures)
         return RunSummary(
             tuple(self._finished[task] for task in self._jobs if task in self._finished),
-            (*self._unique_failures(), *self._comparison_failures),
+            # That of a tokenizer stands at all its jobs.
+            (*dict.fromkeys(failures), *self._comparison_failures),
         )
 
     def _reduce_plans(self) -> None:
@@ -410,11 +420,6 @@ class _Run(Watcher[Finished]):
         images = PlannedImages.of(self._source)
         done = {self._jobs[task].name for task in self._finished}
         reduce_plans(self._config.out, lambda name, found: found == images and name in done)
-
-    def _unique_failures(self) -> Iterator[Failure]:
-        """Yield each failure once: that of a tokenizer stands at all its jobs."""
-        failures = [self._failures[task] for task in self._jobs if task in self._failures]
-        yield from {id(failure): failure for failure in failures}.values()
 
     def _work(self, quiet: Callable[[], None] | None = None) -> None:
         shares = None if self._share is None else self._share.of(self._costs())
@@ -457,12 +462,11 @@ class _Run(Watcher[Finished]):
         for task in self._jobs:
             if task in folders and task not in self._failures:
                 path = self._config.out / PARTS / folders[task]
-                try:
-                    self.finished(task, merge_folder(path, self._config.out))
-                except (DataError, OutputError):
-                    raise
-                except Exception as error:
-                    self.failed(task[0], [task[1]], Problem.of(error))
+                merged = _try_to_merge(path, self._config.out)
+                if isinstance(merged, Problem):
+                    self.failed(task[0], [task[1]], merged)
+                else:
+                    self.finished(task, merged)
 
     def _compare_speeds(self) -> None:
         """Time the decoders by turns where some result lacks its ratio, and save it again."""
