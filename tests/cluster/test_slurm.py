@@ -5,12 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from scores import measured
-from share_programs import MERGE, SHARE
+from share_programs import make_submission, wait_for
 
 slurm = pytest.importorskip("ssdd_bench.launch.slurm", exc_type=ImportError)
 
@@ -40,30 +39,13 @@ def cluster(request, tmp_path_factory):
 @pytest.fixture
 def make(cluster, tmp_path):
     def make(shares, steps=2, pause=0.0, **options):
-        (tmp_path / "work").mkdir()
-        python, work = (sys.executable, "-c"), str(tmp_path / "work")
-        return slurm.Submission(
-            (*python, SHARE, work, str(steps), str(pause)),
-            (*python, MERGE, work),
-            tmp_path / "logs",
-            shares,
-            options=options,
-        )
+        return make_submission(tmp_path, shares, steps, pause, options=options)
 
     return make
 
 
 def output(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def wait_for(find, seconds=90.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := find():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"waited in vain:\n{output('squeue')}")
 
 
 def wait_for_end(submitted):

@@ -16,34 +16,12 @@ from ssdd_bench.evaluation.evaluate import evaluate_loaded
 from ssdd_bench.evaluation.execution import ExecutionSettings
 from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.loading import load
-from ssdd_bench.evaluation.settings import (
-    BatchChoice,
-    Settings,
-    choose_batches,
-    job_fingerprint,
-    tokenizer_device,
-)
+from ssdd_bench.evaluation.settings import Settings, job_fingerprint
 from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.protocols.registry import get_protocol
-from ssdd_bench.results.schema import NUMBERS_VERSION
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SETTINGS = Settings(64, get_protocol("default-v1"), ("psnr",), CPU)
-
-
-@pytest.mark.parametrize(
-    ("asked", "on_cpu", "on_gpu"),
-    [
-        (None, BatchChoice(1, (1,)), BatchChoice(64, "auto")),
-        ("auto", BatchChoice(1, "auto"), BatchChoice(64, "auto")),
-        (8, BatchChoice(1, (8,)), BatchChoice(8, (8,))),
-        ((1, 32), BatchChoice(1, (1, 32)), BatchChoice(32, (1, 32))),
-    ],
-)
-def test_batches_by_device(asked, on_cpu, on_gpu):
-    """Scores on a CPU are of single images, since its kernels round by the batch."""
-    assert choose_batches(asked, CPU) == on_cpu
-    assert choose_batches(asked, GPU) == on_gpu
 
 
 def test_the_order_of_images_with_ids_changes_nothing():
@@ -54,12 +32,6 @@ def test_the_order_of_images_with_ids_changes_nothing():
     ]
     assert len({(one.fingerprint, one.data) for one in made}) == 1
     assert [*made[0].per_image["psnr"]] == ["a", "b"]
-
-
-@pytest.mark.parametrize("wrong", [0, (), (8, 0)])
-def test_a_batch_has_an_image(wrong):
-    with pytest.raises(UserError, match="batch_size"):
-        choose_batches(wrong, CPU)
 
 
 def measure(name, **changes):
@@ -83,14 +55,6 @@ def test_saving_takes_the_place_of_no_other_job(tmp_path):
     assert after == before
 
 
-@pytest.mark.medium
-def test_a_result_says_the_version_of_its_numbers(photo_like):
-    assert measure("identity").numbers_version == NUMBERS_VERSION
-    images = photo_like(2)
-    pairs = sb.evaluate_pairs(images, images, metrics=["mse"], progress=False)
-    assert pairs.numbers_version == NUMBERS_VERSION
-
-
 @pytest.mark.slow
 def test_unusual_execution_is_recorded_and_named():
     usual, same, other = (
@@ -107,16 +71,6 @@ def test_unusual_execution_is_recorded_and_named():
     assert 0 < other.speed.fidelity.max_difference < 0.1
 
 
-@pytest.mark.medium
-def test_codecs_have_no_settings_of_execution():
-    usual = measure("jpeg")
-    other = measure("jpeg", dtype="bfloat16", compile="default", memory_format="contiguous")
-    assert other.fingerprint == usual.fingerprint
-    assert other.tokenizer.label == "jpeg"
-    assert not other.warnings
-    assert other.execution.compile == "off"
-
-
 @pytest.fixture
 def codec():
     return load("jpeg:quality=50")
@@ -131,16 +85,8 @@ def test_a_codec_runs_on_the_cpu_and_its_metrics_where_the_others_do(codec, monk
 
     monkeypatch.setattr(work, "MetricSuite", suite)
     monkeypatch.setattr(settings_module, "device_name", lambda device: f"some {device.type}")
-    assert tokenizer_device(codec.tokenizer, GPU) == CPU
     with pytest.raises(Stopped, match="cuda"):
         evaluate_loaded(codec, as_source(photos), replace(SETTINGS, device=GPU))
-
-
-def test_scores_by_another_device_are_another_job(codec, monkeypatch):
-    monkeypatch.setattr(settings_module, "device_name", lambda device: f"some {device.type}")
-    here = job_fingerprint(codec, SETTINGS, "data")
-    assert job_fingerprint(codec, replace(SETTINGS, load_threads=5), "data") == here
-    assert job_fingerprint(codec, replace(SETTINGS, device=GPU), "data") != here
 
 
 def test_every_argument_arrives(monkeypatch, photos):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from dummy_groups import Dummy
-from fake_ranks import FakeRanks
+from fake_ranks import FakeRanks, Stand
 from mortal import MortalBlockMean, MortalImages
 from scores import measured
 
@@ -65,23 +65,6 @@ class Bar:
         self.counts.append(count)
 
 
-class Stand:
-    """Stands in for the scheduler: keeps what it is given, and tells the watchers."""
-
-    def __init__(self, monkeypatch, *runs):
-        self.runs, self.given, self.slots = list(runs), [], []
-        monkeypatch.setattr(module, "Scheduler", self.make)
-        monkeypatch.setattr(Launch, "slots", lambda *given: self.slots.append(given) or given)
-
-    def make(self, groups, slots, watcher, timeout, shares=None, quiet=None):
-        self.given.append((groups, slots, timeout, shares, quiet))
-        self.watcher = watcher
-        return self
-
-    def run(self):
-        self.runs.pop(0)(self.watcher)
-
-
 def no_costs():
     raise AssertionError("without shares nobody asks")
 
@@ -124,7 +107,7 @@ def test_a_share_locks_its_own_files_and_does_its_own_chunks(tmp_path, monkeypat
         there.extend(sorted(tmp_path.rglob("[!.]*.lock")))
         watcher.finished((0, 1), "done")
 
-    stand = Stand(monkeypatch, look)
+    stand = Stand(monkeypatch, module, look)
     groups, launch = [Dummy("a", {"x": 1}, tmp_path)], Launch(jobs=2, timeout=4.0)
     launch = replace(launch, share=Share(1, 3))
     files = [Files(folders[0]), Files(folders[1], lock="samples")]
@@ -206,7 +189,7 @@ def test_the_first_rank_finishes_what_all_have_computed(
         watcher.images_done((0, 0), 3)
         tell(watcher, mine)
 
-    bar, stand = Bar(monkeypatch), Stand(monkeypatch, work, finish)
+    bar, stand = Bar(monkeypatch), Stand(monkeypatch, module, work, finish)
     own = Rank(rank, 2, 0, 2)
     launch = Launch(jobs=3, timeout=4.0, rank=own, wait=7.0)
     files = [Files(tmp_path), Files(tmp_path, "*.x", "more")]

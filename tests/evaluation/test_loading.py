@@ -68,11 +68,6 @@ def test_a_copy_of_the_mini_weights_is_still_noted(tmp_path):
     assert (record.weights_origin, record.note) == ("shipped", TOKENIZERS.get("ssdd").shipped.note)
 
 
-def test_own_weights_are_not_called_mini(tmp_path):
-    record = load(f"klvae:path={small_vae(tmp_path)}").record
-    assert (record.weights_origin, record.note) == ("other", "")
-
-
 def test_other_weights_under_a_published_name_are_marked(tmp_path):
     folder = small_vae(tmp_path, scaling_factor=0.18215)
     record = load(f"sd-vae-ft-mse:path={folder}").record
@@ -90,11 +85,6 @@ def test_published_weights_are_told_by_their_checksum():
     assert info.note_on("published") == ""
     assert info.note_on("unverified", given=False) == ""
     assert "not compared" in info.note_on("unverified", given=True)
-
-
-def test_tokenizers_without_weights_have_no_origin():
-    record = load("jpeg").record
-    assert (record.weights_origin, record.note) == (None, "")
 
 
 def test_object_in_memory_has_no_origin():

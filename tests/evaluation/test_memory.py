@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_large_tensor_finds_the_memory_of_the_last():
         assert measured == pytest.approx(64 << 20, rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.medium
 def test_a_sampled_peak_sees_what_stays_for_a_while(monkeypatch):
     monkeypatch.setattr(memory, "_restart_resident_peak", lambda: None)
 
@@ -62,9 +63,13 @@ def test_a_sampled_peak_sees_what_stays_for_a_while(monkeypatch):
         time.sleep(0.1)
         return held
 
+    threads = threading.active_count()
     peak, kind = memory.peak_memory(hold, torch.device("cpu"))
     assert kind == "process resident, sampled"
     assert (60 << 20) < peak < (200 << 20)
+    with pytest.raises(ZeroDivisionError):
+        memory.peak_memory(lambda: 1 / 0, torch.device("cpu"))
+    assert threading.active_count() == threads
 
 
 @pytest.fixture
@@ -158,61 +163,3 @@ class Library:
     def __init__(self, name, mallopt):
         assert name is None  # this process
         self.mallopt = mallopt
-
-
-class Watched:
-    """Stands in for psutil, an event and a thread: what is resident changes at each reading."""
-
-    def __init__(self, monkeypatch, before, during, after):
-        self.before, self.during, self.after = before, during, after
-        self.state, self.seen = before, []
-        monkeypatch.setattr(memory.psutil, "Process", lambda: self)
-        monkeypatch.setattr(memory.threading, "Event", lambda: self)
-        monkeypatch.setattr(memory.threading, "Thread", self.thread)
-
-    def memory_info(self):
-        return type("Info", (), {"rss": self.state})
-
-    def wait(self, seconds):
-        """Let the first wait pass, and tell at the second that the call is over."""
-        self.seen.append(("wait", seconds))
-        self.state = self.during
-        return len([one for one in self.seen if one[0] == "wait"]) > 1
-
-    def set(self):
-        self.seen.append(("set",))
-        self.state = self.after
-
-    def thread(self, target, daemon):
-        self.seen.append(("thread", daemon))
-        self.target = target
-        return self
-
-    def start(self):
-        self.target()
-
-    def join(self):
-        self.seen.append(("join",))
-
-
-@pytest.mark.parametrize(
-    ("before", "during", "after", "peak"), [(100, 350, 120, 250), (100, 110, 190, 90), (9, 5, 6, 0)]
-)
-def test_a_sampled_peak_is_the_largest_growth(monkeypatch, before, during, after, peak):
-    watched = Watched(monkeypatch, before, during, after)
-    assert memory._sample_peak(lambda: watched.seen.append(("call",))) == peak
-    assert watched.seen == [
-        ("thread", True),
-        ("wait", memory.SAMPLE_S),
-        ("wait", memory.SAMPLE_S),
-        ("call",),
-        ("set",),
-        ("join",),
-    ]
-
-
-def test_a_failed_call_ends_the_thread(monkeypatch):
-    watched = Watched(monkeypatch, 1, 2, 3)
-    with pytest.raises(ZeroDivisionError):
-        memory._sample_peak(lambda: 1 / 0)
-    assert watched.seen[-2:] == [("set",), ("join",)]

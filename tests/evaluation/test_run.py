@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from fake_ranks import FakeRanks
+from fake_ranks import FakeRanks, Stand
 from job_records import BASE
 from PIL import Image
 from plugin_folders import write_plugin
@@ -546,24 +546,6 @@ def test_everything_that_happens_is_told(few, tmp_path, monkeypatch):
     assert list(summary.to_frame()["resolution"]) == [16, 32]
 
 
-class Stand:
-    """Stands in for the scheduler: keeps what it is given, and does what it is told."""
-
-    def __init__(self, monkeypatch, *runs):
-        self.runs, self.given, self.slots = list(runs), [], []
-        monkeypatch.setattr(module, "Scheduler", self.make)
-        monkeypatch.setattr(Launch, "slots", lambda *given: self.slots.append(given) or given)
-
-    def make(self, groups, slots, watcher, timeout, shares=None, quiet=None):
-        self.given.append((groups, slots, timeout, shares, quiet))
-        self.watcher = watcher
-        return self
-
-    def run(self):
-        if self.runs:
-            self.runs.pop(0)(self.watcher)
-
-
 def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
     quiet, costs, there = object(), [], []
     monkeypatch.setattr(Share, "of", lambda share, found: costs.append((share, found)) or "ours")
@@ -574,7 +556,7 @@ def test_the_scheduler_gets_what_a_share_is_to_do(few, tmp_path, monkeypatch):
         there.append([path.name for path in tmp_path.glob("[!.]*.lock")])
         there.append(planned(tmp_path))
 
-    stand = Stand(monkeypatch, look)
+    stand = Stand(monkeypatch, module, look)
     launch = Launch(jobs=3, timeout=5.0, share=Share(1, 3))
     source = small(few, tmp_path).source()
     plan = small(few, tmp_path, "jpeg,identity", speed=True, metrics=())
@@ -600,7 +582,7 @@ def planned(out):
 
 def test_a_run_without_shares_has_no_plan(few, tmp_path, monkeypatch):
     there = []
-    stand = Stand(monkeypatch, lambda watcher: there.extend(tmp_path.glob("[!.]*")))
+    stand = Stand(monkeypatch, module, lambda watcher: there.extend(tmp_path.glob("[!.]*")))
     run_jobs(small(few, tmp_path))
     assert there == [tmp_path / "run.lock"]
     ((_, slots, timeout, shares, quiet),) = stand.given
@@ -609,7 +591,7 @@ def test_a_run_without_shares_has_no_plan(few, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", ["{}", "[1]", '{"loss": NaN}', '{"schema_version": 1}'])
 def test_json_that_is_no_result_is_refused_first(few, tmp_path, monkeypatch, text):
-    stand = Stand(monkeypatch)
+    stand = Stand(monkeypatch, module)
     (tmp_path / "trainer_state.json").write_text(text)
     save_plan(tmp_path, Plan(IMAGES, ("jpeg at 16 px, default-v1",)))
     for call in (lambda: run_jobs(small(few, tmp_path)), lambda: merge_results(tmp_path)):
@@ -675,7 +657,7 @@ def test_results_get_the_ratios_of_their_speeds(few, tmp_path, monkeypatch):
         watcher.finished((0, 0), (results[0, 0], compared))
         watcher.failed(0, [1], problem)
 
-    stand, told = Stand(monkeypatch, finish, compare), Noting()
+    stand, told = Stand(monkeypatch, module, finish, compare), Noting()
     plan = small(few, tmp_path, "jpeg,identity", speed=True, interleave=True)
     launch = Launch(jobs=3, timeout=5.0)
     summary = run_jobs(plan, told, launch)
@@ -742,7 +724,7 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
         watcher.finished((0, 3), results[3])
         watcher.failed(0, [6], Problem("ValueError", "mine"))
 
-    stand, told = Stand(monkeypatch, work), Noting()
+    stand, told = Stand(monkeypatch, module, work), Noting()
     plan = small(few, tmp_path, resolutions=(16, 24, 32, 40, 48, 56, 64))
     summary = run_jobs(plan, told, launch)
     assert summary.finished == tuple(results)
@@ -779,7 +761,7 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
 def test_what_concerns_every_job_ends_a_merge_of_ranks(few, tmp_path, monkeypatch, error):
     merges = {"folder": fail(error)}
     _, launch, _ = as_rank(monkeypatch, 0, ({}, {}, {(0, 1): "folder"}), merges)
-    Stand(monkeypatch)
+    Stand(monkeypatch, module)
     with pytest.raises(type(error), match=str(error)):
         run_jobs(small(few, tmp_path), None, launch)
 
@@ -787,7 +769,7 @@ def test_what_concerns_every_job_ends_a_merge_of_ranks(few, tmp_path, monkeypatc
 def test_the_first_rank_compares_the_speeds_of_all(few, tmp_path, monkeypatch):
     results = {(0, 0): canned("jpeg", 16, tmp_path), (1, 0): canned("identity", 16, tmp_path)}
     seen, launch, _ = as_rank(monkeypatch, 0, (results, {}, {}))
-    stand = Stand(monkeypatch)
+    stand = Stand(monkeypatch, module)
     plan = small(few, tmp_path, "jpeg,identity", speed=True, interleave=True, resolutions=(16,))
     assert run_jobs(plan, None, launch).finished == tuple(results.values())
     assert stand.given[1][0][0].jobs == ("timing by turns at 16 px, default-v1",)
@@ -804,7 +786,7 @@ def test_other_ranks_return_nothing(few, tmp_path, monkeypatch):
         watcher.finished((0, 1), canned("jpeg", 32, tmp_path))
         watcher.failed(0, [0], Problem("ValueError", "lost"))
 
-    Stand(monkeypatch, work)
+    Stand(monkeypatch, module, work)
     assert run_jobs(small(few, tmp_path), None, launch) == RunSummary((), ())
     assert seen == [*before, ("collect", tmp_path, PARTS), "gather", "meet", "parted"]
     assert there == [tmp_path / "share-1-of-2.lock"]

@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from colours import Colours
 
 from ssdd_bench.api.formats import TORCH
 from ssdd_bench.data.images import open_images
@@ -24,7 +25,6 @@ from ssdd_bench.evaluation.sample_row import departures, generated_label
 from ssdd_bench.evaluation.sample_worker import ScoringGroup, ScoringPlan, ScoringWorker
 from ssdd_bench.evaluation.samples import find_generation_protocol
 from ssdd_bench.launch.tasks import Opened, Progress
-from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
 from ssdd_bench.results.fingerprint import fingerprint
@@ -36,19 +36,6 @@ CPU = torch.device("cpu")
 GFID = find_generation_protocol("gfid-v1")
 FOLDER = Path(__file__).parents[2] / "results" / "generation"
 LABELS = [0, 1] * 10
-
-
-class Colours(Extractor):
-    """Stands in for every network: mean colours."""
-
-    layers = {"pool": 3, "logits": 3, "spatial": 3, "cls": 3}  # noqa: RUF012
-    backend = "colours"
-
-    def __init__(self, device):
-        pass
-
-    def __call__(self, images):
-        return dict.fromkeys(self.layers, images.float().mean((2, 3)).numpy() / 255)
 
 
 @pytest.fixture(autouse=True)
@@ -332,7 +319,7 @@ def test_the_record_of_samples_that_were_made_here(samples, made, photos, tmp_pa
 
 @pytest.mark.parametrize("pictured", [True, False])
 def test_moments_are_known_by_their_file(samples, images, tmp_path, pictured):
-    rows = np.random.default_rng(0).normal(size=(9, 3))
+    rows = np.random.default_rng(0).normal(size=(9, 6))
     arrays = {"mu": rows.mean(0), "sigma": np.cov(rows.T)}
     if pictured:
         arrays["arr_0"] = images[:9]

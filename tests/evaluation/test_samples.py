@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from colours import Colours
 from mortal import Life, MortalImages, run_elsewhere
 
 from ssdd_bench.cli.gen.score import command
@@ -30,7 +31,6 @@ from ssdd_bench.generation.model import load_latent_model
 from ssdd_bench.generation.sampler import SamplerSettings
 from ssdd_bench.generation.samples import SamplingPlan, generate_samples
 from ssdd_bench.launch.shares import Share
-from ssdd_bench.metrics.features.base import Extractor
 from ssdd_bench.protocols.descriptions import describe
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.tables.build import build_tables
@@ -40,21 +40,6 @@ from ssdd_bench.results.store import load_results
 from ssdd_bench.weights.assets import cached_path
 
 CPU = torch.device("cpu")
-
-
-class Colours(Extractor):
-    """Stands in for every network: mean colours of the two halves of an image."""
-
-    layers = {"pool": 6, "logits": 6, "spatial": 6, "cls": 6}  # noqa: RUF012
-    backend = "colours"
-
-    def __init__(self, device):
-        pass
-
-    def __call__(self, images):
-        halves = torch.stack([images[..., :8].float(), images[..., 8:].float()], 1)
-        rows = halves.mean((3, 4)).flatten(1).numpy() / 255
-        return dict.fromkeys(self.layers, rows.astype(np.float32))
 
 
 @pytest.fixture(autouse=True)

@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from ssdd_bench.api import LatentSpec, Tokenizer
-from ssdd_bench.errors import ResolutionError
+from ssdd_bench.errors import ResolutionError, UserError
 from ssdd_bench.evaluation import settings as module
 from ssdd_bench.evaluation.execution import ExecutionSettings
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.settings import (
+    BatchChoice,
+    BatchSize,
     Settings,
     check_resolution,
+    choose_batches,
     job_fingerprint,
     job_label,
     tokenizer_device,
@@ -67,6 +70,7 @@ PLAIN: dict[str, Any] = {
     ("tokenizer", "changes", "more"),
     [
         (Network(), {}, {}),
+        (Network(), {"load_threads": 5}, {}),
         (
             Network(),
             {"execution": ExecutionSettings("bfloat16", memory_format="contiguous")},
@@ -123,3 +127,24 @@ def test_a_resolution_is_a_number_of_latent_cells(resolution: int, near: str) ->
     pixels = Codec()
     pixels.latent = LatentSpec("discrete", 1, 3, bits_per_value=8)
     check_resolution(pixels, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_cpu", "on_gpu"),
+    [
+        (None, BatchChoice(1, (1,)), BatchChoice(64, "auto")),
+        ("auto", BatchChoice(1, "auto"), BatchChoice(64, "auto")),
+        (8, BatchChoice(1, (8,)), BatchChoice(8, (8,))),
+        ((1, 32), BatchChoice(1, (1, 32)), BatchChoice(32, (1, 32))),
+    ],
+)
+def test_batches_by_device(asked: BatchSize, on_cpu: BatchChoice, on_gpu: BatchChoice) -> None:
+    """Scores on a CPU are of single images, since its kernels round by the batch."""
+    assert choose_batches(asked, CPU) == on_cpu
+    assert choose_batches(asked, GPU) == on_gpu
+
+
+@pytest.mark.parametrize("wrong", [0, (), (8, 0)])
+def test_a_batch_has_an_image(wrong: BatchSize) -> None:
+    with pytest.raises(UserError, match="batch_size"):
+        choose_batches(wrong, CPU)

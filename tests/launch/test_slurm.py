@@ -5,29 +5,17 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from share_programs import MERGE, SHARE
+from share_programs import SHARE, wait_for
+from share_programs import make_submission as make
 
 from ssdd_bench.errors import UserError
 
 submitit = pytest.importorskip("submitit")
 slurm = pytest.importorskip("ssdd_bench.launch.slurm")
-
-
-def make(folder: Path, shares: int = 2, steps: int = 2, pause: float = 0.0) -> slurm.Submission:
-    work = folder / "work"
-    work.mkdir()
-    python = (sys.executable, "-c")
-    return slurm.Submission(
-        (*python, SHARE, str(work), str(steps), str(pause)),
-        (*python, MERGE, str(work)),
-        folder / "logs",
-        shares,
-    )
 
 
 def directives(script: str) -> dict[str, str]:
@@ -180,15 +168,6 @@ def grandchild(job):
     """The process of submitit that runs the command; a controller starts it."""
     psutil = pytest.importorskip("psutil")
     return next(iter(psutil.Process(int(job.job_id)).children()), None)
-
-
-def wait_for(find, seconds=30.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := find():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 def test_a_merge_may_need_a_gpu(tmp_path: Path) -> None:

@@ -1,6 +1,26 @@
-"""Ranks that stand in for those of a launcher, and note what they are asked."""
+"""Ranks and a scheduler that stand in for those of a launcher, and note what they are asked."""
 
 from contextlib import contextmanager
+
+from ssdd_bench.evaluation.launch_settings import Launch
+
+
+class Stand:
+    """Stands in for the scheduler of a module: keeps what it is given, and does what it is told."""
+
+    def __init__(self, monkeypatch, module, *runs):
+        self.runs, self.given = list(runs), []
+        monkeypatch.setattr(module, "Scheduler", self.make)
+        monkeypatch.setattr(Launch, "slots", lambda *given: given)
+
+    def make(self, groups, slots, watcher, timeout, shares=None, quiet=None):
+        self.given.append((groups, slots, timeout, shares, quiet))
+        self.watcher = watcher
+        return self
+
+    def run(self):
+        if self.runs:
+            self.runs.pop(0)(self.watcher)
 
 
 class FakeRanks:
