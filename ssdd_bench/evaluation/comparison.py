@@ -11,6 +11,7 @@ from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.interleave import Turns, compare_by_turns
 from ssdd_bench.evaluation.job import Finished, Job
 from ssdd_bench.evaluation.loading import load
+from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.work import first_images
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
 from ssdd_bench.results.store import save_result
@@ -53,6 +54,7 @@ class ComparisonGroup(Group[tuple[Finished, ...]]):
 
     def load(self, device: str) -> ComparisonWorker:
         """Load nothing: each job has other tokenizers."""
+        keep_freed_memory()
         return ComparisonWorker(self, torch.device(device))
 
 

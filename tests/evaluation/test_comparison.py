@@ -71,7 +71,7 @@ def test_settings_that_lack_a_ratio(rows: Any, jobs: int) -> None:
     assert len(ComparisonGroup(CONFIG, "jpeg", rows).jobs) == jobs
 
 
-def test_a_job_for_each_size_and_protocol() -> None:
+def test_a_job_for_each_size_and_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         done(label, side, protocol)
         for label in ("jpeg", "identity")
@@ -85,7 +85,10 @@ def test_a_job_for_each_size_and_protocol() -> None:
         "timing by turns at 16 px, ldm-v1",
     )
     assert group.plan == [[rows[0], rows[3]], [rows[1], rows[4]], [rows[2], rows[5]]]
+    kept: list[bool] = []
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(True))
     opened = group.load("cpu").open(1)
+    assert kept == [True]  # as in the processes that time each tokenizer alone
     assert (opened.untimed, opened.missing) == (True, ())
 
 
