@@ -348,11 +348,9 @@ class Launching:
         share = Share(*shard) if shard else None
         rank = None if share else find_rank()
         gpus = self.count_gpus(device) if self.launcher == "ray" else None
-        launch = Launch(
+        return Launch(
             self.in_process, self.jobs, threads, self.timeout, share, rank, self.wait, gpus
         )
-        launch.check()
-        return launch
 
     def count_gpus(self, device: str) -> int:
         """Return the number of GPUs of each job on a cluster."""

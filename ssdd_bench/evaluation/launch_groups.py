@@ -6,8 +6,8 @@ and finishes the jobs. Of several ranks the first one does that, when all are do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
@@ -70,17 +70,18 @@ def launch_groups(
     Raises:
         UserError: the first job that failed, when all others are done; or the folder is in use.
     """
-    launch.check()
     keep_freed_memory()
     share = launch.own_share
     shares = share.of(costs()) if share else None
     suffix = f"-share-{share.index}-of-{share.count}" if share else ""
-    with (
-        launch.connected(),
-        _all_locked(files, suffix),
-        _connected(launch) as ranks,
-        progress_bar(title, total, quiet=quiet) as bar,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(launch.connected())
+        for one in files:
+            stack.enter_context(locked(one.folder, one.lock + suffix))
+        ranks = None
+        if launch.rank is not None:
+            ranks = stack.enter_context(Ranks(launch.rank, launch.wait).connected())
+        bar = stack.enter_context(progress_bar(title, total, quiet=quiet))
         watcher: Collector[R] = Collector(groups, bar.images_done)
         if ranks is None:
             Scheduler(groups, launch.slots(device), watcher, launch.timeout, shares).run()
@@ -102,25 +103,6 @@ def launch_groups(
             raise error
         raise JobsFailedError(f"{job}: {problem}") from RuntimeError(problem.trace)
     return watcher.results
-
-
-@contextmanager
-def _connected(launch: Launch) -> Iterator[Ranks | None]:
-    if launch.rank is None:
-        yield None
-        return
-    with Ranks(launch.rank, launch.wait).connected() as ranks:
-        yield ranks
-
-
-@contextmanager
-def _all_locked(files: Sequence[Files], suffix: str) -> Iterator[None]:
-    if not files:
-        yield
-        return
-    one = files[0]
-    with locked(one.folder, one.lock + suffix), _all_locked(files[1:], suffix):
-        yield
 
 
 class Collector(Watcher[R], Generic[R]):

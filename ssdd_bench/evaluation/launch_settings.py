@@ -47,6 +47,9 @@ class Launch:
         rank: of this process, if another launcher started it with others.
         wait: seconds that a rank waits for the others.
         ray_gpus: that each worker reserves on a Ray cluster; None works on this machine.
+
+    Raises:
+        UserError: settings contradict each other.
     """
 
     in_process: bool = False
@@ -63,12 +66,7 @@ class Launch:
         """Return the share of the work that this process has; None is all of it."""
         return self.rank.share if self.rank else self.share
 
-    def check(self) -> None:
-        """Refuse settings that contradict each other.
-
-        Raises:
-            UserError: names them.
-        """
+    def __post_init__(self) -> None:
         if self.in_process and self.jobs is not None and self.jobs > 1:
             raise UserError(
                 f"in-process has one worker, not {self.jobs}: leave jobs or in-process out"

@@ -34,7 +34,6 @@ from ssdd_bench.evaluation.folder import (
 from ssdd_bench.evaluation.job import Failure, Finished, name_job
 from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Collector
 from ssdd_bench.evaluation.launch_settings import Launch, count_gpus
-from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.progress import Callbacks, RunBar, progress_bar
 from ssdd_bench.evaluation.result import show_html, show_text
 from ssdd_bench.evaluation.settings import BatchSize, parse_batch_size
@@ -367,7 +366,6 @@ class _Run(Watcher[Finished]):
         self._callbacks = callbacks
         self._launch = launch
         self._share = launch.own_share
-        launch.check()
         jobs = config.jobs()
         known = find_metrics("pairs")
         for key in chain.from_iterable(config.metric_keys(job.protocol) for job in jobs):
@@ -378,7 +376,6 @@ class _Run(Watcher[Finished]):
         self._baseline = config.baseline_label()
         if self._baseline and launch.share:
             raise UserError("a share has not all tokenizers to time by turns: leave interleave out")
-        keep_freed_memory()
         _check_folder(config.out)
         self._source = source or config.source()
         self._groups = make_groups(config, self._source, self._device)

@@ -154,7 +154,16 @@ class EvaluationWorker(Worker[Finished]):
             complete = None  # A result names one environment, which is that of its speed too.
         if old is not None:
             settings = extend(settings, old)
-        record = self._describe(settings)
+        record = describe_job(
+            self._loaded,
+            self._source,
+            settings,
+            self._group.data_hash,
+            self._environment,
+            config.command,
+            config.pictures,
+            config.picture_quality,
+        )
         folder = JobFolder(config.out / PARTS / record.identity.folder_name(path), record.identity)
         if complete:
             self._jobs[job] = _Job(settings, folder, record, complete)
@@ -163,19 +172,6 @@ class EvaluationWorker(Worker[Finished]):
         untimed = settings.speed and folder.load_clock() is None
         sizes = folder.grid.sizes
         return Opened(sizes, folder.missing(), untimed, folder=folder.path.name)
-
-    def _describe(self, settings: Settings) -> JobRecord:
-        group = self._group
-        return describe_job(
-            self._loaded,
-            self._source,
-            settings,
-            group.data_hash,
-            self._environment,
-            group.config.command,
-            group.config.pictures,
-            group.config.picture_quality,
-        )
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Compute some chunks of an open job, and save each as soon as it is done."""

@@ -28,8 +28,6 @@ from ssdd_bench.launch.shares import Share
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT: Final = 3600.0
-"""Seconds that a rank waits for the others unless told otherwise."""
 PORTS: Final = range(20_000, 60_000)
 """Ports that steps of SLURM choose from, by the number of the job."""
 
@@ -120,7 +118,7 @@ class Ranks:
         timeout: seconds to wait for others, to meet and to receive.
     """
 
-    def __init__(self, own: Rank, timeout: float = TIMEOUT) -> None:
+    def __init__(self, own: Rank, timeout: float) -> None:
         self.own = own
         self._timeout = timedelta(seconds=timeout)
 

@@ -125,11 +125,6 @@ def test_a_share_locks_its_own_files_and_does_its_own_chunks(tmp_path, monkeypat
     )  # fmt: skip
 
 
-def test_settings_of_a_launch_are_checked_first():
-    with pytest.raises(UserError, match="in-process has one worker, not 2"):
-        launch_groups([], [], no_costs, CPU, Launch(True, jobs=2))
-
-
 def test_a_collector_counts_what_was_done_before():
     counts, problem = [], Problem("ValueError", "bad")
     groups = [Dummy("a", {"x": 1}, Path()), Dummy("b", {"y": 1, "z": 1, "w": 1}, Path())]
