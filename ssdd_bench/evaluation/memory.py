@@ -59,7 +59,7 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> tuple[int, 
         return torch.cuda.max_memory_allocated(device) - before, "cuda allocated"
     if (resident_before := _restart_resident_peak()) is not None:
         call()
-        return _resident("VmHWM") - resident_before, "process resident"
+        return _resident_peak() - resident_before, "process resident"
     return _sample_peak(call), "process resident, sampled"
 
 
@@ -67,15 +67,15 @@ def _restart_resident_peak() -> int | None:
     """Reset the kernel's peak and return the resident bytes; None where it cannot be reset."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
-        return _resident("VmHWM")
+        return _resident_peak()
     except OSError:
         return None
 
 
-def _resident(field: str) -> int:
-    """Read a number of bytes from /proc/self/status."""
+def _resident_peak() -> int:
+    """Return the kernel's peak of this process in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _sample_peak(call: Callable[[], object]) -> int:

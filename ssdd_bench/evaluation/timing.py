@@ -238,7 +238,7 @@ def _time_both(
 ) -> tuple[Timing, Timing]:
     encode, decode = (
         summarise(
-            [one / images.calls for one in time_calls(call, _nothing, device, settings)],
+            [one / images.calls for one in time_calls(call, device, settings)],
             settings.warmup,
             images.batch,
             per_image,
@@ -273,10 +273,6 @@ def _count_both(
     return OOMSplitter(1, device).attempt(count, 1) or (None, None)
 
 
-def _nothing() -> None:
-    """Prepare nothing."""
-
-
 def time_call(call: Callable[[], object], device: torch.device) -> float:
     """Time one call on the host's clock, in seconds, to the end of its work on the device."""
     started = time.perf_counter()
@@ -287,23 +283,19 @@ def time_call(call: Callable[[], object], device: torch.device) -> float:
 
 
 def time_calls(
-    call: Callable[[], object],
-    prepare: Callable[[], object],
-    device: torch.device,
-    settings: TimingSettings,
+    call: Callable[[], object], device: torch.device, settings: TimingSettings
 ) -> tuple[float, ...]:
-    """Time a call repeatedly, each time after an untimed ``prepare``.
+    """Time a call repeatedly.
 
     Returns:
         Seconds of every timed call, in order, without the warm-up.
     """
     last = 0.0
     for _ in range(settings.warmup):
-        prepare()
         last = time_call(call, device)
     wanted = math.ceil(settings.seconds / max(last, 1e-9))
     repeats = min(max(wanted, settings.min_calls), settings.max_calls)
-    return _time_in_order([call] * repeats, prepare, device)
+    return _time_in_order([call] * repeats, device)
 
 
 def time_by_turns(
@@ -321,7 +313,7 @@ def time_by_turns(
         time_call(call, device)
     numbers = list(range(len(calls)))
     order = [number for turn in range(turns) for number in numbers[:: -1 if turn % 2 else 1]]
-    taken = _time_in_order([calls[number] for number in order], _nothing, device)
+    taken = _time_in_order([calls[number] for number in order], device)
     seconds = np.zeros((turns, len(calls)))
     for position, (number, one) in enumerate(zip(order, taken, strict=True)):
         seconds[position // len(calls), number] = one
@@ -341,7 +333,7 @@ def speed_ratio(
 
 
 def _time_in_order(
-    calls: Sequence[Callable[[], object]], prepare: Callable[[], object], device: torch.device
+    calls: Sequence[Callable[[], object]], device: torch.device
 ) -> tuple[float, ...]:
     """Time every call once: the one clock of this package.
 
@@ -349,15 +341,10 @@ def _time_in_order(
     end: waiting after each would time the host's launches too.
     """
     if device.type != "cuda":
-        seconds = []
-        for call in calls:
-            prepare()
-            seconds.append(time_call(call, device))
-        return tuple(seconds)
+        return tuple(time_call(call, device) for call in calls)
     events = []
     with torch.cuda.device(device):  # events lie on the stream of the current device
         for call in calls:
-            prepare()
             start = torch.cuda.Event(enable_timing=True)
             end = torch.cuda.Event(enable_timing=True)
             start.record()

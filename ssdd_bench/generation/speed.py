@@ -101,7 +101,7 @@ def measure_sampling(
             compiled = torch.compile(network, dynamic=False, mode=MODES[compile, False])
             call = partial(compiled, x, times, labels)
         with tf32(False):
-            seconds = time_calls(call, lambda: None, device, timing)
+            seconds = time_calls(call, device, timing)
         timed = summarise(seconds, timing.warmup, batch)
         yield SpeedRow(
             model=config.name,

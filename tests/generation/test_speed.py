@@ -16,9 +16,9 @@ def test_number_format_and_compilation(tiny_size, monkeypatch):
     seen = []
     original = speed.time_calls
 
-    def watch(call, prepare, device, settings):
+    def watch(call, device, settings):
         seen.append(call().dtype)
-        return original(call, prepare, device, settings)
+        return original(call, device, settings)
 
     monkeypatch.setattr(speed, "time_calls", watch)
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))

@@ -354,7 +354,7 @@ class Report:
             longest = max(first, self._compilations.get(row.case.mode, 0.0))
             self._compilations[row.case.mode] = longest
         memory, kind = peak_memory(call, self.device)
-        seconds = time_calls(call, lambda: None, self.device, self.settings)
+        seconds = time_calls(call, self.device, self.settings)
         warmup = self.settings.warmup
         timing = summarise(seconds, warmup, batch, row.gmac_per_image, memory, kind)
         row.batches.append(asdict(timing))
