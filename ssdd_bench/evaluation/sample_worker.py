@@ -203,7 +203,7 @@ class ScoringWorker(Worker[Evaluation]):
         path = result_path(plan.out or self._parts, label, side, protocol.id, identity)
         if plan.out is not None and not plan.force:
             old = load_saved(path, identity)
-            if old is not None and _is_complete(old, keys):
+            if old is not None and _is_complete(old, keys, plan.strict):
                 # A launch that was killed when it had saved the result has left its chunks.
                 held = {"metrics": list(old.metrics), "weights": _weights(old.metrics)}
                 delete_covered(self._parts, path.stem, held)
@@ -440,5 +440,14 @@ def _weights(keys: Iterable[str]) -> list[str]:
     return [name for name in sorted(assets) if cached_path(name)]
 
 
-def _is_complete(old: Result, keys: Sequence[str]) -> bool:
-    return all(key in old.metrics and not old.metrics[key].unavailable for key in keys)
+def _is_complete(old: Result, keys: Iterable[str], strict: bool) -> bool:
+    """Return True if a result lacks no metric but those whose weights are still missing."""
+    known = find_metrics("samples")
+    return all(
+        key in old.metrics
+        and (
+            not old.metrics[key].unavailable
+            or not (strict or all(map(cached_path, known[key].assets)))  # strict: it is an error
+        )
+        for key in keys
+    )

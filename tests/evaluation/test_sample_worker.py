@@ -356,12 +356,23 @@ def test_what_a_killed_launch_left_of_a_result_is_deleted(samples, photos, tmp_p
     assert len(list(folder.iterdir())) == 1, "chunks with another metric stay"
 
 
-def test_a_result_is_complete_if_its_metrics_are_available():
+def test_a_result_is_complete_if_no_metric_can_be_added(monkeypatch):
+    there, missing = SimpleNamespace(unavailable=""), SimpleNamespace(unavailable="why")
     old = SimpleNamespace(
-        metrics={"a": SimpleNamespace(unavailable=""), "b": SimpleNamespace(unavailable="why")}
+        metrics={"fd_effnet": there, "fd_effnet_intra": missing, "gfid": missing, "isc": there}
     )
-    found = [sample_worker._is_complete(old, keys) for keys in ("a", "b", "c", "ab", "ac")]
-    assert found == [True, False, False, False, False]
+
+    def complete(*keys, strict=False):
+        return sample_worker._is_complete(old, keys, strict)
+
+    monkeypatch.setattr(sample_worker, "cached_path", lambda name: None)
+    assert complete("fd_effnet", "isc", "gfid")  # its weights are not there yet
+    assert complete("fd_effnet", strict=True)
+    assert not complete("gfid", strict=True)
+    assert not complete("fd_effnet_intra")  # there may be labels now
+    assert not complete("fd_effnet", "kid")
+    monkeypatch.setattr(sample_worker, "cached_path", lambda name: name)
+    assert not complete("fd_effnet", "gfid")
 
 
 def test_a_group_opens_the_reference_once(samples, photos, tmp_path):
