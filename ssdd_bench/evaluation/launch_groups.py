@@ -125,8 +125,7 @@ class Collector(Watcher[R], Generic[R]):
 
     def started(self, task: Task, opened: Opened[R]) -> None:
         """Count the images that were done before."""
-        missing = sum(opened.images[chunk] for chunk in opened.missing)
-        self._images_done(sum(opened.images) - missing)
+        self._images_done(opened.done)
 
     def images_done(self, task: Task, count: int) -> None:
         """Count images."""

@@ -485,12 +485,12 @@ class _Run(Watcher[Finished]):
     # What the scheduler tells.
 
     def started(self, task: Task, opened: Opened[Finished]) -> None:
-        images = sum(opened.images)
-        done = images - sum(opened.images[chunk] for chunk in opened.missing)
-        position = list(self._jobs).index(task) + 1
+        position, images = list(self._jobs).index(task) + 1, sum(opened.images)
         if opened.folder:
             self._folders[task] = opened.folder
-        self._callbacks.job_started(self._jobs[task], position, len(self._jobs), images, done)
+        self._callbacks.job_started(
+            self._jobs[task], position, len(self._jobs), images, opened.done
+        )
 
     def images_done(self, task: Task, count: int) -> None:
         self._callbacks.images_done(self._jobs[task], count)

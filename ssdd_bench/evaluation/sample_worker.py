@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssdd_bench.api.formats import TORCH
 from ssdd_bench.data.decode import MAX_IMAGE_MB
-from ssdd_bench.data.loader import Batch, ImageLoader
+from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.data.memory import Images, as_source, to_tensor
 from ssdd_bench.data.npz import read_labels
 from ssdd_bench.data.source import ImageSource
@@ -284,12 +284,9 @@ class ScoringWorker(Worker[Evaluation]):
             groups=[source.ids[part] for part in parts],
         )
 
-        def hash_pixels(batch: Batch) -> tuple[bytes, ...]:
-            return pixel_hashes(batch.images)
-
         started, place = time.perf_counter(), parts[0].start
         of_chunk: list[bytes] = []
-        for batch, hashes in loader.prepared(hash_pixels):
+        for batch, hashes in loader.prepared(lambda batch: pixel_hashes(batch.images)):
             given = labels[place : place + len(batch)] or None
             suite.add_references(batch.ids, batch.images, given, hashes)
             of_chunk += hashes

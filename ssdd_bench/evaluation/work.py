@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -216,13 +216,11 @@ class JobWork:
 
     def examples(self, folder: JobFolder) -> Examples:
         """Return the first images: from the first chunk, or read again if it is not there."""
-        try:
-            state, _ = folder.load(0)
-        except DamagedChunkError:
-            return first_images(self._source, self._settings)
-        if state.examples is None:
-            return first_images(self._source, self._settings)
-        return state.examples.first(EXAMPLES)
+        with suppress(DamagedChunkError):
+            kept = folder.load(0)[0].examples
+            if kept is not None:
+                return kept.first(EXAMPLES)
+        return first_images(self._source, self._settings)
 
     def _prepare(self) -> PreparedTokenizer:
         if self._prepared is None:

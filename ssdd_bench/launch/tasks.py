@@ -78,6 +78,11 @@ class Opened(Generic[R]):
     result: R | None = None
     folder: str = ""
 
+    @property
+    def done(self) -> int:
+        """Number of images in the chunks that are on disk."""
+        return sum(self.images) - sum(self.images[chunk] for chunk in self.missing)
+
 
 class Progress:
     """Receives the progress of a worker; does nothing by itself."""
