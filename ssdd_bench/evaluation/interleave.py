@@ -133,7 +133,7 @@ def compare_by_turns(
             }
 
         largest = splitter.size
-        warning = "".join(load_warning())
+        warning = load_warning()
         found = splitter.fit(time)
     label, batch = job_label(tokenizers[baseline], settings), splitter.size
 

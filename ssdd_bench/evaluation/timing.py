@@ -169,9 +169,9 @@ def measure_speed(
         UserError: not even one image fits into memory.
     """
     settings = settings or default_timing(device)
-    warnings = [*load_warning()]
+    warnings = [load_warning()]
     if tokenizer.networks():
-        warnings += _format_warning(protocol, device)
+        warnings.append(_format_warning(protocol, device))
     gmac = _count_both(tokenizer, examples, protocol, seed, device, prepared)
     found: dict[int, tuple[Timing, Timing]] = {}
     for batch in _sizes(batches, found):
@@ -199,7 +199,7 @@ def measure_speed(
     return SpeedRecord(
         encode=encode,
         decode=decode,
-        warning="; ".join(warnings),
+        warning="; ".join(filter(None, warnings)),
         encode_single=single[0] if encode.batch > 1 else None,
         decode_single=single[1] if decode.batch > 1 else None,
         batches=tuple(found),
@@ -395,20 +395,22 @@ def summarise(
     )
 
 
-def load_warning() -> Iterator[str]:
-    """Say if other programs use the processor."""
+def load_warning() -> str:
+    """Say if other programs use the processor; "" if they do not."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     # Our own threads count too, hence the half core of slack above what they can fill.
-    if load > cores() + 0.5:
-        yield f"timed under a load of {load:.1f} on {cores()} cores: not to be published"
+    if load <= cores() + 0.5:
+        return ""
+    return f"timed under a load of {load:.1f} on {cores()} cores: not to be published"
 
 
-def _format_warning(protocol: Protocol, device: torch.device) -> Iterator[str]:
+def _format_warning(protocol: Protocol, device: torch.device) -> str:
     """Say if the device has no kernels for the number format, and so no speed in it."""
     imitated = [
         name
         for name in (protocol.dtype, protocol.autocast)
         if name in DTYPES and not has_kernels(DTYPES[name], device)
     ]
-    if imitated:
-        yield f"this CPU imitates {imitated[0]}, which it has no instructions for"
+    if not imitated:
+        return ""
+    return f"this CPU imitates {imitated[0]}, which it has no instructions for"

@@ -58,7 +58,7 @@ def test_ratios_are_of_images_per_second(block_mean, record, photos, monkeypatch
     settings = Settings(16, SETTINGS.protocol, (), CPU, execution=ExecutionSettings("bfloat16"))
     examples = first_images(open_images(photos), settings)
     assert len(examples.ids) == len(examples.references) == 8
-    monkeypatch.setattr(module, "load_warning", lambda: iter(["busy"]))
+    monkeypatch.setattr(module, "load_warning", lambda: "busy")
     found = compare_by_turns(tokenizers, "a", examples, settings, turns=5)
     assert [(name, one.seconds.tolist()) for name, one in found.items()] == [
         ("a", [1.0] * 5),
