@@ -68,17 +68,19 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
 
     def __init__(self, group: ComparisonGroup, device: torch.device) -> None:
         self._group, self._device = group, device
-        self._compared: dict[int, tuple[Finished, ...]] = {}
 
     def open(self, job: int) -> Opened[tuple[Finished, ...]]:
-        """Ask for the clock alone."""
-        return Opened(untimed=job not in self._compared)
+        """Leave all to the end: there are no chunks."""
+        return Opened()
 
     def work(self, job: int, chunks: Sequence[int], progress: Progress) -> None:
         """Do nothing: there are no chunks."""
 
-    def time(self, job: int, progress: Progress) -> None:
-        """Time the decoders by turns, and save each result with its rate and its ratio."""
+    def finish(self, job: int, progress: Progress) -> tuple[Finished, ...]:
+        """Time the decoders by turns, and save each result with its rate and its ratio.
+
+        Nothing else runs meanwhile: a run has one slot for this group.
+        """
         progress.stage("speed")
         config, rows = self._group.config, self._group.plan[job]
         first = {one.request.label: one for one, _ in rows[::-1]}
@@ -86,9 +88,7 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
         settings = config.settings(first[self._group.baseline], self._device)
         examples = first_images(config.source(), settings)
         found = compare_by_turns(loaded, self._group.baseline, examples, settings)
-        self._compared[job] = tuple(
-            self._save(finished, found.get(one.request.label)) for one, finished in rows
-        )
+        return tuple(self._save(finished, found.get(one.request.label)) for one, finished in rows)
 
     def _save(self, finished: Finished, turns: Turns | None) -> Finished:
         speed = finished.result.speed
@@ -98,7 +98,3 @@ class ComparisonWorker(Worker[tuple[Finished, ...]]):
         result = replace(finished.result, speed=speed)
         save_result(result, self._group.config.out)
         return replace(finished, result=result)
-
-    def finish(self, job: int, progress: Progress) -> tuple[Finished, ...]:
-        """Return the results."""
-        return self._compared[job]

@@ -14,7 +14,7 @@ from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.interleave import Turns
 from ssdd_bench.evaluation.job import Finished, Job
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load
-from ssdd_bench.launch.tasks import Progress
+from ssdd_bench.launch.tasks import Opened, Progress
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.plugins.spec import TokenizerRequest
 from ssdd_bench.protocols.registry import get_protocol
@@ -89,7 +89,7 @@ def test_a_job_for_each_size_and_protocol(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(True))
     opened = group.load("cpu").open(1)
     assert kept == [True]  # as in the processes that time each tokenizer alone
-    assert (opened.untimed, opened.missing) == (True, ())
+    assert opened == Opened()
 
 
 def test_each_result_gets_its_ratio(
@@ -124,13 +124,9 @@ def test_each_result_gets_its_ratio(
     rows = [done("jpeg", seed=4), done("jpeg", seed=5), done("identity"), done("downsample"),
             done("jpeg:quality=5", timed=False)]  # fmt: skip
     worker = ComparisonGroup(config, "jpeg", rows).load("cpu")
-    assert worker.open(0).untimed
-    worker.work(0, [], Progress())
-    worker.time(0, Noting())
-    assert not worker.open(0).untimed
+    found = worker.finish(0, Noting())
     assert stages == ["speed"]
     assert seen == [("jpeg", 5, config.settings(rows[0][0], torch.device("cpu")))]
-    found = worker.finish(0, Progress())
     assert [(one.path, one.reused) for one in found] == [(two.path, True) for _, two in rows]
     ratios = [one.result.speed and one.result.speed.comparison for one in found]
     mine = SpeedComparison("jpeg", 0.5, (0.4, 0.6), 15)
