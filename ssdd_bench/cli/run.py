@@ -285,7 +285,7 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
     The folder may hold results of earlier commands, which stand beside those of this run.
     """
     from ssdd_bench.report.figures.curves import speed_chart
-    from ssdd_bench.report.figures.drawing import draw
+    from ssdd_bench.report.figures.draw import draw
     from ssdd_bench.report.figures.palette import Palette
     from ssdd_bench.report.frame import default_metric
     from ssdd_bench.report.loading import load_source

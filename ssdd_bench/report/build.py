@@ -13,7 +13,8 @@ import pandas as pd
 from ssdd_bench.report.figures.chart import Chart, Distributions
 from ssdd_bench.report.figures.curves import curve_charts, published_chart, speed_chart
 from ssdd_bench.report.figures.distribution import distribution_chart
-from ssdd_bench.report.figures.drawing import SUFFIXES, Drawing, draw
+from ssdd_bench.report.figures.draw import draw
+from ssdd_bench.report.figures.drawing import SUFFIXES, Drawing
 from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.gallery import copy_to, link_from

@@ -1,14 +1,12 @@
-"""A finished figure, and the way there from a chart, in this process or in another one."""
+"""A finished figure: its files, and the parts of it that a page can change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ssdd_bench.report.figures.chart import Chart, Distributions
-from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.results.files import write_bytes
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
@@ -64,18 +62,3 @@ class Drawing:
 def figure_key(name: str, metric: str) -> str:
     """Name a figure, and the metric that it shows where there is one for each."""
     return f"{name}-{metric}" if metric else name
-
-
-def draw(
-    chart: Chart | Distributions, palette: Palette, suffixes: Sequence[str] = SUFFIXES
-) -> Drawing:
-    """Draw a chart and make files of these suffixes; a page needs ``.svg``.
-
-    Matplotlib is imported here, so that a process that has charts drawn elsewhere goes without.
-    """
-    from ssdd_bench.report.figures.draw_boxes import draw_boxes
-    from ssdd_bench.report.figures.draw_panels import draw_panels
-
-    if isinstance(chart, Distributions):
-        return draw_boxes(chart, palette).finish(suffixes)
-    return draw_panels(chart, palette).finish(suffixes)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssdd_bench.report.figures.chart import Boxes, Chart, Distributions, Mark, Panel, Spread
-from ssdd_bench.report.figures.drawing import draw
+from ssdd_bench.report.figures.draw import draw
 from ssdd_bench.report.figures.palette import GREY, INK, PAPER, Palette
 from ssdd_bench.report.figures.svg import inline_svg
 

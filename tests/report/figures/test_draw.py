@@ -12,7 +12,8 @@ import pytest
 
 from ssdd_bench.errors import OutputError
 from ssdd_bench.report.figures.chart import Boxes, Chart, Distributions, Mark, Panel, Spread
-from ssdd_bench.report.figures.drawing import SUFFIXES, draw
+from ssdd_bench.report.figures.draw import draw
+from ssdd_bench.report.figures.drawing import SUFFIXES
 from ssdd_bench.report.figures.palette import Palette
 
 PALETTE = Palette({"a": "x", "b": "y"})
@@ -42,7 +43,7 @@ def test_every_kind_of_chart_becomes_the_files_of_its_name(tmp_path: Path) -> No
 def test_another_process_draws_the_same() -> None:
     code = (
         "import pickle, sys\n"
-        "from ssdd_bench.report.figures.drawing import draw\n"
+        "from ssdd_bench.report.figures.draw import draw\n"
         "drawing = draw(*pickle.load(sys.stdin.buffer))\n"
         "sys.stdout.buffer.write(pickle.dumps(drawing))"
     )
