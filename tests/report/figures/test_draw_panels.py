@@ -18,7 +18,8 @@ from matplotlib.text import Text
 
 from ssdd_bench.report.figures.canvas import Canvas
 from ssdd_bench.report.figures.chart import Chart, Mark, Panel
-from ssdd_bench.report.figures.draw_panels import draw_panels, envelope, place_labels, thin_out
+from ssdd_bench.report.figures.draw_panels import draw_panels, envelope
+from ssdd_bench.report.figures.labels import place_labels, thin_out
 from ssdd_bench.report.figures.palette import INK, PAPER, Palette
 
 NAMES = (
