@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import Scores, metric_directions
@@ -157,15 +156,17 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
                 for name, each in zip(names, rows["scores"], strict=True)
                 if metric in each and len(each[metric]) > 1
             }
-            alike = {
-                rate: _Others({name: one for name, one in scores.items() if rates[name] == rate})
-                for rate in set(rates.values())
-            }
+            means = dict[str, "pd.Series[float]"]()
+            for rate in set(rates.values()):
+                alike = {name: one for name, one in scores.items() if rates[name] == rate}
+                means |= _means_of_others(alike)
             for name, each in scores.items():
-                mean = alike[rates[name]].mean(name, each.index)
+                mean = means.get(name)
                 finite = np.isfinite(each.to_numpy())
                 ids, mine = each.index.to_numpy()[finite], each.to_numpy()[finite]
-                lead = mine - mean[finite] if mean is not None else mine
+                lead = mine
+                if mean is not None:
+                    lead = mine - mean.reindex(each.index).to_numpy()[finite]
                 order = np.argsort(-lead if higher else lead, kind="stable")
                 few = min(EXTREMES, len(order) // 2)
                 images = [
@@ -183,44 +184,24 @@ def find_extremes(source: Source, sets: Sequence[Set]) -> list[Extremes]:
     return found
 
 
-class _Others:
-    """Means over other tokenizers, image by image.
+def _means_of_others(scores: Mapping[str, pd.Series[float]]) -> dict[str, pd.Series[float]]:
+    """Average the other tokenizers, image by image; NaN where one of them lacks the image.
 
     Args:
         scores: of single images, by tokenizer. Those with an infinite score are left out.
+
+    Returns:
+        Means by tokenizer; a tokenizer without others has none.
     """
-
-    def __init__(self, scores: Mapping[str, pd.Series[float]]) -> None:
-        finite = {name: each for name, each in scores.items() if np.isfinite(each.to_numpy()).all()}
-        self._index = next(iter(scores.values())).index if scores else pd.Index([])
-        for each in finite.values():
-            if not each.index.equals(self._index):
-                self._index = self._index.union(each.index, sort=False)
-        self._places = {name: place for place, name in enumerate(finite)}
-        self._rows = np.empty((len(finite), len(self._index)))
-        for name, place in self._places.items():
-            each = finite[name]
-            same = each.index.equals(self._index)
-            self._rows[place] = each if same else each.reindex(self._index)
-
-    def mean(self, name: str, images: pd.Index) -> NDArray[np.float64] | None:
-        """Return the mean over all but this tokenizer, NaN where one of them lacks the image.
-
-        None if there are no others.
-        """
-        place = self._places.get(name)
-        count = len(self._rows) - (place is not None)
-        if not count:
-            return None
-        own = 0.0 if place is None else self._rows[place].copy()
-        if place is not None:
-            self._rows[place] = 0.0  # adds nothing, and the sum is in the order of the rows
-        total = np.add.reduce(self._rows, axis=0)
-        if place is not None:
-            self._rows[place] = own
-        if images.equals(self._index):
-            return total / count
-        return pd.Series(total / count, self._index).reindex(images).to_numpy()
+    finite = {name: each for name, each in scores.items() if np.isfinite(each.to_numpy()).all()}
+    table = pd.DataFrame(finite)
+    columns = dict(zip(finite, table.to_numpy().T, strict=True))
+    means = {}
+    for name in scores:
+        others = [column for other, column in columns.items() if other != name]
+        if others:
+            means[name] = pd.Series(sum(others[1:], others[0]) / len(others), table.index)
+    return means
 
 
 @dataclass
