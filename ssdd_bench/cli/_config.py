@@ -6,7 +6,6 @@ A suite is such a file that comes with the package.
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -82,16 +81,16 @@ def _text(ctx: click.Context) -> str:
     return "# Written by ssdd-bench run; repeat it with --config.\n" + "".join(lines)
 
 
-def as_flags(ctx: click.Context) -> str:
-    """Return the options in force that are not defaults, as they would be typed."""
-    words = []
+def as_flags(ctx: click.Context) -> list[str]:
+    """Return the options in force that are not defaults, as the words that would be typed."""
+    words = list[str]()
     for one, value in _in_force(ctx):
         if one.is_flag and value != one.default:
             words += one.opts if value else one.secondary_opts
         elif value != one.default:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [*one.opts, text]
-    return shlex.join(words)
+    return words
 
 
 def _in_force(ctx: click.Context) -> list[tuple[click.Option, Any]]:

@@ -320,6 +320,11 @@ class Launching:
     sbatch: Sbatch | None = None
     wait: Wait = 3600.0
 
+    @property
+    def on_slurm(self) -> bool:
+        """Return True if SLURM divides the work, or its shares are tried here."""
+        return self.launcher in ("slurm", "slurm-local")
+
     def make(
         self, device: str, threads: int | None = None, shard: tuple[int, int] | None = None
     ) -> Launch:
@@ -338,7 +343,7 @@ class Launching:
         from ssdd_bench.launch.ranks import find_rank
         from ssdd_bench.launch.shares import Share
 
-        if self.sbatch and self.launcher in ("local", "ray"):
+        if self.sbatch and not self.on_slurm:
             raise UserError("--sbatch is for SLURM: add --launcher slurm, or leave --sbatch out")
         if self.gpus_per_job is not None and self.launcher == "local":
             raise UserError(

@@ -1,4 +1,4 @@
-"""A run on SLURM: what is submitted, and what is said about it."""
+"""Verbs on SLURM: what is submitted, and what is said about it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ssdd_bench.cli._config import as_flags
 from ssdd_bench.cli._options import Launching
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.errors import JobsFailedError, UserError, counted
@@ -17,28 +18,67 @@ if TYPE_CHECKING:
 
 
 def make_submission(
-    out: Path, config: Path, launching: Launching, device: str, force: bool
+    words: list[str], out: Path, launching: Launching, device: str, merge: list[str] | None = None
 ) -> Submission:
-    """Make a submission of the run that a configuration file describes.
+    """Make a submission of a command.
+
+    Args:
+        words: arguments of the program; those of the shares are added.
+        out: folder of what the command makes; logs go there.
+        launching: how.
+        device: as typed.
+        merge: arguments that join the shares without a GPU; by default the same command does.
 
     Raises:
         UserError: the number of shares is missing.
     """
     from ssdd_bench.launch.slurm import Submission
 
-    shares, timeout = launching.jobs, launching.timeout
-    if shares is None:
-        raise UserError("into how many jobs shall SLURM divide the run? Add --jobs")
-    program = (sys.executable, "-m", "ssdd_bench")
-    more = [*(["--force"] if force else []), *(["--timeout", str(timeout)] if timeout else [])]
+    if launching.jobs is None:
+        raise UserError("into how many jobs shall SLURM divide the work? Add --jobs")
+    if launching.timeout is not None:
+        words = [*words, "--timeout", str(launching.timeout)]
+    program, gpus = (sys.executable, "-m", "ssdd_bench"), launching.count_gpus(device)
     return Submission(
-        (*program, "run", "--config", str(config), *more),
-        (*program, "merge", str(out)),
-        out / "logs",
-        shares,
-        launching.count_gpus(device),
-        launching.sbatch or {},
+        command=(*program, *words),
+        merge=(*program, *(merge or words)),
+        logs=out / "logs",
+        shares=launching.jobs,
+        gpus=gpus,
+        options=launching.sbatch or {},
+        merge_gpus=0 if merge else gpus,
     )
+
+
+def submit_verb(launching: Launching, device: str, out: Path, in_shares: bool) -> bool:
+    """Submit the verb of generation that runs, or run its shares here, which it then joins.
+
+    Args:
+        launching: how.
+        device: as typed.
+        out: folder of what the verb makes; logs go there.
+        in_shares: True if the verb was given --shard.
+
+    Returns:
+        True if SLURM does the rest; the verb has nothing to do then.
+
+    Raises:
+        UserError: options contradict each other, or there is no SLURM.
+        JobsFailedError: no share worked.
+    """
+    if not launching.on_slurm:
+        return False
+    if launching.in_process or in_shares:
+        raise UserError("SLURM gets shares: leave --in-process and --shard out")
+    ctx = click.get_current_context()
+    arguments = [one for one in ctx.command.params if isinstance(one, click.Argument)]
+    words = ["gen", str(ctx.command.name), *(str(ctx.params[str(one.name)]) for one in arguments)]
+    submission = make_submission([*words, *as_flags(ctx)], out, launching, device)
+    if launching.launcher == "slurm-local":
+        run_shares_here(submission)
+        return False
+    submit_shares(submission)
+    return True
 
 
 def show_scripts(submission: Submission) -> None:

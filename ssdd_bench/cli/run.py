@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -106,8 +107,7 @@ def command(
     On SLURM the shares are an array of --jobs jobs, and one more makes the results; on a Ray
     cluster there are --jobs worker processes, wherever it has room.
     """
-    launcher = launching.launcher
-    if launcher == "local" and not launching.in_process and not dry_run:
+    if launching.launcher == "local" and not launching.in_process and not dry_run:
         start_server(preloaded(metrics))  # while this process imports torch
     from rich.console import Console
 
@@ -144,19 +144,20 @@ def command(
         force=force,
         interleave=interleave,
         baseline=baseline or "",
-        command=f"ssdd-bench run {as_flags(ctx)}" if config or suite else typed(),
+        command=shlex.join(["ssdd-bench", "run", *as_flags(ctx)]) if config or suite else typed(),
     )
     planned = run_config.jobs()
     run_config.baseline_label()
     launch = launching.make(device, threads, shard)
     check_trackers(track)
-    if track and (shard or launcher in ("slurm", "slurm-local")):
+    if track and (shard or launching.on_slurm):
         raise UserError("a share has no results to track: leave --track out")
-    if launcher in ("slurm", "slurm-local"):
+    if launching.on_slurm:
         if interleave or launching.in_process or shard:
             raise UserError("SLURM gets shares: leave --interleave, --in-process and --shard out")
         waiting = submitted_config(ctx, out / "logs")
-        submission = make_submission(out, waiting, launching, device, force)
+        words = ["run", "--config", str(waiting), *(["--force"] if force else [])]
+        submission = make_submission(words, out, launching, device, merge=["merge", str(out)])
         if dry_run:
             show_scripts(submission)
             return
@@ -170,14 +171,13 @@ def command(
     fetch_weights(metrics, offline, strict, quiet)
     if is_first and (shard is None or shard[0] == 0):
         save_config(ctx, out / "run.toml")
-    if launcher in ("slurm", "slurm-local"):
+    if launching.on_slurm:
         save_config(ctx, waiting)
-    if launcher == "slurm":
-        submit_shares(submission)
-        return
-    if launcher == "slurm-local":
-        run_shares_here(submission)
-        merge_shares(out, quiet)
+        if launching.launcher == "slurm":
+            submit_shares(submission)
+        else:
+            run_shares_here(submission)
+            merge_shares(out, quiet)
         return
     settings = {"command": run_config.command, "tokenizers": tokenizers, "data": str(data)}
     with (

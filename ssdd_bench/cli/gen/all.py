@@ -85,7 +85,7 @@ def command(
         raise click.UsageError(
             "without --data nothing is trained: leave --res, --limit, --iterations, --minutes out"
         )
-    if launching.launcher in ("slurm", "slurm-local"):
+    if launching.on_slurm:
         raise click.UsageError("each step needs the one before: give SLURM the four verbs")
     training = load_recipe(recipe, DiTRecipe)
     if data and res:  # What cannot be trained is refused before anything is loaded or encoded.

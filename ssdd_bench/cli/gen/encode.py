@@ -9,8 +9,8 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
+from ssdd_bench.cli._slurm import submit_verb
 from ssdd_bench.cli._verbs import option, switch, typed, verb
-from ssdd_bench.cli.gen._shares import on_slurm
 from ssdd_bench.errors import counted
 from ssdd_bench.plugins.registry import parse_request
 
@@ -41,7 +41,7 @@ def command(
     worker process, or the CPU has one; ranks of torchrun share the work too.
     """
     parse_request(tokenizer)  # a mistake is told before anything is imported or begun
-    if on_slurm(launching, device, out, shard is not None):
+    if submit_verb(launching, device, out, shard is not None):
         return
     from ssdd_bench.generation.latents import LatentsPlan, encode_latents
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import show_result
 from ssdd_bench.cli._progress import fetch_weights
+from ssdd_bench.cli._slurm import submit_verb
 from ssdd_bench.cli._verbs import argument, typed, verb
-from ssdd_bench.cli.gen._shares import on_slurm
 
 
 @verb
@@ -30,7 +30,7 @@ def command(
     arr_0. REFERENCE is the same, or an npz with mu and sigma. The two sets are not paired. Each GPU
     has a worker process, or the CPU has one; ranks of torchrun share the work too.
     """
-    if on_slurm(launching, scoring.device, scoring.out, shard is not None):
+    if submit_verb(launching, scoring.device, scoring.out, shard is not None):
         return
     from ssdd_bench.evaluation.sample_worker import ScoringPlan
     from ssdd_bench.evaluation.samples import find_generation_protocol, score_samples
