@@ -18,9 +18,9 @@ from ssdd_bench.cli._output import (
     wants_json,
     write_tables,
 )
-from ssdd_bench.cli._progress import fetch_weights, preloaded
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
 from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb
+from ssdd_bench.cli._weights import fetch_weights, preloaded
 from ssdd_bench.data.named import require_named
 from ssdd_bench.errors import JobsFailedError, UserError, counted
 from ssdd_bench.launch.processes import start_server

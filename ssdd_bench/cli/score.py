@@ -7,8 +7,8 @@ from typing import Annotated
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import show_result
-from ssdd_bench.cli._progress import fetch_weights
 from ssdd_bench.cli._verbs import argument, option, typed, verb
+from ssdd_bench.cli._weights import fetch_weights
 
 
 @verb

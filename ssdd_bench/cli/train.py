@@ -9,7 +9,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_columns, print_json
-from ssdd_bench.cli._progress import check_installed, run_trainer
+from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._verbs import argument, flag, option, typed, verb
 from ssdd_bench.errors import OptionError
 from ssdd_bench.tracking.trackers import check_trackers

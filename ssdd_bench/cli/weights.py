@@ -10,8 +10,8 @@ import click
 
 from ssdd_bench.cli._options import one_of
 from ssdd_bench.cli._output import print_columns, print_json, wants_json
-from ssdd_bench.cli._progress import fetch_with_bars
 from ssdd_bench.cli._verbs import argument, debug_option, verb
+from ssdd_bench.cli._weights import fetch_with_bars
 from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError
 from ssdd_bench.metrics.catalog import find_metrics, needed_by
 from ssdd_bench.weights import assets as table

@@ -13,8 +13,9 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import describe_result, print_json, show_tables, write_tables
-from ssdd_bench.cli._progress import check_installed, fetch_weights, run_trainer
+from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
+from ssdd_bench.cli._weights import fetch_weights
 from ssdd_bench.errors import counted
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
-from ssdd_bench.cli._progress import check_installed, run_trainer
+from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
 from ssdd_bench.tracking.trackers import check_trackers
 
