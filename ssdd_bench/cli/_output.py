@@ -75,15 +75,6 @@ def describe_result(result: Result, path: Path | None) -> dict[str, Any]:
     }
 
 
-def write_tables(tables: Sequence[Table], path: Path) -> Path:
-    """Write tables of results as Markdown; return the path."""
-    from ssdd_bench.report.tables.markdown import to_markdown
-    from ssdd_bench.results.files import write_text
-
-    write_text(path, to_markdown(tables))
-    return path
-
-
 def show_tables(tables: Sequence[Table]) -> None:
     """Print tables of results, as wide as the terminal."""
     from ssdd_bench.report.tables.terminal import print_tables

@@ -11,13 +11,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config, submitted_config
-from ssdd_bench.cli._output import (
-    describe_result,
-    print_json,
-    show_tables,
-    wants_json,
-    write_tables,
-)
+from ssdd_bench.cli._output import describe_result, print_json, show_tables, wants_json
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
 from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb
 from ssdd_bench.cli._weights import fetch_weights, preloaded
@@ -186,8 +180,10 @@ def command(
     ):
         summary = run_jobs(run_config, callbacks, launch)
     if is_first:
-        frame = summary.to_frame() if summary.finished and shard is None else None
-        report_run(summary, frame, out, len(planned), quiet, callbacks.failures)
+        files = list[Path]()
+        if summary.finished and shard is None:
+            files = _write_tables(out, quiet, summary.to_frame())
+        _tell_end(summary, files, len(planned), callbacks.failures)
 
 
 def _show_forecast(found: Forecast, out: Path) -> None:
@@ -220,32 +216,24 @@ def merge_shares(out: Path, quiet: bool) -> None:
 
     from ssdd_bench.cli._live import follow
     from ssdd_bench.evaluation.run import merge_results
-    from ssdd_bench.report.loading import load_source
     from ssdd_bench.results.places import results_in
 
     with follow(Console(stderr=True, quiet=quiet)) as callbacks:
         summary = merge_results(out, callbacks)
-    frame = load_source(files).frame if (files := results_in(out)) else None
+    files = _write_tables(out, quiet) if results_in(out) else []
     planned = len(summary.finished) + len(summary.failures)
-    report_run(summary, frame, out, planned, quiet, callbacks.failures)
+    _tell_end(summary, files, planned, callbacks.failures)
 
 
-def report_run(
-    summary: RunSummary,
-    frame: pd.DataFrame | None,
-    out: Path,
-    planned: int,
-    quiet: bool,
-    told: Sequence[Failure],
+def _tell_end(
+    summary: RunSummary, files: Sequence[Path], planned: int, told: Sequence[Failure]
 ) -> None:
-    """Show what a run has made.
+    """Print the document of a run, and its failures.
 
     Args:
         summary: of the run.
-        frame: of the results to print a table of; None for no tables.
-        out: folder of the results, in which the tables are written.
+        files: table and figure that it has written.
         planned: number of jobs.
-        quiet: True shows failures alone.
         told: failures that have a line already.
 
     Raises:
@@ -253,7 +241,6 @@ def report_run(
     """
     from ssdd_bench.cli._live import describe_failure
 
-    files = [] if frame is None else _report(frame, out, quiet or wants_json())
     print_json(
         {
             "jobs": [
@@ -279,10 +266,13 @@ def report_run(
         )
 
 
-def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
-    """Print the table of this run; write table and figure of its folder, and return the files.
+def _write_tables(out: Path, quiet: bool, frame: pd.DataFrame | None = None) -> list[Path]:
+    """Write table and figure of a folder, print the table of a run, and return the files.
 
-    The folder may hold results of earlier commands, which stand beside those of this run.
+    Args:
+        out: folder, which may hold results of earlier commands too.
+        quiet: True prints no table.
+        frame: of the results to print; by default all of the folder.
     """
     from ssdd_bench.report.figures.curves import speed_chart
     from ssdd_bench.report.figures.draw import draw
@@ -290,17 +280,19 @@ def _report(frame: pd.DataFrame, out: Path, quiet: bool) -> list[Path]:
     from ssdd_bench.report.frame import default_metric
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.markdown import to_markdown
+    from ssdd_bench.results.files import write_text
     from ssdd_bench.results.places import results_in
 
     source = load_source(results_in(out))
     whole = source.frame
-    written = [write_tables(source.tables, out / "table.md")]
+    written = [write_text(out / "table.md", to_markdown(source.tables))]
     metric = default_metric(whole)
     if metric and (chart := speed_chart(whole, metric)):
         figure = draw(chart, Palette.of(whole), [".png"])
         written.append(figure.save(out / f"{figure.name}.png"))
-    if not quiet:
-        show_tables(build_tables(frame))
+    if not quiet and not wants_json():
+        show_tables(source.tables if frame is None else build_tables(frame))
         names = (*(path.name for path in written), counted(len(whole), "result file"))
         click.echo(f"{out}: {', '.join(names)}", err=True)
     return written

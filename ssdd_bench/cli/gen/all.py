@@ -12,7 +12,7 @@ from typing import Annotated
 import click
 
 from ssdd_bench.cli import _options as options
-from ssdd_bench.cli._output import describe_result, print_json, show_tables, write_tables
+from ssdd_bench.cli._output import describe_result, print_json, show_tables
 from ssdd_bench.cli._training import check_installed, run_trainer
 from ssdd_bench.cli._verbs import option, typed, verb
 from ssdd_bench.cli._weights import fetch_weights
@@ -78,6 +78,8 @@ def command(
     from ssdd_bench.report.frame import to_frame
     from ssdd_bench.report.loading import load_source
     from ssdd_bench.report.tables.build import build_tables
+    from ssdd_bench.report.tables.markdown import to_markdown
+    from ssdd_bench.results.files import write_text
     from ssdd_bench.train.recipe import DiTRecipe, load_recipe
 
     if data and (dit or not res):
@@ -172,7 +174,7 @@ def command(
         return
     frame = to_frame([one.record for one in results])
     whole = load_source([out / "results"])  # those of earlier commands among them
-    path = write_tables(whole.tables, out / "results" / "table.md")
+    path = write_text(out / "results" / "table.md", to_markdown(whole.tables))
     jobs = [describe_result(one, one.path) for one in results]
     if not print_json({"dit": dit, "table": path, "jobs": jobs}) and not quiet:
         show_tables(build_tables(frame))
