@@ -64,19 +64,16 @@ def load_side(where: str, write: str = "") -> list[ScoredResult]:
     Raises:
         UserError: there are no results, or a file is damaged.
     """
+    if where.startswith("git:"):
+        revision, _, path = where.removeprefix("git:").partition(":")
+        path = path or DEFAULT_PATH
+        with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as name:
+            _extract(revision, path, Path(name))
+            return read_side([Path(name) / path])
     local = Path(where)
-    if (
-        write
-        and not where.startswith("git:")
-        and not (local.is_file() or any(local.glob("**/*.json")))
-    ):
+    if write and not local.is_file() and not any(local.glob("**/*.json")):
         raise UserError(f"{where}: no results to compare. Write them: {write}")
-    if not where.startswith("git:"):
-        return read_side([Path(where)])
-    revision, _, path = where.removeprefix("git:").partition(":")
-    with tempfile.TemporaryDirectory(prefix="ssdd-bench-") as name:
-        _extract(revision, path or DEFAULT_PATH, Path(name))
-        return read_side([Path(name) / (path or DEFAULT_PATH)])
+    return read_side([local])
 
 
 def read_side(paths: Sequence[Path]) -> list[ScoredResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,26 +39,25 @@ def verdict(comparison: Comparison) -> str:
     return "not comparable" if comparison.exit_code else "no regression"
 
 
-def row_texts(found: Difference) -> tuple[str, ...]:
-    """Write the texts of one row, by :data:`HEADINGS`."""
+def row_texts(found: Difference) -> dict[str, str]:
+    """Write the texts of one row by heading."""
     interval = "" if found.interval is None else "{:+.3g} to {:+.3g}".format(*found.interval)
     base, head = ("∞" if one is None else f"{one:.5g}" for one in (found.base, found.head))
-    return (
-        found.metric,
-        base,
-        head,
-        "" if found.change is None else f"{found.change:+.3g}",
-        interval,
-        str(found.threshold),
-        "" if found.detectable is None else f"{found.detectable:.3g}",
-        found.verdict,
-    )
+    return {
+        "metric": found.metric,
+        "base": base,
+        "head": head,
+        "change": "" if found.change is None else f"{found.change:+.3g}",
+        "95%": interval,
+        "allowed": str(found.threshold),
+        "found": "" if found.detectable is None else f"{found.detectable:.3g}",
+        "verdict": found.verdict,
+    }
 
 
 def describe_failure(found: Difference) -> str:
     """Write how far a metric that fails has moved, and how far it may."""
-    row = dict(zip(HEADINGS, row_texts(found), strict=True))
-    return "{base} -> {head} ({change}, allowed {allowed})".format(**row)
+    return "{base} -> {head} ({change}, allowed {allowed})".format(**row_texts(found))
 
 
 def failures(comparison: Comparison) -> Iterator[str]:
@@ -100,10 +99,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     shown: set[str] = set()
     jobs = by_job(comparison)
     for job, differences in jobs.items():
-        widths = _widths(differences, console.width)
-        console.print(Text(job, "bold"), soft_wrap=True)
-        console.print(*_grid(differences, widths), sep="\n", soft_wrap=True)
-        shown |= widths.keys()
+        headings, lines = _grid(differences, console.width)
+        console.print(Text(job, "bold"), *lines, sep="\n", soft_wrap=True)
+        shown.update(headings)
     for text in remarks(comparison, shown):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     if len(jobs) > 1:  # tables above may have been scrolled away
@@ -112,26 +110,18 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(verdict(comparison))
 
 
-def _widths(differences: Sequence[Difference], width: int) -> dict[str, int]:
-    """Return the widths of the columns that fit, by heading."""
-    rows = [HEADINGS, *map(row_texts, differences)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    kept = dict(zip(HEADINGS, widths, strict=True))
-    for heading in OPTIONAL:
-        if sum(kept.values()) + 2 * (len(kept) - 1) > width:
-            del kept[heading]
-    return kept
-
-
-def _grid(differences: Sequence[Difference], widths: Mapping[str, int]) -> Iterator[Text]:
-    """Yield the lines of a table, which rich's own would shorten where it does not fit."""
+def _grid(differences: Sequence[Difference], width: int) -> tuple[list[str], list[Text]]:
+    """Return the headings that fit, and the lines of a table: rich's own would shorten texts."""
     from rich.text import Text
 
-    rows = [HEADINGS, *map(row_texts, differences)]
+    rows = [dict(zip(HEADINGS, HEADINGS, strict=True)), *map(row_texts, differences)]
+    widths = {name: max(len(row[name]) for row in rows) for name in HEADINGS}
+    for heading in OPTIONAL:
+        if sum(widths.values()) + 2 * (len(widths) - 1) > width:
+            del widths[heading]
+    lines = ("  ".join(row[name].ljust(widths[name]) for name in widths).rstrip() for row in rows)
     styles = ["bold", *(COLOURS.get(one.verdict, "") for one in differences)]
-    for row, style in zip(rows, styles, strict=True):
-        texts = dict(zip(HEADINGS, row, strict=True))
-        yield Text("  ".join(texts[name].ljust(widths[name]) for name in widths).rstrip(), style)
+    return list(widths), list(map(Text, lines, styles))
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -140,7 +130,8 @@ def to_markdown(comparison: Comparison) -> str:
     lines += [f"- **{_escape(text)}**" for text in failures(comparison)]
     lines += [f"- {_escape(text)}" for text in remarks(comparison)]
     for job, differences in by_job(comparison).items():
-        grid = markdown_grid(HEADINGS, [False] * len(HEADINGS), map(row_texts, differences))
+        rows = (row_texts(found).values() for found in differences)
+        grid = markdown_grid(HEADINGS, [False] * len(HEADINGS), rows)
         lines += ["", f"**{job}**", "", *grid]
     return "\n".join(lines) + "\n"
 

@@ -12,7 +12,6 @@ from ssdd_bench.gate.load import Key
 from ssdd_bench.gate.outputs import (
     HEADINGS,
     _grid,
-    _widths,
     add_to_summary,
     describe_speed,
     print_comparison,
@@ -47,7 +46,7 @@ def test_all_columns_fit_into_84():
     assert job == str(JOB)
     assert heading.replace("  ", " ").split() == list(HEADINGS)
     assert max(map(len, (heading, row))) <= 84
-    for text in row_texts(difference()):
+    for text in row_texts(difference()).values():
         assert text in row
 
 
@@ -121,12 +120,13 @@ def test_speed_is_one_line():
 
 
 def test_texts_of_a_row():
-    assert row_texts(difference()) == (
+    assert tuple(row_texts(difference()).values()) == (
         *("psnr_pooled", "20.644", "20.144", "-0.5", "-0.512 to -0.489", "0.01%*"),
         *("0.0213", "regression"),
     )
     endless = Difference(JOB, "psnr", None, 50.123456, None, None, SET, "better")
-    assert row_texts(endless) == ("psnr", "∞", "50.123", "", "", "0.05", "", "better")
+    texts = ["psnr", "∞", "50.123", "", "", "0.05", "", "better"]
+    assert row_texts(endless) == dict(zip(HEADINGS, texts, strict=True))
 
 
 def test_markdown_and_junit_in_full():
@@ -139,7 +139,9 @@ def test_markdown_and_junit_in_full():
     assert lines[6:9] == ["", f"**{JOB}**", ""]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[9:]]
     assert cells[0] == list(HEADINGS)
-    assert [cell.strip("*`") for cell in cells[2]] == list(row_texts(difference(threshold=SET)))
+    assert [cell.strip("*`") for cell in cells[2]] == [
+        *row_texts(difference(threshold=SET)).values()
+    ]
     assert cells[3:] == [[""]]
     suite = ElementTree.fromstring(to_junit(found))
     assert suite.tag == "testsuite"
@@ -186,14 +188,13 @@ def test_rows_have_colours_and_columns_go_where_they_do_not_fit():
     found = [
         difference(verdict=one) for one in ("regression", "changed", "better", "worse", "same")
     ]
-    lines = list(_grid(found, _widths(found, 200)))
+    headings, lines = _grid(found, 200)
+    assert headings == list(HEADINGS)
     assert [line.style for line in lines] == ["bold", "red", "red", "green", "yellow", ""]
     width = max(len(line) for line in lines)
-    assert [line.plain for line in _grid(found, _widths(found, width))] == [
-        line.plain for line in lines
-    ]
-    (heading, *_) = _grid(found, _widths(found, width - 1))
-    assert heading.plain.split() == [one for one in HEADINGS if one != "found"]
+    assert _grid(found, width) == (headings, lines)
+    headings, (heading, *_) = _grid(found, width - 1)
+    assert headings == heading.plain.split() == [one for one in HEADINGS if one != "found"]
 
 
 def test_the_star_of_a_default_is_no_list_in_markdown():
