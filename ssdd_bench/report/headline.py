@@ -73,8 +73,7 @@ class Headline:
         name, other = _name(self.method), _name(self.baseline)
         paired = _paired_metric(self.method, self.baseline)
         if self.metric != paired:
-            values = (format_metric(self.metric, row[self.metric]) for row in self._rows)
-            mine, others = values
+            mine, others = (format_metric(self.metric, row[self.metric]) for row in self._rows)
             yield f"{name} has {metric_name(self.metric)} {mine} against {others} of {other}"
         if paired:
             difference, low, high = self._difference(paired)
@@ -99,13 +98,10 @@ class Headline:
     def _difference(self, metric: str) -> tuple[float, float, float]:
         """Return how far the method is in front, image by image, and the 95% interval."""
         mine, other = (row["scores"][metric] for row in self._rows)
-        each = (mine - other).to_numpy() * (1 if self._directions[metric] else -1)
+        higher = metric_directions(self.group.rows)[metric]
+        each = (mine - other).to_numpy() * (1 if higher else -1)
         each = each[np.isfinite(each)]
         return float(each.mean()), *bootstrap(each)
-
-    @property
-    def _directions(self) -> dict[str, bool]:
-        return metric_directions(self.group.rows)
 
     def _speed_ratio(self) -> tuple[float, float, float] | None:
         """Return the ratio of decoding speeds and its ends; None where machines differ.
@@ -146,7 +142,8 @@ def find_headline(frame: pd.DataFrame, compare: str = "") -> Headline | None:
     asked = _split_pair(compare, list(frame["label"].unique())) if compare else None
     found: list[tuple[int, Headline]] = []
     for group in comparable_groups(frame):
-        metric = default_metric(_like(frame, group))
+        alike = frame[frame["kind"] == group.rows["kind"].iloc[0]]
+        metric = default_metric(alike)
         if not metric:
             continue
         rows = group.rows[is_ranked(group.rows) & group.rows[metric].map(math.isfinite)]
@@ -172,10 +169,6 @@ def _split_pair(text: str, labels: list[str]) -> tuple[str, str]:
     raise UserError(f"{text}: name two of the results with a comma between: {', '.join(labels)}")
 
 
-def _like(frame: pd.DataFrame, group: Group) -> pd.DataFrame:
-    return frame[frame["kind"] == group.rows["kind"].iloc[0]]
-
-
 def _choose(
     rows: pd.DataFrame, metric: str, asked: tuple[str, str] | None
 ) -> tuple[pd.Series[Any], pd.Series[Any]] | None:
@@ -188,12 +181,7 @@ def _choose(
     rows = rows.sort_values(metric, ascending=not higher, kind="stable")
     named = rows["label"].isin(set(rows["decode_baseline"]) - {""})
     plain = ~rows["stochastic"].astype(bool)
-    for candidates in (rows[named], rows[plain], rows):
-        if not candidates.empty:
-            baseline = candidates.iloc[0]
-            break
-    else:
-        return None
+    baseline = next(one.iloc[0] for one in (rows[named], rows[plain], rows) if not one.empty)
     others = rows[rows["id"] != baseline["id"]]
     if others.empty:
         return None

@@ -8,7 +8,6 @@ Crops are WebP, lossless or small; no score is made from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,25 +61,21 @@ def save_pictures(
         OutputError: the folder cannot be written.
     """
     reference, mine = _folders(file, result)
-    pictures = Pictures(*(tuple(_files(one, len(references))) for one in (reference, mine)))
-    for paths, images in (
-        (pictures.references, references),
-        (pictures.reconstructions, reconstructions),
-    ):
-        for path, pixels in zip(paths, images, strict=True):
-            if paths is pictures.reconstructions or not path.is_file():
-                _write(path, pixels, quality)
+    count = len(references)
+    pictures = Pictures(_files(reference, count), _files(mine, count))
+    for path, pixels in zip(pictures.references, references, strict=True):
+        if not path.is_file():
+            _write(path, pixels, quality)
+    for path, pixels in zip(pictures.reconstructions, reconstructions, strict=True):
+        _write(path, pixels, quality)
     return pictures
 
 
 def find_pictures(file: Path, result: Result) -> Pictures | None:
     """Find the crops beside a result file: as many as have both; None for none."""
-    reference, mine = _folders(file, result)
-    count = len(list(mine.glob(f"*{SUFFIX}")))
-    count = min(count, len(list(reference.glob(f"*{SUFFIX}")))) if count else 0
-    if not count:
-        return None
-    return Pictures(*(tuple(_files(one, count)) for one in (reference, mine)))
+    folders = _folders(file, result)
+    count = min(len(list(one.glob(f"*{SUFFIX}"))) for one in folders)
+    return Pictures(*(_files(one, count) for one in folders)) if count else None
 
 
 def read_picture(path: Path) -> Pixels:
@@ -115,8 +110,8 @@ def _folders(file: Path, result: Result) -> tuple[Path, Path]:
     return file.parent / FOLDER / crops, file.parent / FOLDER / file.stem
 
 
-def _files(folder: Path, count: int) -> Iterator[Path]:
-    return (folder / f"{place:03}{SUFFIX}" for place in range(count))
+def _files(folder: Path, count: int) -> tuple[Path, ...]:
+    return tuple(folder / f"{place:03}{SUFFIX}" for place in range(count))
 
 
 def _write(path: Path, pixels: Pixels, quality: int) -> None:
