@@ -33,6 +33,8 @@ NAN, INF = math.nan, math.inf
         ("psnr", -INF, "-∞"),
         ("psnr", NAN, MISSING),
         ("unknown", 24.125, "24.12"),
+        ("unknown", 0.82, "0.8200"),
+        ("unknown", 0.0, "0"),
         ("unknown", 0.001, "0.001000"),
         ("unknown", 0.0009996, "1.00e-03"),
         ("unknown", 1e-9, "1.00e-09"),
