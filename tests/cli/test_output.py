@@ -4,11 +4,9 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -18,17 +16,6 @@ from ssdd_bench.cli.main import cli
 from ssdd_bench.errors import JobsFailedError, UserError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-
-def verbs(group: click.Group = cli, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from verbs(command, *names, name)
-        else:
-            yield (*names, name), command
 
 
 def invoke(*arguments: object, code: int = 0) -> tuple[Any, str]:
@@ -54,13 +41,6 @@ def run(folder: Path, *more: object, code: int = 0) -> tuple[Any, str]:
         "run", "--res", 32, "--data", folder / "photos", "--out", folder / "runs", "--metrics",
         "psnr,ssim", "--no-speed", "--no-pictures", *more, code=code,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("names", [" ".join(names) for names, _ in verbs()])
-def test_every_verb_has_the_option(names: str) -> None:
-    command = dict(verbs())[tuple(names.split())]
-    options = {name for option in command.params for name in option.opts}
-    assert "--json" in options
 
 
 def test_a_document_holds_no_nan_and_what_libraries_print_stays_out() -> None:
