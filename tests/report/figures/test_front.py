@@ -43,32 +43,6 @@ def on_front(frame: pd.DataFrame) -> set[str]:
     return set(frame["label"][front])
 
 
-def test_differences_are_judged_image_by_image(make_result: Make) -> None:
-    """Images differ by 4 dB, which would hide a difference of 1 dB that every image shows."""
-    scores = {"a": HARD + 0.1 * NOISE[0], "b": HARD + 1 + 0.1 * NOISE[1], "c": HARD + NOISE[2]}
-    frame = frame_of(make_result, scores, dict.fromkeys("abc", 10.0))
-    quality = judge_quality(frame, "psnr")
-    assert quality.kind == PAIRED
-    assert quality.ahead.tolist() == [[0, -1, 0], [1, 0, 1], [0, -1, 0]]
-    for (low, high), value in zip(filter(None, quality.ends()), frame["psnr"], strict=True):
-        assert 0 < high - value == pytest.approx(value - low)
-        assert high - low < 1  # not that of the hard and the easy images
-
-
-def test_both_of_two_within_noise_are_on_the_front(make_result: Make) -> None:
-    """A tie in one respect is decided by a difference beyond noise in the other alone."""
-    close = HARD + 0.05 + 0.3 * NOISE[1]
-    scores = {"a": HARD, "b": close, "worse": HARD - 3 + 0.3 * NOISE[2]}
-    assert on_front(frame_of(make_result, scores, {"a": 10, "b": 10.1, "worse": 10.2})) == {
-        "a",
-        "b",
-    }
-    assert on_front(frame_of(make_result, scores, {"a": 10, "b": 20, "worse": 20})) == {"b"}
-    assert on_front(frame_of(make_result, scores, {"a": 10, "b": 10, "worse": 40})) == {
-        *("a", "b", "worse"),
-    }
-
-
 def test_a_smaller_rate_is_the_better_one(make_result: Make) -> None:
     """Rates have no noise: the smaller of two that tie in quality is alone on the front."""
     scores = {"a": HARD, "b": HARD + 0.05 + 0.3 * NOISE[1], "best": HARD + 3 + 0.1 * NOISE[2]}
@@ -91,17 +65,6 @@ def test_controls_are_not_on_the_front_and_beat_nothing(make_result: Make) -> No
     assert on_front(frame) == {"best"}
     frame.loc[frame["label"] == "best", "role"] = "control"
     assert on_front(frame) == {"a"}
-
-
-def test_intervals_serve_where_single_scores_are_absent(make_result: Make) -> None:
-    def one(name: str, value: float, half: float) -> Result:
-        made = make_result(name, fingerprint=f"{ord(name):064}")
-        psnr = replace(made.metrics["psnr"], value=value, interval=(value - half, value + half))
-        return replace(made, metrics={"psnr": psnr})
-
-    quality = judge_quality(to_frame([one("a", 20, 1), one("b", 21, 1), one("c", 25, 1)]), "psnr")
-    assert quality.kind == INTERVAL
-    assert quality.ahead.tolist() == [[0, 0, -1], [0, 0, -1], [1, 1, 0]]
 
 
 def test_ranges_over_seeds_tie_where_they_overlap(make_result: Make) -> None:
