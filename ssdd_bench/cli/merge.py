@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ssdd_bench.cli import _options as options
+from ssdd_bench.cli._summary import merge_shares
 from ssdd_bench.cli._verbs import argument, verb
-from ssdd_bench.cli.run import merge_shares
 
 
 @verb

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config, submitted_config
-from ssdd_bench.cli._output import describe_result, print_json, show_tables, wants_json
+from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
+from ssdd_bench.cli._summary import merge_shares, tell_end, write_tables
 from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb
 from ssdd_bench.cli._weights import fetch_weights, preloaded
 from ssdd_bench.data.named import require_named
-from ssdd_bench.errors import JobsFailedError, UserError, counted
+from ssdd_bench.errors import UserError
 from ssdd_bench.launch.processes import start_server
 from ssdd_bench.plugins.registry import parse_requests
 from ssdd_bench.tracking.trackers import check_trackers, start_trackers
 
-NAMED: Final = 3  # failures in the last line
-
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ssdd_bench.evaluation.forecast import Forecast
-    from ssdd_bench.evaluation.job import Failure
-    from ssdd_bench.evaluation.run import RunSummary
 
 
 @verb
@@ -182,8 +176,8 @@ def command(
     if is_first:
         files = list[Path]()
         if summary.finished and shard is None:
-            files = _write_tables(out, quiet, summary.to_frame())
-        _tell_end(summary, files, len(planned), callbacks.failures)
+            files = write_tables(out, quiet, summary.to_frame())
+        tell_end(summary, files, len(planned), callbacks.failures)
 
 
 def _show_forecast(found: Forecast, out: Path) -> None:
@@ -204,95 +198,3 @@ def _show_forecast(found: Forecast, out: Path) -> None:
     click.echo("\n".join(one.job.name for one in found.jobs))
     for line in found.lines(out):
         click.echo(line, err=True)
-
-
-def merge_shares(out: Path, quiet: bool) -> None:
-    """Make the results of a run in shares, and show the table of all results.
-
-    Raises:
-        JobsFailedError: a job lacks something.
-    """
-    from rich.console import Console
-
-    from ssdd_bench.cli._live import follow
-    from ssdd_bench.evaluation.run import merge_results
-    from ssdd_bench.results.places import results_in
-
-    with follow(Console(stderr=True, quiet=quiet)) as callbacks:
-        summary = merge_results(out, callbacks)
-    files = _write_tables(out, quiet) if results_in(out) else []
-    planned = len(summary.finished) + len(summary.failures)
-    _tell_end(summary, files, planned, callbacks.failures)
-
-
-def _tell_end(
-    summary: RunSummary, files: Sequence[Path], planned: int, told: Sequence[Failure]
-) -> None:
-    """Print the document of a run, and its failures.
-
-    Args:
-        summary: of the run.
-        files: table and figure that it has written.
-        planned: number of jobs.
-        told: failures that have a line already.
-
-    Raises:
-        JobsFailedError: there is a failure.
-    """
-    from ssdd_bench.cli._live import describe_failure
-
-    print_json(
-        {
-            "jobs": [
-                describe_result(one.result, one.path) | {"reused": one.reused}
-                for one in summary.finished
-            ],
-            "failures": [
-                {"name": one.name, "jobs": one.jobs, "error": str(one)} for one in summary.failures
-            ],
-            "files": files,
-        }
-    )
-    for failure in summary.failures:
-        if failure not in told:  # such as that of another rank
-            click.echo(describe_failure(failure), err=True)
-    if summary.failures:
-        failed = sum(failure.jobs for failure in summary.failures)
-        names = [failure.name for failure in summary.failures]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        raise JobsFailedError(
-            f"{failed} of {counted(planned, 'job')} failed, see above: "
-            f"{'; '.join(names[:NAMED])}{more}"
-        )
-
-
-def _write_tables(out: Path, quiet: bool, frame: pd.DataFrame | None = None) -> list[Path]:
-    """Write table and figure of a folder, print the table of a run, and return the files.
-
-    Args:
-        out: folder, which may hold results of earlier commands too.
-        quiet: True prints no table.
-        frame: of the results to print; by default all of the folder.
-    """
-    from ssdd_bench.report.figures.curves import speed_chart
-    from ssdd_bench.report.figures.draw import draw
-    from ssdd_bench.report.figures.palette import Palette
-    from ssdd_bench.report.frame import default_metric
-    from ssdd_bench.report.loading import load_source
-    from ssdd_bench.report.tables.build import build_tables
-    from ssdd_bench.report.tables.markdown import to_markdown
-    from ssdd_bench.results.files import write_text
-    from ssdd_bench.results.places import results_in
-
-    source = load_source(results_in(out))
-    whole = source.frame
-    written = [write_text(out / "table.md", to_markdown(source.tables))]
-    metric = default_metric(whole)
-    if metric and (chart := speed_chart(whole, metric)):
-        figure = draw(chart, Palette.of(whole), [".png"])
-        written.append(figure.save(out / f"{figure.name}.png"))
-    if not quiet and not wants_json():
-        show_tables(source.tables if frame is None else build_tables(frame))
-        names = (*(path.name for path in written), counted(len(whole), "result file"))
-        click.echo(f"{out}: {', '.join(names)}", err=True)
-    return written
