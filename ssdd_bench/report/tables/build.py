@@ -206,7 +206,7 @@ class _Builder:
                 by_row[index] = replace(by_row[index], second=True)
             for index, pair in behind.items():
                 cell = by_row[index]
-                hint = _join_hints(cell.hint, *_words(measure, *pair))
+                hint = "; ".join(filter(None, (cell.hint, *_words(measure, *pair))))
                 tied = is_tied(*pair) and not cell.best
                 by_row[index] = replace(cell, tied=tied, hint=hint)
         return list(by_row.values())
@@ -260,10 +260,6 @@ def _words(measure: Measure, difference: float, error: float) -> Iterator[str]:
         yield f"difference from the best {measure.write(difference)} ({low} to {high})"
     if is_tied(difference, error):
         yield TIED_WORDS
-
-
-def _join_hints(*texts: str) -> str:
-    return "; ".join(filter(None, texts))
 
 
 def images_of(kind: str) -> str:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from ssdd_bench.errors import UnknownNameError
 from ssdd_bench.report.figures.chart import Chart, Distributions, Panel
 from ssdd_bench.report.figures.curves import (
     curve_charts,
@@ -282,8 +281,6 @@ def test_rows_without_the_metric_or_a_timing_are_left_out(make_result: Make) -> 
     assert marked(panel) == ["a"]
     frame = to_frame([make_result(decode_ips=None)])
     assert speed_chart(frame, "psnr") is None
-    with pytest.raises(UnknownNameError, match="rfid"):
-        speed_chart(frame, "rfid")
 
 
 @pytest.mark.medium
