@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -222,30 +222,24 @@ def _join(claims: list[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-class Strip(NamedTuple):
-    """A crop of one photo, shown one to one, and the place of the detail in it."""
-
-    name: str
-    uri: str
-    left: int  # of the detail, in pixels of the crop
-    top: int
-
-
 @dataclass(frozen=True)
 class Strips:
-    """Original, baseline and method of one photo.
+    """Crops of one photo, shown one to one, and a detail of them.
 
     Attributes:
         photo: its id, or its number where no ids are known.
         size: pixels of a side.
         detail: pixels of a side of the detail.
-        strips: three crops.
+        left: of the detail, in pixels of the crop; likewise ``top``.
+        crops: addresses of original, baseline and method, by name.
     """
 
     photo: str
     size: int
     detail: int
-    strips: tuple[Strip, ...]
+    left: int
+    top: int
+    crops: Mapping[str, str]
 
 
 def cut_strips(source: Source, headline: Headline) -> Strips | None:
@@ -278,9 +272,9 @@ def cut_strips(source: Source, headline: Headline) -> Strips | None:
     size = min(CROP, headline.group.resolution)
     start = (headline.group.resolution - size) // 2
     crops = {key: one[start : start + size, start : start + size] for key, one in images.items()}
-    top, left = _find_edges(crops["original"], size // ZOOM)
-    strips = tuple(Strip(key, _encode(one), left, top) for key, one in crops.items())
-    return Strips(name, size, size // ZOOM, strips)
+    detail = size // ZOOM
+    top, left = _find_edges(crops["original"], detail)
+    return Strips(name, size, detail, left, top, {key: _encode(one) for key, one in crops.items()})
 
 
 def _find_edges(pixels: Pixels, side: int) -> tuple[int, int]:
