@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 from rich import box
@@ -45,11 +45,10 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
                 no_wrap=column.numeric,
                 overflow="fold",
             )
-        lines = iter(list(zip(*(column.cells for column in columns), strict=True)))
-        for heading, count in table.sections or [("", len(table.lines()))]:
+        for heading, rows in replace(table, columns=columns).rows():
             if heading:
                 grid.add_row(Text(section_key(heading), "italic dim"))
-            for cells in islice(lines, count):
+            for cells in rows:
                 grid.add_row(*map(_styled, cells))
         console.print(Text(printable(table.title), "bold"))
         console.print(grid)
@@ -65,7 +64,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
         console.print()
 
 
-def _fit(columns: Sequence[Column], width: int) -> tuple[Sequence[Column], list[str]]:
+def _fit(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
     """Drop the less needed columns until the rest fits into ``width``.
 
     Spreads go before scores, and the first score never goes.
