@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import click
 
-from ssdd_bench.cli._options import one_of
+from ssdd_bench.cli._values import one_of
 from ssdd_bench.cli._verbs import option
 from ssdd_bench.errors import UnknownNameError, UserError
 from ssdd_bench.results.files import write_text

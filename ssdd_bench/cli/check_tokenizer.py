@@ -8,13 +8,14 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
+from ssdd_bench.cli._values import complete_tokenizers
 from ssdd_bench.cli._verbs import argument, verb
 from ssdd_bench.plugins.registry import parse_request
 
 
 @verb
 def command(
-    tokenizer: Annotated[str, argument(complete=options.complete_tokenizers)],
+    tokenizer: Annotated[str, argument(complete=complete_tokenizers)],
     res: options.Resolution = 64,
 ) -> None:
     """Check that a tokenizer keeps the contract.

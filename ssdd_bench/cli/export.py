@@ -9,12 +9,13 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_json
+from ssdd_bench.cli._values import complete_tokenizers
 from ssdd_bench.cli._verbs import NumberRange, argument, option, verb
 
 
 @verb
 def command(
-    tokenizer: Annotated[str, argument(complete=options.complete_tokenizers)],
+    tokenizer: Annotated[str, argument(complete=complete_tokenizers)],
     out: Annotated[Path, argument()],
     format: Annotated[
         Literal["diffusers", "onnx", "torchscript"],

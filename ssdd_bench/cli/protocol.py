@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import click
 
-from ssdd_bench.cli._options import one_of
 from ssdd_bench.cli._output import print_columns, print_json
+from ssdd_bench.cli._values import one_of
 from ssdd_bench.cli._verbs import argument, debug_option, verb
 from ssdd_bench.protocols.registry import PROTOCOLS, find_protocol
 

@@ -13,6 +13,7 @@ from ssdd_bench.cli._config import ConfigFile, Suite, as_flags, save_config, sub
 from ssdd_bench.cli._output import print_json
 from ssdd_bench.cli._slurm import make_submission, run_shares_here, show_scripts, submit_shares
 from ssdd_bench.cli._summary import merge_shares, tell_end, write_tables
+from ssdd_bench.cli._values import read_shard
 from ssdd_bench.cli._verbs import IntegerRange, flag, option, switch, typed, verb
 from ssdd_bench.cli._weights import fetch_weights, preloaded
 from ssdd_bench.data.named import require_named
@@ -75,7 +76,7 @@ def command(
         option(
             "Compute share I of N, from 0 on; then merge OUT.",
             "I/N",
-            options.shard,
+            read_shard,
             show_default=False,
         ),
     ]

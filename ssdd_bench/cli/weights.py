@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import click
 
-from ssdd_bench.cli._options import one_of
 from ssdd_bench.cli._output import print_columns, print_json, wants_json
+from ssdd_bench.cli._values import one_of
 from ssdd_bench.cli._verbs import argument, debug_option, verb
 from ssdd_bench.cli._weights import fetch_with_bars
 from ssdd_bench.errors import UnavailableError, UnknownNameError, WeightsError

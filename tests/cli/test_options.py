@@ -11,7 +11,7 @@ import pytest
 from cli_verbs import VERBS
 from click.testing import CliRunner
 
-from ssdd_bench.cli._options import SEED, CommaList, load_threads, shard
+from ssdd_bench.cli._values import SEED, CommaList, read_load_threads, read_shard
 from ssdd_bench.cli._verbs import COUNT
 from ssdd_bench.cli.main import cli
 
@@ -63,19 +63,19 @@ def test_a_text_in_place_of_a_number_is_told_simply(option: str, value: str, kin
 
 
 def test_a_shard_is_an_index_below_its_count() -> None:
-    assert shard("1/4") == (1, 4)
-    assert shard((0, 1)) == (0, 1)
+    assert read_shard("1/4") == (1, 4)
+    assert read_shard((0, 1)) == (0, 1)
     for value in ("4/4", "-1/4", "1", "a/b", "1/2/3", "0/0"):
         with pytest.raises(click.BadParameter, match=value):
-            shard(value)
+            read_shard(value)
 
 
 def test_a_number_of_loading_threads() -> None:
-    assert load_threads("auto") is None
-    assert [load_threads(value) for value in ("0", "4", 4)] == [0, 4, 4]
+    assert read_load_threads("auto") is None
+    assert [read_load_threads(value) for value in ("0", "4", 4)] == [0, 4, 4]
     for value in ("-1", "many", "1.5"):
         with pytest.raises(click.BadParameter, match=value):
-            load_threads(value)
+            read_load_threads(value)
 
 
 def test_threads_are_set_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

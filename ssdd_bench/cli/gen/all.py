@@ -14,6 +14,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import describe_result, print_json, show_tables
 from ssdd_bench.cli._training import check_installed, run_trainer
+from ssdd_bench.cli._values import CommaList
 from ssdd_bench.cli._verbs import option, typed, verb
 from ssdd_bench.cli._weights import fetch_weights
 from ssdd_bench.errors import counted
@@ -41,9 +42,7 @@ def command(
     steps: options.Steps = 250,
     cfg: Annotated[
         tuple[float, ...],
-        option(
-            "Guide with these scales; 1 is none.", "SCALE,...", options.CommaList(float, "1,1.5")
-        ),
+        option("Guide with these scales; 1 is none.", "SCALE,...", CommaList(float, "1,1.5")),
     ] = (1.0,),
     cfg_interval: options.GuidanceInterval = (0.0, 1.0),
     cfg_channels: options.GuidedChannels | None = None,

@@ -8,6 +8,7 @@ import click
 
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_columns, print_json
+from ssdd_bench.cli._values import CommaList
 from ssdd_bench.cli._verbs import option, verb
 from ssdd_bench.errors import counted
 
@@ -16,14 +17,14 @@ from ssdd_bench.errors import counted
 def command(
     sizes: Annotated[
         tuple[str, ...],
-        option("Time these sizes of the DiT.", "SIZES", options.CommaList(str, "S,B,XL")),
+        option("Time these sizes of the DiT.", "SIZES", CommaList(str, "S,B,XL")),
     ] = ("S", "B", "XL"),
     shapes: Annotated[
         tuple[str, ...],
         option(
             "Time these latents, by their reduction and channels.",
             "LATENTS",
-            options.CommaList(str, "f8c4,f16c4"),
+            CommaList(str, "f8c4,f16c4"),
         ),
     ] = ("f8c4", "f16c4"),
     res: options.Resolution = 256,
