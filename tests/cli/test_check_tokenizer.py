@@ -2,6 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
+from plugin_folders import write_plugin
 
 from ssdd_bench.cli.check_tokenizer import command
 from ssdd_bench.errors import UnknownNameError
@@ -46,23 +47,19 @@ def test_a_tokenizer_that_keeps_it():
 
 
 @pytest.fixture
-def write_plugin(tmp_path, monkeypatch):
-    """A function that writes a plugin, given its id and its code, where the registry looks."""
+def add(tmp_path, monkeypatch):
+    """A function that adds a plugin, given its id and its code, where the registry looks."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
 
     def write(name, code):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "tokenizer.toml").write_text(MANIFEST.replace('"wrong"', f'"{name}"'))
-        (folder / "__init__.py").write_text('"""A plugin."""\n')
-        (folder / "plugin.py").write_text(code)
+        write_plugin(tmp_path, name, MANIFEST.replace('"wrong"', f'"{name}"'), code)
         TOKENIZERS.clear()
 
     return write
 
 
-def test_one_that_does_not(write_plugin):
-    write_plugin("wrong", WRONG)
+def test_one_that_does_not(add):
+    add("wrong", WRONG)
     done = CliRunner().invoke(command, ["wrong", "--res", "32"])
     assert done.exit_code == 1
     assert done.output.startswith("wrong: ")
@@ -77,9 +74,9 @@ def test_one_that_does_not(write_plugin):
         ("refusing", "raise 5"),  # an error of loading
     ],
 )
-def test_debug_shows_where_a_plugin_fails(name, told, write_plugin, program):
+def test_debug_shows_where_a_plugin_fails(name, told, add, program):
     old = "    return Wrong" if name == "refusing" else "        return Latent"
-    write_plugin(name, WRONG.replace(old, old.replace("return", f"{told}  #")))
+    add(name, WRONG.replace(old, old.replace("return", f"{told}  #")))
     code, out, error = program("check-tokenizer", name, "--res", "32")
     assert (code, error) == (1, "")
     assert out.startswith(f"{name}: ")

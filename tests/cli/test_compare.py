@@ -1,7 +1,6 @@
-"""The gate as a command: every form of its verdict, and revisions of a repository."""
+"""The gate as a command: every form of its verdict."""
 
 import json
-import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -10,7 +9,6 @@ from click.testing import CliRunner
 from ssdd_bench.cli.compare import command
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation.run import run
-from ssdd_bench.gate.load import load_side
 
 
 def measure(tokenizers, out):
@@ -64,25 +62,6 @@ def test_command_writes_every_form_and_exits_with_the_verdict(results, tmp_path,
     assert gate(before, head).exit_code == 0
     assert gate(before, head, "--fail", "mae:+10%").exit_code == 1
     assert gate(results, head).exit_code == 2
-
-
-@pytest.mark.medium
-def test_revisions_of_a_repository(results, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").mkdir()
-    for file in results.glob("jpeg*.json"):
-        (tmp_path / "results" / file.name).write_bytes(file.read_bytes())
-    for words in (
-        ("init", "-q"),
-        ("add", "results"),
-        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"),
-    ):
-        subprocess.run(["git", *words], check=True)
-    assert gate("git:HEAD", "results").exit_code == 0
-    assert gate("git:HEAD:results", "git:HEAD").exit_code == 0
-    for where in ("git:gone", "git:--output=x", "git:HEAD:gone"):
-        with pytest.raises(UserError):
-            load_side(where)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
