@@ -134,8 +134,8 @@ def show_text(frame: pd.DataFrame) -> str:
 
 def show_html(frame: pd.DataFrame) -> str:
     """Return the tables of a frame of results as HTML, for notebooks."""
+    from ssdd_bench.report.html import render
     from ssdd_bench.report.tables.build import build_tables
-    from ssdd_bench.report.tables.html import render
 
     return render("fragment.html.j2", tables=build_tables(frame))
 

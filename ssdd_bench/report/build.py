@@ -19,11 +19,11 @@ from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import metric_directions, to_csv
 from ssdd_bench.report.gallery import copy_to, link_from
 from ssdd_bench.report.groups import pool_seeds
+from ssdd_bench.report.html import render
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.page import build_page, first_of_each
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.rows import to_json
-from ssdd_bench.report.tables.html import render
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
 from ssdd_bench.report.tables.model import Table

@@ -1,4 +1,4 @@
-"""Templates of the report: the page, and tables as HTML and LaTeX."""
+"""HTML from templates: the page, and tables alone."""
 
 from __future__ import annotations
 
