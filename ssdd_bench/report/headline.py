@@ -1,24 +1,19 @@
-"""The headline: one sentence that compares two tokenizers, and strips of one photo of both."""
+"""The headline: one sentence that compares two tokenizers."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from PIL import Image
 
 from ssdd_bench.errors import UserError
 from ssdd_bench.metrics.intervals import bootstrap
 from ssdd_bench.report.frame import default_metric, metric_directions
 from ssdd_bench.report.groups import MACHINE, Group, comparable_groups
-from ssdd_bench.report.loading import Source
 from ssdd_bench.report.ranking import is_ranked
 from ssdd_bench.report.tables.columns import (
     format_metric,
@@ -27,12 +22,6 @@ from ssdd_bench.report.tables.columns import (
     sections_by_rate,
 )
 from ssdd_bench.report.tables.model import section_key
-from ssdd_bench.results.pictures import read_picture
-
-CROP: Final = 200  # pixels of a strip's side, shown one to one
-ZOOM: Final = 4  # magnification of the detail
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class Headline:
 
     def _claims(self) -> Iterator[str]:
         name, other = _name(self.method), _name(self.baseline)
-        paired = _paired_metric(self.method, self.baseline)
+        paired = paired_metric(self.method, self.baseline)
         if self.metric != paired:
             mine, others = (format_metric(self.metric, row[self.metric]) for row in self._rows)
             yield f"{name} has {metric_name(self.metric)} {mine} against {others} of {other}"
@@ -195,7 +184,7 @@ def _choose(
     return (method, baseline) if ahead else (baseline, method)
 
 
-def _paired_metric(mine: pd.Series[Any], other: pd.Series[Any]) -> str:
+def paired_metric(mine: pd.Series[Any], other: pd.Series[Any]) -> str:
     """Find the first metric with scores of the same images in both rows; "" for none."""
     for metric in mine["scores"]:
         first, second = mine["scores"][metric], other["scores"].get(metric)
@@ -220,74 +209,3 @@ def _signed(metric: str, value: float) -> str:
 def _join(claims: list[str]) -> str:
     *first, last = claims or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-@dataclass(frozen=True)
-class Strips:
-    """Crops of one photo, shown one to one, and a detail of them.
-
-    Attributes:
-        photo: its id, or its number where no ids are known.
-        size: pixels of a side.
-        detail: pixels of a side of the detail.
-        left: of the detail, in pixels of the crop; likewise ``top``.
-        crops: addresses of original, baseline and method, by name.
-    """
-
-    photo: str
-    size: int
-    detail: int
-    left: int
-    top: int
-    crops: Mapping[str, str]
-
-
-def cut_strips(source: Source, headline: Headline) -> Strips | None:
-    """Cut the strips from the saved photo whose difference is nearest to the mean one.
-
-    The detail is where the original has the steepest edges.
-
-    Returns:
-        None where no pictures were saved of both.
-
-    Raises:
-        UserError: a saved image is damaged.
-    """
-    rows = (headline.baseline, headline.method)
-    baseline, method = (source.pictures.get(row["fingerprint"]) for row in rows)
-    if baseline is None or method is None:
-        return None
-    saved = min(len(baseline), len(method))
-    photo, name = 0, "photo 1"
-    metric = _paired_metric(headline.method, headline.baseline)
-    if metric:
-        each = headline.method["scores"][metric] - headline.baseline["scores"][metric]
-        photo = int((each - each.mean()).abs().iloc[:saved].argmin())
-        name = str(each.index[photo])
-    images = {
-        "original": read_picture(baseline.references[photo]),
-        headline.baseline["label"]: read_picture(baseline.reconstructions[photo]),
-        headline.method["label"]: read_picture(method.reconstructions[photo]),
-    }
-    size = min(CROP, headline.group.resolution)
-    start = (headline.group.resolution - size) // 2
-    crops = {key: one[start : start + size, start : start + size] for key, one in images.items()}
-    detail = size // ZOOM
-    top, left = _find_edges(crops["original"], detail)
-    return Strips(name, size, detail, left, top, {key: _encode(one) for key, one in crops.items()})
-
-
-def _find_edges(pixels: Pixels, side: int) -> tuple[int, int]:
-    """Find the top and left of the square with the steepest edges."""
-    grey = pixels.astype(np.float64).mean(axis=2)
-    down, right = np.gradient(grey)
-    edges = np.pad(down**2 + right**2, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    sums = edges[side:, side:] - edges[:-side, side:] - edges[side:, :-side] + edges[:-side, :-side]
-    top, left = np.unravel_index(sums.argmax(), sums.shape)
-    return int(top), int(left)
-
-
-def _encode(pixels: Pixels) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=90, method=6)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

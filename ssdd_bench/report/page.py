@@ -16,12 +16,13 @@ from ssdd_bench.report.figures.palette import Palette
 from ssdd_bench.report.frame import metric_directions, to_records
 from ssdd_bench.report.gallery import Extremes, Place, Set, build_sets, find_extremes
 from ssdd_bench.report.groups import comparable_groups, describe_hardware, row_names
-from ssdd_bench.report.headline import Headline, cut_strips, find_headline
+from ssdd_bench.report.headline import Headline, find_headline
 from ssdd_bench.report.html import asset, render
 from ssdd_bench.report.loading import Source
 from ssdd_bench.report.methods import build_method_tables, merge_alike, versions
 from ssdd_bench.report.published import PublishedFile, published_table
 from ssdd_bench.report.ranking import TIE_RULE
+from ssdd_bench.report.strips import cut_strips
 from ssdd_bench.report.tables.build import images_of
 from ssdd_bench.report.tables.columns import metric_decimals, metric_name
 from ssdd_bench.report.tables.model import Table, section_key

@@ -1,10 +1,9 @@
-"""The headline: which two it compares, what it says of them, and the strips."""
+"""The headline: which two it compares, and what it says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,11 @@ import pytest
 from ssdd_bench.errors import UserError
 from ssdd_bench.report.frame import to_frame
 from ssdd_bench.report.groups import pool_seeds
-from ssdd_bench.report.headline import Headline, cut_strips, find_headline
-from ssdd_bench.report.loading import load_source
+from ssdd_bench.report.headline import Headline, find_headline
 from ssdd_bench.results.schema import LatentRecord, MetricValue, Result, SpeedComparison
 
 Make = Callable[..., Result]
 Row = tuple[Result, dict[str, pd.Series]]
-Write = Callable[..., Path]
 SMALL = LatentRecord("continuous", 16, 4, (4, 4, 4), 16, 1 / 64, None)
 LEADS = [1.0, 0.5, 1.5, 1.0]
 
@@ -153,20 +150,3 @@ def test_two_can_be_asked_for_and_labels_may_hold_commas(make_result: Make) -> N
     assert headline is not None
     assert headline.method["label"] == "a:f=8,g=2"
     assert "behind b" in headline.sentence
-
-
-@pytest.mark.medium
-def test_strips_are_crops_of_the_saved_pictures(write_run: Write) -> None:
-    scores = {"ssdd": [30.0, 22.0, 25.0, 24.0], "klvae": [29.0, 20.0, 20.0, 22.5]}
-    source = load_source([write_run(scores)])
-    headline = find_headline(pool_seeds(source.frame))
-    assert headline is not None
-    strips = cut_strips(source, headline)
-    assert strips is not None
-    # Differences of 1, 2, 5 and 1.5: the second is nearest to their mean, 2.375.
-    assert strips.photo == "photo-1.jpg"
-    assert list(strips.crops) == ["original", "klvae", "ssdd"]
-    assert len(set(strips.crops.values())) == 3
-    assert 0 <= min(strips.left, strips.top) <= max(strips.left, strips.top) <= 24
-    bare = replace(source, pictures={})
-    assert cut_strips(bare, headline) is None
