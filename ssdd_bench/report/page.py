@@ -29,7 +29,6 @@ from ssdd_bench.report.tables.model import Table, section_key
 
 _SCRIPTS: Final = ("base.js", "figures.js", "tables.js", "hints.js", "gallery.js")
 _STYLES: Final = ("page.css", "tables.css", "gallery.css")
-_TOPICS: Final = {"reconstruction": "Reconstruction", "generation": "Generation"}
 
 
 @dataclass
@@ -113,7 +112,7 @@ def _boards(frame: pd.DataFrame, tables: Sequence[Table]) -> list[Board]:
     for table in tables:
         row = frame.loc[table.indices[0]]
         key = tuple(row[["kind", "protocol", "data", "n"]])
-        title = f"{_TOPICS[row['kind']]}: {row['n']} {images_of(row['kind'])} {row['data']}"
+        title = f"{row['kind'].capitalize()}: {row['n']} {images_of(row['kind'])} {row['data']}"
         board = boards.setdefault(key, Board(title, row["protocol"], row["data"]))
         size = str(row["resolution"])
         if table.kind != "seeds" and size in board.tabs:  # other pixels of the same size

@@ -65,7 +65,7 @@ def judge_quality(rows: pd.DataFrame, metric: str) -> Quality:
     else:
         low, high, kind = _ends(rows, metric)
         if kind == SEEDS:
-            tied = (low[:, None] <= high[None, :]) & (low[None, :] <= high[:, None])
+            tied = _overlap(low, high)
         else:
             errors = (high - low) / (2 * NORMAL_95)
             tied = is_tied(lead, np.hypot(errors[:, None], errors[None, :]))
@@ -100,9 +100,13 @@ def _ahead(rows: pd.DataFrame, x: str) -> NDArray[np.int8]:
             np.where(np.isnan(ends := rows[f"{x}_{end}"].to_numpy(float)), middle, ends)
             for end in ("q1", "q3")
         )
-    tied = (low[:, None] <= high[None, :]) & (low[None, :] <= high[:, None])
     sign = np.sign(middle[:, None] - middle[None, :]) * (-1 if x in COSTS else 1)
-    return np.where(tied, 0, sign).astype(np.int8)
+    return np.where(_overlap(low, high), 0, sign).astype(np.int8)
+
+
+def _overlap(low: Floats, high: Floats) -> NDArray[np.bool_]:
+    """Return, two by two, True where the ranges of two rows have a value in common."""
+    return (low[:, None] <= high[None, :]) & (low[None, :] <= high[:, None])
 
 
 def _same_images(rows: pd.DataFrame, metric: str) -> Floats | None:

@@ -43,7 +43,6 @@ from ssdd_bench.report.tables.columns import (
 )
 from ssdd_bench.report.tables.model import MISSING, TIED, Cell, Column, Table, name_of
 
-_TOPICS: Final = {"reconstruction": "Reconstruction", "generation": "Generation"}
 _MADE_BY: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
     "model": ("model", str),
     "sampler": ("sampler", str),
@@ -80,7 +79,7 @@ class _Builder:
         sections = sections_by_rate(rows)
         self.group = group
         self.rows = rows.assign(name=row_names(rows, with_steps=False)).loc[sections.index]
-        topic = _TOPICS[self.rows["kind"].iloc[0]]
+        topic = self.rows["kind"].iloc[0].capitalize()
         if kind == "seeds":
             topic = f"Spread over seeds of {topic.lower()}"
         title = f"{topic}, {group.title}"
