@@ -38,11 +38,7 @@ def make_result() -> Callable[..., Result]:
             label=label,
             id=label.split(":")[0],
             options=base.tokenizer.options | {k: changes[k] for k in ("steps",) if k in changes},
-            **{
-                k: changes.pop(k)
-                for k in ("family", "role", "note", "params_decoder")
-                if k in changes
-            },
+            **{key: changes.pop(key) for key in _OF_TOKENIZER if key in changes},
         )
         n = changes.pop("n", base.data.n)
         values = dict(base.metrics)
