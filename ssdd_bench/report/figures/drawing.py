@@ -45,11 +45,6 @@ class Drawing:
         """Prefix of the ids in its SVG."""
         return figure_key(self.name, self.metric)
 
-    @property
-    def svg(self) -> str:
-        """Text of the SVG file."""
-        return self.files[".svg"].decode()
-
     def save(self, path: Path) -> Path:
         """Write the file of the path's suffix.
 

@@ -68,7 +68,7 @@ def test_alternative_texts_are_in_the_files() -> None:
     canvas = draw()
     canvas.alt += ' "<b> & c"'
     drawing = canvas.finish([".svg"])
-    assert ElementTree.fromstring(drawing.svg).get("aria-label") == canvas.alt
+    assert ElementTree.fromstring(drawing.files[".svg"].decode()).get("aria-label") == canvas.alt
     assert 'role="group"' in drawing.inline
     with open_png(canvas) as image:
         assert image.info["Description"] == canvas.alt

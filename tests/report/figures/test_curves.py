@@ -153,7 +153,7 @@ def test_distributions_need_scores_of_single_images(write_run: Callable[..., Pat
     tips = [tip for _, tip in drawing.parts.values() if tip]
     assert ["21.00, 22.00, 23.00" in tip for tip in tips] == [False, True]  # quartiles of a
     for gid in drawing.parts:
-        assert f'id="{gid}"' in drawing.svg
+        assert f'id="{gid}"' in drawing.files[".svg"].decode()
 
 
 @pytest.mark.medium

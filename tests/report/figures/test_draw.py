@@ -34,9 +34,9 @@ def test_every_kind_of_chart_becomes_the_files_of_its_name(tmp_path: Path) -> No
         paths = [drawing.save(tmp_path / f"{key}{suffix}") for suffix in SUFFIXES]
         starts = [path.read_bytes()[:4] for path in paths]
         assert starts == [b"\x89PNG", b"<?xm", b"%PDF"]
-        assert paths[1].read_text(encoding="utf-8") == drawing.svg
+        assert paths[1].read_text(encoding="utf-8") == drawing.files[".svg"].decode()
         for gid in [*drawing.parts, *drawing.panels]:
-            assert f'id="{gid}"' in drawing.svg
+            assert f'id="{gid}"' in drawing.files[".svg"].decode()
 
 
 @pytest.mark.medium

@@ -320,10 +320,11 @@ def test_every_part_of_a_family_is_in_the_svg_once() -> None:
         "ssdd"
     ) == 5  # line, marks, labels
     for gid in [*drawing.parts, *drawing.panels]:
-        assert drawing.svg.count(f'id="{gid}"') == 1, gid
+        assert drawing.files[".svg"].decode().count(f'id="{gid}"') == 1, gid
     # Both marks of ssdd are one line, and each has its own place under its own id.
     two = [gid for gid, (family, tip) in drawing.parts.items() if family == "ssdd" and tip]
     places = [
-        float(re.search(f'<use id="{gid}" [^>]* x="([0-9.]+)"', drawing.svg)[1]) for gid in two
+        float(re.search(f'<use id="{gid}" [^>]* x="([0-9.]+)"', drawing.files[".svg"].decode())[1])
+        for gid in two
     ]
     assert places == sorted(set(places))

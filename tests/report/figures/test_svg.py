@@ -18,7 +18,7 @@ def draw_svg(label: str = "a", metric: str = "") -> str:
     marks = (Mark(1, 20.0, "a", label=label), Mark(9, 22.0, "b", label="b", line="b"))
     panel = Panel(marks, "64 px", ("28 images",), "x", "y", higher=True, corner=True)
     chart = Chart("figure", "A figure", (panel,), metric)
-    return draw(chart, Palette({"a": "x", "b": "y"}), [".svg"]).svg
+    return draw(chart, Palette({"a": "x", "b": "y"}), [".svg"]).files[".svg"].decode()
 
 
 def test_a_name_from_outside_is_text_and_never_markup() -> None:
