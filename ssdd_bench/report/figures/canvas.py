@@ -22,6 +22,7 @@ from matplotlib.transforms import blended_transform_factory as blend
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ssdd_bench.report.figures.chart import Chart, Distributions
 from ssdd_bench.report.figures.drawing import Drawing, Place, figure_key
 from ssdd_bench.report.figures.palette import GREY, GRID, INK
 from ssdd_bench.report.figures.svg import inline_svg, name_marks
@@ -47,13 +48,11 @@ _STYLE: Final[dict[Any, Any]] = {
 
 @dataclass
 class Canvas:
-    """A figure that is being drawn; see :class:`Drawing` for what it has in common with one."""
+    """The figure of a chart that is being drawn; see :class:`Drawing` for what becomes of it."""
 
-    name: str
-    title: str
-    metric: str = ""
-    caption: str = ""
-    alt: str = ""
+    chart: Chart | Distributions
+    caption: str
+    alt: str
     figure: Figure = field(init=False)
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)
     panels: dict[str, Place] = field(init=False)
@@ -61,7 +60,7 @@ class Canvas:
     @property
     def key(self) -> str:
         """Prefix of the ids in its SVG."""
-        return figure_key(self.name, self.metric)
+        return figure_key(self.chart.name, self.chart.metric)
 
     @contextmanager
     def lay_out(self, heights: Sequence[float], width: float = 4.15) -> Iterator[list[Axes]]:
@@ -118,8 +117,8 @@ class Canvas:
                 files[".png"] = self._png()
             if ".pdf" in suffixes:
                 files[".pdf"] = self._pdf()
-        names = self.name, self.title, self.metric, self.caption, self.alt
-        return Drawing(*names, self.parts, self.panels, files, inline_svg(svg) if svg else "")
+        texts = self.chart.name, self.chart.title, self.chart.metric, self.caption, self.alt
+        return Drawing(*texts, self.parts, self.panels, files, inline_svg(svg) if svg else "")
 
     def _svg(self, bottom: float) -> str:
         """Draw the SVG, which tells where its panels end, in points."""

@@ -22,8 +22,7 @@ _WORDS: Final = "Box: quartiles and median. Line: 5% to 95%. Ticks: images."
 
 def draw_boxes(chart: Distributions, palette: Palette) -> Canvas:
     """Draw the panels of the chart, each with a row for each of its rows."""
-    caption = f"{chart.remark} {_WORDS}"
-    canvas = Canvas(chart.name, chart.title, chart.metric, caption, chart.alt)
+    canvas = Canvas(chart, f"{chart.remark} {_WORDS}", chart.alt)
     with canvas.lay_out([0.9 + 0.24 * len(panel.rows) for panel in chart.panels]) as all_axes:
         for axes, panel in zip(all_axes, chart.panels, strict=True):
             canvas.parts |= _draw_panel(axes, panel, palette)

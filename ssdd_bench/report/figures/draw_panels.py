@@ -44,8 +44,7 @@ def draw_panels(chart: Chart, palette: Palette) -> Canvas:
     crowded = any(is_crowded(panel.marks) for panel in panels)
     named = (_NAMED if any(panel.corner for panel in panels) else _BEST_NAMED) if crowded else ""
     below = list(filter(None, ["; ".join(common) + "." if common else "", *readings, named]))
-    caption = " ".join(below)
-    canvas = Canvas(chart.name, chart.title, chart.metric, caption, describe(chart))
+    canvas = Canvas(chart, " ".join(below), describe(chart))
     few = all(panel.corner or len(panel.marks) <= _FEW for panel in panels) and len(panels) != 2
     few = few and all(len(mark.label) <= _SHORT for panel in panels for mark in panel.marks)
     width = _NARROW if few else _WIDE if len(panels) > 1 or not _is_full(panels[0]) else _WIDEST
