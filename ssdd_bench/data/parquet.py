@@ -60,7 +60,7 @@ class ParquetImages(ShardedImages):
     def _members(self, shard: DataFile) -> Members:
         index = self._indexes[shard.url] = cached_index(shard, "parquet 1", _index_parquet)
         rows = index.numbers["rows"]
-        total = int(rows.sum())
+        total = sum(rows.tolist())  # which int64 may not hold, as a damaged file states it
         check_count(total, shard)
         groups = np.repeat(np.arange(len(rows)), rows)
         return number_ids(total), groups, np.arange(total) - (rows.cumsum() - rows)[groups]

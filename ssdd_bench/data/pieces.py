@@ -26,6 +26,7 @@ class Pieces:
     def __init__(self, begin: Callable[[], Iterator[Any]]) -> None:
         self._begin = begin
         self._kept: deque[tuple[int, Any]] = deque()  # the number of the first item, and the piece
+        self._bytes = 0  # of the pieces that are kept
         self._pieces: Iterator[Any] | None = None
         self._next = 0
         self._error: DataError | None = None
@@ -48,6 +49,7 @@ class Pieces:
             if self._error and number >= self._next:
                 raise self._error
             self._kept.clear()
+            self._bytes = 0
             self._pieces, self._next, self._error = self._begin(), 0, None
         while True:
             try:
@@ -59,7 +61,8 @@ class Pieces:
                 raise
             start, self._next = self._next, self._next + len(piece)
             self._kept.append((start, piece))
-            while len(self._kept) > 2 and sum(one.nbytes for _, one in self._kept) > KEPT_BYTES:
-                self._kept.popleft()
+            self._bytes += piece.nbytes
+            while len(self._kept) > 2 and self._bytes > KEPT_BYTES:
+                self._bytes -= self._kept.popleft()[1].nbytes
             if number < self._next:
                 return piece[number - start]

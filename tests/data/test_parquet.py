@@ -11,6 +11,7 @@ from encoded_images import assert_pixels, photo, png, write_parquet
 from ssdd_bench.data import parquet, pieces
 from ssdd_bench.data.files import LocalFile
 from ssdd_bench.data.images import open_images
+from ssdd_bench.data.index import Index
 from ssdd_bench.errors import DataError, SourceError
 
 
@@ -192,3 +193,12 @@ def test_an_index_holds_for_its_format(tmp_path, monkeypatch):
     )
     open_images(write_parquet(tmp_path / "b.parquet", [png(photo(0))], column="jpeg"))
     assert kinds == ["parquet 1"]
+
+
+def test_rows_of_groups_that_no_integer_holds_are_refused(tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "x.parquet", [png(photo(0))])
+    rows = np.full(2, 2**62, np.int64)
+    index = Index(("image",), {"rows": rows, "bytes": rows})
+    monkeypatch.setattr(parquet, "cached_index", lambda *_: index)
+    with pytest.raises(DataError, match="cannot hold"):
+        open_images(path)
