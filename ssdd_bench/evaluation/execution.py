@@ -137,6 +137,8 @@ class PreparedTokenizer:
 
     Attributes:
         tokenizer: ready to run.
+        protocol: how it runs.
+        device: where it runs.
         is_exact: True if it is what :meth:`float32` gives, so that no output can differ.
         compile_s: seconds of compilation and the first call; None without compilation.
         splitter: knows the batch that fits, as far as it was tried.
@@ -153,7 +155,7 @@ class PreparedTokenizer:
         self.tokenizer = tokenizer
         self.compile_s: float | None = None
         self.splitter = OOMSplitter(batch, device)
-        self._protocol, self._device, self._settings = protocol, device, settings
+        self.protocol, self.device, self._settings = protocol, device, settings
         self._networks = list(tokenizer.networks().values())
         self._forwards: dict[nn.Module, Callable[..., Any]] = {}
         self._before = _Weights(self._networks)
@@ -169,10 +171,10 @@ class PreparedTokenizer:
 
     def _convert(self, dtype: NumberFormat, memory_format: LayoutChoice) -> bool:
         """Convert all networks; return True if the memory format is the automatic one."""
-        self.tokenizer.to(self._device, DTYPES[dtype])
+        self.tokenizer.to(self.device, DTYPES[dtype])
         same = True
         for network in self._networks:
-            automatic = choose_memory_format(network, self._device, DTYPES[dtype])
+            automatic = choose_memory_format(network, self.device, DTYPES[dtype])
             chosen = LAYOUTS.get(memory_format, automatic)
             dimensions = {one.dim() for one in network.parameters()}
             if 4 in dimensions and 5 not in dimensions:  # 5-d weights have no such format
@@ -213,15 +215,15 @@ class PreparedTokenizer:
     def _first_call(self, resolution: int, batch: int) -> float:
         """Encode and decode once, and return the seconds that it takes."""
         ids = [str(index) for index in range(batch)]
-        images = torch.full((batch, 3, resolution, resolution), 0.5, device=self._device)
+        images = torch.full((batch, 3, resolution, resolution), 0.5, device=self.device)
         started = time.perf_counter()
-        with torch.inference_mode(), autocast(self._device, self._protocol):
-            sampled = self._protocol.posterior == "sample"
+        with torch.inference_mode(), autocast(self.device, self.protocol):
+            sampled = self.protocol.posterior == "sample"
             noise = KeyedNoise(0, ids, "encode") if sampled else None
             latent = self.tokenizer.encode(images, noise)
             self.tokenizer.decode(latent, KeyedNoise(0, ids, "decode"))
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         return time.perf_counter() - started
 
     def _use_compiled(self) -> None:
@@ -239,7 +241,7 @@ class PreparedTokenizer:
         self._use_eager()
         self._reference.put_back()
         try:
-            with tf32(False), torch.autocast(self._device.type, enabled=False):
+            with tf32(False), torch.autocast(self.device.type, enabled=False):
                 yield self.tokenizer
         finally:
             now.put_back()

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -141,14 +140,11 @@ class TimedImages:
 
 @torch.inference_mode()
 def measure_speed(
-    tokenizer: Tokenizer,
+    prepared: PreparedTokenizer,
     examples: Examples,
     batches: Batches,
-    protocol: Protocol,
     seed: int,
-    device: torch.device,
     settings: TimingSettings | None = None,
-    prepared: PreparedTokenizer | None = None,
 ) -> SpeedRecord:
     """Time encode and decode of batches that already lie on the device.
 
@@ -156,23 +152,21 @@ def measure_speed(
     always timed, for the latency. Batches that do not fit into memory end the search.
 
     Args:
-        tokenizer: on ``device``, in evaluation mode.
+        prepared: the tokenizer; its outputs are compared with those in float32.
         examples: real images, since the time of a codec depends on them.
         batches: images per call.
-        protocol: how to encode and decode, in the number format that is used.
         seed: of the noise.
-        device: of the tokenizer.
         settings: by default those of :func:`default_timing`.
-        prepared: the tokenizer's networks in their formats, to compare outputs with float32.
 
     Raises:
         UserError: not even one image fits into memory.
     """
+    tokenizer, protocol, device = prepared.tokenizer, prepared.protocol, prepared.device
     settings = settings or default_timing(device)
     warnings = [load_warning()]
     if tokenizer.networks():
         warnings.append(_format_warning(protocol, device))
-    gmac = _count_both(tokenizer, examples, protocol, seed, device, prepared)
+    gmac = _count_both(prepared, examples, seed)
     found: dict[int, tuple[Timing, Timing]] = {}
     for batch in _sizes(batches, found):
         splitter = OOMSplitter(batch, device)
@@ -192,7 +186,7 @@ def measure_speed(
     )
     single = found[1]
     fidelity = Fidelity(None, 0.0)
-    if prepared is not None and not prepared.is_exact:
+    if not prepared.is_exact:
         few = min(FIDELITY_IMAGES, len(examples.references))
         images = TimedImages(tokenizer, examples, 1, protocol, seed, device, few)
         fidelity = compare_outputs(images.decode(), images.decode_exactly(prepared))
@@ -250,23 +244,19 @@ def _time_both(
 
 
 def _count_both(
-    tokenizer: Tokenizer,
-    examples: Examples,
-    protocol: Protocol,
-    seed: int,
-    device: torch.device,
-    prepared: PreparedTokenizer | None,
+    prepared: PreparedTokenizer, examples: Examples, seed: int
 ) -> tuple[float | None, float | None]:
     """Count the work per image of encoding and decoding; compiled kernels cannot be counted.
 
     Raises:
         UserError: one image does not fit into memory.
     """
+    tokenizer, protocol, device = prepared.tokenizer, prepared.protocol, prepared.device
     if not tokenizer.networks():
         return None, None
 
     def count() -> tuple[float, float]:
-        with prepared.float32() if prepared else nullcontext():
+        with prepared.float32():
             images = TimedImages(tokenizer, examples, 1, protocol, seed, device)
             return count_gmac(images.encode), count_gmac(images.decode)
 

@@ -202,15 +202,7 @@ class JobWork:
         started = time.perf_counter()
         prepared = self._prepare()
         with self._guard.calls():
-            speed = measure_speed(
-                self._tokenizer,
-                examples,
-                self._batches.clock,
-                self._used,
-                self._settings.seed,
-                self._device,
-                prepared=prepared,
-            )
+            speed = measure_speed(prepared, examples, self._batches.clock, self._settings.seed)
         seconds = time.perf_counter() - started
         return ClockRecord(record.identity, speed, record.environment, seconds)
 

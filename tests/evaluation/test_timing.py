@@ -14,7 +14,7 @@ from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import UserError
 from ssdd_bench.evaluation import timing as module
 from ssdd_bench.evaluation.examples import Examples
-from ssdd_bench.evaluation.execution import ExecutionSettings, prepare
+from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, ExecutionSettings, prepare
 from ssdd_bench.evaluation.timing import (
     CPU_TIMING,
     CUDA_TIMING,
@@ -266,8 +266,10 @@ def test_networks_run_in_the_format_of_the_protocol():
     assert formats == [True, True]
 
 
-def speed(tokenizer, batches, count=3, settings=FEW, **more):
-    return measure_speed(tokenizer, examples(count), batches, MODE, 0, CPU, settings, **more)
+def speed(tokenizer, batches, count=3, protocol=MODE, execution=DEFAULT_EXECUTION):
+    used = execution.applied_to(protocol)
+    with prepare(tokenizer, used, CPU, execution, 2, 1) as prepared:
+        return measure_speed(prepared, examples(count), batches, 0, FEW)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,7 @@ def test_a_format_that_the_cpu_imitates_is_named(
 ):
     monkeypatch.setattr(module, "has_kernels", lambda dtype, device: dtype not in lacks)
     protocol = replace(MODE, dtype=formats[0], autocast=formats[1])
-    found = measure_speed(Echo(clock, networks), examples(1), [1], protocol, 0, CPU, FEW)
+    found = speed(Echo(clock, networks), [1], 1, protocol)
     words = f"this CPU imitates {expected}, which it has no instructions for"
     assert found.warning == (words if expected and networks else "")
 
@@ -372,10 +374,8 @@ def test_outputs_of_other_formats_are_compared_with_float32(clock, monkeypatch, 
     monkeypatch.setattr(module, "compare_outputs", compare)
     tokenizer = Layer(clock)
     for kind, fidelity in (("float32", Fidelity(None, 0.0)), ("bfloat16", 0.5)):
-        settings = ExecutionSettings(kind)
-        with prepare(tokenizer, settings.applied_to(MODE), CPU, settings, 2, 1) as prepared:
-            kinds.clear()
-            found = speed(tokenizer, [1], count, prepared=prepared).fidelity
+        kinds.clear()
+        found = speed(tokenizer, [1], count, execution=ExecutionSettings(kind)).fidelity
         assert kinds[0] == torch.float32  # in which work is counted
         assert kinds[1] == getattr(torch, kind)
         if kind == "float32":

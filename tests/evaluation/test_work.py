@@ -233,8 +233,8 @@ def test_the_clock_uses_the_settings_of_the_job(
 ) -> None:
     asked: list[Any] = []
 
-    def measure(*arguments: Any, prepared: Any) -> str:
-        asked.append((*arguments, prepared.tokenizer))
+    def measure(prepared: Any, *arguments: Any) -> str:
+        asked.append((prepared.tokenizer, prepared.protocol, prepared.device, *arguments))
         return "a speed"
 
     monkeypatch.setattr(module, "measure_speed", measure)
@@ -250,7 +250,7 @@ def test_the_clock_uses_the_settings_of_the_job(
         assert tokenizer.layer.weight.dtype == torch.bfloat16
     assert tokenizer.layer.weight.dtype == torch.float32
     used = replace(PROTOCOL, dtype="bfloat16", autocast="none")
-    assert asked == [(tokenizer, examples, (4, 2), used, 3, CPU, tokenizer)]
+    assert asked == [(tokenizer, used, CPU, examples, (4, 2), 3)]
     assert found == ClockRecord(job.identity, "a speed", {"cpu": "x"}, 2.5)  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ from ssdd_bench.data.loader import ImageLoader
 from ssdd_bench.evaluation import run, work
 from ssdd_bench.evaluation.config import RunConfig
 from ssdd_bench.evaluation.examples import Examples
+from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, prepare
 from ssdd_bench.evaluation.timing import TimingSettings, measure_speed
 from ssdd_bench.metrics.base import MetricOptions
 from ssdd_bench.metrics.catalog import default_metrics
@@ -175,8 +176,9 @@ def test_autocast_holds_for_the_networks_alone(photos, name, dtype, label):
     batch = next(iter(loader))
     examples = Examples(batch.ids, batch.images, batch.images)
     settings = TimingSettings(seconds=0.01, warmup=1, min_calls=1, max_calls=1)
-    measure_speed(tokenizer, examples, [2], protocol, 0, CPU, settings)
-    assert tokenizer.products == {dtype}
+    with prepare(tokenizer, protocol, CPU, DEFAULT_EXECUTION, SIZE, 2) as prepared:
+        measure_speed(prepared, examples, [2], 0, settings)
+    assert tokenizer.products == {dtype, torch.float32}  # in which work is counted
     assert protocol.number_format == label
 
 
