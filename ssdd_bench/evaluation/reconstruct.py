@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssdd_bench.api import Latent, Noise, Tokenizer
-from ssdd_bench.api.memory import OOMSplitter
+from ssdd_bench.api import Latent, Noise
 from ssdd_bench.api.noise import BatchNoise, KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.loader import Batch, ImageLoader
 from ssdd_bench.data.threads import executor
 from ssdd_bench.evaluation.chunks import HASH_BYTES, ChunkState
 from ssdd_bench.evaluation.examples import Examples, count_kept
+from ssdd_bench.evaluation.execution import PreparedTokenizer
 from ssdd_bench.evaluation.latent_size import LatentCounter, LatentCounts
 from ssdd_bench.evaluation.repeat import repeat_first_image, round_trip
 from ssdd_bench.launch.tasks import Progress
@@ -40,14 +40,11 @@ BATCHES_BEHIND = 4
 
 @torch.inference_mode()
 def reconstruct(
-    tokenizer: Tokenizer,
+    prepared: PreparedTokenizer,
     loader: ImageLoader,
     suite: MetricSuite,
-    protocol: Protocol,
     seed: int,
-    device: torch.device,
     guard: Guard,
-    splitter: OOMSplitter,
     chunks: Sequence[int],
     save: Callable[[int, ChunkState], None],
     progress: Progress,
@@ -62,16 +59,12 @@ def reconstruct(
     to the image or its place in the set, so the batch size changes no result.
 
     Args:
-        tokenizer: on ``device``, in evaluation mode.
-        loader: the crops.
-        suite: receives every pair of uint8 images, on ``device``; its state is taken at the end of
-            each chunk.
-        protocol: how to encode and to decode. With the decoder's noise in the order of the set, the
-            loader has all images in one group.
+        prepared: the tokenizer.
+        loader: the crops; in one group where the decoder's noise is in the order of the set.
+        suite: receives every pair of uint8 images, on the tokenizer's device; its state is taken at
+            the end of each chunk.
         seed: of the encoder's and the decoder's noise.
-        device: of the tokenizer.
         guard: of the tokenizer's calls.
-        splitter: knows the batch that fits.
         chunks: number of the chunk that each group is; of chunk 0 the first images are kept.
         save: receives the number of a chunk and what was found of it, in order, where scores
             have a thread of their own in that thread.
@@ -85,23 +78,15 @@ def reconstruct(
         DataError: see :class:`ssdd_bench.data.loader.ImageLoader`.
     """
     found = _Chunk()
-    counter = LatentCounter(tokenizer.latent)
+    counter = LatentCounter(prepared.tokenizer.latent)
     with (
         executor(1 if loader.threads else 0, "noise") as pool,
-        _Behind(overlaps(suite.device, protocol)) as behind,
+        _Behind(overlaps(suite.device, prepared.protocol)) as behind,
     ):
-        round_trips = _RoundTrips(
-            tokenizer,
-            protocol,
-            seed,
-            device,
-            pool if loader.threads else None,
-            guard,
-            splitter,
-        )
+        round_trips = _RoundTrips(prepared, seed, pool if loader.threads else None, guard)
 
-        def prepare(batch: Batch) -> _Prepared:
-            return _Prepared(batch, round_trips.keyed_noise(batch.ids), pixel_hashes(batch.images))
+        def begin(batch: Batch) -> _Begun:
+            return _Begun(batch, round_trips.keyed_noise(batch.ids), pixel_hashes(batch.images))
 
         def finish(
             chunk: int,
@@ -112,10 +97,10 @@ def reconstruct(
         ) -> None:
             save(chunk, found.state(latent(), suite.take(), warnings, _range(decoded)))
 
-        for batch, prepared in loader.prepared(prepare):
+        for batch, begun in loader.prepared(begin):
             chunk = chunks[batch.group]
-            found.add(prepared)
-            for part in round_trips.of(prepared, repeat and chunk == 0):
+            found.add(begun)
+            for part in round_trips.of(begun, repeat and chunk == 0):
                 counter.add(part.latent)
                 behind.call(
                     partial(suite.add_pairs, part.ids, *part.images, part.hashes),
@@ -148,10 +133,10 @@ class _Chunk:
         self._enlarged = 0
         self._examples: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, prepared: _Prepared) -> None:
-        batch = prepared.batch
+    def add(self, begun: _Begun) -> None:
+        batch = begun.batch
         self._ids += batch.ids
-        self._hashes += prepared.hashes
+        self._hashes += begun.hashes
         self._skipped.update(batch.skipped)
         self._enlarged += batch.enlarged
 
@@ -241,7 +226,7 @@ class _Behind:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class _Begun:
     """A batch with what the loading threads computed for it.
 
     Attributes:
@@ -263,7 +248,7 @@ class _RoundTrip:
         ids: of the images.
         images: references and reconstructions, uint8 on the tokenizer's device.
         latent: between them.
-        hashes: as of :class:`_Prepared`.
+        hashes: as of :class:`_Begun`.
     """
 
     ids: tuple[str, ...]
@@ -337,29 +322,20 @@ class _RoundTrips:
     """Encode and decode batches, in parts that fit into memory."""
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        protocol: Protocol,
-        seed: int,
-        device: torch.device,
-        noise_pool: Executor | None,
-        guard: Guard,
-        splitter: OOMSplitter,
+        self, prepared: PreparedTokenizer, seed: int, noise_pool: Executor | None, guard: Guard
     ) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self._protocol = prepared.tokenizer, prepared.protocol
+        self._device, self._splitter = prepared.device, prepared.splitter
         self._guard = guard
-        self._protocol = protocol
         self._seed = seed
-        self._device = device
-        self._pin = device.type == "cuda"
+        self._pin = self._device.type == "cuda"
         self._ordered = _OrderedNoise(seed, self._pin, noise_pool)
-        self._splitter = splitter
         self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}  # asked for by the last batch
         self._decoded: list[Tensor] = []  # least and largest values
         self._repeated = False
         self._said: list[str] = []
-        keyed = ["decode"] if protocol.decoder_noise == "philox" else []
-        self._streams = (["encode"] if protocol.posterior == "sample" else []) + keyed
+        keyed = ["decode"] if self._protocol.decoder_noise == "philox" else []
+        self._streams = (["encode"] if self._protocol.posterior == "sample" else []) + keyed
 
     def keyed_noise(self, ids: Sequence[str]) -> dict[str, BatchNoise]:
         """Sample the noise of a batch by stream, as far as its shapes are known; in any thread."""
@@ -371,19 +347,19 @@ class _RoundTrips:
             for stream in self._streams
         }
 
-    def of(self, prepared: _Prepared, repeat: bool) -> Iterator[_RoundTrip]:
+    def of(self, begun: _Begun, repeat: bool) -> Iterator[_RoundTrip]:
         """Encode and decode a batch, and yield its parts; repeat the first image of all once."""
-        count, noise = len(prepared.batch), dict(prepared.noise)
+        count, noise = len(begun.batch), dict(begun.noise)
         if not count:
             return
         if self._protocol.decoder_noise == "ordered":
-            noise["decode"] = self._ordered.start(prepared.batch.ids)
+            noise["decode"] = self._ordered.start(begun.batch.ids)
         start = 0
         while start < count:
             part = slice(start, min(count, start + self._splitter.size))
             trip = self._splitter.attempt(
                 lambda part=part: self._round_trip(  # type: ignore[misc]
-                    prepared, noise, part, repeat
+                    begun, noise, part, repeat
                 ),
                 part.stop - start,
             )
@@ -408,10 +384,10 @@ class _RoundTrips:
         return found
 
     def _round_trip(
-        self, prepared: _Prepared, noise: Mapping[str, BatchNoise], part: slice, repeat: bool
+        self, begun: _Begun, noise: Mapping[str, BatchNoise], part: slice, repeat: bool
     ) -> _RoundTrip:
-        ids = prepared.batch.ids[part]
-        references = prepared.batch.images[part].to(self._device, non_blocking=True)
+        ids = begun.batch.ids[part]
+        references = begun.batch.images[part].to(self._device, non_blocking=True)
         encode_noise = noise["encode"].part(part) if "encode" in noise else None
         latent, decoded = round_trip(
             self._tokenizer,
@@ -436,4 +412,4 @@ class _RoundTrips:
                 alone=len(ids) == 1,
             )
             self._said += filter(None, [fault])
-        return _RoundTrip(ids, (references, reconstructions), latent, prepared.hashes[part])
+        return _RoundTrip(ids, (references, reconstructions), latent, begun.hashes[part])

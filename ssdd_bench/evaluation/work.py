@@ -181,14 +181,11 @@ class JobWork:
             started = now
 
         reconstruct(
-            self._tokenizer,
+            prepared,
             loader,
             suite,
-            self._used,
             settings.seed,
-            self._device,
             self._guard,
-            prepared.splitter,
             chunks,
             save,
             progress,

@@ -13,7 +13,6 @@ from passes import Done, pass_over
 from PIL import Image
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
-from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.api.noise import KeyedNoise, OrderedNoise
 from ssdd_bench.api.pixels import to_uint8
 from ssdd_bench.data.images import FolderImages, open_images
@@ -22,6 +21,7 @@ from ssdd_bench.data.source import ImageSource
 from ssdd_bench.errors import DataError, PluginError, UserError
 from ssdd_bench.evaluation import reconstruct as module
 from ssdd_bench.evaluation.config import RunConfig
+from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, PreparedTokenizer
 from ssdd_bench.evaluation.run import run_jobs
 from ssdd_bench.metrics.features.cache import pixel_hashes
 from ssdd_bench.metrics.suite import MetricSuite
@@ -452,7 +452,8 @@ def test_foreseen_noise_in_order_goes_on_where_the_batch_before_it_ended(photos,
 )
 def test_streams_whose_noise_is_keyed(noise, posterior, streams):
     protocol = replace(PROTOCOL, decoder_noise=noise, posterior=posterior)
-    trips = module._RoundTrips(Noisy(), protocol, 3, CPU, None, Guard("noisy"), OOMSplitter(2, CPU))
+    prepared = PreparedTokenizer(Noisy(), protocol, CPU, DEFAULT_EXECUTION, 2)
+    trips = module._RoundTrips(prepared, 3, None, Guard("noisy"))
     found = trips.keyed_noise(("a", "b"))
     assert list(found) == streams
     for stream, one in found.items():

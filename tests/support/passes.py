@@ -2,7 +2,7 @@
 
 import torch
 
-from ssdd_bench.api.memory import OOMSplitter
+from ssdd_bench.evaluation.execution import DEFAULT_EXECUTION, PreparedTokenizer
 from ssdd_bench.evaluation.reconstruct import reconstruct
 from ssdd_bench.launch.tasks import Progress
 from ssdd_bench.plugins.guard import Guard
@@ -36,9 +36,12 @@ def pass_over(
 ):
     """Reconstruct and score all images; return the states of all chunks."""
     found, done = {}, done or Done()
-    guard = Guard(type(tokenizer).__name__)
-    splitter = OOMSplitter(loader._batch_size, device)
-    given = (tokenizer, loader, suite, protocol, seed, device, guard, splitter, chunks)
-    reconstruct(*given, found.__setitem__, done, repeat)
+    guard, batch = Guard(type(tokenizer).__name__), loader._batch_size
+    prepared = PreparedTokenizer(tokenizer, protocol, device, DEFAULT_EXECUTION, batch)
+    try:
+        save = found.__setitem__
+        reconstruct(prepared, loader, suite, seed, guard, chunks, save, done, repeat)
+    finally:
+        prepared.close()
     assert done.chunks == [*found]
     return [*found.values()]
