@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssdd_bench.api import Tokenizer
 from ssdd_bench.api.memory import OOMSplitter
 from ssdd_bench.evaluation.examples import Examples
-from ssdd_bench.evaluation.execution import prepare
+from ssdd_bench.evaluation.execution import PreparedTokenizer, prepare
 from ssdd_bench.evaluation.loading import LoadedTokenizer
 from ssdd_bench.evaluation.settings import Settings, choose_batches, job_label, tokenizer_device
 from ssdd_bench.evaluation.timing import (
@@ -24,7 +23,6 @@ from ssdd_bench.evaluation.timing import (
     summarise,
     time_by_turns,
 )
-from ssdd_bench.protocols.schema import Protocol
 from ssdd_bench.results.schema import SpeedComparison, SpeedRecord, Timing
 
 TURNS = 15
@@ -103,7 +101,7 @@ def compare_by_turns(
     """
     device = tokenizer_device(tokenizers[baseline].tokenizer, settings.device)
     splitter = OOMSplitter(choose_batches(settings.batch_size, device).scores, device)
-    there: dict[str, tuple[Tokenizer, Protocol]] = {}
+    there: dict[str, PreparedTokenizer] = {}
     with ExitStack() as stack:
         for name, loaded in tokenizers.items():
             tokenizer = loaded.tokenizer
@@ -116,15 +114,17 @@ def compare_by_turns(
                     prepare(tokenizer, used, device, execution, settings.resolution, splitter.size)
                 )
             splitter = prepared.splitter  # the next ones take no larger batch
-            there[name] = tokenizer, used
+            there[name] = prepared
 
         def time(batch: int) -> dict[str, NDArray[np.float64]]:
             """Return seconds per call of each turn, by name."""
             if settings.execution.compile != "off" and batch < largest:
                 torch.compiler.reset()  # frees the graphs that did not fit
             timed = {
-                name: TimedImages(one, examples, batch, used, settings.seed, device)
-                for name, (one, used) in there.items()
+                name: TimedImages(
+                    one.tokenizer, examples, batch, one.protocol, settings.seed, device
+                )
+                for name, one in there.items()
             }
             seconds = time_by_turns([one.decode for one in timed.values()], device, turns)
             return {
