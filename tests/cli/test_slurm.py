@@ -54,6 +54,24 @@ def test_shares_that_wait_keep_their_command(run, photos, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "encode --tokenizer klvae --data D --res 64 --no-flips --device cpu",
+        "score reference samples --metrics gfid --device cpu",
+    ],
+)
+def test_verbs_of_generation_are_submitted_as_they_were_typed(program, tmp_path, monkeypatch, line):
+    submissions = []
+    monkeypatch.setattr("ssdd_bench.cli._slurm.submit_shares", submissions.append)
+    command = ["gen", *line.split(), "--out", str(tmp_path / "out")]
+    assert program(*command, "--launcher", "slurm", "--jobs", 3, "--timeout", 9)[0] == 0
+    (found,) = submissions
+    assert sorted(found.command[3:]) == sorted([*command, "--timeout", "9.0"])
+    assert (found.merge, found.shares, found.gpus) == (found.command, 3, 0)
+    assert found.logs == tmp_path / "out" / "logs"
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ((), "--jobs"),
