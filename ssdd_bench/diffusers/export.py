@@ -26,7 +26,6 @@ from ssdd_bench.plugins.adapters.autoencoder import Autoencoder, SSDDAutoencoder
 from ssdd_bench.results.files import write_atomically
 from ssdd_bench.weights.layout import INDEX
 
-Format = Literal["diffusers", "onnx", "torchscript"]
 SUFFIXES: Final = {"onnx": ".onnx", "torchscript": ".jit"}
 TOLERANCE: Final = 1e-3
 """Largest difference of pixels in [-1, 1], and of latents, between a program and its network."""

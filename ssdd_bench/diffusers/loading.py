@@ -82,7 +82,7 @@ def find_checkpoint(path: Path | str) -> Path:
     return Path(path)
 
 
-def from_checkpoint(path: Path, vae: Any = None) -> Networks:
+def from_checkpoint(path: Path, vae: Any) -> Networks:
     """Load a checkpoint of SSDD; see :meth:`AutoencoderSSDD.from_single_file`."""
     steps = {"steps": known_steps(path) or STEPS}
     if vae is None:

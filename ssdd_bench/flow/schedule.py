@@ -19,12 +19,12 @@ def power_schedule(steps: int, power: float = 2.0) -> list[float]:
 
 
 def logit_normal_times(
-    n: int, generator: torch.Generator | None = None, mean: float = 0.0, std: float = 1.0
+    n: int, generator: torch.Generator, mean: float = 0.0, std: float = 1.0
 ) -> Tensor:
     """Sample training times (n,): the sigmoid of normals, standard ones in arXiv 2403.03206.
 
     A mean over 0 trains more near the noise, where a solver of few steps makes its largest errors.
     The times are on the generator's device.
     """
-    device = generator.device if generator else None
-    return torch.sigmoid(mean + std * torch.randn(n, generator=generator, device=device))
+    normals = torch.randn(n, generator=generator, device=generator.device)
+    return torch.sigmoid(mean + std * normals)

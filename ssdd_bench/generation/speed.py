@@ -66,8 +66,8 @@ def measure_sampling(
     settings: SamplerSettings,
     batch: int,
     device: torch.device,
-    dtype: NumberFormat = "float32",
-    compile: Compilation = "off",
+    dtype: NumberFormat,
+    compile: Compilation,
 ) -> Iterator[SpeedRow]:
     """Time every size on every latent, one after another.
 

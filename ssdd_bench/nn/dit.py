@@ -69,9 +69,7 @@ class DiTConfig:
         return f"DiT-{size or f'{self.depth}x{self.width}'}/{self.patch}"
 
 
-def make_config(
-    size: str, patch: int, side: int, channels: int, classes: int, doubled: bool = False
-) -> DiTConfig:
+def make_config(size: str, patch: int, side: int, channels: int, classes: int) -> DiTConfig:
     """Describe a network by the name of its size."""
     if size not in SIZES:
         raise OptionError(f"no DiT has the size '{size}': use one of {', '.join(SIZES)}")
@@ -80,7 +78,7 @@ def make_config(
             f"patch {patch} does not fit a latent of {side} x {side} cells: use one of "
             + ", ".join(str(one) for one in PATCHES if side % one == 0)
         )
-    return DiTConfig(*SIZES[size], patch, side, channels, classes, doubled)
+    return DiTConfig(*SIZES[size], patch, side, channels, classes)
 
 
 class DiT(nn.Module):

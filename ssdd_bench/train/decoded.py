@@ -109,7 +109,7 @@ class DecodedCrops(CropBatches):
         """
         free = HOST_SHARE * psutil.virtual_memory().available
         photos: list[Photo] = []
-        used = start = 0
+        start = 0
         with ThreadPoolExecutor(WORKERS) as pool:
             for size, levels in pool.map(self._read, self.ids):
                 shapes = {factor: level.shape[:2] for factor, level in levels.items()}
@@ -118,8 +118,7 @@ class DecodedCrops(CropBatches):
                     starts[factor] = start
                     start += height * width
                 photos.append(Photo(size, levels, shapes, starts))
-                used += sum(level.nbytes for level in levels.values())
-                expected = used / len(photos) * len(self.ids)
+                expected = 3 * start / len(photos) * len(self.ids)
                 if len(photos) >= min(SAMPLE, len(self.ids)) and expected > free:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise OptionError(

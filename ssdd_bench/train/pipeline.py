@@ -140,12 +140,12 @@ def make_dit_trainer(
     latents: LatentSet,
     recipe: DiTRecipe,
     out: Path,
-    device: torch.device | None = None,
+    device: torch.device,
     *,
     recipe_name: str = "",
     command: str = "",
 ) -> Trainer:
-    """Build the trainer of a DiT; without ``device`` accelerate chooses."""
+    """Build the trainer of a DiT."""
     config = latents.record.config
     torch.manual_seed(recipe.optimiser.seed)
     stage = DiTStage(recipe, latents.record)
