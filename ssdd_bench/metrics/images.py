@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -31,11 +32,8 @@ def resize(images: Tensor, side: int) -> Tensor:
 
     arrays = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     threads = min(MOST_RESIZERS, torch.get_num_threads(), len(arrays))
-    if threads > 1:
-        with ThreadPoolExecutor(threads, thread_name_prefix="resize") as pool:
-            pixels = list(pool.map(one, arrays))
-    else:
-        pixels = [one(array) for array in arrays]
+    with ThreadPoolExecutor(threads, thread_name_prefix="resize") as pool:
+        pixels = list(pool.map(one, arrays))
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
@@ -70,7 +68,7 @@ class Parts:
         while start < count:
             stop = min(count, start + splitter.size)
             part = [batch[start:stop] for batch in batches]
-            result = splitter.attempt(lambda part=part: function(*part), stop - start)  # type: ignore[misc]
+            result = splitter.attempt(partial(function, *part), stop - start)
             if result is not None:
                 found.append(result)
                 start = stop

@@ -53,19 +53,6 @@ def load_decoder(path: Path) -> SSDDDecoder:
     return _build(_infer_decoder, states, "decoder", path)
 
 
-def read_stage(path: Path) -> str | None:
-    """Return the stage of training after which a checkpoint was written, from the card beside it.
-
-    None for a file without a card: the tensors of a distilled decoder look like those of another.
-
-    Raises:
-        WeightsError: the card is damaged.
-    """
-    card = path.with_suffix(".json")
-    stage = read_config(card).get("stage") if card.is_file() else None
-    return stage if isinstance(stage, str) else None
-
-
 def read_export(path: Path) -> dict[str, Any]:
     """Return the configuration beside a checkpoint that ``AutoencoderSSDD.save_pretrained`` wrote.
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from ssdd_bench.arguments import whole
 from ssdd_bench.errors import OptionError, WeightsError, counted
 from ssdd_bench.nn.encoder import SSDDEncoder, VAEEncoder
-from ssdd_bench.ssdd.checkpoints import load_encoder, read_export, read_stage
+from ssdd_bench.ssdd.checkpoints import load_encoder, read_export
 from ssdd_bench.ssdd.tokenizer import SSDDTokenizer
+from ssdd_bench.weights.layout import read_config
 from ssdd_bench.weights.models import load_model
 
 STEPS = 8
@@ -64,14 +65,16 @@ def open_ssdd(
 def known_steps(checkpoint: Path) -> int | None:
     """Return the steps that suit a checkpoint, by the file beside it; None if there is none.
 
-    A card names the stage of training: 1 for a distilled decoder, :data:`STEPS` for another. The
-    config.json of an exported folder names the steps.
+    A card names the stage of training: 1 for a distilled decoder, whose tensors look like those of
+    another, and else :data:`STEPS`. The config.json of an exported folder names the steps.
 
     Raises:
         WeightsError: the file beside it is damaged.
         UserError: its number of steps is none.
     """
-    if stage := read_stage(checkpoint):
+    card = checkpoint.with_suffix(".json")
+    stage = read_config(card).get("stage") if card.is_file() else None
+    if stage and isinstance(stage, str):
         return 1 if stage == DISTILLED else STEPS
     saved = read_export(checkpoint)
     return whole("steps", saved.get("steps", 1), 1) if saved else None

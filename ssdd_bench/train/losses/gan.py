@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,19 +43,11 @@ class PatchDiscriminator(nn.Module):
         return {"discriminator": 0.5 * loss}
 
     def generator_loss(self, fake: Tensor) -> Tensor:
-        """Compute the adversarial term that the decoder minimises."""
-        with frozen(self):
-            return -self.logits(fake).mean()
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network without reaching its weights."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
+        """Compute the adversarial term that the decoder minimises; weights get no gradient."""
+        self.requires_grad_(False)
+        loss = -self.logits(fake).mean()
+        self.requires_grad_(True)
+        return loss
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
