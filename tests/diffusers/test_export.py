@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from tiny_pipelines import make_kl
 
 import ssdd_bench as sb
 from ssdd_bench.diffusers import AutoencoderSSDD
@@ -18,16 +19,6 @@ SETTINGS = {
     "metrics": ["psnr"],
     "progress": False,
 }
-
-
-def make_kl():
-    torch.manual_seed(0)
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        norm_num_groups=4,
-    )
 
 
 def psnr(tokenizer):
@@ -66,11 +57,11 @@ def test_programs_of_ssdd_take_noise_and_score_as_the_tokenizer(name, tmp_path):
 
 @pytest.mark.slow
 def test_programs_of_a_vae_take_no_noise(tmp_path):
-    found = export_programs(make_kl(), tmp_path, "torchscript", side=32)
+    found = export_programs(make_kl(8, 8), tmp_path, "torchscript", side=32)
     assert found.keys() == {"encoder.jit", "decoder.jit"}
     assert max(found.values()) < 1e-5
     assert not load_tokenizer(request("torchscript", tmp_path)).stochastic
-    assert psnr(request("torchscript", tmp_path)) == pytest.approx(psnr(make_kl()), abs=1e-3)
+    assert psnr(request("torchscript", tmp_path)) == pytest.approx(psnr(make_kl(8, 8)), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -80,7 +71,7 @@ def test_an_exporter_that_fails_is_one_line_and_leaves_no_file(tmp_path, monkeyp
 
     monkeypatch.setattr(torch.export, "export", fail)
     with pytest.raises(PluginError, match=r"encoder\.jit.*aten\.some_operator"):
-        export_programs(make_kl(), tmp_path, "torchscript", side=32)
+        export_programs(make_kl(8, 8), tmp_path, "torchscript", side=32)
     assert not list(tmp_path.iterdir())
 
 
@@ -89,7 +80,7 @@ def test_a_larger_difference_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(
         OutputError, match=r"encoder\.jit differs from the network by 0\.5"
     ) as caught:
-        export_programs(make_kl(), tmp_path, "torchscript", side=32)
+        export_programs(make_kl(8, 8), tmp_path, "torchscript", side=32)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -103,15 +94,15 @@ def test_a_folder_is_read_by_its_class_and_by_a_tokenizer(tmp_path):
     assert again.config.steps == 2
     assert torch.equal(again.decoder.conv_out.weight, model.decoder.conv_out.weight)
     assert check_tokenizer(f"diffusers:path={tmp_path / 'ssdd'}", 32) == []
-    vae = make_kl()
+    vae = make_kl(8, 8)
     assert as_autoencoder(sb.from_diffusers(vae)) is vae
     export_folder(vae, tmp_path / "kl")
     assert AutoencoderKL.from_pretrained(tmp_path / "kl").config.norm_num_groups == 4
 
 
 def test_the_index_of_other_weights_would_be_read_in_place_of_an_export(tmp_path):
-    make_kl().save_pretrained(tmp_path, max_shard_size="5KB")
+    make_kl(8, 8).save_pretrained(tmp_path, max_shard_size="5KB")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OutputError, match="another folder"):
-        export_folder(make_kl(), tmp_path)
+        export_folder(make_kl(8, 8), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -6,9 +6,9 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from sample_images import sample_images
+from tiny_pipelines import make_kl
 
 from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.diffusers.loading import from_registry, from_tokenizer
@@ -54,13 +54,7 @@ def test_the_statistics_in_the_manifest_are_those_of_the_sample_images(name):
 
 @pytest.mark.medium
 def test_a_checkpoint_with_a_decoder_only_takes_the_encoder_of_a_vae(tmp_path):
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=["DownEncoderBlock2D"] * 4,
-        up_block_types=["UpDecoderBlock2D"] * 4,
-        norm_num_groups=4,
-        scaling_factor=0.25,
-    )
+    vae = make_kl(8, 8, 8, 8, scaling_factor=0.25)
     decoder = {f"decoder.{k}": v for k, v in SSDDDecoder("mini", 4).state_dict().items()}
     save_file(decoder, tmp_path / "decoder.safetensors")
     with pytest.raises(WeightsError, match="vae"):

@@ -2,20 +2,12 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from tiny_pipelines import make_kl
 
 from ssdd_bench.diffusers import AutoencoderSSDD
 from ssdd_bench.diffusers.networks import build_encoder, copy_kl_encoder, describe_encoder
 from ssdd_bench.errors import OptionError
 from ssdd_bench.nn.encoder import SSDDEncoder
-
-KL = {
-    "block_out_channels": (8, 16, 16),
-    "down_block_types": ["DownEncoderBlock2D"] * 3,
-    "up_block_types": ["UpDecoderBlock2D"] * 3,
-    "norm_num_groups": 4,
-    "latent_channels": 8,
-}
 
 
 @pytest.mark.parametrize("f", [4, 8, 16, 32])
@@ -35,7 +27,7 @@ def test_other_widths_are_refused(widths):
 
 
 def test_the_encoder_of_a_vae_is_copied_with_its_scaling():
-    vae = AutoencoderKL(**KL, scaling_factor=0.5, shift_factor=0.1)
+    vae = make_kl(8, 16, 16, latent_channels=8, scaling_factor=0.5, shift_factor=0.1)
     encoder, config = copy_kl_encoder(vae)
     assert (config["scaling_factor"], config["shift_factor"]) == (0.5, 0.1)
     assert (config["channel_mean"], config["channel_std"]) == ([], [])
@@ -46,14 +38,16 @@ def test_the_encoder_of_a_vae_is_copied_with_its_scaling():
     assert torch.equal(made(x).mean, vae.encode(x).latent_dist.mode())
     assert all(p.requires_grad for p in vae.parameters())  # the copy is frozen, not the model
     with pytest.raises(OptionError, match="quant_conv"):
-        copy_kl_encoder(AutoencoderKL(**KL, use_quant_conv=False))
+        copy_kl_encoder(make_kl(8, 16, 16, latent_channels=8, use_quant_conv=False))
 
 
 @pytest.mark.medium
 def test_statistics_of_a_vae_are_taken_over():
     """A pipeline applies those of an ``AutoencoderKL`` itself; ours are within the model."""
     mean, std = [0.1 * i for i in range(8)], [1 + 0.5 * i for i in range(8)]
-    vae = AutoencoderKL(**KL, scaling_factor=0.5, latents_mean=mean, latents_std=std)
+    vae = make_kl(
+        8, 16, 16, latent_channels=8, scaling_factor=0.5, latents_mean=mean, latents_std=std
+    )
     encoder, config = copy_kl_encoder(vae)
     size = {"decoder_block_out_channels": (32, 32, 32, 32), "decoder_transformer_layers": 1}
     model = AutoencoderSSDD(**config, **size, decoder_attention_heads=1)

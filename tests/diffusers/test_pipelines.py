@@ -7,23 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import (
-    AutoencoderKL,
     DDPMScheduler,
     DiTPipeline,
     StableDiffusionImg2ImgPipeline,
 )
 from sample_images import sample_images
-from tiny_pipelines import call, make_dit, make_stable_diffusion, make_unet, sample_classes
+from tiny_pipelines import call, make_dit, make_kl, make_stable_diffusion, make_unet, sample_classes
 
 import ssdd_bench as sb
 from ssdd_bench.diffusers import AutoencoderSSDD
-
-KL = {
-    "block_out_channels": (8, 8, 8, 8),
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "norm_num_groups": 4,
-}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +111,7 @@ def test_slices_and_tiles_in_a_pipeline(vae):
 @pytest.mark.parametrize("name", ["AutoencoderKL", "AutoencoderSSDD"])
 def test_training_of_a_unet_changes_one_line(name, vae, photos):
     """The loop of diffusers' text-to-image example, in miniature."""
-    vae = vae if name == "AutoencoderSSDD" else AutoencoderKL(**KL)  # the line
+    vae = vae if name == "AutoencoderSSDD" else make_kl(8, 8, 8, 8)  # the line
     vae.requires_grad_(False)
     unet = make_unet()
     schedule = DDPMScheduler()
@@ -163,7 +155,7 @@ def test_the_old_decoder_is_swapped_in_three_lines(tmp_path, photos):
 
     from ssdd_bench.nn.decoder import SSDDDecoder
 
-    pipe = make_stable_diffusion(AutoencoderKL(**KL, scaling_factor=0.5))
+    pipe = make_stable_diffusion(make_kl(8, 8, 8, 8, scaling_factor=0.5))
     before = call(pipe)
     state = SSDDDecoder("mini", 4).state_dict()
     file = tmp_path / "decoder.safetensors"

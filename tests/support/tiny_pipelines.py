@@ -2,6 +2,7 @@
 
 import torch
 from diffusers import (
+    AutoencoderKL,
     DDIMScheduler,
     DiTPipeline,
     DiTTransformer2DModel,
@@ -9,6 +10,18 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+
+
+def make_kl(*widths, **more):
+    """Build a random KL-VAE, by default for latents of 4 channels."""
+    torch.manual_seed(0)
+    return AutoencoderKL(
+        block_out_channels=widths,
+        down_block_types=["DownEncoderBlock2D"] * len(widths),
+        up_block_types=["UpDecoderBlock2D"] * len(widths),
+        norm_num_groups=4,
+        **more,
+    )
 
 
 def make_unet(side=8, **more):
