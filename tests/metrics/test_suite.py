@@ -25,21 +25,12 @@ SIDE = {"ms_ssim": 176}  # px; the others take 64
 @pytest.mark.medium
 @pytest.mark.usefixtures("quick_effnet")
 @pytest.mark.parametrize("key", LOCAL)
-def test_batches_do_not_matter(key, photo_like, noisy, score_pairs):
-    a = photo_like(6, side=SIDE.get(key, 64))
-    b = noisy(a, 15)
-    found = [score_pairs([key], a, b, batch).values[key] for batch in (1, 4, 6)]
-    assert found[0] == found[1] == found[2]
-
-
-@pytest.mark.medium
-@pytest.mark.usefixtures("quick_effnet")
-@pytest.mark.parametrize("key", LOCAL)
-def test_order_does_not_matter(key, photo_like, noisy, score_pairs):
+def test_neither_batches_nor_order_matter(key, photo_like, noisy, score_pairs):
     a = photo_like(6, side=SIDE.get(key, 64))
     b = noisy(a, 15)
     ids = list("abcdef")
-    forward = score_pairs([key], a, b, ids=ids)
+    forward, *others = (score_pairs([key], a, b, batch, ids) for batch in (6, 4, 1))
+    assert all(one.values == forward.values for one in others)
     backward = score_pairs([key], a.flip(0), b.flip(0), ids=ids[::-1])
     assert forward.values[key].value == pytest.approx(backward.values[key].value, rel=1e-6)
     assert forward.per_image == {key: pytest.approx(v) for key, v in backward.per_image.items()}

@@ -209,8 +209,11 @@ def test_references_come_from_the_cache(made, photo_like, monkeypatch):
     pool = pool_of(("one", "mean", True))
     assert pool.uses_hashes is True
     assert FeaturePool(CPU).uses_hashes is False
-    for side in ("reference", "candidate", "candidate"):
-        pool.add(side, a, pixel_hashes(a))
+    hashes = pixel_hashes(a)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "pixel_hashes", lambda images: pytest.fail("was hashed again"))
+        for side in ("reference", "candidate", "candidate"):
+            pool.add(side, a, hashes)
     assert networks["one"].calls == 3  # candidates are computed
     kept = ReferenceCache("one 1", Means.layers, CPU).read(pixel_hashes(a))
     assert list(kept) == ["mean", "max", "first"]

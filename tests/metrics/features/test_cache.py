@@ -103,20 +103,6 @@ def test_a_folder_that_cannot_be_written(extractor, tmp_path, photo_like, monkey
     assert len(extractor.calls) == 2
 
 
-def test_whatever_decides_the_features_is_in_the_name(extractor, photo_like, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
-    a = photo_like(2)
-    found = extractor(a)
-    ReferenceCache("sums 1", Sums.layers, CPU).write(pixel_hashes(a), found)
-    assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a)) is not None
-    assert ReferenceCache("sums 2", Sums.layers, CPU).read(pixel_hashes(a)) is None
-    assert ReferenceCache("sums 1", {"a": 3}, CPU).read(pixel_hashes(a)) is None
-    assert ReferenceCache("sums 1", Sums.layers, torch.device("cuda")).read(pixel_hashes(a)) is None
-    assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a[:1])) is None
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
-    assert ReferenceCache("sums 1", Sums.layers, CPU).read(pixel_hashes(a)) is None
-
-
 def test_an_entry_that_cannot_be_touched_is_used(extractor, photo_like, monkeypatch):
     def refuse(path):
         raise PermissionError
@@ -148,23 +134,6 @@ def test_the_hash_tells_pixels_and_sizes_apart(photo_like):
     assert pixel_hashes(a[1:]) == pixel_hashes(a)[1:]
     assert pixel_hashes(a.reshape(2, 3, 32, 128)) != pixel_hashes(a)
     assert pixel_hashes(a.to(memory_format=torch.channels_last)) == pixel_hashes(a)
-
-
-def test_hashes_that_are_known_are_not_computed_again(extractor, photo_like, monkeypatch):
-    a, calls = photo_like(4), []
-    pool = features.FeaturePool(CPU)
-    for layer in "ab":
-        pool.want("x", layer)
-    pool.load("x")
-    hashes = pixel_hashes(a)
-    monkeypatch.setattr(features, "pixel_hashes", lambda images: calls.append(1) or hashes)
-    pool.add("reference", a, hashes)
-    assert not calls
-    pool.add("candidate", a)
-    assert not calls
-    pool.add("reference", a)
-    assert len(calls) == 1
-    assert len(extractor.calls) == 2  # the second time from the cache
 
 
 def test_names_of_entries_and_what_they_hold(extractor, tmp_path, photo_like, monkeypatch):
