@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,10 +51,6 @@ def add(x: Tensor, y: Tensor) -> Tensor:
     return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
-def _checkpoint(block: nn.Module, *inputs: Any) -> Any:
-    return checkpoint(block, *inputs, use_reentrant=False)
-
-
 class Checkpointed(nn.Module):
     """Module whose blocks can be computed again in the backward pass instead of being kept.
 
@@ -63,7 +60,9 @@ class Checkpointed(nn.Module):
 
     # The names by which diffusers turns it on.
     gradient_checkpointing: bool = False
-    _gradient_checkpointing_func: Callable[..., Any] = staticmethod(_checkpoint)
+    _gradient_checkpointing_func: Callable[..., Any] = staticmethod(
+        partial(checkpoint, use_reentrant=False)
+    )
 
     def run(self, block: nn.Module, *inputs: Any) -> Any:
         """Call one of the module's blocks."""

@@ -41,11 +41,6 @@ class Shard:
     batch_size: int  # rows of the whole batch, over all processes
 
     @property
-    def first(self) -> int:
-        """Number of the shard's first image, counted over the whole run."""
-        return self.iteration * self.batch_size + self.start
-
-    @property
     def rows(self) -> slice:
         """Rows of the shard in the batch."""
         return slice(self.start, self.start + self.size)
@@ -53,7 +48,8 @@ class Shard:
     @property
     def numbers(self) -> range:
         """Numbers of the shard's images, counted over the whole run."""
-        return range(self.first, self.first + self.size)
+        first = self.iteration * self.batch_size + self.start
+        return range(first, first + self.size)
 
 
 Batches = Callable[[Iterator[Shard], torch.device], Generator[Any, None, None]]

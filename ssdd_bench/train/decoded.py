@@ -54,8 +54,7 @@ class Photo:
 
     size: tuple[int, int]  # width and height of the photo
     levels: dict[Factor, NDArray[np.uint8]]  # (height, width, 3) empty once a GPU has them
-    shapes: dict[Factor, tuple[int, int]]  # height and width
-    starts: dict[Factor, int]  # position of the first pixel among those of all photos
+    places: dict[Factor, tuple[int, int, int]]  # first pixel among all photos', height and width
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,12 @@ class DecodedCrops(CropBatches):
         start = 0
         with ThreadPoolExecutor(WORKERS) as pool:
             for size, levels in pool.map(self._read, self.ids):
-                shapes = {factor: level.shape[:2] for factor, level in levels.items()}
-                starts = {}
-                for factor, (height, width) in shapes.items():
-                    starts[factor] = start
+                places = {}
+                for factor, level in levels.items():
+                    height, width, _ = level.shape
+                    places[factor] = start, height, width
                     start += height * width
-                photos.append(Photo(size, levels, shapes, starts))
+                photos.append(Photo(size, levels, places))
                 expected = 3 * start / len(photos) * len(self.ids)
                 if len(photos) >= min(SAMPLE, len(self.ids)) and expected > free:
                     pool.shutdown(wait=False, cancel_futures=True)
@@ -150,9 +149,9 @@ class DecodedCrops(CropBatches):
             photo = self._photos[self.photo(n)]
             crop = self.place(n, photo.size)
             factor = reduction(photo.size, (crop.width, crop.height))
-            shape = photo.shapes[factor]
+            start, *shape = photo.places[factor]
             sources.append(photo.levels.get(factor))
-            rows[row, PHOTO], rows[row, STRIDE] = photo.starts[factor], shape[1]
+            rows[row, PHOTO], rows[row, STRIDE] = start, shape[1]
             scales, centres = locate(crop, photo.size, factor, side)
             for axis in range(2):
                 radius = LOBES * max(scales[axis], 1.0)
