@@ -29,7 +29,7 @@ from ssdd_bench.train.stages.base import Terms, TokenizerStage
 
 
 class DecoderLoss(nn.Module):
-    """Loss of every SSDD stage: velocity error, perceptual distance, alignment, GAN.
+    """Loss of every SSDD stage: velocity error, perceptual distance, alignment.
 
     The tokens that are aligned are those of one block of ``decoder``, the network that learns;
     ``auxiliary`` holds REPA's head, which learns with it.
