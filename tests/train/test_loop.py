@@ -17,7 +17,6 @@ from small_recipe import small
 from ssdd_bench.data.images import open_images
 from ssdd_bench.errors import DataError, OptionError, UserError, WeightsError
 from ssdd_bench.launch.signals import Terminated
-from ssdd_bench.nn.ema import EMA
 from ssdd_bench.nn.encoder import DiagonalGaussian
 from ssdd_bench.ssdd.checkpoints import load_ssdd
 from ssdd_bench.train.files import (
@@ -27,7 +26,6 @@ from ssdd_bench.train.files import (
     save_checkpoint,
     save_weights,
 )
-from ssdd_bench.train.optimiser import make_optimiser
 from ssdd_bench.train.pipeline import finish, make_stage, make_trainer, start_file
 from ssdd_bench.train.recipe import RECIPES, SSDD_STAGES, STAGES, Recipe, load_recipe
 
@@ -563,36 +561,6 @@ def test_batch_must_divide(photos, tmp_path):
     recipe = replace(RECIPE, klvae=replace(RECIPE.klvae, accumulate=3))
     with pytest.raises(OptionError, match="batch_size is 2, which 3 shards"):
         trainer("klvae", photos, tmp_path, recipe=recipe)
-
-
-@pytest.mark.medium
-@pytest.mark.parametrize("decay_norms", [True, False])
-def test_decay_spares_biases_and_position_tables_and_where_told_norms(decay_norms):
-    networks = make_stage("encoder", RECIPE, None).networks
-    names = {id(parameter): name for name, parameter in networks.named_parameters()}
-    recipe = replace(RECIPE.optimiser, decay_norms=decay_norms)
-    decayed, free = make_optimiser(networks, recipe, 1e-3).param_groups
-    norm = "decoder.mid_block.norm.weight"
-    assert (norm in {names[id(p)] for p in decayed["params"]}) is decay_norms
-    assert {names[id(p)].rsplit(".", 1)[1] for p in decayed["params"]} == {"weight"}
-    kinds = {names[id(p)].rsplit(".", 1)[1] for p in free["params"]}
-    assert kinds - {"weight"} == {"bias", "relative_bias_table"}
-    assert decayed["weight_decay"] == recipe.weight_decay
-    assert free["weight_decay"] == 0
-
-
-def test_only_the_papers_recipes_decay_norms():
-    assert load_recipe("paper-f8c4-M", Recipe).optimiser.decay_norms
-    assert not load_recipe("mini-f8c4", Recipe).optimiser.decay_norms
-
-
-def test_ema_copies_then_averages():
-    ema = EMA(decay=0.999, start=3)
-    for iteration, value in enumerate([1.0, 2.0, 5.0, 9.0], start=1):
-        ema.update({"w": torch.tensor(value)}, iteration)
-    # at 3: decay (1+0)/(10+0) = 0.1 of the copy 2.0; at 4: (1+1)/(10+1) = 2/11
-    at_three = 0.1 * 2.0 + 0.9 * 5.0
-    assert ema.weights["w"].item() == pytest.approx(2 / 11 * at_three + 9 / 11 * 9.0)
 
 
 @pytest.mark.slow

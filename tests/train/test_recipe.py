@@ -270,3 +270,8 @@ def test_dits_warm_up_linearly():
 
 def test_sides_fit_the_decoder():
     assert recipes.DOWNSAMPLING == decoder.DOWNSAMPLING
+
+
+def test_only_the_papers_recipes_decay_norms():
+    assert load_recipe("paper-f8c4-M", Recipe).optimiser.decay_norms
+    assert not load_recipe("mini-f8c4", Recipe).optimiser.decay_norms

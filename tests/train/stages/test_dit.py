@@ -20,8 +20,7 @@ from ssdd_bench.train.recipe import RECIPES
 
 CPU = torch.device("cpu")
 
-# Of the training loop that DiTs had before they became a stage of the common one: losses of eight
-# iterations, and sums of the absolute averaged weights after them.
+# Losses of eight iterations, and sums of the absolute averaged weights after them.
 BEFORE = {
     "flow": (
         [1.9983474, 2.0029395, 1.9175192, 2.0772262, 1.9927465, 2.1863754, 1.9223672, 1.8663994],
