@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import OptionError, UserError, WeightsError, counted
+from ssdd_bench.generation.sampler import Objective
 from ssdd_bench.nn.dit import DiT, DiTConfig, load_dit
 from ssdd_bench.results.records import read_record
 from ssdd_bench.train.files import Card, LatentFacts, card_path, read_card
@@ -46,9 +47,7 @@ def find_network(path: Path) -> Path:
     return existing_file(path / "last.safetensors" if path.is_dir() else path)
 
 
-def load_latent_model(
-    path: Path, f: int, objective: Literal["flow", "ddpm"] | None = None
-) -> LatentModel:
+def load_latent_model(path: Path, f: int, objective: Objective | None = None) -> LatentModel:
     """Load a network trained here, or a published DiT or SiT.
 
     Without a card the statistics are those of latents that the tokenizer scales itself: mean 0,

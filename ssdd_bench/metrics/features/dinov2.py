@@ -48,14 +48,10 @@ def resize_positions(table: Tensor, cells: int, offset: float = 0.0) -> Tensor:
 def load_dinov2(
     model: str, asset: str, cells: int, user: str, offset: float = 0.0
 ) -> tuple[Any, Path]:
-    """Build a network of timm with the authors' weights, frozen; return their file too.
+    """Build a network by timm's name with the authors' weights, frozen; return their file too.
 
-    Args:
-        model: timm's name.
-        asset: name of the weights in ``ssdd_bench.weights.assets``.
-        cells: patches along one side of an image.
-        user: what needs the network, for the error.
-        offset: see :func:`resize_positions`.
+    Images have ``cells`` patches along a side; ``user`` is what needs the network, for errors, and
+    ``offset`` that of :func:`resize_positions`.
 
     Raises:
         UnavailableError: timm or the weights are not on this machine.
