@@ -1,34 +1,17 @@
-"""Cost of a stage before it is run: parameters, operations, memory, and hours of some GPUs.
-
-The operations of shipped recipes were counted once, so that their costs need no torch.
-"""
+"""Cost of a stage before it is run: parameters, operations, memory, and hours of some GPUs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from ssdd_bench.results.records import read_json, read_record
+from ssdd_bench.train.known import known_operations
 from ssdd_bench.train.recipe import Recipe
 
-KNOWN: Final = Path(__file__).parent / "operations.json"
 OPTIMISER_COPIES: Final = 2  # second moment and schedule-free iterate, beside the weights
 BYTES: Final = 4
 UTILISATION: Final = 0.35
 """Share of a GPU's peak that is assumed; it has not been measured."""
-
-
-@dataclass(frozen=True)
-class Operations:
-    """Operations of one image, without the frozen networks of the losses and discriminators."""
-
-    parameters: int  # number of trained ones
-    macs: int  # multiply-accumulates of a forward and backward pass
-    decoder_macs: int  # of the decoder's forward pass alone
-    activation_bytes: int  # kept on a GPU for the backward pass, without compilation
 
 
 @dataclass(frozen=True)
@@ -45,6 +28,11 @@ class Cost:
     activation_bytes: int  # kept on a GPU for the backward pass, per image, without compilation
     state_bytes: int  # weights, gradients, optimiser and average
 
+    @property
+    def flops(self) -> float:
+        """Return the floating-point operations of the whole stage: two for a GMAC's each."""
+        return 2e9 * self.gmac_per_image * self.images
+
 
 @dataclass(frozen=True)
 class GPU:
@@ -56,9 +44,8 @@ class GPU:
 
     def hours(self, cost: Cost, bf16: bool) -> float:
         """Return the hours of a stage on one such GPU at :data:`UTILISATION`."""
-        tflops = 2e-3 * cost.gmac_per_image * cost.images  # a multiply-accumulate is two of them
         peak = self.bf16 if bf16 else self.fp32
-        return tflops / (peak * UTILISATION) / 3600
+        return cost.flops / (peak * 1e12 * UTILISATION) / 3600
 
 
 # Data sheets of A100, H100 and H200 (SXM), and the white paper of the Ada architecture.
@@ -70,25 +57,10 @@ GPUS: Final = (
 )
 
 
-def operations_key(stage: str, recipe: Recipe) -> str:
-    """Name everything that the operations of one image depend on."""
-    model = recipe.model
-    size = f"{recipe.stage(stage).resolution} px {'bf16' if recipe.optimiser.bf16 else 'fp32'}"
-    if stage == "klvae":
-        config = json.dumps(model.klvae, sort_keys=True).encode()
-        return f"klvae {hashlib.sha256(config).hexdigest()[:12]} {size}"
-    learns_encoder = stage == "encoder"
-    decoder = model.encoder_stage_size if learns_encoder else model.size
-    learned = "encoder and decoder" if learns_encoder else "decoder"
-    return f"{learned} {decoder} f{model.f}c{model.z_dim} base {model.encoder_base} {size}"
-
-
 def stage_cost(stage: str, recipe: Recipe) -> Cost:
     """Compute the cost; networks that no shipped recipe has are counted by torch, in seconds."""
-    known, key = read_json(KNOWN), operations_key(stage, recipe)
-    if key in known:
-        found = read_record(Operations, known[key], f"{KNOWN}: {key}")
-    else:
+    found = known_operations(stage, recipe)
+    if found is None:
         from ssdd_bench.train.operations import count_operations
 
         found = count_operations(stage, recipe)

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ssdd_bench.nn.decoder import SSDDDecoder
 from ssdd_bench.nn.encoder import SSDDEncoder
 from ssdd_bench.results.files import write_json
-from ssdd_bench.train.cost import KNOWN, Operations, operations_key
+from ssdd_bench.train.known import KNOWN, Operations, operations_key
 from ssdd_bench.train.recipe import STAGES, Recipe, load_recipe, recipe_names
 
 

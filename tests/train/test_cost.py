@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ssdd_bench.results.records import read_json
-from ssdd_bench.train.cost import GPUS, KNOWN, UTILISATION, operations_key, stage_cost
+from ssdd_bench.train.cost import GPUS, UTILISATION, stage_cost
+from ssdd_bench.train.known import KNOWN, operations_key
 from ssdd_bench.train.operations import count_operations
 from ssdd_bench.train.recipe import STAGES, Recipe, load_recipe, recipe_names
 
