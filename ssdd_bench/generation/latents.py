@@ -37,6 +37,7 @@ from ssdd_bench.evaluation.job import data_fingerprint
 from ssdd_bench.evaluation.launch_groups import IN_PROCESS, Files, launch_groups
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer, load_once
+from ssdd_bench.evaluation.memory import keep_freed_memory
 from ssdd_bench.evaluation.settings import check_resolution
 from ssdd_bench.generation.identity import encoder_sha256
 from ssdd_bench.launch.tasks import Group, Opened, Progress, Worker
@@ -166,6 +167,7 @@ class LatentsGroup(Group[LatentsRecord]):
 
     def load(self, device: str) -> LatentsWorker:
         """Load the tokenizer onto a device."""
+        keep_freed_memory()
         chosen = torch.device(device)
         loaded = load_once(self.plan.tokenizer, chosen)
         return LatentsWorker(self.plan, self._source, loaded, chosen)

@@ -19,6 +19,7 @@ from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.generation import latents as module
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.latents import LatentsPlan, encode_latents, pixel_sums
 from ssdd_bench.launch.shares import Share
@@ -262,6 +263,13 @@ def test_the_encoder_is_guarded(photos, latents, encode, block_mean, tmp_path):
     assert shards(tmp_path / "changes") == shards(latents.folder)
     with pytest.raises(UserError, match=r"block-mean called sys\.exit"):
         encode(photos, tmp_path / "leaves", Leaves())
+
+
+def test_freed_memory_is_kept_where_the_encoder_is(photos, encode, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(True))
+    encode(photos, tmp_path / "out")
+    assert kept == [True]
 
 
 def test_latents_of_another_type_are_refused(photos, encode, block_mean, tmp_path):
