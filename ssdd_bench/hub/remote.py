@@ -18,7 +18,6 @@ from ssdd_bench.errors import UserError
 from ssdd_bench.hub.findings import Finding, Problem
 from ssdd_bench.hub.validate import limit_of
 from ssdd_bench.plugins.paths import REPOSITORY
-from ssdd_bench.results.files import write_bytes
 from ssdd_bench.weights.download import OFFLINE_REASON, is_offline
 from ssdd_bench.weights.hub import REASONS, TIMEOUT_S
 
@@ -160,7 +159,10 @@ def copy_snapshot(snapshot: Snapshot, folder: Path) -> dict[str, bytes]:
     for name in snapshot.names:
         with (snapshot.folder / name).open("rb") as file:
             contents[name] = file.read(limit_of(name) + 1)
-        write_bytes(folder / name, contents[name], durable=False)
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not by way of a temporary file: its name, which is longer, may be too long for the disk.
+        target.write_bytes(contents[name])
     return contents
 
 

@@ -221,3 +221,15 @@ def test_an_earlier_commit(hub, save, tmp_path) -> None:
     repository.commits.append({place: path.read_bytes()})
     assert pull(REPO, tmp_path / "theirs", revision=first) == []
     assert len(pull(REPO, tmp_path / "theirs")) == 1
+
+
+def test_a_name_as_long_as_a_disk_takes_harms_no_other(save, tmp_path) -> None:
+    path = save(0)
+    place = place_of(from_json(read_json(path), path))
+    for name in (place.name, f"{'x' * 250}.json"):
+        target = tmp_path / "clone" / place.with_name(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    pulled = {Path(one.file).name: one.reason for one in pull(tmp_path / "clone", tmp_path / "own")}
+    assert pulled[place.name] is Standing.CURRENT
+    assert everything(tmp_path / "own") == {path.name}
