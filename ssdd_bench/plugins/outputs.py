@@ -29,7 +29,7 @@ def describe_faults(tokenizer: Tokenizer) -> Iterator[str]:
     """Yield what is wrong with the description of a loaded tokenizer, a line each."""
     spec = getattr(tokenizer, "latent", None)
     if not isinstance(spec, LatentSpec):
-        yield f"attribute latent must be a LatentSpec, not {spec!r}"
+        yield f"attribute latent must be a LatentSpec, not {type(spec).__name__}"
     elif problem := spec.problem():
         yield f"latent.{problem}"
     steps = tokenizer.steps
@@ -40,7 +40,8 @@ def describe_faults(tokenizer: Tokenizer) -> Iterator[str]:
             yield f"attribute weights names {path}, which is no file"
     for role, network in tokenizer.networks().items():
         if role not in ROLES or not isinstance(network, nn.Module):
-            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r}"
+            kind = type(network).__name__
+            yield f"networks() must map 'encoder' and 'decoder' to modules, not {role!r} to {kind}"
     info: object = tokenizer.info()
     try:
         json.dumps(info, allow_nan=False)

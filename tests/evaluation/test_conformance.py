@@ -106,7 +106,7 @@ def test_a_good_tokenizer_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
-        (changed(latent=None), "attribute latent must be a LatentSpec, not None"),
+        (changed(latent=None), "attribute latent must be a LatentSpec, not NoneType"),
         (changed(latent=LatentSpec("continuous", 5, 3)), "64 is not a multiple of f = 5"),
         (changed(latent=LatentSpec("continuous", 4, 3, 8)), "latent.bits_per_value is 8 for kind"),
         (changed(latent=LatentSpec("continuous", 4, 4)), "latent describes (3, 4, 16, 16)"),
@@ -178,7 +178,7 @@ def end_the_program(*_: Any) -> Any:
         (decoding(lambda images: images / 0), ["decode's images hold NaN or infinity"]),
         (
             changed(networks=lambda: {"decoder": 5}),
-            ["networks() must map 'encoder' and 'decoder' to modules, not 'decoder'"],
+            ["networks() must map 'encoder' and 'decoder' to modules, not 'decoder' to int"],
         ),
         (changed(decode=end_the_program), ["Good called sys.exit(3): raise an error instead"]),
     ],
@@ -189,7 +189,7 @@ def test_problems_in_full(tokenizer: Tokenizer, problems: list[str]) -> None:
 
 def test_a_tokenizer_that_describes_no_latents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(Good, "latent")
-    assert check_tokenizer(Good()) == ["attribute latent must be a LatentSpec, not None"]
+    assert check_tokenizer(Good()) == ["attribute latent must be a LatentSpec, not NoneType"]
 
 
 @pytest.mark.parametrize("side", [7, 8])

@@ -1,5 +1,6 @@
 """Two functions as a tokenizer: what they are called with, and the mistakes that are caught."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,10 +96,12 @@ def test_half_precision_images_become_float32() -> None:
     [
         ({"encode": None}, "encode is NoneType"),
         ({"decode": IMAGES}, "decode is Tensor"),
-        ({"latent": 8}, "LatentSpec, not 8"),
+        ({"latent": IMAGES}, r"LatentSpec, not Tensor\."),
         ({"latent": LatentSpec("continuous", 0, 3)}, "latent.f is 0"),
         ({"steps": 0}, "steps"),
-        ({"networks": {"unet": nn.Identity()}}, "'unet'"),
+        ({"networks": {"unet": nn.Identity()}}, "'unet' to Identity"),
+        ({"networks": {"encoder": encode}}, "'encoder' to function"),
+        ({"weights": [Path("absent.bin")]}, "absent.bin"),
     ],
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
