@@ -50,6 +50,7 @@ def test_a_limit_applies_to_the_sample(make_photos):
     assert set(few.ids) < set(drawn.ids)
     assert as_source(open_images(folder), sample=6, sample_seed=3).ids == drawn.ids
     assert few.ids == limited(drawn, 2).ids
+    assert open_images(folder, 2).ids == limited(open_images(folder), 2).ids
     with pytest.raises(DataError, match="give 1 or more"):
         as_source(folder, sample=0)
 

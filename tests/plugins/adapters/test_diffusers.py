@@ -225,6 +225,16 @@ def test_a_model_in_memory_is_evaluated_as_its_own_methods_say(name):
     assert found.metrics["psnr"].value == pytest.approx(sum(psnr) / len(psnr), abs=1e-3)
 
 
+@pytest.mark.medium
+@pytest.mark.parametrize("name", ["AutoencoderKL", "AutoencoderRAE"])
+def test_networks_in_half_precision_leave_latents_and_images_in_float32(name):
+    tokenizer = from_diffusers(build(name))
+    codes = tokenizer.encode(pictures(1)).data
+    latent = tokenizer.to("cpu", torch.bfloat16).encode(pictures(1))
+    assert (latent.data.dtype, latent.data.equal(codes)) == (torch.float32, False)
+    assert tokenizer.decode(latent, KeyedNoise(0, "a", "decode")).dtype == torch.float32
+
+
 def encode(name, model, x):
     """Encode images in [0, 1] by the methods of diffusers alone."""
     signed = x if name == "AutoencoderRAE" else 2 * x - 1
