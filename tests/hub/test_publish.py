@@ -146,6 +146,7 @@ def test_scores_go_along_as_a_large_file_and_pictures_do_not(hub, save) -> None:
     assert files(hub)[name] == b"PAR1 scores"
     assert list(hub.large.values()) == [b"PAR1 scores"]
     assert not [name for name in files(hub) if name.endswith(".png")]
+    assert publish([path], REPO).url == ""
 
 
 def test_a_problem_stops_everything(hub, save) -> None:

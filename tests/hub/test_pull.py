@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import Hub
 
+from ssdd_bench.hub import validate
 from ssdd_bench.hub.findings import Problem
 from ssdd_bench.hub.pull import Outcome, pull, scores_fit
 from ssdd_bench.hub.remote import HubError
@@ -211,6 +212,18 @@ def test_a_clone_in_a_folder(save, tmp_path) -> None:
         pull(str(tmp_path / "absent"), tmp_path / "theirs")
     with pytest.raises(HubError, match="revision"):
         pull(clone, tmp_path / "theirs", revision="v1")
+
+
+def test_scores_in_a_clone_are_not_read_beyond_their_limit(save, tmp_path, monkeypatch) -> None:
+    path = save(0, scores=f"scores/{save(0).stem}.parquet")
+    place = place_of(from_json(read_json(path), path))
+    scores = parquet(id=["a"], psnr=[1.0])
+    write_bytes(tmp_path / "clone" / place, path.read_bytes())
+    write_bytes(tmp_path / "clone" / scores_place(place), scores)
+    for limit, files in ((len(scores), 2), (100, 1)):
+        monkeypatch.setattr(validate, "MAX_SCORES_BYTES", limit)
+        pull(tmp_path / "clone", tmp_path / str(limit), scores=True)
+        assert len(everything(tmp_path / str(limit))) == files
 
 
 def test_an_earlier_commit(hub, save, tmp_path) -> None:
