@@ -38,8 +38,13 @@ def reason_of(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the class of an error and the first line of its message."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    """Return the class of an error and the first line of its message, if it has one."""
+    return describe_kind(type(error).__name__, str(error))
+
+
+def describe_kind(kind: str, text: str) -> str:
+    """Describe an error by the name of its class and its message; see :func:`describe_error`."""
+    return ": ".join([kind, *text.strip().splitlines()[:1]])
 
 
 def counted(count: int, noun: str, plural: str = "s") -> str:

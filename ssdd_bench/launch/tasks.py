@@ -52,9 +52,9 @@ class Problem:
 
     def describe(self, where: str) -> str:
         """Return its first line, and ``where`` its traceback is unless the message is enough."""
-        lines = self.text.splitlines()
-        reason = lines[0] if lines else ""
-        return reason if self.user_error else f"{self.kind}: {reason} ({where})"
+        if self.user_error:
+            return next(iter(self.text.splitlines()), "")
+        return f"{errors.describe_kind(self.kind, self.text)} ({where})"
 
     def __str__(self) -> str:
         return self.describe("--debug shows where")

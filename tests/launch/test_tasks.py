@@ -11,3 +11,8 @@ def test_an_error_of_a_worker_keeps_its_type_if_it_is_one_of_ours() -> None:
         assert found.args == (str(found),) == (str(error),)
     for error in (ValueError("of a plugin"), KeyboardInterrupt()):
         assert Problem.of(error).user_error is None
+
+
+def test_an_error_without_a_message_is_its_class() -> None:
+    assert Problem.of(AssertionError()).describe("here") == "AssertionError (here)"
+    assert Problem.of(ValueError("a\nb")).describe("here") == "ValueError: a (here)"

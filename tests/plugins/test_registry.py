@@ -295,7 +295,7 @@ def test_wrong_requests(
         ("fault-arguments", "def load(quality): ...", "TypeError: load() missing 1 required"),
         ("fault-type", "def load(): return 3", "load returned int, not a Tokenizer"),
         ("fault-text", "def load(): raise ValueError('one\\ntwo')", "ValueError: one; fix or"),
-        ("fault-empty", "def load(): raise ValueError", "ValueError: ; fix or remove the plugin"),
+        ("fault-empty", "def load(): raise ValueError", "ValueError; fix or remove the plugin"),
     ],
 )
 def test_a_failing_plugin_is_one_line_with_its_cause(
