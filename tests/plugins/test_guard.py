@@ -16,7 +16,7 @@ from torch import nn
 
 from ssdd_bench.api import Latent, LatentSpec, Tokenizer
 from ssdd_bench.api.formats import PRECISIONS, tf32
-from ssdd_bench.errors import DataError, PluginError, WeightsError
+from ssdd_bench.errors import DataError, OutputError, PluginError, WeightsError
 from ssdd_bench.evaluation.conformance import check_tokenizer
 from ssdd_bench.evaluation.evaluate import evaluate
 from ssdd_bench.plugins.guard import Guard
@@ -57,6 +57,10 @@ def leave(code=0):
 
 def blame_the_images():
     raise DataError("x.jpg is damaged")
+
+
+def blame_the_disk():
+    raise OutputError("no space left")
 
 
 def run(tokenizer, **options):
@@ -202,8 +206,8 @@ def test_environment_is_put_back(monkeypatch):
     assert guard.changed == ("the environment variable A_VARIABLE",)
 
 
-@pytest.mark.parametrize("act", [leave, blame_the_images])
-def test_plugin_cannot_end_the_program_nor_blame_the_images(act):
+@pytest.mark.parametrize("act", [leave, blame_the_images, blame_the_disk])
+def test_plugin_cannot_end_the_program_nor_blame_images_or_disk(act):
     with pytest.raises(PluginError, match="plugin"), Guard("plugin").calls():
         act()
 

@@ -312,6 +312,18 @@ def test_a_failing_plugin_is_one_line_with_its_cause(
     assert caught.value.__cause__ is not None
 
 
+def test_a_plugin_without_latents_is_refused_when_it_is_loaded(write_plugin: WritePlugin) -> None:
+    code = """
+from ssdd_bench.api import Tokenizer
+class Bare(Tokenizer):
+    encode = decode = None
+def load(): return Bare()
+"""
+    write_plugin("fault-latent", code=code)
+    with pytest.raises(PluginError, match=r"^fault-latent: attribute latent"):
+        load_tokenizer("fault-latent")
+
+
 def test_errors_meant_for_users_pass_through(write_plugin: WritePlugin) -> None:
     code = "from ssdd_bench.errors import WeightsError\ndef load(): raise WeightsError('gone')"
     write_plugin("fault-weights", code=code)
