@@ -75,7 +75,8 @@ class FunctionTokenizer(Tokenizer):
         self.steps = steps
         self.stochastic = stochastic
         self.weights = tuple(weights)
-        check_described("from_functions", self)
+        if type(self) is FunctionTokenizer:  # a derived class is not whole yet
+            check_described("from_functions", self)
         for network in self._networks.values():
             network.eval()
 

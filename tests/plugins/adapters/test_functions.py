@@ -12,7 +12,7 @@ from ssdd_bench.api import LatentSpec, Noise, Tokenizer
 from ssdd_bench.api.noise import KeyedNoise
 from ssdd_bench.errors import OptionError, PluginError
 from ssdd_bench.evaluation.conformance import check_tokenizer
-from ssdd_bench.plugins.adapters.functions import from_functions
+from ssdd_bench.plugins.adapters.functions import FunctionTokenizer, from_functions
 
 MEANS = LatentSpec("continuous", f=8, channels=3)
 LEVELS = LatentSpec("discrete", f=1, channels=3, bits_per_value=8)
@@ -89,6 +89,18 @@ def test_networks_move_count_and_leave_training_mode() -> None:
 def test_half_precision_images_become_float32() -> None:
     tokenizer = from_functions(encode, lambda z: decode(z).half(), MEANS)
     assert round_trip(tokenizer).dtype == torch.float32
+
+
+def test_a_derived_class_is_checked_when_it_is_whole() -> None:
+    class Derived(FunctionTokenizer):
+        def __init__(self, name: str) -> None:
+            super().__init__(encode, decode, MEANS)
+            self.name = name
+
+        def info(self) -> dict[str, Any]:
+            return {"name": self.name}
+
+    assert check_tokenizer(Derived("a")) == []
 
 
 @pytest.mark.parametrize(
