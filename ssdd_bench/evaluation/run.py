@@ -405,11 +405,12 @@ class _Run(Watcher[Finished]):
             else:
                 with Ranks(self._launch.rank, self._launch.wait).connected() as ranks:
                     self._work_as(ranks)
-        failures = (self._failures[task] for task in self._jobs if task in self._failures)
+        failures = [self._failures[task] for task in self._jobs if task in self._failures]
+        # That of a tokenizer stands at all its jobs; those of two ranks may be equal.
+        failures = [*{id(one): one for one in failures}.values()]
         return RunSummary(
             tuple(self._finished[task] for task in self._jobs if task in self._finished),
-            # That of a tokenizer stands at all its jobs.
-            (*dict.fromkeys(failures), *self._comparison_failures),
+            (*failures, *self._comparison_failures),
         )
 
     def _reduce_plans(self) -> None:

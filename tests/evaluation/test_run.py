@@ -757,6 +757,15 @@ def test_the_first_rank_merges_what_all_have_found(few, tmp_path, monkeypatch):
     assert not load_plans(tmp_path)
 
 
+def test_a_tokenizer_that_no_rank_can_load_fails_at_all_its_jobs(few, tmp_path, monkeypatch):
+    problem = Problem("ValueError", "no weights")
+    theirs = Failure("jpeg", 2, problem)
+    _, launch, _ = as_rank(monkeypatch, 0, ({}, dict.fromkeys([(0, 2), (0, 3)], theirs), {}))
+    Stand(monkeypatch, module, lambda watcher: watcher.failed(0, [0, 1], problem))
+    summary = run_jobs(small(few, tmp_path, resolutions=(16, 24, 32, 40)), None, launch)
+    assert summary.failures == (theirs, theirs)
+
+
 @pytest.mark.parametrize("error", [DataError("twice"), OutputError("full")])
 def test_what_concerns_every_job_ends_a_merge_of_ranks(few, tmp_path, monkeypatch, error):
     merges = {"folder": fail(error)}
