@@ -72,6 +72,14 @@ def test_a_sampled_peak_sees_what_stays_for_a_while(monkeypatch):
     assert threading.active_count() == threads
 
 
+def test_a_sampled_peak_sees_what_is_there_at_the_end(monkeypatch):
+    monkeypatch.setattr(memory, "_restart_resident_peak", lambda: None)
+    monkeypatch.setattr(memory, "SAMPLE_S", 600)
+    held = []
+    peak, _ = memory.peak_memory(lambda: held.append(torch.ones(64 << 18)), torch.device("cpu"))
+    assert peak > 60 << 20
+
+
 @pytest.fixture
 def proc(tmp_path, monkeypatch):
     """A folder in the place of the root of files."""
