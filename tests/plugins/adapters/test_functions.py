@@ -86,8 +86,9 @@ def test_networks_move_count_and_leave_training_mode() -> None:
     assert network.weight.dtype == torch.float64
 
 
-def test_half_precision_images_become_float32() -> None:
-    tokenizer = from_functions(encode, lambda z: decode(z).half(), MEANS)
+def test_half_precision_becomes_float32() -> None:
+    tokenizer = from_functions(lambda x: encode(x).half(), lambda z: decode(z).half(), MEANS)
+    assert tokenizer.encode(IMAGES).data.dtype == torch.float32
     assert round_trip(tokenizer).dtype == torch.float32
 
 
