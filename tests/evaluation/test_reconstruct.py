@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -120,8 +121,13 @@ def test_a_batch_is_halved_for_the_images_that_are_left(photos, monkeypatch):
                 raise torch.OutOfMemoryError("no memory left")
             return super().decode(latent, noise)
 
+    class Suite(MetricSuite):
+        def add_pairs(self, ids, references, reconstructions, hashes=None):
+            assert hashes == pixel_hashes(references)
+            super().add_pairs(ids, references, reconstructions, hashes)
+
     loader = ImageLoader(photos, 32, PROTOCOL.crop, 5)
-    with MetricSuite(["mse"], CPU) as suite:
+    with Suite(["mse"], CPU) as suite:
         (seen,) = pass_over(Small(), loader, suite, PROTOCOL, repeat=False)
     names = [("0.png", "1.png", "2.png", "3.png", "4.png"), ("0.png", "1.png"), ("2.png", "3.png")]
     assert tried == [*names, *((f"{number}.png",) for number in range(2, 7))]
@@ -293,14 +299,21 @@ def test_each_group_is_a_chunk_and_noise_and_loading_go_on(photos, monkeypatch):
             return super().read(image_id)
 
     some = Some(photos.name, {name: name for name in photos.ids}, photos.base)
+
+    class Counts(Noisy):
+        def decode(self, latent, noise):
+            decoded.update(noise.ids)
+            return super().decode(latent, noise)
+
     groups = [some.ids[:2], some.ids[2:4], some.ids[4:]]
     found = []
     for overlap, threads, batch in ((False, 0, 1), (True, 2, 4)):
         monkeypatch.setattr(module, "overlaps", lambda *_, value=overlap: value)
         loader = ImageLoader(some, 32, PROTOCOL.crop, batch, threads=threads, groups=groups)
-        done = Done()
+        done, decoded = Done(), Counter()
         with MetricSuite(["psnr"], CPU) as suite:
-            found.append(pass_over(Noisy(), loader, suite, PROTOCOL, chunks=(4, 7, 0), done=done))
+            found.append(pass_over(Counts(), loader, suite, PROTOCOL, chunks=(4, 7, 0), done=done))
+        assert decoded == Counter(["4.png", *groups[0], *groups[2]])  # chunk 0 begins with it
         assert done.chunks == [4, 7, 0]
         assert sum(done.images) == 5
         first, second, third = found[-1]
