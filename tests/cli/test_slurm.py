@@ -33,6 +33,7 @@ def test_dry_run_prints_what_slurm_would_get(run, tmp_path):
     for line in ("--array=0-31%32", "--partition=a", "--time=60", "--gpus-per-node=2"):
         assert f"#SBATCH {line}\n" in text
     assert "#SBATCH --dependency=afterany:" in text
+    assert text.count("#SBATCH --gpus") == 1  # a merge needs none
     assert not out.exists()
     code, text, _ = run(*options, "--out", out, "--dry-run", "--json")
     scripts = json.loads(text)
@@ -45,8 +46,9 @@ def test_shares_that_wait_keep_their_command(run, photos, tmp_path, monkeypatch)
     submissions = []
     monkeypatch.setattr("ssdd_bench.cli.run.submit_shares", submissions.append)
     options = ("--data", photos, "--launcher", "slurm", "--jobs", 2, "--out", tmp_path)
-    for more in ((), ("--limit", 64)):
+    for more in ((), ("--limit", 64, "--force")):
         assert run(*options, *more)[0] == 0
+    assert ["--force" in one.command for one in submissions] == [False, True]
     first, second = ([Path(one) for one in each.command if ".toml" in one] for each in submissions)
     assert "limit" not in read_toml(*first)
     assert read_toml(*second)["limit"] == 64
