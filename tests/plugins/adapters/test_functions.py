@@ -84,6 +84,7 @@ def test_networks_move_count_and_leave_training_mode() -> None:
     assert check_tokenizer(tokenizer) == []  # neither training mode nor gradients
     assert tokenizer.to("cpu", torch.float64) is tokenizer
     assert network.weight.dtype == torch.float64
+    assert tokenizer.encode(IMAGES).data.dtype == torch.float64  # of images in float32
 
 
 def test_half_precision_becomes_float32() -> None:
