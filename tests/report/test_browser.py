@@ -168,12 +168,17 @@ def test_page_in_a_browser(browser: Any) -> None:
     headings = "#tables .panel:not([hidden]) thead th"
     before = texts(headings)
     assert not any("GMAC" in text for text in before)
+    details = browser.find_element(By.CSS_SELECTOR, ".panel:not([hidden]) details.notes")
+    browser.execute_script("arguments[0].open = true", details)
+    assert "Images/s:" in details.text
+    assert "GMAC" not in details.text
     script = (
         "const box = document.querySelector('#columns input[value=\"decode GMAC\"]');"
         "box.checked = true; box.dispatchEvent(new Event('change'))"
     )
     browser.execute_script(script)
     assert len(texts(headings)) == len(before) + 1
+    assert "GMAC: per image" in details.text
     # The address alone brings all of it back.
     shown = "#tables?q=klvae&px=64&sort=psnr%3Aascending&columns=psnr"
     browser.execute_script(f"location.hash = '{shown}'")

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pandas as pd
 
 from ssdd_bench.metrics.catalog import METRICS
+from ssdd_bench.report.groups import describe_hardware
 from ssdd_bench.report.tables.model import MISSING, Cell
 
 NEGLIGIBLE: Final = 1e-9  # what rounding leaves of a distance between equal sets; shown as 0
@@ -28,6 +29,7 @@ class Interval:
     words: str  # "95% interval" or "quartiles"
     write: Callable[[float], str]  # formats an end
     spread: Callable[[float, float, float], str] | None = None  # formats value and ends
+    explanation: str = ""  # of the spread, for the caption
 
     def of(self, row: Any) -> tuple[float, float] | None:
         """Return both ends, None where they are unknown."""
@@ -48,6 +50,7 @@ class Measure:
     is_score: bool = False  # a metric, which may tie; else the value depends on the machine
     interval: Interval | None = None
     main: bool = True  # see Column
+    explanation: str = ""  # for the caption
 
     def cell(self, row: Any) -> Cell:
         """Format the values of a row, and its interval."""
@@ -75,9 +78,14 @@ def spreads(directions: Mapping[str, bool]) -> Iterator[Measure]:
     """Yield two columns per metric: the range over seeds and the 95% interval over images."""
     for key in directions:
         name, write = metric_name(key), partial(_format_ends, key)
-        yield Measure(key, f"{name}, seeds", (f"{key}_least", f"{key}_greatest"), write)
-        ends = (f"{key}_low", f"{key}_high")
-        yield Measure(f"{key} 95%", f"{name}, 95% of images", ends, write)
+        yield Measure(
+            *(key, f"{name}, seeds", (f"{key}_least", f"{key}_greatest"), write),
+            explanation="Seeds: least and greatest.",
+        )
+        yield Measure(
+            *(f"{key} 95%", f"{name}, 95% of images", (f"{key}_low", f"{key}_high"), write),
+            explanation="95% of images: intervals over images, averaged over the seeds.",
+        )
 
 
 def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
@@ -86,26 +94,57 @@ def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
     The batch, latency, ratio to a baseline and difference from float32 are shown where some of
     the rows differ in them.
     """
+    machines = describe_hardware(rows)
+    where = machines[0] if len(machines) == 1 else "the machine in each row, unranked"
+    batches = ", ".join(map(str, sorted(set(rows["batch"].dropna()))))
+    words, half = (
+        f"Images/s: median, batch {batches}, on {where}.",
+        "±: half the interquartile range.",
+    )
     for way in ("model", "encode", "decode"):
         name, notes = f"{way} img/s", "decode_ips" if way == "decode" else ""
-        ends = Interval(f"{way}_ips_q1", f"{way}_ips_q3", "quartiles", format_speed, _half)
-        yield Measure(name, name, (f"{way}_ips",), format_speed, True, notes, interval=ends)
+        ends = Interval(f"{way}_ips_q1", f"{way}_ips_q3", "quartiles", format_speed, _half, half)
+        yield Measure(
+            *(name, name, (f"{way}_ips",), format_speed, True, notes),
+            interval=ends,
+            explanation=words,
+        )
     if rows.loc[rows["batch"] > 1, "decode_ms"].notna().any():
-        yield Measure("decode ms", "decode ms", ("decode_ms",), format_number, False)
+        yield Measure(
+            *("decode ms", "decode ms", ("decode_ms",), format_number, False),
+            explanation="Decode ms: latency of a single image.",
+        )
     if rows["batch"].nunique() > 1:
         yield Measure("batch", "batch", ("batch",), format_short)
     for baseline in dict.fromkeys(filter(None, rows["decode_baseline"])):
         heading, ratio = f"decode / {baseline}", ("decode_baseline", "decode_ratio")
-        ends = Interval("decode_ratio_low", "decode_ratio_high", "95% interval", _two, _range)
-        write = partial(_format_ratio, baseline)
-        yield Measure(heading, heading, ratio, write, interval=ends)
+        ends = Interval(
+            *("decode_ratio_low", "decode_ratio_high", "95% interval", _two, _range),
+            "In brackets: its 95% interval.",
+        )
+        yield Measure(
+            *(heading, heading, ratio, partial(_format_ratio, baseline)),
+            interval=ends,
+            explanation="Ratio of decoding speeds timed by turns.",
+        )
     if (rows["fidelity_difference"] > 0).any():
-        yield Measure("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number, main=False)
+        yield Measure(
+            *("fidelity dB", "fidelity dB", ("fidelity_psnr",), format_number),
+            main=False,
+            explanation="Fidelity: PSNR to decoding in float32, uncompiled.",
+        )
     for way in ("model", "decode"):
         name = f"{way} GMAC"
-        yield Measure(name, name, (f"gmac_{way}",), format_short, main=False)
-    memory = ("peak_memory_bytes",)
-    yield Measure("memory MB", "memory MB", memory, _format_megabytes, main=False)
+        yield Measure(
+            *(name, name, (f"gmac_{way}",), format_short),
+            main=False,
+            explanation="GMAC: per image, convolutions and matrix products.",
+        )
+    yield Measure(
+        *("memory MB", "memory MB", ("peak_memory_bytes",), _format_megabytes),
+        main=False,
+        explanation="Memory: peak while decoding.",
+    )
 
 
 def format_rate(row: Any) -> str:

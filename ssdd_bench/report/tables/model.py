@@ -50,6 +50,14 @@ class Column:
     lower_is_better: bool = False  # direction of sorting
     main: bool = True  # shown where there is no room for all
     hint: str = ""  # meaning of the heading, for those who point at it
+    explanations: tuple[str, ...] = ()  # sentences for the caption
+    spread: str = ""  # another one, on the spreads of the cells
+
+    def explain(self) -> Iterator[str]:
+        """Yield the sentences that explain what is in the column."""
+        yield from self.explanations
+        if self.spread and any(cell.spread for cell in self.cells):
+            yield self.spread
 
 
 @dataclass
@@ -57,7 +65,7 @@ class Table:
     """A table before it has a format."""
 
     title: str
-    caption: str  # conditions that all rows share
+    conditions: str  # that all rows share
     name: str  # of letters, digits and hyphens; unique in a report
     kind: str  # reconstruction, generation, seeds, tags, methods or published
     columns: list[Column] = field(default_factory=list)
@@ -65,6 +73,19 @@ class Table:
     sections: list[tuple[str, int]] = field(default_factory=list)  # headings over so many rows
     footnotes: list[str] = field(default_factory=list)  # by number, from 1
     remarks: list[str] = field(default_factory=list)  # about the whole table
+
+    @property
+    def caption(self) -> str:
+        """Conditions, and explanations of the columns that are in the table."""
+        return " ".join(filter(None, (self.conditions, *self.explanations())))
+
+    def explanations(self) -> dict[str, list[str]]:
+        """Return the sentences that explain columns, each with the keys of its columns."""
+        found: dict[str, list[str]] = {}
+        for column in self.columns:
+            for text in column.explain():
+                found.setdefault(text, []).append(column.key)
+        return found
 
     def number(self, texts: Iterable[str]) -> tuple[int, ...]:
         """Return the footnote numbers of these texts, adding those that are new."""
@@ -85,6 +106,7 @@ class Table:
         numeric: bool = True,
         lower_is_better: bool = False,
         main: bool = True,
+        explanation: str = "",
     ) -> None:
         """Add a column without ranks.
 
@@ -97,6 +119,7 @@ class Table:
             numeric: see :class:`Column`.
             lower_is_better: see :class:`Column`.
             main: see :class:`Column`.
+            explanation: for the caption.
         """
         marks = self.number(shared)
         rows = [MISSING if text in (None, "") else str(text) for text in texts]
@@ -106,7 +129,13 @@ class Table:
             Cell(text, hint=tip, notes=own)
             for text, tip, own in zip(rows, tips, numbers, strict=True)
         ]
-        self.columns.append(Column(heading, heading, cells, marks, numeric, lower_is_better, main))
+        explanations = (explanation,) if explanation else ()
+        self.columns.append(
+            Column(
+                *(heading, heading, cells, marks, numeric, lower_is_better, main),
+                explanations=explanations,
+            )
+        )
 
     def lines(self) -> list[list[Cell]]:
         """Return the cells row by row."""

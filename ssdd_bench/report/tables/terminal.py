@@ -37,6 +37,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
     """Print tables; columns that do not fit are left out and named below."""
     for table in tables:
         columns, hidden = _fit(table.columns, console.width)
+        shown = replace(table, columns=columns)
         grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
         for column in columns:
             grid.add_column(
@@ -45,7 +46,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
                 no_wrap=column.numeric,
                 overflow="fold",
             )
-        for heading, rows in replace(table, columns=columns).rows():
+        for heading, rows in shown.rows():
             if heading:
                 grid.add_row(Text(section_key(heading), "italic dim"))
             for cells in rows:
@@ -59,7 +60,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
             for mark in sorted({*chain.from_iterable(found)})
         ]
         left_out = [f"Left out here: {', '.join(hidden)}."] if hidden else []
-        for text in (table.caption, *notes, *table.remarks, *left_out):
+        for text in (shown.caption, *notes, *table.remarks, *left_out):
             console.print(Text(printable(text), "dim"))
         console.print()
 

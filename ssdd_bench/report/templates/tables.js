@@ -97,6 +97,9 @@ function showColumns() {
     for (const { cells } of [node.tHead.rows[0], ...rows]) {
       hidden.forEach((hide, index) => (cells[index].hidden = hide));
     }
+    for (const text of node.closest("figure").querySelectorAll("[data-explains]")) {
+      text.hidden = !text.dataset.explains.split("|").some((key) => shown.has(key));
+    }
   }
 }
 

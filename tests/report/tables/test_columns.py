@@ -132,6 +132,7 @@ ROW = {
     **{"peak_memory_bytes": 2_400_000, "model_ips": NAN, "model_ips_q1": NAN, "model_ips_q3": NAN},
     **{"encode_ips": 100.0, "encode_ips_q1": 95.0, "encode_ips_q3": 109.0},
     **{"decode_ips": 9.5, "decode_ips_q1": 9.0, "decode_ips_q3": 9.5},
+    **{"device": "cpu", "threads": 2, "dtype": "float32", "compile": "off"},
 }
 
 

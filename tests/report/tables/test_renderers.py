@@ -81,6 +81,22 @@ def test_footnotes_of_columns_left_out_are_left_out(frame: pd.DataFrame) -> None
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("width", [46, 60, 80, 100, 120, 200])
+def test_captions_explain_the_columns_that_are_shown(make_result: Make, width: int) -> None:
+    frame = to_frame([make_result(label, params_decoder=10**6) for label in ("ssdd", "klvae")])
+    (table,) = build_tables(frame)
+    text = " ".join(re.sub(r"\x1b\[[\d;]*m", "", printed(frame, width)).split())
+    caption, _, left_out = text.partition("Left out here: ")
+    hidden = left_out.rstrip(".").split(", ")
+    assert len(table.explanations()) >= 5
+    for sentence, keys in table.explanations().items():
+        assert sentence in table.caption
+        gone = "spreads" in hidden if sentence.startswith("±") else set(keys) <= set(hidden)
+        assert (sentence in caption) is not gone, sentence
+    assert (left_out == "") is (width >= 120)
+
+
+@pytest.mark.medium
 def test_a_warning_of_every_row_marks_the_heading_and_others_mark_cells(
     make_result: Make,
 ) -> None:
