@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import click
-
 from ssdd_bench.cli._values import (
     SECONDS,
     SEED,
@@ -27,6 +25,7 @@ from ssdd_bench.cli._values import (
 )
 from ssdd_bench.cli._verbs import (
     COUNT,
+    Choice,
     Declaration,
     IntegerRange,
     NumberRange,
@@ -193,7 +192,7 @@ Track = Annotated[
     option(
         f"Report to trackers: {','.join(TRACKERS)}.",
         "NAMES",
-        CommaList(click.Choice(TRACKERS), "tensorboard,wandb", 0),
+        CommaList(Choice(TRACKERS), "tensorboard,wandb", 0),
         several_of(lambda: TRACKERS),
     ),
 ]

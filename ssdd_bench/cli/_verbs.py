@@ -6,6 +6,7 @@ reads ``tuple[int, ...]`` as two values instead of a comma-separated list.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import inspect
 import os
@@ -37,6 +38,16 @@ class NumberRange(click.FloatRange):
     """Numbers in a range; an error calls a wrong text no valid number, not "float range"."""
 
     name = "number"
+
+
+class Choice(click.Choice[str]):
+    """One of some texts; an error names the nearest one, as for verbs and options."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Add the nearest text, if there is one."""
+        message = super().get_invalid_choice_message(value, ctx)
+        near = difflib.get_close_matches(str(value), self.choices, n=1)
+        return f"{message} Did you mean '{near[0]}'?" if near else message
 
 
 COUNT: Final = IntegerRange(min=1)
@@ -150,7 +161,7 @@ def _declared(parameter: inspect.Parameter) -> click.Parameter:
     """Make the option or argument of a parameter."""
     parts = list(_parts(parameter.annotation))
     (found,) = (part for part in parts if isinstance(part, Declaration))
-    choices = (click.Choice(get_args(part)) for part in parts if get_origin(part) is Literal)
+    choices = (Choice(get_args(part)) for part in parts if get_origin(part) is Literal)
     known = (_TYPES[part] for part in parts if part in _TYPES)
     required = parameter.default is parameter.empty
     return found.make(

@@ -12,7 +12,7 @@ import click
 from ssdd_bench.api import LatentSpec
 from ssdd_bench.cli._config import SUITES, find_suites
 from ssdd_bench.cli._output import print_columns, print_json
-from ssdd_bench.cli._verbs import argument, verb
+from ssdd_bench.cli._verbs import Choice, argument, verb
 from ssdd_bench.data.named import DATA_SETS, DataSet, roots
 from ssdd_bench.metrics.base import MetricInfo
 from ssdd_bench.metrics.catalog import METRICS, find_metrics
@@ -136,7 +136,7 @@ KINDS: Final = {
 
 @verb
 def command(
-    what: Annotated[str, argument(type=click.Choice(list(KINDS)))] = "tokenizers",
+    what: Annotated[str, argument(type=Choice(list(KINDS)))] = "tokenizers",
 ) -> None:
     """List tokenizers, metrics, protocols, data sets, suites.
 

@@ -10,7 +10,7 @@ import click
 from ssdd_bench.cli import _options as options
 from ssdd_bench.cli._output import print_columns, print_json
 from ssdd_bench.cli._training import check_installed, run_trainer
-from ssdd_bench.cli._verbs import argument, flag, option, typed, verb
+from ssdd_bench.cli._verbs import Choice, argument, flag, option, typed, verb
 from ssdd_bench.errors import OptionError
 from ssdd_bench.tracking.trackers import check_trackers
 from ssdd_bench.train.recipe import LATER_STAGES, SSDD_STAGES, Recipe, load_recipe
@@ -25,7 +25,7 @@ RUN = {
 
 @verb
 def command(
-    what: Annotated[str, argument(type=click.Choice(WHAT))],
+    what: Annotated[str, argument(type=Choice(WHAT))],
     recipe: Annotated[
         str, option("Follow this recipe: mini-f8c4, paper-f8c4-M, ..., or a .toml.", "NAME")
     ] = "mini-f8c4",

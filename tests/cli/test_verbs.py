@@ -40,6 +40,23 @@ def test_a_misspelt_verb_names_the_nearest(line: str, near: str) -> None:
     assert near in done.output.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("list tokenizer", "tokenizers"),
+        ("train klva", "klvae"),
+        ("run --compile of", "off"),
+        ("run --track wandbb", "wandb"),
+    ],
+)
+def test_a_misspelt_choice_names_the_nearest(line: str, near: str) -> None:
+    done = CliRunner().invoke(cli, line.split())
+    assert done.exit_code == 2
+    assert done.output.count(f"'{near}'") == 2  # once among all of them
+    far = CliRunner().invoke(cli, [*line.split()[:-1], "zzz"])
+    assert far.output.count(f"'{near}'") == 1
+
+
 @pytest.mark.medium
 @pytest.mark.parametrize("line", [[], ["gen"], ["gen", "all"], ["run"]])
 def test_help_imports_nothing_heavy(line: list[str]) -> None:
