@@ -52,6 +52,7 @@ def test_revisions_of_the_present_folder(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=token) as caught:
             load_side(where)
         assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x").exists()  # git had no such option
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="git"):
         load_side("git:HEAD")

@@ -114,6 +114,8 @@ def test_differences_image_by_image() -> None:
         ],
     )
     found = compare_with_best(rows, "psnr", True)
+    rows.at[30, "scores"] = {"psnr": best.rename({"a": "other"})}  # as many
+    assert compare_with_best(rows, "psnr", True) == found
     assert found[20] == (-2.0, pytest.approx(3**-0.5))
     assert found[30] == (-3.0, pytest.approx(2**0.5))
     assert found[40] == (-4.0, pytest.approx(2**0.5))
