@@ -53,12 +53,6 @@ class Column:
     explanations: tuple[str, ...] = ()  # sentences for the caption
     spread: str = ""  # another one, on the spreads of the cells
 
-    def explain(self) -> Iterator[str]:
-        """Yield the sentences that explain what is in the column."""
-        yield from self.explanations
-        if self.spread and any(cell.spread for cell in self.cells):
-            yield self.spread
-
 
 @dataclass
 class Table:
@@ -79,12 +73,18 @@ class Table:
         """Conditions, and explanations of the columns that are in the table."""
         return " ".join(filter(None, (self.conditions, *self.explanations())))
 
-    def explanations(self) -> dict[str, list[str]]:
-        """Return the sentences that explain columns, each with the keys of its columns."""
+    def explanations(self, spreads: bool = True) -> dict[str, list[str]]:
+        """Return the sentences that explain columns, each with the keys of its columns.
+
+        Args:
+            spreads: False for a format that does not write the spreads of cells.
+        """
         found: dict[str, list[str]] = {}
         for column in self.columns:
-            for text in column.explain():
-                found.setdefault(text, []).append(column.key)
+            spread = spreads and any(cell.spread for cell in column.cells)
+            for text in (*column.explanations, column.spread if spread else ""):
+                if text:
+                    found.setdefault(text, []).append(column.key)
         return found
 
     def number(self, texts: Iterable[str]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from ssdd_bench.report.frame import to_csv, to_frame
+from ssdd_bench.report.html import render
 from ssdd_bench.report.tables.build import build_tables
 from ssdd_bench.report.tables.latex import to_latex
 from ssdd_bench.report.tables.markdown import to_markdown
@@ -94,6 +95,15 @@ def test_captions_explain_the_columns_that_are_shown(make_result: Make, width: i
         gone = "spreads" in hidden if sentence.startswith("±") else set(keys) <= set(hidden)
         assert (sentence in caption) is not gone, sentence
     assert (left_out == "") is (width >= 120)
+
+
+@pytest.mark.medium
+def test_html_has_no_spreads_and_does_not_explain_them(frame: pd.DataFrame) -> None:
+    tables = build_tables(frame)
+    assert any("±" in table.caption for table in tables)
+    text = render("tables.html.j2", tables=tables)
+    assert "Images/s: " in text
+    assert "±" not in text
 
 
 @pytest.mark.medium
