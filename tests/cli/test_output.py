@@ -57,7 +57,8 @@ def test_a_document_holds_no_nan_and_what_libraries_print_stays_out() -> None:
 
 @pytest.mark.slow
 def test_run_tells_jobs_scores_and_files(run_folder: Path) -> None:
-    found, _ = run(run_folder, "--tokenizers", "identity,jpeg")
+    found, told = run(run_folder, "--tokenizers", "identity,jpeg")
+    assert "PSNR" not in told  # no table
     assert [(one["tokenizer"], one["resolution"], one["reused"]) for one in found["jobs"]] == [
         ("identity", 32, False),
         ("jpeg", 32, False),

@@ -55,6 +55,26 @@ def test_shares_that_wait_keep_their_command(run, photos, tmp_path, monkeypatch)
     assert {path.parent for path in (*first, *second)} == {tmp_path / "logs"}
 
 
+def test_a_run_is_merged_without_a_gpu(run, photos, tmp_path, monkeypatch):
+    submissions = []
+    monkeypatch.setattr("ssdd_bench.cli.run.submit_shares", submissions.append)
+    options = ("--launcher", "slurm", "--jobs", 2, "--gpus-per-job", 2, "--force")
+    assert run("--data", photos, *options, "--out", tmp_path)[0] == 0
+    (found,) = submissions
+    assert (found.gpus, found.merge_gpus) == (2, 0)
+    assert found.merge[3:] == ("merge", str(tmp_path))
+    assert "--force" in found.command
+
+
+@pytest.mark.parametrize("option", [("--in-process",), ("--shard", "0/2")])
+def test_a_verb_of_generation_is_submitted_whole(program, tmp_path, option):
+    verb = ("gen", "score", "reference", "samples", "--out", tmp_path / "no")
+    code, _, err = program(*verb, "--launcher", "slurm", "--jobs", 2, *option)
+    assert code == 2
+    assert option[0] in err
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize(
     "line",
     [
