@@ -54,6 +54,23 @@ def test_the_best_that_is_no_slower_stands_against_the_best_without_noise(
     assert headline.sentence.endswith("] times as fast.")
 
 
+def test_less_of_an_error_is_ahead(make_result: Make) -> None:
+    rows = [
+        measured(make_result, "plain", 21.0, 20.0, False),
+        measured(make_result, "quick", 22.0, 25.0, True),
+    ]
+    errors = [pd.Series([0.3, 0.2, 0.4, 0.5]), pd.Series([0.2, 0.1, 0.2, 0.4])]
+    results = [
+        replace(one, metrics={**one.metrics, "mae": MetricValue(float(each.mean()), 4, False, "")})
+        for (one, _), each in zip(rows, errors, strict=True)
+    ]
+    headline = find(*((one, {"mae": each}) for one, each in zip(results, errors, strict=True)))
+    assert headline is not None
+    assert headline.method["label"] == "quick"
+    assert "0.1250 of MAE" in headline.sentence
+    assert "] ahead of plain" in headline.sentence
+
+
 def by_turns(make: Make, label: str, psnr: float, ratio: float) -> Row:
     """A row that was timed by turns with another."""
     result, scores = measured(make, label, psnr, 15.0, True)
@@ -66,6 +83,7 @@ def test_those_timed_by_turns_come_before_faster_and_better_ones(make_result: Ma
     headline = find(
         measured(make_result, "plain", 21.0, 20.0, False),
         measured(make_result, "quick", 22.5, 25.0, True),
+        measured(make_result, "clean", 21.5, 20.0, False),  # nothing was timed with it
         by_turns(make_result, "timed", 22.0, 1.1),
         by_turns(make_result, "slow", 22.7, 0.6),
         measured(make_result, "best", 23.0, 5.0, True),
