@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from sample_images import sample_images
 
 from ssdd_bench.api.noise import KeyedNoise
@@ -227,6 +228,23 @@ def test_decoding_compiles_without_a_graph_break():
     expected = model.decode(z).sample
     decode = torch.compile(model.decode, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(decode(z).sample, expected, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_offloaded_weights_are_asked_for_by_every_call(photos):
+    """A pipeline calls ``encode`` and ``decode``, which a hook of ``forward`` does not see."""
+    model, calls = make_tiny(), []
+
+    class Load(ModelHook):
+        def pre_forward(self, module, *args, **kwargs):
+            calls.append(module)
+            return args, kwargs
+
+    add_hook_to_module(model, Load())
+    z = model.encode(photos).latent_dist.mode()
+    model.decode(z)
+    model.standardise([photos])
+    assert calls == [model] * 3
 
 
 @pytest.mark.parametrize(
