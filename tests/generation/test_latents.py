@@ -19,6 +19,7 @@ from ssdd_bench.data.statistics import ChannelStats
 from ssdd_bench.errors import DataError, PluginError, ResolutionError, UserError
 from ssdd_bench.evaluation.launch_settings import Launch
 from ssdd_bench.evaluation.loading import LoadedTokenizer
+from ssdd_bench.generation import identity
 from ssdd_bench.generation import latents as module
 from ssdd_bench.generation.identity import check_encoder, encoder_sha256
 from ssdd_bench.generation.latents import LatentsPlan, encode_latents, pixel_sums
@@ -205,7 +206,7 @@ def test_other_images_of_the_same_name_and_ids_are_refused(alike, encode, tmp_pa
     assert len(LatentSet(out)) == 24
 
 
-def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
+def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record, monkeypatch):
     class WithWeights(block_mean):
         def __init__(self, seed):
             super().__init__()
@@ -223,6 +224,12 @@ def test_encoders_are_told_apart_by_weights_and_not_by_name(block_mean, record):
     check_encoder(LoadedTokenizer(WithWeights(0), record("two")), same, "one", "dit")
     with pytest.raises(UserError, match=r"dit: latents are those of 'one' \(encoder .* 'other'"):
         check_encoder(LoadedTokenizer(WithWeights(1), record("other")), same, "one", "dit")
+    seeds = {"one": 0, "two": 0, "other": 1}
+    loaded = {label: LoadedTokenizer(WithWeights(n), record(label)) for label, n in seeds.items()}
+    monkeypatch.setattr(identity, "load", loaded.__getitem__)
+    assert identity.check_shared_encoder("one", ["one", "two"]) == (same, ["one", "two"])
+    with pytest.raises(UserError, match=r"--decoders: .* 'one' .* 'other'"):
+        identity.check_shared_encoder("one", ["two", "other"])
 
 
 def test_bad_input_is_one_line(photos, encode, block_mean, record, tmp_path):
