@@ -87,7 +87,7 @@ def evaluate_pairs(
     """
     protocol = get_protocol(protocol)
     chosen = choose_device(device)
-    origin, started = describe_origin(chosen, command), time.perf_counter()
+    started, origin = time.perf_counter(), describe_origin(chosen, command)
     ours, theirs = (
         as_source(images, max_image_mb=max_image_mb) for images in (references, reconstructions)
     )

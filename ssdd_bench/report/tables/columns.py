@@ -97,10 +97,8 @@ def speeds(rows: pd.DataFrame) -> Iterator[Measure]:
     machines = describe_hardware(rows)
     where = machines[0] if len(machines) == 1 else "the machine in each row, unranked"
     batches = ", ".join(map(str, sorted(set(rows["batch"].dropna()))))
-    words, half = (
-        f"Images/s: median, batch {batches}, on {where}.",
-        "±: half the interquartile range.",
-    )
+    words = f"Images/s: median, batch {batches}, on {where}."
+    half = "±: half the interquartile range."
     for way in ("model", "encode", "decode"):
         name, notes = f"{way} img/s", "decode_ips" if way == "decode" else ""
         ends = Interval(f"{way}_ips_q1", f"{way}_ips_q3", "quartiles", format_speed, _half, half)
